@@ -1,0 +1,137 @@
+//! When to try again: exponential backoff with jitter, one per slot, and the crash-loop count.
+
+use super::policy::RespawnPolicy;
+use super::rng::Rng;
+use super::time::Monotonic;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A worker that was ready this long is healthy: its death starts the count anew.
+pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+
+/// The least wait after a worker that said it cannot boot (exit code 3 or 4 before ready, as
+/// uvicorn and gunicorn do).
+pub const CANNOT_BOOT_WAIT: Duration = Duration::from_secs(1);
+
+/// Exit codes that mean "this application cannot boot" when they come before ready: uvicorn's
+/// `STARTUP_FAILURE` and gunicorn's `WORKER_BOOT_ERROR` (3), gunicorn's `APP_LOAD_ERROR` (4).
+pub const CANNOT_BOOT_CODES: [u8; 2] = [3, 4];
+
+/// A slot's memory of its failures.
+#[derive(Clone, Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+    /// Moments of the restarts that may still be in the window, oldest first; never longer than
+    /// `max_restarts` + 1.
+    restarts: VecDeque<Monotonic>,
+}
+
+/// How a worker failed, as far as the next attempt is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// After it had been ready this long.
+    AfterReady(Duration),
+    /// Before it was ready.
+    BeforeReady,
+    /// Before it was ready, saying that the application cannot boot.
+    CannotBoot,
+}
+
+impl Backoff {
+    /// Counts a failure and draws the wait before the next attempt.
+    pub fn delay_after(&mut self, failure: Failure, policy: &RespawnPolicy, rng: &mut Rng) -> Duration {
+        if matches!(failure, Failure::AfterReady(up) if up >= HEALTHY_AFTER) {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let least = if failure == Failure::CannotBoot { CANNOT_BOOT_WAIT } else { Duration::ZERO };
+        self.full_delay(policy)
+            .map_or(Duration::ZERO, |full| {
+                // "Equal jitter": half is certain, half is chance, so the bound on the rate holds.
+                let half = full / 2;
+                half.saturating_add(rng.span_up_to(half))
+            })
+            .max(least)
+    }
+
+    /// The wait without jitter; none for the first failure.
+    fn full_delay(&self, policy: &RespawnPolicy) -> Option<Duration> {
+        let doublings = self.failures.checked_sub(2)?;
+        let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        Some(policy.backoff.saturating_mul(factor).min(policy.backoff_max))
+    }
+
+    /// Failures in a row.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Counts a restart, and tells how many the window holds if that is more than the policy accepts.
+    pub fn count_restart(&mut self, now: Monotonic, policy: &RespawnPolicy) -> Option<u32> {
+        let most = policy.max_restarts?;
+        while self.restarts.front().is_some_and(|at| now.since(*at) > policy.window) {
+            self.restarts.pop_front();
+        }
+        let held = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        if held >= most {
+            return Some(held);
+        }
+        self.restarts.push_back(now);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RespawnPolicy = RespawnPolicy {
+        backoff: Duration::from_millis(250),
+        backoff_max: Duration::from_secs(30),
+        max_restarts: Some(2),
+        window: Duration::from_secs(60),
+    };
+
+    #[test]
+    fn the_first_failure_is_answered_at_once_and_the_next_wait_doubles_up_to_the_cap() {
+        let (mut backoff, mut rng) = (Backoff::default(), Rng::new(1));
+        assert_eq!(backoff.delay_after(Failure::BeforeReady, &POLICY, &mut rng), Duration::ZERO);
+        let mut full = POLICY.backoff;
+        for _ in 0..40 {
+            let delay = backoff.delay_after(Failure::AfterReady(Duration::ZERO), &POLICY, &mut rng);
+            assert!(delay >= full / 2 && delay <= full, "{delay:?} is not within {full:?}");
+            full = (full * 2).min(POLICY.backoff_max);
+        }
+    }
+
+    #[test]
+    fn a_healthy_life_starts_the_count_anew() {
+        let (mut backoff, mut rng) = (Backoff::default(), Rng::new(1));
+        for _ in 0..5 {
+            backoff.delay_after(Failure::BeforeReady, &POLICY, &mut rng);
+        }
+        assert_eq!(
+            backoff.delay_after(Failure::AfterReady(HEALTHY_AFTER), &POLICY, &mut rng),
+            Duration::ZERO
+        );
+        assert_eq!(backoff.failures(), 1);
+    }
+
+    #[test]
+    fn a_worker_that_says_it_cannot_boot_is_not_retried_hot() {
+        let (mut backoff, mut rng) = (Backoff::default(), Rng::new(1));
+        assert_eq!(backoff.delay_after(Failure::CannotBoot, &POLICY, &mut rng), CANNOT_BOOT_WAIT);
+    }
+
+    #[test]
+    fn restarts_older_than_the_window_are_forgotten() {
+        let mut backoff = Backoff::default();
+        let at = |s| Monotonic(Duration::from_secs(s));
+        assert_eq!(backoff.count_restart(at(0), &POLICY), None);
+        assert_eq!(backoff.count_restart(at(1), &POLICY), None);
+        assert_eq!(backoff.count_restart(at(2), &POLICY), Some(2));
+        assert_eq!(backoff.count_restart(at(61), &POLICY), None, "the first has left the window");
+        assert_eq!(backoff.count_restart(at(61), &POLICY), Some(2));
+    }
+}

@@ -1,0 +1,92 @@
+//! What can happen. Events are past participles; each is a fact the loop has seen.
+
+use super::exit::Exit;
+use super::signal::Received;
+use std::fmt;
+
+/// A process id, as our PID namespace counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid(pub i32);
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One spawn, told apart from every other of this supervisor's life.
+///
+/// The answer to a `Spawn` carries it back, so an answer can never reach a later worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SpawnId(pub u64);
+
+/// Something that happened, for [`Core::step`](super::Core::step).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The loop runs and can carry actions out. Comes once, first.
+    Started,
+    /// The time of [`Core::next_deadline`](super::Core::next_deadline) has come.
+    DeadlinePassed,
+    /// A signal other than `SIGCHLD` reached us.
+    Signalled(Received),
+    /// A `Spawn` succeeded: the program was executed.
+    Spawned {
+        /// Which spawn.
+        id: SpawnId,
+        /// The new process; also the id of its process group.
+        pid: Pid,
+    },
+    /// A `Spawn` failed; there is no process.
+    SpawnFailed {
+        /// Which spawn.
+        id: SpawnId,
+        /// What went wrong.
+        failure: SpawnFailure,
+    },
+    /// A child ended. It is still a zombie, so its pid and process group are safe to signal
+    /// until this step's actions are done.
+    Exited {
+        /// Which child: a worker, the command, or an orphan that came to us.
+        pid: Pid,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// All children that had ended are reaped.
+    Reaped {
+        /// Whether any child is left.
+        children_left: bool,
+    },
+    /// The worker, or a descendant of it, said `READY=1` (sd_notify(3)).
+    SaidReady {
+        /// The worker's own pid.
+        pid: Pid,
+    },
+    /// The worker, or a descendant of it, was seen waiting for connections on a listener of ours.
+    SeenAccepting {
+        /// The worker's own pid.
+        pid: Pid,
+    },
+    /// The kernel does not let us see what the worker waits for.
+    ObservationRefused {
+        /// The worker's own pid.
+        pid: Pid,
+    },
+    /// The worker told how many requests it has served since its start.
+    RequestsReported {
+        /// The worker's own pid.
+        pid: Pid,
+        /// The total.
+        total: u64,
+    },
+}
+
+/// Why a program could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpawnFailure {
+    /// What we were doing: `execute`, `clone`, `setsid`, ...
+    pub step: &'static str,
+    /// The error number, errno(3).
+    pub errno: i32,
+    /// The code a shell would end with: 127 not found, 126 cannot execute, 125 anything else.
+    pub code: u8,
+}

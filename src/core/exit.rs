@@ -1,0 +1,99 @@
+//! How a process ended, and what that means for a worker.
+
+use super::signal::Signal;
+use std::fmt;
+
+/// How a process ended, as wait(2) tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It called exit with this code.
+    Code(u8),
+    /// A signal ended it.
+    Signal {
+        /// Which one.
+        signal: Signal,
+        /// Whether a core was dumped.
+        core_dumped: bool,
+    },
+}
+
+impl Exit {
+    /// The code a shell would give: the process's own, or 128 + the signal's number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal { signal, .. } => u8::try_from(signal.number()).unwrap_or(0).saturating_add(128),
+        }
+    }
+
+    /// The signal that ended it, if one did.
+    #[must_use]
+    pub fn signal(self) -> Option<Signal> {
+        match self {
+            Self::Code(_) => None,
+            Self::Signal { signal, .. } => Some(signal),
+        }
+    }
+}
+
+/// `code 3`, `signal 11 (SEGV), core dumped`.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "code {code}"),
+            Self::Signal { signal, core_dumped } => {
+                write!(f, "signal {} ({signal})", signal.number())?;
+                f.write_str(if *core_dumped { ", core dumped" } else { "" })
+            }
+        }
+    }
+}
+
+/// Why a worker ended or is to be replaced; one word each, the same in every log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It ended by itself after it was ready.
+    Crash,
+    /// It ended before it was ready.
+    BootError,
+    /// It was not ready within the start timeout.
+    BootTimeout,
+    /// It reached its limit of requests.
+    MaxRequests,
+    /// It reached its limit of age.
+    MaxAge,
+    /// The whole pool is being stopped.
+    Stop,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Crash => "crash",
+            Self::BootError => "boot-error",
+            Self::BootTimeout => "boot-timeout",
+            Self::MaxRequests => "max-requests",
+            Self::MaxAge => "max-age",
+            Self::Stop => "stop",
+        })
+    }
+}
+
+/// Our own exit codes, beside the command's own (README, "Exit codes").
+pub mod code {
+    /// The pool was stopped in order.
+    pub const OK: u8 = 0;
+    /// A wrong option, value or combination.
+    pub const USAGE: u8 = 2;
+    /// A crash loop was given up.
+    pub const CRASH_LOOP: u8 = 3;
+    /// We failed inside, and stopped the children in order.
+    pub const INTERNAL: u8 = 70;
+    /// Something could not be set up or started.
+    pub const CANNOT_START: u8 = 125;
+    /// The command was found and cannot be executed.
+    pub const CANNOT_EXECUTE: u8 = 126;
+    /// The command was not found.
+    pub const NOT_FOUND: u8 = 127;
+}

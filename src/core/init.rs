@@ -1,0 +1,192 @@
+//! Init mode: one command, run once; we end as it ended.
+//!
+//! ```text
+//!  Starting ──Spawned──▶ Running ──Exited──▶ Ended ──children left──▶ Sweeping ──none left──▶ exit
+//!      └──SpawnFailed──▶ exit                  └──────none left──────────────────────────────▶ exit
+//! ```
+
+use super::action::{Action, Note, SpawnOrder};
+use super::event::{Event, Pid, SpawnFailure, SpawnId};
+use super::exit::Exit;
+use super::policy::StopPolicy;
+use super::shutdown::{Endgame, Tick};
+use super::signal::{Received, Signal};
+use super::snapshot::{Phase, Snapshot};
+use super::time::Monotonic;
+
+/// The state of init mode.
+#[derive(Clone, Debug)]
+pub struct Init {
+    policy: StopPolicy,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// `Started` has not come, or the spawn has not been answered.
+    Starting,
+    /// The command runs.
+    Running {
+        pid: Pid,
+        since: Monotonic,
+        /// Begun by the first TERM.
+        endgame: Option<Endgame>,
+    },
+    /// The command has ended; `Reaped` will tell whether it left anybody behind.
+    Ended { code: u8, endgame: Option<Endgame> },
+    /// Somebody is left, and has been asked to stop.
+    Sweeping { code: u8, endgame: Endgame },
+    /// `Exit` has been said.
+    Gone,
+}
+
+impl Init {
+    /// Init mode before its command is started.
+    #[must_use]
+    pub fn new(policy: StopPolicy) -> Self {
+        Self { policy, state: State::Starting }
+    }
+
+    /// See [`Core::step`](super::Core::step).
+    pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Started => {
+                out.push(Action::Spawn(SpawnOrder {
+                    id: SpawnId(0),
+                    slot: 0,
+                    generation: 0,
+                    max_requests: None,
+                }));
+            }
+            Event::Spawned { pid, .. } => self.spawned(now, pid, out),
+            Event::SpawnFailed { failure, .. } => self.spawn_failed(failure, out),
+            Event::Signalled(received) => self.signalled(now, received, out),
+            Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
+            Event::Reaped { children_left } => self.reaped(now, children_left, out),
+            // The rest is about workers of a pool.
+            Event::DeadlinePassed
+            | Event::SaidReady { .. }
+            | Event::SeenAccepting { .. }
+            | Event::ObservationRefused { .. }
+            | Event::RequestsReported { .. } => {}
+        }
+        self.tick(now, out);
+    }
+
+    /// See [`Core::next_deadline`](super::Core::next_deadline).
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        match &self.state {
+            State::Running { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
+            State::Sweeping { endgame, .. } => endgame.next_deadline(),
+            State::Starting | State::Ended { .. } | State::Gone => None,
+        }
+    }
+
+    /// See [`Core::snapshot`](super::Core::snapshot).
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let (phase, ready) = match self.state {
+            State::Starting => (Phase::Running, 0),
+            State::Running { endgame: None, .. } => (Phase::Running, 1),
+            State::Running { endgame: Some(_), .. } => (Phase::Stopping, 1),
+            State::Ended { .. } | State::Sweeping { .. } | State::Gone => (Phase::Stopping, 0),
+        };
+        let started = !matches!(self.state, State::Starting);
+        Snapshot { phase, workers: 1, ready, min_ready: 1, started }
+    }
+
+    fn spawned(&mut self, now: Monotonic, pid: Pid, out: &mut Vec<Action>) {
+        if matches!(self.state, State::Starting) {
+            self.state = State::Running { pid, since: now, endgame: None };
+            out.push(Action::Report(Note::CommandStarted { pid }));
+        }
+    }
+
+    fn spawn_failed(&mut self, failure: SpawnFailure, out: &mut Vec<Action>) {
+        if matches!(self.state, State::Starting) {
+            out.push(Action::Report(Note::SpawnFailed { slot: 0, failure }));
+            self.exit(failure.code, out);
+        }
+    }
+
+    /// Every signal is passed on; only TERM also starts the clock, for a shell may live through INT and QUIT.
+    fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
+        match &mut self.state {
+            State::Running { pid, endgame, .. } => {
+                out.push(Action::Forward { pid: *pid, received });
+                if received.signal == Signal::TERM && endgame.is_none() {
+                    *endgame = Some(Endgame::Stopping { kill_at: self.policy.graceful.deadline(now) });
+                }
+            }
+            State::Sweeping { .. } => out.push(Action::SignalAll { signal: received.signal }),
+            State::Starting | State::Ended { .. } | State::Gone => {}
+        }
+    }
+
+    fn exited(&mut self, now: Monotonic, exited: Pid, exit: Exit, out: &mut Vec<Action>) {
+        match self.state {
+            State::Running { pid, since, endgame } if pid == exited => {
+                self.state = State::Ended { code: exit.code(), endgame };
+                out.push(Action::Report(Note::CommandExited { pid, exit, uptime: now.since(since) }));
+            }
+            // An orphan that came to us.
+            State::Starting
+            | State::Running { .. }
+            | State::Ended { .. }
+            | State::Sweeping { .. }
+            | State::Gone => {}
+        }
+    }
+
+    /// Nobody is cut off: what outlives the command gets the stop signal and what is left of the
+    /// graceful timeout, all of it if no TERM has come yet.
+    fn reaped(&mut self, now: Monotonic, children_left: bool, out: &mut Vec<Action>) {
+        match self.state {
+            State::Ended { code, .. } | State::Sweeping { code, .. } if !children_left => {
+                self.exit(code, out)
+            }
+            State::Ended { code, endgame } => {
+                let endgame = match endgame {
+                    Some(killing @ Endgame::Killing { .. }) => killing,
+                    Some(Endgame::Stopping { kill_at }) => self.stop_orphans(kill_at, out),
+                    None => self.stop_orphans(self.policy.graceful.deadline(now), out),
+                };
+                self.state = State::Sweeping { code, endgame };
+            }
+            State::Starting | State::Running { .. } | State::Sweeping { .. } | State::Gone => {}
+        }
+    }
+
+    fn stop_orphans(&self, kill_at: Option<Monotonic>, out: &mut Vec<Action>) -> Endgame {
+        out.push(Action::Report(Note::StoppingOrphans));
+        Endgame::stop_all(&self.policy, kill_at, out)
+    }
+
+    fn tick(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let (pid, code, endgame) = match &mut self.state {
+            State::Running { pid, endgame: Some(endgame), .. } => (Some(*pid), KILLED, endgame),
+            State::Sweeping { code, endgame } => (None, *code, endgame),
+            State::Starting | State::Running { endgame: None, .. } | State::Ended { .. } | State::Gone => {
+                return;
+            }
+        };
+        match endgame.tick(now, out) {
+            Tick::Wait => {}
+            Tick::KilledAll => {
+                // Should the walk over all descendants be refused (no /proc), the group still dies.
+                out.extend(pid.map(|pid| Action::SignalGroup { pid, signal: Signal::KILL }));
+                out.push(Action::Report(Note::KillingAll));
+            }
+            Tick::Leave => self.exit(code, out),
+        }
+    }
+
+    fn exit(&mut self, code: u8, out: &mut Vec<Action>) {
+        self.state = State::Gone;
+        out.push(Action::Exit(code));
+    }
+}
+
+/// What a command killed by us ends with: 128 + `SIGKILL`.
+const KILLED: u8 = 137;

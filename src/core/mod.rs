@@ -1,0 +1,99 @@
+//! The core decides. It knows no clock, no kernel, no log and no network; it is told what
+//! happened and when, and answers with what is to be done.
+//!
+//! ```text
+//!        now, Event ──▶ step ──▶ [Action]          next_deadline ──▶ when to come back
+//! ```
+//!
+//! Rules, each held by tests/simulation.rs or by tests/tidy.rs:
+//! * Pure and total: the only chance is a seeded generator in the state; no panic; an event that is
+//!   stale or of nobody we know is ignored.
+//! * A deadline is a field of a state, so it dies with the state. `DeadlinePassed` may come too
+//!   often; it never does anything early.
+//! * A pid is in the state from `Spawned` to `Exited`, and nothing else is ever signalled but
+//!   "all our descendants" and "what remains of a dead worker's group".
+//! * The caller carries actions out in order and feeds the answers back before it reaps again, so
+//!   an exit cannot overtake the report of its own spawn.
+
+pub mod action;
+pub mod backoff;
+pub mod event;
+pub mod exit;
+mod init;
+pub mod policy;
+mod pool;
+mod recycle;
+mod remains;
+pub mod rng;
+mod shutdown;
+pub mod signal;
+mod slot;
+pub mod snapshot;
+pub mod time;
+mod worker;
+
+pub use action::{Action, Note};
+pub use event::{Event, Pid};
+pub use signal::{Received, Signal};
+pub use snapshot::Snapshot;
+pub use time::Monotonic;
+
+use policy::{PoolPolicy, StopPolicy};
+
+/// What the supervisor is to be.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// Run one command and end as it ends.
+    Init(StopPolicy),
+    /// Keep a pool of workers.
+    Pool(PoolPolicy),
+}
+
+/// The whole state of the supervisor.
+#[derive(Clone, Debug)]
+pub struct Core(Machine);
+
+// The core is created once and never moved after: boxing the larger variant would buy nothing.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, Debug)]
+enum Machine {
+    Init(init::Init),
+    Pool(pool::Pool),
+}
+
+impl Core {
+    /// A supervisor to which nothing has happened yet. `seed` decides every jitter.
+    #[must_use]
+    pub fn new(mode: Mode, seed: u64) -> Self {
+        Self(match mode {
+            Mode::Init(policy) => Machine::Init(init::Init::new(policy)),
+            Mode::Pool(policy) => Machine::Pool(pool::Pool::new(policy, seed)),
+        })
+    }
+
+    /// Takes in one event and appends what is to be done, in order.
+    pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
+        match &mut self.0 {
+            Machine::Init(init) => init.step(now, event, out),
+            Machine::Pool(pool) => pool.step(now, event, out),
+        }
+    }
+
+    /// When `DeadlinePassed` is wanted, if nothing happens before; `None` is never.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        match &self.0 {
+            Machine::Init(init) => init.next_deadline(),
+            Machine::Pool(pool) => pool.next_deadline(),
+        }
+    }
+
+    /// What the outside may see.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        match &self.0 {
+            Machine::Init(init) => init.snapshot(),
+            Machine::Pool(pool) => pool.snapshot(),
+        }
+    }
+}

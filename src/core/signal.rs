@@ -1,0 +1,145 @@
+//! Signals by name and number, real-time ones too.
+
+use std::fmt;
+
+/// A signal number, 1 to 64.
+///
+/// `nix::Signal` has no name for real-time signals, yet `SIGRTMIN+3` is a common stop signal, so
+/// the names are kept here. Numbers are those of Linux on x86, arm, riscv, power and s390
+/// (signal(7)); `RTMIN` is 34, as glibc counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Signal(i32);
+
+/// Names of 1 to 31, in order.
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// Other names in use for some of them (signal(7), "Standard signals").
+const ALIASES: [(&str, i32); 3] = [("IOT", 6), ("CLD", 17), ("POLL", 29)];
+
+const RTMIN: i32 = 34;
+const RTMAX: i32 = 64;
+
+impl Signal {
+    /// `SIGHUP`
+    pub const HUP: Self = Self(1);
+    /// `SIGINT`
+    pub const INT: Self = Self(2);
+    /// `SIGQUIT`
+    pub const QUIT: Self = Self(3);
+    /// `SIGKILL`
+    pub const KILL: Self = Self(9);
+    /// `SIGPIPE`
+    pub const PIPE: Self = Self(13);
+    /// `SIGTERM`
+    pub const TERM: Self = Self(15);
+    /// `SIGCHLD`
+    pub const CHLD: Self = Self(17);
+    /// `SIGCONT`
+    pub const CONT: Self = Self(18);
+    /// `SIGSTOP`
+    pub const STOP: Self = Self(19);
+
+    /// The signal with this number, if there is one.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        (1..=RTMAX).contains(&number).then_some(Self(number))
+    }
+
+    /// Reads `TERM`, `SIGTERM`, `15`, `RTMIN+3`, `SIGRTMAX-1`, in any case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(number) = text.parse::<i32>() {
+            return Self::from_number(number);
+        }
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        let standard = NAMES.iter().zip(1..).find(|(known, _)| **known == name).map(|(_, n)| n);
+        let alias = || ALIASES.iter().find(|(known, _)| *known == name).map(|&(_, n)| n);
+        standard.or_else(alias).or_else(|| real_time(name)).and_then(Self::from_number)
+    }
+
+    /// The number, as kill(2) takes it.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        self.0
+    }
+}
+
+/// `RTMIN`, `RTMIN+n`, `RTMAX-n`.
+fn real_time(name: &str) -> Option<i32> {
+    let (base, offset) = if let Some(rest) = name.strip_prefix("RTMIN") {
+        (RTMIN, rest.strip_prefix('+').map_or(if rest.is_empty() { Some(0) } else { None }, digits)?)
+    } else if let Some(rest) = name.strip_prefix("RTMAX") {
+        let back = rest.strip_prefix('-').map_or(if rest.is_empty() { Some(0) } else { None }, digits)?;
+        (RTMAX, back.checked_neg()?)
+    } else {
+        return None;
+    };
+    base.checked_add(offset).filter(|n| (RTMIN..=RTMAX).contains(n))
+}
+
+fn digits(text: &str) -> Option<i32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// `TERM`, `RTMIN+3`: the name without `SIG`, as logs and messages give it.
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let index = usize::try_from(self.0.saturating_sub(1)).unwrap_or(usize::MAX);
+        match NAMES.get(index) {
+            Some(name) => f.write_str(name),
+            None if self.0 == RTMIN => f.write_str("RTMIN"),
+            None if self.0 > RTMIN => write!(f, "RTMIN+{}", self.0.saturating_sub(RTMIN)),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// A signal as it reached us, with what the kernel says of its origin (sigaction(2), `siginfo_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which signal.
+    pub signal: Signal,
+    /// `si_code`: zero from kill(2), negative from sigqueue(3) and its like.
+    pub code: i32,
+    /// The sender's pid as we see it; 0 when it is outside our PID namespace.
+    pub sender: i32,
+    /// The sender's real user id.
+    pub uid: u32,
+    /// `si_value`, meaningful when `code` is negative.
+    pub value: u64,
+}
+
+impl Received {
+    /// A signal as kill(2) sends it, from nobody in particular.
+    #[must_use]
+    pub fn plain(signal: Signal) -> Self {
+        Self { signal, code: 0, sender: 0, uid: 0, value: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_agree_both_ways() {
+        for number in 1..=64 {
+            let signal = Signal::from_number(number).unwrap();
+            assert_eq!(Signal::parse(&signal.to_string()), Some(signal));
+            assert_eq!(Signal::parse(&number.to_string()), Some(signal));
+        }
+        for (text, number) in
+            [("SIGTERM", 15), ("term", 15), ("RTMIN+3", 37), ("SIGRTMAX-1", 63), ("RTMAX", 64), ("iot", 6)]
+        {
+            assert_eq!(Signal::parse(text).map(Signal::number), Some(number), "{text}");
+        }
+        for bad in ["", "0", "65", "-1", "FOO", "RTMIN+31", "RTMIN+", "RTMIN-1", "RTMAX-31", "RTMIN+-1"] {
+            assert_eq!(Signal::parse(bad), None, "{bad:?}");
+        }
+    }
+}
