@@ -1,0 +1,85 @@
+//! Where to listen: an address as users write it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// The most that fits into `sun_path` with its final zero (unix(7)).
+const LONGEST_UNIX_PATH: usize = 107;
+
+/// An address to bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP, over IPv4 or IPv6; `[::]` takes both.
+    Tcp(SocketAddr),
+    /// A unix stream socket at this path.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Reads `HOST:PORT`, `[V6]:PORT`, `:PORT` (all IPv4 addresses, as gunicorn has it) and `unix:PATH`.
+    /// HOST is an IP address or `localhost`: names are not looked up, since an init should not
+    /// depend on DNS.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn parse(text: &str) -> Result<Self, (&'static str, &'static str)> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path.len() {
+                0 => Err(("the path is missing", "write unix:/path/to/socket")),
+                1..=LONGEST_UNIX_PATH => Ok(Self::Unix(path.into())),
+                _ => Err(("the path is longer than 107 bytes, the most a unix socket can have", "use a shorter path")),
+            };
+        }
+        const FORMS: &str = "use HOST:PORT, [V6]:PORT, :PORT or unix:/path, with an IP address or localhost as host";
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(("not an address", FORMS));
+        };
+        let Ok(port) = port.parse::<u16>() else {
+            return Err(("the port is not a number from 0 to 65535", FORMS));
+        };
+        let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let ip = match (host, bracketed) {
+            ("", _) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            ("localhost", _) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            (_, Some(v6)) => v6.parse().ok().map(IpAddr::V6),
+            (v4, None) => v4.parse().ok().map(IpAddr::V4),
+        };
+        match ip {
+            Some(ip) => Ok(Self::Tcp(SocketAddr::new(ip, port))),
+            None => Err(("the host is not an IP address", FORMS)),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms_people_write_are_read() {
+        for (text, shown) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            (":8000", "0.0.0.0:8000"),
+            ("localhost:0", "127.0.0.1:0"),
+            ("[::1]:8000", "[::1]:8000"),
+            ("[::]:8000", "[::]:8000"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().to_string(), shown);
+        }
+        let long = format!("unix:/{}", "x".repeat(299));
+        for bad in ["", "8000", "host:80", "::1:80", "127.0.0.1:65536", "127.0.0.1:", "unix:", &long, "[::1]", "[127.0.0.1]:1"] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

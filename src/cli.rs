@@ -1,0 +1,307 @@
+//! The command line: every option, its environment variable and its help.
+
+use crate::address::Address;
+use crate::config::duration::{parse_duration, parse_patience};
+use crate::core::Signal;
+use crate::core::time::Patience;
+use crate::error::StartError;
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory, Parser, ValueEnum};
+use std::ffi::OsString;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  prefork-init myserver --port 8000
+  prefork-init -n 4 -b :8000 --health :9000 -- uvicorn app:app --fd {fd}
+  prefork-init -n 4 -b :8000 --max-requests 10000 --max-requests-jitter 1000 -- \\
+      uvicorn app:app --fd {fd} --limit-max-requests {max_requests}
+
+Durations: 500ms, 30s, 1m30s, 2h; a bare number is seconds.
+Exit codes: the command's own, or 128+n if signal n ended it; of a pool 0 after an ordered stop and 3 when a
+crash loop is given up; 2 wrong usage, 125 cannot start, 126 cannot execute the command, 127 not found.";
+
+/// A small init (PID 1) for containers, and a prefork supervisor for servers in any language.
+///
+/// Runs COMMAND, passes signals on to it, reaps what it leaves behind, and ends as it ends. With --workers or
+/// --bind it is a pool instead: it binds the sockets, keeps N copies of COMMAND on them, replaces those that
+/// crash or are due, and stops them in order.
+#[derive(Debug, Parser)]
+#[command(name = "prefork-init", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Options {
+    /// The command to run, and its arguments.
+    ///
+    /// In pool mode {fd} stands for the number of the first listener's descriptor, {worker_id} for the
+    /// worker's slot, {max_requests} for the limit drawn for it.
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, required = true)]
+    pub command: Vec<OsString>,
+
+    /// Keep N copies of the command running [default: $WEB_CONCURRENCY, or 1, if --bind is given].
+    #[arg(short = 'n', long, value_name = "N", env = "PREFORK_WORKERS", help_heading = "Pool")]
+    #[arg(allow_negative_numbers = true, value_parser = parse_workers)]
+    pub workers: Option<u32>,
+
+    /// Listen here; repeat it, or separate by commas, for more [default: 0.0.0.0:$PORT if PORT is set].
+    ///
+    /// HOST:PORT, [V6]:PORT, :PORT (all IPv4 addresses) or unix:/path. The workers inherit the listeners as
+    /// descriptors 3, 4, ... in this order, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
+    #[arg(short, long, value_name = "ADDR", env = "PREFORK_BIND", help_heading = "Pool")]
+    #[arg(value_delimiter = ',', value_parser = parse_address)]
+    pub bind: Vec<Address>,
+
+    /// Length of the accept queue, listen(2); set again when a worker changes it.
+    #[arg(long, value_name = "N", env = "PREFORK_BACKLOG", help_heading = "Pool", default_value = "2048")]
+    #[arg(allow_negative_numbers = true, value_parser = parse_backlog)]
+    pub backlog: u32,
+
+    /// Pass {fd}, {worker_id} and {max_requests} to the command as they are.
+    #[arg(long, env = "PREFORK_NO_PLACEHOLDERS", help_heading = "Pool")]
+    pub no_placeholders: bool,
+
+    /// Ready workers that make the pool ready.
+    #[arg(long, value_name = "N", env = "PREFORK_MIN_READY", help_heading = "Readiness", default_value = "1")]
+    #[arg(allow_negative_numbers = true, value_parser = parse_min_ready)]
+    pub min_ready: u32,
+
+    /// Count a worker as ready this long after its start, whatever was seen of it.
+    ///
+    /// Without it a worker is ready when it says READY=1 (sd_notify) or is seen waiting for connections; without
+    /// listeners, after 1s.
+    #[arg(long, value_name = "D", env = "PREFORK_READY_AFTER", help_heading = "Readiness")]
+    #[arg(value_parser = parse_duration)]
+    pub ready_after: Option<Duration>,
+
+    /// Give up a worker that is not ready this long after its start.
+    #[arg(long, value_name = "D", env = "PREFORK_START_TIMEOUT", help_heading = "Readiness", default_value = "60s")]
+    #[arg(value_parser = parse_patience)]
+    pub start_timeout: Patience,
+
+    /// Replace a worker after N requests; 0 is never.
+    #[arg(long, value_name = "N", env = "PREFORK_MAX_REQUESTS", help_heading = "Recycling")]
+    #[arg(allow_negative_numbers = true, value_parser = parse_count)]
+    pub max_requests: Option<u64>,
+
+    /// Add a random number from 0 to J to each worker's limit of requests.
+    #[arg(long, value_name = "J", env = "PREFORK_MAX_REQUESTS_JITTER", help_heading = "Recycling")]
+    #[arg(allow_negative_numbers = true, value_parser = parse_count)]
+    pub max_requests_jitter: Option<u64>,
+
+    /// Who counts requests.
+    #[arg(long, value_name = "HOW", env = "PREFORK_COUNT_REQUESTS", help_heading = "Recycling")]
+    pub count_requests: Option<CountRequests>,
+
+    /// Replace a worker at this age; 0 is never.
+    #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE", help_heading = "Recycling")]
+    #[arg(value_parser = parse_duration)]
+    pub max_age: Option<Duration>,
+
+    /// Add a random time from 0 to D to each worker's limit of age.
+    #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE_JITTER", help_heading = "Recycling")]
+    #[arg(value_parser = parse_duration)]
+    pub max_age_jitter: Option<Duration>,
+
+    /// Wait this long before the second respawn in a row; doubles each time.
+    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF", help_heading = "Respawn", default_value = "250ms")]
+    #[arg(value_parser = parse_duration)]
+    pub backoff: Duration,
+
+    /// The longest wait before a respawn.
+    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF_MAX", help_heading = "Respawn", default_value = "30s")]
+    #[arg(value_parser = parse_duration)]
+    pub backoff_max: Duration,
+
+    /// Give up, with exit code 3, when a slot needs more restarts than this within --restart-window and no worker
+    /// is ready; or infinity.
+    #[arg(long, value_name = "N", env = "PREFORK_MAX_RESTARTS", help_heading = "Respawn", default_value = "5")]
+    #[arg(allow_negative_numbers = true, value_parser = parse_restarts)]
+    pub max_restarts: Restarts,
+
+    /// See --max-restarts.
+    #[arg(long, value_name = "D", env = "PREFORK_RESTART_WINDOW", help_heading = "Respawn", default_value = "60s")]
+    #[arg(value_parser = parse_duration)]
+    pub restart_window: Duration,
+
+    /// Kill what is left this long after it was asked to stop; 0 is at once, infinity never.
+    #[arg(long, value_name = "D", env = "PREFORK_GRACEFUL_TIMEOUT", help_heading = "Stopping", default_value = "30s")]
+    #[arg(value_parser = parse_patience)]
+    pub graceful_timeout: Patience,
+
+    /// The signal that asks workers, and what outlives the command, to stop: a name or a number.
+    #[arg(long, value_name = "SIGNAL", env = "PREFORK_STOP_SIGNAL", help_heading = "Stopping", default_value = "TERM")]
+    #[arg(value_parser = parse_stop_signal)]
+    pub stop_signal: Signal,
+
+    /// After TERM say "not ready" and serve this long before workers are stopped.
+    #[arg(long, value_name = "D", env = "PREFORK_DRAIN_DELAY", help_heading = "Stopping", default_value = "0s")]
+    #[arg(value_parser = parse_duration)]
+    pub drain_delay: Duration,
+
+    /// Serve /livez, /readyz and /startupz here.
+    #[arg(long, value_name = "ADDR", env = "PREFORK_HEALTH", help_heading = "Endpoint")]
+    #[arg(value_parser = parse_address)]
+    pub health: Option<Address>,
+
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", env = "PREFORK_LOG_FORMAT", help_heading = "Logging", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// The least important lines to log.
+    #[arg(long, value_name = "LEVEL", env = "PREFORK_LOG_LEVEL", help_heading = "Logging", default_value = "info")]
+    pub log_level: LogLevel,
+}
+
+/// Who counts requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CountRequests {
+    /// The worker, which is told its limit by {max_requests} and ends when it is reached.
+    Worker,
+    /// The worker reports X_PREFORK_REQUESTS=<total> to $NOTIFY_SOCKET, and is replaced, new one first.
+    Notify,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How important a line must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// A number of restarts, or no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restarts(pub Option<u32>);
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// Run something.
+    Run(Box<Options>),
+    /// Print this to stdout and end: help or version.
+    Print(String),
+}
+
+/// Reads the command line and the `PREFORK_...` variables.
+///
+/// # Errors
+/// One line for the first thing that is wrong.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartError> {
+    match Options::try_parse_from(args) {
+        Ok(options) => Ok(Request::Run(Box::new(options))),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
+            _ => Err(one_line(&error)),
+        },
+    }
+}
+
+/// The names of the environment variables that are ours.
+#[must_use]
+pub fn own_variables() -> Vec<OsString> {
+    Options::command().get_arguments().filter_map(|arg| arg.get_env().map(OsString::from)).collect()
+}
+
+/// clap explains itself in paragraphs; a log has room for a line.
+fn one_line(error: &clap::Error) -> StartError {
+    let context = |kind| error.get(kind).map(ToString::to_string);
+    // `--workers <N>` is clap's way to name an option.
+    let option = context(ContextKind::InvalidArg).map(|arg| arg.split(' ').next().unwrap_or_default().to_owned());
+    let option = option.unwrap_or_default();
+    let value = context(ContextKind::InvalidValue).unwrap_or_default();
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    match (error.kind(), source) {
+        (ErrorKind::ValueValidation, Some(source)) => {
+            let (problem, remedy) = source.split_once(": ").unwrap_or((&source, "see --help"));
+            StartError::value(&option, value, problem, remedy)
+        }
+        (ErrorKind::InvalidValue, _) if value.is_empty() => {
+            StartError::usage(option, "its value is missing", "give one, see --help")
+        }
+        (ErrorKind::InvalidValue, _) => {
+            let known = context(ContextKind::ValidValue).unwrap_or_default();
+            StartError::value(&option, value, "no such value", format!("use one of {known}"))
+        }
+        (ErrorKind::UnknownArgument, _) => {
+            let remedy = context(ContextKind::SuggestedArg).map_or_else(
+                || "see --help, or put -- before a command that begins with a dash".to_owned(),
+                |known| format!("did you mean {known}?"),
+            );
+            StartError::usage(option, "no such option", remedy)
+        }
+        (ErrorKind::MissingRequiredArgument, _) => {
+            StartError::usage("COMMAND", "missing", "add the command to run, as in: prefork-init -- myserver")
+        }
+        (ErrorKind::ArgumentConflict, _) => StartError::usage(option, "given more than once", "give it once"),
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            StartError::usage("command line", first.trim_start_matches("error: "), "see --help")
+        }
+    }
+}
+
+fn parse_address(text: &str) -> Result<Address, String> {
+    Address::parse(text).map_err(|(problem, remedy)| format!("{problem}: {remedy}"))
+}
+
+fn parse_stop_signal(text: &str) -> Result<Signal, String> {
+    let signal = Signal::parse(text).ok_or("no such signal: use a name like TERM, QUIT or RTMIN+3, or a number")?;
+    match signal {
+        Signal::STOP | Signal::CONT | Signal::CHLD => Err("it stops nobody for good: use TERM, QUIT or INT".into()),
+        signal => Ok(signal),
+    }
+}
+
+/// The most workers: each needs a process and a few descriptors.
+const MOST_WORKERS: u32 = 1024;
+
+fn parse_workers(text: &str) -> Result<u32, String> {
+    number_within(text, 1, MOST_WORKERS)
+}
+
+fn parse_min_ready(text: &str) -> Result<u32, String> {
+    number_within(text, 1, MOST_WORKERS)
+}
+
+fn parse_backlog(text: &str) -> Result<u32, String> {
+    number_within(text, 1, 65_535)
+}
+
+fn number_within(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("not a whole number from {least} to {most}: use one"))
+}
+
+fn parse_count(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "not a whole number from 0 up: use one".to_owned())
+}
+
+fn parse_restarts(text: &str) -> Result<Restarts, String> {
+    if text == "infinity" {
+        return Ok(Restarts(None));
+    }
+    match text.parse().ok().filter(|number| *number <= 1_000) {
+        Some(number) => Ok(Restarts(Some(number))),
+        None => Err("not a whole number from 0 to 1000, nor infinity: use one".to_owned()),
+    }
+}
+
+/// `WEB_CONCURRENCY` as a number of workers, under the rules of `--workers`.
+///
+/// # Errors
+/// As `--workers`.
+pub fn workers_of_web_concurrency(text: &str) -> Result<u32, StartError> {
+    parse_workers(text).map_err(|problem| {
+        StartError::value("WEB_CONCURRENCY", text, problem.trim_end_matches(": use one"), "use one, or give --workers")
+    })
+}

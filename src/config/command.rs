@@ -1,0 +1,120 @@
+//! The command as it was given, and as each worker gets it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// The command and its arguments, placeholders and all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    argv: Vec<OsString>,
+    placeholders: bool,
+}
+
+/// What placeholders stand for. Exactly these: `{` and `}` mean much to shells and templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values {
+    /// `{fd}`: the first listener's descriptor.
+    pub fd: i32,
+    /// `{worker_id}`: the slot.
+    pub worker_id: u32,
+    /// `{max_requests}`: the limit drawn for this worker.
+    pub max_requests: Option<u64>,
+}
+
+/// The placeholder for the first listener's descriptor.
+pub const FD: &str = "{fd}";
+/// The placeholder for the slot.
+pub const WORKER_ID: &str = "{worker_id}";
+/// The placeholder for the worker's limit of requests.
+pub const MAX_REQUESTS: &str = "{max_requests}";
+
+impl Command {
+    /// A command in which placeholders are replaced if `placeholders` says so.
+    #[must_use]
+    pub fn new(argv: Vec<OsString>, placeholders: bool) -> Self {
+        Self { argv, placeholders }
+    }
+
+    /// The program itself.
+    #[must_use]
+    pub fn program(&self) -> &OsStr {
+        self.argv.first().map(OsString::as_os_str).unwrap_or_default()
+    }
+
+    /// Whether a placeholder occurs, and would be replaced.
+    #[must_use]
+    pub fn mentions(&self, placeholder: &str) -> bool {
+        self.placeholders && self.argv.iter().any(|arg| contains(arg.as_bytes(), placeholder.as_bytes()))
+    }
+
+    /// The arguments as they were given.
+    #[must_use]
+    pub fn as_given(&self) -> &[OsString] {
+        &self.argv
+    }
+
+    /// The arguments for one worker.
+    #[must_use]
+    pub fn with(&self, values: &Values) -> Vec<OsString> {
+        if !self.placeholders {
+            return self.argv.clone();
+        }
+        let max_requests = values.max_requests.map(|limit| limit.to_string());
+        let replacements = [
+            (FD, Some(values.fd.to_string())),
+            (WORKER_ID, Some(values.worker_id.to_string())),
+            (MAX_REQUESTS, max_requests),
+        ];
+        self.argv.iter().map(|arg| OsString::from_vec(replace(arg.as_bytes(), &replacements))).collect()
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+fn replace(mut text: &[u8], replacements: &[(&str, Option<String>)]) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(text.len());
+    while let Some((first, rest)) = text.split_first() {
+        let hit = replacements.iter().find_map(|(name, value)| {
+            let after = text.strip_prefix(name.as_bytes())?;
+            value.as_ref().map(|value| (value, after))
+        });
+        if let Some((value, after)) = hit {
+            replaced.extend_from_slice(value.as_bytes());
+            text = after;
+        } else {
+            replaced.push(*first);
+            text = rest;
+        }
+    }
+    replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUES: Values = Values { fd: 3, worker_id: 7, max_requests: Some(1042) };
+
+    #[test]
+    fn exactly_the_known_placeholders_are_replaced() {
+        let argv = ["s", "--fd={fd}", "{worker_id}-{max_requests}", "{FD} {other} {{fd}} {fd", "\u{fffd}{fd}"];
+        let command = Command::new(argv.map(OsString::from).to_vec(), true);
+        assert_eq!(command.with(&VALUES), ["s", "--fd=3", "7-1042", "{FD} {other} {3} {fd", "\u{fffd}3"].map(OsString::from));
+        assert!(command.mentions(FD) && command.mentions(MAX_REQUESTS));
+    }
+
+    #[test]
+    fn without_placeholders_nothing_is_replaced() {
+        let command = Command::new(vec!["{fd}".into()], false);
+        assert_eq!(command.with(&VALUES), ["{fd}"].map(OsString::from));
+        assert!(!command.mentions(FD));
+    }
+
+    #[test]
+    fn a_value_is_not_searched_again_and_bytes_that_are_no_text_survive() {
+        let raw = OsString::from_vec(b"\xff{fd}\xfe".to_vec());
+        assert_eq!(Command::new(vec![raw], true).with(&VALUES), [OsString::from_vec(b"\xff3\xfe".to_vec())]);
+    }
+}

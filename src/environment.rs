@@ -1,0 +1,61 @@
+//! The environment that the command gets: ours, less what would mislead it, plus what it should know.
+
+use std::ffi::OsString;
+
+/// Variables about our own relation to a service manager, which a worker would take for its own.
+const OF_OUR_MANAGER: [&str; 7] =
+    ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
+/// What every worker gets.
+#[derive(Debug)]
+pub struct Environment {
+    base: Vec<(OsString, OsString)>,
+    is_pool: bool,
+    listen_pid: bool,
+}
+
+impl Environment {
+    /// Init mode: untouched, but for `LISTEN_PID`: if it names us, it means the command (sd_listen_fds(3)).
+    #[must_use]
+    pub fn of_init() -> Self {
+        let own = OsString::from(std::process::id().to_string());
+        let listen_pid = std::env::var_os("LISTEN_PID") == Some(own);
+        let base = std::env::vars_os().filter(|(name, _)| !(listen_pid && name == "LISTEN_PID")).collect();
+        Self { base, is_pool: false, listen_pid }
+    }
+
+    /// Pool mode: without our own settings, and without `WEB_CONCURRENCY`, which a `uvicorn --fd` would take to
+    /// start as many again; with the listeners and the notify socket.
+    #[must_use]
+    pub fn of_pool(notify_socket: &str, listeners: usize) -> Self {
+        let ours = crate::cli::own_variables();
+        let misleading = |name: &OsString| {
+            name == "WEB_CONCURRENCY" || ours.contains(name) || OF_OUR_MANAGER.iter().any(|known| name == known)
+        };
+        let mut base: Vec<_> = std::env::vars_os().filter(|(name, _)| !misleading(name)).collect();
+        base.push(("NOTIFY_SOCKET".into(), notify_socket.into()));
+        if listeners > 0 {
+            let names: Vec<String> = (0..listeners).map(|index| format!("listener-{index}")).collect();
+            base.push(("LISTEN_FDS".into(), listeners.to_string().into()));
+            base.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
+        }
+        Self { base, is_pool: true, listen_pid: listeners > 0 }
+    }
+
+    /// The environment of one worker, or of the command.
+    #[must_use]
+    pub fn of_worker(&self, slot: u32, generation: u32) -> Vec<(OsString, OsString)> {
+        let mut env = self.base.clone();
+        if self.is_pool {
+            env.push(("PREFORK_WORKER_ID".into(), slot.to_string().into()));
+            env.push(("PREFORK_GENERATION".into(), generation.to_string().into()));
+        }
+        env
+    }
+
+    /// Whether `LISTEN_PID` is to be set, which only the new process can do.
+    #[must_use]
+    pub fn sets_listen_pid(&self) -> bool {
+        self.listen_pid
+    }
+}

@@ -1,0 +1,106 @@
+//! The health endpoint. It sees a [`Snapshot`] and nothing else, and it runs in the supervisor, so that a busy
+//! or stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
+
+pub mod routes;
+
+use crate::core::Snapshot;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::io;
+use std::net;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// A connection lives at most this long, idle or not: probes come seconds apart.
+const CONNECTION_LIFE: Duration = Duration::from_secs(10);
+
+/// More connections than this at once are closed unanswered: probes are few, and memory is bounded.
+const MOST_CONNECTIONS: usize = 64;
+
+/// The most a request's head may take; hyper allows no less.
+const LONGEST_HEAD: usize = 8 * 1024;
+
+/// Wait after a failed accept(2), EMFILE for instance: trying again at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The latest snapshot, for whoever asks.
+#[derive(Clone, Debug)]
+pub struct Published(Arc<Mutex<Snapshot>>);
+
+impl Published {
+    /// Starts with this one.
+    #[must_use]
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(Arc::new(Mutex::new(snapshot)))
+    }
+
+    /// Replaces it.
+    pub fn set(&self, snapshot: Snapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    /// The latest.
+    #[must_use]
+    pub fn get(&self) -> Snapshot {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves for as long as the runtime runs. Must be called inside it.
+///
+/// # Errors
+/// If the runtime cannot watch the listener.
+pub fn serve(listener: net::TcpListener, published: Published) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    tokio::spawn(accept_all(listener, published));
+    Ok(())
+}
+
+async fn accept_all(listener: TcpListener, published: Published) {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) if open.load(Ordering::Relaxed) < MOST_CONNECTIONS => {
+                let counted = Counted::new(&open);
+                let published = published.clone();
+                tokio::spawn(async move {
+                    let _late = tokio::time::timeout(CONNECTION_LIFE, serve_one(stream, published)).await;
+                    drop(counted);
+                });
+            }
+            Ok(_) => {}
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn serve_one(stream: TcpStream, published: Published) {
+    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        let answer = routes::answer(request.method(), request.uri().path(), &published.get());
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let mut http = http1::Builder::new();
+    // A prober that hangs up early is its own business.
+    let _hung_up = http.max_buf_size(LONGEST_HEAD).serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// One open connection, counted until it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,155 @@
+//! Log lines: one a transition, with the same field names everywhere.
+
+use crate::cli::{LogFormat, LogLevel};
+use crate::core::action::{Note, ReadyBy, WorkerRef};
+use crate::core::event::SpawnFailure;
+use crate::core::exit::{Exit, Reason};
+use crate::os::stderr;
+use std::io;
+use std::sync::Mutex;
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+use tracing::{debug, error, info, warn};
+
+/// Sends log lines to stderr from here on; never waits for a reader.
+pub fn start(format: LogFormat, level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let colours = stderr::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(colours)
+        .with_writer(Mutex::new(stderr::Stderr::new()));
+    // Fails only if there is a subscriber already.
+    let _set = match format {
+        LogFormat::Text => tracing::subscriber::set_global_default(builder.finish()),
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            tracing::subscriber::set_global_default(builder.finish())
+        }
+    };
+}
+
+/// A line about one worker: level, worker, other fields, message.
+macro_rules! worker_line {
+    ($level:ident, $worker:expr, $($rest:tt)+) => {{
+        let WorkerRef { slot, generation, pid } = $worker;
+        $level!(slot, "gen" = generation, pid = pid.0, $($rest)+)
+    }};
+}
+
+/// Writes the line for a transition.
+pub fn note(note: &Note) {
+    match *note {
+        Note::CommandStarted { pid } => debug!(pid = pid.0, "command started"),
+        Note::CommandExited { pid, exit, uptime } => command_exited(pid.0, exit, uptime),
+        Note::WorkerSpawned { worker, max_requests, max_age } => {
+            let max_age_ms = max_age.map(millis);
+            worker_line!(info, worker, max_requests, max_age_ms, "worker spawned");
+        }
+        Note::WorkerReady { worker, by, after } => {
+            worker_line!(info, worker, by = ready_by(by), after_ms = millis(after), "worker ready");
+        }
+        Note::WorkerUnobservable { worker } => worker_line!(
+            warn,
+            worker,
+            "worker cannot be observed (it runs as another user); it is ready when it says READY=1 or after --ready-after"
+        ),
+        Note::WorkerDue { worker, reason, requests } => {
+            worker_line!(info, worker, reason = %reason, requests, "worker due for recycling");
+        }
+        Note::WorkerStopping { worker, reason, signal } => {
+            worker_line!(info, worker, reason = %reason, signal = %signal, "worker stopping");
+        }
+        Note::WorkerKilled { worker, reason } => {
+            worker_line!(warn, worker, reason = %reason, signal = "KILL", "worker killed: it did not stop in time");
+        }
+        Note::WorkerExited { worker, exit, reason, uptime } => worker_exited(worker, exit, reason, uptime),
+        Note::SpawnFailed { slot, failure } => spawn_failed(slot, failure),
+        Note::RespawnDelayed { slot, delay, failures } => {
+            warn!(slot, failures, delay_ms = millis(delay), "respawn delayed");
+        }
+        Note::PoolReady { ready } => info!(ready, "pool ready"),
+        Note::ShutdownStarted { signal, drain_delay } => {
+            info!(signal = %signal, drain_delay_ms = millis(drain_delay), "shutdown started");
+        }
+        Note::ShutdownHurried { signal } => warn!(signal = %signal, "shutdown hurried"),
+        Note::KillingAll => warn!(signal = "KILL", "graceful timeout over: killing what is left"),
+        Note::StoppingOrphans => info!("stopping the processes that were left behind"),
+        Note::SignalIgnored { signal } => {
+            info!(signal = %signal, "signal ignored: a pool does not forward it, since it would end most servers");
+        }
+        Note::PoolStopped => info!("pool stopped"),
+        Note::GaveUp { slot, restarts, window } => error!(
+            slot,
+            restarts,
+            window_ms = millis(window),
+            "crash loop given up: no worker stays up; see the workers' output above, or raise --max-restarts"
+        ),
+    }
+}
+
+fn command_exited(pid: i32, exit: Exit, uptime: Duration) {
+    let (exit_code, signal) = parts(exit);
+    let (uptime_ms, after) = (millis(uptime), humantime::format_duration(Duration::from_millis(millis(uptime))));
+    if exit == Exit::Code(0) {
+        debug!(pid, exit_code, signal, uptime_ms, "command exited: {exit}, after {after}");
+    } else {
+        info!(pid, exit_code, signal, uptime_ms, "command exited: {exit}, after {after}");
+    }
+}
+
+fn worker_exited(worker: WorkerRef, exit: Exit, reason: Reason, uptime: Duration) {
+    let (exit_code, signal) = parts(exit);
+    let uptime_ms = millis(uptime);
+    match reason {
+        Reason::Crash | Reason::BootError | Reason::BootTimeout => {
+            worker_line!(error, worker, reason = %reason, exit_code, signal, uptime_ms, "worker exited: {exit}");
+        }
+        Reason::MaxRequests | Reason::MaxAge | Reason::Stop => {
+            worker_line!(info, worker, reason = %reason, exit_code, signal, uptime_ms, "worker exited: {exit}");
+        }
+    }
+}
+
+fn spawn_failed(slot: u32, failure: SpawnFailure) {
+    let SpawnFailure { step, errno, .. } = failure;
+    let error = io::Error::from_raw_os_error(errno);
+    let hint = match (step, errno) {
+        // The command itself was found before anything was started.
+        ("execute", libc_errno::ENOENT) => ": perhaps the interpreter it names in its first line is missing",
+        ("execute", libc_errno::ENOEXEC) => ": perhaps it was built for another architecture",
+        _ => "",
+    };
+    error!(slot, step, error = %error, "cannot start the command{hint}");
+}
+
+/// The two numbers of errno(3) that deserve a hint; the same on every Linux.
+mod libc_errno {
+    pub const ENOENT: i32 = 2;
+    pub const ENOEXEC: i32 = 8;
+}
+
+fn parts(exit: Exit) -> (Option<u8>, Option<i32>) {
+    match exit {
+        Exit::Code(code) => (Some(code), None),
+        Exit::Signal { signal, .. } => (None, Some(signal.number())),
+    }
+}
+
+fn ready_by(by: ReadyBy) -> &'static str {
+    match by {
+        ReadyBy::Accepting => "accept",
+        ReadyBy::Notified => "notify",
+        ReadyBy::Uptime => "uptime",
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

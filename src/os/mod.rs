@@ -1,0 +1,15 @@
+//! The kernel. The only place with `unsafe`, `libc` and `nix`; it knows no policy.
+//!
+//! Everything here does one thing when told, says what came of it, and never decides that it
+//! should have been something else.
+
+pub mod accepting;
+pub mod listen;
+pub mod notify_socket;
+pub mod pid1;
+pub mod proc;
+pub mod reap;
+pub mod send;
+pub mod signals;
+pub mod spawn;
+pub mod stderr;

@@ -1,0 +1,34 @@
+//! What it takes to get the orphans.
+
+use std::io;
+
+/// Whether we are the init of our PID namespace.
+#[must_use]
+pub fn is_pid1() -> bool {
+    std::process::id() == 1
+}
+
+/// Makes orphaned descendants come to us, as they come to PID 1 (`PR_SET_CHILD_SUBREAPER`, prctl(2)).
+///
+/// # Errors
+/// Where a sandbox refuses it; we then still serve, but orphans go elsewhere.
+pub fn become_subreaper() -> io::Result<()> {
+    // SAFETY: takes four integers and touches no memory.
+    match unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Eight bytes of chance for the core's generator (getrandom(2)); the time of day if there are none.
+#[must_use]
+pub fn seed() -> u64 {
+    let mut seed = [0u8; 8];
+    // SAFETY: the buffer is as large as we say.
+    let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), libc::GRND_NONBLOCK) };
+    if usize::try_from(got) == Ok(seed.len()) {
+        return u64::from_ne_bytes(seed);
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::from(now.subsec_nanos()) ^ u64::from(std::process::id())
+}

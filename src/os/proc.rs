@@ -1,0 +1,93 @@
+//! Who descends from whom, as /proc tells it (proc(5)). Without /proc: nobody.
+
+use crate::core::Pid;
+use std::collections::HashSet;
+use std::fs;
+
+/// A process as `/proc/PID/stat` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: Pid,
+    /// Its parent's.
+    pub parent: Pid,
+    /// Its process group's.
+    pub group: Pid,
+}
+
+/// Chains of parents longer than this are not followed: no process of ours is that deep.
+const DEEPEST: usize = 64;
+
+/// The process with this id, zombies too.
+#[must_use]
+pub fn process(pid: Pid) -> Option<Process> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&stat);
+    // The name, in parentheses, may itself hold spaces and parentheses: the last one ends it.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
+    let mut next = || fields.next().and_then(|field| field.parse().ok()).map(Pid);
+    Some(Process { pid, parent: next()?, group: next()? })
+}
+
+/// All processes that descend from us, in no order.
+#[must_use]
+pub fn descendants() -> Vec<Process> {
+    let mut others = all();
+    let mut family = HashSet::from([own_pid()]);
+    let mut found = Vec::new();
+    loop {
+        let (mut children, rest): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|process| family.contains(&process.parent));
+        if children.is_empty() {
+            return found;
+        }
+        family.extend(children.iter().map(|process| process.pid));
+        found.append(&mut children);
+        others = rest;
+    }
+}
+
+/// The members of a process group that descend from us.
+#[must_use]
+pub fn group_members(group: Pid) -> Vec<Pid> {
+    descendants().into_iter().filter(|process| process.group == group).map(|process| process.pid).collect()
+}
+
+/// The child of ours from which a process descends, or which it is.
+#[must_use]
+pub fn child_above(pid: Pid) -> Option<Pid> {
+    let own = own_pid();
+    let mut process = process(pid)?;
+    for _ in 0..DEEPEST {
+        if process.parent == own {
+            return Some(process.pid);
+        }
+        process = self::process(process.parent)?;
+    }
+    None
+}
+
+/// The children of a process, all its threads' together.
+#[must_use]
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut found = Vec::new();
+    for thread in threads.flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(list) => found.extend(list.split_ascii_whitespace().filter_map(|p| p.parse().ok()).map(Pid)),
+            // A kernel built without CONFIG_PROC_CHILDREN: the long way.
+            Err(_) => return all().into_iter().filter(|p| p.parent == pid).map(|p| p.pid).collect(),
+        }
+    }
+    found
+}
+
+fn all() -> Vec<Process> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| process(Pid(pid))).collect()
+}
+
+fn own_pid() -> Pid {
+    Pid(i32::try_from(std::process::id()).unwrap_or(0))
+}

@@ -1,0 +1,141 @@
+//! Sending signals. Errors come back and are never fatal: `ESRCH` means it is gone already,
+//! `EPERM` that it runs as a user whom we may not signal (no `CAP_KILL`).
+
+use super::{pid1, proc};
+use crate::core::{Pid, Received, Signal};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// `SI_TKILL` (sigaction(2)): only the kernel may give it.
+const SI_TKILL: i32 = -6;
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP` (pidfd_send_signal(2), Linux 6.9).
+const TO_GROUP: libc::c_uint = 1 << 2;
+
+/// Signals one process.
+///
+/// # Errors
+/// As kill(2).
+pub fn to_process(pid: Pid, signal: Signal) -> io::Result<()> {
+    // SAFETY: takes two integers. A pid below 2 would mean a group, everybody, or init.
+    if pid.0 > 1 { check(unsafe { libc::kill(pid.0, signal.number()) }) } else { Ok(()) }
+}
+
+/// Signals every member of a process group.
+///
+/// # Errors
+/// As kill(2).
+pub fn to_group(group: Pid, signal: Signal) -> io::Result<()> {
+    // SAFETY: takes two integers. A group below 2 would mean our own, everybody, or init's.
+    if group.0 > 1 { check(unsafe { libc::kill(group.0.saturating_neg(), signal.number()) }) } else { Ok(()) }
+}
+
+/// Passes a signal on to a process group as it came: one that was queued with a value
+/// (sigqueue(3)) keeps its value and its sender.
+///
+/// # Errors
+/// As kill(2) and rt_sigqueueinfo(2).
+pub fn forward(group: Pid, received: &Received) -> io::Result<()> {
+    if received.code >= 0 || received.code == SI_TKILL {
+        return to_group(group, received.signal);
+    }
+    let info = QueuedInfo::from(received);
+    match queue_to_group(group, received.signal, &info) {
+        Ok(()) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(error),
+        // An older kernel, or a sandbox that does not know the call: to the leader, then to the others.
+        Err(_) => {
+            let sent = queue_to_process(group, received.signal, &info);
+            for other in proc::group_members(group) {
+                if other != group {
+                    let _gone = queue_to_process(other, received.signal, &info);
+                }
+            }
+            sent
+        }
+    }
+}
+
+/// Signals all our descendants: everybody, if we are PID 1; else those that /proc shows.
+///
+/// # Errors
+/// The last error but `ESRCH`.
+pub fn to_all(signal: Signal) -> io::Result<()> {
+    if pid1::is_pid1() {
+        // SAFETY: takes two integers. As PID 1 of our namespace, -1 is everybody in it but ourselves.
+        return ignore_gone(check(unsafe { libc::kill(-1, signal.number()) }));
+    }
+    to_each(proc::descendants().into_iter().map(|process| process.pid), signal)
+}
+
+/// Signals those members of a process group that descend from us.
+///
+/// # Errors
+/// The last error but `ESRCH`.
+pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
+    to_each(proc::group_members(group).into_iter(), signal)
+}
+
+fn to_each(pids: impl Iterator<Item = Pid>, signal: Signal) -> io::Result<()> {
+    pids.fold(Ok(()), |result, pid| result.and(ignore_gone(to_process(pid, signal))))
+}
+
+fn ignore_gone(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) })
+}
+
+/// The part of `siginfo_t` that rt_sigqueueinfo(2) reads, padded to its full 128 bytes.
+#[repr(C)]
+struct QueuedInfo {
+    signo: i32,
+    errno: i32,
+    code: i32,
+    // A union with pointers in C, hence aligned like one.
+    fields: QueuedFields,
+    padding: [u64; 12],
+}
+
+#[repr(C)]
+struct QueuedFields {
+    pid: i32,
+    uid: u32,
+    value: usize,
+}
+
+impl From<&Received> for QueuedInfo {
+    fn from(received: &Received) -> Self {
+        Self {
+            signo: received.signal.number(),
+            errno: 0,
+            code: received.code,
+            fields: QueuedFields {
+                pid: received.sender,
+                uid: received.uid,
+                value: usize::try_from(received.value).unwrap_or(0),
+            },
+            padding: [0; 12],
+        }
+    }
+}
+
+fn queue_to_process(pid: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {
+    // SAFETY: `info` is a whole siginfo_t.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid.0, signal.number(), &raw const *info) })
+}
+
+fn queue_to_group(group: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {
+    // SAFETY: takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, group.0, 0) };
+    check(fd)?;
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just given us this descriptor.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: `info` is a whole siginfo_t.
+    check(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal.number(), &raw const *info, TO_GROUP)
+    })
+}
+
+fn check(result: impl Into<i64>) -> io::Result<()> {
+    if result.into() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,283 @@
+//! The loop: wait for one thing to happen, step, carry the actions out, feed the answers back.
+//!
+//! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
+
+use crate::config::Config;
+use crate::config::command::{Command, Values};
+use crate::core::action::SpawnOrder;
+use crate::core::{Action, Core, Event, Mode, Monotonic, Pid, Signal};
+use crate::environment::Environment;
+use crate::error::StartError;
+use crate::http::Published;
+use crate::os::accepting::{self, Seen};
+use crate::os::listen::{Listener, SocketId};
+use crate::os::notify_socket::NotifySocket;
+use crate::os::reap::{self, Found};
+use crate::os::signals::Signals;
+use crate::os::spawn::{self, FIRST_FD, Program};
+use crate::os::{pid1, send};
+use crate::{logging, notify, setup};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::pin;
+use std::task::Poll;
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+/// Batches of signals, and datagrams, taken before anything else gets its turn.
+const MOST_AT_ONCE: usize = 64;
+
+/// Rounds of the loop before other tasks get their turn, should there always be something to do.
+const ROUNDS_BEFORE_YIELD: u32 = 8;
+
+/// The running supervisor.
+pub struct Supervisor {
+    runtime: Option<Runtime>,
+    state: Loop,
+}
+
+/// All that the loop holds.
+struct Loop {
+    core: Core,
+    origin: Instant,
+    signals: Signals,
+    notify: Option<NotifySocket>,
+    listeners: Vec<Listener>,
+    listener_ids: Vec<SocketId>,
+    backlog: u32,
+    command: Command,
+    environment: Environment,
+    published: Published,
+    /// Set by the core's last action.
+    exit: Option<u8>,
+}
+
+impl Supervisor {
+    /// Sets everything up; nothing is started yet. May fail, [`run`](Self::run) may not: after the start there
+    /// is nobody to return an error to.
+    ///
+    /// # Errors
+    /// Names what could not be had.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        setup::check_command(config.command.program())?;
+        let runtime = setup::runtime()?;
+        let inside = runtime.enter();
+        let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
+        if !pid1::is_pid1() {
+            if let Err(error) = pid1::become_subreaper() {
+                debug!(%error, "cannot become a subreaper: orphans go elsewhere");
+            }
+        }
+        let listeners = setup::listeners(&config)?;
+        let listener_ids = listeners.iter().filter_map(|listener| listener.id().ok()).collect();
+        let core = Core::new(config.mode.clone(), pid1::seed());
+        let published = Published::new(core.snapshot());
+        if let Some(address) = &config.health {
+            setup::health(address, published.clone())?;
+        }
+        let notify = match config.mode {
+            Mode::Init(_) => None,
+            Mode::Pool(_) => Some(NotifySocket::open().map_err(|error| setup::refused("notify socket", &error))?),
+        };
+        let environment = match &notify {
+            None => Environment::of_init(),
+            Some(socket) => Environment::of_pool(socket.name(), listeners.len()),
+        };
+        drop(inside);
+        let state = Loop {
+            core,
+            origin: Instant::now(),
+            signals,
+            notify,
+            listeners,
+            listener_ids,
+            backlog: config.backlog,
+            command: config.command,
+            environment,
+            published,
+            exit: None,
+        };
+        Ok(Self { runtime: Some(runtime), state })
+    }
+
+    /// Runs to the end and returns the exit code.
+    pub fn run(mut self) -> u8 {
+        match self.runtime.take() {
+            Some(runtime) => runtime.block_on(self.state.run()),
+            None => crate::core::exit::code::INTERNAL,
+        }
+    }
+}
+
+impl Loop {
+    async fn run(&mut self) -> u8 {
+        self.handle(Event::Started);
+        let mut rounds = 0u32;
+        loop {
+            if let Some(code) = self.exit {
+                return code;
+            }
+            self.wait().await;
+            self.take_signals();
+            self.take_notices();
+            if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
+                self.handle(Event::DeadlinePassed);
+            }
+            rounds = rounds.wrapping_add(1);
+            if rounds % ROUNDS_BEFORE_YIELD == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn now(&self) -> Monotonic {
+        Monotonic(self.origin.elapsed())
+    }
+
+    /// Waits for a signal, a notice or the next deadline; without a deadline no timer is set.
+    async fn wait(&self) {
+        let deadline = self.core.next_deadline().and_then(|at| self.origin.checked_add(at.0));
+        let mut sleep = pin!(deadline.map(sleep_until));
+        poll_fn(|cx| {
+            let signalled = self.signals.poll_ready(cx).is_ready();
+            let notified = self.notify.as_ref().is_some_and(|socket| socket.poll_ready(cx).is_ready());
+            let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
+            if signalled || notified || late { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Signals first and all of them, then the children that have ended: so a signal that came before a
+    /// death is never taken for one that came after.
+    fn take_signals(&mut self) {
+        let mut children_ended = false;
+        for _ in 0..MOST_AT_ONCE {
+            let batch = self.signals.take();
+            if batch.is_empty() {
+                break;
+            }
+            for received in batch {
+                if received.signal == Signal::CHLD {
+                    children_ended = true;
+                } else if u32::try_from(received.sender) == Ok(std::process::id()) {
+                    // Our own write to a pipe that nobody reads any more: passing it on, and logging that we did,
+                    // would raise the next one.
+                } else {
+                    debug!(signal = %received.signal, sender = received.sender, "signal received");
+                    self.handle(Event::Signalled(received));
+                }
+            }
+        }
+        if children_ended {
+            self.handle_reaped();
+        }
+    }
+
+    fn take_notices(&mut self) {
+        for _ in 0..MOST_AT_ONCE {
+            let Some(datagram) = self.notify.as_ref().and_then(NotifySocket::take) else { break };
+            for event in notify::events(&datagram) {
+                self.handle(event);
+            }
+        }
+    }
+
+    /// Reaps all that has ended. Each is told to the core while it is still a zombie, so that what the core wants
+    /// to signal is what it means.
+    fn handle_reaped(&mut self) {
+        let event = self.reap();
+        self.handle(event);
+    }
+
+    fn reap(&mut self) -> Event {
+        loop {
+            match reap::look() {
+                Found::Ended(pid, exit) => {
+                    debug!(pid = pid.0, %exit, "child reaped");
+                    self.handle(Event::Exited { pid, exit });
+                    reap::release(pid);
+                }
+                Found::AllAlive => return Event::Reaped { children_left: true },
+                Found::Nobody => return Event::Reaped { children_left: false },
+            }
+        }
+    }
+
+    /// Steps the core, carries out what it wants in order, and feeds the answers back until there are none.
+    fn handle(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        let mut actions = Vec::new();
+        while let Some(event) = events.pop_front() {
+            self.core.step(self.now(), event, &mut actions);
+            for action in actions.drain(..) {
+                events.extend(self.carry_out(action));
+            }
+        }
+        self.published.set(self.core.snapshot());
+    }
+
+    fn carry_out(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Spawn(order) => return Some(self.spawn(order)),
+            Action::Signal { pid, signal } => told(signal, send::to_process(pid, signal)),
+            Action::SignalGroup { pid, signal } => told(signal, send::to_group(pid, signal)),
+            Action::SignalRemains { group, signal } => told(signal, send::to_remains(group, signal)),
+            Action::SignalAll { signal } => told(signal, send::to_all(signal)),
+            Action::Forward { pid, received } => told(received.signal, send::forward(pid, &received)),
+            Action::Observe { pid } => return self.observe(pid),
+            Action::RestoreBacklog => self.restore_backlog(),
+            Action::Reap => return Some(self.reap()),
+            Action::Report(note) => logging::note(&note),
+            Action::Exit(code) => self.exit = Some(code),
+        }
+        None
+    }
+
+    fn spawn(&self, order: SpawnOrder) -> Event {
+        let SpawnOrder { id, slot, generation, max_requests } = order;
+        let is_pool = self.notify.is_some();
+        let argv = if is_pool {
+            self.command.with(&Values { fd: FIRST_FD, worker_id: slot, max_requests })
+        } else {
+            self.command.as_given().to_vec()
+        };
+        let fds: Vec<BorrowedFd<'_>> = self.listeners.iter().map(AsFd::as_fd).collect();
+        let program = Program {
+            argv: &argv,
+            env: self.environment.of_worker(slot, generation),
+            listen_pid: self.environment.sets_listen_pid(),
+            fds: &fds,
+            close_others: is_pool,
+        };
+        match spawn::spawn(&program) {
+            Ok(pid) => Event::Spawned { id, pid },
+            Err(failure) => Event::SpawnFailed { id, failure },
+        }
+    }
+
+    fn observe(&self, pid: Pid) -> Option<Event> {
+        match accepting::look(pid, &self.listener_ids) {
+            Seen::Accepting => Some(Event::SeenAccepting { pid }),
+            Seen::NotYet => None,
+            Seen::Refused => Some(Event::ObservationRefused { pid }),
+        }
+    }
+
+    fn restore_backlog(&self) {
+        for listener in &self.listeners {
+            if let Err(error) = listener.listen(self.backlog) {
+                debug!(address = %listener.address(), %error, "cannot set the backlog");
+            }
+        }
+    }
+}
+
+/// A signal that could not be sent is worth a line, never more: the process may be gone, or not ours to signal.
+fn told(signal: Signal, sent: io::Result<()>) {
+    if let Err(error) = sent {
+        debug!(signal = %signal, %error, "signal not sent");
+    }
+}

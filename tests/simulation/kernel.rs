@@ -1,0 +1,400 @@
+//! A kernel that never was: processes, groups, signals, zombies and a clock.
+//!
+//! It carries actions out as `os/` would and answers them; what will happen next lies on an agenda.
+
+use super::dice::Dice;
+use prefork_init::core::action::SpawnOrder;
+use prefork_init::core::event::{SpawnFailure, SpawnId};
+use prefork_init::core::exit::Exit;
+use prefork_init::core::{Action, Event, Monotonic, Pid, Signal};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+/// How a process lives and dies.
+#[derive(Clone, Copy, Debug)]
+pub struct Temper {
+    /// When it waits for connections, counted from its start.
+    pub accepts: Option<Duration>,
+    /// Whether the kernel shows what it waits for.
+    pub observable: bool,
+    /// When it says `READY=1`.
+    pub says_ready: Option<Duration>,
+    /// When it ends by itself, and how.
+    pub ends: Option<(Duration, Exit)>,
+    /// How often it reports requests, and how many at most have come since.
+    pub reports: Option<(Duration, u64)>,
+    /// How long after the stop signal it ends, and how; `None` ignores the signal.
+    pub on_stop: Option<(Duration, Exit)>,
+    /// Whether any other signal ends it.
+    pub fragile: bool,
+    /// How long it survives `SIGKILL`; `None` is for ever.
+    pub survives_kill: Option<Duration>,
+    /// When it is stopped by `SIGSTOP`.
+    pub freezes: Option<Duration>,
+    /// How many processes it starts in its group that may outlive it, and how many outside.
+    pub helpers: (u64, u64),
+}
+
+/// How spawns go.
+#[derive(Clone, Copy, Debug)]
+pub struct SpawnLuck {
+    /// The first never succeeds, with this code.
+    pub first_fails: Option<u8>,
+    /// One in so many fails later.
+    pub fails_one_in: Option<u64>,
+    /// How long the loop is held up.
+    pub takes: Duration,
+}
+
+struct Process {
+    serial: u64,
+    pid: Pid,
+    group: Pid,
+    /// Serial of the parent while that lives; without one it is a child of ours.
+    parent: Option<u64>,
+    temper: Temper,
+    accepting: bool,
+    requests: u64,
+    frozen: bool,
+    /// A stop signal came while it was frozen.
+    pending_stop: bool,
+    ended: Option<Exit>,
+}
+
+/// What will happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// A process reaches a turn of its life.
+    Life(u64, Turn),
+    /// `SIGCHLD` is noticed.
+    Reap,
+    /// A signal for the supervisor, by number.
+    Signal(i32),
+    /// Something stale or false arrives.
+    Noise,
+}
+
+/// A turn in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    Accepts,
+    SaysReady,
+    Reports,
+    Freezes,
+    Ends,
+    EndsStopped,
+    EndsOtherwise(i32),
+}
+
+pub struct Kernel {
+    pub now: Monotonic,
+    agenda: BinaryHeap<Reverse<(Monotonic, u64, Due)>>,
+    processes: Vec<Process>,
+    stop_signal: Signal,
+    luck: SpawnLuck,
+    spawns: u64,
+    serials: u64,
+    last_pid: i32,
+    /// Pids run from 2 to this and then again.
+    most_pid: i32,
+    reap_on_agenda: bool,
+    /// The core asked for a reaping round.
+    pub reap_asked: bool,
+    pub answers: VecDeque<Event>,
+    pub exit: Option<u8>,
+}
+
+impl Kernel {
+    pub fn new(stop_signal: Signal, luck: SpawnLuck, most_pid: i32) -> Self {
+        Self {
+            now: Monotonic::default(),
+            agenda: BinaryHeap::new(),
+            processes: Vec::new(),
+            stop_signal,
+            luck,
+            spawns: 0,
+            serials: 0,
+            last_pid: 1,
+            most_pid,
+            reap_on_agenda: false,
+            reap_asked: false,
+            answers: VecDeque::new(),
+            exit: None,
+        }
+    }
+
+    /// Whether no child of ours is left, dead or alive.
+    pub fn is_childless(&self) -> bool {
+        self.processes.iter().all(|p| p.parent.is_some())
+    }
+
+    /// How many processes of this group run outside of their leader.
+    pub fn remains_of(&self, group: Pid) -> usize {
+        self.processes.iter().filter(|p| p.group == group && p.pid != group && p.ended.is_none()).count()
+    }
+
+    /// A pid that nobody has.
+    pub fn unknown_pid(&self) -> Pid {
+        (2..).map(Pid).find(|pid| self.processes.iter().all(|p| p.pid != *pid)).unwrap()
+    }
+
+    pub fn schedule(&mut self, after: Duration, due: Due, dice: &mut Dice) {
+        // Among things of the same moment, chance decides.
+        self.agenda.push(Reverse((self.now + after, dice.up_to(u64::MAX), due)));
+    }
+
+    pub fn next_at(&self) -> Option<Monotonic> {
+        self.agenda.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Takes the next thing off the agenda and lets it happen inside the kernel. The answer is what
+    /// the supervisor hears of it.
+    pub fn advance(&mut self, dice: &mut Dice) -> Option<Heard> {
+        let Reverse((at, _, due)) = self.agenda.pop()?;
+        self.now = self.now.max(at);
+        match due {
+            Due::Reap => {
+                self.reap_on_agenda = false;
+                Some(Heard::ChildEnded)
+            }
+            Due::Signal(number) => Some(Heard::Signal(Signal::from_number(number).unwrap())),
+            Due::Noise => Some(Heard::Noise),
+            Due::Life(serial, turn) => self.live(serial, turn, dice).map(Heard::Event),
+        }
+    }
+
+    fn live(&mut self, serial: u64, turn: Turn, dice: &mut Dice) -> Option<Event> {
+        let process = self.processes.iter_mut().find(|p| p.serial == serial && p.ended.is_none())?;
+        let (pid, temper) = (process.pid, process.temper);
+        match turn {
+            Turn::Accepts => process.accepting = true,
+            Turn::Freezes => process.frozen = true,
+            // A frozen process does nothing but die of SIGKILL.
+            Turn::SaysReady | Turn::Reports | Turn::Ends | Turn::EndsStopped if process.frozen => {}
+            Turn::SaysReady => return Some(Event::SaidReady { pid }),
+            Turn::Reports => {
+                let (every, most) = temper.reports?;
+                process.requests += dice.up_to(most);
+                let total = process.requests;
+                self.schedule(every, Due::Life(serial, Turn::Reports), dice);
+                return Some(Event::RequestsReported { pid, total });
+            }
+            Turn::Ends => self.end(serial, temper.ends?.1, dice),
+            Turn::EndsStopped => self.end(serial, temper.on_stop?.1, dice),
+            Turn::EndsOtherwise(number) => {
+                let signal = Signal::from_number(number).unwrap();
+                self.end(serial, Exit::Signal { signal, core_dumped: false }, dice);
+            }
+        }
+        None
+    }
+
+    fn end(&mut self, serial: u64, exit: Exit, dice: &mut Dice) {
+        for orphan in self.processes.iter_mut().filter(|p| p.parent == Some(serial)) {
+            orphan.parent = None;
+        }
+        let Some(at) = self.processes.iter().position(|p| p.serial == serial) else { return };
+        if self.processes[at].parent.is_some() {
+            // Its parent reaps it.
+            self.processes.swap_remove(at);
+            return;
+        }
+        self.processes[at].ended = Some(exit);
+        if !self.reap_on_agenda {
+            self.reap_on_agenda = true;
+            let notice = dice.pick_ms(&[0, 0, 0, 1, 20]);
+            self.schedule(notice, Due::Reap, dice);
+        }
+    }
+
+    /// A zombie of ours, as waitid(2) with `WNOWAIT` shows it.
+    pub fn zombie(&self) -> Option<(Pid, Exit)> {
+        self.processes.iter().find_map(|p| p.ended.map(|exit| (p.pid, exit)))
+    }
+
+    pub fn reap(&mut self, pid: Pid) {
+        self.processes.retain(|p| p.pid != pid || p.ended.is_none());
+    }
+
+    /// Carries one action out. Refuses what a careful kernel would want to refuse.
+    pub fn carry_out(&mut self, action: &Action, temper: Temper, dice: &mut Dice) -> Result<(), String> {
+        match *action {
+            Action::Spawn(order) => self.spawn(order, temper, dice),
+            Action::Signal { pid, signal } => {
+                self.expect_child(pid, action)?;
+                self.signal_where(|p| p.pid == pid, signal, dice);
+            }
+            Action::SignalGroup { pid, signal } => {
+                self.expect_child(pid, action)?;
+                self.signal_where(|p| p.group == pid, signal, dice);
+            }
+            Action::Forward { pid, received } => {
+                self.expect_child(pid, action)?;
+                self.signal_where(|p| p.group == pid, received.signal, dice);
+            }
+            Action::SignalRemains { group, signal } => self.signal_where(|p| p.group == group, signal, dice),
+            Action::SignalAll { signal } => self.signal_where(|_| true, signal, dice),
+            Action::Observe { pid } => {
+                self.expect_child(pid, action)?;
+                self.answers.extend(self.processes.iter().find(|p| p.pid == pid).and_then(|p| {
+                    match (p.temper.observable, p.accepting) {
+                        (false, _) => Some(Event::ObservationRefused { pid }),
+                        (true, true) => Some(Event::SeenAccepting { pid }),
+                        (true, false) => None,
+                    }
+                }));
+            }
+            Action::Reap => self.reap_asked = true,
+            Action::Exit(code) => self.exit = Some(code),
+            Action::RestoreBacklog | Action::Report(_) => {}
+        }
+        Ok(())
+    }
+
+    fn expect_child(&self, pid: Pid, action: &Action) -> Result<(), String> {
+        if self.processes.iter().any(|p| p.pid == pid && p.group == pid && p.parent.is_none()) {
+            Ok(())
+        } else {
+            Err(format!("{action:?}, but {pid} is not a worker: it may be a stranger by now"))
+        }
+    }
+
+    fn signal_where(&mut self, to: impl Fn(&Process) -> bool, signal: Signal, dice: &mut Dice) {
+        let hit: Vec<u64> =
+            self.processes.iter().filter(|p| p.ended.is_none() && to(p)).map(|p| p.serial).collect();
+        for serial in hit {
+            self.signal(serial, signal, dice);
+        }
+    }
+
+    fn signal(&mut self, serial: u64, signal: Signal, dice: &mut Dice) {
+        let Some(process) = self.processes.iter_mut().find(|p| p.serial == serial) else { return };
+        let temper = process.temper;
+        let otherwise = Due::Life(serial, Turn::EndsOtherwise(signal.number()));
+        if signal == Signal::KILL {
+            if let Some(later) = temper.survives_kill {
+                self.schedule(later, otherwise, dice);
+            }
+        } else if signal == Signal::CONT {
+            process.frozen = false;
+            if std::mem::take(&mut process.pending_stop) {
+                self.signal(serial, self.stop_signal, dice);
+            }
+        } else if signal == self.stop_signal {
+            if process.frozen {
+                process.pending_stop = true;
+            } else if let Some((after, _)) = temper.on_stop {
+                self.schedule(after, Due::Life(serial, Turn::EndsStopped), dice);
+            }
+        } else if temper.fragile && !process.frozen {
+            self.schedule(Duration::ZERO, otherwise, dice);
+        }
+    }
+
+    fn spawn(&mut self, SpawnOrder { id, .. }: SpawnOrder, temper: Temper, dice: &mut Dice) {
+        self.now = self.now + self.luck.takes;
+        self.spawns += 1;
+        let code = match self.luck {
+            SpawnLuck { first_fails: Some(code), .. } if self.spawns == 1 => Some(code),
+            SpawnLuck { fails_one_in: Some(n), .. } if self.spawns > 1 && dice.one_in(n) => Some(125),
+            _ => None,
+        };
+        if let Some(code) = code {
+            let failure = SpawnFailure { step: "execute", errno: 2, code };
+            self.answers.push_back(Event::SpawnFailed { id, failure });
+            return;
+        }
+        let (pid, serial) = self.add_process(None, None, temper, dice);
+        for _ in 0..temper.helpers.0 {
+            self.add_process(Some(serial), Some(pid), helper(temper, dice), dice);
+        }
+        for _ in 0..temper.helpers.1 {
+            self.add_process(Some(serial), None, helper(temper, dice), dice);
+        }
+        self.answers.push_back(Event::Spawned { id, pid });
+    }
+
+    fn add_process(
+        &mut self,
+        parent: Option<u64>,
+        group: Option<Pid>,
+        temper: Temper,
+        dice: &mut Dice,
+    ) -> (Pid, u64) {
+        let pid = self.free_pid();
+        let serial = self.serials;
+        self.serials += 1;
+        let turns = [
+            (temper.accepts, Turn::Accepts),
+            (temper.says_ready, Turn::SaysReady),
+            (temper.reports.map(|(every, _)| every), Turn::Reports),
+            (temper.freezes, Turn::Freezes),
+            (temper.ends.map(|(after, _)| after), Turn::Ends),
+        ];
+        for (after, turn) in turns {
+            if let Some(after) = after {
+                self.schedule(after, Due::Life(serial, turn), dice);
+            }
+        }
+        self.processes.push(Process {
+            serial,
+            pid,
+            group: group.unwrap_or(pid),
+            parent,
+            temper,
+            accepting: false,
+            requests: 0,
+            frozen: false,
+            pending_stop: false,
+            ended: None,
+        });
+        (pid, serial)
+    }
+
+    /// The next number that is neither a process nor a group (the kernel keeps both apart, alloc_pid).
+    fn free_pid(&mut self) -> Pid {
+        loop {
+            self.last_pid = if self.last_pid >= self.most_pid { 2 } else { self.last_pid + 1 };
+            let pid = Pid(self.last_pid);
+            if self.processes.iter().all(|p| p.pid != pid && p.group != pid) {
+                return pid;
+            }
+        }
+    }
+}
+
+/// What the supervisor hears of a thing on the agenda.
+pub enum Heard {
+    Event(Event),
+    Signal(Signal),
+    ChildEnded,
+    Noise,
+}
+
+/// A process that a worker or a command starts.
+fn helper(parent: Temper, dice: &mut Dice) -> Temper {
+    let code = Exit::Code(0);
+    Temper {
+        accepts: None,
+        observable: true,
+        says_ready: None,
+        ends: dice.one_in(3).then(|| (dice.pick_ms(&[0, 50, 3_000, 90_000]), code)),
+        reports: None,
+        on_stop: (!dice.one_in(4)).then(|| (dice.pick_ms(&[0, 10, 2_000]), code)),
+        fragile: dice.one_in(2),
+        survives_kill: parent.survives_kill,
+        freezes: dice.one_in(8).then_some(Duration::ZERO),
+        helpers: (0, 0),
+    }
+}
+
+/// An answer to a spawn that nobody ordered, or that was answered before.
+pub fn stale_answer(dice: &mut Dice, pid: Pid) -> Event {
+    let id = SpawnId(dice.pick(&[u64::MAX, 1 << 40]));
+    if dice.one_in(2) {
+        Event::Spawned { id, pid }
+    } else {
+        Event::SpawnFailed { id, failure: SpawnFailure { step: "clone", errno: 11, code: 125 } }
+    }
+}
