@@ -28,10 +28,14 @@ impl Address {
             return match path.len() {
                 0 => Err(("the path is missing", "write unix:/path/to/socket")),
                 1..=LONGEST_UNIX_PATH => Ok(Self::Unix(path.into())),
-                _ => Err(("the path is longer than 107 bytes, the most a unix socket can have", "use a shorter path")),
+                _ => Err((
+                    "the path is longer than 107 bytes, the most a unix socket can have",
+                    "use a shorter path",
+                )),
             };
         }
-        const FORMS: &str = "use HOST:PORT, [V6]:PORT, :PORT or unix:/path, with an IP address or localhost as host";
+        const FORMS: &str =
+            "use HOST:PORT, [V6]:PORT, :PORT or unix:/path, with an IP address or localhost as host";
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(("not an address", FORMS));
         };
@@ -78,7 +82,18 @@ mod tests {
             assert_eq!(Address::parse(text).unwrap().to_string(), shown);
         }
         let long = format!("unix:/{}", "x".repeat(299));
-        for bad in ["", "8000", "host:80", "::1:80", "127.0.0.1:65536", "127.0.0.1:", "unix:", &long, "[::1]", "[127.0.0.1]:1"] {
+        for bad in [
+            "",
+            "8000",
+            "host:80",
+            "::1:80",
+            "127.0.0.1:65536",
+            "127.0.0.1:",
+            "unix:",
+            &long,
+            "[::1]",
+            "[127.0.0.1]:1",
+        ] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
     }

@@ -59,7 +59,13 @@ pub struct Options {
     pub no_placeholders: bool,
 
     /// Ready workers that make the pool ready.
-    #[arg(long, value_name = "N", env = "PREFORK_MIN_READY", help_heading = "Readiness", default_value = "1")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PREFORK_MIN_READY",
+        help_heading = "Readiness",
+        default_value = "1"
+    )]
     #[arg(allow_negative_numbers = true, value_parser = parse_min_ready)]
     pub min_ready: u32,
 
@@ -72,7 +78,13 @@ pub struct Options {
     pub ready_after: Option<Duration>,
 
     /// Give up a worker that is not ready this long after its start.
-    #[arg(long, value_name = "D", env = "PREFORK_START_TIMEOUT", help_heading = "Readiness", default_value = "60s")]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "PREFORK_START_TIMEOUT",
+        help_heading = "Readiness",
+        default_value = "60s"
+    )]
     #[arg(value_parser = parse_patience)]
     pub start_timeout: Patience,
 
@@ -101,38 +113,80 @@ pub struct Options {
     pub max_age_jitter: Option<Duration>,
 
     /// Wait this long before the second respawn in a row; doubles each time.
-    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF", help_heading = "Respawn", default_value = "250ms")]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "PREFORK_BACKOFF",
+        help_heading = "Respawn",
+        default_value = "250ms"
+    )]
     #[arg(value_parser = parse_duration)]
     pub backoff: Duration,
 
     /// The longest wait before a respawn.
-    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF_MAX", help_heading = "Respawn", default_value = "30s")]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "PREFORK_BACKOFF_MAX",
+        help_heading = "Respawn",
+        default_value = "30s"
+    )]
     #[arg(value_parser = parse_duration)]
     pub backoff_max: Duration,
 
     /// Give up, with exit code 3, when a slot needs more restarts than this within --restart-window and no worker
     /// is ready; or infinity.
-    #[arg(long, value_name = "N", env = "PREFORK_MAX_RESTARTS", help_heading = "Respawn", default_value = "5")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PREFORK_MAX_RESTARTS",
+        help_heading = "Respawn",
+        default_value = "5"
+    )]
     #[arg(allow_negative_numbers = true, value_parser = parse_restarts)]
     pub max_restarts: Restarts,
 
     /// See --max-restarts.
-    #[arg(long, value_name = "D", env = "PREFORK_RESTART_WINDOW", help_heading = "Respawn", default_value = "60s")]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "PREFORK_RESTART_WINDOW",
+        help_heading = "Respawn",
+        default_value = "60s"
+    )]
     #[arg(value_parser = parse_duration)]
     pub restart_window: Duration,
 
     /// Kill what is left this long after it was asked to stop; 0 is at once, infinity never.
-    #[arg(long, value_name = "D", env = "PREFORK_GRACEFUL_TIMEOUT", help_heading = "Stopping", default_value = "30s")]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "PREFORK_GRACEFUL_TIMEOUT",
+        help_heading = "Stopping",
+        default_value = "30s"
+    )]
     #[arg(value_parser = parse_patience)]
     pub graceful_timeout: Patience,
 
     /// The signal that asks workers, and what outlives the command, to stop: a name or a number.
-    #[arg(long, value_name = "SIGNAL", env = "PREFORK_STOP_SIGNAL", help_heading = "Stopping", default_value = "TERM")]
+    #[arg(
+        long,
+        value_name = "SIGNAL",
+        env = "PREFORK_STOP_SIGNAL",
+        help_heading = "Stopping",
+        default_value = "TERM"
+    )]
     #[arg(value_parser = parse_stop_signal)]
     pub stop_signal: Signal,
 
     /// After TERM say "not ready" and serve this long before workers are stopped.
-    #[arg(long, value_name = "D", env = "PREFORK_DRAIN_DELAY", help_heading = "Stopping", default_value = "0s")]
+    #[arg(
+        long,
+        value_name = "D",
+        env = "PREFORK_DRAIN_DELAY",
+        help_heading = "Stopping",
+        default_value = "0s"
+    )]
     #[arg(value_parser = parse_duration)]
     pub drain_delay: Duration,
 
@@ -142,11 +196,23 @@ pub struct Options {
     pub health: Option<Address>,
 
     /// How log lines look.
-    #[arg(long, value_name = "FORMAT", env = "PREFORK_LOG_FORMAT", help_heading = "Logging", default_value = "text")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "PREFORK_LOG_FORMAT",
+        help_heading = "Logging",
+        default_value = "text"
+    )]
     pub log_format: LogFormat,
 
     /// The least important lines to log.
-    #[arg(long, value_name = "LEVEL", env = "PREFORK_LOG_LEVEL", help_heading = "Logging", default_value = "info")]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "PREFORK_LOG_LEVEL",
+        help_heading = "Logging",
+        default_value = "info"
+    )]
     pub log_level: LogLevel,
 }
 
@@ -215,7 +281,8 @@ pub fn own_variables() -> Vec<OsString> {
 fn one_line(error: &clap::Error) -> StartError {
     let context = |kind| error.get(kind).map(ToString::to_string);
     // `--workers <N>` is clap's way to name an option.
-    let option = context(ContextKind::InvalidArg).map(|arg| arg.split(' ').next().unwrap_or_default().to_owned());
+    let option =
+        context(ContextKind::InvalidArg).map(|arg| arg.split(' ').next().unwrap_or_default().to_owned());
     let option = option.unwrap_or_default();
     let value = context(ContextKind::InvalidValue).unwrap_or_default();
     let source = std::error::Error::source(error).map(ToString::to_string);
@@ -255,9 +322,12 @@ fn parse_address(text: &str) -> Result<Address, String> {
 }
 
 fn parse_stop_signal(text: &str) -> Result<Signal, String> {
-    let signal = Signal::parse(text).ok_or("no such signal: use a name like TERM, QUIT or RTMIN+3, or a number")?;
+    let signal =
+        Signal::parse(text).ok_or("no such signal: use a name like TERM, QUIT or RTMIN+3, or a number")?;
     match signal {
-        Signal::STOP | Signal::CONT | Signal::CHLD => Err("it stops nobody for good: use TERM, QUIT or INT".into()),
+        Signal::STOP | Signal::CONT | Signal::CHLD => {
+            Err("it stops nobody for good: use TERM, QUIT or INT".into())
+        }
         signal => Ok(signal),
     }
 }
@@ -302,6 +372,11 @@ fn parse_restarts(text: &str) -> Result<Restarts, String> {
 /// As `--workers`.
 pub fn workers_of_web_concurrency(text: &str) -> Result<u32, StartError> {
     parse_workers(text).map_err(|problem| {
-        StartError::value("WEB_CONCURRENCY", text, problem.trim_end_matches(": use one"), "use one, or give --workers")
+        StartError::value(
+            "WEB_CONCURRENCY",
+            text,
+            problem.trim_end_matches(": use one"),
+            "use one, or give --workers",
+        )
     })
 }

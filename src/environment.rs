@@ -3,8 +3,15 @@
 use std::ffi::OsString;
 
 /// Variables about our own relation to a service manager, which a worker would take for its own.
-const OF_OUR_MANAGER: [&str; 7] =
-    ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+const OF_OUR_MANAGER: [&str; 7] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+];
 
 /// What every worker gets.
 #[derive(Debug)]
@@ -30,7 +37,9 @@ impl Environment {
     pub fn of_pool(notify_socket: &str, listeners: usize) -> Self {
         let ours = crate::cli::own_variables();
         let misleading = |name: &OsString| {
-            name == "WEB_CONCURRENCY" || ours.contains(name) || OF_OUR_MANAGER.iter().any(|known| name == known)
+            name == "WEB_CONCURRENCY"
+                || ours.contains(name)
+                || OF_OUR_MANAGER.iter().any(|known| name == known)
         };
         let mut base: Vec<_> = std::env::vars_os().filter(|(name, _)| !misleading(name)).collect();
         base.push(("NOTIFY_SOCKET".into(), notify_socket.into()));

@@ -17,7 +17,12 @@ pub struct StartError {
 impl StartError {
     /// The user asked for something that cannot be; exit code 2.
     pub fn usage(what: impl Into<String>, problem: impl Display, remedy: impl Display) -> Self {
-        Self { what: what.into(), problem: problem.to_string(), remedy: remedy.to_string(), code: code::USAGE }
+        Self {
+            what: what.into(),
+            problem: problem.to_string(),
+            remedy: remedy.to_string(),
+            code: code::USAGE,
+        }
     }
 
     /// An option's value is wrong; exit code 2.

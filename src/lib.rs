@@ -1,4 +1,77 @@
-//! prefork-init
+//! prefork-init: a small init (PID 1) for containers, and a prefork supervisor for servers in any language.
+//!
+//! This page is the map. The README says what the program promises; here is how it is built to keep it.
+//!
+//! # The way of the data
+//!
+//! ```text
+//!             signalfd      NOTIFY_SOCKET     clock        waitid
+//!                 │               │             │             │
+//!                 ▼               ▼             ▼             ▼
+//!           ┌──────────────────────────────────────────────────────┐
+//!           │  supervisor: waits for one Event at a time           │
+//!           └──────┬────────────────────────────────────▲──────────┘
+//!            Event │ now                                 │ answers: Spawned, SeenAccepting,
+//!                  ▼                                     │          Reaped, ...  (Events too)
+//!           ┌─────────────┐   [Action] in order   ┌──────┴─────┐
+//!           │ core: step  ├──────────────────────▶│ os         │──▶ kernel: clone, kill, /proc, ...
+//!           └──────┬──────┘                       └────────────┘
+//!                  │ Snapshot         [Action::Report] ──▶ logging ──▶ stderr
+//!                  ▼
+//!           ┌─────────────┐
+//!           │ http        │◀── GET /livez /readyz /startupz
+//!           └─────────────┘
+//! ```
+//!
+//! [`cli`] reads the command line, [`config`] checks it, [`setup`] binds and opens what is needed, and
+//! [`supervisor::Supervisor::run`] takes over. Until then everything may fail, with a [`error::StartError`] of one
+//! line; from then on nothing may, for there is nobody to return an error to.
+//!
+//! # A slot of the pool
+//!
+//! ```text
+//!            spawn                 ready                 due: requests, age
+//!  Vacant ─────────▶ Starting ───────────────▶ Ready ───────────────┐
+//!    ▲                  │ exit                   │ exit            ▼
+//!    │  backoff         │ start timeout          │        Ready + successor: Starting
+//!    ├──────────────────┴────────────────────────┤                 │ successor ready
+//!    │                                           │                 ▼
+//!    │            the pool stops:                │        successor takes the seat: Ready
+//!    └── (stays) ◀── Stopping ──▶ Killed         │        old: Stopping ──▶ Killed ──▶ reaped
+//!                         graceful timeout       └─ a worker that ends at its {max_requests}: no backoff
+//! ```
+//!
+//! *Vacant*: nobody; a time to spawn. *Starting*: runs, and is looked at every few milliseconds until it
+//! waits for connections. *Ready*: serves. *Stopping*: has got the stop signal. *Killed*: has got `SIGKILL`.
+//! The states of one worker are in `core/worker.rs`, those of a slot in `core/slot.rs`, those of the pool in
+//! `core/pool.rs`, and init mode, which has one command and no slots, in `core/init.rs`.
+//!
+//! # Invariants
+//!
+//! * **The core is pure.** No clock, no system call, no log, no chance but a seeded generator; it can be run for
+//!   simulated years in a second (tests/simulation). It names nothing outside `std`, and no `std::fs` or
+//!   `std::process` either (tests/tidy.rs).
+//! * **`unsafe`, `libc` and `nix` are in [`os`] only**, and [`os`] decides nothing.
+//! * **One thread.** It spawns and reaps; nobody else may wait for a child. Tasks (HTTP) see a [`core::Snapshot`] and
+//!   touch no state.
+//! * **Answers come before outside events.** Actions are carried out in order and their answers are fed back before
+//!   anything is reaped, so an exit cannot overtake the report of its own spawn.
+//! * **A child is told of while it is a zombie** and let go afterwards, so a signal cannot reach a stranger that has
+//!   got its number.
+//! * **All signals are blocked** from before `main` and read from a descriptor; no handler ever runs.
+//! * **No wake-up without a reason**: a deadline of the core, a signal, a notice, a request. An idle init sleeps.
+//! * **Nothing waits for a reader**: log lines that stderr does not take are dropped and counted.
+//! * **Every wait has a deadline**, unless the user said `infinity`.
+//! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.
+//!
+//! # Where to start reading
+//!
+//! `core/mod.rs`, then `core/init.rs` (one screen), `core/worker.rs`, `core/pool.rs`; then [`supervisor`].
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
 
 pub mod address;
 pub mod cli;

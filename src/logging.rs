@@ -81,6 +81,10 @@ pub fn note(note: &Note) {
         Note::ShutdownHurried { signal } => warn!(signal = %signal, "shutdown hurried"),
         Note::KillingAll => warn!(signal = "KILL", "graceful timeout over: killing what is left"),
         Note::StoppingOrphans => info!("stopping the processes that were left behind"),
+        // Their default is to do nothing, and shells and terminals send them all the time.
+        Note::SignalIgnored { signal } if ["CONT", "WINCH", "URG"].contains(&signal.to_string().as_str()) => {
+            debug!(signal = %signal, "signal ignored");
+        }
         Note::SignalIgnored { signal } => {
             info!(signal = %signal, "signal ignored: a pool does not forward it, since it would end most servers");
         }
@@ -96,7 +100,8 @@ pub fn note(note: &Note) {
 
 fn command_exited(pid: i32, exit: Exit, uptime: Duration) {
     let (exit_code, signal) = parts(exit);
-    let (uptime_ms, after) = (millis(uptime), humantime::format_duration(Duration::from_millis(millis(uptime))));
+    let (uptime_ms, after) =
+        (millis(uptime), humantime::format_duration(Duration::from_millis(millis(uptime))));
     if exit == Exit::Code(0) {
         debug!(pid, exit_code, signal, uptime_ms, "command exited: {exit}, after {after}");
     } else {

@@ -15,7 +15,9 @@ pub fn events(datagram: &Datagram) -> Vec<Event> {
     let text = String::from_utf8_lossy(&datagram.text);
     let event = |line: &str| match line.split_once('=')? {
         ("READY", "1") => Some(Event::SaidReady { pid }),
-        ("X_PREFORK_REQUESTS", total) => Some(Event::RequestsReported { pid, total: total.trim().parse().ok()? }),
+        ("X_PREFORK_REQUESTS", total) => {
+            Some(Event::RequestsReported { pid, total: total.trim().parse().ok()? })
+        }
         _ => None,
     };
     text.lines().filter_map(event).collect()

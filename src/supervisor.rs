@@ -5,6 +5,7 @@
 use crate::config::Config;
 use crate::config::command::{Command, Values};
 use crate::core::action::SpawnOrder;
+use crate::core::policy::StopPolicy;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Pid, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
@@ -15,7 +16,7 @@ use crate::os::notify_socket::NotifySocket;
 use crate::os::reap::{self, Found};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Program};
-use crate::os::{pid1, send};
+use crate::os::{last_resort, memory, pid1, send};
 use crate::{logging, notify, setup};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -51,6 +52,7 @@ struct Loop {
     command: Command,
     environment: Environment,
     published: Published,
+    stop: StopPolicy,
     /// Set by the core's last action.
     exit: Option<u8>,
 }
@@ -66,10 +68,10 @@ impl Supervisor {
         let runtime = setup::runtime()?;
         let inside = runtime.enter();
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
-        if !pid1::is_pid1() {
-            if let Err(error) = pid1::become_subreaper() {
-                debug!(%error, "cannot become a subreaper: orphans go elsewhere");
-            }
+        if !pid1::is_pid1()
+            && let Err(error) = pid1::become_subreaper()
+        {
+            debug!(%error, "cannot become a subreaper: orphans go elsewhere");
         }
         let listeners = setup::listeners(&config)?;
         let listener_ids = listeners.iter().filter_map(|listener| listener.id().ok()).collect();
@@ -80,7 +82,9 @@ impl Supervisor {
         }
         let notify = match config.mode {
             Mode::Init(_) => None,
-            Mode::Pool(_) => Some(NotifySocket::open().map_err(|error| setup::refused("notify socket", &error))?),
+            Mode::Pool(_) => {
+                Some(NotifySocket::open().map_err(|error| setup::refused("notify socket", &error))?)
+            }
         };
         let environment = match &notify {
             None => Environment::of_init(),
@@ -98,6 +102,7 @@ impl Supervisor {
             command: config.command,
             environment,
             published,
+            stop: *config.mode.stop_policy(),
             exit: None,
         };
         Ok(Self { runtime: Some(runtime), state })
@@ -105,6 +110,8 @@ impl Supervisor {
 
     /// Runs to the end and returns the exit code.
     pub fn run(mut self) -> u8 {
+        last_resort::stop_in_order_on_panic(self.state.stop);
+        memory::give_back();
         match self.runtime.take() {
             Some(runtime) => runtime.block_on(self.state.run()),
             None => crate::core::exit::code::INTERNAL,
@@ -127,7 +134,7 @@ impl Loop {
                 self.handle(Event::DeadlinePassed);
             }
             rounds = rounds.wrapping_add(1);
-            if rounds % ROUNDS_BEFORE_YIELD == 0 {
+            if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
             }
         }
@@ -166,6 +173,8 @@ impl Loop {
                     // Our own write to a pipe that nobody reads any more: passing it on, and logging that we did,
                     // would raise the next one.
                 } else {
+                    #[cfg(debug_assertions)]
+                    panic_for_a_test(received.signal);
                     debug!(signal = %received.signal, sender = received.sender, "signal received");
                     self.handle(Event::Signalled(received));
                 }
@@ -279,5 +288,14 @@ impl Loop {
 fn told(signal: Signal, sent: io::Result<()>) {
     if let Err(error) = sent {
         debug!(signal = %signal, %error, "signal not sent");
+    }
+}
+
+/// The only way to see that a panic ends in order is to have one. Not in release builds.
+#[cfg(debug_assertions)]
+#[allow(clippy::panic)]
+fn panic_for_a_test(signal: Signal) {
+    if signal == Signal::USR1 && std::env::var_os("PREFORK_DEBUG_PANIC").is_some() {
+        panic!("asked for by PREFORK_DEBUG_PANIC");
     }
 }

@@ -1,1 +1,15 @@
+//! Every promise made to users, one module each; and the core, simulated.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
+mod harness;
+mod init;
+mod pool;
+mod simulation;
+mod tidy;

@@ -99,9 +99,13 @@ mod tests {
 
     #[test]
     fn exactly_the_known_placeholders_are_replaced() {
-        let argv = ["s", "--fd={fd}", "{worker_id}-{max_requests}", "{FD} {other} {{fd}} {fd", "\u{fffd}{fd}"];
+        let argv =
+            ["s", "--fd={fd}", "{worker_id}-{max_requests}", "{FD} {other} {{fd}} {fd", "\u{fffd}{fd}"];
         let command = Command::new(argv.map(OsString::from).to_vec(), true);
-        assert_eq!(command.with(&VALUES), ["s", "--fd=3", "7-1042", "{FD} {other} {3} {fd", "\u{fffd}3"].map(OsString::from));
+        assert_eq!(
+            command.with(&VALUES),
+            ["s", "--fd=3", "7-1042", "{FD} {other} {3} {fd", "\u{fffd}3"].map(OsString::from)
+        );
         assert!(command.mentions(FD) && command.mentions(MAX_REQUESTS));
     }
 

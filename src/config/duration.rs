@@ -37,10 +37,18 @@ mod tests {
 
     #[test]
     fn the_forms_people_write_are_read() {
-        for (text, millis) in [("0", 0), ("30", 30_000), ("30s", 30_000), ("500ms", 500), ("1m30s", 90_000), ("1h", 3_600_000)] {
+        for (text, millis) in [
+            ("0", 0),
+            ("30", 30_000),
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("1.5s", 1_500),
+            ("1h", 3_600_000),
+        ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for bad in ["", "abc", "-1", "1.5s", "30 parsecs", "99999999999h", "18446744073709551615", "infinity"] {
+        for bad in ["", "abc", "-1", "30 parsecs", "99999999999h", "18446744073709551615", "infinity"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
         assert_eq!(parse_patience("infinity"), Ok(Patience::Forever));

@@ -6,9 +6,7 @@ pub mod duration;
 use crate::address::Address;
 use crate::cli::{CountRequests, Options};
 use crate::core::Mode;
-use crate::core::policy::{
-    Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy,
-};
+use crate::core::policy::{Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy};
 use crate::error::StartError;
 use command::{Command, FD, MAX_REQUESTS};
 use std::ffi::OsString;
@@ -71,7 +69,12 @@ impl Config {
         let bind = bind(&options, environment, &command)?;
         if options.min_ready > workers {
             let remedy = format!("use a number from 1 to {workers}");
-            return Err(StartError::value("--min-ready", options.min_ready, "more than there are workers", remedy));
+            return Err(StartError::value(
+                "--min-ready",
+                options.min_ready,
+                "more than there are workers",
+                remedy,
+            ));
         }
         let ready = ReadyPolicy {
             observe: !bind.is_empty(),
@@ -110,7 +113,9 @@ fn no_pool_options(options: &Options) -> Result<(), StartError> {
     ];
     match given.into_iter().find(|(_, given)| *given) {
         None => Ok(()),
-        Some((option, _)) => Err(StartError::usage(option, "only a pool has workers", "add --workers N or --bind ADDR")),
+        Some((option, _)) => {
+            Err(StartError::usage(option, "only a pool has workers", "add --workers N or --bind ADDR"))
+        }
     }
 }
 
@@ -149,11 +154,21 @@ fn recycle(options: &Options, command: &Command) -> Result<RecyclePolicy, StartE
     let told = command.mentions(MAX_REQUESTS);
     if let (None, Some(jitter)) = (max_requests, options.max_requests_jitter.filter(|n| *n > 0)) {
         let remedy = "add --max-requests N";
-        return Err(StartError::value("--max-requests-jitter", jitter, "there is no limit to add it to", remedy));
+        return Err(StartError::value(
+            "--max-requests-jitter",
+            jitter,
+            "there is no limit to add it to",
+            remedy,
+        ));
     }
     if let (None, Some(jitter)) = (max_age, options.max_age_jitter.filter(|age| !age.is_zero())) {
         let jitter = humantime::format_duration(jitter);
-        return Err(StartError::value("--max-age-jitter", jitter, "there is no limit to add it to", "add --max-age D"));
+        return Err(StartError::value(
+            "--max-age-jitter",
+            jitter,
+            "there is no limit to add it to",
+            "add --max-age D",
+        ));
     }
     match (max_requests, options.count_requests) {
         (None, _) if told => {
@@ -161,12 +176,21 @@ fn recycle(options: &Options, command: &Command) -> Result<RecyclePolicy, StartE
             return Err(StartError::value("COMMAND", MAX_REQUESTS, "no limit of requests is set", remedy));
         }
         (None, Some(_)) => {
-            return Err(StartError::usage("--count-requests", "there is no limit to count for", "add --max-requests N"));
+            return Err(StartError::usage(
+                "--count-requests",
+                "there is no limit to count for",
+                "add --max-requests N",
+            ));
         }
         (Some(limit), None | Some(CountRequests::Worker)) if !told => {
             let remedy = "pass {max_requests} to the command, as in --limit-max-requests {max_requests}, \
                           or add --count-requests notify";
-            return Err(StartError::value("--max-requests", limit, "nothing would count the requests", remedy));
+            return Err(StartError::value(
+                "--max-requests",
+                limit,
+                "nothing would count the requests",
+                remedy,
+            ));
         }
         (Some(_) | None, _) => {}
     }
@@ -185,8 +209,10 @@ mod tests {
 
     fn resolve(line: &str, web_concurrency: Option<&str>, port: Option<&str>) -> Result<Config, String> {
         let args = ["prefork-init"].into_iter().chain(line.split(' ')).map(OsString::from);
-        let environment =
-            Environment { web_concurrency: web_concurrency.map(OsString::from), port: port.map(OsString::from) };
+        let environment = Environment {
+            web_concurrency: web_concurrency.map(OsString::from),
+            port: port.map(OsString::from),
+        };
         match read(args) {
             Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
             Ok(Request::Print(text)) => panic!("{text}"),
@@ -225,7 +251,11 @@ mod tests {
             ("-n 2 --max-requests 100 x", "--max-requests '100'", "--count-requests notify"),
             ("-n 2 --max-requests 100 --count-requests worker x", "--max-requests '100'", "{max_requests}"),
             ("-n 2 --max-requests-jitter 10 x", "--max-requests-jitter '10'", "add --max-requests"),
-            ("-n 2 --max-requests 0 --max-requests-jitter 10 x", "--max-requests-jitter '10'", "add --max-requests"),
+            (
+                "-n 2 --max-requests 0 --max-requests-jitter 10 x",
+                "--max-requests-jitter '10'",
+                "add --max-requests",
+            ),
             ("-n 2 --max-age-jitter 10s x", "--max-age-jitter '10s'", "add --max-age"),
             ("-n 2 x {max_requests}", "COMMAND '{max_requests}'", "add --max-requests"),
             ("-n 2 --count-requests notify x", "--count-requests", "add --max-requests"),

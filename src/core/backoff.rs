@@ -6,7 +6,7 @@ use super::time::Monotonic;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A worker that was ready this long is healthy: its death starts the count anew.
+/// A worker that was ready this long is healthy: its end starts the count anew.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
 /// The least wait after a worker that said it cannot boot (exit code 3 or 4 before ready, as
@@ -29,20 +29,22 @@ pub struct Backoff {
 /// How a worker failed, as far as the next attempt is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// After it had been ready this long.
-    AfterReady(Duration),
-    /// Before it was ready.
-    BeforeReady,
-    /// Before it was ready, saying that the application cannot boot.
+    /// It died, or could not be started, or was not ready in time.
+    Died,
+    /// It ended before it was ready, saying that the application cannot boot.
     CannotBoot,
 }
 
 impl Backoff {
-    /// Counts a failure and draws the wait before the next attempt.
-    pub fn delay_after(&mut self, failure: Failure, policy: &RespawnPolicy, rng: &mut Rng) -> Duration {
-        if matches!(failure, Failure::AfterReady(up) if up >= HEALTHY_AFTER) {
+    /// A worker that was ready this long has ended, by plan or not, or makes way for its successor.
+    pub fn served(&mut self, up: Duration) {
+        if up >= HEALTHY_AFTER {
             self.failures = 0;
         }
+    }
+
+    /// Counts a failure and draws the wait before the next attempt.
+    pub fn delay_after(&mut self, failure: Failure, policy: &RespawnPolicy, rng: &mut Rng) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let least = if failure == Failure::CannotBoot { CANNOT_BOOT_WAIT } else { Duration::ZERO };
         self.full_delay(policy)
@@ -96,10 +98,10 @@ mod tests {
     #[test]
     fn the_first_failure_is_answered_at_once_and_the_next_wait_doubles_up_to_the_cap() {
         let (mut backoff, mut rng) = (Backoff::default(), Rng::new(1));
-        assert_eq!(backoff.delay_after(Failure::BeforeReady, &POLICY, &mut rng), Duration::ZERO);
+        assert_eq!(backoff.delay_after(Failure::Died, &POLICY, &mut rng), Duration::ZERO);
         let mut full = POLICY.backoff;
         for _ in 0..40 {
-            let delay = backoff.delay_after(Failure::AfterReady(Duration::ZERO), &POLICY, &mut rng);
+            let delay = backoff.delay_after(Failure::Died, &POLICY, &mut rng);
             assert!(delay >= full / 2 && delay <= full, "{delay:?} is not within {full:?}");
             full = (full * 2).min(POLICY.backoff_max);
         }
@@ -109,12 +111,12 @@ mod tests {
     fn a_healthy_life_starts_the_count_anew() {
         let (mut backoff, mut rng) = (Backoff::default(), Rng::new(1));
         for _ in 0..5 {
-            backoff.delay_after(Failure::BeforeReady, &POLICY, &mut rng);
+            backoff.delay_after(Failure::Died, &POLICY, &mut rng);
         }
-        assert_eq!(
-            backoff.delay_after(Failure::AfterReady(HEALTHY_AFTER), &POLICY, &mut rng),
-            Duration::ZERO
-        );
+        backoff.served(HEALTHY_AFTER - Duration::from_millis(1));
+        assert_eq!(backoff.failures(), 5);
+        backoff.served(HEALTHY_AFTER);
+        assert_eq!(backoff.delay_after(Failure::Died, &POLICY, &mut rng), Duration::ZERO);
         assert_eq!(backoff.failures(), 1);
     }
 

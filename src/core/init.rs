@@ -110,12 +110,14 @@ impl Init {
         }
     }
 
-    /// Every signal is passed on; only TERM also starts the clock, for a shell may live through INT and QUIT.
+    /// Every signal is passed on. Only TERM, or what it is rewritten to, also starts the clock: a shell
+    /// may live through INT and QUIT.
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
         match &mut self.state {
             State::Running { pid, endgame, .. } => {
                 out.push(Action::Forward { pid: *pid, received });
-                if received.signal == Signal::TERM && endgame.is_none() {
+                let asks_to_stop = [Signal::TERM, self.policy.signal].contains(&received.signal);
+                if asks_to_stop && endgame.is_none() {
                     *endgame = Some(Endgame::Stopping { kill_at: self.policy.graceful.deadline(now) });
                 }
             }

@@ -49,6 +49,17 @@ pub enum Mode {
     Pool(PoolPolicy),
 }
 
+impl Mode {
+    /// How processes are asked to end.
+    #[must_use]
+    pub fn stop_policy(&self) -> &StopPolicy {
+        match self {
+            Self::Init(stop) => stop,
+            Self::Pool(policy) => &policy.stop,
+        }
+    }
+}
+
 /// The whole state of the supervisor.
 #[derive(Clone, Debug)]
 pub struct Core(Machine);

@@ -92,6 +92,11 @@ impl Pool {
 
     /// See [`Core::step`](super::Core::step).
     pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
+        // The loop may be in the middle of a reaping round when `Exit` is said.
+        if matches!(self.phase, Phase::Gone) {
+            return;
+        }
+        let may_spawn = matches!(event, Event::Started | Event::DeadlinePassed);
         match event {
             Event::Started => {
                 if matches!(self.phase, Phase::Unstarted) {
@@ -105,9 +110,7 @@ impl Pool {
             Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::SaidReady { pid } => self.with_worker(pid, |worker| worker.said_ready(now)),
-            Event::ObservationRefused { pid } => {
-                self.with_worker(pid, |worker| worker.unobservable(now, out))
-            }
+            Event::ObservationRefused { pid } => self.with_worker(pid, |worker| worker.unobservable(out)),
             Event::RequestsReported { pid, total } => {
                 self.with_worker(pid, |worker| worker.requests = worker.requests.max(total));
             }
@@ -121,6 +124,11 @@ impl Pool {
             }
         }
         self.settle(now, out);
+        // A spawn holds the loop up until the program is executed. So nothing but the clock leads to one:
+        // should it be time already, the loop comes at once, but it hears what waits outside first, a TERM too.
+        if may_spawn && matches!(self.phase, Phase::Running) {
+            self.spawn_one(now, out);
+        }
     }
 
     /// See [`Core::next_deadline`](super::Core::next_deadline).
@@ -221,13 +229,13 @@ impl Pool {
     }
 
     fn spawned(&mut self, now: Monotonic, id: SpawnId, pid: Pid, out: &mut Vec<Action>) {
-        self.remains.forget(pid);
         let policy = &self.policy;
         let found = self
             .slots
             .iter_mut()
             .find_map(|slot| slot.place_of_spawn(id).and_then(|place| slot.at_mut(place)));
         let Some(worker) = found else { return };
+        self.remains.forget(pid);
         self.ever_spawned = true;
         worker.spawned(now, pid, &policy.ready, out);
         if let Phase::Ending { endgame, .. } = self.phase {
@@ -243,7 +251,7 @@ impl Pool {
             self.exit(failure.code, out);
             return;
         }
-        self.vacate(now, index, place, Some(Failure::BeforeReady), now, out);
+        self.vacate(now, index, place, Some(Failure::Died), out);
         if self.is_empty() && matches!(self.phase, Phase::Ending { .. }) {
             out.push(Action::Reap);
         }
@@ -251,15 +259,18 @@ impl Pool {
 
     fn exited(&mut self, now: Monotonic, pid: Pid, exit: Exit, out: &mut Vec<Action>) {
         let Some((index, place)) = self.find(|slot| slot.place_of(pid)) else { return };
-        let Some(worker) = self.slots.get_mut(index).and_then(|slot| slot.at_mut(place)) else { return };
-        let (reason, failure) = worker.ended(now, exit, self.policy.recycle.counted_by_worker);
-        let (spawned, was_killed) = (worker.spawned, matches!(worker.life, Life::Killed { .. }));
-        let uptime = now.since(spawned);
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(worker) = slot.at(place) else { return };
+        let (reason, failure) = worker.ended(exit, self.policy.recycle.counted_by_worker);
+        let was_killed = matches!(worker.life, Life::Killed { .. });
+        let uptime = now.since(worker.spawned);
         out.push(Action::Report(Note::WorkerExited { worker: worker.reference(pid), exit, reason, uptime }));
+        let served = worker.served(now);
+        slot.backoff.served(served);
         if !was_killed && !matches!(self.phase, Phase::Ending { .. }) {
             self.remains.stop(now, pid, &self.policy.stop, out);
         }
-        self.vacate(now, index, place, failure, spawned, out);
+        self.vacate(now, index, place, failure, out);
     }
 
     /// All that has ended is reaped: perhaps nobody is left, perhaps only orphans are.
@@ -284,7 +295,6 @@ impl Pool {
         index: usize,
         place: Place,
         failure: Option<Failure>,
-        spawned: Monotonic,
         out: &mut Vec<Action>,
     ) {
         let none_ready = self.ready() == 0 || (self.ready() == 1 && self.is_ready_seat(index, place));
@@ -300,14 +310,14 @@ impl Pool {
             Place::Retiring => slot.retiring = None,
             Place::Successor => {
                 slot.successor = None;
-                slot.retry_at = now + delay.max(SPAWN_GAP);
+                slot.retry_at = (now + delay).max(slot.gap_until);
             }
             Place::Seat => {
                 if let Some(successor) = slot.successor.take() {
                     slot.seat = Seat::Taken(successor);
                     return;
                 }
-                slot.seat = Seat::Vacant { spawn_at: (now + delay).max(spawned + SPAWN_GAP) };
+                slot.seat = Seat::Vacant { spawn_at: (now + delay).max(slot.gap_until) };
                 if !running || failure.is_none() {
                     return;
                 }
@@ -351,8 +361,11 @@ impl Pool {
         }
     }
 
-    /// Brings the state in line with the clock and with itself.
+    /// Brings the state in line with the clock and with itself. After `Exit` there is nothing to bring in line.
     fn settle(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Gone) {
+            return;
+        }
         if matches!(self.phase, Phase::Draining { until } if until <= now) {
             self.begin_ending(now, None, out);
         }
@@ -364,9 +377,6 @@ impl Pool {
             self.ever_ready = true;
             out.push(Action::Report(Note::PoolReady { ready: self.ready() }));
         }
-        if matches!(self.phase, Phase::Running) {
-            self.spawn_one(now, out);
-        }
         if let Phase::Ending { endgame, .. } = &mut self.phase {
             match endgame.tick(now, out) {
                 Tick::Wait => {}
@@ -376,7 +386,7 @@ impl Pool {
         }
     }
 
-    /// Starts at most one worker: a spawn holds the loop up until the program is executed, so others wait for the answer.
+    /// Starts at most one worker; others wait until that is answered.
     fn spawn_one(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if self.is_spawning() {
             return;
@@ -410,6 +420,8 @@ impl Pool {
             Place::Seat => slot.seat = Seat::Taken(worker),
             Place::Successor | Place::Retiring => slot.successor = Some(worker),
         }
+        slot.gap_until = now + SPAWN_GAP;
+        slot.retry_at = slot.retry_at.max(slot.gap_until);
         out.push(Action::Spawn(SpawnOrder {
             id,
             slot: slot_number,

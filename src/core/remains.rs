@@ -24,10 +24,10 @@ impl Remains {
         out.push(Action::SignalGroup { pid: group, signal: policy.signal });
         out.push(Action::SignalGroup { pid: group, signal: Signal::CONT });
         self.0.push_back((group, policy.graceful.deadline(now)));
-        if self.0.len() > MOST {
-            if let Some((group, _)) = self.0.pop_front() {
-                out.push(Action::SignalRemains { group, signal: Signal::KILL });
-            }
+        if self.0.len() > MOST
+            && let Some((group, _)) = self.0.pop_front()
+        {
+            out.push(Action::SignalRemains { group, signal: Signal::KILL });
         }
     }
 

@@ -32,6 +32,8 @@ impl Signal {
     pub const QUIT: Self = Self(3);
     /// `SIGKILL`
     pub const KILL: Self = Self(9);
+    /// `SIGUSR1`
+    pub const USR1: Self = Self(10);
     /// `SIGPIPE`
     pub const PIPE: Self = Self(13);
     /// `SIGTERM`

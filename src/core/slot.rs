@@ -24,8 +24,10 @@ pub struct Slot {
     pub successor: Option<Worker>,
     /// The replaced worker that has not been reaped yet.
     pub retiring: Option<Worker>,
-    /// No replacement is tried before this: the last one failed.
+    /// No replacement is tried before this: the last one failed, or has only just come.
     pub retry_at: Monotonic,
+    /// Nobody at all is spawned before this: two spawns keep a gap.
+    pub gap_until: Monotonic,
     pub backoff: Backoff,
 }
 
@@ -57,6 +59,7 @@ impl Slot {
             successor: None,
             retiring: None,
             retry_at: Monotonic::default(),
+            gap_until: Monotonic::default(),
             backoff: Backoff::default(),
         }
     }
@@ -87,7 +90,7 @@ impl Slot {
         seated.into_iter().chain(&mut self.successor).chain(&mut self.retiring)
     }
 
-    fn at(&self, place: Place) -> Option<&Worker> {
+    pub fn at(&self, place: Place) -> Option<&Worker> {
         match place {
             Place::Seat => self.seated(),
             Place::Successor => self.successor.as_ref(),
@@ -154,6 +157,7 @@ impl Slot {
         }
         let Some(successor) = self.successor.take() else { return };
         if let Seat::Taken(mut old) = std::mem::replace(&mut self.seat, Seat::Taken(successor)) {
+            self.backoff.served(old.served(now));
             if let Life::Ready { due: Some((reason, _)), .. } = old.life {
                 old.stop(reason, policy.stop.graceful.deadline(now), policy, out);
             }

@@ -49,8 +49,10 @@ pub enum Life {
         pid: Pid,
         /// When to look at it next, if looking makes sense.
         look_at: Option<Monotonic>,
-        /// When it counts as ready without being seen to accept.
-        assume_at: Option<(Monotonic, ReadyBy)>,
+        /// When it said `READY=1`.
+        said_at: Option<Monotonic>,
+        /// When it has lived long enough to count as ready.
+        uptime_at: Option<Monotonic>,
         /// When it is given up.
         fail_at: Option<Monotonic>,
     },
@@ -83,6 +85,16 @@ impl Worker {
         matches!(self.life, Life::Ready { .. })
     }
 
+    /// How long it has been ready; zero if it is not.
+    pub fn served(&self, now: Monotonic) -> Duration {
+        match self.life {
+            Life::Ready { since, .. } => now.since(since),
+            Life::Spawning | Life::Starting { .. } | Life::Stopping { .. } | Life::Killed { .. } => {
+                Duration::ZERO
+            }
+        }
+    }
+
     pub fn reference(&self, pid: Pid) -> WorkerRef {
         WorkerRef { slot: self.slot, generation: self.generation, pid }
     }
@@ -93,7 +105,8 @@ impl Worker {
         self.life = Life::Starting {
             pid,
             look_at: policy.observe.then(|| now + LOOK_OFTEN),
-            assume_at: policy.after.map(|after| (now + after, ReadyBy::Uptime)),
+            said_at: None,
+            uptime_at: policy.after.map(|after| now + after),
             fail_at: policy.start_timeout.deadline(now),
         };
         out.push(Action::Report(Note::WorkerSpawned {
@@ -103,26 +116,33 @@ impl Worker {
         }));
     }
 
-    /// It said `READY=1`: believed at once where nothing better is to be had, else given time to be seen.
+    /// It said `READY=1`.
     pub fn said_ready(&mut self, now: Monotonic) {
-        if let Life::Starting { look_at, assume_at, .. } = &mut self.life {
-            let at = if look_at.is_some() { now + CONFIRM_READY } else { now };
-            if assume_at.is_none_or(|(already, _)| at < already) {
-                *assume_at = Some((at, ReadyBy::Notified));
-            }
+        if let Life::Starting { said_at, .. } = &mut self.life {
+            said_at.get_or_insert(now);
         }
     }
 
+    /// When it counts as ready without being seen to accept, and why.
+    fn assumed_ready(&self) -> Option<(Monotonic, ReadyBy)> {
+        let Life::Starting { look_at, said_at, uptime_at, fail_at, .. } = self.life else { return None };
+        // Believed at once where nothing better is to be had, else given time to be seen, but never
+        // given up with that word.
+        let notified = said_at.map(|said| match look_at {
+            Some(_) => (said + CONFIRM_READY).min(fail_at.unwrap_or(said + CONFIRM_READY)),
+            None => said,
+        });
+        let notified = notified.map(|at| (at, ReadyBy::Notified));
+        let lived = uptime_at.map(|at| (at, ReadyBy::Uptime));
+        notified.into_iter().chain(lived).min_by_key(|(at, _)| *at)
+    }
+
     /// It cannot be seen accepting, ever.
-    pub fn unobservable(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+    pub fn unobservable(&mut self, out: &mut Vec<Action>) {
         let reference = self.pid().map(|pid| self.reference(pid));
-        if let (Life::Starting { look_at: look_at @ Some(_), assume_at, .. }, Some(worker)) =
-            (&mut self.life, reference)
+        if let (Life::Starting { look_at: look_at @ Some(_), .. }, Some(worker)) = (&mut self.life, reference)
         {
             *look_at = None;
-            if let Some((at, ReadyBy::Notified)) = assume_at {
-                *at = now;
-            }
             out.push(Action::Report(Note::WorkerUnobservable { worker }));
         }
     }
@@ -161,9 +181,11 @@ impl Worker {
 
     /// Does what is due by the clock. Whether it counts as ready from now on is the slot's business.
     pub fn tick(&mut self, now: Monotonic, policy: &PoolPolicy, out: &mut Vec<Action>) -> Option<ReadyBy> {
+        if let Some((_, by)) = self.assumed_ready().filter(|(at, _)| *at <= now) {
+            return Some(by);
+        }
         let (spawned, limits, requests) = (self.spawned, self.limits, self.requests);
         match &mut self.life {
-            Life::Starting { assume_at: Some((at, by)), .. } if *at <= now => return Some(*by),
             Life::Starting { fail_at, .. } if reached(*fail_at, now) => {
                 self.stop(Reason::BootTimeout, policy.stop.graceful.deadline(now), policy, out);
                 // The graceful timeout may be zero.
@@ -200,8 +222,8 @@ impl Worker {
     /// When [`tick`](Self::tick) has something to do.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match self.life {
-            Life::Starting { look_at, assume_at, fail_at, .. } => {
-                earlier(look_at, earlier(assume_at.map(|(at, _)| at), fail_at))
+            Life::Starting { look_at, fail_at, .. } => {
+                earlier(look_at, earlier(self.assumed_ready().map(|(at, _)| at), fail_at))
             }
             Life::Ready { due: None, .. } => self.limits.age_deadline(self.spawned),
             Life::Stopping { kill_at, .. } => kill_at,
@@ -210,17 +232,17 @@ impl Worker {
     }
 
     /// What its end means.
-    pub fn ended(&self, now: Monotonic, exit: Exit, counted_by_worker: bool) -> (Reason, Option<Failure>) {
+    pub fn ended(&self, exit: Exit, counted_by_worker: bool) -> (Reason, Option<Failure>) {
         match self.life {
             // We asked for it: whatever it ended with, uvicorn's death by the stop signal too, is as planned.
             Life::Stopping { reason, .. } | Life::Killed { reason, .. } => {
-                (reason, (reason == Reason::BootTimeout).then_some(Failure::BeforeReady))
+                (reason, (reason == Reason::BootTimeout).then_some(Failure::Died))
             }
             Life::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => (Reason::MaxRequests, None),
-            Life::Ready { since, .. } => (Reason::Crash, Some(Failure::AfterReady(now.since(since)))),
+            Life::Ready { .. } => (Reason::Crash, Some(Failure::Died)),
             Life::Spawning | Life::Starting { .. } => {
                 let says_so = matches!(exit, Exit::Code(code) if CANNOT_BOOT_CODES.contains(&code));
-                (Reason::BootError, Some(if says_so { Failure::CannotBoot } else { Failure::BeforeReady }))
+                (Reason::BootError, Some(if says_so { Failure::CannotBoot } else { Failure::Died }))
             }
         }
     }

@@ -7,18 +7,19 @@ use crate::core::Snapshot;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 /// A connection lives at most this long, idle or not: probes come seconds apart.
 const CONNECTION_LIFE: Duration = Duration::from_secs(10);
 
-/// More connections than this at once are closed unanswered: probes are few, and memory is bounded.
+/// When more come at once, the oldest makes way: memory is bounded, and idle clients lock no prober out.
 const MOST_CONNECTIONS: usize = 64;
 
 /// The most a request's head may take; hyper allows no less.
@@ -62,18 +63,25 @@ pub fn serve(listener: net::TcpListener, published: Published) -> io::Result<()>
 }
 
 async fn accept_all(listener: TcpListener, published: Published) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if open.load(Ordering::Relaxed) < MOST_CONNECTIONS => {
-                let counted = Counted::new(&open);
+            Ok((stream, _)) => {
+                if open.len() >= MOST_CONNECTIONS {
+                    // Those that have been asked something answer first.
+                    tokio::task::yield_now().await;
+                    open.retain(|connection| !connection.is_finished());
+                }
+                if open.len() >= MOST_CONNECTIONS
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
                 let published = published.clone();
-                tokio::spawn(async move {
+                open.push_back(tokio::spawn(async move {
                     let _late = tokio::time::timeout(CONNECTION_LIFE, serve_one(stream, published)).await;
-                    drop(counted);
-                });
+                }));
             }
-            Ok(_) => {}
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -87,20 +95,4 @@ async fn serve_one(stream: TcpStream, published: Published) {
     let mut http = http1::Builder::new();
     // A prober that hangs up early is its own business.
     let _hung_up = http.max_buf_size(LONGEST_HEAD).serve_connection(TokioIo::new(stream), service).await;
-}
-
-/// One open connection, counted until it is dropped.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(open))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -69,7 +69,9 @@ fn reason(not_ready: NotReady) -> &'static str {
 fn body(status: &str, reason: Option<&str>, snapshot: &Snapshot) -> String {
     let reason = reason.map(|reason| format!(r#""reason":"{reason}","#)).unwrap_or_default();
     let Snapshot { workers, ready, min_ready, .. } = snapshot;
-    format!("{{\"status\":\"{status}\",{reason}\"ready\":{ready},\"min_ready\":{min_ready},\"workers\":{workers}}}\n")
+    format!(
+        "{{\"status\":\"{status}\",{reason}\"ready\":{ready},\"min_ready\":{min_ready},\"workers\":{workers}}}\n"
+    )
 }
 
 fn error(reason: &str) -> String {

@@ -36,7 +36,9 @@ pub fn look(worker: Pid, listeners: &[SocketId]) -> Seen {
         match is_accepting(pid, listeners) {
             Ok(true) => return Seen::Accepting,
             Ok(false) => {}
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid == worker => return Seen::Refused,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid == worker => {
+                return Seen::Refused;
+            }
             // A descendant that is gone, or that changed its user.
             Err(_) => {}
         }
@@ -55,7 +57,11 @@ fn is_accepting(pid: Pid, listeners: &[SocketId]) -> io::Result<bool> {
         if info.lines().filter_map(epoll_target).any(|target| listeners.contains(&target)) {
             return Ok(true);
         }
-        holds_listener |= entry.file_name().to_str().and_then(|n| n.parse().ok()).is_some_and(|fd| is_listener(pid, fd, listeners));
+        holds_listener |= entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.parse().ok())
+            .is_some_and(|fd| is_listener(pid, fd, listeners));
     }
     // Threads are looked at only where one could be waiting for the listener.
     Ok(holds_listener && threads_accept(pid, listeners))

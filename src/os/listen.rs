@@ -30,7 +30,8 @@ pub struct SocketId {
 pub struct Listener {
     fd: OwnedFd,
     address: Address,
-    file: Option<SocketFile>,
+    /// Held for its drop.
+    _file: Option<SocketFile>,
 }
 
 /// The file of a unix socket; removed when we end, if it is still ours.
@@ -52,7 +53,8 @@ impl Listener {
             Address::Tcp(address) => (bind_tcp(*address)?, None),
             Address::Unix(path) => bind_unix(path).map(|(fd, file)| (fd, Some(file)))?,
         };
-        let listener = Self { fd: duplicate_above(fd.as_fd(), least)?, address: address.clone(), file };
+        let listener =
+            Self { fd: duplicate_above(fd.as_fd(), least)?, address: address.clone(), _file: file };
         listener.listen(backlog)?;
         let address = listener.bound_address();
         Ok(Self { address, ..listener })
@@ -146,7 +148,8 @@ fn bind_unix(path: &Path) -> io::Result<(OwnedFd, SocketFile)> {
 /// Whether this is a socket on which nobody listens any more.
 fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let refused = || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    let refused =
+        || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
     is_socket && refused()
 }
 

@@ -4,7 +4,9 @@
 //! should have been something else.
 
 pub mod accepting;
+pub mod last_resort;
 pub mod listen;
+pub mod memory;
 pub mod notify_socket;
 pub mod pid1;
 pub mod proc;

@@ -3,7 +3,8 @@
 use super::signals::watch;
 use nix::cmsg_space;
 use nix::sys::socket::{
-    self, AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, sockopt,
+    self, AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
+    sockopt,
 };
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};

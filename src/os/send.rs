@@ -77,7 +77,12 @@ pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
 }
 
 fn to_each(pids: impl Iterator<Item = Pid>, signal: Signal) -> io::Result<()> {
-    pids.fold(Ok(()), |result, pid| result.and(ignore_gone(to_process(pid, signal))))
+    let mut result = Ok(());
+    for pid in pids {
+        // An error is no reason to pass over the others.
+        result = result.and(ignore_gone(to_process(pid, signal)));
+    }
+    result
 }
 
 fn ignore_gone(result: io::Result<()>) -> io::Result<()> {
@@ -132,7 +137,13 @@ fn queue_to_group(group: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<(
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: `info` is a whole siginfo_t.
     check(unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal.number(), &raw const *info, TO_GROUP)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            fd.as_raw_fd(),
+            signal.number(),
+            &raw const *info,
+            TO_GROUP,
+        )
     })
 }
 

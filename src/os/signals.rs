@@ -53,7 +53,9 @@ pub extern "C" fn hold_all() {
     let all: Set = Set::MAX;
     let mut given: Set = 0;
     // SAFETY: both sets are as large as we say.
-    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut given, SET_SIZE) };
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut given, SET_SIZE)
+    };
     let mut ignored: Set = 0;
     for number in 1..=64 {
         let mut action = KernelAction::default();
@@ -158,6 +160,5 @@ fn received(info: &libc::signalfd_siginfo) -> Option<Received> {
 /// Hands a descriptor to the runtime's epoll.
 pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd keeps its number for as long as the AsyncFd holds it.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
-        .map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
 }

@@ -11,7 +11,7 @@ use crate::core::event::{Pid, SpawnFailure};
 use crate::core::exit::code;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 
@@ -65,7 +65,9 @@ pub fn find(command: &OsStr) -> io::Result<()> {
     for path in candidates(command, std::env::var_os("PATH").as_deref()) {
         let path = std::path::PathBuf::from(OsString::from_vec(path));
         match std::fs::metadata(&path) {
-            Ok(found) if found.is_file() && nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_ok() => {
+            Ok(found)
+                if found.is_file() && nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_ok() =>
+            {
                 return Ok(());
             }
             Ok(_) => result = Err(io::Error::from_raw_os_error(libc::EACCES)),
@@ -78,7 +80,8 @@ pub fn find(command: &OsStr) -> io::Result<()> {
 /// The paths at which a command may be: itself if it has a slash, else in each directory of PATH.
 fn candidates(command: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
     let command = command.as_bytes();
-    if command.contains(&b'/') {
+    // Nothing is not a name: it is not found, as execvp(3) has it, rather than each directory denied.
+    if command.contains(&b'/') || command.is_empty() {
         return vec![command.to_vec()];
     }
     // The default is that of confstr(3), _CS_PATH, with the directories where images install.
@@ -129,8 +132,10 @@ const EXECUTE: u32 = 2;
 impl Image {
     fn new(program: &Program<'_>) -> Result<Self, SpawnFailure> {
         let nul = |_| SpawnFailure { step: "execute", errno: libc::EINVAL, code: code::CANNOT_START };
-        let c_strings = |list: Vec<Vec<u8>>| list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
-        let args = c_strings(program.argv.iter().map(|arg| arg.as_bytes().to_vec()).collect()).map_err(nul)?;
+        let c_strings =
+            |list: Vec<Vec<u8>>| list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
+        let args =
+            c_strings(program.argv.iter().map(|arg| arg.as_bytes().to_vec()).collect()).map_err(nul)?;
         let env = program.env.iter().map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat());
         let env = c_strings(env.collect()).map_err(nul)?;
         let command = program.argv.first().map(OsString::as_os_str).unwrap_or_default();
@@ -196,7 +201,11 @@ impl Image {
     }
 
     fn fork(&mut self) -> io::Result<libc::pid_t> {
-        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let (reader, low_writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        // Out of the way of the numbers that the listeners will take in the child.
+        let least = i32::try_from(self.fds.len()).unwrap_or(0).saturating_add(FIRST_FD);
+        let writer = duplicate_above(low_writer.as_fd(), least)?;
+        drop(low_writer);
         self.error_pipe = writer.as_raw_fd();
         // SAFETY: this process has one thread, and the child calls only what signal-safety(7) allows.
         let pid = unsafe { libc::fork() };
@@ -220,7 +229,7 @@ impl Image {
 extern "C" fn child(image: *mut libc::c_void) -> libc::c_int {
     // SAFETY: the caller passed its `&mut Image`, and does not touch it before we execute or end.
     let image = unsafe { &mut *image.cast::<Image>() };
-    // SAFETY (whole block): system calls on memory that was laid out before; no allocation, no lock.
+    // SAFETY: system calls on memory that was laid out before; no allocation, no lock.
     unsafe {
         if libc::setsid() < 0 {
             fail(image, SETSID);
@@ -359,9 +368,11 @@ struct Stack(*mut libc::c_void);
 
 impl Stack {
     fn new() -> io::Result<Self> {
-        let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let (read_write, private) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: asks for fresh memory anywhere.
-        let base = unsafe { libc::mmap(ptr::null_mut(), STACK, read_write, private | libc::MAP_STACK, -1, 0) };
+        let base =
+            unsafe { libc::mmap(ptr::null_mut(), STACK, read_write, private | libc::MAP_STACK, -1, 0) };
         if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self(base)) }
     }
 
@@ -415,9 +426,11 @@ mod tests {
 
     #[test]
     fn both_methods_bring_the_error_back() {
-        for (command, errno, code) in
-            [("no-such-command", libc::ENOENT, 127), ("/", libc::EACCES, 126), ("/etc/passwd", libc::EACCES, 126)]
-        {
+        for (command, errno, code) in [
+            ("no-such-command", libc::ENOENT, 127),
+            ("/", libc::EACCES, 126),
+            ("/etc/passwd", libc::EACCES, 126),
+        ] {
             let argv = [OsString::from(command)];
             for method in [Method::Clone, Method::Fork] {
                 let failure = Image::new(&program(&argv)).unwrap().run(method).unwrap_err();

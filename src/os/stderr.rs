@@ -46,7 +46,8 @@ impl Stderr {
         if self.kind == Kind::NoWait {
             let part = libc::iovec { iov_base: line.as_ptr().cast_mut().cast(), iov_len: line.len() };
             // SAFETY: one part, as long as it says; -1 is "where the file stands".
-            let wrote = unsafe { libc::pwritev2(libc::STDERR_FILENO, &raw const part, 1, -1, libc::RWF_NOWAIT) };
+            let wrote =
+                unsafe { libc::pwritev2(libc::STDERR_FILENO, &raw const part, 1, -1, libc::RWF_NOWAIT) };
             let error = io::Error::last_os_error();
             match error.raw_os_error() {
                 _ if wrote >= 0 => return Ok(()),

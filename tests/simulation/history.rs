@@ -5,8 +5,10 @@ use super::dice::{Dice, MS};
 use super::init_rules::InitRules;
 use super::kernel::{Due, Heard, Kernel, stale_answer};
 use super::plan::{Moment, Plan};
-use super::pool_rules::PoolRules;
-use prefork_init::core::{Action, Core, Event, Mode, Monotonic, Received, Signal, Snapshot};
+use super::pool::PoolRules;
+use super::rule::Held;
+use prefork_init::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
@@ -15,16 +17,9 @@ pub enum Kind {
     Init,
 }
 
-/// What a rule says: nothing, or how it was broken.
-pub type Held = Result<(), String>;
-
-pub enum Rules {
+enum Rules {
     Pool(Box<PoolRules>),
     Init(InitRules),
-}
-
-pub struct Outcome {
-    pub steps: u64,
 }
 
 pub struct History {
@@ -33,8 +28,14 @@ pub struct History {
     core: Core,
     kernel: Kernel,
     rules: Rules,
-    actions: Vec<Action>,
+    /// Nothing was to be done since this was set.
+    idle: bool,
+    /// A spawn was carried out in this turn.
+    spawned: bool,
+    /// Deadlines that have passed at this moment.
+    deadlines_now: (Monotonic, u32),
     steps: u64,
+    steps_in_turn: u64,
     turns: u32,
     /// How often each trigger's moment has come.
     seen: Vec<u64>,
@@ -43,7 +44,11 @@ pub struct History {
 }
 
 /// More steps than this without an event from outside or a deadline are a loop.
-const MOST_STEPS_A_TURN: u64 = 400;
+const MOST_STEPS_A_TURN: u64 = 200;
+
+/// A deadline may have come already when a spawn is wanted, but not more often than there are slots,
+/// successors and looks.
+const MOST_DEADLINES_AT_ONCE: u32 = 30;
 
 impl History {
     pub fn new(kind: Kind, seed: u64) -> Self {
@@ -53,15 +58,21 @@ impl History {
             Kind::Init => Plan::init(&mut dice),
         };
         let (rules, stop_signal) = match plan.mode.clone() {
-            Mode::Pool(policy) => (Rules::Pool(Box::new(PoolRules::new(policy.clone()))), policy.stop.signal),
+            Mode::Pool(policy) => {
+                let stop_signal = policy.stop.signal;
+                (Rules::Pool(Box::new(PoolRules::new(policy, plan.is_punctual()))), stop_signal)
+            }
             Mode::Init(policy) => (Rules::Init(InitRules::new(policy)), policy.signal),
         };
         Self {
             core: Core::new(plan.mode.clone(), plan.core_seed),
             kernel: Kernel::new(stop_signal, plan.luck, plan.most_pid),
             rules,
-            actions: Vec::new(),
+            idle: false,
+            spawned: false,
+            deadlines_now: Default::default(),
             steps: 0,
+            steps_in_turn: 0,
             turns: 0,
             seen: vec![0; plan.triggers.len()],
             prods: 0,
@@ -81,9 +92,10 @@ impl History {
         self.trace.unwrap_or_default()
     }
 
-    pub fn run(mut self) -> Result<Outcome, String> {
+    /// Returns the number of steps, or which rule was broken and how.
+    pub fn run(mut self) -> Result<u64, String> {
         self.live()?;
-        Ok(Outcome { steps: self.steps })
+        Ok(self.steps)
     }
 
     fn live(&mut self) -> Held {
@@ -100,10 +112,12 @@ impl History {
                 return Err("it does not come to an end".into());
             }
             let deadline = self.core.next_deadline();
-            match (deadline, self.kernel.next_at()) {
+            // At the same moment, chance decides.
+            let comes = |at: Monotonic| (at.max(self.kernel.now), self.dice.one_in(2));
+            match (deadline.map(comes), self.kernel.next_at().map(|at| (at.max(self.kernel.now), true))) {
                 (None, None) if self.plan.left_quiet || self.prods >= PRODS.len() => return self.quiet(),
                 (None, None) => self.prod(),
-                (Some(deadline), at) if at.is_none_or(|at| deadline < at) => self.pass(deadline)?,
+                (Some(deadline), at) if at.is_none_or(|at| deadline < at) => self.pass(deadline.0)?,
                 (_, Some(_) | None) => self.happen()?,
             }
         }
@@ -136,9 +150,15 @@ impl History {
             Some(_) | None => Duration::ZERO,
         };
         self.kernel.now = self.kernel.now.max(deadline + late);
-        let before = self.steps;
+        let seen = self.core.snapshot();
+        self.idle = true;
+        let (at, times) = self.deadlines_now;
+        self.deadlines_now = (self.kernel.now, if at == self.kernel.now { times + 1 } else { 1 });
+        if times > MOST_DEADLINES_AT_ONCE {
+            return Err("a busy loop: deadlines pass, and no time".into());
+        }
         self.turn(Event::DeadlinePassed)?;
-        if self.steps == before + 1 && self.actions.is_empty() {
+        if self.idle && seen == self.core.snapshot() {
             return Err("it asked to be woken and had nothing to do".into());
         }
         Ok(())
@@ -151,8 +171,9 @@ impl History {
             Some(Heard::Event(event)) => self.turn(event),
             Some(Heard::Signal(signal)) => self.turn(Event::Signalled(Received::plain(signal))),
             Some(Heard::ChildEnded) => {
-                self.kernel.reap_asked = true;
-                self.answer()
+                self.steps_in_turn = 0;
+                let reaped = self.reap()?;
+                self.turn(reaped)
             }
             Some(Heard::Noise) => {
                 if let Some(every) = self.plan.noise_every.filter(|_| self.turns <= self.plan.most_turns) {
@@ -174,70 +195,80 @@ impl History {
 
     /// One event from outside and all that follows from it at once.
     fn turn(&mut self, event: Event) -> Held {
-        self.step(event)?;
-        self.answer()
-    }
-
-    /// Feeds answers back, then reaps, until all is quiet.
-    fn answer(&mut self) -> Held {
-        let before = self.steps;
-        loop {
-            while let Some(answer) = self.kernel.answers.pop_front() {
-                self.step(answer)?;
-            }
-            if self.steps > before + MOST_STEPS_A_TURN {
-                return Err("it goes in circles without time passing".into());
-            }
-            if !std::mem::take(&mut self.kernel.reap_asked) {
-                break;
-            }
-            while let Some((pid, exit)) = self.kernel.zombie() {
-                self.step(Event::Exited { pid, exit })?;
-                while let Some(answer) = self.kernel.answers.pop_front() {
-                    self.step(answer)?;
-                }
-                self.kernel.reap(pid);
-            }
-            self.kernel.reap_asked = false;
-            let children_left = !self.kernel.is_childless();
-            self.step(Event::Reaped { children_left })?;
-        }
+        (self.steps_in_turn, self.spawned) = (0, false);
+        self.handle(event)?;
         self.settled()
     }
 
-    fn step(&mut self, event: Event) -> Held {
-        let now = self.kernel.now;
-        self.steps += 1;
-        self.actions.clear();
-        self.core.step(now, event, &mut self.actions);
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:?} {event:?} -> {:?}", now.0, self.actions));
-        }
-        if self.kernel.exit.is_some() && !self.actions.is_empty() {
-            return Err(format!("after Exit: {:?}", self.actions));
-        }
-        match &mut self.rules {
-            Rules::Pool(rules) => rules.step(now, event, &self.actions)?,
-            Rules::Init(rules) => rules.step(now, event, &self.actions)?,
-        }
-        for action in &self.actions {
-            if self.kernel.exit.is_some() {
-                return Err(format!("after Exit: {action:?}"));
-            }
-            let temper = self.plan.temper(&mut self.dice);
-            self.kernel.carry_out(action, temper, &mut self.dice)?;
-            let moment = Moment::of(action);
-            for (trigger, seen) in self.plan.triggers.iter().zip(&mut self.seen) {
-                if moment == Some(trigger.moment) {
-                    *seen += 1;
-                    if *seen == trigger.nth {
-                        let due = Due::Signal(trigger.signal.number());
-                        self.kernel.schedule(trigger.after, due, &mut self.dice);
-                    }
-                }
+    /// Steps the core, carries out what it wants, and feeds the answers back until there are none.
+    fn handle(&mut self, event: Event) -> Held {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in self.step(event)? {
+                events.extend(self.carry_out(&action)?);
             }
         }
         Ok(())
+    }
+
+    /// Each child that has ended is told while it is still a zombie.
+    fn reap(&mut self) -> Result<Event, String> {
+        while let Some((pid, exit)) = self.kernel.zombie() {
+            self.handle(Event::Exited { pid, exit })?;
+            self.kernel.release(pid);
+        }
+        Ok(Event::Reaped { children_left: !self.kernel.is_childless() })
+    }
+
+    fn step(&mut self, event: Event) -> Result<Vec<Action>, String> {
+        self.kernel.now = self.kernel.now + self.dice.span(self.plan.step_takes);
+        let now = self.kernel.now;
+        self.steps += 1;
+        self.steps_in_turn += 1;
+        if self.steps_in_turn > MOST_STEPS_A_TURN {
+            return Err("it goes in circles without time passing".into());
+        }
+        let mut actions = Vec::new();
+        self.core.step(now, event, &mut actions);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:?} {event:?} -> {actions:?}", now.0));
+        }
+        if let Some(action) = actions.first().filter(|_| self.kernel.exit.is_some()) {
+            return Err(format!("after Exit: {action:?}"));
+        }
+        match &mut self.rules {
+            Rules::Pool(rules) => rules.step(now, event, &actions)?,
+            Rules::Init(rules) => rules.step(now, event, &actions)?,
+        }
+        self.idle &= actions.is_empty();
+        Ok(actions)
+    }
+
+    fn carry_out(&mut self, action: &Action) -> Result<Option<Event>, String> {
+        if self.kernel.exit.is_some() {
+            return Err(format!("after Exit: {action:?}"));
+        }
+        let moment = Moment::of(action);
+        for (trigger, seen) in self.plan.triggers.iter().zip(&mut self.seen) {
+            if moment == Some(trigger.moment) {
+                *seen += 1;
+                if *seen == trigger.nth {
+                    let due = Due::Signal(trigger.signal.number());
+                    self.kernel.schedule(trigger.after, due, &mut self.dice);
+                }
+            }
+        }
+        match action {
+            Action::Spawn(order) => {
+                if std::mem::replace(&mut self.spawned, true) {
+                    return Err("a second spawn before the loop has looked around".into());
+                }
+                let temper = self.plan.temper(&mut self.dice);
+                Ok(Some(self.kernel.spawn(*order, temper, &mut self.dice)))
+            }
+            Action::Reap => self.reap().map(Some),
+            other => self.kernel.carry_out(other, &mut self.dice),
+        }
     }
 
     /// What must hold whenever the loop goes to sleep.
@@ -246,10 +277,7 @@ impl History {
             return Ok(());
         }
         let (now, deadline) = (self.kernel.now, self.core.next_deadline());
-        if deadline.is_some_and(|at| at <= now) {
-            return Err(format!("a busy loop: at {now:?} the next deadline is {deadline:?}"));
-        }
-        let snapshot: Snapshot = self.core.snapshot();
+        let snapshot = self.core.snapshot();
         let childless = self.kernel.is_childless();
         match &self.rules {
             Rules::Pool(rules) => rules.settled(now, deadline, &snapshot, childless),
@@ -260,9 +288,11 @@ impl History {
     /// After `Exit` nothing is said to anything.
     fn epilogue(&mut self) -> Held {
         let pid = self.kernel.unknown_pid();
+        self.kernel.end_all(&mut self.dice);
         self.kernel.now = self.kernel.now + 3_600_000 * MS;
         let term = Event::Signalled(Received::plain(Signal::TERM));
-        for event in [term, Event::DeadlinePassed, Event::SaidReady { pid }, Event::Reaped { children_left: false }]
+        for event in
+            [term, Event::DeadlinePassed, Event::SaidReady { pid }, Event::Reaped { children_left: false }]
         {
             self.step(event)?;
         }

@@ -8,7 +8,7 @@ use prefork_init::core::event::{SpawnFailure, SpawnId};
 use prefork_init::core::exit::Exit;
 use prefork_init::core::{Action, Event, Monotonic, Pid, Signal};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 /// How a process lives and dies.
@@ -99,9 +99,6 @@ pub struct Kernel {
     /// Pids run from 2 to this and then again.
     most_pid: i32,
     reap_on_agenda: bool,
-    /// The core asked for a reaping round.
-    pub reap_asked: bool,
-    pub answers: VecDeque<Event>,
     pub exit: Option<u8>,
 }
 
@@ -118,8 +115,6 @@ impl Kernel {
             last_pid: 1,
             most_pid,
             reap_on_agenda: false,
-            reap_asked: false,
-            answers: VecDeque::new(),
             exit: None,
         }
     }
@@ -127,11 +122,6 @@ impl Kernel {
     /// Whether no child of ours is left, dead or alive.
     pub fn is_childless(&self) -> bool {
         self.processes.iter().all(|p| p.parent.is_some())
-    }
-
-    /// How many processes of this group run outside of their leader.
-    pub fn remains_of(&self, group: Pid) -> usize {
-        self.processes.iter().filter(|p| p.group == group && p.pid != group && p.ended.is_none()).count()
     }
 
     /// A pid that nobody has.
@@ -208,19 +198,27 @@ impl Kernel {
         }
     }
 
+    /// Ends everybody.
+    pub fn end_all(&mut self, dice: &mut Dice) {
+        let alive: Vec<u64> = self.processes.iter().filter(|p| p.ended.is_none()).map(|p| p.serial).collect();
+        for serial in alive {
+            self.end(serial, Exit::Code(0), dice);
+        }
+    }
+
     /// A zombie of ours, as waitid(2) with `WNOWAIT` shows it.
     pub fn zombie(&self) -> Option<(Pid, Exit)> {
         self.processes.iter().find_map(|p| p.ended.map(|exit| (p.pid, exit)))
     }
 
-    pub fn reap(&mut self, pid: Pid) {
+    /// Reaps a zombie: from now on the pid may belong to anybody.
+    pub fn release(&mut self, pid: Pid) {
         self.processes.retain(|p| p.pid != pid || p.ended.is_none());
     }
 
     /// Carries one action out. Refuses what a careful kernel would want to refuse.
-    pub fn carry_out(&mut self, action: &Action, temper: Temper, dice: &mut Dice) -> Result<(), String> {
+    pub fn carry_out(&mut self, action: &Action, dice: &mut Dice) -> Result<Option<Event>, String> {
         match *action {
-            Action::Spawn(order) => self.spawn(order, temper, dice),
             Action::Signal { pid, signal } => {
                 self.expect_child(pid, action)?;
                 self.signal_where(|p| p.pid == pid, signal, dice);
@@ -237,19 +235,19 @@ impl Kernel {
             Action::SignalAll { signal } => self.signal_where(|_| true, signal, dice),
             Action::Observe { pid } => {
                 self.expect_child(pid, action)?;
-                self.answers.extend(self.processes.iter().find(|p| p.pid == pid).and_then(|p| {
-                    match (p.temper.observable, p.accepting) {
-                        (false, _) => Some(Event::ObservationRefused { pid }),
-                        (true, true) => Some(Event::SeenAccepting { pid }),
-                        (true, false) => None,
-                    }
-                }));
+                let seen =
+                    self.processes.iter().find(|p| p.pid == pid).map(|p| (p.temper.observable, p.accepting));
+                return Ok(match seen {
+                    Some((false, _)) => Some(Event::ObservationRefused { pid }),
+                    Some((true, true)) => Some(Event::SeenAccepting { pid }),
+                    Some((true, false)) | None => None,
+                });
             }
-            Action::Reap => self.reap_asked = true,
             Action::Exit(code) => self.exit = Some(code),
-            Action::RestoreBacklog | Action::Report(_) => {}
+            // A spawn and a reaping round are called by name.
+            Action::Spawn(_) | Action::Reap | Action::RestoreBacklog | Action::Report(_) => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     fn expect_child(&self, pid: Pid, action: &Action) -> Result<(), String> {
@@ -292,7 +290,7 @@ impl Kernel {
         }
     }
 
-    fn spawn(&mut self, SpawnOrder { id, .. }: SpawnOrder, temper: Temper, dice: &mut Dice) {
+    pub fn spawn(&mut self, SpawnOrder { id, .. }: SpawnOrder, temper: Temper, dice: &mut Dice) -> Event {
         self.now = self.now + self.luck.takes;
         self.spawns += 1;
         let code = match self.luck {
@@ -302,8 +300,7 @@ impl Kernel {
         };
         if let Some(code) = code {
             let failure = SpawnFailure { step: "execute", errno: 2, code };
-            self.answers.push_back(Event::SpawnFailed { id, failure });
-            return;
+            return Event::SpawnFailed { id, failure };
         }
         let (pid, serial) = self.add_process(None, None, temper, dice);
         for _ in 0..temper.helpers.0 {
@@ -312,7 +309,7 @@ impl Kernel {
         for _ in 0..temper.helpers.1 {
             self.add_process(Some(serial), None, helper(temper, dice), dice);
         }
-        self.answers.push_back(Event::Spawned { id, pid });
+        Event::Spawned { id, pid }
     }
 
     fn add_process(
@@ -354,6 +351,7 @@ impl Kernel {
 
     /// The next number that is neither a process nor a group (the kernel keeps both apart, alloc_pid).
     fn free_pid(&mut self) -> Pid {
+        self.most_pid = self.most_pid.max(i32::try_from(self.processes.len() * 3).unwrap());
         loop {
             self.last_pid = if self.last_pid >= self.most_pid { 2 } else { self.last_pid + 1 };
             let pid = Pid(self.last_pid);

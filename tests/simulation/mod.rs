@@ -7,7 +7,8 @@ mod history;
 mod init_rules;
 mod kernel;
 mod plan;
-mod pool_rules;
+mod pool;
+mod rule;
 
 use history::{History, Kind};
 
@@ -23,11 +24,16 @@ fn run(kind: Kind, seeds: impl IntoIterator<Item = u64>) -> u64 {
     let mut steps = 0;
     for (nth, seed) in (1..).zip(seeds) {
         match History::new(kind, seed).run() {
-            Ok(outcome) => steps += outcome.steps,
+            Ok(taken) => steps += taken,
             Err(broken) => {
                 let trace = History::new(kind, seed).traced().run_to_trace();
-                let tail = trace.split_at(trace.len().saturating_sub(60)).1.join("\n");
-                panic!("{tail}\n\nhistory {nth}, {kind:?} seed {seed}: {broken}");
+                let (head, rest) = trace.split_at(trace.len().min(8));
+                let tail = rest.split_at(rest.len().saturating_sub(40)).1;
+                panic!(
+                    "{}\n...\n{}\n\nhistory {nth}, {kind:?} seed {seed}: {broken}",
+                    head.join("\n"),
+                    tail.join("\n")
+                );
             }
         }
     }

@@ -22,6 +22,8 @@ pub struct Plan {
     pub triggers: Vec<Trigger>,
     /// How late the loop may come to a deadline, and how often that happens.
     pub late: Option<(Duration, u64)>,
+    /// How long a step takes, at most: the clock does not stand still while the loop is busy.
+    pub step_takes: Duration,
     /// Stale and false events come this often.
     pub noise_every: Option<Duration>,
     /// After so many turns the history is brought to its end.
@@ -115,7 +117,8 @@ impl Plan {
         let mut triggers = Vec::new();
         if !dice.one_in(5) {
             // Each stop signal waits for a moment of its own; the later ones mostly for what the first led to.
-            let later = [Moment::Shutdown, Moment::Hurried, Moment::Stopping, Moment::Exited, Moment::Orphans];
+            let later =
+                [Moment::Shutdown, Moment::Hurried, Moment::Stopping, Moment::Exited, Moment::Orphans];
             triggers.push(trigger(dice, &moments, &STOPS));
             for _ in 0..dice.pick(&[0, 0, 1, 2, 3]) {
                 triggers.push(trigger(dice, &later, &STOPS));
@@ -140,7 +143,10 @@ impl Plan {
                 &[Signal::TERM, Signal::TERM, Signal::INT, Signal::QUIT, real_time],
             ));
         }
-        Self { triggers, ..Self::common(dice, Mode::Init(policy), &[Crowd::Calm, Crowd::Crashing, Crowd::Stubborn]) }
+        Self {
+            triggers,
+            ..Self::common(dice, Mode::Init(policy), &[Crowd::Calm, Crowd::Crashing, Crowd::Stubborn])
+        }
     }
 
     fn common(dice: &mut Dice, mode: Mode, crowds: &[Crowd]) -> Self {
@@ -154,21 +160,32 @@ impl Plan {
                 fails_one_in: dice.one_in(6).then(|| dice.pick(&[1, 2, 10])),
                 takes: dice.pick_ms(&[0, 0, 0, 1, 30]),
             },
-            most_pid: dice.pick(&[80, 400, 4_000_000]),
+            most_pid: dice.pick(&[9, 30, 400, 4_000_000]),
             triggers: Vec::new(),
             late: dice.one_in(4).then(|| (dice.pick_ms(&[1, 300, 7_000, 3_600_000]), dice.pick(&[1, 3, 20]))),
+            step_takes: if dice.one_in(3) { dice.pick_ms(&[1, 60]) } else { Duration::ZERO },
             noise_every: dice.one_in(6).then(|| dice.pick_ms(&[7, 100, 900])),
             most_turns: dice.pick(&[30, 60, 120, 400]),
             left_quiet: dice.one_in(8),
         }
     }
 
+    /// Whether the loop is never late.
+    pub fn is_punctual(&self) -> bool {
+        self.late.is_none() && self.step_takes.is_zero()
+    }
+
     /// The temper of the next process.
     pub fn temper(&self, dice: &mut Dice) -> Temper {
         let crowd = match self.crowd {
-            Crowd::Mixed => {
-                dice.pick(&[Crowd::Calm, Crowd::Calm, Crowd::Crashing, Crowd::Unbootable, Crowd::Stubborn, Crowd::Slow])
-            }
+            Crowd::Mixed => dice.pick(&[
+                Crowd::Calm,
+                Crowd::Calm,
+                Crowd::Crashing,
+                Crowd::Unbootable,
+                Crowd::Stubborn,
+                Crowd::Slow,
+            ]),
             one => one,
         };
         let mut temper = self.calm(dice);
@@ -176,11 +193,13 @@ impl Plan {
         match crowd {
             Crowd::Calm | Crowd::Mixed => {}
             Crowd::Crashing => {
-                let lives = self.storm.unwrap_or_else(|| dice.pick_ms(&[0, 1, 30, 1_000, 9_999, 10_000, 12_000]));
+                let lives =
+                    self.storm.unwrap_or_else(|| dice.pick_ms(&[0, 1, 30, 1_000, 9_999, 10_000, 12_000]));
                 temper.ends = Some((boot + lives, an_exit(dice)));
             }
             Crowd::Unbootable => {
-                let exits = [Exit::Code(3), Exit::Code(4), Exit::Code(1), Exit::Code(0), killed_by(Signal::KILL)];
+                let exits =
+                    [Exit::Code(3), Exit::Code(4), Exit::Code(1), Exit::Code(0), killed_by(Signal::KILL)];
                 temper.ends = Some((dice.pick_ms(&[0, 0, 1, 400, 3_000]), dice.pick(&exits)));
                 temper.accepts = temper.accepts.map(|after| after + dice.pick_ms(&[0, 1, 5_000]));
                 temper.says_ready = temper.says_ready.filter(|_| dice.one_in(4));
@@ -231,7 +250,10 @@ impl Plan {
             says_ready: says.then(|| dice.pick_ms(&[0, 1, 30, 600])),
             ends,
             reports,
-            on_stop: Some((dice.pick_ms(&[0, 0, 1, 300, 6_000]), dice.pick(&[Exit::Code(0), killed_by(Signal::TERM)]))),
+            on_stop: Some((
+                dice.pick_ms(&[0, 0, 1, 300, 6_000]),
+                dice.pick(&[Exit::Code(0), killed_by(Signal::TERM)]),
+            )),
             fragile: dice.one_in(3),
             survives_kill: Some(Duration::ZERO),
             freezes: None,
@@ -246,7 +268,11 @@ fn killed_by(signal: Signal) -> Exit {
 
 fn an_exit(dice: &mut Dice) -> Exit {
     let exits = [0, 0, 1, 3, 4, 255].map(Exit::Code);
-    if dice.one_in(3) { killed_by(dice.pick(&[Signal::KILL, Signal::TERM, Signal::PIPE])) } else { dice.pick(&exits) }
+    if dice.one_in(3) {
+        killed_by(dice.pick(&[Signal::KILL, Signal::TERM, Signal::PIPE]))
+    } else {
+        dice.pick(&exits)
+    }
 }
 
 fn trigger(dice: &mut Dice, moments: &[Moment], signals: &[Signal]) -> Trigger {
@@ -273,7 +299,8 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
         base: dice.pick_ms(&[0, 1, 700, 20_000]),
         jitter: dice.pick_ms(&[0, 0, 1, 2_000]),
     });
-    let max_requests = dice.one_in(3).then(|| Jittered { base: dice.pick(&[0, 1, 2, 100]), jitter: dice.pick(&[0, 1, 50]) });
+    let max_requests =
+        dice.one_in(3).then(|| Jittered { base: dice.pick(&[0, 1, 2, 100]), jitter: dice.pick(&[0, 1, 50]) });
     PoolPolicy {
         workers,
         min_ready: 1 + u32::try_from(dice.up_to(u64::from(workers - 1))).unwrap(),

@@ -1,0 +1,55 @@
+//! If we fail inside, the children are still stopped in order.
+//!
+//! An abort makes PID 1 end with 139, and the kernel kills everybody else at once. So the panic hook does by hand
+//! what the core would have done, with nothing but system calls and no state that the panic may have spoilt.
+
+use super::reap::{self, Found};
+use super::send;
+use super::stderr::Stderr;
+use crate::core::Signal;
+use crate::core::exit::code;
+use crate::core::policy::StopPolicy;
+use crate::core::time::Patience;
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Nobody can hurry us any more, so even `infinity` ends.
+const LONGEST_GRACE: Duration = Duration::from_secs(30);
+
+/// A process in uninterruptible sleep does not die of `SIGKILL`.
+const KILL_MARGIN: Duration = Duration::from_secs(5);
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// From here on a panic, anywhere, stops all descendants, waits for them, kills what is left after the graceful
+/// timeout, and ends with [`code::INTERNAL`].
+pub fn stop_in_order_on_panic(policy: StopPolicy) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let line = format!("prefork-init: internal error, stopping everything: {panic}\n").replace('\n', " ");
+        let _never_fails = Stderr::new().write(format!("{}\n", line.trim_end()).as_bytes());
+        let grace = match policy.graceful {
+            Patience::For(grace) => grace.min(LONGEST_GRACE),
+            Patience::Forever => LONGEST_GRACE,
+        };
+        let _told = send::to_all(policy.signal).and(send::to_all(Signal::CONT));
+        if !everybody_gone_within(grace) {
+            let _told = send::to_all(Signal::KILL);
+            everybody_gone_within(KILL_MARGIN);
+        }
+        // SAFETY: ends the process without running anything of ours again.
+        unsafe { libc::_exit(i32::from(code::INTERNAL)) };
+    }));
+}
+
+fn everybody_gone_within(limit: Duration) -> bool {
+    let start = Instant::now();
+    loop {
+        match reap::look() {
+            Found::Ended(pid, _) => reap::release(pid),
+            Found::Nobody => return true,
+            Found::AllAlive if start.elapsed() >= limit => return false,
+            Found::AllAlive => thread::sleep(PAUSE),
+        }
+    }
+}

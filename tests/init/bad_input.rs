@@ -1,0 +1,175 @@
+//! Whatever is wrong at the start: one line that names option, value and remedy, the right code, and nothing
+//! was started.
+
+use crate::harness::{Launch, launch};
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+/// What would show that the command was started.
+const COMMAND: [&str; 3] = ["--", "touch", "started"];
+
+/// Checks the one line, the code, and that nothing was started.
+fn refuses(launch: Launch, code: i32, parts: &[&str]) {
+    let dir = launch.dir().to_owned();
+    let mut run = launch.start();
+    let ended = run.wait_exit();
+    let text = run.log.text();
+    assert_eq!(ended, code, "{parts:?}: {text}");
+    assert_eq!(text.lines().count(), 1, "{parts:?}: {text}");
+    assert!(text.starts_with("prefork-init: "), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in: {text}");
+    }
+    assert_eq!(run.stdout(), "");
+    assert!(!dir.join("started").exists(), "{text}");
+}
+
+fn options(line: &[&str]) -> Launch {
+    launch(line.iter().copied().chain(COMMAND))
+}
+
+#[test]
+fn a_wrong_option_or_value() {
+    let long = format!("unix:/{}", "x".repeat(299));
+    let table: &[(&[&str], &[&str])] = &[
+        (&["--wrokers", "2"], &["--wrokers", "no such option", "did you mean --workers?"]),
+        (&["--zzz"], &["--zzz", "no such option", "see --help"]),
+        (&["-Z"], &["-Z", "no such option", "see --help"]),
+        (&["--workers", "0"], &["--workers '0'", "from 1 to 1024"]),
+        (&["--workers", "-1"], &["--workers '-1'", "from 1 to 1024"]),
+        (&["-n", "two"], &["--workers 'two'", "from 1 to 1024"]),
+        (&["-n", "99999999999999999999"], &["--workers '99999999999999999999'", "from 1 to 1024"]),
+        (&["-n2", "-n3"], &["--workers", "more than once", "give it once"]),
+        (&["--graceful-timeout", "soon"], &["--graceful-timeout 'soon'", "not a duration", "500ms, 30s"]),
+        (&["--graceful-timeout", ""], &["--graceful-timeout", "500ms, 30s"]),
+        (&["--graceful-timeout=-5s"], &["--graceful-timeout '-5s'", "500ms, 30s"]),
+        (&["--drain-delay", "infinity"], &["--drain-delay 'infinity'", "500ms, 30s"]),
+        (&["--graceful-timeout", "99999999h"], &["--graceful-timeout '99999999h'", "shorter"]),
+        (&["--stop-signal", "FOO"], &["--stop-signal 'FOO'", "TERM, QUIT"]),
+        (&["--stop-signal", "65"], &["--stop-signal '65'", "TERM, QUIT"]),
+        (&["--stop-signal", "STOP"], &["--stop-signal 'STOP'", "TERM, QUIT"]),
+        (&["--log-format", "yaml"], &["--log-format 'yaml'", "text, json"]),
+        (&["--log-level", "loud"], &["--log-level 'loud'", "error, warn, info, debug"]),
+        (&["--bind", "nonsense"], &["--bind 'nonsense'", "HOST:PORT"]),
+        (&["--bind", "127.0.0.1:65536"], &["--bind '127.0.0.1:65536'", "0 to 65535"]),
+        (&["--bind", "example.org:80"], &["--bind 'example.org:80'", "not an IP address"]),
+        (&["--bind", "unix:"], &["--bind 'unix:'", "unix:/path"]),
+        (&["--bind", &long], &["--bind 'unix:/xxx", "107 bytes", "use a shorter path"]),
+        (&["--health", "nonsense"], &["--health 'nonsense'", "HOST:PORT"]),
+        (&["--backlog", "0", "-n", "1"], &["--backlog '0'", "from 1 to 65535"]),
+        (&["-n", "2", "--min-ready", "3"], &["--min-ready '3'", "from 1 to 2"]),
+        (&["-n", "2", "--max-requests-jitter", "5"], &["--max-requests-jitter '5'", "add --max-requests"]),
+        (&["-n", "2", "--max-age-jitter", "5s"], &["--max-age-jitter '5s'", "add --max-age"]),
+        (
+            &["-n", "2", "--max-requests", "100"],
+            &["--max-requests '100'", "{max_requests}", "--count-requests notify"],
+        ),
+        (&["-n", "2", "--max-requests", "-1"], &["--max-requests '-1'", "from 0 up"]),
+        (&["--max-age", "5s"], &["--max-age", "only a pool", "add --workers"]),
+        (&["-n", "2", "--count-requests", "dice"], &["--count-requests 'dice'", "worker, notify"]),
+    ];
+    for (line, parts) in table {
+        refuses(options(line), 2, parts);
+    }
+    refuses(options(&["--workers", "0"]).not_pid1(), 2, &["--workers '0'", "from 1 to 1024"]);
+}
+
+#[test]
+fn a_missing_command_or_value() {
+    let example = "prefork-init -- myserver";
+    for line in [&[][..], &["--"], &["-n", "2"], &["-n", "2", "--"]] {
+        refuses(launch(line.iter().copied()), 2, &["COMMAND", "missing", example]);
+    }
+    refuses(launch(["--workers"]), 2, &["--workers", "value"]);
+}
+
+#[test]
+fn a_placeholder_that_stands_for_nothing() {
+    refuses(launch(["-n", "1", "--", "touch", "started", "{fd}"]), 2, &["COMMAND '{fd}'", "add --bind"]);
+    refuses(
+        launch(["-n", "1", "--", "touch", "{max_requests}"]),
+        2,
+        &["COMMAND '{max_requests}'", "add --max-requests"],
+    );
+}
+
+#[test]
+fn a_command_that_cannot_be_run() {
+    for pool in [&[][..], &["-n", "2", "-b", "127.0.0.1:0"]] {
+        let with = |command: &str| launch(pool.iter().copied().chain(["--", command]));
+        refuses(with("no-such-command"), 127, &["COMMAND 'no-such-command'", "not found", "PATH"]);
+        refuses(with("/no/such/command"), 127, &["COMMAND '/no/such/command'", "not found", "full path"]);
+        refuses(with(""), 127, &["COMMAND ''", "not found"]);
+        refuses(with("/proc"), 126, &["COMMAND '/proc'", "directory", "name the program"]);
+        refuses(with("./"), 126, &["COMMAND './'", "directory"]);
+        let launch = with("./file");
+        fs::write(launch.dir().join("file"), "#!/bin/sh\n").unwrap();
+        refuses(launch, 126, &["COMMAND './file'", "not executable", "chmod +x"]);
+    }
+}
+
+#[test]
+fn an_address_in_use_and_nothing_is_left_bound() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let in_use = listener.local_addr().unwrap().to_string();
+    let named = format!("'{in_use}'");
+    refuses(options(&["-n", "1", "--bind", &in_use]), 125, &["--bind", &named, "in use", "use another port"]);
+    refuses(options(&["--health", &in_use]), 125, &["--health", &named, "in use", "use another port"]);
+    // The first can be bound, the second not: neither is held, and no file is left, afterwards.
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join("first");
+    let both = format!("unix:{},{in_use}", first.display());
+    let launch = options(&["-n", "1", "--bind", &both]).env("PREFORK_LOG_LEVEL", "error");
+    refuses(launch, 125, &["--bind", &named, "in use"]);
+    assert!(!first.exists());
+}
+
+#[test]
+fn a_privileged_port_without_the_right() {
+    // A fresh network namespace has the kernel's own idea of which ports are privileged.
+    let wrapper =
+        ["unshare", "--net", "setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"];
+    let remedy = "NET_BIND_SERVICE";
+    let launch = options(&["-n", "1", "--bind", "0.0.0.0:80"]).through(wrapper);
+    refuses(launch, 125, &["--bind '0.0.0.0:80'", "denied", "from 1024 up", remedy]);
+    let launch = options(&["--health", ":81"]).through(wrapper);
+    refuses(launch, 125, &["--health '0.0.0.0:81'", "denied", "from 1024 up", remedy]);
+}
+
+#[test]
+fn an_address_that_is_not_ours() {
+    refuses(options(&["-b", "192.0.2.1:8000"]), 125, &["--bind '192.0.2.1:8000'", "address of this machine"]);
+}
+
+#[test]
+fn a_unix_path_that_cannot_be_had() {
+    let launch = options(&["-b", "unix:no/such/directory/s"]);
+    refuses(launch, 125, &["--bind 'unix:no/such/directory/s'", "create the directory"]);
+
+    let no_override = "--bounding-set=-dac_override";
+    let launch =
+        options(&["-b", "unix:locked/s"]).through(["setpriv", no_override, "--inh-caps=-dac_override"]);
+    let locked = launch.dir().join("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+    refuses(launch, 125, &["--bind 'unix:locked/s'", "denied", "may write to"]);
+
+    let launch = options(&["-b", "unix:file"]);
+    let file = launch.dir().join("file");
+    fs::write(&file, "precious").unwrap();
+    refuses(launch, 125, &["--bind 'unix:file'", "in use", "another path"]);
+
+    let launch = options(&["--health", "unix:health"]);
+    refuses(launch, 2, &["--health 'unix:health'", "not supported", "use HOST:PORT"]);
+}
+
+#[test]
+fn words_of_other_programs_in_the_environment() {
+    refuses(
+        options(&["-b", "127.0.0.1:0"]).env("WEB_CONCURRENCY", "many"),
+        2,
+        &["WEB_CONCURRENCY 'many'", "--workers"],
+    );
+    refuses(options(&["-n", "1"]).env("PORT", "http"), 2, &["PORT 'http'", "--bind"]);
+}

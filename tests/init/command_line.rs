@@ -1,0 +1,89 @@
+//! Help, version, and where a setting comes from.
+
+use crate::harness::launch;
+use clap::CommandFactory;
+use prefork_init::cli::{Options, own_variables};
+use std::time::{Duration, Instant};
+
+#[test]
+fn help_is_on_stdout_and_names_every_option_and_variable_in_groups() {
+    for flag in ["--help", "-h"] {
+        let (code, out, err) = launch([flag]).finish();
+        assert_eq!((code, err.as_str()), (0, ""));
+        for variable in own_variables() {
+            let shown = format!("[env: {}=", variable.display());
+            assert!(out.contains(&shown), "{flag} does not mention {shown}\n{out}");
+        }
+        for group in ["Pool:", "Readiness:", "Recycling:", "Respawn:", "Stopping:", "Endpoint:", "Logging:"] {
+            assert!(out.lines().any(|line| line == group), "{flag} has no group {group}\n{out}");
+        }
+    }
+}
+
+#[test]
+fn version_is_on_stdout() {
+    for flag in ["--version", "-V"] {
+        let (code, out, err) = launch([flag]).finish();
+        let expected = format!("prefork-init {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!((code, out, err), (0, expected, String::new()));
+    }
+}
+
+#[test]
+fn every_option_has_a_variable_named_after_it_and_a_group() {
+    for option in Options::command().get_arguments() {
+        let Some(long) = option.get_long().filter(|long| !["help", "version"].contains(long)) else {
+            continue;
+        };
+        let variable = format!("PREFORK_{}", long.to_uppercase().replace('-', "_"));
+        assert_eq!(option.get_env(), Some(variable.as_ref()), "--{long}");
+        assert!(option.get_help_heading().is_some(), "--{long}");
+    }
+}
+
+#[test]
+fn a_variable_is_as_good_as_its_option_and_the_option_wins() {
+    let deaf = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
+    for (flags, variable) in [
+        (vec![], "100ms"),
+        (vec!["--graceful-timeout", "100ms"], "infinity"),
+        (vec!["--graceful-timeout=100ms"], "1h"),
+    ] {
+        let words = flags.into_iter().chain(["--", "sh", "-c", deaf]);
+        let mut run = launch(words).env("PREFORK_GRACEFUL_TIMEOUT", variable).start();
+        run.wait_lines("stdout", 1);
+        let sent = Instant::now();
+        run.signal(15);
+        assert_eq!(run.wait_exit(), 137);
+        assert!(sent.elapsed() < Duration::from_secs(5), "{variable}");
+    }
+}
+
+#[test]
+fn a_wrong_variable_is_an_error_as_a_wrong_option_is() {
+    for (name, value, option) in [
+        ("PREFORK_WORKERS", "0", "--workers '0'"),
+        ("PREFORK_GRACEFUL_TIMEOUT", "soon", "--graceful-timeout 'soon'"),
+        ("PREFORK_LOG_FORMAT", "yaml", "--log-format 'yaml'"),
+    ] {
+        let (code, _, err) = launch(["--", "true"]).env(name, value).finish();
+        assert_eq!(code, 2);
+        assert!(err.contains(option) && err.lines().count() == 1, "{name}={value}: {err}");
+    }
+    // The option wins before the variable is looked at.
+    let (code, ..) =
+        launch(["--graceful-timeout", "1s", "--", "true"]).env("PREFORK_GRACEFUL_TIMEOUT", "soon").finish();
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn options_end_where_the_command_begins() {
+    for (words, expected) in [
+        (vec!["sh", "-c", "echo $0 $1", "--help", "--version"], "--help --version\n"),
+        (vec!["--", "echo", "--", "-n", "3"], "-- -n 3\n"),
+        (vec!["echo", "--graceful-timeout"], "--graceful-timeout\n"),
+    ] {
+        let (code, out, err) = launch(words).finish();
+        assert_eq!((code, out.as_str()), (0, expected), "{err}");
+    }
+}

@@ -1,0 +1,154 @@
+//! What we were given at the start may be broken; we are not.
+
+use super::{BOTH_PLACES, SLEEPER};
+use crate::harness::{Launch, Run, launch, python};
+use std::ffi::OsString;
+use std::fs;
+
+/// Counts USR1 in a file, whatever its descriptors are; ends with 3 on USR2.
+const COUNTER: &str = "
+import os, signal
+signals = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE]
+signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+out = open('got', 'w', buffering=1)
+print('ready', file=out)
+while True:
+    number = signal.sigwait(signals)
+    print(int(number), file=out)
+    if number == signal.SIGUSR2:
+        os._exit(3)
+";
+
+fn counter(setup: &str) -> Launch {
+    let wrapper = format!("import os, signal, sys\n{setup}\nos.execvp(sys.argv[1], sys.argv[1:])");
+    let words: [OsString; 5] = ["--".into(), python(), "-IS".into(), "-c".into(), COUNTER.into()];
+    launch(words).through([python(), "-IS".into(), "-c".into(), wrapper.into()])
+}
+
+/// Sends USR1 and waits for it, so often; then ends it.
+fn works(run: &mut Run, times: usize) {
+    run.wait_lines("got", 1);
+    for time in 0..times {
+        run.signal(10);
+        run.wait_lines("got", time + 2);
+    }
+    run.signal(12);
+    assert_eq!(run.wait_exit(), 3);
+    let expected = format!("ready\n{}12\n", "10\n".repeat(times));
+    assert_eq!(fs::read_to_string(run.dir().join("got")).unwrap(), expected);
+}
+
+#[test]
+fn chld_inherited_as_ignored_hides_no_death() {
+    for place in BOTH_PLACES {
+        works(&mut place(counter("signal.signal(signal.SIGCHLD, signal.SIG_IGN)")).start(), 1);
+    }
+}
+
+#[test]
+fn every_signal_inherited_as_blocked_or_ignored_stops_nothing() {
+    let all = "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+for n in signal.valid_signals() - {9, 19}: signal.signal(n, signal.SIG_IGN)";
+    for place in BOTH_PLACES {
+        works(&mut place(counter(all)).start(), 3);
+    }
+}
+
+#[test]
+fn without_stdin_stdout_and_stderr_it_works_and_hands_none_of_its_own_over() {
+    for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
+        for place in BOTH_PLACES {
+            let script = "for fd in 0 1 2 3 4 5; do readlink /proc/$$/fd/$fd; done >descriptors; \
+                          trap 'exit 3' TERM; echo >ready; while :; do sleep 0.01; done";
+            let exec = format!(r#"exec "$@" {closed}"#);
+            let launch = place(launch(["--", "sh", "-c", script])).through(["sh", "-c", &exec, "sh"]);
+            let mut run = launch.start();
+            run.wait_lines("ready", 1);
+            run.signal(15);
+            assert_eq!(run.wait_exit(), 3, "{closed}");
+            let descriptors = fs::read_to_string(run.dir().join("descriptors")).unwrap();
+            let ours = |line: &&str| line.contains("anon_inode") || line.contains("socket:");
+            assert_eq!(descriptors.lines().find(ours), None, "{closed}: {descriptors}");
+        }
+    }
+}
+
+#[test]
+fn a_full_stderr_that_nobody_reads_holds_nothing_up() {
+    let full = "r, w = os.pipe()
+os.set_inheritable(r, True)
+os.set_blocking(w, False)
+try:
+    while True: os.write(w, b'x' * 4096)
+except BlockingIOError:
+    pass
+try:
+    while True: os.write(w, b'x')
+except BlockingIOError:
+    pass
+os.set_blocking(w, True)
+os.dup2(w, 2)";
+    for place in BOTH_PLACES {
+        works(&mut place(counter(full)).start(), 100);
+    }
+}
+
+#[test]
+fn a_stderr_that_nobody_can_read_any_more_makes_us_neither_die_nor_spin() {
+    let gone = "r, w = os.pipe()
+os.close(r)
+os.dup2(w, 2)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)";
+    for place in BOTH_PLACES {
+        let mut run = place(counter(gone)).start();
+        run.wait_lines("got", 1);
+        for time in 0..50 {
+            run.signal(10);
+            run.wait_lines("got", time + 2);
+        }
+        let ticks = cpu_ticks(run.pid);
+        assert!(ticks < 50, "{ticks} ticks of CPU for 50 signals");
+        run.signal(12);
+        assert_eq!(run.wait_exit(), 3);
+        // No PIPE of our own making was passed on.
+        assert!(!fs::read_to_string(run.dir().join("got")).unwrap().contains("13"));
+    }
+}
+
+/// User and system time of a process, in hundredths of a second.
+fn cpu_ticks(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn a_pipe_signal_from_somebody_else_is_passed_on() {
+    let mut run = counter("").start();
+    run.wait_lines("got", 1);
+    run.signal(13);
+    assert!(run.wait_lines("got", 2).ends_with("13\n"));
+    run.signal(12);
+    assert_eq!(run.wait_exit(), 3);
+}
+
+#[test]
+fn a_working_directory_that_is_gone_stops_nothing() {
+    let script = r#"mkdir gone && cd gone && rmdir ../gone && exec "$@""#;
+    for place in BOTH_PLACES {
+        let launch = place(launch(["--", "sh", "-c", "exit 5"])).through(["sh", "-c", script, "sh"]);
+        assert_eq!(launch.finish().0, 5);
+    }
+}
+
+#[test]
+fn without_proc_and_without_environment_it_works() {
+    let hide = r#"mount -t tmpfs none /proc && exec env -i "$@""#;
+    let mut run = launch(["--", "/bin/sh", "-c", &format!("trap 'exit 3' TERM; {SLEEPER}")])
+        .through(["sh", "-c", hide, "sh"])
+        .start();
+    run.wait_lines("stdout", 1);
+    run.signal(15);
+    assert_eq!(run.wait_exit(), 3);
+}

@@ -1,0 +1,106 @@
+//! What the command leaves behind gets the stop signal and its time, before we end with the command's code.
+
+use super::{BOTH_PLACES, SLEEPER, shell};
+use crate::harness::{Launch, launch};
+use std::time::{Duration, Instant};
+
+/// Starts a daemon in a session of its own, waits until it is ready, and ends with 7.
+fn leaves(daemon: &str) -> String {
+    format!(
+        "cat >daemon.sh <<'END'\n{daemon}\nEND\n\
+         setsid sh daemon.sh & while [ ! -e daemon ]; do sleep 0.01; done; exit 7"
+    )
+}
+
+const TIDY: &str =
+    "trap 'sleep 0.4; echo finished >work; exit' TERM; echo $$ >daemon; while :; do sleep 0.01; done";
+const DEAF: &str = "trap '' TERM INT; echo $$ >daemon; while :; do sleep 0.01; done";
+
+#[test]
+fn a_daemon_may_finish_its_work() {
+    for place in BOTH_PLACES {
+        let mut run = place(shell(&leaves(TIDY))).start();
+        assert_eq!(run.wait_exit(), 7);
+        assert_eq!(run.wait_lines("work", 1), "finished\n");
+    }
+}
+
+#[test]
+fn the_rest_of_the_commands_own_group_may_finish_too() {
+    for place in BOTH_PLACES {
+        let script = format!("({TIDY}) & while [ ! -e daemon ]; do sleep 0.01; done; exit 7");
+        let mut run = place(shell(&script)).start();
+        assert_eq!(run.wait_exit(), 7);
+        assert_eq!(run.wait_lines("work", 1), "finished\n");
+    }
+}
+
+#[test]
+fn after_a_term_too() {
+    for place in BOTH_PLACES {
+        let script = format!("trap 'exit 0' TERM; {} ", leaves(TIDY).replace("exit 7", SLEEPER));
+        let mut run = place(shell(&script)).start();
+        run.wait_lines("stdout", 1);
+        run.signal(15);
+        assert_eq!(run.wait_exit(), 0);
+        assert_eq!(run.wait_lines("work", 1), "finished\n");
+    }
+}
+
+#[test]
+fn a_deaf_daemon_is_killed_when_the_time_is_over_and_the_code_stays_the_commands() {
+    for place in BOTH_PLACES {
+        let start = Instant::now();
+        let mut run = place(with_timeout("600ms", &leaves(DEAF))).start();
+        assert_eq!(run.wait_exit(), 7);
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(600) && took < Duration::from_secs(3), "{took:?}");
+        run.wait_for("graceful timeout over");
+        // It was reaped by us, not left to whoever comes after us.
+        let daemon: i64 = super::first_line(&run, "daemon").parse().unwrap();
+        assert!(run.log.with_message("child reaped").iter().any(|line| line["pid"] == daemon));
+    }
+}
+
+#[test]
+fn the_time_runs_from_the_term_and_not_again_from_the_commands_end() {
+    for place in BOTH_PLACES {
+        // The command takes half of the time, so that the daemon has the other half.
+        let ending = format!("trap 'sleep 0.5; exit 0' TERM; {SLEEPER}");
+        let mut run = place(with_timeout("1s", &leaves(DEAF).replace("exit 7", &ending))).start();
+        run.wait_lines("stdout", 1);
+        let sent = Instant::now();
+        run.signal(15);
+        assert_eq!(run.wait_exit(), 0);
+        let took = sent.elapsed();
+        assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(1_450), "{took:?}");
+    }
+}
+
+#[test]
+fn signals_reach_what_is_left_while_it_finishes() {
+    let daemon =
+        "trap '' TERM; trap 'echo got >work; exit' USR1; echo $$ >daemon; while :; do sleep 0.01; done";
+    for place in BOTH_PLACES {
+        let mut run = place(shell(&leaves(daemon))).start();
+        run.wait_for("stopping the processes");
+        run.signal(10);
+        assert_eq!(run.wait_exit(), 7);
+        assert_eq!(run.wait_lines("work", 1), "got\n");
+    }
+}
+
+#[test]
+fn the_stop_signal_can_be_another() {
+    let daemon =
+        "trap 'echo got >work; exit' USR1; trap '' TERM; echo $$ >daemon; while :; do sleep 0.01; done";
+    for place in BOTH_PLACES {
+        let mut run = place(launch(["--stop-signal", "USR1", "--", "sh", "-c", &leaves(daemon)])).start();
+        assert_eq!(run.wait_exit(), 7);
+        assert_eq!(run.wait_lines("work", 1), "got\n");
+    }
+}
+
+fn with_timeout(timeout: &str, script: &str) -> Launch {
+    launch(["--graceful-timeout", timeout, "--", "sh", "-c", script])
+}

@@ -1,0 +1,80 @@
+//! Whoever loses its parent becomes our child, and is reaped.
+
+use super::{BOTH_PLACES, shell};
+use crate::harness::{Run, eventually, launch, python};
+use std::ffi::OsString;
+
+/// Ten middle men fork a thousand children each and end. Half of the children end first, and come to us as
+/// zombies all at once; half are alive then, and end together as soon as the last middle man has gone.
+const TEN_THOUSAND: &str = "
+import os
+gate, held = os.pipe()
+for middle in range(10):
+    if os.fork() == 0:
+        os.close(held)
+        for child in range(1000):
+            if os.fork() == 0:
+                if child % 20 == 0:
+                    os.read(gate, 1)
+                os._exit(0)
+        os._exit(0)
+    os.wait()
+os.close(held)
+print('done', flush=True)
+while True:
+    os.read(0, 1) or os.sched_yield() or __import__('signal').pause()
+";
+
+#[test]
+fn ten_thousand_are_reaped_and_none_is_left() {
+    let words: [OsString; 5] = ["--".into(), python(), "-IS".into(), "-c".into(), TEN_THOUSAND.into()];
+    let mut run = launch(words).start();
+    run.wait_lines("stdout", 1);
+    eventually("only the command is left", || (run.others().len() == 1).then_some(()));
+    assert_eq!(run.others()[0].0, run.command());
+    run.signal(15);
+    assert_eq!(run.wait_exit(), 143, "it still passes signals on");
+    assert!(reaped(&run) >= 10_000, "{}", reaped(&run));
+}
+
+/// How many children were reaped, as the log says; it may have dropped lines when we were slow to read.
+fn reaped(run: &Run) -> usize {
+    let text = run.log.text();
+    let dropped = |line: &str| -> Option<usize> {
+        line.strip_prefix("prefork-init: ")?
+            .strip_suffix(" log lines dropped: nobody read stderr")?
+            .parse()
+            .ok()
+    };
+    run.log.with_message("child reaped").len() + text.lines().filter_map(dropped).sum::<usize>()
+}
+
+#[test]
+fn they_come_to_us_as_pid_1_and_as_subreaper() {
+    for place in BOTH_PLACES {
+        // The inner shell tells its pid, outlives its parent, and ends.
+        let script = "sh -c 'sh -c \"echo \\$\\$ >orphan; while [ ! -e go ]; do sleep 0.01; done; exit 3\" &'; \
+                      echo ready; sleep 1000";
+        let mut run = place(shell(script)).start();
+        let orphan: i64 = super::first_line(&run, "orphan").parse().unwrap();
+        run.wait_lines("stdout", 1);
+        let outer = run.outer_pid(orphan);
+        let parent = eventually("a new parent", || {
+            crate::harness::status_line(outer, "PPid").filter(|parent| *parent == run.pid.to_string())
+        });
+        assert_eq!(parent, run.pid.to_string());
+        std::fs::write(run.dir().join("go"), "").unwrap();
+        run.log.wait_for("child reaped", |line| line["pid"] == orphan);
+        assert!(run.others().iter().all(|(pid, _)| *pid != outer));
+        run.signal(15);
+        assert_eq!(run.wait_exit(), 143);
+    }
+}
+
+#[test]
+fn an_orphans_end_is_not_the_commands() {
+    let script = "sh -c 'exit 9' & (sh -c 'exit 8' &); sleep 0.2; exit 6";
+    for place in BOTH_PLACES {
+        assert_eq!(place(shell(script)).finish().0, 6);
+    }
+}

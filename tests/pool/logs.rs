@@ -1,0 +1,150 @@
+//! One line a transition, for machines or for people, and never a wait for a reader.
+
+use super::python::python;
+use super::{allow, pool};
+use crate::harness::{eventually, http, kill};
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+
+#[test]
+fn every_line_about_a_worker_has_the_same_fields() {
+    let script = "
+if is_worker(1):
+    note('failures', '')
+    sys.exit(7)
+serve()";
+    let options = ["-n", "2", "--backoff", "1ms", "--backoff-max", "1ms", "--max-age", "500ms"];
+    let mut run = pool(&options, python(script)).start();
+    run.log.wait_for("worker stopping", |line| line["reason"] == "max-age");
+    let ready = run.log.wait_for("worker ready", |line| line["slot"] == 0);
+    run.log.wait_count("respawn delayed", 2);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+    assert_eq!(ready["gen"], 1);
+
+    let text = run.log.text();
+    for line in text.lines() {
+        let line: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let message = line["message"].as_str().unwrap_or_else(|| panic!("no message: {line}"));
+        assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+        if message.starts_with("worker ") {
+            assert!(["slot", "gen", "pid"].iter().all(|field| line[field].is_u64()), "{line}");
+        }
+        if ["worker exited", "worker stopping", "worker due"].iter().any(|begin| message.starts_with(begin)) {
+            assert!(line["reason"].is_string(), "{line}");
+        }
+        if message.starts_with("worker exited") {
+            assert!(line["uptime_ms"].is_u64(), "{line}");
+            assert!(line["exit_code"].is_u64() != !line["signal"].is_null(), "{line}");
+        }
+    }
+    let failed = run.log.wait_for("worker exited: code 7", |_| true);
+    assert_eq!(
+        (&failed["exit_code"], &failed["reason"], &failed["level"]),
+        (&7.into(), &"boot-error".into(), &"ERROR".into())
+    );
+}
+
+#[test]
+fn the_level_bounds_what_is_logged() {
+    let mut run = pool(&["--log-level", "warn"], python("serve()")).start();
+    // No line tells where it listens.
+    eventually("a worker", || run.others().iter().any(|(_, state)| *state == 'S').then_some(()));
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+    assert_eq!(run.log.text(), "");
+}
+
+fn failing(words: &[&str]) -> Vec<OsString> {
+    words.iter().chain(&["-n", "1", "--max-restarts", "0", "--", "false"]).map(OsString::from).collect()
+}
+
+#[test]
+fn text_has_no_colours_where_nobody_would_see_them() {
+    let mut run = crate::harness::launch(failing(&[])).env("PREFORK_LOG_FORMAT", "text").start();
+    assert_eq!(run.wait_exit(), 3);
+    let text = run.log.text();
+    assert!(text.contains("worker exited: code 1") && text.contains("crash loop given up"), "{text}");
+    assert!(text.contains(" slot=0 gen=1 pid="), "{text}");
+    assert!(!text.contains('\x1b'), "{text}");
+}
+
+/// What appears on a terminal.
+fn on_a_terminal(env: &[(&str, &str)]) -> String {
+    let words: Vec<String> = std::iter::once(crate::harness::binary().into())
+        .chain(failing(&["--log-format", "text"]))
+        .map(|word| word.into_string().unwrap())
+        .collect();
+    let script = Command::new("script")
+        .args(["-qec", &words.join(" "), "/dev/null"])
+        .env_remove("NO_COLOR")
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("script(1) of util-linux is needed for a terminal: {error}"));
+    assert_eq!(script.status.code(), Some(3), "{script:?}");
+    String::from_utf8(script.stdout).unwrap()
+}
+
+#[test]
+fn text_has_colours_on_a_terminal_unless_they_are_unwanted() {
+    let text = on_a_terminal(&[]);
+    assert!(text.contains("crash loop given up") && text.contains("\x1b["), "{text:?}");
+    let text = on_a_terminal(&[("NO_COLOR", "1")]);
+    assert!(text.contains("crash loop given up") && !text.contains('\x1b'), "{text:?}");
+}
+
+#[test]
+fn nobody_who_reads_the_log_is_nobody_to_wait_for() {
+    // The first lines pass, the rest stays in the pipe until the file `read` exists.
+    let stall = r#"exec 2> >( (sed -u '/worker spawned/q'; while [ ! -e read ]; do sleep 0.02; done; exec cat) >&2 )
+        exec "$@""#;
+    let mut run = pool(&[], python("serve()")).through(["bash", "-c", stall, "bash"]).start();
+    let health = run.health();
+    let address = run.address(0);
+    let pid: i64 = http::get(&address, "/").unwrap().body.parse().unwrap();
+    // 64 KiB fit into the pipe; this is several times as much.
+    let full = 2_000;
+    for _ in 0..full {
+        run.signal(libc::SIGRTMIN() + 1);
+    }
+    // It answers, and it still replaces a worker, which answers too.
+    assert_eq!(http::get(&health, "/livez").unwrap().status, 200);
+    kill(run.outer_pid(pid), libc::SIGKILL);
+    let next: i64 =
+        eventually("a new worker", || http::get(&address, "/").ok()?.body.parse().ok().filter(|p| *p != pid));
+    assert_ne!(next, pid);
+    eventually("readiness", || (http::get(&health, "/readyz").ok()?.status == 200).then_some(()));
+    // A reader who comes back learns how much was lost.
+    allow(&run, "read");
+    let note = eventually("a note of the loss", || {
+        run.signal(libc::SIGWINCH);
+        run.log.text().lines().find(|line| line.contains("log lines dropped")).map(str::to_owned)
+    });
+    println!("{note}");
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
+fn a_reader_who_hangs_up_ends_nothing() {
+    let hang_up = r#"exec 2> >(exec sed -u '/worker ready/q' >&2); exec "$@""#;
+    let mut run = pool(&["-n", "2"], python("serve()")).through(["bash", "-c", hang_up, "bash"]).start();
+    let first = run.wait_for("worker ready")["pid"].as_i64().unwrap();
+    eventually("the end of the reader", || run.others().iter().all(|(pid, _)| !is_sed(*pid)).then_some(()));
+    // Every line from here on breaks the pipe.
+    kill(run.outer_pid(first), libc::SIGKILL);
+    eventually("two ready workers", || {
+        run.signal(libc::SIGUSR1);
+        let answer = http::get(&run.health(), "/readyz").ok()?;
+        (answer.body.contains(r#""ready":2"#)).then_some(())
+    });
+    assert_eq!(http::get(&run.address(0), "/").unwrap().status, 200);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+fn is_sed(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sed")
+}

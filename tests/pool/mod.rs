@@ -1,0 +1,65 @@
+//! Pool mode, black box, with real servers: one module a promise.
+
+mod backoff;
+mod crash;
+mod endpoint;
+mod environment;
+mod history;
+mod listeners;
+mod logs;
+mod python;
+mod readiness;
+mod recycling_by_age;
+mod recycling_by_requests;
+mod serving;
+mod shutdown;
+mod signals;
+
+use crate::harness::{Launch, Run, example, launch};
+use python::python;
+use std::ffi::OsString;
+use std::fs;
+
+/// A pool with these options on a free port, with an endpoint on another.
+fn pool(options: &[&str], command: Vec<OsString>) -> Launch {
+    let listeners = ["-b", "127.0.0.1:0", "--health", "127.0.0.1:0"];
+    let words = listeners.iter().chain(options).chain(&["--"]).map(OsString::from);
+    launch(words.chain(command))
+}
+
+/// The example worker in Rust.
+fn example_worker(options: &[&str]) -> Vec<OsString> {
+    let program = OsString::from(example("worker"));
+    [program].into_iter().chain(options.iter().map(OsString::from)).collect()
+}
+
+/// uvicorn on the inherited listener, with one of the applications of [`python::APPS`].
+fn uvicorn(options: &[&str]) -> Vec<OsString> {
+    let quiet = ["--fd", "{fd}", "--log-level", "warning", "apps:asgi"];
+    let program = OsString::from(crate::harness::servers::server("uvicorn"));
+    [program].into_iter().chain(quiet.iter().chain(options).map(OsString::from)).collect()
+}
+
+/// Puts the applications of [`python::APPS`] where the servers look for them.
+fn with_apps(launch: Launch) -> Launch {
+    fs::write(launch.dir().join("apps.py"), python::APPS).unwrap();
+    launch
+}
+
+/// Creates the file for which `wait_for_file` waits in a worker.
+fn allow(run: &Run, name: &str) {
+    fs::write(run.dir().join(name), "").unwrap();
+}
+
+/// Waits until the supervisor has taken in whatever reached it before this call: it reads signals before
+/// datagrams, so that two rounds of signals enclose a reading of the datagrams.
+fn catch_up(run: &Run) {
+    for _ in 0..2 {
+        let ignored = |line: &serde_json::Value| {
+            line["message"].as_str().is_some_and(|message| message.starts_with("signal ignored"))
+        };
+        let before = run.log.lines().iter().filter(|line| ignored(line)).count();
+        run.signal(libc::SIGWINCH);
+        run.log.wait_until(|lines| lines.iter().filter(|line| ignored(line)).count() > before);
+    }
+}

@@ -1,0 +1,232 @@
+//! A worker is ready when it says so, is seen to accept, or has lived long enough; and only then.
+
+use super::python::python;
+use super::{allow, catch_up, pool};
+use crate::harness::{Run, http, launch};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+fn ready(run: &Run) -> Value {
+    run.wait_for("worker ready")
+}
+
+/// A pool without listeners, in which nobody can be seen to accept.
+fn without_listeners(options: &[&str], script: &str) -> crate::harness::Launch {
+    let words =
+        ["-n", "1", "--health", "127.0.0.1:0"].iter().chain(options).chain(&["--"]).map(OsString::from);
+    launch(words.chain(python(script)))
+}
+
+#[test]
+fn every_way_of_waiting_for_connections_is_seen() {
+    // One way a worker. All of them hold the listener for a while without waiting on it.
+    let script = "
+listener = socket.socket(fileno=3)
+wait_for_file('go')
+def epoll():
+    poller = select.epoll()
+    poller.register(listener)
+    poller.poll()
+def poll():
+    poller = select.poll()
+    poller.register(0, 0)
+    poller.register(listener, select.POLLIN)
+    poller.poll()
+def in_a_thread():
+    thread = threading.Thread(target=listener.accept)
+    thread.start()
+    thread.join()
+def in_a_child():
+    if os.fork() == 0:
+        listener.accept()
+    os.wait()
+ways = [epoll, poll, lambda: select.select([listener], [], []), listener.accept, in_a_thread, in_a_child]
+ways[int(os.environ['PREFORK_WORKER_ID'])]()";
+    let run = pool(&["-n", "6"], python(script)).start();
+    run.log.wait_count("worker spawned", 6);
+    catch_up(&run);
+    assert!(run.log.with_message("worker ready").is_empty(), "{}", run.log.text());
+    allow(&run, "go");
+    run.log.wait_count("worker ready", 6);
+    let lines = run.log.with_message("worker ready");
+    assert!(lines.iter().all(|line| line["by"] == "accept"), "{lines:?}");
+    let slots: BTreeSet<_> = lines.iter().map(|line| line["slot"].as_u64().unwrap()).collect();
+    assert_eq!(slots.len(), 6);
+    run.wait_for("pool ready");
+}
+
+#[test]
+fn waiting_for_something_else_is_not_being_ready() {
+    // A unix and a TCP listener of its own, and a client's connection.
+    let script = "
+others = [socket.create_server(('127.0.0.1', 0)), socket.socketpair()[0]]
+poller = select.epoll()
+for other in others: poller.register(other)
+note('waiting', '')
+threading.Thread(target=wait_for_file, args=['go']).start()
+threading.Thread(target=others[0].accept, daemon=True).start()
+if not poller.poll(None if not os.path.exists('never') else 0): pass";
+    let run = pool(&["--start-timeout", "500ms", "--max-restarts", "0"], python(script)).start();
+    run.wait_lines("waiting", 1);
+    let stopping = run.wait_for("worker stopping");
+    assert_eq!(stopping["reason"], "boot-timeout");
+    assert!(run.log.with_message("worker ready").is_empty());
+}
+
+#[test]
+fn a_worker_that_says_ready_and_is_not_seen_accepting_is_believed_after_a_while() {
+    // As an unusual server could wait, with io_uring for instance.
+    let run = pool(&[], python("say('READY=1')\nsleep_for_ever()")).start();
+    let line = ready(&run);
+    assert_eq!(line["by"], "notify");
+    assert!(line["after_ms"].as_u64().unwrap() >= 5000, "{line}");
+}
+
+#[test]
+fn a_worker_that_says_ready_is_believed_at_once_where_nothing_is_to_be_seen() {
+    let run = without_listeners(&["--ready-after", "1h"], "say('STATUS=up\\nREADY=1\\n')\nsleep_for_ever()")
+        .start();
+    assert_eq!(ready(&run)["by"], "notify");
+}
+
+#[test]
+fn a_worker_without_listeners_is_ready_after_a_second() {
+    let run = without_listeners(&[], "sleep_for_ever()").start();
+    let line = ready(&run);
+    assert_eq!(line["by"], "uptime");
+    assert!(line["after_ms"].as_u64().unwrap() >= 1000, "{line}");
+}
+
+#[test]
+fn a_worker_can_count_as_ready_by_its_age() {
+    let run = pool(&["--ready-after", "300ms"], python("sleep_for_ever()")).start();
+    let line = ready(&run);
+    assert_eq!(line["by"], "uptime");
+    assert!(line["after_ms"].as_u64().unwrap() >= 300, "{line}");
+}
+
+#[test]
+fn a_child_of_the_worker_may_speak_for_it() {
+    let script = "
+if os.fork() == 0:
+    if os.fork() == 0:
+        say('READY=1')
+        os._exit(0) if False else sleep_for_ever()
+    sleep_for_ever()
+sleep_for_ever()";
+    let run = without_listeners(&["--ready-after", "1h"], script).start();
+    assert_eq!(ready(&run)["by"], "notify");
+}
+
+/// Sends a datagram to the supervisor from outside its namespace.
+fn say_as_a_stranger(run: &Run, text: &str) {
+    let name = run.wait_lines("socket", 1);
+    let address = SocketAddr::from_abstract_name(name.trim().trim_start_matches('@')).unwrap();
+    UnixDatagram::unbound().unwrap().send_to_addr(text.as_bytes(), &address).unwrap();
+}
+
+#[test]
+fn the_word_of_a_stranger_does_not_count() {
+    let script = "
+note('socket', os.environ['NOTIFY_SOCKET'])
+wait_for_file('go')
+say('READY=1')
+wait_for_file('go_on')
+say('X_PREFORK_REQUESTS=100')
+sleep_for_ever()";
+    let options = ["--ready-after", "1h", "--max-requests", "100", "--count-requests", "notify"];
+    let run = without_listeners(&options, script).start();
+    say_as_a_stranger(&run, "READY=1");
+    catch_up(&run);
+    assert!(run.log.with_message("worker ready").is_empty(), "{}", run.log.text());
+    assert_eq!(http::get(&run.health(), "/readyz").unwrap().status, 503);
+    allow(&run, "go");
+    ready(&run);
+
+    say_as_a_stranger(&run, "X_PREFORK_REQUESTS=1000");
+    catch_up(&run);
+    assert!(run.log.with_message("worker due").is_empty(), "{}", run.log.text());
+    allow(&run, "go_on");
+    assert_eq!(run.wait_for("worker due")["requests"], 100);
+}
+
+#[test]
+fn the_word_of_an_orphan_does_not_count() {
+    let script = "
+def act():
+    while os.getppid() != 1: time.sleep(0.005)
+    say('READY=1')
+    note('said', '')
+    sleep_for_ever()
+daemon(act)
+wait_for_file('go')
+say('READY=1')
+sleep_for_ever()";
+    let run = without_listeners(&["--ready-after", "1h"], script).start();
+    run.wait_lines("said", 1);
+    catch_up(&run);
+    assert!(run.log.with_message("worker ready").is_empty(), "{}", run.log.text());
+    allow(&run, "go");
+    ready(&run);
+}
+
+#[test]
+fn datagrams_that_mean_nothing_change_nothing() {
+    let script = "
+for text in ['', '\\n', '=', 'READY', 'READY=0', 'READY=11', 'ready=1', 'X' * 4000, 'X_PREFORK_REQUESTS=', '\\0\\0']:
+    say(text)
+note('said', '')
+wait_for_file('go')
+say('READY=1')
+sleep_for_ever()";
+    let run = without_listeners(&["--ready-after", "1h"], script).start();
+    run.wait_lines("said", 1);
+    catch_up(&run);
+    assert!(run.log.with_message("worker ready").is_empty(), "{}", run.log.text());
+    allow(&run, "go");
+    ready(&run);
+}
+
+#[test]
+fn a_worker_that_is_never_ready_is_given_up() {
+    let mut run =
+        pool(&["--start-timeout", "300ms", "--max-restarts", "1"], python("sleep_for_ever()")).start();
+    assert_eq!(run.wait_exit(), 3);
+    let exits = run.log.with_message("worker exited");
+    assert_eq!(exits.len(), 2);
+    for exit in exits {
+        assert_eq!((&exit["reason"], &exit["signal"]), (&"boot-timeout".into(), &libc::SIGTERM.into()));
+        assert!(exit["uptime_ms"].as_u64().unwrap() >= 300, "{exit}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_never_ready_and_does_not_stop_is_killed() {
+    let script = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsleep_for_ever()";
+    let options = ["--start-timeout", "300ms", "--graceful-timeout", "200ms", "--max-restarts", "0"];
+    let mut run = pool(&options, python(script)).start();
+    assert_eq!(run.wait_exit(), 3);
+    assert_eq!(run.wait_for("worker exited")["signal"], libc::SIGKILL);
+}
+
+/// A process that is not dumpable can be looked at only with CAP_SYS_PTRACE; so can one of another user.
+#[test]
+fn a_worker_that_cannot_be_observed_is_believed_when_it_says_ready() {
+    let without_ptrace = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", "--"];
+    let script = "
+import ctypes
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+note('hidden', '')
+wait_for_file('go')
+say('READY=1')
+serve()";
+    let run = pool(&[], python(script)).through(without_ptrace).start();
+    run.wait_lines("hidden", 1);
+    assert_eq!(run.wait_for("worker cannot be observed")["level"], "WARN");
+    allow(&run, "go");
+    let line = ready(&run);
+    assert_eq!(line["by"], "notify");
+}

@@ -1,0 +1,282 @@
+//! The pool stops in order: not ready, drained, asked, killed; and nobody stays behind.
+
+use super::history::time;
+use super::python::python;
+use super::{allow, example_worker, pool, uvicorn, with_apps};
+use crate::harness::load::Load;
+use crate::harness::{Run, eventually, http, kill};
+use std::time::{Duration, Instant};
+
+fn position(run: &Run, message: &str) -> usize {
+    let is_it = |line: &serde_json::Value| line["message"].as_str().is_some_and(|m| m.starts_with(message));
+    run.log.lines().iter().position(is_it).unwrap_or_else(|| panic!("no {message:?}:\n{}", run.log.text()))
+}
+
+fn assert_no(run: &Run, message: &str) {
+    assert!(run.log.with_message(message).is_empty(), "{message:?}:\n{}", run.log.text());
+}
+
+/// Ends the run, which must end with 0, and returns how long that took.
+fn stop(run: &mut Run, signal: i32) -> Duration {
+    let start = Instant::now();
+    run.signal(signal);
+    assert_eq!(run.wait_exit(), 0, "{}", run.log.text());
+    assert_eq!(run.log.lines().last().unwrap()["message"], "pool stopped");
+    start.elapsed()
+}
+
+#[test]
+fn term_says_not_ready_and_serves_on_through_the_drain_delay() {
+    let mut run = pool(&["-n", "2", "--drain-delay", "1s"], example_worker(&[])).start();
+    run.log.wait_count("worker ready", 2);
+    assert_eq!(http::get(&run.health(), "/readyz").unwrap().status, 200);
+    run.signal(libc::SIGTERM);
+    let started = run.wait_for("shutdown started");
+    assert_eq!((&started["signal"], &started["drain_delay_ms"]), (&"TERM".into(), &1000.into()));
+
+    let not_ready = http::get(&run.health(), "/readyz").unwrap();
+    let alive = http::get(&run.health(), "/livez").unwrap();
+    let served = http::get(&run.address(0), "/").unwrap();
+    // What follows says something only if all three came within the delay.
+    assert_no(&run, "worker stopping");
+    assert_eq!((not_ready.status, alive.status, served.status), (503, 200, 200));
+    assert!(not_ready.body.contains("draining before the stop"), "{not_ready:?}");
+
+    assert_eq!(run.wait_exit(), 0);
+    let stopping = run.log.with_message("worker stopping");
+    assert_eq!(stopping.len(), 2);
+    for line in stopping {
+        assert_eq!((&line["reason"], &line["signal"]), (&"stop".into(), &"TERM".into()));
+        assert!(time(&line) - time(&started) >= Duration::from_millis(999), "{line}");
+    }
+}
+
+#[test]
+fn int_and_quit_skip_the_drain_delay() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        let mut run = pool(&["--drain-delay", "1h"], example_worker(&[])).start();
+        run.wait_for("worker ready");
+        stop(&mut run, signal);
+        // The workers are asked with the stop signal all the same.
+        assert_eq!(run.wait_for("worker stopping")["signal"], "TERM");
+    }
+}
+
+#[test]
+fn the_stop_signal_can_be_chosen() {
+    let script = "
+def seen(number, frame):
+    note('signals', signal.Signals(number).name)
+    sys.exit(0)
+for name in ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP']: signal.signal(getattr(signal, name), seen)
+serve()";
+    let mut run = pool(&["--stop-signal", "QUIT"], python(script)).start();
+    run.wait_for("worker ready");
+    stop(&mut run, libc::SIGTERM);
+    assert_eq!(run.wait_lines("signals", 1), "SIGQUIT\n");
+    assert_eq!(run.wait_for("worker stopping")["signal"], "QUIT");
+}
+
+#[test]
+fn a_worker_that_ignores_term_is_killed_after_the_graceful_timeout() {
+    let script = "if is_worker(1): signal.signal(signal.SIGTERM, signal.SIG_IGN)\nserve()";
+    let mut run = pool(&["-n", "2", "--graceful-timeout", "500ms"], python(script)).start();
+    run.log.wait_count("worker ready", 2);
+    let took = stop(&mut run, libc::SIGTERM);
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+    let exits = run.log.with_message("worker exited");
+    let signal_of =
+        |slot: u64| exits.iter().find(|line| line["slot"] == slot).unwrap()["signal"].as_i64().unwrap();
+    assert_eq!((signal_of(0), signal_of(1)), (libc::SIGTERM.into(), libc::SIGKILL.into()));
+    assert!(position(&run, "worker stopping") < position(&run, "worker killed"));
+    assert!(exits.iter().all(|line| line["reason"] == "stop"), "{exits:?}");
+}
+
+#[test]
+fn a_graceful_timeout_of_zero_kills_at_once() {
+    let script = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nserve()";
+    let mut run = pool(&["--graceful-timeout", "0"], python(script)).start();
+    run.wait_for("worker ready");
+    stop(&mut run, libc::SIGTERM);
+    assert_eq!(run.wait_for("worker exited")["signal"], libc::SIGKILL);
+}
+
+#[test]
+fn a_stopped_process_sees_the_stop_signal_too() {
+    let mut run = pool(&[], python("serve()")).start();
+    let pid = run.wait_for("worker ready")["pid"].as_i64().unwrap();
+    kill(run.outer_pid(pid), libc::SIGSTOP);
+    stop(&mut run, libc::SIGTERM);
+    assert_eq!(run.wait_for("worker exited")["signal"], libc::SIGTERM);
+}
+
+#[test]
+fn a_request_in_hand_is_answered() {
+    let mut run = pool(&[], example_worker(&[])).start();
+    let address = run.address(0);
+    let slow = http::Pending::get(&address, "/slow?ms=1000").unwrap();
+    // Taken in the order in which they came: when this one is answered, the worker has the slow one in hand.
+    assert_eq!(http::get(&address, "/").unwrap().status, 200);
+    stop(&mut run, libc::SIGTERM);
+    assert_eq!(slow.answer().unwrap().status, 200);
+}
+
+#[test]
+fn a_request_in_hand_of_uvicorn_is_answered() {
+    let mut run = with_apps(pool(&[], uvicorn(&[]))).start();
+    let address = run.address(0);
+    let slow = http::Pending::get(&address, "/slow").unwrap();
+    assert_eq!(http::get(&address, "/").unwrap().status, 200);
+    stop(&mut run, libc::SIGTERM);
+    assert_eq!(slow.answer().unwrap().status, 200);
+}
+
+#[test]
+fn a_worker_that_is_still_starting_is_stopped() {
+    let mut run = pool(&["-n", "2"], python("sleep_for_ever()")).start();
+    run.log.wait_count("worker spawned", 2);
+    stop(&mut run, libc::SIGTERM);
+    assert_no(&run, "worker ready");
+    assert_no(&run, "worker killed");
+    assert_eq!(run.log.with_message("worker spawned").len(), 2, "nobody is started any more");
+}
+
+#[test]
+fn orphans_are_asked_to_stop_when_the_workers_have() {
+    let script = "
+def act():
+    signal.signal(signal.SIGTERM, lambda *_: note('asked', '') or os._exit(0))
+    note('daemons', '')
+    sleep_for_ever()
+daemon(act)
+serve()";
+    let mut run = pool(&["--graceful-timeout", "1h"], python(script)).start();
+    run.wait_for("worker ready");
+    run.wait_lines("daemons", 1);
+    stop(&mut run, libc::SIGTERM);
+    run.wait_lines("asked", 1);
+    assert!(position(&run, "worker exited") < position(&run, "stopping the processes that were left"));
+    assert_no(&run, "graceful timeout over");
+}
+
+#[test]
+fn orphans_that_do_not_stop_are_killed_within_the_same_deadline() {
+    // Worker and daemon use up the time together.
+    let script = "
+def act():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    note('daemons', '')
+    sleep_for_ever()
+daemon(act)
+signal.signal(signal.SIGTERM, lambda *_: time.sleep(0.6) or os._exit(0))
+serve()";
+    let mut run = pool(&["--graceful-timeout", "1s"], python(script)).start();
+    run.wait_for("worker ready");
+    run.wait_lines("daemons", 1);
+    stop(&mut run, libc::SIGTERM);
+    let (started, killing) = (run.wait_for("shutdown started"), run.wait_for("graceful timeout over"));
+    let took = time(&killing) - time(&started);
+    assert!(took >= Duration::from_millis(999), "{took:?}");
+    assert!(took < Duration::from_millis(1500), "the deadline began anew: {took:?}");
+    assert_eq!(run.wait_for("worker exited")["exit_code"], 0);
+}
+
+#[test]
+fn a_second_term_hurries() {
+    let mut run = pool(&["--drain-delay", "1h"], example_worker(&[])).start();
+    run.wait_for("worker ready");
+    run.signal(libc::SIGTERM);
+    run.wait_for("shutdown started");
+    assert_no(&run, "worker stopping");
+    stop(&mut run, libc::SIGTERM);
+    run.wait_for("shutdown hurried");
+    assert_eq!(run.wait_for("worker exited")["exit_code"], 0);
+}
+
+const STUBBORN: &str = "
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+serve()";
+
+#[test]
+fn a_second_int_cuts_the_graceful_timeout_to_five_seconds() {
+    let mut run = pool(&["--graceful-timeout", "1h"], python(STUBBORN)).start();
+    run.wait_for("worker ready");
+    run.signal(libc::SIGTERM);
+    run.wait_for("worker stopping");
+    let took = stop(&mut run, libc::SIGINT);
+    assert!(took >= Duration::from_secs(5), "{took:?}");
+    assert_eq!(run.wait_for("worker exited")["signal"], libc::SIGKILL);
+}
+
+#[test]
+fn a_third_term_kills() {
+    let mut run = pool(&["--graceful-timeout", "1h"], python(STUBBORN)).start();
+    run.wait_for("worker ready");
+    run.signal(libc::SIGTERM);
+    run.wait_for("worker stopping");
+    run.signal(libc::SIGTERM);
+    run.wait_for("shutdown hurried");
+    let took = stop(&mut run, libc::SIGTERM);
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(run.wait_for("worker exited")["signal"], libc::SIGKILL);
+}
+
+#[test]
+fn nobody_outlives_the_pool() {
+    let script = "
+for _ in range(5): daemon(sleep_for_ever)
+if os.fork() == 0: sleep_for_ever()
+note('started', '')
+serve()";
+    // Where we are not PID 1, the kernel does not clean up behind us.
+    let count_what_is_left = r#""$@"; code=$?; cat /proc/[0-9]*/comm > left; exit $code"#;
+    let launch = pool(&["-n", "2"], python(script)).not_pid1();
+    let mut run = launch.through(["sh", "-c", count_what_is_left, "sh"]).start();
+    run.wait_lines("started", 2);
+    run.log.wait_count("worker ready", 2);
+    stop(&mut run, libc::SIGTERM);
+    let left = std::fs::read_to_string(run.dir().join("left")).unwrap();
+    assert_eq!(left.lines().collect::<Vec<_>>(), ["sh", "sh"]);
+}
+
+/// Stops a pool under load, and tells what that cost.
+fn stop_under_load(mut run: Run, path: &str) -> u64 {
+    const CLIENTS: usize = 4;
+    run.log.wait_count("worker ready", 2);
+    let load = Load::start(&run.address(0), path, CLIENTS);
+    load.wait_ok(200);
+    stop(&mut run, libc::SIGTERM);
+    let (ok, refused, lost, other) = load.stop();
+    println!("stopped under load: {ok} answered, {refused} refused, {lost} lost, {other} other");
+    assert_eq!(other, 0);
+    // A client loses at most one with each worker, and one that nobody took any more.
+    assert!(lost <= 3 * CLIENTS as u64, "{lost}");
+    lost
+}
+
+#[test]
+fn term_under_load_loses_at_most_what_was_under_way() {
+    stop_under_load(pool(&["-n", "2"], example_worker(&[])).start(), "/");
+}
+
+#[test]
+fn term_under_load_of_uvicorn_loses_at_most_what_was_under_way() {
+    stop_under_load(with_apps(pool(&["-n", "2"], uvicorn(&[]))).start(), "/");
+}
+
+#[test]
+fn the_pool_ends_although_a_worker_was_being_replaced() {
+    // The replacement is not ready until it is too late.
+    let script = "
+if os.path.exists('first'):
+    note('second', '')
+    wait_for_file('never')
+note('first', '')
+serve()";
+    let mut run = pool(&["--max-age", "100ms"], python(script)).start();
+    run.wait_lines("second", 1);
+    stop(&mut run, libc::SIGTERM);
+    assert_eq!(run.log.with_message("worker exited").len(), 2);
+    eventually("both were asked", || (run.log.with_message("worker stopping").len() == 2).then_some(()));
+    allow(&run, "never");
+}
