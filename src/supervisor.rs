@@ -111,7 +111,6 @@ impl Supervisor {
     /// Runs to the end and returns the exit code.
     pub fn run(mut self) -> u8 {
         last_resort::stop_in_order_on_panic(self.state.stop);
-        memory::give_back();
         match self.runtime.take() {
             Some(runtime) => runtime.block_on(self.state.run()),
             None => crate::core::exit::code::INTERNAL,
@@ -122,6 +121,8 @@ impl Supervisor {
 impl Loop {
     async fn run(&mut self) -> u8 {
         self.handle(Event::Started);
+        // While the command loads: it is not kept waiting for this.
+        memory::give_back();
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {

@@ -8,8 +8,11 @@
     clippy::arithmetic_side_effects
 )]
 
+mod core_scenarios;
 mod harness;
 mod init;
+mod panic;
 mod pool;
+mod readme;
 mod simulation;
 mod tidy;

@@ -52,19 +52,21 @@ impl Init {
         match event {
             Event::Started => {
                 out.push(Action::Spawn(SpawnOrder {
-                    id: SpawnId(0),
+                    id: COMMAND,
                     slot: 0,
                     generation: 0,
                     max_requests: None,
                 }));
             }
-            Event::Spawned { pid, .. } => self.spawned(now, pid, out),
-            Event::SpawnFailed { failure, .. } => self.spawn_failed(failure, out),
+            Event::Spawned { id: COMMAND, pid } => self.spawned(now, pid, out),
+            Event::SpawnFailed { id: COMMAND, failure } => self.spawn_failed(failure, out),
             Event::Signalled(received) => self.signalled(now, received, out),
             Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
             Event::Reaped { children_left } => self.reaped(now, children_left, out),
-            // The rest is about workers of a pool.
+            // The rest is about workers of a pool, or answers what was never asked.
             Event::DeadlinePassed
+            | Event::Spawned { .. }
+            | Event::SpawnFailed { .. }
             | Event::SaidReady { .. }
             | Event::SeenAccepting { .. }
             | Event::ObservationRefused { .. }
@@ -189,6 +191,9 @@ impl Init {
         out.push(Action::Exit(code));
     }
 }
+
+/// The only spawn there is.
+const COMMAND: SpawnId = SpawnId(0);
 
 /// What a command killed by us ends with: 128 + `SIGKILL`.
 const KILLED: u8 = 137;

@@ -276,15 +276,19 @@ unsafe fn close_others(inherited: usize) {
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
+/// The signals whose disposition in this process is not the one we were given: std sets SIGPIPE to be ignored and
+/// handles SIGSEGV and SIGBUS to tell of a stack overflow, and we undo an ignored SIGCHLD.
+const CHANGED: [libc::c_int; 4] = [libc::SIGBUS, libc::SIGSEGV, libc::SIGPIPE, libc::SIGCHLD];
+
 /// Gives the program the dispositions and the mask we were started with. The mask comes last: from
 /// then on signals act, by default.
 unsafe fn restore_signals(image: &Image) {
-    for number in 1..=64 {
+    for number in CHANGED {
         let mut action = KernelAction::default();
         if image.ignored & bit(number) != 0 {
             action.handler = libc::SIG_IGN;
         }
-        // SAFETY: a whole action goes in, none comes out. KILL and STOP are refused, which is right.
+        // SAFETY: a whole action goes in, none comes out.
         unsafe {
             libc::syscall(
                 libc::SYS_rt_sigaction,

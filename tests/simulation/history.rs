@@ -263,6 +263,11 @@ impl History {
                 if std::mem::replace(&mut self.spawned, true) {
                     return Err("a second spawn before the loop has looked around".into());
                 }
+                if self.plan.noise_every.is_some() && self.dice.one_in(8) {
+                    let pid = self.kernel.unknown_pid();
+                    let stale = stale_answer(&mut self.dice, pid);
+                    self.handle(stale)?;
+                }
                 let temper = self.plan.temper(&mut self.dice);
                 Ok(Some(self.kernel.spawn(*order, temper, &mut self.dice)))
             }

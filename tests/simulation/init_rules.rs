@@ -3,6 +3,7 @@
 use super::dice::MS;
 use super::rule::{Held, check};
 use prefork_init::core::action::Note;
+use prefork_init::core::event::SpawnId;
 use prefork_init::core::policy::StopPolicy;
 use prefork_init::core::{Action, Event, Monotonic, Pid, Received, Signal, Snapshot};
 use std::time::Duration;
@@ -26,6 +27,8 @@ enum Clock {
 pub struct InitRules {
     policy: StopPolicy,
     spawns: u32,
+    /// The spawn that is not answered.
+    pending: Option<SpawnId>,
     /// The command, while it is not reaped.
     command: Option<Pid>,
     code: Option<u8>,
@@ -44,6 +47,7 @@ impl InitRules {
         Self {
             policy,
             spawns: 0,
+            pending: None,
             command: None,
             code: None,
             clock: Clock::Stands,
@@ -71,11 +75,13 @@ impl InitRules {
         self.childless = false;
         let grace = self.policy.graceful.deadline(now);
         match event {
-            Event::Spawned { pid, .. } if self.command.is_none() && self.code.is_none() => {
-                self.command = Some(pid)
+            Event::Spawned { id, pid } if self.pending.take_if(|pending| *pending == id).is_some() => {
+                self.command = Some(pid);
             }
-            Event::SpawnFailed { failure, .. } if self.command.is_none() && self.code.is_none() => {
-                self.code = Some(failure.code)
+            Event::SpawnFailed { id, failure }
+                if self.pending.take_if(|pending| *pending == id).is_some() =>
+            {
+                self.code = Some(failure.code);
             }
             Event::Signalled(received) => {
                 self.to_forward = Some(received);
@@ -108,8 +114,9 @@ impl InitRules {
 
     fn judge(&mut self, now: Monotonic, action: &Action) -> Held {
         match *action {
-            Action::Spawn(_) => {
+            Action::Spawn(order) => {
                 self.spawns += 1;
+                self.pending = Some(order.id);
                 check(self.spawns == 1, "a second command")
             }
             Action::Forward { pid, received } => {
@@ -175,6 +182,7 @@ impl InitRules {
         childless: bool,
     ) -> Held {
         check(!childless, "nobody is left, and it stays")?;
+        check(self.pending.is_none(), "the spawn was not answered")?;
         check(
             self.command.is_some() || self.orphans_asked == 2 || matches!(self.clock, Clock::Killing { .. }),
             "orphans were not asked to stop",

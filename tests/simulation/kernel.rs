@@ -166,7 +166,8 @@ impl Kernel {
             Turn::Reports => {
                 let (every, most) = temper.reports?;
                 process.requests += dice.up_to(most);
-                let total = process.requests;
+                // Its descendants report too, and not always the latest.
+                let total = if dice.one_in(5) { process.requests / 2 } else { process.requests };
                 self.schedule(every, Due::Life(serial, Turn::Reports), dice);
                 return Some(Event::RequestsReported { pid, total });
             }

@@ -1,0 +1,282 @@
+//! A few lives of the core, step by step: what tests/simulation checks everywhere, to be read.
+
+use prefork_init::core::action::{Action, SpawnOrder};
+use prefork_init::core::event::SpawnFailure;
+use prefork_init::core::exit::{Exit, Reason};
+use prefork_init::core::policy::{
+    Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy,
+};
+use prefork_init::core::time::Patience;
+use prefork_init::core::{Core, Event, Mode, Monotonic, Note, Pid, Received, Signal};
+use std::time::Duration;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const STOP: StopPolicy = StopPolicy { signal: Signal::TERM, graceful: Patience::For(s(30)) };
+
+fn policy(workers: u32) -> PoolPolicy {
+    PoolPolicy {
+        workers,
+        min_ready: 1,
+        max_surge: 1,
+        stop: STOP,
+        drain_delay: Duration::ZERO,
+        ready: ReadyPolicy { observe: true, after: None, start_timeout: Patience::For(s(60)) },
+        recycle: RecyclePolicy::default(),
+        respawn: RespawnPolicy {
+            backoff: Duration::from_millis(250),
+            backoff_max: s(30),
+            max_restarts: Some(3),
+            window: s(60),
+        },
+    }
+}
+
+/// A core, a clock, and what the last step wanted.
+struct Scene {
+    core: Core,
+    now: Monotonic,
+    actions: Vec<Action>,
+}
+
+impl Scene {
+    fn new(mode: Mode) -> Self {
+        let mut scene = Self { core: Core::new(mode, 1), now: Monotonic::default(), actions: Vec::new() };
+        scene.happens(Event::Started);
+        scene
+    }
+
+    /// A pool whose workers, pids 10, 11, ..., are all ready.
+    fn ready(policy: PoolPolicy) -> Self {
+        let workers = policy.workers;
+        let mut scene = Self::new(Mode::Pool(policy));
+        for pid in (10..).take(workers as usize) {
+            scene.spawns(pid);
+            scene.happens(Event::SeenAccepting { pid: Pid(pid) });
+            scene.happens(Event::DeadlinePassed);
+        }
+        scene
+    }
+
+    fn happens(&mut self, event: Event) -> &[Action] {
+        self.actions.clear();
+        self.core.step(self.now, event, &mut self.actions);
+        &self.actions
+    }
+
+    /// Answers the spawn that the last step ordered.
+    fn spawns(&mut self, pid: i32) -> &[Action] {
+        let id = self.order().expect("nothing is to be spawned").id;
+        self.happens(Event::Spawned { id, pid: Pid(pid) })
+    }
+
+    fn order(&self) -> Option<SpawnOrder> {
+        self.actions.iter().find_map(|action| match action {
+            Action::Spawn(order) => Some(*order),
+            _ => None,
+        })
+    }
+
+    fn signal(&mut self, signal: Signal) -> &[Action] {
+        self.happens(Event::Signalled(Received::plain(signal)))
+    }
+
+    fn exits(&mut self, pid: i32, exit: Exit) -> &[Action] {
+        self.happens(Event::Exited { pid: Pid(pid), exit })
+    }
+
+    /// Lets time pass up to the next deadline.
+    fn deadline(&mut self) -> &[Action] {
+        self.now = self.now.max(self.core.next_deadline().expect("nothing is waited for"));
+        self.happens(Event::DeadlinePassed)
+    }
+
+    fn after(&mut self, span: Duration) -> &[Action] {
+        self.now = self.now + span;
+        self.happens(Event::DeadlinePassed)
+    }
+
+    fn sent(&self, pid: i32, signal: Signal) -> bool {
+        let pid = Pid(pid);
+        self.actions.iter().any(|action| {
+            *action == Action::Signal { pid, signal } || *action == Action::SignalGroup { pid, signal }
+        })
+    }
+
+    fn code(&self) -> Option<u8> {
+        self.actions.iter().find_map(|action| match action {
+            Action::Exit(code) => Some(*code),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_recycled_worker_is_stopped_only_after_its_replacement_is_ready() {
+    let max_age = Some(Jittered { base: s(100), jitter: Duration::ZERO });
+    let recycle = RecyclePolicy { max_age, ..RecyclePolicy::default() };
+    let mut scene = Scene::ready(PoolPolicy { recycle, ..policy(1) });
+    scene.after(s(100));
+    assert!(scene.order().is_some());
+    scene.spawns(20);
+    assert!(!scene.sent(10, Signal::TERM));
+    scene.happens(Event::SeenAccepting { pid: Pid(20) });
+    assert!(scene.sent(10, Signal::TERM), "{:?}", scene.actions);
+    assert_eq!(scene.core.snapshot().ready, 1);
+    scene.exits(10, Exit::Code(0));
+    let planned =
+        |note: &Action| matches!(note, Action::Report(Note::WorkerExited { reason: Reason::MaxAge, .. }));
+    assert!(scene.actions.iter().any(planned));
+}
+
+#[test]
+fn a_worker_that_ends_at_its_own_limit_is_replaced_at_once() {
+    let max_requests = Some(Jittered { base: 100, jitter: 10 });
+    let recycle = RecyclePolicy { max_requests, counted_by_worker: true, max_age: None };
+    let mut scene = Scene::ready(PoolPolicy { recycle, ..policy(1) });
+    for pid in 10..30 {
+        scene.now = scene.now + s(1);
+        scene.exits(pid, Exit::Code(0));
+        let exited = scene.now;
+        scene.deadline();
+        assert_eq!((scene.now, scene.order().is_some()), (exited, true), "no backoff after {pid}");
+        scene.spawns(pid + 1);
+        scene.happens(Event::SeenAccepting { pid: Pid(pid + 1) });
+    }
+}
+
+#[test]
+fn a_term_between_two_spawns_is_heard() {
+    let mut scene = Scene::new(Mode::Pool(policy(64)));
+    scene.spawns(10);
+    assert_eq!(scene.order(), None, "an answer does not lead straight to the next spawn");
+    assert!(scene.core.next_deadline().is_some_and(|at| at <= scene.now), "but the loop comes at once");
+    scene.signal(Signal::TERM);
+    assert!(scene.sent(10, Signal::TERM));
+    scene.after(s(1));
+    assert_eq!(scene.order(), None);
+}
+
+#[test]
+fn a_slot_that_waits_to_be_filled_stays_vacant_after_term() {
+    let mut scene = Scene::ready(PoolPolicy { drain_delay: s(100), ..policy(2) });
+    scene.exits(11, Exit::Code(1));
+    scene.signal(Signal::TERM);
+    scene.after(s(90));
+    assert_eq!(scene.order(), None);
+    assert!(!scene.sent(10, Signal::TERM), "the drain delay is not over");
+    scene.deadline();
+    assert!(scene.sent(10, Signal::TERM));
+}
+
+#[test]
+fn a_second_stop_signal_hurries_and_a_third_kills() {
+    let mut scene = Scene::ready(PoolPolicy { drain_delay: s(10), ..policy(1) });
+    scene.signal(Signal::TERM);
+    assert!(!scene.sent(10, Signal::TERM));
+    assert!(scene.core.snapshot().readiness().is_err());
+    scene.signal(Signal::TERM);
+    assert!(scene.sent(10, Signal::TERM), "the drain delay is cut short");
+    assert_eq!(scene.core.next_deadline(), Some(scene.now + s(5)), "and the graceful timeout");
+    scene.signal(Signal::INT);
+    assert!(scene.sent(10, Signal::KILL));
+    scene.exits(10, Exit::Signal { signal: Signal::KILL, core_dumped: false });
+    scene.happens(Event::Reaped { children_left: false });
+    assert_eq!(scene.code(), Some(0), "an ordered stop, even if somebody had to be killed");
+}
+
+#[test]
+fn what_outlives_the_workers_is_asked_to_stop_and_awaited() {
+    let mut scene = Scene::ready(policy(1));
+    scene.signal(Signal::INT);
+    scene.exits(10, Exit::Code(0));
+    scene.happens(Event::Reaped { children_left: true });
+    assert!(scene.actions.contains(&Action::SignalAll { signal: Signal::TERM }));
+    scene.exits(999, Exit::Code(0));
+    scene.happens(Event::Reaped { children_left: false });
+    assert_eq!(scene.code(), Some(0));
+}
+
+#[test]
+fn a_crash_loop_ends_with_code_3() {
+    let mut scene = Scene::new(Mode::Pool(policy(1)));
+    for pid in 10.. {
+        scene.spawns(pid);
+        scene.exits(pid, Exit::Code(1));
+        if scene.actions.contains(&Action::Reap) {
+            assert_eq!(pid, 13, "three restarts are accepted");
+            break;
+        }
+        while scene.order().is_none() {
+            scene.deadline();
+        }
+    }
+    scene.happens(Event::Reaped { children_left: false });
+    assert_eq!(scene.code(), Some(3));
+    assert!(scene.exits(10, Exit::Code(0)).is_empty(), "nothing follows the exit");
+}
+
+#[test]
+fn a_command_that_cannot_be_started_ends_with_its_own_code() {
+    for mode in [Mode::Pool(policy(4)), Mode::Init(STOP)] {
+        let mut scene = Scene::new(mode);
+        let id = scene.order().expect("a spawn").id;
+        let failure = SpawnFailure { step: "execute", errno: 2, code: 127 };
+        scene.happens(Event::SpawnFailed { id, failure });
+        assert_eq!(scene.code(), Some(127));
+    }
+}
+
+#[test]
+fn a_worker_that_said_it_is_ready_is_not_given_up() {
+    let mut scene = Scene::new(Mode::Pool(policy(1)));
+    scene.spawns(10);
+    scene.now = Monotonic(s(58));
+    scene.happens(Event::SaidReady { pid: Pid(10) });
+    assert_eq!(scene.core.snapshot().ready, 0, "it may yet be seen accepting");
+    scene.after(s(2));
+    assert_eq!(scene.core.snapshot().ready, 1, "{:?}", scene.actions);
+}
+
+#[test]
+fn term_starts_the_clock_of_an_init_and_int_does_not() {
+    let mut scene = Scene::new(Mode::Init(STOP));
+    scene.spawns(10);
+    for signal in [Signal::INT, Signal::QUIT, Signal::HUP] {
+        let passed_on = Action::Forward { pid: Pid(10), received: Received::plain(signal) };
+        assert_eq!(scene.signal(signal), [passed_on]);
+        assert_eq!(scene.core.next_deadline(), None);
+    }
+    scene.signal(Signal::TERM);
+    scene.after(s(29));
+    assert_eq!(scene.actions, []);
+    scene.after(s(1));
+    assert!(scene.sent(10, Signal::KILL));
+    scene.exits(10, Exit::Signal { signal: Signal::KILL, core_dumped: false });
+    scene.happens(Event::Reaped { children_left: false });
+    assert_eq!(scene.code(), Some(137));
+}
+
+#[test]
+fn what_term_is_rewritten_to_starts_the_clock_of_an_init_too() {
+    let mut scene = Scene::new(Mode::Init(StopPolicy { signal: Signal::QUIT, ..STOP }));
+    scene.spawns(10);
+    scene.signal(Signal::QUIT);
+    assert_eq!(scene.core.next_deadline(), Some(scene.now + s(30)));
+}
+
+#[test]
+fn an_init_gives_what_outlives_its_command_the_rest_of_the_graceful_timeout() {
+    let mut scene = Scene::new(Mode::Init(STOP));
+    scene.spawns(10);
+    scene.signal(Signal::TERM);
+    scene.now = scene.now + s(10);
+    scene.exits(10, Exit::Code(5));
+    scene.happens(Event::Reaped { children_left: true });
+    assert!(scene.actions.contains(&Action::SignalAll { signal: Signal::TERM }));
+    assert_eq!(scene.core.next_deadline(), Some(Monotonic(s(30))));
+    scene.happens(Event::Reaped { children_left: false });
+    assert_eq!(scene.code(), Some(5));
+}

@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# Proves Dockerfile.example and the static binary in a real Docker engine. By hand, as root, on Debian: it installs the
+# engine if it is missing, and takes some minutes. The daemon is its own, in a temporary directory, and ends with it.
+# No image is pulled: the two base images are made here, from Debian's packages and the Rust that is installed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "== $*"; }
+die() { echo "tests/docker.sh: $*" >&2; exit 1; }
+
+failures=0
+# check WHAT WANTED GOT
+check() {
+    if [ "$2" = "$3" ]; then echo "PASS $1"; else echo "FAIL $1: $3, not $2"; failures=$((failures + 1)); fi
+}
+# within SECONDS COMMAND...: until it succeeds; says so, for check.
+within() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$end" ] || { echo "not in time"; return; }
+        sleep 0.1
+    done
+    echo yes
+}
+# took COMMAND...: sets `ms`. below LIMIT: whether that was less, for check.
+took() {
+    local start
+    start=$(date +%s%3N)
+    "$@" >/dev/null
+    ms=$(($(date +%s%3N) - start))
+}
+below() { if [ "$ms" -lt "$1" ]; then echo yes; else echo "$ms ms"; fi; }
+
+# --- The engine ---
+
+[ "$(id -u)" = 0 ] || die "a Docker daemon needs root"
+command -v cargo >/dev/null || die "cargo is missing: install Rust"
+packages=()
+for needed in dockerd:docker.io docker:docker.io debootstrap:debootstrap curl:curl nsenter:util-linux pgrep:procps; do
+    command -v "${needed%:*}" >/dev/null || packages+=("${needed#*:}")
+done
+if [ "${#packages[@]}" -gt 0 ]; then
+    say "installing ${packages[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+work=$(mktemp -d /tmp/prefork-docker.XXXXXX)
+daemon=
+clean_up() {
+    local code=$?
+    trap - EXIT
+    if [ -n "$daemon" ]; then
+        docker ps -aq 2>/dev/null | xargs -r docker rm -f >/dev/null 2>&1 || true
+        kill "$daemon" 2>/dev/null || true
+        wait "$daemon" 2>/dev/null || true
+    fi
+    # What a daemon leaves mounted must not be looked into by rm.
+    awk -v work="$work/" 'index($5, work) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l || true
+    rm -rf --one-file-system "$work"
+    exit "$code"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# No bridge and no firewall rules: the host's network stays as it is, and containers have a loopback of their own.
+# It dies with this script even if that is killed.
+echo '{}' >"$work/daemon.json"
+setpriv --pdeathsig TERM dockerd --config-file "$work/daemon.json" --host "unix://$work/socket" \
+    --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
+    --bridge none --iptables=false --ip6tables=false >"$work/dockerd.log" 2>&1 &
+daemon=$!
+unset DOCKER_CONTEXT DOCKER_TLS_VERIFY
+export DOCKER_HOST="unix://$work/socket"
+[ "$(within 60 docker info)" = yes ] || { tail -20 "$work/dockerd.log" >&2; die "dockerd does not start"; }
+say "dockerd $(docker info --format '{{.ServerVersion}}, {{.Driver}}, cgroup v{{.CgroupVersion}}')"
+
+# --- The base images, under the names that the Dockerfile has ---
+
+root=$work/root
+packed=${CARGO_TARGET_DIR:-target}/docker-base.tar
+if [ ! -f "$packed" ]; then
+    say "making a base image (once: $packed)"
+    debootstrap --variant=minbase --include=python3,python3-venv,gcc,libc6-dev,ca-certificates \
+        bookworm "$root" >"$work/debootstrap.log" || { tail -20 "$work/debootstrap.log" >&2; die "debootstrap failed"; }
+    # As in the real image: python and pip are in /usr/local, and pip installs there.
+    chroot "$root" python3 -m venv /usr/local
+    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+    mkdir -p "$(dirname "$packed")"
+    tar -C "$root" -cf "$packed.new" . && mv "$packed.new" "$packed"
+    rm -rf "$root"
+fi
+mkdir "$root"
+tar -C "$root" -xf "$packed"
+# How this machine reaches package registries is the machine's business: its certificates and settings come along.
+cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+[ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+settings=()
+for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_CERT http_proxy https_proxy no_proxy; do
+    [ -z "${!name:-}" ] || settings+=(--change "ENV $name=${!name}")
+done
+import() { tar -C "$root" -c . | docker import ${settings[@]+"${settings[@]}"} - "$1" >/dev/null; }
+import python:3.11-slim
+(cd "$(rustc --print sysroot)" && cp -r --parents bin/cargo bin/rustc lib "$root/usr/local/")
+import rust:1-slim-bookworm
+rm -rf "$root"
+
+# --- The example, built from what git has or would take ---
+
+build() { docker build --network host -q "$@" >/dev/null || die "docker build failed"; }
+git ls-files -co --exclude-standard -z | tar --null -T - -cf "$work/context.tar"
+say "building Dockerfile.example"
+build -f Dockerfile.example --target init -t prefork-built - <"$work/context.tar"
+build -f Dockerfile.example -t prefork-example - <"$work/context.tar"
+
+mkdir "$work/small"
+docker cp "$(docker create prefork-built true):/prefork-init" "$work/small/prefork-init"
+printf 'FROM scratch\nCOPY prefork-init /\nENTRYPOINT ["/prefork-init"]\n' | tee "$work/small/scratch.dockerfile" >/dev/null
+printf 'FROM python:3.11-slim\nCOPY prefork-init /usr/local/bin/\nENTRYPOINT ["prefork-init", "--"]\n' \
+    >"$work/small/init.dockerfile"
+build -f "$work/small/scratch.dockerfile" -t prefork-scratch "$work/small"
+build -f "$work/small/init.dockerfile" -t prefork-as-init "$work/small"
+
+start() { docker run -d --network none "$@"; }
+code_of() { docker wait "$(start "$@")"; }
+hardened=(--read-only --cap-drop ALL --security-opt no-new-privileges)
+
+say "FROM scratch"
+check "the binary is not dynamic" "no" "$(if ldd "$work/small/prefork-init" >/dev/null 2>&1; then echo yes; else echo no; fi)"
+check "says its version" 0 "$(code_of prefork-scratch --version)"
+# It is its own command: there is nobody else in there.
+for how in plain hardened; do
+    options=()
+    [ "$how" = plain ] || options=(--user 1001 "${hardened[@]}")
+    run() { code_of ${options[@]+"${options[@]}"} prefork-scratch "$@"; }
+    check "$how: ends as its command, 0" 0 "$(run -- /prefork-init --version)"
+    check "$how: ends as its command, 2" 2 "$(run -- /prefork-init --no-such-option)"
+    check "$how: not found is 127" 127 "$(run -- /nothing)"
+    check "$how: not executable is 126" 126 "$(run -- /etc)"
+    check "$how: wrong usage is 2" 2 "$(run --no-such-option)"
+done
+
+say "Init mode"
+check "exit 7 is 7" 7 "$(code_of prefork-as-init sh -c 'exit 7')"
+check "killed by 9 is 137" 137 "$(code_of prefork-as-init sh -c 'kill -9 $$')"
+container=$(start prefork-as-init sleep 1000)
+sleep 1
+took docker stop "$container"
+check "docker stop of sleep 1000 is 143" 143 "$(docker wait "$container")"
+check "docker stop of sleep 1000 took $ms ms, below 3000" yes "$(below 3000)"
+
+say "The example"
+# curl of the host in the network of the container: it outlives the container, as a client does.
+inside() { nsenter --net --target "$pid" "$@"; }
+status() { inside curl -s -m 10 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$1"; }
+is_ready() { [ "$(status 9000/readyz)" = 200 ]; }
+is_healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$container")" = healthy ]; }
+workers() { pgrep -P "$pid" -f uvicorn | sort | xargs; }
+has_replaced() { case " $(workers) " in *" $1 "*) return 1 ;; *\ *\ *\ *) true ;; *) return 1 ;; esac; }
+have_answered() {
+    seen+=$(inside curl -s -m 10 http://127.0.0.1:8000/)
+    [[ $seen == *'"worker_id":0'* && $seen == *'"worker_id":1'* ]]
+}
+begin() {
+    container=$(start "$@" prefork-example)
+    pid=$(docker inspect -f '{{.State.Pid}}' "$container")
+    check "/readyz becomes 200" yes "$(within 60 is_ready)"
+}
+
+begin
+check "PID 1 is not root" 1001 "$(stat -c %u "/proc/$pid")"
+check "there are two workers" 2 "$(workers | wc -w)"
+seen=
+check "both workers answer" yes "$(within 30 have_answered)"
+check "HEALTHCHECK becomes healthy" yes "$(within 60 is_healthy)"
+
+victim=$(workers | cut -d ' ' -f 1)
+kill -9 "$victim"
+check "serves on after kill -9 of a worker" 200 "$(status 8000/)"
+check "the killed worker is replaced" yes "$(within 30 has_replaced "$victim")"
+seen=
+check "its replacement answers" yes "$(within 30 have_answered)"
+
+inside curl -s -m 10 -o /dev/null -w '%{http_code}' 'http://127.0.0.1:8000/slow?ms=2000' >"$work/slow" &
+slow=$!
+sleep 0.7
+(sleep 0.7; status 9000/readyz >"$work/readyz" || true) &
+asked=$!
+took docker stop "$container"
+wait "$slow" "$asked" || true
+check "a request in flight at docker stop is answered" 200 "$(cat "$work/slow")"
+check "/readyz is 503 while it stops" 503 "$(cat "$work/readyz")"
+check "docker stop took $ms ms, as long as the request and below 6000" yes "$(below 6000)"
+check "exit code after docker stop" 0 "$(docker wait "$container")"
+check "the log ends with 'pool stopped'" yes "$(docker logs "$container" 2>&1 | tail -1 | grep -q 'pool stopped' && echo yes)"
+
+say "The example, read-only and without any right"
+begin "${hardened[@]}"
+check "serves" 200 "$(status 8000/)"
+took docker stop "$container"
+check "docker stop took $ms ms, below 5000" yes "$(below 5000)"
+check "exit code after docker stop" 0 "$(docker wait "$container")"
+
+[ "$failures" = 0 ] || die "$failures checks failed"
+say "all passed"

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The static build: it is static, it runs where there is nothing else at all, and it is small.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo static
+binary=target/x86_64-unknown-linux-gnu/release/prefork-init
+
+if ldd "$binary" >/dev/null 2>&1; then
+    echo "tests/static.sh: $binary is dynamically linked" >&2
+    exit 1
+fi
+
+# An empty root with the binary and nothing else is what FROM scratch gives it.
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+cp "$binary" "$root/prefork-init"
+in_scratch() {
+    if [ "$(id -u)" = 0 ]; then chroot "$root" "$@"; else unshare --user --map-root-user --root "$root" "$@"; fi
+}
+# It runs itself as its command: there is nobody else in there.
+out=$(in_scratch /prefork-init -- /prefork-init --version)
+[ "$out" = "$(in_scratch /prefork-init --version)" ] && [ -n "$out" ]
+code=0
+in_scratch /prefork-init -- /prefork-init -- /nothing 2>/dev/null || code=$?
+[ "$code" = 127 ] || { echo "tests/static.sh: exit code $code, not 127, in an empty root" >&2; exit 1; }
+
+size=$(stat -c %s "$binary")
+[ "$size" -le 1900000 ] || { echo "tests/static.sh: $size bytes is more than 1,900,000" >&2; exit 1; }
+echo "static binary: $size bytes, no dynamic linking, runs in an empty root"
