@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # The main job on a fresh machine: builds the supervisor and the example worker, and runs a pool of two that serves
 # http://127.0.0.1:8000 with its health endpoint on http://127.0.0.1:9000. Ctrl-C stops it in order.
+# Options given to this script are passed on: examples/demo.sh --workers 4 --max-age 1m
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build --release --bin prefork-init --example worker
-exec target/release/prefork-init --workers 2 --bind 127.0.0.1:8000 --health 127.0.0.1:9000 \
+cargo build --quiet --release --bin prefork-init --example worker
+export PREFORK_WORKERS=${PREFORK_WORKERS:-2}
+export PREFORK_BIND=${PREFORK_BIND:-127.0.0.1:8000}
+export PREFORK_HEALTH=${PREFORK_HEALTH:-127.0.0.1:9000}
+exec target/release/prefork-init \
     --max-requests 1000 --max-requests-jitter 100 --count-requests notify "$@" \
     -- target/release/examples/worker --fd {fd} --notify

@@ -53,7 +53,7 @@ pub fn note(note: &Note) {
             worker_line!(info, worker, max_requests, max_age_ms, "worker spawned");
         }
         Note::WorkerReady { worker, by, after } => {
-            worker_line!(info, worker, by = ready_by(by), after_ms = millis(after), "worker ready");
+            worker_line!(info, worker, by = %ready_by(by), after_ms = millis(after), "worker ready");
         }
         Note::WorkerUnobservable { worker } => worker_line!(
             warn,
@@ -131,7 +131,7 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
         ("execute", libc_errno::ENOEXEC) => ": perhaps it was built for another architecture",
         _ => "",
     };
-    error!(slot, step, error = %error, "cannot start the command{hint}");
+    error!(slot, step = %step, error = %error, "cannot start the command{hint}");
 }
 
 /// The two numbers of errno(3) that deserve a hint; the same on every Linux.

@@ -9,6 +9,7 @@
 )]
 
 mod core_scenarios;
+mod examples;
 mod harness;
 mod init;
 mod panic;

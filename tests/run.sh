@@ -38,3 +38,4 @@ cargo clippy --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 cargo test
 tests/static.sh
+tests/demo.sh
