@@ -77,6 +77,7 @@ pub mod address;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod duration;
 pub mod environment;
 pub mod error;
 pub mod http;

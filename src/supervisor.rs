@@ -10,8 +10,8 @@ use crate::core::{Action, Core, Event, Mode, Monotonic, Pid, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::Published;
-use crate::os::accepting::{self, Seen};
-use crate::os::listen::{Listener, SocketId};
+use crate::os::accepting::{Observer, Seen};
+use crate::os::listen::Listener;
 use crate::os::notify_socket::NotifySocket;
 use crate::os::reap::{self, Found};
 use crate::os::signals::Signals;
@@ -47,7 +47,7 @@ struct Loop {
     signals: Signals,
     notify: Option<NotifySocket>,
     listeners: Vec<Listener>,
-    listener_ids: Vec<SocketId>,
+    observer: Observer,
     backlog: u32,
     command: Command,
     environment: Environment,
@@ -74,7 +74,7 @@ impl Supervisor {
             debug!(%error, "cannot become a subreaper: orphans go elsewhere");
         }
         let listeners = setup::listeners(&config)?;
-        let listener_ids = listeners.iter().filter_map(|listener| listener.id().ok()).collect();
+        let observer = Observer::new(&listeners);
         let core = Core::new(config.mode.clone(), pid1::seed());
         let published = Published::new(core.snapshot());
         if let Some(address) = &config.health {
@@ -97,7 +97,7 @@ impl Supervisor {
             signals,
             notify,
             listeners,
-            listener_ids,
+            observer,
             backlog: config.backlog,
             command: config.command,
             environment,
@@ -268,8 +268,8 @@ impl Loop {
         }
     }
 
-    fn observe(&self, pid: Pid) -> Option<Event> {
-        match accepting::look(pid, &self.listener_ids) {
+    fn observe(&mut self, pid: Pid) -> Option<Event> {
+        match self.observer.look(pid) {
             Seen::Accepting => Some(Event::SeenAccepting { pid }),
             Seen::NotYet => None,
             Seen::Refused => Some(Event::ObservationRefused { pid }),

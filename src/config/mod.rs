@@ -1,7 +1,6 @@
 //! What is to be done, checked: every rule about options that concerns more than one of them.
 
 pub mod command;
-pub mod duration;
 
 use crate::address::Address;
 use crate::cli::{CountRequests, Options};

@@ -5,11 +5,13 @@
 //!        now, Event ──▶ step ──▶ [Action]          next_deadline ──▶ when to come back
 //! ```
 //!
-//! Rules, each held by tests/simulation.rs or by tests/tidy.rs:
+//! Rules, each held by tests/simulation or by tests/tidy.rs:
 //! * Pure and total: the only chance is a seeded generator in the state; no panic; an event that is
 //!   stale or of nobody we know is ignored.
 //! * A deadline is a field of a state, so it dies with the state. `DeadlinePassed` may come too
 //!   often; it never does anything early.
+//! * A worker is spawned only when a deadline has passed (or at `Started`), one at a time. `next_deadline`
+//!   may be in the past to ask for that at once: the caller hears what waits outside first, a TERM too.
 //! * A pid is in the state from `Spawned` to `Exited`, and nothing else is ever signalled but
 //!   "all our descendants" and "what remains of a dead worker's group".
 //! * The caller carries actions out in order and feeds the answers back before it reaps again, so

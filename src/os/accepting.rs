@@ -1,67 +1,116 @@
 //! Readiness without cooperation: is this worker waiting for connections?
 //!
-//! Three marks, any of which will do, in the worker or a descendant: an epoll set that holds the
+//! Four marks, any of which will do, in the worker or a descendant: an epoll set that holds the
 //! listener (`tfd:` lines of `/proc/PID/fdinfo/*`, proc(5)); a thread that sleeps in accept(2) on it; a
-//! thread that sleeps in poll(2) or select(2) on it. They appear within milliseconds of the first
-//! possible answer, and only after the application's own start-up.
+//! thread that sleeps in poll(2) or select(2) on it; a connection that came in through it, for under
+//! load a worker never sleeps. They appear within milliseconds of the first possible answer, and only
+//! after the application's own start-up.
 
-use super::listen::SocketId;
+use super::connections;
+use super::listen::{Listener, SocketId};
 use super::proc;
+use crate::address::Address;
 use crate::core::Pid;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Instant;
 
 /// More processes, descriptors or polled entries than this are not looked at.
 const MOST_PROCESSES: usize = 64;
 const MOST_FDS: usize = 1024;
 
+/// Asking for the connections takes a millisecond or more where the kernel's table is large. It is
+/// followed by a pause so many times as long.
+const PAUSE: u32 = 20;
+
 /// What a look at a worker found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It waits for connections.
+    /// It waits for connections, or has one.
     Accepting,
-    /// It does not, or not yet, or it is busy.
+    /// It does not, or not yet.
     NotYet,
     /// The kernel does not let us look: it runs as another user.
     Refused,
 }
 
-/// Looks at a worker and its descendants. Takes some 10 to 60 microseconds a process.
-#[must_use]
-pub fn look(worker: Pid, listeners: &[SocketId]) -> Seen {
-    let mut family = vec![worker];
-    let mut next = 0usize;
-    while let Some(&pid) = family.get(next) {
-        match is_accepting(pid, listeners) {
-            Ok(true) => return Seen::Accepting,
-            Ok(false) => {}
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid == worker => {
-                return Seen::Refused;
-            }
-            // A descendant that is gone, or that changed its user.
-            Err(_) => {}
-        }
-        if family.len() < MOST_PROCESSES {
-            family.extend(proc::children(pid));
-        }
-        next = next.saturating_add(1);
-    }
-    Seen::NotYet
+/// Looks at workers.
+#[derive(Debug)]
+pub struct Observer {
+    listeners: Vec<SocketId>,
+    addresses: Vec<Address>,
+    /// When the kernel may be asked for connections again.
+    ask_at: Instant,
 }
 
-fn is_accepting(pid: Pid, listeners: &[SocketId]) -> io::Result<bool> {
+impl Observer {
+    /// Sees who waits for these.
+    #[must_use]
+    pub fn new(listeners: &[Listener]) -> Self {
+        Self {
+            listeners: listeners.iter().filter_map(|listener| listener.id().ok()).collect(),
+            addresses: listeners.iter().map(|listener| listener.address().clone()).collect(),
+            ask_at: Instant::now(),
+        }
+    }
+
+    /// Looks at a worker and its descendants. Takes some 10 to 60 microseconds a process.
+    #[must_use]
+    pub fn look(&mut self, worker: Pid) -> Seen {
+        let mut family = vec![worker];
+        let mut others = Vec::new();
+        let mut next = 0usize;
+        while let Some(&pid) = family.get(next) {
+            match is_accepting(pid, &self.listeners, &mut others) {
+                Ok(true) => return Seen::Accepting,
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid == worker => {
+                    return Seen::Refused;
+                }
+                // A descendant that is gone, or that changed its user.
+                Err(_) => {}
+            }
+            if family.len() < MOST_PROCESSES {
+                family.extend(proc::children(pid));
+            }
+            next = next.saturating_add(1);
+        }
+        if self.came_in(&others) { Seen::Accepting } else { Seen::NotYet }
+    }
+
+    /// Whether one of these sockets is a connection to a listener of ours.
+    fn came_in(&mut self, sockets: &[u64]) -> bool {
+        let begin = Instant::now();
+        if sockets.is_empty() || begin < self.ask_at {
+            return false;
+        }
+        let accepted = connections::accepted(&self.addresses);
+        let pause = begin.elapsed() * PAUSE;
+        self.ask_at = begin.checked_add(pause).unwrap_or(begin);
+        sockets.iter().any(|socket| accepted.contains(socket))
+    }
+}
+
+/// Looks at one process; adds the sockets it has, but for the listeners, to `others`.
+fn is_accepting(pid: Pid, listeners: &[SocketId], others: &mut Vec<u64>) -> io::Result<bool> {
     let mut holds_listener = false;
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))?.flatten().take(MOST_FDS) {
-        let info = fs::read_to_string(entry.path())?;
+        let info = match fs::read_to_string(entry.path()) {
+            Ok(info) => info,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            // Closed meanwhile; the others are still worth a look.
+            Err(_) => continue,
+        };
         if info.lines().filter_map(epoll_target).any(|target| listeners.contains(&target)) {
             return Ok(true);
         }
-        holds_listener |= entry
-            .file_name()
-            .to_str()
-            .and_then(|n| n.parse().ok())
-            .is_some_and(|fd| is_listener(pid, fd, listeners));
+        let fd = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        match fd.and_then(|fd| socket_inode(pid, fd)) {
+            Some(inode) if listeners.iter().any(|listener| listener.inode == inode) => holds_listener = true,
+            Some(inode) => others.push(inode),
+            None => {}
+        }
     }
     // Threads are looked at only where one could be waiting for the listener.
     Ok(holds_listener && threads_accept(pid, listeners))
@@ -78,9 +127,12 @@ fn epoll_target(line: &str) -> Option<SocketId> {
 }
 
 fn is_listener(pid: Pid, fd: u64, listeners: &[SocketId]) -> bool {
-    let Ok(target) = fs::read_link(format!("/proc/{pid}/fd/{fd}")) else { return false };
-    let inode = target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-    inode.is_some_and(|inode: u64| listeners.iter().any(|listener| listener.inode == inode))
+    socket_inode(pid, fd).is_some_and(|inode| listeners.iter().any(|listener| listener.inode == inode))
+}
+
+fn socket_inode(pid: Pid, fd: u64) -> Option<u64> {
+    let target = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 fn threads_accept(pid: Pid, listeners: &[SocketId]) -> bool {

@@ -4,6 +4,7 @@
 //! should have been something else.
 
 pub mod accepting;
+pub mod connections;
 pub mod last_resort;
 pub mod listen;
 pub mod memory;

@@ -1,11 +1,16 @@
 //! The command line: every option, its environment variable and its help.
 
+mod explain;
+mod values;
+
+pub use values::workers_of_web_concurrency;
+
 use crate::address::Address;
-use crate::config::duration::{parse_duration, parse_patience};
 use crate::core::Signal;
 use crate::core::time::Patience;
+use crate::duration::{parse_duration, parse_patience};
 use crate::error::StartError;
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -38,7 +43,7 @@ pub struct Options {
 
     /// Keep N copies of the command running [default: $WEB_CONCURRENCY, or 1, if --bind is given].
     #[arg(short = 'n', long, value_name = "N", env = "PREFORK_WORKERS", help_heading = "Pool")]
-    #[arg(allow_negative_numbers = true, value_parser = parse_workers)]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_workers)]
     pub workers: Option<u32>,
 
     /// Listen here; repeat it, or separate by commas, for more [default: 0.0.0.0:$PORT if PORT is set].
@@ -46,12 +51,12 @@ pub struct Options {
     /// HOST:PORT, [V6]:PORT, :PORT (all IPv4 addresses) or unix:/path. The workers inherit the listeners as
     /// descriptors 3, 4, ... in this order, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
     #[arg(short, long, value_name = "ADDR", env = "PREFORK_BIND", help_heading = "Pool")]
-    #[arg(value_delimiter = ',', value_parser = parse_address)]
+    #[arg(value_delimiter = ',', value_parser = values::parse_address)]
     pub bind: Vec<Address>,
 
     /// Length of the accept queue, listen(2); set again when a worker changes it.
     #[arg(long, value_name = "N", env = "PREFORK_BACKLOG", help_heading = "Pool", default_value = "2048")]
-    #[arg(allow_negative_numbers = true, value_parser = parse_backlog)]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_backlog)]
     pub backlog: u32,
 
     /// Pass {fd}, {worker_id} and {max_requests} to the command as they are.
@@ -66,7 +71,7 @@ pub struct Options {
         help_heading = "Readiness",
         default_value = "1"
     )]
-    #[arg(allow_negative_numbers = true, value_parser = parse_min_ready)]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_min_ready)]
     pub min_ready: u32,
 
     /// Count a worker as ready this long after its start, whatever was seen of it.
@@ -90,12 +95,12 @@ pub struct Options {
 
     /// Replace a worker after N requests; 0 is never.
     #[arg(long, value_name = "N", env = "PREFORK_MAX_REQUESTS", help_heading = "Recycling")]
-    #[arg(allow_negative_numbers = true, value_parser = parse_count)]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_count)]
     pub max_requests: Option<u64>,
 
     /// Add a random number from 0 to J to each worker's limit of requests.
     #[arg(long, value_name = "J", env = "PREFORK_MAX_REQUESTS_JITTER", help_heading = "Recycling")]
-    #[arg(allow_negative_numbers = true, value_parser = parse_count)]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_count)]
     pub max_requests_jitter: Option<u64>,
 
     /// Who counts requests.
@@ -143,7 +148,7 @@ pub struct Options {
         help_heading = "Respawn",
         default_value = "5"
     )]
-    #[arg(allow_negative_numbers = true, value_parser = parse_restarts)]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_restarts)]
     pub max_restarts: Restarts,
 
     /// See --max-restarts.
@@ -176,7 +181,7 @@ pub struct Options {
         help_heading = "Stopping",
         default_value = "TERM"
     )]
-    #[arg(value_parser = parse_stop_signal)]
+    #[arg(value_parser = values::parse_stop_signal)]
     pub stop_signal: Signal,
 
     /// After TERM say "not ready" and serve this long before workers are stopped.
@@ -192,7 +197,7 @@ pub struct Options {
 
     /// Serve /livez, /readyz and /startupz here.
     #[arg(long, value_name = "ADDR", env = "PREFORK_HEALTH", help_heading = "Endpoint")]
-    #[arg(value_parser = parse_address)]
+    #[arg(value_parser = values::parse_address)]
     pub health: Option<Address>,
 
     /// How log lines look.
@@ -266,7 +271,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartEr
         Ok(options) => Ok(Request::Run(Box::new(options))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
-            _ => Err(one_line(&error)),
+            _ => Err(explain::one_line(&error)),
         },
     }
 }
@@ -275,108 +280,4 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartEr
 #[must_use]
 pub fn own_variables() -> Vec<OsString> {
     Options::command().get_arguments().filter_map(|arg| arg.get_env().map(OsString::from)).collect()
-}
-
-/// clap explains itself in paragraphs; a log has room for a line.
-fn one_line(error: &clap::Error) -> StartError {
-    let context = |kind| error.get(kind).map(ToString::to_string);
-    // `--workers <N>` is clap's way to name an option.
-    let option =
-        context(ContextKind::InvalidArg).map(|arg| arg.split(' ').next().unwrap_or_default().to_owned());
-    let option = option.unwrap_or_default();
-    let value = context(ContextKind::InvalidValue).unwrap_or_default();
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    match (error.kind(), source) {
-        (ErrorKind::ValueValidation, Some(source)) => {
-            let (problem, remedy) = source.split_once(": ").unwrap_or((&source, "see --help"));
-            StartError::value(&option, value, problem, remedy)
-        }
-        (ErrorKind::InvalidValue, _) if value.is_empty() => {
-            StartError::usage(option, "its value is missing", "give one, see --help")
-        }
-        (ErrorKind::InvalidValue, _) => {
-            let known = context(ContextKind::ValidValue).unwrap_or_default();
-            StartError::value(&option, value, "no such value", format!("use one of {known}"))
-        }
-        (ErrorKind::UnknownArgument, _) => {
-            let remedy = context(ContextKind::SuggestedArg).map_or_else(
-                || "see --help, or put -- before a command that begins with a dash".to_owned(),
-                |known| format!("did you mean {known}?"),
-            );
-            StartError::usage(option, "no such option", remedy)
-        }
-        (ErrorKind::MissingRequiredArgument, _) => {
-            StartError::usage("COMMAND", "missing", "add the command to run, as in: prefork-init -- myserver")
-        }
-        (ErrorKind::ArgumentConflict, _) => StartError::usage(option, "given more than once", "give it once"),
-        _ => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            StartError::usage("command line", first.trim_start_matches("error: "), "see --help")
-        }
-    }
-}
-
-fn parse_address(text: &str) -> Result<Address, String> {
-    Address::parse(text).map_err(|(problem, remedy)| format!("{problem}: {remedy}"))
-}
-
-fn parse_stop_signal(text: &str) -> Result<Signal, String> {
-    let signal =
-        Signal::parse(text).ok_or("no such signal: use a name like TERM, QUIT or RTMIN+3, or a number")?;
-    match signal {
-        Signal::STOP | Signal::CONT | Signal::CHLD => {
-            Err("it stops nobody for good: use TERM, QUIT or INT".into())
-        }
-        signal => Ok(signal),
-    }
-}
-
-/// The most workers: each needs a process and a few descriptors.
-const MOST_WORKERS: u32 = 1024;
-
-fn parse_workers(text: &str) -> Result<u32, String> {
-    number_within(text, 1, MOST_WORKERS)
-}
-
-fn parse_min_ready(text: &str) -> Result<u32, String> {
-    number_within(text, 1, MOST_WORKERS)
-}
-
-fn parse_backlog(text: &str) -> Result<u32, String> {
-    number_within(text, 1, 65_535)
-}
-
-fn number_within(text: &str, least: u32, most: u32) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| format!("not a whole number from {least} to {most}: use one"))
-}
-
-fn parse_count(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "not a whole number from 0 up: use one".to_owned())
-}
-
-fn parse_restarts(text: &str) -> Result<Restarts, String> {
-    if text == "infinity" {
-        return Ok(Restarts(None));
-    }
-    match text.parse().ok().filter(|number| *number <= 1_000) {
-        Some(number) => Ok(Restarts(Some(number))),
-        None => Err("not a whole number from 0 to 1000, nor infinity: use one".to_owned()),
-    }
-}
-
-/// `WEB_CONCURRENCY` as a number of workers, under the rules of `--workers`.
-///
-/// # Errors
-/// As `--workers`.
-pub fn workers_of_web_concurrency(text: &str) -> Result<u32, StartError> {
-    parse_workers(text).map_err(|problem| {
-        StartError::value(
-            "WEB_CONCURRENCY",
-            text,
-            problem.trim_end_matches(": use one"),
-            "use one, or give --workers",
-        )
-    })
 }

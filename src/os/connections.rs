@@ -1,0 +1,173 @@
+//! Which sockets are connections that came in through our listeners, as the kernel tells: sock_diag(7) for
+//! TCP, which finds those of one port, and /proc/net/unix.
+
+use crate::address::Address;
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+/// The flag of a listening unix socket (`__SO_ACCEPTCON`).
+const ACCEPTS: &str = "00010000";
+
+/// The inodes of those connections to these addresses that somebody has accepted; what the kernel does not
+/// tell is left out.
+#[must_use]
+pub fn accepted(addresses: &[Address]) -> HashSet<u64> {
+    let mut found = HashSet::new();
+    for address in addresses {
+        let _untold = match address {
+            Address::Tcp(address) => tcp(*address, &mut found),
+            Address::Unix(_) => fs::read("/proc/net/unix").map(|table| {
+                let table = String::from_utf8_lossy(&table);
+                found.extend(table.lines().skip(1).filter_map(|line| unix(line, address)));
+            }),
+        };
+    }
+    // Whoever waits in the queue has no inode yet.
+    found.remove(&0);
+    found
+}
+
+/// The states of a connection that the server has not closed: established, and closed by the client
+/// (`TCP_ESTABLISHED`, `TCP_CLOSE_WAIT`).
+const STATES: u32 = 1 << 1 | 1 << 8;
+
+/// Asks for the connections of the listener's family and port (`struct inet_diag_req_v2`).
+fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
+    let family = if address.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
+    let body = [u8::try_from(family).unwrap_or(0), libc::IPPROTO_TCP.to_le_bytes()[0], 0, 0];
+    // The rest of the address, the interface and the cookie: whatever they are.
+    let ports = [address.port().to_be_bytes(), [0; 2]].concat();
+    let body = [&body[..], &STATES.to_ne_bytes(), &ports, &[0; 44]].concat();
+    let length = u32::try_from(HEADER.saturating_add(body.len())).unwrap_or(0);
+    let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).unwrap_or(0);
+    let head = [&length.to_ne_bytes()[..], &BY_FAMILY.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8]].concat();
+
+    let kind = (SockType::Datagram, SockFlag::SOCK_CLOEXEC);
+    let kernel = socket::socket(AddressFamily::Netlink, kind.0, kind.1, SockProtocol::NetlinkSockDiag)?;
+    socket::send(kernel.as_raw_fd(), &[head, body].concat(), MsgFlags::MSG_DONTWAIT)?;
+    let mut buffer = vec![0; 32 * 1024];
+    loop {
+        // Each part is made when it is asked for: there is nothing to wait for.
+        let length = socket::recv(kernel.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?;
+        let mut part = buffer.get(..length).unwrap_or_default();
+        if part.is_empty() {
+            return Ok(());
+        }
+        while let Some((kind, message, rest)) = message(part) {
+            if kind != BY_FAMILY {
+                // The end, or an error.
+                return Ok(());
+            }
+            found.extend(u32_at(message, INODE).map(u64::from));
+            part = rest;
+        }
+    }
+}
+
+/// `SOCK_DIAG_BY_FAMILY`
+const BY_FAMILY: u16 = 20;
+
+/// The length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+
+/// Where `idiag_inode` is in `struct inet_diag_msg`.
+const INODE: usize = 68;
+
+/// The first message's type and body, and the messages after it.
+fn message(part: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = usize::try_from(u32_at(part, 0)?).ok()?;
+    let kind = u16::from_ne_bytes(part.get(4..6)?.try_into().ok()?);
+    let rest = part.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((kind, part.get(HEADER..length)?, rest))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..)?.first_chunk().copied()?))
+}
+
+/// `0000000000000000: 00000003 00000000 00000000 0001 03 12345 /run/app.sock`: number, count, protocol, flags,
+/// type, state, inode, path. An accepted socket has its listener's path.
+fn unix(line: &str, address: &Address) -> Option<u64> {
+    let Address::Unix(path) = address else { return None };
+    let mut rest = line;
+    let mut next = || {
+        let (field, after) = rest.trim_start().split_once(' ')?;
+        rest = after;
+        Some(field)
+    };
+    let (_number, _count, _protocol, flags) = (next()?, next()?, next()?, next()?);
+    let (_kind, _state, inode) = (next()?, next()?, next()?);
+    // The path may have spaces too.
+    if flags != ACCEPTS && rest == path.to_string_lossy() { inode.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    fn inode(socket: &impl AsRawFd) -> u64 {
+        let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+        let text = link.to_str().unwrap();
+        text.strip_prefix("socket:[").unwrap().strip_suffix(']').unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn only_an_accepted_connection_counts() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(host).unwrap();
+            let local = listener.local_addr().unwrap();
+            let address = [Address::Tcp(local)];
+            assert!(accepted(&address).is_empty());
+            let client = TcpStream::connect(local).unwrap();
+            assert!(accepted(&address).is_empty(), "neither the client's end nor one in the queue");
+            let (server, _) = listener.accept().unwrap();
+            assert_eq!(accepted(&address), HashSet::from([inode(&server)]));
+            drop(client);
+            assert_eq!(accepted(&address), HashSet::from([inode(&server)]), "the client hung up");
+            drop(server);
+            assert!(accepted(&address).is_empty());
+        }
+    }
+
+    #[test]
+    fn more_connections_than_fit_one_message_are_all_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let pairs: Vec<_> =
+            (0..400).map(|_| (TcpStream::connect(local).unwrap(), listener.accept().unwrap().0)).collect();
+        let expected: HashSet<u64> = pairs.iter().map(|(_, server)| inode(server)).collect();
+        assert_eq!(accepted(&[Address::Tcp(local)]), expected);
+    }
+
+    #[test]
+    fn an_accepted_unix_connection_counts_whatever_its_path() {
+        let dir = std::env::temp_dir().join(format!("prefork-init {}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("app  x.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let address = [Address::Unix(path.clone())];
+        let mut client = UnixStream::connect(&path).unwrap();
+        client.write_all(b"?").unwrap();
+        assert!(accepted(&address).is_empty());
+        let (server, _) = listener.accept().unwrap();
+        assert_eq!(accepted(&address), HashSet::from([inode(&server)]));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn small_inodes_are_padded() {
+        let address = Address::Unix("/run/a  b.sock".into());
+        let line = "0000000000000000: 00000003 00000000 00000000 0001 03    42 /run/a  b.sock";
+        assert_eq!(unix(line, &address), Some(42));
+        assert_eq!(unix(line.trim_end_matches(".sock"), &address), None);
+        assert_eq!(unix("0000000000000000: 00000003 00000000 00000000 0001 03    42", &address), None);
+    }
+}
