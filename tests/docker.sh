@@ -47,6 +47,9 @@ if [ "${#packages[@]}" -gt 0 ]; then
 fi
 
 work=$(mktemp -d /tmp/prefork-docker.XXXXXX)
+# Before all else: no `docker` below may ever reach another daemon.
+unset DOCKER_CONTEXT DOCKER_TLS_VERIFY
+export DOCKER_HOST="unix://$work/socket"
 daemon=
 clean_up() {
     local code=$?
@@ -68,12 +71,10 @@ trap 'exit 143' TERM HUP
 # No bridge and no firewall rules: the host's network stays as it is, and containers have a loopback of their own.
 # It dies with this script even if that is killed.
 echo '{}' >"$work/daemon.json"
-setpriv --pdeathsig TERM dockerd --config-file "$work/daemon.json" --host "unix://$work/socket" \
+setpriv --pdeathsig TERM dockerd --config-file "$work/daemon.json" --host "$DOCKER_HOST" \
     --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
     --bridge none --iptables=false --ip6tables=false >"$work/dockerd.log" 2>&1 &
 daemon=$!
-unset DOCKER_CONTEXT DOCKER_TLS_VERIFY
-export DOCKER_HOST="unix://$work/socket"
 [ "$(within 60 docker info)" = yes ] || { tail -20 "$work/dockerd.log" >&2; die "dockerd does not start"; }
 say "dockerd $(docker info --format '{{.ServerVersion}}, {{.Driver}}, cgroup v{{.CgroupVersion}}')"
 
@@ -107,17 +108,19 @@ import python:3.11-slim
 import rust:1-slim-bookworm
 rm -rf "$root"
 
-# --- The example, built from what git has or would take ---
+# --- The images under test ---
 
-build() { docker build --network host -q "$@" >/dev/null || die "docker build failed"; }
-git ls-files -co --exclude-standard -z | tar --null -T - -cf "$work/context.tar"
+build() {
+    docker build --network host "$@" >"$work/build.log" 2>&1 || { tail -20 "$work/build.log" >&2; die "docker build failed"; }
+}
+tar --exclude=./target --exclude=./.git -cf "$work/context.tar" .
 say "building Dockerfile.example"
 build -f Dockerfile.example --target init -t prefork-built - <"$work/context.tar"
 build -f Dockerfile.example -t prefork-example - <"$work/context.tar"
 
 mkdir "$work/small"
 docker cp "$(docker create prefork-built true):/prefork-init" "$work/small/prefork-init"
-printf 'FROM scratch\nCOPY prefork-init /\nENTRYPOINT ["/prefork-init"]\n' | tee "$work/small/scratch.dockerfile" >/dev/null
+printf 'FROM scratch\nCOPY prefork-init /\nENTRYPOINT ["/prefork-init"]\n' >"$work/small/scratch.dockerfile"
 printf 'FROM python:3.11-slim\nCOPY prefork-init /usr/local/bin/\nENTRYPOINT ["prefork-init", "--"]\n' \
     >"$work/small/init.dockerfile"
 build -f "$work/small/scratch.dockerfile" -t prefork-scratch "$work/small"
@@ -203,5 +206,5 @@ took docker stop "$container"
 check "docker stop took $ms ms, below 5000" yes "$(below 5000)"
 check "exit code after docker stop" 0 "$(docker wait "$container")"
 
-[ "$failures" = 0 ] || die "$failures checks failed"
+[ "$failures" = 0 ] || die "$failures failed"
 say "all passed"

@@ -81,10 +81,11 @@ fn code_of(line: &str) -> &str {
 /// Whether `word` stands in `text` by itself, not as a part of a longer name.
 fn names(text: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    let ends_in_name = word.ends_with(is_part);
     text.match_indices(word).any(|(at, _)| {
-        let after = text[at + word.len()..].starts_with(is_part);
-        !(word.starts_with(is_part) && text[..at].ends_with(is_part)) && !(ends_in_name && after)
+        let (before, after) = (&text[..at], &text[at + word.len()..]);
+        let runs_on_before = word.starts_with(is_part) && before.ends_with(is_part);
+        let runs_on_after = word.ends_with(is_part) && after.starts_with(is_part);
+        !runs_on_before && !runs_on_after
     })
 }
 
@@ -152,6 +153,6 @@ fn each_breach_of_a_house_rule_is_told() {
         ("tests/crash.rs", "while :; do sleep 0.05; done"),
     ];
     for (path, text) in fine {
-        assert_eq!(complaints(path, text), [String::new(); 0], "{text}");
+        assert!(complaints(path, text).is_empty(), "{text}: {:?}", complaints(path, text));
     }
 }

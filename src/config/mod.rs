@@ -6,6 +6,7 @@ use crate::address::Address;
 use crate::cli::{CountRequests, Options};
 use crate::core::Mode;
 use crate::core::policy::{Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy};
+use crate::core::time::Patience;
 use crate::error::StartError;
 use command::{Command, FD, MAX_REQUESTS};
 use std::ffi::OsString;
@@ -74,6 +75,13 @@ impl Config {
                 "more than there are workers",
                 remedy,
             ));
+        }
+        if let (Some(after), Patience::For(limit)) = (options.ready_after, options.start_timeout)
+            && after > limit
+        {
+            let after = humantime::format_duration(after);
+            let remedy = "use a shorter time, or a longer --start-timeout";
+            return Err(StartError::value("--ready-after", after, "longer than the start timeout", remedy));
         }
         let ready = ReadyPolicy {
             observe: !bind.is_empty(),
@@ -259,6 +267,7 @@ mod tests {
             ("-n 2 x {max_requests}", "COMMAND '{max_requests}'", "add --max-requests"),
             ("-n 2 --count-requests notify x", "--count-requests", "add --max-requests"),
             ("-n 2 --min-ready 3 x", "--min-ready '3'", "from 1 to 2"),
+            ("-n 2 --ready-after 2m x", "--ready-after '2m'", "--start-timeout"),
             ("-n 2 x {fd}", "COMMAND '{fd}'", "add --bind"),
             ("--max-age 10s x", "--max-age", "add --workers"),
         ] {

@@ -13,6 +13,8 @@ pub struct Process {
     pub parent: Pid,
     /// Its process group's.
     pub group: Pid,
+    /// Its session's.
+    pub session: Pid,
 }
 
 /// Chains of parents longer than this are not followed: no process of ours is that deep.
@@ -26,7 +28,7 @@ pub fn process(pid: Pid) -> Option<Process> {
     // The name, in parentheses, may itself hold spaces and parentheses: the last one ends it.
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
     let mut next = || fields.next().and_then(|field| field.parse().ok()).map(Pid);
-    Some(Process { pid, parent: next()?, group: next()? })
+    Some(Process { pid, parent: next()?, group: next()?, session: next()? })
 }
 
 /// All processes that descend from us, in no order.
@@ -47,10 +49,12 @@ pub fn descendants() -> Vec<Process> {
     }
 }
 
-/// The members of a process group that descend from us.
+/// The members of a process group that descend from us. Every group that we start is a session too; one
+/// that has got its number since, inside another worker's session, is a stranger.
 #[must_use]
 pub fn group_members(group: Pid) -> Vec<Pid> {
-    descendants().into_iter().filter(|process| process.group == group).map(|process| process.pid).collect()
+    let is_member = |process: &Process| process.group == group && process.session == group;
+    descendants().into_iter().filter(is_member).map(|process| process.pid).collect()
 }
 
 /// The child of ours from which a process descends, or which it is.

@@ -353,15 +353,16 @@ impl Log {
     }
 }
 
-/// A command that starts with signals 32 and 33 as most programs find them. They are glibc's own, and
-/// posix_spawn(3), by which cargo started us and std starts others, leaves them ignored.
+/// A command that starts with no signal blocked or ignored, whatever we were started with: nohup ignores HUP, and
+/// posix_spawn(3), by which cargo starts us and std starts others, leaves 32 and 33 ignored.
 pub fn plain_command(program: &OsStr) -> Command {
     let mut command = Command::new(program);
-    // SAFETY: system calls on a zeroed `struct sigaction` (SIG_DFL, no flags), as the kernel has it.
+    // SAFETY: system calls on a zeroed `struct sigaction` (SIG_DFL, no flags) and an empty set, as the kernel has
+    // them. KILL and STOP are refused, which is right.
     unsafe {
         command.pre_exec(|| {
             let default = [0u64; 4];
-            for signal in [32, 33] {
+            for signal in 1..=64 {
                 libc::syscall(
                     libc::SYS_rt_sigaction,
                     signal,
@@ -370,6 +371,14 @@ pub fn plain_command(program: &OsStr) -> Command {
                     8,
                 );
             }
+            let none = 0u64;
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                libc::SIG_SETMASK,
+                &raw const none,
+                std::ptr::null_mut::<u64>(),
+                8,
+            );
             Ok(())
         });
     }

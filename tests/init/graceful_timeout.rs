@@ -116,6 +116,19 @@ fn int_and_quit_start_no_clock() {
 }
 
 #[test]
+fn the_stop_signal_starts_the_clock_as_term_does() {
+    let script = "trap '' USR1; echo ready; while :; do sleep 0.01; done";
+    for place in BOTH_PLACES {
+        let options = ["--stop-signal", "USR1", "--graceful-timeout", "300ms", "--", "sh", "-c", script];
+        let mut run = place(launch(options)).start();
+        run.wait_lines("stdout", 1);
+        let (code, took) = end_by(&mut run, 10);
+        assert_eq!(code, 137);
+        assert!(took >= Duration::from_millis(300), "{took:?}");
+    }
+}
+
+#[test]
 fn a_second_term_does_not_start_the_clock_again() {
     let mut run = stubborn("600ms", "0.3").start();
     run.wait_lines("stdout", 1);

@@ -55,11 +55,11 @@ fn uvicorn_ends_at_its_own_limit_and_is_replaced_at_once() {
 
 #[test]
 fn the_example_worker_that_counts_itself_loses_nothing() {
-    let options = ["-n", "2", "--max-requests", "500", "--max-requests-jitter", "200"];
+    let options = ["-n", "2", "--max-requests", "2000", "--max-requests-jitter", "500"];
     let run = pool(&options, example_worker(&["--fd", "{fd}", "--max-requests", "{max_requests}"])).start();
-    let (_, lost) = recycle(&run, "/", 10);
+    let (_, lost) = recycle(&run, "/", 6);
     assert_eq!(lost, 0);
-    assert_jittered(&lives(&run.log.lines()), 500, 700);
+    assert_jittered(&lives(&run.log.lines()), 2000, 2500);
 }
 
 /// The options of a pool that counts what its workers report.

@@ -2,9 +2,9 @@
 
 use super::history::time;
 use super::python::python;
-use super::{allow, example_worker, pool, uvicorn, with_apps};
+use super::{example_worker, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
-use crate::harness::{Run, eventually, http, kill};
+use crate::harness::{Run, http, kill};
 use std::time::{Duration, Instant};
 
 fn position(run: &Run, message: &str) -> usize {
@@ -277,6 +277,5 @@ serve()";
     run.wait_lines("second", 1);
     stop(&mut run, libc::SIGTERM);
     assert_eq!(run.log.with_message("worker exited").len(), 2);
-    eventually("both were asked", || (run.log.with_message("worker stopping").len() == 2).then_some(()));
-    allow(&run, "never");
+    assert_eq!(run.log.with_message("worker stopping").len(), 2);
 }
