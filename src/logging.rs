@@ -1,6 +1,7 @@
 //! Log lines: one a transition, with the same field names everywhere.
 
 use crate::cli::{LogFormat, LogLevel};
+use crate::core::Signal;
 use crate::core::action::{Note, ReadyBy, WorkerRef};
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
@@ -8,6 +9,7 @@ use crate::os::stderr;
 use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
+use tracing::field::{DisplayValue, display};
 use tracing::level_filters::LevelFilter;
 use tracing::{debug, error, info, warn};
 
@@ -67,7 +69,7 @@ pub fn note(note: &Note) {
             worker_line!(info, worker, reason = %reason, signal = %signal, "worker stopping");
         }
         Note::WorkerKilled { worker, reason } => {
-            worker_line!(warn, worker, reason = %reason, signal = "KILL", "worker killed: it did not stop in time");
+            worker_line!(warn, worker, reason = %reason, signal = %Signal::KILL, "worker killed: it did not stop in time");
         }
         Note::WorkerExited { worker, exit, reason, uptime } => worker_exited(worker, exit, reason, uptime),
         Note::SpawnFailed { slot, failure } => spawn_failed(slot, failure),
@@ -79,7 +81,7 @@ pub fn note(note: &Note) {
             info!(signal = %signal, drain_delay_ms = millis(drain_delay), "shutdown started");
         }
         Note::ShutdownHurried { signal } => warn!(signal = %signal, "shutdown hurried"),
-        Note::KillingAll => warn!(signal = "KILL", "graceful timeout over: killing what is left"),
+        Note::KillingAll => warn!(signal = %Signal::KILL, "graceful timeout over: killing what is left"),
         Note::StoppingOrphans => info!("stopping the processes that were left behind"),
         // Their default is to do nothing, and shells and terminals send them all the time.
         Note::SignalIgnored { signal } if ["CONT", "WINCH", "URG"].contains(&signal.to_string().as_str()) => {
@@ -140,10 +142,11 @@ mod libc_errno {
     pub const ENOEXEC: i32 = 8;
 }
 
-fn parts(exit: Exit) -> (Option<u8>, Option<i32>) {
+/// The exit code, or the signal's name: a field has one type in every line.
+fn parts(exit: Exit) -> (Option<u8>, Option<DisplayValue<Signal>>) {
     match exit {
         Exit::Code(code) => (Some(code), None),
-        Exit::Signal { signal, .. } => (None, Some(signal.number())),
+        Exit::Signal { signal, .. } => (None, Some(display(signal))),
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-/// Batches of signals, and datagrams, taken before anything else gets its turn.
+/// Batches of signals, datagrams, and ended children, taken before anything else gets its turn.
 const MOST_AT_ONCE: usize = 64;
 
 /// Rounds of the loop before other tasks get their turn, should there always be something to do.
@@ -53,6 +53,8 @@ struct Loop {
     environment: Environment,
     published: Published,
     stop: StopPolicy,
+    /// A child may have ended: SIGCHLD came, or the core wants to know.
+    look_for_ended: bool,
     /// Set by the core's last action.
     exit: Option<u8>,
 }
@@ -103,6 +105,7 @@ impl Supervisor {
             environment,
             published,
             stop: *config.mode.stop_policy(),
+            look_for_ended: false,
             exit: None,
         };
         Ok(Self { runtime: Some(runtime), state })
@@ -130,6 +133,7 @@ impl Loop {
             }
             self.wait().await;
             self.take_signals();
+            self.reap();
             self.take_notices();
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
@@ -145,7 +149,8 @@ impl Loop {
         Monotonic(self.origin.elapsed())
     }
 
-    /// Waits for a signal, a notice or the next deadline; without a deadline no timer is set.
+    /// Waits for a signal, a notice or the next deadline; without a deadline no timer is set. Not at all while
+    /// there is somebody left to reap.
     async fn wait(&self) {
         let deadline = self.core.next_deadline().and_then(|at| self.origin.checked_add(at.0));
         let mut sleep = pin!(deadline.map(sleep_until));
@@ -153,15 +158,14 @@ impl Loop {
             let signalled = self.signals.poll_ready(cx).is_ready();
             let notified = self.notify.as_ref().is_some_and(|socket| socket.poll_ready(cx).is_ready());
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
-            if signalled || notified || late { Poll::Ready(()) } else { Poll::Pending }
+            if signalled || notified || late || self.look_for_ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
-    /// Signals first and all of them, then the children that have ended: so a signal that came before a
-    /// death is never taken for one that came after.
+    /// All of them, before the children that have ended: so a signal that came before a death is never taken for
+    /// one that came after.
     fn take_signals(&mut self) {
-        let mut children_ended = false;
         for _ in 0..MOST_AT_ONCE {
             let batch = self.signals.take();
             if batch.is_empty() {
@@ -169,7 +173,7 @@ impl Loop {
             }
             for received in batch {
                 if received.signal == Signal::CHLD {
-                    children_ended = true;
+                    self.look_for_ended = true;
                 } else if u32::try_from(received.sender) == Ok(std::process::id()) {
                     // Our own write to a pipe that nobody reads any more: passing it on, and logging that we did,
                     // would raise the next one.
@@ -180,9 +184,6 @@ impl Loop {
                     self.handle(Event::Signalled(received));
                 }
             }
-        }
-        if children_ended {
-            self.handle_reaped();
         }
     }
 
@@ -195,25 +196,26 @@ impl Loop {
         }
     }
 
-    /// Reaps all that has ended. Each is told to the core while it is still a zombie, so that what the core wants
-    /// to signal is what it means.
-    fn handle_reaped(&mut self) {
-        let event = self.reap();
-        self.handle(event);
-    }
-
-    fn reap(&mut self) -> Event {
-        loop {
-            match reap::look() {
+    /// Reaps what has ended. Each is told to the core while it is still a zombie, so that what the core wants to
+    /// signal is what it means. Where they end faster than this reaps, the rest waits for the next round.
+    fn reap(&mut self) {
+        if !std::mem::take(&mut self.look_for_ended) {
+            return;
+        }
+        for _ in 0..MOST_AT_ONCE {
+            let children_left = match reap::look() {
                 Found::Ended(pid, exit) => {
                     debug!(pid = pid.0, %exit, "child reaped");
                     self.handle(Event::Exited { pid, exit });
                     reap::release(pid);
+                    continue;
                 }
-                Found::AllAlive => return Event::Reaped { children_left: true },
-                Found::Nobody => return Event::Reaped { children_left: false },
-            }
+                Found::AllAlive => true,
+                Found::Nobody => false,
+            };
+            return self.handle(Event::Reaped { children_left });
         }
+        self.look_for_ended = true;
     }
 
     /// Steps the core, carries out what it wants in order, and feeds the answers back until there are none.
@@ -239,7 +241,7 @@ impl Loop {
             Action::Forward { pid, received } => told(received.signal, send::forward(pid, &received)),
             Action::Observe { pid } => return self.observe(pid),
             Action::RestoreBacklog => self.restore_backlog(),
-            Action::Reap => return Some(self.reap()),
+            Action::Reap => self.look_for_ended = true,
             Action::Report(note) => logging::note(&note),
             Action::Exit(code) => self.exit = Some(code),
         }

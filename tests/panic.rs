@@ -3,7 +3,8 @@
 use crate::harness::launch;
 
 /// The commands say when they can be stopped, and write a line when they are.
-const PATIENT: &str = "trap 'echo stopped >> stopped; exit 0' TERM; echo up >> up; while :; do sleep 0.05; done";
+const PATIENT: &str =
+    "trap 'echo stopped >> stopped; exit 0' TERM; echo up >> up; while :; do sleep 0.05; done";
 
 #[test]
 fn a_panic_stops_the_command_and_ends_with_70() {

@@ -1,5 +1,8 @@
 //! The command line: every option, its environment variable and its help.
 
+// The doc comments of the options are the help text, where [x] and <x> are no markup.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+
 mod explain;
 mod values;
 

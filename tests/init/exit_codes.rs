@@ -36,7 +36,7 @@ fn a_killed_command_leaves_one_line_that_says_why() {
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines.len(), 1, "{log}");
     let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
-    assert_eq!(line["signal"], 11);
+    assert_eq!(line["signal"], "SEGV");
     assert!(line["message"].as_str().unwrap().contains("signal 11 (SEGV)"), "{log}");
     assert!(line["uptime_ms"].is_u64() && line["pid"].is_u64(), "{log}");
 }

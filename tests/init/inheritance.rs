@@ -3,7 +3,7 @@
 use super::BOTH_PLACES;
 use crate::harness::{Launch, launch, plain_command, python};
 use std::ffi::OsString;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Through a Python that changes its own signals or descriptors first.
 fn after(setup: &str) -> [OsString; 4] {
