@@ -14,7 +14,7 @@ use crate::core::time::Patience;
 use crate::duration::{parse_duration, parse_patience};
 use crate::error::StartError;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{Args, CommandFactory, Parser, ValueEnum};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -44,8 +44,40 @@ pub struct Options {
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required = true)]
     pub command: Vec<OsString>,
 
+    /// Workers and their listeners.
+    #[command(flatten, next_help_heading = "Pool")]
+    pub pool: Pool,
+
+    /// When workers, and the pool, are ready.
+    #[command(flatten, next_help_heading = "Readiness")]
+    pub readiness: Readiness,
+
+    /// When a worker has lived long enough.
+    #[command(flatten, next_help_heading = "Recycling")]
+    pub recycling: Recycling,
+
+    /// When a worker that died comes back.
+    #[command(flatten, next_help_heading = "Respawn")]
+    pub respawn: Respawn,
+
+    /// How everything ends.
+    #[command(flatten, next_help_heading = "Stopping")]
+    pub stopping: Stopping,
+
+    /// The supervisor's own HTTP endpoint.
+    #[command(flatten, next_help_heading = "Endpoint")]
+    pub endpoint: Endpoint,
+
+    /// What is logged, and how.
+    #[command(flatten, next_help_heading = "Logging")]
+    pub logging: Logging,
+}
+
+/// Workers and their listeners.
+#[derive(Debug, Args)]
+pub struct Pool {
     /// Keep N copies of the command running [default: $WEB_CONCURRENCY, or 1, if --bind is given].
-    #[arg(short = 'n', long, value_name = "N", env = "PREFORK_WORKERS", help_heading = "Pool")]
+    #[arg(short = 'n', long, value_name = "N", env = "PREFORK_WORKERS")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_workers)]
     pub workers: Option<u32>,
 
@@ -53,27 +85,25 @@ pub struct Options {
     ///
     /// HOST:PORT, [V6]:PORT, :PORT (all IPv4 addresses) or unix:/path. The workers inherit the listeners as
     /// descriptors 3, 4, ... in this order, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
-    #[arg(short, long, value_name = "ADDR", env = "PREFORK_BIND", help_heading = "Pool")]
+    #[arg(short, long, value_name = "ADDR", env = "PREFORK_BIND")]
     #[arg(value_delimiter = ',', value_parser = values::parse_address)]
     pub bind: Vec<Address>,
 
     /// Length of the accept queue, listen(2); set again when a worker changes it.
-    #[arg(long, value_name = "N", env = "PREFORK_BACKLOG", help_heading = "Pool", default_value = "2048")]
+    #[arg(long, value_name = "N", env = "PREFORK_BACKLOG", default_value = "2048")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_backlog)]
     pub backlog: u32,
 
     /// Pass {fd}, {worker_id} and {max_requests} to the command as they are.
-    #[arg(long, env = "PREFORK_NO_PLACEHOLDERS", help_heading = "Pool")]
+    #[arg(long, env = "PREFORK_NO_PLACEHOLDERS")]
     pub no_placeholders: bool,
+}
 
+/// When workers, and the pool, are ready.
+#[derive(Debug, Args)]
+pub struct Readiness {
     /// Ready workers that make the pool ready.
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PREFORK_MIN_READY",
-        help_heading = "Readiness",
-        default_value = "1"
-    )]
+    #[arg(long, value_name = "N", env = "PREFORK_MIN_READY", default_value = "1")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_min_ready)]
     pub min_ready: u32,
 
@@ -81,146 +111,106 @@ pub struct Options {
     ///
     /// Without it a worker is ready when it says READY=1 (sd_notify) or is seen waiting for connections; without
     /// listeners, after 1s.
-    #[arg(long, value_name = "D", env = "PREFORK_READY_AFTER", help_heading = "Readiness")]
+    #[arg(long, value_name = "D", env = "PREFORK_READY_AFTER")]
     #[arg(value_parser = parse_duration)]
     pub ready_after: Option<Duration>,
 
     /// Give up a worker that is not ready this long after its start.
-    #[arg(
-        long,
-        value_name = "D",
-        env = "PREFORK_START_TIMEOUT",
-        help_heading = "Readiness",
-        default_value = "60s"
-    )]
+    #[arg(long, value_name = "D", env = "PREFORK_START_TIMEOUT", default_value = "60s")]
     #[arg(value_parser = parse_patience)]
     pub start_timeout: Patience,
+}
 
+/// When a worker has lived long enough.
+#[derive(Debug, Args)]
+pub struct Recycling {
     /// Replace a worker after N requests; 0 is never.
-    #[arg(long, value_name = "N", env = "PREFORK_MAX_REQUESTS", help_heading = "Recycling")]
+    #[arg(long, value_name = "N", env = "PREFORK_MAX_REQUESTS")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_count)]
     pub max_requests: Option<u64>,
 
     /// Add a random number from 0 to J to each worker's limit of requests.
-    #[arg(long, value_name = "J", env = "PREFORK_MAX_REQUESTS_JITTER", help_heading = "Recycling")]
+    #[arg(long, value_name = "J", env = "PREFORK_MAX_REQUESTS_JITTER")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_count)]
     pub max_requests_jitter: Option<u64>,
 
     /// Who counts requests.
-    #[arg(long, value_name = "HOW", env = "PREFORK_COUNT_REQUESTS", help_heading = "Recycling")]
+    #[arg(long, value_name = "HOW", env = "PREFORK_COUNT_REQUESTS")]
     pub count_requests: Option<CountRequests>,
 
     /// Replace a worker at this age; 0 is never.
-    #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE", help_heading = "Recycling")]
+    #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE")]
     #[arg(value_parser = parse_duration)]
     pub max_age: Option<Duration>,
 
     /// Add a random time from 0 to D to each worker's limit of age.
-    #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE_JITTER", help_heading = "Recycling")]
+    #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE_JITTER")]
     #[arg(value_parser = parse_duration)]
     pub max_age_jitter: Option<Duration>,
+}
 
+/// When a worker that died comes back.
+#[derive(Debug, Args)]
+pub struct Respawn {
     /// Wait this long before the second respawn in a row; doubles each time.
-    #[arg(
-        long,
-        value_name = "D",
-        env = "PREFORK_BACKOFF",
-        help_heading = "Respawn",
-        default_value = "250ms"
-    )]
+    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF", default_value = "250ms")]
     #[arg(value_parser = parse_duration)]
     pub backoff: Duration,
 
     /// The longest wait before a respawn.
-    #[arg(
-        long,
-        value_name = "D",
-        env = "PREFORK_BACKOFF_MAX",
-        help_heading = "Respawn",
-        default_value = "30s"
-    )]
+    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF_MAX", default_value = "30s")]
     #[arg(value_parser = parse_duration)]
     pub backoff_max: Duration,
 
     /// Give up, with exit code 3, when a slot needs more restarts than this within --restart-window and no worker
     /// is ready; or infinity.
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PREFORK_MAX_RESTARTS",
-        help_heading = "Respawn",
-        default_value = "5"
-    )]
+    #[arg(long, value_name = "N", env = "PREFORK_MAX_RESTARTS", default_value = "5")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_restarts)]
     pub max_restarts: Restarts,
 
     /// See --max-restarts.
-    #[arg(
-        long,
-        value_name = "D",
-        env = "PREFORK_RESTART_WINDOW",
-        help_heading = "Respawn",
-        default_value = "60s"
-    )]
+    #[arg(long, value_name = "D", env = "PREFORK_RESTART_WINDOW", default_value = "60s")]
     #[arg(value_parser = parse_duration)]
     pub restart_window: Duration,
+}
 
+/// How everything ends.
+#[derive(Debug, Args)]
+pub struct Stopping {
     /// Kill what is left this long after it was asked to stop; 0 is at once, infinity never.
-    #[arg(
-        long,
-        value_name = "D",
-        env = "PREFORK_GRACEFUL_TIMEOUT",
-        help_heading = "Stopping",
-        default_value = "30s"
-    )]
+    #[arg(long, value_name = "D", env = "PREFORK_GRACEFUL_TIMEOUT", default_value = "30s")]
     #[arg(value_parser = parse_patience)]
     pub graceful_timeout: Patience,
 
     /// The signal that asks workers, and what outlives the command, to stop: a name or a number.
-    #[arg(
-        long,
-        value_name = "SIGNAL",
-        env = "PREFORK_STOP_SIGNAL",
-        help_heading = "Stopping",
-        default_value = "TERM"
-    )]
+    #[arg(long, value_name = "SIGNAL", env = "PREFORK_STOP_SIGNAL", default_value = "TERM")]
     #[arg(value_parser = values::parse_stop_signal)]
     pub stop_signal: Signal,
 
     /// After TERM say "not ready" and serve this long before workers are stopped.
-    #[arg(
-        long,
-        value_name = "D",
-        env = "PREFORK_DRAIN_DELAY",
-        help_heading = "Stopping",
-        default_value = "0s"
-    )]
+    #[arg(long, value_name = "D", env = "PREFORK_DRAIN_DELAY", default_value = "0s")]
     #[arg(value_parser = parse_duration)]
     pub drain_delay: Duration,
+}
 
+/// The supervisor's own HTTP endpoint.
+#[derive(Debug, Args)]
+pub struct Endpoint {
     /// Serve /livez, /readyz and /startupz here.
-    #[arg(long, value_name = "ADDR", env = "PREFORK_HEALTH", help_heading = "Endpoint")]
+    #[arg(long, value_name = "ADDR", env = "PREFORK_HEALTH")]
     #[arg(value_parser = values::parse_address)]
     pub health: Option<Address>,
+}
 
+/// What is logged, and how.
+#[derive(Debug, Args)]
+pub struct Logging {
     /// How log lines look.
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        env = "PREFORK_LOG_FORMAT",
-        help_heading = "Logging",
-        default_value = "text"
-    )]
+    #[arg(long, value_name = "FORMAT", env = "PREFORK_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
     /// The least important lines to log.
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        env = "PREFORK_LOG_LEVEL",
-        help_heading = "Logging",
-        default_value = "info"
-    )]
+    #[arg(long, value_name = "LEVEL", env = "PREFORK_LOG_LEVEL", default_value = "info")]
     pub log_level: LogLevel,
 }
 

@@ -57,26 +57,28 @@ impl Config {
     /// # Errors
     /// The first rule that is broken.
     pub fn resolve(options: Options, environment: &Environment) -> Result<Self, StartError> {
-        let command = Command::new(options.command.clone(), !options.no_placeholders);
-        let stop = StopPolicy { signal: options.stop_signal, graceful: options.graceful_timeout };
-        let is_pool = options.workers.is_some() || !options.bind.is_empty() || command.mentions(FD);
+        let command = Command::new(options.command.clone(), !options.pool.no_placeholders);
+        let stop =
+            StopPolicy { signal: options.stopping.stop_signal, graceful: options.stopping.graceful_timeout };
+        let is_pool = options.pool.workers.is_some() || !options.pool.bind.is_empty() || command.mentions(FD);
         if !is_pool {
             no_pool_options(&options)?;
-            let (mode, health) = (Mode::Init(stop), options.health);
-            return Ok(Self { command, mode, bind: Vec::new(), backlog: options.backlog, health });
+            let (mode, health) = (Mode::Init(stop), options.endpoint.health);
+            return Ok(Self { command, mode, bind: Vec::new(), backlog: options.pool.backlog, health });
         }
         let workers = workers(&options, environment)?;
         let bind = bind(&options, environment, &command)?;
-        if options.min_ready > workers {
+        if options.readiness.min_ready > workers {
             let remedy = format!("use a number from 1 to {workers}");
             return Err(StartError::value(
                 "--min-ready",
-                options.min_ready,
+                options.readiness.min_ready,
                 "more than there are workers",
                 remedy,
             ));
         }
-        if let (Some(after), Patience::For(limit)) = (options.ready_after, options.start_timeout)
+        if let (Some(after), Patience::For(limit)) =
+            (options.readiness.ready_after, options.readiness.start_timeout)
             && after > limit
         {
             let after = humantime::format_duration(after);
@@ -85,38 +87,38 @@ impl Config {
         }
         let ready = ReadyPolicy {
             observe: !bind.is_empty(),
-            after: options.ready_after.or(bind.is_empty().then_some(READY_WITHOUT_LISTENERS)),
-            start_timeout: options.start_timeout,
+            after: options.readiness.ready_after.or(bind.is_empty().then_some(READY_WITHOUT_LISTENERS)),
+            start_timeout: options.readiness.start_timeout,
         };
         let respawn = RespawnPolicy {
-            backoff: options.backoff,
-            backoff_max: options.backoff_max.max(options.backoff),
-            max_restarts: options.max_restarts.0,
-            window: options.restart_window,
+            backoff: options.respawn.backoff,
+            backoff_max: options.respawn.backoff_max.max(options.respawn.backoff),
+            max_restarts: options.respawn.max_restarts.0,
+            window: options.respawn.restart_window,
         };
         let mode = Mode::Pool(PoolPolicy {
             workers,
-            min_ready: options.min_ready,
+            min_ready: options.readiness.min_ready,
             max_surge: MAX_SURGE,
             stop,
-            drain_delay: options.drain_delay,
+            drain_delay: options.stopping.drain_delay,
             ready,
             recycle: recycle(&options, &command)?,
             respawn,
         });
-        Ok(Self { command, mode, bind, backlog: options.backlog, health: options.health })
+        Ok(Self { command, mode, bind, backlog: options.pool.backlog, health: options.endpoint.health })
     }
 }
 
 /// In init mode, options that could only mean a pool are a mistake, not a decoration.
 fn no_pool_options(options: &Options) -> Result<(), StartError> {
     let given = [
-        ("--max-requests", options.max_requests.is_some()),
-        ("--max-requests-jitter", options.max_requests_jitter.is_some()),
-        ("--count-requests", options.count_requests.is_some()),
-        ("--max-age", options.max_age.is_some()),
-        ("--max-age-jitter", options.max_age_jitter.is_some()),
-        ("--ready-after", options.ready_after.is_some()),
+        ("--max-requests", options.recycling.max_requests.is_some()),
+        ("--max-requests-jitter", options.recycling.max_requests_jitter.is_some()),
+        ("--count-requests", options.recycling.count_requests.is_some()),
+        ("--max-age", options.recycling.max_age.is_some()),
+        ("--max-age-jitter", options.recycling.max_age_jitter.is_some()),
+        ("--ready-after", options.readiness.ready_after.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
         None => Ok(()),
@@ -127,7 +129,7 @@ fn no_pool_options(options: &Options) -> Result<(), StartError> {
 }
 
 fn workers(options: &Options, environment: &Environment) -> Result<u32, StartError> {
-    match (options.workers, &environment.web_concurrency) {
+    match (options.pool.workers, &environment.web_concurrency) {
         (Some(workers), _) => Ok(workers),
         (None, Some(text)) => crate::cli::workers_of_web_concurrency(&text.to_string_lossy()),
         (None, None) => Ok(1),
@@ -135,8 +137,8 @@ fn workers(options: &Options, environment: &Environment) -> Result<u32, StartErr
 }
 
 fn bind(options: &Options, environment: &Environment, command: &Command) -> Result<Vec<Address>, StartError> {
-    if !options.bind.is_empty() {
-        return Ok(options.bind.clone());
+    if !options.pool.bind.is_empty() {
+        return Ok(options.pool.bind.clone());
     }
     match &environment.port {
         Some(port) => {
@@ -156,10 +158,10 @@ fn bind(options: &Options, environment: &Environment, command: &Command) -> Resu
 }
 
 fn recycle(options: &Options, command: &Command) -> Result<RecyclePolicy, StartError> {
-    let max_requests = options.max_requests.filter(|n| *n > 0);
-    let max_age = options.max_age.filter(|age| !age.is_zero());
+    let max_requests = options.recycling.max_requests.filter(|n| *n > 0);
+    let max_age = options.recycling.max_age.filter(|age| !age.is_zero());
     let told = command.mentions(MAX_REQUESTS);
-    if let (None, Some(jitter)) = (max_requests, options.max_requests_jitter.filter(|n| *n > 0)) {
+    if let (None, Some(jitter)) = (max_requests, options.recycling.max_requests_jitter.filter(|n| *n > 0)) {
         let remedy = "add --max-requests N";
         return Err(StartError::value(
             "--max-requests-jitter",
@@ -168,7 +170,7 @@ fn recycle(options: &Options, command: &Command) -> Result<RecyclePolicy, StartE
             remedy,
         ));
     }
-    if let (None, Some(jitter)) = (max_age, options.max_age_jitter.filter(|age| !age.is_zero())) {
+    if let (None, Some(jitter)) = (max_age, options.recycling.max_age_jitter.filter(|age| !age.is_zero())) {
         let jitter = humantime::format_duration(jitter);
         return Err(StartError::value(
             "--max-age-jitter",
@@ -177,7 +179,7 @@ fn recycle(options: &Options, command: &Command) -> Result<RecyclePolicy, StartE
             "add --max-age D",
         ));
     }
-    match (max_requests, options.count_requests) {
+    match (max_requests, options.recycling.count_requests) {
         (None, _) if told => {
             let remedy = "add --max-requests N; --no-placeholders if it is meant literally";
             return Err(StartError::value("COMMAND", MAX_REQUESTS, "no limit of requests is set", remedy));
@@ -203,8 +205,9 @@ fn recycle(options: &Options, command: &Command) -> Result<RecyclePolicy, StartE
     }
     Ok(RecyclePolicy {
         max_requests: max_requests
-            .map(|base| Jittered { base, jitter: options.max_requests_jitter.unwrap_or_default() }),
-        max_age: max_age.map(|base| Jittered { base, jitter: options.max_age_jitter.unwrap_or_default() }),
+            .map(|base| Jittered { base, jitter: options.recycling.max_requests_jitter.unwrap_or_default() }),
+        max_age: max_age
+            .map(|base| Jittered { base, jitter: options.recycling.max_age_jitter.unwrap_or_default() }),
         counted_by_worker: told,
     })
 }
