@@ -58,7 +58,7 @@
 //!   anything is reaped, so an exit cannot overtake the report of its own spawn.
 //! * **A child is told of while it is a zombie** and let go afterwards, so a signal cannot reach a stranger that has
 //!   got its number.
-//! * **All signals are blocked** from before `main` and read from a descriptor; no handler ever runs.
+//! * **All signals are blocked** from the first instruction of `main` and read from a descriptor; no handler ever runs.
 //! * **No wake-up without a reason**: a deadline of the core, a signal, a notice, a request. An idle init sleeps.
 //! * **Nothing waits for a reader**: log lines that stderr does not take are dropped and counted.
 //! * **Every wait has a deadline**, unless the user said `infinity`.

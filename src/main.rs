@@ -1,33 +1,33 @@
 //! Read the command line, run, turn the result into an exit code.
 
+#![no_main]
+
 use prefork_init::cli::{self, Request};
 use prefork_init::config::{Config, Environment};
 use prefork_init::error::StartError;
 use prefork_init::logging;
 use prefork_init::supervisor::Supervisor;
-use std::process::ExitCode;
+use std::io::{Write, stderr, stdout};
 
-prefork_init::hold_signals_from_the_start!();
+prefork_init::entry_point!(exit_code);
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("prefork-init: {error}");
-            ExitCode::from(error.code())
-        }
-    }
+fn exit_code() -> u8 {
+    run().unwrap_or_else(|error| {
+        // Nobody may be reading; the code tells them too.
+        let _ = writeln!(stderr(), "prefork-init: {error}");
+        error.code()
+    })
 }
 
 fn run() -> Result<u8, StartError> {
     let options = match cli::read(std::env::args_os())? {
         Request::Run(options) => options,
         Request::Print(text) => {
-            print!("{text}");
+            let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
             return Ok(0);
         }
     };
-    logging::start(options.log_format, options.log_level);
+    logging::start(options.logging.log_format, options.logging.log_level);
     let config = Config::resolve(*options, &Environment::read())?;
     Ok(Supervisor::start(config)?.run())
 }

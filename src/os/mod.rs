@@ -5,6 +5,7 @@
 
 pub mod accepting;
 pub mod connections;
+pub mod entry;
 pub mod last_resort;
 pub mod listen;
 pub mod memory;

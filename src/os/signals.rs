@@ -9,98 +9,73 @@ use crate::core::{Received, Signal};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// A kernel signal set: bit n-1 is signal n. glibc's `sigset_t` hides signals 32 and 33.
-pub(super) type Set = u64;
+type Set = u64;
 
 /// The size that the kernel wants to hear with every signal set.
-pub(super) const SET_SIZE: usize = size_of::<Set>();
+const SET_SIZE: usize = size_of::<Set>();
 
 /// The kernel's own `struct sigaction` (sigaction(2), "C library/kernel differences"); only the
 /// handler, which comes first on every architecture we build for, is ever set.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-pub(super) struct KernelAction {
-    pub(super) handler: usize,
+struct KernelAction {
+    handler: usize,
     flags: usize,
     restorer: usize,
     mask: Set,
 }
 
 static GIVEN_MASK: AtomicU64 = AtomicU64::new(0);
-static GIVEN_IGNORED: AtomicU64 = AtomicU64::new(0);
+static CHILD_IGNORED: AtomicBool = AtomicBool::new(false);
 
-/// Makes the binary that calls it hold all signals from its first instruction, before `main`, and
-/// before the standard library sets `SIGPIPE` to be ignored. To be used once, in `main.rs`.
-#[macro_export]
-macro_rules! hold_signals_from_the_start {
-    () => {
-        // SAFETY: the loader calls every entry of `.init_array` once, as a C function, before main;
-        // the function needs nothing but system calls.
-        #[used]
-        #[unsafe(link_section = ".init_array")]
-        static HOLD_SIGNALS: extern "C" fn() = $crate::os::signals::hold_all;
-    };
-}
-
-/// Blocks every signal, and remembers which were blocked or ignored, since the command is to have
-/// it as we had it. Called once, by [`hold_signals_from_the_start!`](crate::hold_signals_from_the_start).
-pub extern "C" fn hold_all() {
+/// Blocks every signal, and remembers what was blocked, since the command is to have it as we had it. Called once,
+/// before anything else.
+pub(super) fn hold_all() {
     let all: Set = Set::MAX;
     let mut given: Set = 0;
     // SAFETY: both sets are as large as we say.
     unsafe {
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut given, SET_SIZE)
     };
-    let mut ignored: Set = 0;
-    for number in 1..=64 {
-        let mut action = KernelAction::default();
-        // SAFETY: a null new action only asks; the old one has room in `action`.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                number,
-                std::ptr::null::<KernelAction>(),
-                &raw mut action,
-                SET_SIZE,
-            )
-        };
-        if action.handler == libc::SIG_IGN {
-            ignored |= bit(number);
-        }
-    }
     GIVEN_MASK.store(given, Ordering::Relaxed);
-    GIVEN_IGNORED.store(ignored, Ordering::Relaxed);
     // Inherited as ignored, SIGCHLD would make the kernel reap our children behind our back (waitpid(2), "NOTES").
-    let default = KernelAction::default();
-    // SAFETY: a zeroed action is SIG_DFL with no flags.
+    let old = set_action(libc::SIGCHLD, libc::SIG_DFL);
+    CHILD_IGNORED.store(old == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+/// Gives a new program the one disposition that we changed and, last, the mask: from then on signals act, by
+/// default. All other dispositions are those we were started with. For the child, between its clone and its exec.
+pub(super) fn restore() {
+    if CHILD_IGNORED.load(Ordering::Relaxed) {
+        set_action(libc::SIGCHLD, libc::SIG_IGN);
+    }
+    let given: Set = GIVEN_MASK.load(Ordering::Relaxed);
+    // SAFETY: the set is as large as we say.
     unsafe {
         libc::syscall(
-            libc::SYS_rt_sigaction,
-            libc::SIGCHLD,
-            &raw const default,
-            std::ptr::null_mut::<KernelAction>(),
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const given,
+            std::ptr::null_mut::<Set>(),
             SET_SIZE,
         )
     };
 }
 
-/// The signals that were blocked when we were started.
-pub(super) fn given_mask() -> Set {
-    GIVEN_MASK.load(Ordering::Relaxed)
-}
-
-/// The signals that were ignored when we were started.
-pub(super) fn given_ignored() -> Set {
-    GIVEN_IGNORED.load(Ordering::Relaxed)
-}
-
-pub(super) fn bit(number: i32) -> Set {
-    u32::try_from(number.saturating_sub(1)).ok().and_then(|shift| 1u64.checked_shl(shift)).unwrap_or(0)
+/// Sets a disposition and returns the one before, `SIG_DFL` or `SIG_IGN`: handlers do not survive an exec, and we
+/// have none.
+fn set_action(number: i32, handler: usize) -> usize {
+    let new = KernelAction { handler, ..KernelAction::default() };
+    let mut old = KernelAction::default();
+    // SAFETY: both actions are as large as the kernel's.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, SET_SIZE) };
+    old.handler
 }
 
 /// All signals sent to this process, in the order in which the kernel hands them out.

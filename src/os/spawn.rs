@@ -6,7 +6,7 @@
 //! because the child allocates nothing: arguments, environment and paths are made before. std's
 //! `Command` can neither write the child's own pid into `LISTEN_PID` nor give back a signal mask.
 
-use super::signals::{self, KernelAction, SET_SIZE, bit};
+use super::signals;
 use crate::core::event::{Pid, SpawnFailure};
 use crate::core::exit::code;
 use std::ffi::{CString, OsStr, OsString};
@@ -108,8 +108,6 @@ struct Image {
     listen_pid: Vec<u8>,
     fds: Vec<RawFd>,
     close_others: bool,
-    mask: signals::Set,
-    ignored: signals::Set,
     /// The write end by which a forked child tells what went wrong; -1 when memory is shared.
     error_pipe: RawFd,
     failure: Failure,
@@ -163,8 +161,6 @@ impl Image {
             listen_pid,
             fds: program.fds.iter().map(AsRawFd::as_raw_fd).collect(),
             close_others: program.close_others,
-            mask: signals::given_mask(),
-            ignored: signals::given_ignored(),
             error_pipe: -1,
             failure: Failure::default(),
             _strings: strings,
@@ -243,7 +239,7 @@ extern "C" fn child(image: *mut libc::c_void) -> libc::c_int {
         if image.close_others {
             close_others(image.fds.len());
         }
-        restore_signals(image);
+        signals::restore();
         execute(image);
         fail(image, EXECUTE)
     }
@@ -274,41 +270,6 @@ unsafe fn close_others(inherited: usize) {
     let first = libc::c_uint::try_from(inherited).unwrap_or(0).saturating_add(3);
     // SAFETY: takes three integers.
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-}
-
-/// The signals whose disposition in this process is not the one we were given: std sets SIGPIPE to be ignored and
-/// handles SIGSEGV and SIGBUS to tell of a stack overflow, and we undo an ignored SIGCHLD.
-const CHANGED: [libc::c_int; 4] = [libc::SIGBUS, libc::SIGSEGV, libc::SIGPIPE, libc::SIGCHLD];
-
-/// Gives the program the dispositions and the mask we were started with. The mask comes last: from
-/// then on signals act, by default.
-unsafe fn restore_signals(image: &Image) {
-    for number in CHANGED {
-        let mut action = KernelAction::default();
-        if image.ignored & bit(number) != 0 {
-            action.handler = libc::SIG_IGN;
-        }
-        // SAFETY: a whole action goes in, none comes out.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                number,
-                &raw const action,
-                ptr::null_mut::<KernelAction>(),
-                SET_SIZE,
-            )
-        };
-    }
-    // SAFETY: the set is as large as we say.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const image.mask,
-            ptr::null_mut::<signals::Set>(),
-            SET_SIZE,
-        )
-    };
 }
 
 /// Tries each path, as execvp(3): one that is missing or unreachable is passed over, one that may not be

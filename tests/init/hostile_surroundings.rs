@@ -116,6 +116,24 @@ signal.signal(signal.SIGPIPE, signal.SIG_DFL)";
     }
 }
 
+#[test]
+fn with_nobody_left_to_tell_it_still_ends_with_its_code() {
+    let gone = "import os, signal, sys
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+r, w = os.pipe()
+for fd in [1, 2]: os.dup2(w, fd)
+for fd in [r, w]: os.close(fd)
+os.execvp(sys.argv[1], sys.argv[1:])";
+    for (argument, code) in
+        [("--help", 0), ("--version", 0), ("--no-such-option", 2), ("/no/such/command", 127)]
+    {
+        for place in BOTH_PLACES {
+            let mut run = place(launch([argument])).through([python(), "-c".into(), gone.into()]).start();
+            assert_eq!(run.wait_exit(), code, "{argument}");
+        }
+    }
+}
+
 /// User and system time of a process, in hundredths of a second.
 fn cpu_ticks(pid: i32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

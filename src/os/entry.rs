@@ -1,0 +1,40 @@
+//! The first instructions: `main` as C calls it, without the standard library's own preparations.
+//!
+//! Those read `/proc/self/maps`, install handlers for SIGSEGV and SIGBUS to tell of a stack overflow, and ignore
+//! SIGPIPE: a tenth of our start-up, and three dispositions to undo in every child. What we need of them is here.
+
+use super::signals;
+use std::io;
+
+/// Defines `main`: holds all signals, opens missing standard streams, then calls `$run`, a `fn() -> u8`, and ends
+/// with its code. To be used once, in `main.rs`, under `#![no_main]`.
+#[macro_export]
+macro_rules! entry_point {
+    ($run:path) => {
+        // SAFETY: the one `main` of the binary, with the type that C gives it.
+        #[unsafe(no_mangle)]
+        extern "C" fn main(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {
+            $crate::os::entry::prepare();
+            std::ffi::c_int::from($run())
+        }
+    };
+}
+
+/// What comes before everything else. Called once, by [`entry_point!`](crate::entry_point).
+pub fn prepare() {
+    signals::hold_all();
+    open_missing_streams();
+}
+
+/// A closed 0, 1 or 2 becomes `/dev/null`, lest the next thing we open, a listener perhaps, be taken for it. open(2)
+/// takes the lowest number that is free. Where there is no `/dev/null`, nothing is done.
+fn open_missing_streams() {
+    for fd in 0..=2 {
+        // SAFETY: takes integers.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EBADF) {
+            // SAFETY: a C string. The descriptor is to stay open.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
+}
