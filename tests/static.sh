@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo static
-binary=target/x86_64-unknown-linux-gnu/release/prefork-init
+binary=target/$(rustc --print host-tuple)/release/prefork-init
 
 if ldd "$binary" >/dev/null 2>&1; then
     echo "tests/static.sh: $binary is dynamically linked" >&2
