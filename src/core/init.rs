@@ -1,8 +1,8 @@
 //! Init mode: one command, run once; we end as it ended.
 //!
 //! ```text
-//!  Starting ──Spawned──▶ Running ──Exited──▶ Ended ──children left──▶ Sweeping ──none left──▶ exit
-//!      └──SpawnFailed──▶ exit                  └──────none left──────────────────────────────▶ exit
+//!  Starting ──Spawned──▶ Running ──Exited──▶ Ended ──children left──▶ (asked to stop) ──none left──▶ exit
+//!      └──SpawnFailed──▶ exit                  └──────none left─────────────────────────────────────▶ exit
 //! ```
 
 use super::action::{Action, Note, SpawnOrder};
@@ -32,10 +32,13 @@ enum State {
         /// Begun by the first TERM.
         endgame: Option<Endgame>,
     },
-    /// The command has ended; `Reaped` will tell whether it left anybody behind.
-    Ended { code: u8, endgame: Option<Endgame> },
-    /// Somebody is left, and has been asked to stop.
-    Sweeping { code: u8, endgame: Endgame },
+    /// The command has ended; `Reaped` tells whether anybody is left.
+    Ended {
+        code: u8,
+        endgame: Option<Endgame>,
+        /// Whether those who are left have been asked to stop.
+        asked: bool,
+    },
     /// `Exit` has been said.
     Gone,
 }
@@ -79,9 +82,10 @@ impl Init {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.state {
-            State::Running { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
-            State::Sweeping { endgame, .. } => endgame.next_deadline(),
-            State::Starting | State::Ended { .. } | State::Gone => None,
+            State::Running { endgame, .. } | State::Ended { endgame, .. } => {
+                endgame.as_ref().and_then(Endgame::next_deadline)
+            }
+            State::Starting | State::Gone => None,
         }
     }
 
@@ -92,7 +96,7 @@ impl Init {
             State::Starting => (Phase::Running, 0),
             State::Running { endgame: None, .. } => (Phase::Running, 1),
             State::Running { endgame: Some(_), .. } => (Phase::Stopping, 1),
-            State::Ended { .. } | State::Sweeping { .. } | State::Gone => (Phase::Stopping, 0),
+            State::Ended { .. } | State::Gone => (Phase::Stopping, 0),
         };
         let started = !matches!(self.state, State::Starting);
         Snapshot { phase, workers: 1, ready, min_ready: 1, started }
@@ -115,31 +119,26 @@ impl Init {
     /// Every signal is passed on. Only TERM, or what it is rewritten to, also starts the clock: a shell
     /// may live through INT and QUIT.
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
-        match &mut self.state {
-            State::Running { pid, endgame, .. } => {
-                out.push(Action::Forward { pid: *pid, received });
-                let asks_to_stop = [Signal::TERM, self.policy.signal].contains(&received.signal);
-                if asks_to_stop && endgame.is_none() {
-                    *endgame = Some(Endgame::Stopping { kill_at: self.policy.graceful.deadline(now) });
-                }
-            }
-            State::Sweeping { .. } => out.push(Action::SignalAll { signal: received.signal }),
-            State::Starting | State::Ended { .. } | State::Gone => {}
+        let (action, endgame) = match &mut self.state {
+            State::Running { pid, endgame, .. } => (Action::Forward { pid: *pid, received }, endgame),
+            State::Ended { endgame, .. } => (Action::SignalAll { signal: received.signal }, endgame),
+            State::Starting | State::Gone => return,
+        };
+        out.push(action);
+        let asks_to_stop = [Signal::TERM, self.policy.signal].contains(&received.signal);
+        if asks_to_stop && endgame.is_none() {
+            *endgame = Some(Endgame::Stopping { kill_at: self.policy.graceful.deadline(now) });
         }
     }
 
     fn exited(&mut self, now: Monotonic, exited: Pid, exit: Exit, out: &mut Vec<Action>) {
         match self.state {
             State::Running { pid, since, endgame } if pid == exited => {
-                self.state = State::Ended { code: exit.code(), endgame };
+                self.state = State::Ended { code: exit.code(), endgame, asked: false };
                 out.push(Action::Report(Note::CommandExited { pid, exit, uptime: now.since(since) }));
             }
             // An orphan that came to us.
-            State::Starting
-            | State::Running { .. }
-            | State::Ended { .. }
-            | State::Sweeping { .. }
-            | State::Gone => {}
+            State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => {}
         }
     }
 
@@ -147,18 +146,16 @@ impl Init {
     /// graceful timeout, all of it if no TERM has come yet.
     fn reaped(&mut self, now: Monotonic, children_left: bool, out: &mut Vec<Action>) {
         match self.state {
-            State::Ended { code, .. } | State::Sweeping { code, .. } if !children_left => {
-                self.exit(code, out)
-            }
-            State::Ended { code, endgame } => {
+            State::Ended { code, .. } if !children_left => self.exit(code, out),
+            State::Ended { code, endgame, asked: false } => {
                 let endgame = match endgame {
                     Some(killing @ Endgame::Killing { .. }) => killing,
                     Some(Endgame::Stopping { kill_at }) => self.stop_orphans(kill_at, out),
                     None => self.stop_orphans(self.policy.graceful.deadline(now), out),
                 };
-                self.state = State::Sweeping { code, endgame };
+                self.state = State::Ended { code, endgame: Some(endgame), asked: true };
             }
-            State::Starting | State::Running { .. } | State::Sweeping { .. } | State::Gone => {}
+            State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => {}
         }
     }
 
@@ -170,10 +167,11 @@ impl Init {
     fn tick(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let (pid, code, endgame) = match &mut self.state {
             State::Running { pid, endgame: Some(endgame), .. } => (Some(*pid), KILLED, endgame),
-            State::Sweeping { code, endgame } => (None, *code, endgame),
-            State::Starting | State::Running { endgame: None, .. } | State::Ended { .. } | State::Gone => {
-                return;
-            }
+            State::Ended { code, endgame: Some(endgame), .. } => (None, *code, endgame),
+            State::Starting
+            | State::Running { endgame: None, .. }
+            | State::Ended { endgame: None, .. }
+            | State::Gone => return,
         };
         match endgame.tick(now, out) {
             Tick::Wait => {}

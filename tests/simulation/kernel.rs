@@ -99,6 +99,8 @@ pub struct Kernel {
     /// Pids run from 2 to this and then again.
     most_pid: i32,
     reap_on_agenda: bool,
+    /// Whether the supervisor will look for zombies before it sleeps.
+    pub looks_again: bool,
     pub exit: Option<u8>,
 }
 
@@ -115,6 +117,7 @@ impl Kernel {
             last_pid: 1,
             most_pid,
             reap_on_agenda: false,
+            looks_again: false,
             exit: None,
         }
     }
@@ -134,6 +137,13 @@ impl Kernel {
         self.agenda.push(Reverse((self.now + after, dice.up_to(u64::MAX), due)));
     }
 
+    /// The supervisor wants to look for zombies as soon as what else has come is done.
+    pub fn look_again(&mut self, dice: &mut Dice) {
+        if !std::mem::replace(&mut self.looks_again, true) {
+            self.schedule(Duration::ZERO, Due::Reap, dice);
+        }
+    }
+
     pub fn next_at(&self) -> Option<Monotonic> {
         self.agenda.peek().map(|Reverse((at, ..))| *at)
     }
@@ -145,7 +155,7 @@ impl Kernel {
         self.now = self.now.max(at);
         match due {
             Due::Reap => {
-                self.reap_on_agenda = false;
+                (self.reap_on_agenda, self.looks_again) = (false, false);
                 Some(Heard::ChildEnded)
             }
             Due::Signal(number) => Some(Heard::Signal(Signal::from_number(number).unwrap())),

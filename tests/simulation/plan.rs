@@ -24,6 +24,8 @@ pub struct Plan {
     pub late: Option<(Duration, u64)>,
     /// How long a step takes, at most: the clock does not stand still while the loop is busy.
     pub step_takes: Duration,
+    /// Zombies that the loop reaps before it looks at anything else.
+    pub reaped_at_once: u32,
     /// Stale and false events come this often.
     pub noise_every: Option<Duration>,
     /// After so many turns the history is brought to its end.
@@ -164,6 +166,7 @@ impl Plan {
             triggers: Vec::new(),
             late: dice.one_in(4).then(|| (dice.pick_ms(&[1, 300, 7_000, 3_600_000]), dice.pick(&[1, 3, 20]))),
             step_takes: if dice.one_in(3) { dice.pick_ms(&[1, 60]) } else { Duration::ZERO },
+            reaped_at_once: dice.pick(&[1, 2, 64]),
             noise_every: dice.one_in(6).then(|| dice.pick_ms(&[7, 100, 900])),
             most_turns: dice.pick(&[30, 60, 120, 400]),
             left_quiet: dice.one_in(8),
