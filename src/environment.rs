@@ -13,6 +13,10 @@ const OF_OUR_MANAGER: [&str; 7] = [
     "WATCHDOG_PID",
 ];
 
+/// What each worker is told of itself. Given to us, they are about us: a pool below a pool.
+const WORKER_ID: &str = "PREFORK_WORKER_ID";
+const GENERATION: &str = "PREFORK_GENERATION";
+
 /// What every worker gets.
 #[derive(Debug)]
 pub struct Environment {
@@ -27,7 +31,9 @@ impl Environment {
     pub fn of_init() -> Self {
         let own = OsString::from(std::process::id().to_string());
         let listen_pid = std::env::var_os("LISTEN_PID") == Some(own);
-        let base = std::env::vars_os().filter(|(name, _)| !(listen_pid && name == "LISTEN_PID")).collect();
+        let names_us =
+            |name: &OsString| listen_pid && ["LISTEN_PID", "LISTEN_PIDFDID"].iter().any(|n| name == n);
+        let base = std::env::vars_os().filter(|(name, _)| !names_us(name)).collect();
         Self { base, is_pool: false, listen_pid }
     }
 
@@ -37,7 +43,7 @@ impl Environment {
     pub fn of_pool(notify_socket: &str, listeners: usize) -> Self {
         let ours = crate::cli::own_variables();
         let misleading = |name: &OsString| {
-            name == "WEB_CONCURRENCY"
+            ["WEB_CONCURRENCY", WORKER_ID, GENERATION].iter().any(|known| name == known)
                 || ours.contains(name)
                 || OF_OUR_MANAGER.iter().any(|known| name == known)
         };
@@ -56,8 +62,8 @@ impl Environment {
     pub fn of_worker(&self, slot: u32, generation: u32) -> Vec<(OsString, OsString)> {
         let mut env = self.base.clone();
         if self.is_pool {
-            env.push(("PREFORK_WORKER_ID".into(), slot.to_string().into()));
-            env.push(("PREFORK_GENERATION".into(), generation.to_string().into()));
+            env.push((WORKER_ID.into(), slot.to_string().into()));
+            env.push((GENERATION.into(), generation.to_string().into()));
         }
         env
     }

@@ -5,13 +5,16 @@ use crate::core::Signal;
 use crate::core::action::{Note, ReadyBy, WorkerRef};
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
-use crate::os::stderr;
-use std::io;
+use crate::error::StartError;
+use crate::os::stderr::{self, Stderr};
+use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 use tracing::field::{DisplayValue, display};
 use tracing::level_filters::LevelFilter;
 use tracing::{debug, error, info, warn};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 /// Sends log lines to stderr from here on; never waits for a reader.
 pub fn start(format: LogFormat, level: LogLevel) {
@@ -22,11 +25,13 @@ pub fn start(format: LogFormat, level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
     };
     let colours = stderr::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(colours)
-        .with_writer(Mutex::new(stderr::Stderr::new()));
+    let builder =
+        tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(colours).with_writer(
+            Mutex::new(Stderr::new(match format {
+                LogFormat::Text => dropped_as_text,
+                LogFormat::Json => dropped_as_json,
+            })),
+        );
     // Fails only if there is a subscriber already.
     let _set = match format {
         LogFormat::Text => tracing::subscriber::set_global_default(builder.finish()),
@@ -35,6 +40,24 @@ pub fn start(format: LogFormat, level: LogLevel) {
             tracing::subscriber::set_global_default(builder.finish())
         }
     };
+}
+
+/// Tells why nothing was started: a line of plain text, for the format may be what is wrong. Nobody may be reading.
+pub fn start_error(error: &StartError) {
+    let line = error.to_string().replace(char::is_control, " ");
+    let _never_fails = Stderr::new(dropped_as_text).write(format!("prefork-init: {line}\n").as_bytes());
+}
+
+fn dropped_as_text(count: u64) -> String {
+    format!("prefork-init: {count} log lines dropped: nobody read stderr\n")
+}
+
+fn dropped_as_json(count: u64) -> String {
+    let mut time = String::new();
+    let _never_fails = SystemTime.format_time(&mut Writer::new(&mut time));
+    format!(
+        r#"{{"timestamp":"{time}","level":"WARN","message":"log lines dropped: nobody read stderr","count":{count}}}"#
+    ) + "\n"
 }
 
 /// A line about one worker: level, worker, other fields, message.

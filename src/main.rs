@@ -7,14 +7,13 @@ use prefork_init::config::{Config, Environment};
 use prefork_init::error::StartError;
 use prefork_init::logging;
 use prefork_init::supervisor::Supervisor;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 
 prefork_init::entry_point!(exit_code);
 
 fn exit_code() -> u8 {
     run().unwrap_or_else(|error| {
-        // Nobody may be reading; the code tells them too.
-        let _ = writeln!(stderr(), "prefork-init: {error}");
+        logging::start_error(&error);
         error.code()
     })
 }
@@ -23,6 +22,8 @@ fn run() -> Result<u8, StartError> {
     let options = match cli::read(std::env::args_os())? {
         Request::Run(options) => options,
         Request::Print(text) => {
+            // Should nobody read, a signal may end it.
+            prefork_init::os::signals::let_act();
             let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
             return Ok(0);
         }

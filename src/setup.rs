@@ -5,9 +5,10 @@ use crate::config::Config;
 use crate::core::exit::code;
 use crate::error::StartError;
 use crate::http::{self, Published};
-use crate::os::listen::Listener;
-use crate::os::spawn::{self, FIRST_FD};
-use std::ffi::OsStr;
+use crate::os::listen::{self, Listener};
+use crate::os::lookup;
+use crate::os::spawn::FIRST_FD;
+use std::ffi::OsString;
 use std::io;
 use tokio::runtime::{Builder, Runtime};
 use tracing::info;
@@ -19,9 +20,10 @@ const HEALTH_BACKLOG: u32 = 128;
 ///
 /// # Errors
 /// Not found (127) or cannot be executed (126).
-pub fn check_command(program: &OsStr) -> Result<(), StartError> {
+pub fn check_command(program: Option<&OsString>) -> Result<(), StartError> {
+    let program = program.map(OsString::as_os_str).unwrap_or_default();
     let name = program.display();
-    match spawn::find(program) {
+    match lookup::find(program) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let is_directory = std::path::Path::new(program).is_dir();
@@ -95,6 +97,7 @@ fn bind(option: &str, address: &Address, backlog: u32, least: i32) -> Result<Lis
             info!(address = %listener.address(), "{}", if option == "--health" { "health endpoint" } else { "listening" });
             Ok(listener)
         }
+        Err(error) if listen::is_out_of_descriptors(&error) => Err(refused(option, &error)),
         Err(error) => {
             let remedy = bind_remedy(address, &error);
             Err(StartError::value(option, address, error, remedy).with_code(code::CANNOT_START))

@@ -19,6 +19,7 @@ use crate::os::spawn::{self, FIRST_FD, Program};
 use crate::os::{last_resort, memory, pid1, send};
 use crate::{logging, notify, setup};
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -66,7 +67,9 @@ impl Supervisor {
     /// # Errors
     /// Names what could not be had.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        setup::check_command(config.command.program())?;
+        let is_pool = matches!(config.mode, Mode::Pool(_));
+        // A program's name may hold a placeholder: that of the first worker stands for all.
+        setup::check_command(arguments(&config.command, is_pool, 0, Some(0)).first())?;
         let runtime = setup::runtime()?;
         let inside = runtime.enter();
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
@@ -237,9 +240,11 @@ impl Loop {
             Action::Signal { pid, signal } => told(signal, send::to_process(pid, signal)),
             Action::SignalGroup { pid, signal } => told(signal, send::to_group(pid, signal)),
             Action::SignalRemains { group, signal } => told(signal, send::to_remains(group, signal)),
+            Action::ContinueStopped { pid } => told(Signal::CONT, send::continue_stopped(pid)),
             Action::SignalAll { signal } => told(signal, send::to_all(signal)),
+            Action::SignalOrphans { workers, signal } => told(signal, send::to_orphans(&workers, signal)),
             Action::Forward { pid, received } => told(received.signal, send::forward(pid, &received)),
-            Action::Observe { pid } => return self.observe(pid),
+            Action::Observe { pid } => return Some(self.observe(pid)),
             Action::RestoreBacklog => self.restore_backlog(),
             Action::Reap => self.look_for_ended = true,
             Action::Report(note) => logging::note(&note),
@@ -251,11 +256,7 @@ impl Loop {
     fn spawn(&self, order: SpawnOrder) -> Event {
         let SpawnOrder { id, slot, generation, max_requests } = order;
         let is_pool = self.notify.is_some();
-        let argv = if is_pool {
-            self.command.with(&Values { fd: FIRST_FD, worker_id: slot, max_requests })
-        } else {
-            self.command.as_given().to_vec()
-        };
+        let argv = arguments(&self.command, is_pool, slot, max_requests);
         let fds: Vec<BorrowedFd<'_>> = self.listeners.iter().map(AsFd::as_fd).collect();
         let program = Program {
             argv: &argv,
@@ -263,6 +264,7 @@ impl Loop {
             listen_pid: self.environment.sets_listen_pid(),
             fds: &fds,
             close_others: is_pool,
+            parent_death: is_pool.then_some(self.stop.signal),
         };
         match spawn::spawn(&program) {
             Ok(pid) => Event::Spawned { id, pid },
@@ -270,11 +272,12 @@ impl Loop {
         }
     }
 
-    fn observe(&mut self, pid: Pid) -> Option<Event> {
+    fn observe(&mut self, pid: Pid) -> Event {
+        let begin = Instant::now();
         match self.observer.look(pid) {
-            Seen::Accepting => Some(Event::SeenAccepting { pid }),
-            Seen::NotYet => None,
-            Seen::Refused => Some(Event::ObservationRefused { pid }),
+            Seen::Accepting => Event::SeenAccepting { pid },
+            Seen::NotYet => Event::NotSeenAccepting { pid, took: begin.elapsed() },
+            Seen::Refused => Event::ObservationRefused { pid },
         }
     }
 
@@ -284,6 +287,15 @@ impl Loop {
                 debug!(address = %listener.address(), %error, "cannot set the backlog");
             }
         }
+    }
+}
+
+/// What to execute: in a pool the placeholders are replaced.
+fn arguments(command: &Command, is_pool: bool, slot: u32, max_requests: Option<u64>) -> Vec<OsString> {
+    if is_pool {
+        command.with(&Values { fd: FIRST_FD, worker_id: slot, max_requests })
+    } else {
+        command.as_given().to_vec()
     }
 }
 

@@ -160,15 +160,36 @@ fn a_term_between_two_spawns_is_heard() {
 }
 
 #[test]
-fn a_slot_that_waits_to_be_filled_stays_vacant_after_term() {
+fn a_worker_lost_during_the_drain_delay_is_replaced_and_one_lost_after_it_is_not() {
     let mut scene = Scene::ready(PoolPolicy { drain_delay: s(100), ..policy(2) });
-    scene.exits(11, Exit::Code(1));
     scene.signal(Signal::TERM);
-    scene.after(s(90));
-    assert_eq!(scene.order(), None);
-    assert!(!scene.sent(10, Signal::TERM), "the drain delay is not over");
+    scene.exits(11, Exit::Code(1));
     scene.deadline();
-    assert!(scene.sent(10, Signal::TERM));
+    scene.spawns(12);
+    assert!(!scene.sent(10, Signal::TERM), "the drain delay is not over");
+    scene.after(s(100));
+    assert!(scene.sent(10, Signal::TERM) && scene.sent(12, Signal::TERM));
+    scene.exits(10, Exit::Code(0));
+    scene.after(s(1));
+    assert_eq!(scene.order(), None);
+}
+
+#[test]
+fn orphans_are_asked_to_stop_although_a_worker_takes_all_its_time() {
+    let mut scene = Scene::ready(policy(2));
+    scene.signal(Signal::INT);
+    scene.exits(11, Exit::Code(0));
+    assert!(
+        scene.actions.contains(&Action::SignalGroup { pid: Pid(11), signal: Signal::TERM }),
+        "what is left of its group is asked at once"
+    );
+    scene.deadline();
+    assert_eq!(scene.now, Monotonic::default() + s(15) + s(0), "half of the graceful timeout");
+    assert!(
+        scene.actions.contains(&Action::SignalOrphans { workers: vec![Pid(10)], signal: Signal::TERM }),
+        "others, in sessions of their own, by then"
+    );
+    assert!(!scene.sent(10, Signal::KILL));
 }
 
 #[test]
@@ -179,7 +200,11 @@ fn a_second_stop_signal_hurries_and_a_third_kills() {
     assert!(scene.core.snapshot().readiness().is_err());
     scene.signal(Signal::TERM);
     assert!(scene.sent(10, Signal::TERM), "the drain delay is cut short");
-    assert_eq!(scene.core.next_deadline(), Some(scene.now + s(5)), "and the graceful timeout");
+    assert_eq!(
+        scene.core.next_deadline(),
+        Some(scene.now + s(5) / 2),
+        "and the graceful timeout: orphans first"
+    );
     scene.signal(Signal::INT);
     assert!(scene.sent(10, Signal::KILL));
     scene.exits(10, Exit::Signal { signal: Signal::KILL, core_dumped: false });

@@ -13,9 +13,11 @@ use crate::core::Signal;
 use crate::core::time::Patience;
 use crate::duration::{parse_duration, parse_patience};
 use crate::error::StartError;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, ValueEnum};
-use std::ffi::OsString;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -71,6 +73,19 @@ pub struct Options {
     /// What is logged, and how.
     #[command(flatten, next_help_heading = "Logging")]
     pub logging: Logging,
+
+    /// Options that were given and that only a pool can have a use for.
+    #[arg(skip)]
+    pub of_pools: Vec<Given>,
+}
+
+/// An option that was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// As a flag, with this name.
+    Flag(String),
+    /// By this variable: it may be meant for other commands in the same image.
+    Variable(String),
 }
 
 /// Workers and their listeners.
@@ -95,7 +110,7 @@ pub struct Pool {
     pub backlog: u32,
 
     /// Pass {fd}, {worker_id} and {max_requests} to the command as they are.
-    #[arg(long, env = "PREFORK_NO_PLACEHOLDERS")]
+    #[arg(long, env = "PREFORK_NO_PLACEHOLDERS", value_parser = BoolishValueParser::new())]
     pub no_placeholders: bool,
 }
 
@@ -112,12 +127,12 @@ pub struct Readiness {
     /// Without it a worker is ready when it says READY=1 (sd_notify) or is seen waiting for connections; without
     /// listeners, after 1s.
     #[arg(long, value_name = "D", env = "PREFORK_READY_AFTER")]
-    #[arg(value_parser = parse_duration)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub ready_after: Option<Duration>,
 
     /// Give up a worker that is not ready this long after its start.
     #[arg(long, value_name = "D", env = "PREFORK_START_TIMEOUT", default_value = "60s")]
-    #[arg(value_parser = parse_patience)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_patience)]
     pub start_timeout: Patience,
 }
 
@@ -140,12 +155,12 @@ pub struct Recycling {
 
     /// Replace a worker at this age; 0 is never.
     #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE")]
-    #[arg(value_parser = parse_duration)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub max_age: Option<Duration>,
 
     /// Add a random time from 0 to D to each worker's limit of age.
     #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE_JITTER")]
-    #[arg(value_parser = parse_duration)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub max_age_jitter: Option<Duration>,
 }
 
@@ -154,12 +169,12 @@ pub struct Recycling {
 pub struct Respawn {
     /// Wait this long before the second respawn in a row; doubles each time.
     #[arg(long, value_name = "D", env = "PREFORK_BACKOFF", default_value = "250ms")]
-    #[arg(value_parser = parse_duration)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub backoff: Duration,
 
     /// The longest wait before a respawn.
     #[arg(long, value_name = "D", env = "PREFORK_BACKOFF_MAX", default_value = "30s")]
-    #[arg(value_parser = parse_duration)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub backoff_max: Duration,
 
     /// Give up, with exit code 3, when a slot needs more restarts than this within --restart-window and no worker
@@ -170,7 +185,7 @@ pub struct Respawn {
 
     /// See --max-restarts.
     #[arg(long, value_name = "D", env = "PREFORK_RESTART_WINDOW", default_value = "60s")]
-    #[arg(value_parser = parse_duration)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub restart_window: Duration,
 }
 
@@ -179,7 +194,7 @@ pub struct Respawn {
 pub struct Stopping {
     /// Kill what is left this long after it was asked to stop; 0 is at once, infinity never.
     #[arg(long, value_name = "D", env = "PREFORK_GRACEFUL_TIMEOUT", default_value = "30s")]
-    #[arg(value_parser = parse_patience)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_patience)]
     pub graceful_timeout: Patience,
 
     /// The signal that asks workers, and what outlives the command, to stop: a name or a number.
@@ -189,7 +204,7 @@ pub struct Stopping {
 
     /// After TERM say "not ready" and serve this long before workers are stopped.
     #[arg(long, value_name = "D", env = "PREFORK_DRAIN_DELAY", default_value = "0s")]
-    #[arg(value_parser = parse_duration)]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub drain_delay: Duration,
 }
 
@@ -260,13 +275,48 @@ pub enum Request {
 /// # Errors
 /// One line for the first thing that is wrong.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartError> {
-    match Options::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut command = without_empty_variables(Options::command());
+    let matches = command.try_get_matches_from_mut(&args);
+    let options = matches.and_then(|matches| {
+        let mut options = Options::from_arg_matches(&matches)?;
+        options.of_pools = of_pools(&command, &matches);
+        Ok(options)
+    });
+    match options {
         Ok(options) => Ok(Request::Run(Box::new(options))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
-            _ => Err(explain::one_line(&error)),
+            _ => Err(explain::one_line(&error, &command, &args)),
         },
     }
+}
+
+/// An empty variable is none: so `docker run -e PREFORK_HEALTH= ...` undoes what an image sets.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    if !command.get_arguments().filter_map(Arg::get_env).any(is_empty) {
+        return command;
+    }
+    command.mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg })
+}
+
+/// Help headings of what only a pool can have a use for; one option more, and one less: it can prevent a pool.
+const OF_POOLS: [&str; 4] = ["Pool", "Readiness", "Recycling", "Respawn"];
+const OF_POOLS_TOO: &str = "drain_delay";
+const NOT_OF_POOLS: &str = "no_placeholders";
+
+fn of_pools(command: &clap::Command, matches: &ArgMatches) -> Vec<Given> {
+    let of_pools = |arg: &&Arg| {
+        let heading = arg.get_help_heading().filter(|_| arg.get_id() != NOT_OF_POOLS);
+        heading.is_some_and(|heading| OF_POOLS.contains(&heading)) || arg.get_id() == OF_POOLS_TOO
+    };
+    let given = |arg: &Arg| match matches.value_source(arg.get_id().as_str())? {
+        ValueSource::CommandLine => arg.get_long().map(|name| Given::Flag(format!("--{name}"))),
+        ValueSource::EnvVariable => arg.get_env().map(|name| Given::Variable(name.display().to_string())),
+        _ => None,
+    };
+    command.get_arguments().filter(of_pools).filter_map(given).collect()
 }
 
 /// The names of the environment variables that are ours.

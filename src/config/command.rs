@@ -1,6 +1,6 @@
 //! The command as it was given, and as each worker gets it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The command and its arguments, placeholders and all.
@@ -33,12 +33,6 @@ impl Command {
     #[must_use]
     pub fn new(argv: Vec<OsString>, placeholders: bool) -> Self {
         Self { argv, placeholders }
-    }
-
-    /// The program itself.
-    #[must_use]
-    pub fn program(&self) -> &OsStr {
-        self.argv.first().map(OsString::as_os_str).unwrap_or_default()
     }
 
     /// Whether a placeholder occurs, and would be replaced.

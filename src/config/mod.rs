@@ -3,7 +3,7 @@
 pub mod command;
 
 use crate::address::Address;
-use crate::cli::{CountRequests, Options};
+use crate::cli::{CountRequests, Given, Options};
 use crate::core::Mode;
 use crate::core::policy::{Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy};
 use crate::core::time::Patience;
@@ -11,6 +11,7 @@ use crate::error::StartError;
 use command::{Command, FD, MAX_REQUESTS};
 use std::ffi::OsString;
 use std::time::Duration;
+use tracing::warn;
 
 /// How many workers more than asked may live during planned replacements.
 const MAX_SURGE: u32 = 1;
@@ -110,22 +111,27 @@ impl Config {
     }
 }
 
-/// In init mode, options that could only mean a pool are a mistake, not a decoration.
+/// In init mode, flags that could only mean a pool are a mistake, not a decoration. A variable may be there for the
+/// image's usual command, and this one is another.
 fn no_pool_options(options: &Options) -> Result<(), StartError> {
-    let given = [
-        ("--max-requests", options.recycling.max_requests.is_some()),
-        ("--max-requests-jitter", options.recycling.max_requests_jitter.is_some()),
-        ("--count-requests", options.recycling.count_requests.is_some()),
-        ("--max-age", options.recycling.max_age.is_some()),
-        ("--max-age-jitter", options.recycling.max_age_jitter.is_some()),
-        ("--ready-after", options.readiness.ready_after.is_some()),
-    ];
-    match given.into_iter().find(|(_, given)| *given) {
-        None => Ok(()),
-        Some((option, _)) => {
-            Err(StartError::usage(option, "only a pool has workers", "add --workers N or --bind ADDR"))
+    for given in &options.of_pools {
+        match given {
+            Given::Flag(name) => {
+                return Err(StartError::usage(
+                    name,
+                    "only a pool has workers",
+                    "add --workers N or --bind ADDR",
+                ));
+            }
+            Given::Variable(name) => {
+                warn!(
+                    variable = name,
+                    "variable ignored: only a pool has workers, add --workers N or --bind ADDR"
+                );
+            }
         }
     }
+    Ok(())
 }
 
 fn workers(options: &Options, environment: &Environment) -> Result<u32, StartError> {

@@ -39,13 +39,26 @@ pub enum Action {
         /// The signal and its origin.
         received: Received,
     },
+    /// Let a process group go on if its leader is stopped. One that runs may have a handler for `SIGCONT`: it gets
+    /// none.
+    ContinueStopped {
+        /// The group's id.
+        pid: Pid,
+    },
     /// Send a signal to every process that descends from us.
     SignalAll {
         /// Which.
         signal: Signal,
     },
+    /// Send a signal to every descendant of ours that is not below one of these.
+    SignalOrphans {
+        /// The workers that are left.
+        workers: Vec<Pid>,
+        /// Which.
+        signal: Signal,
+    },
     /// Look whether this worker waits for connections. Answered by `SeenAccepting`,
-    /// `ObservationRefused` or nothing.
+    /// `NotSeenAccepting` or `ObservationRefused`.
     Observe {
         /// The worker.
         pid: Pid,

@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use super::signal::Received;
 use std::fmt;
+use std::time::Duration;
 
 /// A process id, as our PID namespace counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +66,13 @@ pub enum Event {
     SeenAccepting {
         /// The worker's own pid.
         pid: Pid,
+    },
+    /// A look at the worker did not show it waiting for connections.
+    NotSeenAccepting {
+        /// The worker's own pid.
+        pid: Pid,
+        /// How long the look took: workers with many descriptors are looked at less often.
+        took: Duration,
     },
     /// The kernel does not let us see what the worker waits for.
     ObservationRefused {

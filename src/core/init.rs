@@ -72,6 +72,7 @@ impl Init {
             | Event::SpawnFailed { .. }
             | Event::SaidReady { .. }
             | Event::SeenAccepting { .. }
+            | Event::NotSeenAccepting { .. }
             | Event::ObservationRefused { .. }
             | Event::RequestsReported { .. } => {}
         }
@@ -119,13 +120,20 @@ impl Init {
     /// Every signal is passed on. Only TERM, or what it is rewritten to, also starts the clock: a shell
     /// may live through INT and QUIT.
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
-        let (action, endgame) = match &mut self.state {
-            State::Running { pid, endgame, .. } => (Action::Forward { pid: *pid, received }, endgame),
-            State::Ended { endgame, .. } => (Action::SignalAll { signal: received.signal }, endgame),
+        let asks_to_stop = [Signal::TERM, self.policy.signal].contains(&received.signal);
+        let endgame = match &mut self.state {
+            State::Running { pid, endgame, .. } => {
+                out.push(Action::Forward { pid: *pid, received });
+                // A stopped process does not see the signal.
+                out.extend(asks_to_stop.then_some(Action::ContinueStopped { pid: *pid }));
+                endgame
+            }
+            State::Ended { endgame, .. } => {
+                out.push(Action::SignalAll { signal: received.signal });
+                endgame
+            }
             State::Starting | State::Gone => return,
         };
-        out.push(action);
-        let asks_to_stop = [Signal::TERM, self.policy.signal].contains(&received.signal);
         if asks_to_stop && endgame.is_none() {
             *endgame = Some(Endgame::Stopping { kill_at: self.policy.graceful.deadline(now) });
         }

@@ -6,15 +6,17 @@
 //!                   └──crash loop─────────────────────────────────▶│
 //! ```
 
+mod ending;
+
 use super::action::{Action, Note, ReadyBy, SpawnOrder};
 use super::backoff::Failure;
 use super::event::{Event, Pid, SpawnFailure, SpawnId};
-use super::exit::{Exit, Reason, code};
+use super::exit::{Exit, Reason};
 use super::policy::PoolPolicy;
 use super::recycle::Limits;
-use super::remains::Remains;
+use super::remains::{self, Remains};
 use super::rng::Rng;
-use super::shutdown::{Endgame, Tick};
+use super::shutdown::Endgame;
 use super::signal::{Received, Signal};
 use super::slot::{Place, Seat, Slot};
 use super::snapshot::{self, Snapshot};
@@ -60,6 +62,9 @@ enum Phase {
     /// Workers are being stopped, then whatever else descends from us.
     Ending {
         endgame: Endgame,
+        /// When orphans are asked to stop although there are workers left.
+        orphans_at: Option<Monotonic>,
+        /// Whether everybody was asked to stop, since no worker was left.
         orphans_asked: bool,
     },
     /// `Exit` has been said.
@@ -96,7 +101,7 @@ impl Pool {
         if matches!(self.phase, Phase::Gone) {
             return;
         }
-        let may_spawn = matches!(event, Event::Started | Event::DeadlinePassed);
+        let woken = matches!(event, Event::Started | Event::DeadlinePassed);
         match event {
             Event::Started => {
                 if matches!(self.phase, Phase::Unstarted) {
@@ -110,6 +115,9 @@ impl Pool {
             Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::SaidReady { pid } => self.with_worker(pid, |worker| worker.said_ready(now)),
+            Event::NotSeenAccepting { pid, took } => {
+                self.with_worker(pid, |worker| worker.not_seen(now, took))
+            }
             Event::ObservationRefused { pid } => self.with_worker(pid, |worker| worker.unobservable(out)),
             Event::RequestsReported { pid, total } => {
                 self.with_worker(pid, |worker| worker.requests = worker.requests.max(total));
@@ -124,10 +132,14 @@ impl Pool {
             }
         }
         self.settle(now, out);
-        // A spawn holds the loop up until the program is executed. So nothing but the clock leads to one:
-        // should it be time already, the loop comes at once, but it hears what waits outside first, a TERM too.
-        if may_spawn && matches!(self.phase, Phase::Running) {
-            self.spawn_one(now, out);
+        // A spawn holds the loop up until the program is executed, and a look takes its time. So nothing but the
+        // clock leads to one: should it be time already, the loop comes at once, but it hears what waits outside
+        // first, a TERM too.
+        if woken {
+            self.slots.iter_mut().flat_map(Slot::workers_mut).for_each(|worker| worker.look(now, out));
+            if self.serves() {
+                self.spawn_one(now, out);
+            }
         }
     }
 
@@ -136,8 +148,8 @@ impl Pool {
         let of_phase = match self.phase {
             Phase::Unstarted | Phase::Gone => return None,
             Phase::Running => self.next_spawn_deadline(),
-            Phase::Draining { until } => Some(until),
-            Phase::Ending { endgame, .. } => endgame.next_deadline(),
+            Phase::Draining { until } => earlier(Some(until), self.next_spawn_deadline()),
+            Phase::Ending { endgame, orphans_at, .. } => earlier(endgame.next_deadline(), orphans_at),
         };
         let soonest = earlier(of_phase, self.remains.next_deadline());
         self.slots.iter().fold(soonest, |soonest, slot| earlier(soonest, slot.next_deadline()))
@@ -148,7 +160,7 @@ impl Pool {
         if self.is_spawning() {
             return None;
         }
-        let may_replace = self.may_replace();
+        let may_replace = self.may_replace() && matches!(self.phase, Phase::Running);
         self.slots.iter().fold(None, |soonest, slot| {
             let spawn_at = match &slot.seat {
                 Seat::Vacant { spawn_at } => Some(*spawn_at),
@@ -181,6 +193,11 @@ impl Pool {
     fn ready(&self) -> u32 {
         let ready = self.slots.iter().filter(|slot| slot.seated().is_some_and(Worker::is_ready)).count();
         u32::try_from(ready).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a worker that is lost is replaced: until the stop signal goes out, connections come in.
+    fn serves(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Draining { .. })
     }
 
     fn is_empty(&self) -> bool {
@@ -222,7 +239,7 @@ impl Pool {
             Phase::Ending { endgame: Endgame::Stopping { .. }, .. } if self.stop_signals >= 2 => {
                 out.push(Action::Report(Note::ShutdownHurried { signal }));
                 let grace = if self.stop_signals == 2 { HURRIED_GRACE } else { Duration::ZERO };
-                self.hasten(now + grace, out);
+                self.hasten(now, now + grace, out);
             }
             Phase::Ending { .. } | Phase::Gone => {}
         }
@@ -239,7 +256,11 @@ impl Pool {
         self.ever_spawned = true;
         worker.spawned(now, pid, &policy.ready, out);
         if let Phase::Ending { endgame, .. } = self.phase {
-            worker.stop(Reason::Stop, endgame.next_deadline(), policy, out);
+            let kill_at = match endgame {
+                Endgame::Stopping { kill_at } => kill_at,
+                Endgame::Killing { .. } => Some(now),
+            };
+            worker.stop(Reason::Stop, kill_at, policy, out);
         }
     }
 
@@ -267,23 +288,18 @@ impl Pool {
         out.push(Action::Report(Note::WorkerExited { worker: worker.reference(pid), exit, reason, uptime }));
         let served = worker.served(now);
         slot.backoff.served(served);
-        if !was_killed && !matches!(self.phase, Phase::Ending { .. }) {
-            self.remains.stop(now, pid, &self.policy.stop, out);
+        match self.phase {
+            // What is left of its group goes with everything else.
+            Phase::Ending { endgame: Endgame::Stopping { .. }, .. } => {
+                remains::ask(pid, &self.policy.stop, out)
+            }
+            Phase::Ending { endgame: Endgame::Killing { .. }, .. } | Phase::Gone => {}
+            Phase::Unstarted | Phase::Running | Phase::Draining { .. } if was_killed => {}
+            Phase::Unstarted | Phase::Running | Phase::Draining { .. } => {
+                self.remains.stop(now, pid, &self.policy.stop, out);
+            }
         }
         self.vacate(now, index, place, failure, out);
-    }
-
-    /// All that has ended is reaped: perhaps nobody is left, perhaps only orphans are.
-    fn reaped(&mut self, children_left: bool, out: &mut Vec<Action>) {
-        let no_worker = self.is_empty();
-        let Phase::Ending { endgame, orphans_asked } = &mut self.phase else { return };
-        if !children_left && no_worker {
-            self.exit_as_ended(out);
-        } else if let (true, false, Endgame::Stopping { kill_at }) = (no_worker, *orphans_asked, *endgame) {
-            *orphans_asked = true;
-            out.push(Action::Report(Note::StoppingOrphans));
-            *endgame = Endgame::stop_all(&self.policy.stop, kill_at, out);
-        }
     }
 
     // What follows
@@ -298,12 +314,10 @@ impl Pool {
         out: &mut Vec<Action>,
     ) {
         let none_ready = self.ready() == 0 || (self.ready() == 1 && self.is_ready_seat(index, place));
+        let (serves, running) = (self.serves(), matches!(self.phase, Phase::Running));
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let running = matches!(self.phase, Phase::Running);
         let delay = match failure {
-            Some(failure) if running => {
-                slot.backoff.delay_after(failure, &self.policy.respawn, &mut self.rng)
-            }
+            Some(failure) if serves => slot.backoff.delay_after(failure, &self.policy.respawn, &mut self.rng),
             Some(_) | None => Duration::ZERO,
         };
         match place {
@@ -318,10 +332,12 @@ impl Pool {
                     return;
                 }
                 slot.seat = Seat::Vacant { spawn_at: (now + delay).max(slot.gap_until) };
-                if !running || failure.is_none() {
+                if failure.is_none() {
                     return;
                 }
-                let too_many = slot.backoff.count_restart(now, &self.policy.respawn);
+                // A pool that is told to stop has no reason to give up.
+                let too_many =
+                    if running { slot.backoff.count_restart(now, &self.policy.respawn) } else { None };
                 if let (Some(restarts), true) = (too_many, none_ready) {
                     self.ending = Ending::GaveUp { slot: number(index), restarts };
                     self.begin_ending(now, None, out);
@@ -337,28 +353,6 @@ impl Pool {
 
     fn is_ready_seat(&self, index: usize, place: Place) -> bool {
         place == Place::Seat && self.slots.get(index).and_then(Slot::seated).is_some_and(Worker::is_ready)
-    }
-
-    /// Asks every worker to stop, within the graceful timeout or `cap` if that is less.
-    fn begin_ending(&mut self, now: Monotonic, cap: Option<Duration>, out: &mut Vec<Action>) {
-        let kill_at = earlier(self.policy.stop.graceful.deadline(now), cap.map(|cap| now + cap));
-        for worker in self.slots.iter_mut().flat_map(Slot::workers_mut) {
-            worker.stop(Reason::Stop, kill_at, &self.policy, out);
-        }
-        self.phase = Phase::Ending { endgame: Endgame::Stopping { kill_at }, orphans_asked: false };
-        if self.is_empty() {
-            out.push(Action::Reap);
-        }
-    }
-
-    /// Brings the kill forward.
-    fn hasten(&mut self, kill_at: Monotonic, out: &mut Vec<Action>) {
-        if let Phase::Ending { endgame: Endgame::Stopping { kill_at: set }, .. } = &mut self.phase {
-            *set = earlier(*set, Some(kill_at));
-            for worker in self.slots.iter_mut().flat_map(Slot::workers_mut) {
-                worker.stop(Reason::Stop, Some(kill_at), &self.policy, out);
-            }
-        }
     }
 
     /// Brings the state in line with the clock and with itself. After `Exit` there is nothing to bring in line.
@@ -377,13 +371,7 @@ impl Pool {
             self.ever_ready = true;
             out.push(Action::Report(Note::PoolReady { ready: self.ready() }));
         }
-        if let Phase::Ending { endgame, .. } = &mut self.phase {
-            match endgame.tick(now, out) {
-                Tick::Wait => {}
-                Tick::KilledAll => out.push(Action::Report(Note::KillingAll)),
-                Tick::Leave => self.exit_as_ended(out),
-            }
-        }
+        self.go_on_ending(now, out);
     }
 
     /// Starts at most one worker; others wait until that is answered.
@@ -397,7 +385,7 @@ impl Pool {
             .position(|slot| matches!(slot.seat, Seat::Vacant { spawn_at } if spawn_at <= now));
         let (index, place) = match vacant {
             Some(index) => (index, Place::Seat),
-            None => match self.next_to_replace(now) {
+            None => match self.next_to_replace(now).filter(|_| matches!(self.phase, Phase::Running)) {
                 Some(index) => (index, Place::Successor),
                 None => return,
             },
@@ -451,22 +439,6 @@ impl Pool {
 
     fn find(&self, place: impl Fn(&Slot) -> Option<Place>) -> Option<(usize, Place)> {
         self.slots.iter().enumerate().find_map(|(index, slot)| place(slot).map(|place| (index, place)))
-    }
-
-    fn exit_as_ended(&mut self, out: &mut Vec<Action>) {
-        let (note, code) = match self.ending {
-            Ending::Ordered => (Note::PoolStopped, code::OK),
-            Ending::GaveUp { slot, restarts } => {
-                (Note::GaveUp { slot, restarts, window: self.policy.respawn.window }, code::CRASH_LOOP)
-            }
-        };
-        out.push(Action::Report(note));
-        self.exit(code, out);
-    }
-
-    fn exit(&mut self, code: u8, out: &mut Vec<Action>) {
-        self.phase = Phase::Gone;
-        out.push(Action::Exit(code));
     }
 }
 

@@ -13,16 +13,21 @@ use std::collections::VecDeque;
 /// More groups than this are not waited for: the oldest is killed early.
 const MOST: usize = 64;
 
+/// Asks the group of a worker that has just ended to stop. Its leader is still a zombie, so the number cannot belong
+/// to anybody else.
+pub fn ask(group: Pid, policy: &StopPolicy, out: &mut Vec<Action>) {
+    out.push(Action::SignalGroup { pid: group, signal: policy.signal });
+    out.push(Action::SignalGroup { pid: group, signal: Signal::CONT });
+}
+
 /// Groups that lost their leader, in the order in which they did.
 #[derive(Clone, Debug, Default)]
 pub struct Remains(VecDeque<(Pid, Option<Monotonic>)>);
 
 impl Remains {
-    /// Asks the group of a worker that has just ended to stop. Its leader is still a zombie, so the
-    /// number cannot belong to anybody else.
+    /// [Asks](ask) the group of a worker that has just ended to stop, and remembers to kill it.
     pub fn stop(&mut self, now: Monotonic, group: Pid, policy: &StopPolicy, out: &mut Vec<Action>) {
-        out.push(Action::SignalGroup { pid: group, signal: policy.signal });
-        out.push(Action::SignalGroup { pid: group, signal: Signal::CONT });
+        ask(group, policy, out);
         self.0.push_back((group, policy.graceful.deadline(now)));
         if self.0.len() > MOST
             && let Some((group, _)) = self.0.pop_front()

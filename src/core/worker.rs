@@ -24,6 +24,9 @@ const CONFIRM_READY: Duration = Duration::from_secs(5);
 const LOOK_OFTEN: Duration = Duration::from_millis(5);
 const LOOK_RARELY: Duration = Duration::from_millis(100);
 
+/// A look is followed by a pause so many times as long, lest looking be all we do.
+const LOOK_SHARE: u32 = 20;
+
 /// One copy of the command.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -49,6 +52,8 @@ pub enum Life {
         pid: Pid,
         /// When to look at it next, if looking makes sense.
         look_at: Option<Monotonic>,
+        /// The least pause between two looks, by what the last one cost.
+        look_pause: Duration,
         /// When it said `READY=1`.
         said_at: Option<Monotonic>,
         /// When it has lived long enough to count as ready.
@@ -105,6 +110,7 @@ impl Worker {
         self.life = Life::Starting {
             pid,
             look_at: policy.observe.then(|| now + LOOK_OFTEN),
+            look_pause: Duration::ZERO,
             said_at: None,
             uptime_at: policy.after.map(|after| now + after),
             fail_at: policy.start_timeout.deadline(now),
@@ -135,6 +141,27 @@ impl Worker {
         let notified = notified.map(|at| (at, ReadyBy::Notified));
         let lived = uptime_at.map(|at| (at, ReadyBy::Uptime));
         notified.into_iter().chain(lived).min_by_key(|(at, _)| *at)
+    }
+
+    /// Looks at it, if it is time.
+    pub fn look(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let spawned = self.spawned;
+        if let Life::Starting { pid, look_at, look_pause, .. } = &mut self.life
+            && reached(*look_at, now)
+        {
+            let pause = (now.since(spawned) / 20).clamp(LOOK_OFTEN, LOOK_RARELY);
+            *look_at = Some(now + pause.max(*look_pause));
+            out.push(Action::Observe { pid: *pid });
+        }
+    }
+
+    /// A look that took so long did not show it accepting.
+    pub fn not_seen(&mut self, now: Monotonic, took: Duration) {
+        if let Life::Starting { look_at: Some(look_at), look_pause, .. } = &mut self.life {
+            // It may have taken so long only because others had the processor.
+            *look_pause = took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
+            *look_at = (*look_at).max(now + *look_pause);
+        }
     }
 
     /// It cannot be seen accepting, ever.
@@ -190,11 +217,6 @@ impl Worker {
                 self.stop(Reason::BootTimeout, policy.stop.graceful.deadline(now), policy, out);
                 // The graceful timeout may be zero.
                 return self.tick(now, policy, out);
-            }
-            Life::Starting { pid, look_at, .. } if reached(*look_at, now) => {
-                let pause = (now.since(spawned) / 20).clamp(LOOK_OFTEN, LOOK_RARELY);
-                *look_at = Some(now + pause);
-                out.push(Action::Observe { pid: *pid });
             }
             Life::Ready { pid, due: due @ None, .. } => {
                 if let Some(reason) = limits.due(now, spawned, requests) {

@@ -11,14 +11,22 @@ use super::listen::{Listener, SocketId};
 use super::proc;
 use crate::address::Address;
 use crate::core::Pid;
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// More processes, descriptors or polled entries than this are not looked at.
 const MOST_PROCESSES: usize = 64;
 const MOST_FDS: usize = 1024;
+const MOST_WALKS: usize = 64;
+
+/// A look takes no longer than this, but goes on by so many descriptors at least: what is left is looked at the next
+/// time.
+const BUDGET: Duration = Duration::from_millis(2);
+const LEAST_FDS: usize = 64;
 
 /// Asking for the connections takes a millisecond or more where the kernel's table is large. It is
 /// followed by a pause so many times as long.
@@ -42,6 +50,22 @@ pub struct Observer {
     addresses: Vec<Address>,
     /// When the kernel may be asked for connections again.
     ask_at: Instant,
+    /// Looks that are not finished, at most `MOST_WALKS`.
+    walks: VecDeque<Walk>,
+}
+
+/// A look at a worker and its descendants, and how far it has come.
+#[derive(Debug)]
+struct Walk {
+    worker: Pid,
+    family: Vec<Pid>,
+    /// Which of the family is looked at, and which of its descriptors is next.
+    place: usize,
+    entry: usize,
+    /// Whether it holds a listener.
+    holds_listener: bool,
+    /// The sockets the family has, but for the listeners.
+    others: Vec<u64>,
 }
 
 impl Observer {
@@ -52,31 +76,32 @@ impl Observer {
             listeners: listeners.iter().filter_map(|listener| listener.id().ok()).collect(),
             addresses: listeners.iter().map(|listener| listener.address().clone()).collect(),
             ask_at: Instant::now(),
+            walks: VecDeque::new(),
         }
     }
 
-    /// Looks at a worker and its descendants. Takes some 10 to 60 microseconds a process.
+    /// Looks at a worker and its descendants, for `BUDGET` at most. Takes some 10 to 60 microseconds a process.
     #[must_use]
     pub fn look(&mut self, worker: Pid) -> Seen {
-        let mut family = vec![worker];
-        let mut others = Vec::new();
-        let mut next = 0usize;
-        while let Some(&pid) = family.get(next) {
-            match is_accepting(pid, &self.listeners, &mut others) {
-                Ok(true) => return Seen::Accepting,
-                Ok(false) => {}
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid == worker => {
-                    return Seen::Refused;
+        let begin = Instant::now();
+        let unfinished = self.walks.iter().position(|walk| walk.worker == worker);
+        let mut walk = unfinished.and_then(|at| self.walks.remove(at)).unwrap_or_else(|| Walk::new(worker));
+        loop {
+            match walk.go_on(&self.listeners, begin) {
+                Gone::Found => return Seen::Accepting,
+                Gone::Refused => return Seen::Refused,
+                Gone::Through => break,
+                Gone::OutOfTime => {
+                    if self.walks.len() >= MOST_WALKS {
+                        self.walks.pop_front();
+                    }
+                    self.walks.push_back(walk);
+                    return Seen::NotYet;
                 }
-                // A descendant that is gone, or that changed its user.
-                Err(_) => {}
+                Gone::On => {}
             }
-            if family.len() < MOST_PROCESSES {
-                family.extend(proc::children(pid));
-            }
-            next = next.saturating_add(1);
         }
-        if self.came_in(&others) { Seen::Accepting } else { Seen::NotYet }
+        if self.came_in(&walk.others) { Seen::Accepting } else { Seen::NotYet }
     }
 
     /// Whether one of these sockets is a connection to a listener of ours.
@@ -92,28 +117,76 @@ impl Observer {
     }
 }
 
-/// Looks at one process; adds the sockets it has, but for the listeners, to `others`.
-fn is_accepting(pid: Pid, listeners: &[SocketId], others: &mut Vec<u64>) -> io::Result<bool> {
-    let mut holds_listener = false;
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))?.flatten().take(MOST_FDS) {
-        let info = match fs::read_to_string(entry.path()) {
-            Ok(info) => info,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-            // Closed meanwhile; the others are still worth a look.
-            Err(_) => continue,
-        };
-        if info.lines().filter_map(epoll_target).any(|target| listeners.contains(&target)) {
-            return Ok(true);
-        }
-        let fd = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        match fd.and_then(|fd| socket_inode(pid, fd)) {
-            Some(inode) if listeners.iter().any(|listener| listener.inode == inode) => holds_listener = true,
-            Some(inode) => others.push(inode),
-            None => {}
-        }
+/// What a step of a walk came to.
+enum Gone {
+    Found,
+    Refused,
+    /// On to the next process.
+    On,
+    /// There is no next.
+    Through,
+    OutOfTime,
+}
+
+impl Walk {
+    fn new(worker: Pid) -> Self {
+        let family = vec![worker];
+        Self { worker, family, place: 0, entry: 0, holds_listener: false, others: Vec::new() }
     }
-    // Threads are looked at only where one could be waiting for the listener.
-    Ok(holds_listener && threads_accept(pid, listeners))
+
+    /// Looks at one process.
+    fn go_on(&mut self, listeners: &[SocketId], begin: Instant) -> Gone {
+        let Some(&pid) = self.family.get(self.place) else { return Gone::Through };
+        match self.look_at_descriptors(pid, listeners, begin) {
+            Ok(Gone::On) => {}
+            Ok(gone) => return gone,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid == self.worker => {
+                return Gone::Refused;
+            }
+            // A descendant that is gone, or that changed its user.
+            Err(_) => self.holds_listener = false,
+        }
+        // Threads are looked at only where one could be waiting for the listener.
+        if self.holds_listener && threads_accept(pid, listeners) {
+            return Gone::Found;
+        }
+        if self.family.len() < MOST_PROCESSES {
+            self.family.extend(proc::children(pid));
+        }
+        (self.place, self.entry, self.holds_listener) = (self.place.saturating_add(1), 0, false);
+        Gone::On
+    }
+
+    fn look_at_descriptors(&mut self, pid: Pid, listeners: &[SocketId], begin: Instant) -> io::Result<Gone> {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
+        for (seen, entry) in entries.take(MOST_FDS).skip(self.entry).enumerate() {
+            if seen >= LEAST_FDS && begin.elapsed() >= BUDGET {
+                return Ok(Gone::OutOfTime);
+            }
+            self.entry = self.entry.saturating_add(1);
+            let target = match fs::read_link(entry.path()) {
+                Ok(target) => target,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                // Closed meanwhile; the others are still worth a look.
+                Err(_) => continue,
+            };
+            if target == Path::new("anon_inode:[eventpoll]") {
+                let info = format!("/proc/{pid}/fdinfo/{}", entry.file_name().display());
+                let info = fs::read_to_string(info).unwrap_or_default();
+                if info.lines().filter_map(epoll_target).any(|target| listeners.contains(&target)) {
+                    return Ok(Gone::Found);
+                }
+            }
+            match inode_of(&target) {
+                Some(inode) if listeners.iter().any(|listener| listener.inode == inode) => {
+                    self.holds_listener = true;
+                }
+                Some(inode) => self.others.push(inode),
+                None => {}
+            }
+        }
+        Ok(Gone::On)
+    }
 }
 
 /// The target of a line `tfd: 7 events: 19 data: 7  pos:0 ino:2f3a sdev:8`.
@@ -131,7 +204,11 @@ fn is_listener(pid: Pid, fd: u64, listeners: &[SocketId]) -> bool {
 }
 
 fn socket_inode(pid: Pid, fd: u64) -> Option<u64> {
-    let target = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
+    inode_of(&fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?)
+}
+
+/// The number in `socket:[1234]`.
+fn inode_of(target: &Path) -> Option<u64> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 

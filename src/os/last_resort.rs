@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub fn stop_in_order_on_panic(policy: StopPolicy) {
     std::panic::set_hook(Box::new(move |panic| {
         let line = format!("prefork-init: internal error, stopping everything: {panic}\n").replace('\n', " ");
-        let _never_fails = Stderr::new().write(format!("{}\n", line.trim_end()).as_bytes());
+        let _never_fails = Stderr::new(|_| String::new()).write(format!("{}\n", line.trim_end()).as_bytes());
         let grace = match policy.graceful {
             Patience::For(grace) => grace.min(LONGEST_GRACE),
             Patience::Forever => LONGEST_GRACE,

@@ -13,7 +13,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// What identifies a socket from outside the process that has it: its inode, as `/proc/PID/fdinfo` shows it.
@@ -145,12 +144,22 @@ fn bind_unix(path: &Path) -> io::Result<(OwnedFd, SocketFile)> {
     Ok((fd, SocketFile { path: path.to_owned(), identity }))
 }
 
-/// Whether this is a socket on which nobody listens any more.
+/// Whether this is a socket on which nobody listens any more. Somebody whose accept queue is full listens: we do not
+/// wait for room in it.
 fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let refused =
-        || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    is_socket && refused()
+    let refused = || {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let client = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        socket::connect(client.as_raw_fd(), &UnixAddr::new(path)?)
+    };
+    is_socket && refused() == Err(Errno::ECONNREFUSED)
+}
+
+/// Whether it failed for want of descriptors, and not because of the address.
+#[must_use]
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

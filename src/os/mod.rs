@@ -8,6 +8,7 @@ pub mod connections;
 pub mod entry;
 pub mod last_resort;
 pub mod listen;
+pub mod lookup;
 pub mod memory;
 pub mod notify_socket;
 pub mod pid1;

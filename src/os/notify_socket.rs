@@ -7,7 +7,7 @@ use nix::sys::socket::{
     sockopt,
 };
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -16,6 +16,9 @@ use crate::core::Pid;
 
 /// Longer datagrams are cut: the notices we understand are short.
 const LONGEST: usize = 4096;
+
+/// No message carries more (unix(7), `SCM_MAX_FD`).
+const MOST_DESCRIPTORS: usize = 253;
 
 /// A datagram and who sent it, as the kernel vouches (`SCM_CREDENTIALS`, unix(7)).
 #[derive(Debug)]
@@ -63,8 +66,8 @@ impl NotifySocket {
         Poll::Ready(())
     }
 
-    /// Takes one datagram that waits; `None` when there is none. Descriptors sent along (`BARRIER=1`) have
-    /// no room and are closed by the kernel, which is the answer their sender waits for.
+    /// Takes one datagram that waits; `None` when there is none. Descriptors sent along are closed, which is what the
+    /// sender of `BARRIER=1` waits for; we store none (`FDSTORE=1`).
     pub fn take(&self) -> Option<Datagram> {
         self.fd.try_io(Interest::READABLE, |fd| receive(fd.as_raw_fd())).ok()
     }
@@ -73,13 +76,22 @@ impl NotifySocket {
 fn receive(fd: i32) -> io::Result<Datagram> {
     let mut text = vec![0; LONGEST];
     let mut parts = [IoSliceMut::new(&mut text)];
-    let mut control = cmsg_space!(UnixCredentials);
+    let mut control = cmsg_space!(UnixCredentials, [RawFd; MOST_DESCRIPTORS]);
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let message = socket::recvmsg::<()>(fd, &mut parts, Some(&mut control), flags)?;
-    let sender = message.cmsgs()?.find_map(|part| match part {
-        ControlMessageOwned::ScmCredentials(credentials) => Some(Pid(credentials.pid())),
-        _ => None,
-    });
+    let mut sender = None;
+    for part in message.cmsgs()? {
+        match part {
+            ControlMessageOwned::ScmCredentials(credentials) => sender = Some(Pid(credentials.pid())),
+            ControlMessageOwned::ScmRights(fds) => {
+                for fd in fds {
+                    // SAFETY: the kernel has just given it to us, and to nobody else.
+                    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+                }
+            }
+            _ => {}
+        }
+    }
     let length = message.bytes;
     text.truncate(length);
     // 0 is no process we can see, hence nobody's worker.

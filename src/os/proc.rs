@@ -23,18 +23,37 @@ const DEEPEST: usize = 64;
 /// The process with this id, zombies too.
 #[must_use]
 pub fn process(pid: Pid) -> Option<Process> {
+    let stat = stat(pid)?;
+    let mut fields = stat.split_ascii_whitespace().skip(1);
+    let mut next = || fields.next().and_then(|field| field.parse().ok()).map(Pid);
+    Some(Process { pid, parent: next()?, group: next()?, session: next()? })
+}
+
+/// The letter that stands for what a process does: `T` is stopped.
+#[must_use]
+pub fn state(pid: Pid) -> Option<char> {
+    stat(pid)?.trim_start().chars().next()
+}
+
+/// The fields of `/proc/PID/stat` from the state on.
+fn stat(pid: Pid) -> Option<String> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
     // The name, in parentheses, may itself hold spaces and parentheses: the last one ends it.
-    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
-    let mut next = || fields.next().and_then(|field| field.parse().ok()).map(Pid);
-    Some(Process { pid, parent: next()?, group: next()?, session: next()? })
+    text.rsplit_once(')').map(|(_, fields)| fields.to_owned())
 }
 
 /// All processes that descend from us, in no order.
 #[must_use]
 pub fn descendants() -> Vec<Process> {
+    descendants_but(&[])
+}
+
+/// All processes that descend from us, but for these and what descends from them.
+#[must_use]
+pub fn descendants_but(except: &[Pid]) -> Vec<Process> {
     let mut others = all();
+    others.retain(|process| !except.contains(&process.pid));
     let mut family = HashSet::from([own_pid()]);
     let mut found = Vec::new();
     loop {

@@ -56,6 +56,18 @@ pub fn forward(group: Pid, received: &Received) -> io::Result<()> {
     }
 }
 
+/// Continues a process group whose leader is stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it
+/// cannot be known.
+///
+/// # Errors
+/// As kill(2).
+pub fn continue_stopped(group: Pid) -> io::Result<()> {
+    match proc::state(group) {
+        Some('T') | None => to_group(group, Signal::CONT),
+        Some(_) => Ok(()),
+    }
+}
+
 /// Signals all our descendants: everybody, if we are PID 1; else those that /proc shows.
 ///
 /// # Errors
@@ -74,6 +86,14 @@ pub fn to_all(signal: Signal) -> io::Result<()> {
 /// The last error but `ESRCH`.
 pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
     to_each(proc::group_members(group).into_iter(), signal)
+}
+
+/// Signals our descendants but for these children of ours and what is below them.
+///
+/// # Errors
+/// The last error but `ESRCH`.
+pub fn to_orphans(workers: &[Pid], signal: Signal) -> io::Result<()> {
+    to_each(proc::descendants_but(workers).into_iter().map(|process| process.pid), signal)
 }
 
 fn to_each(pids: impl Iterator<Item = Pid>, signal: Signal) -> io::Result<()> {

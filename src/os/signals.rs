@@ -37,35 +37,39 @@ static CHILD_IGNORED: AtomicBool = AtomicBool::new(false);
 /// Blocks every signal, and remembers what was blocked, since the command is to have it as we had it. Called once,
 /// before anything else.
 pub(super) fn hold_all() {
-    let all: Set = Set::MAX;
-    let mut given: Set = 0;
-    // SAFETY: both sets are as large as we say.
-    unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut given, SET_SIZE)
-    };
-    GIVEN_MASK.store(given, Ordering::Relaxed);
+    GIVEN_MASK.store(set_mask(Set::MAX), Ordering::Relaxed);
     // Inherited as ignored, SIGCHLD would make the kernel reap our children behind our back (waitpid(2), "NOTES").
     let old = set_action(libc::SIGCHLD, libc::SIG_DFL);
     CHILD_IGNORED.store(old == libc::SIG_IGN, Ordering::Relaxed);
 }
 
-/// Gives a new program the one disposition that we changed and, last, the mask: from then on signals act, by
-/// default. All other dispositions are those we were started with. For the child, between its clone and its exec.
-pub(super) fn restore() {
+/// Lets signals act again, by default, but for SIGPIPE: where nothing was started and somebody may keep us waiting.
+pub fn let_act() {
+    set_mask(GIVEN_MASK.load(Ordering::Relaxed) | bit(libc::SIGPIPE));
+}
+
+/// Sets the one disposition that we changed and, last, the mask to what we were given: from then on signals act, by
+/// default. For a child between its clone and its exec.
+pub(super) fn give_back() {
     if CHILD_IGNORED.load(Ordering::Relaxed) {
         set_action(libc::SIGCHLD, libc::SIG_IGN);
     }
-    let given: Set = GIVEN_MASK.load(Ordering::Relaxed);
-    // SAFETY: the set is as large as we say.
+    set_mask(GIVEN_MASK.load(Ordering::Relaxed));
+}
+
+/// Returns the mask before.
+fn set_mask(new: Set) -> Set {
+    let mut old: Set = 0;
+    // SAFETY: both sets are as large as we say.
     unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const given,
-            std::ptr::null_mut::<Set>(),
-            SET_SIZE,
-        )
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const new, &raw mut old, SET_SIZE)
     };
+    old
+}
+
+/// A set of one signal.
+fn bit(number: i32) -> Set {
+    u32::try_from(number.saturating_sub(1)).ok().and_then(|shift| 1u64.checked_shl(shift)).unwrap_or(0)
 }
 
 /// Sets a disposition and returns the one before, `SIG_DFL` or `SIG_IGN`: handlers do not survive an exec, and we

@@ -1,22 +1,34 @@
-//! Starting a program: one `clone(CLONE_VM | CLONE_VFORK)`, as posix_spawn(3) does it.
+//! Starting a program: one `clone(CLONE_VM)`, nearly as posix_spawn(3) does it.
 //!
-//! The child shares our memory and we sleep until it executes or ends (clone(2)), so an error
-//! comes back through a field, and the pid that is told to us is that of a program that runs. This
-//! is sound because all our signals are blocked and no handler of ours can run in the child, and
-//! because the child allocates nothing: arguments, environment and paths are made before. std's
-//! `Command` can neither write the child's own pid into `LISTEN_PID` nor give back a signal mask.
+//! The child shares our memory, so nothing is copied, and we wait until it executes or ends: until a pipe of which it
+//! holds the other end is closed. So the pid that is returned is that of a program that runs. This is sound because
+//! we do nothing but wait meanwhile, because all our signals are blocked and no handler of ours can run in the
+//! child, and because the child allocates nothing: arguments, environment and paths are made before. Not
+//! `CLONE_VFORK`, whose wait has no deadline: a child that is stopped before it executes (`pkill -STOP`), or executes
+//! from a file system that hangs, would make us deaf for good. std's `Command` can neither write the child's own pid
+//! into `LISTEN_PID` nor give back a signal mask.
 
+use super::lookup::candidates;
 use super::signals;
+use crate::core::Signal;
 use crate::core::event::{Pid, SpawnFailure};
 use crate::core::exit::code;
-use std::ffi::{CString, OsStr, OsString};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr;
+use std::time::{Duration, Instant};
 
 /// The first descriptor after stdin, stdout and stderr, where inherited listeners begin (`SD_LISTEN_FDS_START`).
 pub const FIRST_FD: RawFd = 3;
+
+/// A child that has not executed the program by then never will: it is killed.
+const EXECUTE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A process in uninterruptible sleep does not die of `SIGKILL`.
+const DIE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What to start, and with what.
 #[derive(Debug)]
@@ -31,6 +43,9 @@ pub struct Program<'a> {
     pub fds: &'a [BorrowedFd<'a>],
     /// Whether to close every other descriptor above 2.
     pub close_others: bool,
+    /// What the program gets should we die without having stopped it (`PR_SET_PDEATHSIG`, prctl(2)). In a PID
+    /// namespace of our own the kernel kills it anyway.
+    pub parent_death: Option<Signal>,
 }
 
 /// How to make the new process.
@@ -48,47 +63,16 @@ enum Method {
 /// Names the step that failed.
 pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
     let mut image = Image::new(program)?;
-    match image.run(Method::Clone) {
+    let result = match image.run(Method::Clone) {
         Err(SpawnFailure { step: "clone", errno: libc::EINVAL | libc::EPERM | libc::ENOSYS, .. }) => {
             image.run(Method::Fork)
         }
         result => result,
-    }
-}
-
-/// Looks for a command as execvp(3) does, without running it.
-///
-/// # Errors
-/// `NotFound`, or `PermissionDenied` where all that was found cannot be executed.
-pub fn find(command: &OsStr) -> io::Result<()> {
-    let mut result = Err(io::Error::from_raw_os_error(libc::ENOENT));
-    for path in candidates(command, std::env::var_os("PATH").as_deref()) {
-        let path = std::path::PathBuf::from(OsString::from_vec(path));
-        match std::fs::metadata(&path) {
-            Ok(found)
-                if found.is_file() && nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_ok() =>
-            {
-                return Ok(());
-            }
-            Ok(_) => result = Err(io::Error::from_raw_os_error(libc::EACCES)),
-            Err(_) => {}
-        }
+    };
+    if image.in_use {
+        std::mem::forget(image);
     }
     result
-}
-
-/// The paths at which a command may be: itself if it has a slash, else in each directory of PATH.
-fn candidates(command: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
-    let command = command.as_bytes();
-    // Nothing is not a name: it is not found, as execvp(3) has it, rather than each directory denied.
-    if command.contains(&b'/') || command.is_empty() {
-        return vec![command.to_vec()];
-    }
-    // The default is that of confstr(3), _CS_PATH, with the directories where images install.
-    let path = path.map_or(&b"/usr/local/bin:/usr/bin:/bin"[..], OsStr::as_bytes);
-    path.split(|byte| *byte == b':')
-        .map(|dir| if dir.is_empty() { command.to_vec() } else { [dir, b"/", command].concat() })
-        .collect()
 }
 
 /// Room for `LISTEN_PID=` and the ten digits of the largest pid.
@@ -108,13 +92,17 @@ struct Image {
     listen_pid: Vec<u8>,
     fds: Vec<RawFd>,
     close_others: bool,
-    /// The write end by which a forked child tells what went wrong; -1 when memory is shared.
+    parent: libc::pid_t,
+    parent_death: Option<Signal>,
+    /// The write end by which the child tells what went wrong, and by its closing that it has executed.
     error_pipe: RawFd,
-    failure: Failure,
+    stack: Option<Stack>,
+    /// The child could neither be seen to execute nor be killed: it may still look at this.
+    in_use: bool,
     _strings: Vec<CString>,
 }
 
-/// What went wrong in the child. Plain integers: a forked child sends it through a pipe.
+/// What went wrong in the child, as it goes through the pipe.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Failure {
@@ -161,63 +149,120 @@ impl Image {
             listen_pid,
             fds: program.fds.iter().map(AsRawFd::as_raw_fd).collect(),
             close_others: program.close_others,
+            // SAFETY: always succeeds.
+            parent: unsafe { libc::getpid() },
+            parent_death: program.parent_death,
             error_pipe: -1,
-            failure: Failure::default(),
+            stack: None,
+            in_use: false,
             _strings: strings,
         })
     }
 
     fn run(&mut self, method: Method) -> Result<Pid, SpawnFailure> {
-        let made = match method {
-            Method::Clone => self.clone_shared(),
-            Method::Fork => self.fork(),
+        let cannot = |step: &'static str| {
+            move |error: io::Error| SpawnFailure {
+                step,
+                errno: error.raw_os_error().unwrap_or(0),
+                code: code::CANNOT_START,
+            }
         };
-        let pid = made.map_err(|error| SpawnFailure {
-            step: if method == Method::Clone { "clone" } else { "fork" },
-            errno: error.raw_os_error().unwrap_or(0),
-            code: code::CANNOT_START,
-        })?;
-        let Failure { step, errno } = self.failure;
-        if errno == 0 {
-            return Ok(Pid(pid));
-        }
-        // SAFETY: a null status is allowed. The child has ended or is ending: this does not wait for anything else.
-        unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) };
+        let (reader, writer) = self.make_pipe().map_err(cannot("pipe"))?;
+        self.error_pipe = writer.as_raw_fd();
+        let pid = match method {
+            Method::Clone => self.clone_shared().map_err(cannot("clone"))?,
+            Method::Fork => self.fork().map_err(cannot("fork"))?,
+        };
+        drop(writer);
+        let Failure { step, errno } = match wait_for(&reader) {
+            Told::Executed => return Ok(Pid(pid)),
+            Told::Failed(failure) => {
+                // SAFETY: a null status is allowed. The child is ending: this does not wait for anything else.
+                unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) };
+                failure
+            }
+            Told::Nothing => {
+                self.in_use = !kill(pid);
+                Failure { step: EXECUTE, errno: libc::ETIMEDOUT }
+            }
+        };
         let step = usize::try_from(step).ok().and_then(|step| STEPS.get(step)).copied().unwrap_or("execute");
         Err(SpawnFailure { step, errno, code: exec_code(step, errno) })
     }
 
+    /// A pipe that closes itself when the program is executed, whose write end is out of the way of the numbers that
+    /// the listeners will take in the child.
+    fn make_pipe(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let least = i32::try_from(self.fds.len()).unwrap_or(0).saturating_add(FIRST_FD);
+        if writer.as_raw_fd() >= least {
+            return Ok((reader, writer));
+        }
+        let writer = duplicate_above(writer.as_fd(), least)?;
+        Ok((reader, writer))
+    }
+
     fn clone_shared(&mut self) -> io::Result<libc::pid_t> {
-        let stack = Stack::new()?;
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: the stack is ours and mapped until the child has executed or ended, since we
-        // sleep until then; `self` outlives that, and only the child touches it meanwhile.
-        let pid = unsafe { libc::clone(child, stack.top(), flags, ptr::from_mut(self).cast()) };
+        let top = self.stack.insert(Stack::new()?).top();
+        let flags = libc::CLONE_VM | libc::SIGCHLD;
+        // SAFETY: the stack and `self` live until the child has executed or ended, or for ever if we cannot know;
+        // until then we only wait. It shares our errno, which we do not look at meanwhile.
+        let pid = unsafe { libc::clone(child, top, flags, ptr::from_mut(self).cast()) };
         if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
     }
 
     fn fork(&mut self) -> io::Result<libc::pid_t> {
-        let (reader, low_writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        // Out of the way of the numbers that the listeners will take in the child.
-        let least = i32::try_from(self.fds.len()).unwrap_or(0).saturating_add(FIRST_FD);
-        let writer = duplicate_above(low_writer.as_fd(), least)?;
-        drop(low_writer);
-        self.error_pipe = writer.as_raw_fd();
         // SAFETY: this process has one thread, and the child calls only what signal-safety(7) allows.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             child(ptr::from_mut(self).cast());
         }
-        self.error_pipe = -1;
-        drop(writer);
-        if pid < 0 {
-            return Err(io::Error::last_os_error());
+        if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
+    }
+}
+
+/// What the child has told through its pipe.
+enum Told {
+    Executed,
+    Failed(Failure),
+    /// Nothing, in all the time it had.
+    Nothing,
+}
+
+fn wait_for(reader: &OwnedFd) -> Told {
+    let start = Instant::now();
+    loop {
+        let left = EXECUTE_WITHIN.saturating_sub(start.elapsed());
+        let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
+            Ok(0) => return Told::Nothing,
+            Ok(_) => break,
+            // Stopped and continued ourselves.
+            Err(_) if left.is_zero() => return Told::Nothing,
+            Err(_) => {}
         }
-        // Ends with the exec, which closes the writer, or with the child.
-        let size = size_of::<Failure>();
-        // SAFETY: `Failure` is two integers, and as large as we say.
-        unsafe { libc::read(reader.as_raw_fd(), ptr::from_mut(&mut self.failure).cast(), size) };
-        Ok(pid)
+    }
+    let mut failure = Failure::default();
+    let size = size_of::<Failure>();
+    // SAFETY: `Failure` is two integers, and as large as we say. There is something to read, or the end.
+    let read = unsafe { libc::read(reader.as_raw_fd(), ptr::from_mut(&mut failure).cast(), size) };
+    if usize::try_from(read) == Ok(size) { Told::Failed(failure) } else { Told::Executed }
+}
+
+/// Kills a child of ours and reaps it. Returns whether it is gone.
+fn kill(pid: libc::pid_t) -> bool {
+    // SAFETY: takes two integers; the child is ours and not reaped.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    let start = Instant::now();
+    loop {
+        // SAFETY: a null status is allowed.
+        if unsafe { libc::waitpid(pid, ptr::null_mut(), libc::WNOHANG | libc::__WALL) } != 0 {
+            return true;
+        }
+        if start.elapsed() >= DIE_WITHIN {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -230,6 +275,13 @@ extern "C" fn child(image: *mut libc::c_void) -> libc::c_int {
         if libc::setsid() < 0 {
             fail(image, SETSID);
         }
+        if let Some(signal) = image.parent_death {
+            libc::prctl(libc::PR_SET_PDEATHSIG, signal.number());
+            // Too late for the signal: we have died already.
+            if libc::getppid() != image.parent {
+                libc::_exit(i32::from(code::CANNOT_START));
+            }
+        }
         write_pid(image);
         for (&fd, target) in image.fds.iter().zip(FIRST_FD..) {
             if libc::dup2(fd, target) < 0 {
@@ -239,7 +291,7 @@ extern "C" fn child(image: *mut libc::c_void) -> libc::c_int {
         if image.close_others {
             close_others(image.fds.len());
         }
-        signals::restore();
+        signals::give_back();
         execute(image);
         fail(image, EXECUTE)
     }
@@ -268,9 +320,19 @@ fn write_pid(image: &mut Image) {
 /// are so marked already; this is for what we were given ourselves.
 unsafe fn close_others(inherited: usize) {
     let first = libc::c_uint::try_from(inherited).unwrap_or(0).saturating_add(3);
-    // SAFETY: takes three integers.
-    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    // SAFETY: takes integers.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0 {
+            return;
+        }
+        for fd in first..MOST_DESCRIPTORS {
+            libc::fcntl(fd as libc::c_int, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+    }
 }
+
+/// Where the kernel does not know close_range(2), descriptors above this stay: the usual limit, RLIMIT_NOFILE.
+const MOST_DESCRIPTORS: libc::c_uint = 1024;
 
 /// Tries each path, as execvp(3): one that is missing or unreachable is passed over, one that may not be
 /// executed is remembered. Returns only on failure, with errno set.
@@ -297,13 +359,11 @@ unsafe fn execute(image: &mut Image) {
     set_errno(if denied { libc::EACCES } else { libc::ENOENT });
 }
 
-fn fail(image: &mut Image, step: u32) -> ! {
-    image.failure = Failure { step, errno: errno() };
+fn fail(image: &Image, step: u32) -> ! {
+    let failure = Failure { step, errno: errno() };
     // SAFETY: `Failure` is two integers; a pipe takes 8 bytes at once; _exit runs nothing of ours.
     unsafe {
-        if image.error_pipe >= 0 {
-            libc::write(image.error_pipe, ptr::from_ref(&image.failure).cast(), size_of::<Failure>());
-        }
+        libc::write(image.error_pipe, ptr::from_ref(&failure).cast(), size_of::<Failure>());
         libc::_exit(i32::from(code::NOT_FOUND))
     }
 }
@@ -369,7 +429,14 @@ mod tests {
     use super::*;
 
     fn program(argv: &[OsString]) -> Program<'_> {
-        Program { argv, env: std::env::vars_os().collect(), listen_pid: true, fds: &[], close_others: false }
+        Program {
+            argv,
+            env: std::env::vars_os().collect(),
+            listen_pid: true,
+            fds: &[],
+            close_others: false,
+            parent_death: None,
+        }
     }
 
     fn exit_code(pid: Pid) -> i32 {

@@ -1,25 +1,38 @@
 //! Writing to stderr without ever waiting for its reader.
 //!
-//! A full pipe would stop PID 1, and with it the reaping and the health endpoint. `O_NONBLOCK` is no way
-//! out: it belongs to the open file, which the workers share. So each write says for itself that it
-//! will not wait, and a line that does not fit is dropped and counted.
+//! A full pipe or a paused terminal would stop PID 1, and with it the reaping and the health endpoint. `O_NONBLOCK`
+//! on the descriptor is no way out: it belongs to the open file, which the workers share. So each write says for
+//! itself that it will not wait, or goes through an open file of our own; a line that does not fit is dropped and
+//! counted.
 
+use std::ffi::CStr;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// A pipe takes this much at once or nothing (pipe(7), `PIPE_BUF`); longer lines are cut.
 const LONGEST: usize = 4096;
 
+/// Other names for what descriptor 2 is, by which it can be opened again: a terminal that belongs to another user
+/// can be opened only as our own.
+const NAMES: [&CStr; 2] = [c"/proc/self/fd/2", c"/dev/tty"];
+
 /// What stderr is, as far as writing goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Kind {
+    /// Not looked at yet.
+    Unknown,
     /// A file has no reader to wait for.
     File,
-    /// `RWF_NOWAIT` works, as far as we know.
-    NoWait,
-    /// It does not; ask whether there is room first.
-    Poll,
+    /// A pipe; `RWF_NOWAIT` works, as far as we know.
+    Pipe,
+    /// A pipe where it does not: POLLOUT means that a whole `PIPE_BUF` fits (poll(2)).
+    OldPipe,
+    Socket,
+    /// A terminal or another device, opened again with `O_NONBLOCK`: there POLLOUT says only that something fits.
+    Own(OwnedFd),
+    /// A device that cannot be opened again.
+    Closed,
 }
 
 /// Our stderr.
@@ -27,23 +40,23 @@ enum Kind {
 pub struct Stderr {
     kind: Kind,
     dropped: u64,
+    /// The last line was cut by a terminal that took only a part of it.
+    cut: bool,
+    tell: fn(u64) -> String,
 }
 
 impl Stderr {
-    /// Looks at what descriptor 2 is.
+    /// `tell` makes the line that says how many were dropped, with its newline.
     #[must_use]
-    pub fn new() -> Self {
-        let mut stat = MaybeUninit::<libc::stat>::zeroed();
-        // SAFETY: `stat` has room for the answer, and is plain integers.
-        let is_file = unsafe {
-            libc::fstat(libc::STDERR_FILENO, stat.as_mut_ptr()) == 0
-                && stat.assume_init().st_mode & libc::S_IFMT == libc::S_IFREG
-        };
-        Self { kind: if is_file { Kind::File } else { Kind::NoWait }, dropped: 0 }
+    pub fn new(tell: fn(u64) -> String) -> Self {
+        Self { kind: Kind::Unknown, dropped: 0, cut: false, tell }
     }
 
     fn write_now(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.kind == Kind::NoWait {
+        if matches!(self.kind, Kind::Unknown) {
+            self.kind = look();
+        }
+        if matches!(self.kind, Kind::Pipe) {
             let part = libc::iovec { iov_base: line.as_ptr().cast_mut().cast(), iov_len: line.len() };
             // SAFETY: one part, as long as it says; -1 is "where the file stands".
             let wrote =
@@ -51,26 +64,79 @@ impl Stderr {
             let error = io::Error::last_os_error();
             match error.raw_os_error() {
                 _ if wrote >= 0 => return Ok(()),
-                Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::ESPIPE) => self.kind = Kind::Poll,
+                Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::ESPIPE) => {
+                    self.kind = Kind::OldPipe;
+                }
                 Some(_) | None => return Err(error),
             }
         }
-        if self.kind == Kind::Poll && !has_room() {
-            return Err(io::ErrorKind::WouldBlock.into());
+        let wrote = match &self.kind {
+            Kind::File => write(libc::STDERR_FILENO, line)?,
+            Kind::OldPipe if has_room() => write(libc::STDERR_FILENO, line)?,
+            Kind::Socket => send(libc::STDERR_FILENO, line)?,
+            Kind::Own(fd) => write(fd.as_raw_fd(), line)?,
+            Kind::Unknown | Kind::Pipe | Kind::OldPipe | Kind::Closed => {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        };
+        self.cut = wrote < line.len();
+        if self.cut { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    }
+
+    /// Says how many lines were dropped, if there were any and there is room again.
+    fn tell_dropped(&mut self) {
+        if self.dropped == 0 {
+            return;
         }
-        // SAFETY: the buffer is as long as we say.
-        let wrote = unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
-        if wrote < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let mut note = (self.tell)(self.dropped);
+        if self.cut {
+            note.insert(0, '\n');
+        }
+        if self.write_now(note.as_bytes()).is_ok() {
+            self.dropped = 0;
+        }
     }
 }
 
-impl Default for Stderr {
-    fn default() -> Self {
-        Self::new()
+/// Looks at what descriptor 2 is.
+fn look() -> Kind {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `stat` has room for the answer, and is plain integers.
+    let mode = unsafe {
+        libc::fstat(libc::STDERR_FILENO, stat.as_mut_ptr());
+        stat.assume_init().st_mode
+    };
+    match mode & libc::S_IFMT {
+        libc::S_IFREG => Kind::File,
+        libc::S_IFIFO => Kind::Pipe,
+        libc::S_IFSOCK => Kind::Socket,
+        _ => open_again().map_or(Kind::Closed, Kind::Own),
     }
 }
 
-/// A pipe is writable when a whole `PIPE_BUF` fits (poll(2)).
+fn open_again() -> Option<OwnedFd> {
+    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let names = NAMES.iter().take(if is_terminal() { NAMES.len() } else { 1 });
+    // SAFETY: C strings; the descriptor is new.
+    names
+        .map(|name| unsafe { libc::open(name.as_ptr(), flags) })
+        .find(|fd| *fd >= 0)
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn write(fd: RawFd, line: &[u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is as long as we say.
+    let wrote = unsafe { libc::write(fd, line.as_ptr().cast(), line.len()) };
+    usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
+}
+
+fn send(fd: RawFd, line: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the buffer is as long as we say.
+    let wrote = unsafe { libc::send(fd, line.as_ptr().cast(), line.len(), flags) };
+    usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
+}
+
 fn has_room() -> bool {
     let stderr = io::stderr();
     let mut fds = [nix::poll::PollFd::new(stderr.as_fd(), nix::poll::PollFlags::POLLOUT)];
@@ -80,12 +146,7 @@ fn has_room() -> bool {
 /// Takes one line a call; never fails and never waits.
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.dropped > 0 {
-            let note = format!("prefork-init: {} log lines dropped: nobody read stderr\n", self.dropped);
-            if self.write_now(note.as_bytes()).is_ok() {
-                self.dropped = 0;
-            }
-        }
+        self.tell_dropped();
         let fits = line.get(..LONGEST.saturating_sub(1)).filter(|_| line.len() > LONGEST);
         let sent = match fits {
             Some(head) => self.write_now(&[head, b"\n"].concat()),
@@ -105,6 +166,6 @@ impl Write for Stderr {
 /// Whether stderr is a terminal.
 #[must_use]
 pub fn is_terminal() -> bool {
-    use std::io::IsTerminal;
-    io::stderr().as_fd().as_raw_fd() >= 0 && io::stderr().is_terminal()
+    // SAFETY: takes an integer.
+    unsafe { libc::isatty(libc::STDERR_FILENO) == 1 }
 }

@@ -6,6 +6,7 @@
 pub mod http;
 pub mod load;
 pub mod servers;
+pub mod strace;
 
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
@@ -157,8 +158,13 @@ fn binary_below(pid: i32) -> Option<i32> {
     if is_binary(pid) {
         return Some(pid);
     }
+    children(pid).into_iter().find_map(binary_below)
+}
+
+/// The children of a process that has one thread.
+pub fn children(pid: i32) -> Vec<i32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).find_map(binary_below)
+    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn is_binary(pid: i32) -> bool {

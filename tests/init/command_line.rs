@@ -62,9 +62,9 @@ fn a_variable_is_as_good_as_its_option_and_the_option_wins() {
 #[test]
 fn a_wrong_variable_is_an_error_as_a_wrong_option_is() {
     for (name, value, option) in [
-        ("PREFORK_WORKERS", "0", "--workers '0'"),
-        ("PREFORK_GRACEFUL_TIMEOUT", "soon", "--graceful-timeout 'soon'"),
-        ("PREFORK_LOG_FORMAT", "yaml", "--log-format 'yaml'"),
+        ("PREFORK_WORKERS", "0", "PREFORK_WORKERS '0'"),
+        ("PREFORK_GRACEFUL_TIMEOUT", "soon", "PREFORK_GRACEFUL_TIMEOUT 'soon'"),
+        ("PREFORK_LOG_FORMAT", "yaml", "PREFORK_LOG_FORMAT 'yaml'"),
     ] {
         let (code, _, err) = launch(["--", "true"]).env(name, value).finish();
         assert_eq!(code, 2);

@@ -1,10 +1,11 @@
 //! A worker that dies is replaced at once, and nobody is refused meanwhile.
 
 use super::history::lives;
-use super::python::python;
-use super::{example_worker, pool, uvicorn, with_apps};
+use super::python::{APPS, python};
+use super::{example_worker, gunicorn, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
-use crate::harness::{Run, eventually, kill};
+use crate::harness::{Run, children, eventually, kill};
+use std::fs;
 
 const CLIENTS: usize = 4;
 
@@ -47,6 +48,60 @@ fn the_kill_of_an_example_worker_under_load_refuses_nobody() {
 #[test]
 fn the_kill_of_a_uvicorn_under_load_refuses_nobody() {
     kill_one_of_each(&with_apps(pool(&["-n", "2"], uvicorn(&[]))).start(), "/");
+}
+
+#[test]
+fn the_kill_of_a_gunicorn_under_load_refuses_nobody() {
+    let run = with_apps(pool(&["-n", "2"], gunicorn(&["apps:wsgi"]))).start();
+    kill_one_of_each(&run, "/");
+    // What the dead arbiters left is stopped: two live ones and their children stay.
+    eventually("the end of the orphans", || (run.others().len() == 4).then_some(()));
+}
+
+/// The pids, in our namespace, of what the n-th ready worker has started.
+fn children_of_worker(run: &Run, index: usize) -> Vec<i32> {
+    run.log.wait_count("worker ready", index + 1);
+    children(run.outer_pid(run.log.with_message("worker ready")[index]["pid"].as_i64().unwrap()))
+}
+
+/// That one is gunicorn's business: the pool does not see it.
+#[test]
+fn the_kill_of_gunicorns_own_worker_under_load_refuses_nobody() {
+    let run = with_apps(pool(&["-n", "2"], gunicorn(&["apps:wsgi"]))).start();
+    run.log.wait_count("worker ready", 2);
+    let load = Load::start(&run.address(0), "/", CLIENTS);
+    for index in 0..2 {
+        load.wait_ok(50);
+        let before = children_of_worker(&run, index);
+        assert_eq!(before.len(), 1);
+        kill(before[0], libc::SIGKILL);
+        eventually("gunicorn's new worker", || {
+            let now = children_of_worker(&run, index);
+            (now.len() == 1 && now != before).then_some(())
+        });
+    }
+    load.wait_ok(50);
+    let (ok, refused, lost, other) = load.stop();
+    println!("2 kills inside of gunicorn: {ok} answered, {refused} refused, {lost} lost, {other} other");
+    assert_eq!((refused, other), (0, 0));
+    assert!(lost <= 2 * CLIENTS as u64, "{lost}");
+    assert_eq!(run.log.with_message("worker spawned").len(), 2, "{}", run.log.text());
+    assert!(run.log.with_message("worker exited").is_empty(), "{}", run.log.text());
+}
+
+#[test]
+fn a_gunicorn_that_cannot_replace_its_own_worker_crashes_with_its_code_and_then_cannot_boot() {
+    let mut run = with_apps(pool(&["--max-restarts", "1"], gunicorn(&["apps:wsgi"]))).start();
+    let child = children_of_worker(&run, 0)[0];
+    fs::write(run.dir().join("apps.py"), APPS.replace("def wsgi", "def renamed")).unwrap();
+    kill(child, libc::SIGKILL);
+    assert_eq!(run.wait_exit(), 3);
+    let exits = run.log.with_message("worker exited");
+    // APP_LOAD_ERROR.
+    assert!(exits.iter().all(|line| line["exit_code"] == 4), "{exits:?}");
+    let reasons: Vec<_> = exits.iter().map(|line| line["reason"].as_str().unwrap()).collect();
+    assert_eq!((reasons[0], reasons[1]), ("crash", "boot-error"), "{reasons:?}");
+    assert_eq!(run.log.lines().last().unwrap()["level"], "ERROR");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod crash;
 mod endpoint;
 mod environment;
 mod history;
+mod idle;
 mod listeners;
 mod logs;
 mod python;
@@ -38,6 +39,13 @@ fn uvicorn(options: &[&str]) -> Vec<OsString> {
     let quiet = ["--fd", "{fd}", "--log-level", "warning", "apps:asgi"];
     let program = OsString::from(crate::harness::servers::server("uvicorn"));
     [program].into_iter().chain(quiet.iter().chain(options).map(OsString::from)).collect()
+}
+
+/// gunicorn, which takes the listener from `LISTEN_FDS`. It must not also be told of it by `-b`, or it opens the
+/// descriptor twice (EBADF). The worker is its arbiter; who answers is a child of that.
+fn gunicorn(options: &[&str]) -> Vec<OsString> {
+    let words = ["-w", "1", "--no-control-socket"].iter().chain(options).map(OsString::from);
+    [OsString::from(crate::harness::servers::server("gunicorn"))].into_iter().chain(words).collect()
 }
 
 /// Puts the applications of [`python::APPS`] where the servers look for them.

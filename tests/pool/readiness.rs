@@ -187,19 +187,10 @@ sleep_for_ever()";
     assert_eq!(run.wait_for("worker due")["requests"], 100);
 }
 
-#[test]
-fn the_word_of_an_orphan_does_not_count() {
-    let script = "
-def act():
-    while os.getppid() != 1: time.sleep(0.005)
-    say('READY=1')
-    note('said', '')
-    sleep_for_ever()
-daemon(act)
-wait_for_file('go')
-say('READY=1')
-sleep_for_ever()";
-    let run = without_listeners(&["--ready-after", "1h", "--start-timeout", "infinity"], script).start();
+/// The script notes in `said` when it has said what must not count.
+fn assert_ready_only_by_a_word_of_its_own(script: &str) {
+    let script = format!("{script}\nwait_for_file('go')\nsay('READY=1')\nsleep_for_ever()");
+    let run = without_listeners(&["--ready-after", "1h", "--start-timeout", "infinity"], &script).start();
     run.wait_lines("said", 1);
     catch_up(&run);
     assert!(run.log.with_message("worker ready").is_empty(), "{}", run.log.text());
@@ -208,20 +199,24 @@ sleep_for_ever()";
 }
 
 #[test]
+fn the_word_of_an_orphan_does_not_count() {
+    let script = "
+def act():
+    while os.getppid() != 1: time.sleep(0.005)
+    say('READY=1')
+    note('said', '')
+    sleep_for_ever()
+daemon(act)";
+    assert_ready_only_by_a_word_of_its_own(script);
+}
+
+#[test]
 fn datagrams_that_mean_nothing_change_nothing() {
     let script = "
 for text in ['', '\\n', '=', 'READY', 'READY=0', 'READY=11', 'ready=1', 'X' * 4000, 'X_PREFORK_REQUESTS=', '\\0\\0']:
     say(text)
-note('said', '')
-wait_for_file('go')
-say('READY=1')
-sleep_for_ever()";
-    let run = without_listeners(&["--ready-after", "1h", "--start-timeout", "infinity"], script).start();
-    run.wait_lines("said", 1);
-    catch_up(&run);
-    assert!(run.log.with_message("worker ready").is_empty(), "{}", run.log.text());
-    allow(&run, "go");
-    ready(&run);
+note('said', '')";
+    assert_ready_only_by_a_word_of_its_own(script);
 }
 
 #[test]

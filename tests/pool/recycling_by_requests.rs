@@ -2,12 +2,13 @@
 
 use super::history::{Life, assert_made_before_broken, lives, most_alive};
 use super::python::python;
-use super::{allow, catch_up, example_worker, pool, uvicorn, with_apps};
+use super::{allow, catch_up, example_worker, gunicorn, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
 use crate::harness::servers::server;
-use crate::harness::{Run, http};
+use crate::harness::{Run, eventually, http};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 
 const CLIENTS: usize = 4;
@@ -94,6 +95,59 @@ fn the_fastapi_example_is_recycled_by_what_it_reports() {
     let lives = lives(&lines);
     assert!(assert_made_before_broken(&lives, "max-requests", &lines) >= 4);
     assert!(most_alive(&lives) <= 3);
+}
+
+/// A configuration of gunicorn with which its own worker reports what it has served: a descendant of the pool's.
+const REPORTING: &str = r#"
+import os, socket
+
+def post_request(worker, req, environ, resp):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.sendto(b"X_PREFORK_REQUESTS=%d" % worker.nr, "\0" + os.environ["NOTIFY_SOCKET"][1:])
+"#;
+
+#[test]
+fn gunicorn_is_recycled_by_what_it_reports_and_nothing_is_lost() {
+    let launch = with_apps(pool(&REPORTED, gunicorn(&["-c", "reporting.py", "apps:wsgi"])));
+    fs::write(launch.dir().join("reporting.py"), REPORTING).unwrap();
+    let run = launch.start();
+    // Where the load never lets gunicorn wait, its `READY=1` is believed only after 5 s.
+    let (_, lost) = recycle(&run, "/", 2);
+    assert_eq!(lost, 0);
+    let lines = run.log.lines();
+    let lives = lives(&lines);
+    assert_jittered(&lives, 400, 600);
+    assert!(assert_made_before_broken(&lives, "max-requests", &lines) >= 2);
+    assert!(most_alive(&lives) <= 3);
+    assert!(lives.iter().filter_map(|l| l.exit.as_ref()).all(|exit| exit["exit_code"] == 0), "{lives:?}");
+}
+
+/// With `{max_requests}`, gunicorn's arbiter replaces its own worker, the old one gone first, and does not end
+/// itself: the pool draws the limit and sees nothing of the rest.
+#[test]
+fn gunicorn_that_is_given_the_limit_recycles_inside_of_itself() {
+    let options = ["-n", "2", "--max-requests", "300", "--max-requests-jitter", "200"];
+    let command = gunicorn(&["--max-requests", "{max_requests}", "apps:wsgi"]);
+    let run = with_apps(pool(&options, command)).start();
+    run.log.wait_count("worker ready", 2);
+    let load = Load::start(&run.address(0), "/", CLIENTS);
+    // The first two are no replacements.
+    eventually("gunicorn's own recycling", || {
+        (run.log.text().matches("Booting worker").count() >= 2 + 6).then_some(())
+    });
+    let (ok, refused, lost, other) = load.stop();
+    println!("6 inside of gunicorn: {ok} answered, {refused} refused, {lost} lost, {other} other");
+    assert_eq!((refused, lost, other), (0, 0, 0));
+    let lives = lives(&run.log.lines());
+    assert!(lives.len() == 2 && lives.iter().all(|life| life.exited.is_none()), "{lives:?}");
+    assert!(lives.iter().all(|life| life.ready.is_some() && life.due.is_none()), "{lives:?}");
+    for life in &lives {
+        let limit = life.spawn["max_requests"].as_u64().unwrap();
+        assert!((300..=500).contains(&limit), "{limit}");
+        let given = fs::read(format!("/proc/{}/cmdline", run.outer_pid(life.pid))).unwrap();
+        let given = String::from_utf8(given).unwrap();
+        assert!(given.contains(&format!("--max-requests\0{limit}\0")), "{given:?}");
+    }
 }
 
 /// Reports the number in the file that appears, then serves.

@@ -1,9 +1,9 @@
 //! Workers serve on the listener that they inherit, whatever they are written in.
 
-use super::{example_worker, pool, python, uvicorn, with_apps};
+use super::{example_worker, gunicorn, pool, python, uvicorn, with_apps};
 use crate::harness::http;
 use crate::harness::servers::server;
-use crate::harness::{Launch, Run, eventually, launch};
+use crate::harness::{Run, eventually, launch};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
@@ -86,16 +86,10 @@ fn hypercorn_serves_on_the_inherited_listener() {
     assert_ends_well(run);
 }
 
-/// gunicorn must not also be told of the listener by `-b`, or it opens the descriptor twice (EBADF).
-fn gunicorn(options: &[&str]) -> Launch {
-    let words = ["-w", "1", "--no-control-socket"].iter().chain(options).map(OsString::from);
-    with_apps(pool(&["-n", "2"], [OsString::from(server("gunicorn"))].into_iter().chain(words).collect()))
-}
-
 #[test]
 fn gunicorn_as_a_worker_takes_the_listener_from_listen_fds() {
     for options in [&["apps:wsgi"][..], &["-k", "gthread", "apps:wsgi"], &["-k", "asgi", "apps:asgi"]] {
-        let run = gunicorn(options).start();
+        let run = with_apps(pool(&["-n", "2"], gunicorn(options))).start();
         run.log.wait_count("worker ready", 2);
         assert!(
             run.log.with_message("worker ready").iter().all(|line| line["by"] == "accept"),
@@ -146,6 +140,15 @@ fn gunicorn_as_the_one_command_of_an_init_stops_in_order() {
     run.signal(libc::SIGTERM);
     assert_eq!(slow.answer().unwrap().status, 200);
     assert_eq!(run.wait_exit(), 0, "{}", run.log.text());
+}
+
+#[test]
+fn gunicorn_as_the_one_command_of_an_init_ends_with_its_own_code() {
+    let words = ["-b", "127.0.0.1:0", "--no-control-socket", "apps:missing"].map(OsString::from);
+    let command = [OsString::from("--"), server("gunicorn").into()].into_iter().chain(words);
+    let (code, _, log) = with_apps(launch(command)).finish();
+    // APP_LOAD_ERROR.
+    assert_eq!(code, 4, "{log}");
 }
 
 /// Python's `time.sleep` is a clock_nanosleep(2).

@@ -2,7 +2,7 @@
 
 use super::history::time;
 use super::python::python;
-use super::{example_worker, pool, uvicorn, with_apps};
+use super::{example_worker, gunicorn, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
 use crate::harness::{Run, http, kill};
 use std::time::{Duration, Instant};
@@ -261,6 +261,19 @@ fn term_under_load_loses_at_most_what_was_under_way() {
 #[test]
 fn term_under_load_of_uvicorn_loses_at_most_what_was_under_way() {
     stop_under_load(with_apps(pool(&["-n", "2"], uvicorn(&[]))).start(), "/");
+}
+
+#[test]
+fn term_under_load_of_gunicorn_loses_at_most_what_was_under_way() {
+    for options in [&["apps:wsgi"][..], &["-k", "gthread", "apps:wsgi"], &["-k", "asgi", "apps:asgi"]] {
+        let run = with_apps(pool(&["-n", "2"], gunicorn(options))).start();
+        let log = run.log.clone();
+        stop_under_load(run, "/");
+        let exits = log.with_message("worker exited");
+        let as_asked = |line: &serde_json::Value| line["exit_code"] == 0 && line["reason"] == "stop";
+        assert!(exits.len() == 2 && exits.iter().all(as_asked), "{exits:?}");
+        assert!(log.with_message("worker killed").is_empty(), "{}", log.text());
+    }
 }
 
 #[test]

@@ -182,7 +182,8 @@ impl History {
                 let event = match self.dice.up_to(6) {
                     0 => Event::SaidReady { pid },
                     1 => Event::SeenAccepting { pid },
-                    2 => Event::ObservationRefused { pid },
+                    2 if self.dice.one_in(2) => Event::ObservationRefused { pid },
+                    2 => Event::NotSeenAccepting { pid, took: Duration::MAX },
                     3 => Event::RequestsReported { pid, total: u64::MAX },
                     4 => stale_answer(&mut self.dice, pid),
                     _ => Event::DeadlinePassed,

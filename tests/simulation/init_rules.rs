@@ -107,6 +107,7 @@ impl InitRules {
             | Event::Exited { .. }
             | Event::SaidReady { .. }
             | Event::SeenAccepting { .. }
+            | Event::NotSeenAccepting { .. }
             | Event::ObservationRefused { .. }
             | Event::RequestsReported { .. } => {}
         }
@@ -123,6 +124,10 @@ impl InitRules {
                 check(self.command == Some(pid), "forwarded to somebody else")?;
                 check(self.to_forward.take() == Some(received), "another signal than came")
             }
+            Action::ContinueStopped { pid } => check(
+                self.command == Some(pid) && self.clock != Clock::Stands && self.to_forward.is_none(),
+                "continued without a stop",
+            ),
             Action::SignalAll { signal: Signal::KILL } => match self.clock {
                 Clock::Stands => Err("killed without a stop".into()),
                 Clock::Runs { kill_by } => {
@@ -160,6 +165,7 @@ impl InitRules {
             Action::Reap => Ok(()),
             Action::Signal { .. }
             | Action::SignalRemains { .. }
+            | Action::SignalOrphans { .. }
             | Action::Observe { .. }
             | Action::RestoreBacklog => Err("an init does not do that".into()),
         }

@@ -127,6 +127,22 @@ impl Kernel {
         self.processes.iter().all(|p| p.parent.is_some())
     }
 
+    /// These processes and their descendants.
+    fn below(&self, top: &[Pid]) -> Vec<u64> {
+        let mut found: Vec<u64> =
+            self.processes.iter().filter(|p| top.contains(&p.pid)).map(|p| p.serial).collect();
+        loop {
+            let is_new = |p: &&Process| {
+                !found.contains(&p.serial) && p.parent.is_some_and(|parent| found.contains(&parent))
+            };
+            let more: Vec<u64> = self.processes.iter().filter(is_new).map(|p| p.serial).collect();
+            if more.is_empty() {
+                return found;
+            }
+            found.extend(more);
+        }
+    }
+
     /// A pid that nobody has.
     pub fn unknown_pid(&self) -> Pid {
         (2..).map(Pid).find(|pid| self.processes.iter().all(|p| p.pid != *pid)).unwrap()
@@ -242,8 +258,16 @@ impl Kernel {
                 self.expect_child(pid, action)?;
                 self.signal_where(|p| p.group == pid, received.signal, dice);
             }
+            Action::ContinueStopped { pid } => {
+                self.expect_child(pid, action)?;
+                self.signal_where(|p| p.group == pid, Signal::CONT, dice);
+            }
             Action::SignalRemains { group, signal } => self.signal_where(|p| p.group == group, signal, dice),
             Action::SignalAll { signal } => self.signal_where(|_| true, signal, dice),
+            Action::SignalOrphans { ref workers, signal } => {
+                let of_workers = self.below(workers);
+                self.signal_where(|p| !of_workers.contains(&p.serial), signal, dice);
+            }
             Action::Observe { pid } => {
                 self.expect_child(pid, action)?;
                 let seen =
@@ -251,7 +275,9 @@ impl Kernel {
                 return Ok(match seen {
                     Some((false, _)) => Some(Event::ObservationRefused { pid }),
                     Some((true, true)) => Some(Event::SeenAccepting { pid }),
-                    Some((true, false)) | None => None,
+                    Some((true, false)) | None => {
+                        Some(Event::NotSeenAccepting { pid, took: dice.pick_ms(&[0, 0, 0, 1, 3]) })
+                    }
                 });
             }
             Action::Exit(code) => self.exit = Some(code),

@@ -12,6 +12,12 @@ pub const SPAWN_GAP: Duration = Duration::from_millis(100);
 pub const HURRIED: Duration = Duration::from_secs(5);
 pub const MARGIN: Duration = Duration::from_secs(5);
 
+/// The longest pause between two looks at a starting worker.
+pub const LOOK_RARELY: Duration = Duration::from_millis(100);
+
+/// A look is followed by a pause so many times as long, if that is less.
+const LOOK_SHARE: u32 = 20;
+
 /// A worker from `Spawned` to `Exited`.
 pub struct Worker {
     pub pid: Pid,
@@ -22,6 +28,9 @@ pub struct Worker {
     pub said_ready: Option<Monotonic>,
     pub refused: bool,
     pub looked: Option<Monotonic>,
+    /// The pause that the last look has earned.
+    pub pause: Duration,
+    pub pause_until: Monotonic,
     pub ready: Option<(Monotonic, ReadyBy)>,
     pub requests: u64,
     pub due: Option<(Monotonic, Reason)>,
@@ -59,9 +68,18 @@ pub struct Slot {
 pub enum Stage {
     Unstarted,
     Running,
-    Draining { until: Monotonic },
-    Ending { kill_by: Option<Monotonic> },
-    Killing { last: Monotonic, leave_by: Monotonic },
+    Draining {
+        until: Monotonic,
+    },
+    /// `orphans_by`: when those that no worker answers for are asked to stop.
+    Ending {
+        kill_by: Option<Monotonic>,
+        orphans_by: Option<Monotonic>,
+    },
+    Killing {
+        last: Monotonic,
+        leave_by: Monotonic,
+    },
 }
 
 /// What the event of a step obliges the core to do in this very step.
@@ -183,6 +201,12 @@ impl Book {
             Event::SeenAccepting { pid } => {
                 self.expected.ready = self.starting(pid).map(|worker| worker.pid);
             }
+            Event::NotSeenAccepting { pid, took } => {
+                if let Some(worker) = self.starting(pid) {
+                    worker.pause = took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
+                    worker.pause_until = now + worker.pause;
+                }
+            }
             Event::ObservationRefused { pid } => {
                 if let Some(worker) = self.starting(pid) {
                     worker.refused = true;
@@ -216,9 +240,11 @@ impl Book {
                 self.stage = Stage::Draining { until: now + delay };
             }
             Stage::Draining { .. } => self.begin_ending(now, Some(HURRIED)),
-            Stage::Ending { kill_by } if self.stop_signals >= 2 => {
+            Stage::Ending { kill_by, orphans_by } if self.stop_signals >= 2 => {
                 let hurried = if self.stop_signals == 2 { now + HURRIED } else { now };
-                *kill_by = Some(kill_by.map_or(hurried, |by| by.min(hurried)));
+                let by = kill_by.map_or(hurried, |by| by.min(hurried));
+                *kill_by = Some(by);
+                *orphans_by = orphans_by.map(|at| at.min(now + by.since(now) / 2));
             }
             Stage::Ending { .. } | Stage::Killing { .. } => {}
         }
@@ -227,7 +253,8 @@ impl Book {
 
     fn begin_ending(&mut self, now: Monotonic, cap: Option<Duration>) {
         let grace = self.policy.stop.graceful.deadline(now);
-        self.stage = Stage::Ending { kill_by: grace.into_iter().chain(cap.map(|cap| now + cap)).min() };
+        let kill_by = grace.into_iter().chain(cap.map(|cap| now + cap)).min();
+        self.stage = Stage::Ending { kill_by, orphans_by: kill_by.map(|by| now + by.since(now) / 2) };
     }
 
     fn spawned(&mut self, now: Monotonic, order: SpawnOrder, pid: Pid) {
@@ -244,6 +271,8 @@ impl Book {
             said_ready: None,
             refused: false,
             looked: None,
+            pause: Duration::ZERO,
+            pause_until: Monotonic::default(),
             ready: None,
             requests: 0,
             due: None,
@@ -256,9 +285,12 @@ impl Book {
     fn exited(&mut self, now: Monotonic, pid: Pid, exit: Exit) {
         let Some(at) = self.live.iter().position(|w| w.pid == pid) else { return };
         let worker = self.live.remove(at);
-        if !worker.killed && !matches!(self.stage, Stage::Ending { .. } | Stage::Killing { .. }) {
-            self.remains.push((pid, self.policy.stop.graceful.deadline(now)));
+        let ending = matches!(self.stage, Stage::Ending { .. });
+        if ending || (!worker.killed && !matches!(self.stage, Stage::Killing { .. })) {
             self.expected.group_asked = Some((pid, 0));
+            if !ending {
+                self.remains.push((pid, self.policy.stop.graceful.deadline(now)));
+            }
         }
         let (reason, failure) = match (worker.stopped, worker.ready) {
             (Some((_, Reason::BootTimeout)), _) => (Reason::BootTimeout, Some(Failure::Other)),
@@ -285,12 +317,13 @@ impl Book {
 
     /// A worker of this slot that was not retiring is no more, or could not be started.
     fn ended(&mut self, now: Monotonic, slot: u32, failure: Option<Failure>) {
-        if self.stage != Stage::Running {
+        if !matches!(self.stage, Stage::Running | Stage::Draining { .. }) {
             return;
         }
         // The one that is left either waits for the successor that has just failed, or was the successor itself.
         let waits = self.holder(slot).map(|left| left.due.is_some());
         let (none_serves, respawn) = (self.serving() == 0, self.policy.respawn);
+        let running = self.stage == Stage::Running;
         let backoff = &mut self.slot(slot).backoff;
         let window = match failure {
             Some(failure) => backoff.failed(now, failure == Failure::CannotBoot, &respawn),
@@ -300,7 +333,7 @@ impl Book {
             Some(true) => self.slot(slot).retry = window,
             Some(false) => {}
             None => {
-                let too_often = failure.is_some() && backoff.restarts_too_often(now, &respawn);
+                let too_often = running && failure.is_some() && backoff.restarts_too_often(now, &respawn);
                 self.slot(slot).vacancy = window;
                 if too_often && none_serves {
                     self.gave_up = Some(slot);

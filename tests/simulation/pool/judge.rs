@@ -18,13 +18,14 @@ impl Book {
             Action::SignalGroup { pid, signal } => self.signal_group(now, pid, signal),
             Action::SignalRemains { group, signal } => self.signal_remains(now, group, signal),
             Action::SignalAll { signal } => self.signal_all(now, signal),
-            Action::Forward { .. } => Err("a pool forwards nothing".into()),
+            Action::SignalOrphans { ref workers, signal } => self.signal_orphans(now, workers, signal),
+            Action::Forward { .. } | Action::ContinueStopped { .. } => Err("a pool forwards nothing".into()),
             Action::Observe { pid } => {
                 let observe = self.policy.ready.observe;
                 let Some(worker) = self.starting(pid) else { return Err("it is not starting".into()) };
                 let last = worker.looked.replace(now).unwrap_or(worker.spawned);
                 check(observe && !worker.refused, "there is nothing to see")?;
-                check(now >= last + 5 * MS, "looks too often")
+                check(now >= (last + 5 * MS).max(worker.pause_until), "looks too often")
             }
             Action::RestoreBacklog | Action::Reap => Ok(()),
             Action::Report(ref note) => self.note(now, note),
@@ -33,7 +34,8 @@ impl Book {
     }
 
     fn spawn(&mut self, now: Monotonic, order: SpawnOrder) -> Held {
-        check(self.stage == Stage::Running, "a spawn after the stop began")?;
+        let serves = matches!(self.stage, Stage::Running | Stage::Draining { .. });
+        check(serves, "a spawn after the stop began")?;
         check(self.pending.is_none(), "two spawns at once")?;
         check(self.last_id.replace(order.id).is_none_or(|last| last < order.id), "a spawn id again")?;
         check(order.slot < self.policy.workers, "no such slot")?;
@@ -45,6 +47,7 @@ impl Book {
         let window = match self.holder(order.slot) {
             None => slot.vacancy,
             Some(old) => {
+                check(self.stage == Stage::Running, "a replacement after TERM")?;
                 check(old.serves() && old.due.is_some(), "a replacement for a worker that is not due")?;
                 check(extra < self.policy.max_surge as usize, "a replacement beyond the budget")?;
                 slot.retry
@@ -92,7 +95,8 @@ impl Book {
     /// Why this worker may get the stop signal now.
     fn may_stop(&self, now: Monotonic, worker: &Worker) -> Result<Reason, String> {
         check(worker.stopped.is_none(), "the stop signal again")?;
-        if matches!(self.stage, Stage::Ending { .. }) {
+        // One that was ordered just before everything was killed comes after it.
+        if matches!(self.stage, Stage::Ending { .. } | Stage::Killing { .. }) {
             return Ok(Reason::Stop);
         }
         let Some(_) = worker.ready else {
@@ -123,7 +127,7 @@ impl Book {
     /// When a worker that has got the stop signal is to be killed.
     pub fn kill_by(&self, worker: &Worker) -> Option<Monotonic> {
         let of_ending = match self.stage {
-            Stage::Ending { kill_by } => kill_by,
+            Stage::Ending { kill_by, .. } => kill_by,
             Stage::Killing { last, .. } => Some(last),
             Stage::Unstarted | Stage::Running | Stage::Draining { .. } => None,
         };
@@ -143,7 +147,7 @@ impl Book {
 
     fn signal_all(&mut self, now: Monotonic, signal: Signal) -> Held {
         match (self.stage, signal) {
-            (Stage::Ending { kill_by }, Signal::KILL) => {
+            (Stage::Ending { kill_by, .. }, Signal::KILL) => {
                 self.stage = Stage::Killing { last: now, leave_by: now + MARGIN };
                 check(kill_by.is_some_and(|by| by <= now), "everything is killed too early")
             }
@@ -151,7 +155,8 @@ impl Book {
                 self.stage = Stage::Killing { last: now, leave_by };
                 Ok(())
             }
-            (Stage::Ending { .. }, _) => {
+            (Stage::Ending { kill_by, .. }, _) => {
+                self.stage = Stage::Ending { kill_by, orphans_by: None };
                 self.orphans_asked = true;
                 let known = [self.policy.stop.signal, Signal::CONT].contains(&signal);
                 check(known && self.live.is_empty(), "orphans are asked to stop before the workers are gone")
@@ -160,6 +165,20 @@ impl Book {
                 Err("everybody is signalled out of season".into())
             }
         }
+    }
+
+    fn signal_orphans(&mut self, now: Monotonic, workers: &[Pid], signal: Signal) -> Held {
+        let Stage::Ending { kill_by, orphans_by } = self.stage else {
+            return Err("orphans are asked out of season".into());
+        };
+        let spared = self.live.iter().all(|worker| workers.contains(&worker.pid));
+        check(spared && workers.len() == self.live.len(), "the wrong processes are spared")?;
+        if signal == Signal::CONT {
+            return check(orphans_by.is_none(), "continued and not stopped");
+        }
+        self.stage = Stage::Ending { kill_by, orphans_by: None };
+        check(signal == self.policy.stop.signal, "the wrong signal")?;
+        check(orphans_by.is_some_and(|by| by <= now), "orphans are asked too early, or again")
     }
 
     /// The documented table of exit codes.

@@ -3,12 +3,9 @@
 
 use super::super::dice::MS;
 use super::super::rule::{Held, check};
-use super::book::{Book, HURRIED, MARGIN, SPAWN_GAP, Stage, Worker};
+use super::book::{Book, HURRIED, LOOK_RARELY, MARGIN, SPAWN_GAP, Stage, Worker};
 use prefork_init::core::snapshot::Phase;
 use prefork_init::core::{Monotonic, Snapshot};
-
-/// The longest pause between two looks at a starting worker.
-const LOOK_RARELY: u32 = 100;
 
 impl Book {
     pub fn owes_nothing(&self, now: Monotonic, wakes: Option<Monotonic>, childless: bool) -> Held {
@@ -41,8 +38,12 @@ impl Book {
         match self.stage {
             Stage::Unstarted => {}
             Stage::Running => self.owed_spawns(tell),
-            Stage::Draining { until } => tell("the end of the drain delay", until),
-            Stage::Ending { kill_by } => {
+            Stage::Draining { until } => {
+                tell("the end of the drain delay", until);
+                self.owed_spawns(tell);
+            }
+            Stage::Ending { kill_by, orphans_by } => {
+                orphans_by.iter().for_each(|by| tell("asking orphans", *by));
                 kill_by.iter().for_each(|by| tell("the kill of everything", *by));
             }
             Stage::Killing { last, leave_by } => {
@@ -60,7 +61,9 @@ impl Book {
             ready.after.iter().for_each(|after| tell("readiness by uptime", worker.spawned + *after));
             self.confirm_at(worker.pid).iter().for_each(|by| tell("readiness by READY=1", *by));
             if ready.observe && !worker.refused {
-                tell("a look", worker.looked.unwrap_or(worker.spawned) + LOOK_RARELY * MS);
+                let last = worker.looked.unwrap_or(worker.spawned);
+                let by = last + LOOK_RARELY;
+                tell("a look", by.max(worker.pause_until));
             }
         } else if worker.serves() && worker.due.is_none() {
             worker.max_age.iter().for_each(|age| tell("the end of an age", worker.spawned + *age));
@@ -70,7 +73,8 @@ impl Book {
     }
 
     fn owed_spawns(&self, tell: &mut dyn FnMut(&'static str, Monotonic)) {
-        let budget = self.replacing() < self.policy.max_surge as usize;
+        let replaces = self.stage == Stage::Running;
+        let budget = replaces && self.replacing() < self.policy.max_surge as usize;
         for (number, slot) in (0..).zip(&self.slots) {
             let gap = slot.last_spawn.map_or(Monotonic::default(), |last| last + SPAWN_GAP);
             match self.holder(number) {

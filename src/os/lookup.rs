@@ -1,0 +1,40 @@
+//! Where a command is, as execvp(3) looks for it.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// Looks for a command as execvp(3) does, without running it.
+///
+/// # Errors
+/// `NotFound`, or `PermissionDenied` where all that was found cannot be executed.
+pub fn find(command: &OsStr) -> io::Result<()> {
+    let mut result = Err(io::Error::from_raw_os_error(libc::ENOENT));
+    for path in candidates(command, std::env::var_os("PATH").as_deref()) {
+        let path = std::path::PathBuf::from(OsString::from_vec(path));
+        match std::fs::metadata(&path) {
+            Ok(found)
+                if found.is_file() && nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_ok() =>
+            {
+                return Ok(());
+            }
+            Ok(_) => result = Err(io::Error::from_raw_os_error(libc::EACCES)),
+            Err(_) => {}
+        }
+    }
+    result
+}
+
+/// The paths at which a command may be: itself if it has a slash, else in each directory of PATH.
+pub(super) fn candidates(command: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
+    let command = command.as_bytes();
+    // Nothing is not a name: it is not found, as execvp(3) has it, rather than each directory denied.
+    if command.contains(&b'/') || command.is_empty() {
+        return vec![command.to_vec()];
+    }
+    // The default is that of confstr(3), _CS_PATH, with the directories where images install.
+    let path = path.map_or(&b"/usr/local/bin:/usr/bin:/bin"[..], OsStr::as_bytes);
+    path.split(|byte| *byte == b':')
+        .map(|dir| if dir.is_empty() { command.to_vec() } else { [dir, b"/", command].concat() })
+        .collect()
+}

@@ -1,0 +1,56 @@
+//! strace(1) on what a test has started: says whether anybody woke up.
+
+use super::{eventually, kill, status_line};
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+/// A process whose system calls are written down.
+pub struct Trace {
+    strace: Child,
+    output: tempfile::NamedTempFile,
+    attached: usize,
+}
+
+impl Trace {
+    /// Attaches to a process once it waits for events, and waits until it does so again: being attached to wakes it.
+    pub fn attach(pid: i32) -> Self {
+        let asleep = || status_line(pid, "State").unwrap_or_default().starts_with('S');
+        eventually("sleep", || asleep().then_some(()));
+        let output = tempfile::NamedTempFile::new().unwrap();
+        let strace = Command::new("strace")
+            .args(["-f", "-q", "-p", &pid.to_string(), "-o"])
+            .arg(output.path())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("strace is needed: {error}"));
+        let mut trace = Self { strace, output, attached: 0 };
+        // A call that has not returned has no end of line.
+        let waits =
+            |text: &str| text.lines().last().is_some_and(|l| l.contains("epoll_")) && !text.ends_with('\n');
+        trace.attached = eventually("a wait for events under strace", || {
+            let text = trace.text();
+            (waits(&text) && asleep()).then_some(text.len())
+        });
+        trace
+    }
+
+    /// Detaches, and tells what the process has done since then, a line each.
+    pub fn detach(mut self) -> Vec<String> {
+        kill(self.strace.id().cast_signed(), libc::SIGINT);
+        self.strace.wait().unwrap();
+        let text = self.text();
+        assert!(text.ends_with("<detached ...>\n"), "not traced to the end: {text}");
+        text[self.attached..].trim().trim_end_matches("<detached ...>").lines().map(str::to_owned).collect()
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.output.path()).unwrap()
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        let _ended = self.strace.kill();
+        let _ended = self.strace.wait();
+    }
+}
