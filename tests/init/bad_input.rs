@@ -2,8 +2,10 @@
 //! was started.
 
 use crate::harness::{Launch, launch};
+use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 
 /// What would show that the command was started.
@@ -67,6 +69,11 @@ fn a_wrong_option_or_value() {
         ),
         (&["-n", "2", "--max-requests", "-1"], &["--max-requests '-1'", "from 0 up"]),
         (&["--max-age", "5s"], &["--max-age", "only a pool", "add --workers"]),
+        (&["--drain-delay", "5s"], &["--drain-delay", "only a pool", "add --workers"]),
+        (&["--backlog", "10"], &["--backlog", "only a pool", "add --workers"]),
+        (&["--graceful-timeout", "-5"], &["--graceful-timeout '-5'", "not a duration"]),
+        (&["-n", "2", "--max-age", "-1s"], &["--max-age '-1s'", "not a duration"]),
+        (&["-n", "1\n2"], &["--workers '1 2'", "from 1 to 1024"]),
         (&["-n", "2", "--count-requests", "dice"], &["--count-requests 'dice'", "worker, notify"]),
     ];
     for (line, parts) in table {
@@ -172,4 +179,18 @@ fn words_of_other_programs_in_the_environment() {
         &["WEB_CONCURRENCY 'many'", "--workers"],
     );
     refuses(options(&["-n", "1"]).env("PORT", "http"), 2, &["PORT 'http'", "--bind"]);
+}
+
+#[test]
+fn what_is_no_text() {
+    let raw = || OsString::from_vec(b"\xff".to_vec());
+    let words = ["--bind".into(), raw(), "--".into(), "touch".into(), "started".into()];
+    refuses(launch::<OsString>(words), 2, &["--bind", "not valid UTF-8"]);
+}
+
+#[test]
+fn too_few_descriptors() {
+    let many = options(&["-b", "127.0.0.1:0", "-b", "127.0.0.1:0", "-b", "127.0.0.1:0"]);
+    let few = ["sh", "-c", "ulimit -n 8; exec \"$@\"", "sh"];
+    refuses(many.through(few), 125, &["--bind", "Too many open files", "raise the limit on open files"]);
 }

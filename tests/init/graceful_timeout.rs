@@ -1,7 +1,7 @@
 //! From a forwarded TERM on there is a clock; what is left when it runs out is killed.
 
 use super::{BOTH_PLACES, SLEEPER, shell};
-use crate::harness::{Launch, Run, kill, launch, python};
+use crate::harness::{Launch, Run, eventually, kill, launch, python, status_line};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -166,5 +166,18 @@ fn a_stopped_command_is_killed_too() {
         // Ended by the TERM itself if it is continued, by KILL if not.
         assert!(code == 137 || code == 143, "{code}");
         assert!(took < Duration::from_millis(200) + MUCH_LATER, "{took:?}");
+    }
+}
+
+#[test]
+fn a_stopped_command_is_continued_so_that_it_sees_the_term() {
+    for place in BOTH_PLACES {
+        let mut run = place(shell("echo ready; exec sleep 1000")).start();
+        run.wait_lines("stdout", 1);
+        let command = run.command();
+        kill(command, libc::SIGSTOP);
+        eventually("it is stopped", || status_line(command, "State").filter(|state| state.starts_with('T')));
+        run.signal(libc::SIGTERM);
+        assert_eq!(run.wait_exit(), 143);
     }
 }

@@ -74,9 +74,8 @@ fn without_stdin_stdout_and_stderr_it_works_and_hands_none_of_its_own_over() {
     }
 }
 
-#[test]
-fn a_full_stderr_that_nobody_reads_holds_nothing_up() {
-    let full = "r, w = os.pipe()
+/// Makes stderr a pipe that has a reader and no room.
+const FULL: &str = "r, w = os.pipe()
 os.set_inheritable(r, True)
 os.set_blocking(w, False)
 try:
@@ -89,8 +88,11 @@ except BlockingIOError:
     pass
 os.set_blocking(w, True)
 os.dup2(w, 2)";
+
+#[test]
+fn a_full_stderr_that_nobody_reads_holds_nothing_up() {
     for place in BOTH_PLACES {
-        works(&mut place(counter(full)).start(), 100);
+        works(&mut place(counter(FULL)).start(), 100);
     }
 }
 
@@ -169,4 +171,54 @@ fn without_proc_and_without_environment_it_works() {
     run.wait_lines("stdout", 1);
     run.signal(15);
     assert_eq!(run.wait_exit(), 3);
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_holds_nothing_up() {
+    let paused = "import pty
+master, slave = pty.openpty()
+os.set_inheritable(master, True)
+os.dup2(slave, 2)";
+    for place in BOTH_PLACES {
+        works(&mut place(counter(paused)).start(), 300);
+    }
+}
+
+#[test]
+fn a_full_stderr_that_nobody_reads_does_not_hold_up_an_error_at_start() {
+    let full = format!("import os, sys\n{FULL}\nos.execvp(sys.argv[1], sys.argv[1:])");
+    for place in BOTH_PLACES {
+        let launch = place(launch(["/no/such/command"]));
+        let mut run = launch.through([python(), "-IS".into(), "-c".into(), full.clone().into()]).start();
+        assert_eq!(run.wait_exit(), 127);
+    }
+}
+
+#[test]
+fn lines_that_nobody_read_are_told_of_in_the_format_of_the_log() {
+    let script = "
+import json, os, signal, subprocess, sys, time
+r, w = os.pipe()
+p = subprocess.Popen([sys.argv[1], '--log-format', 'json', '--log-level', 'debug', '--', 'sleep', '1000'], stderr=w)
+os.close(w)
+signal.alarm(30)
+os.read(r, 65536)
+for _ in range(3000): os.kill(p.pid, signal.SIGCONT); time.sleep(0.0002)
+os.set_blocking(r, False)
+try:
+    while True: os.read(r, 65536)
+except BlockingIOError: pass
+os.set_blocking(r, True)
+os.kill(p.pid, signal.SIGTERM)
+lines = [json.loads(line) for line in open(r).read().splitlines()]
+dropped = [line for line in lines if line['message'].startswith('log lines dropped')]
+print(dropped[0]['count'] > 0, dropped[0]['level'], 'timestamp' in dropped[0])
+sys.exit(p.wait())";
+    let output = std::process::Command::new(python())
+        .args(["-IS".as_ref(), "-c".as_ref(), script.as_ref(), crate::harness::binary().as_os_str()])
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "True WARN True", "{err}");
+    assert_eq!(output.status.code(), Some(143));
 }

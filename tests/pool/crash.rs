@@ -4,8 +4,10 @@ use super::history::lives;
 use super::python::{APPS, python};
 use super::{example_worker, gunicorn, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
-use crate::harness::{Run, children, eventually, kill};
+use crate::harness::{Run, children, eventually, http, kill, status_line};
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 const CLIENTS: usize = 4;
 
@@ -108,15 +110,15 @@ fn a_gunicorn_that_cannot_replace_its_own_worker_crashes_with_its_code_and_then_
 fn a_worker_that_ends_with_0_unasked_is_replaced_too() {
     let run = pool(&[], python("answer(socket.socket(fileno=3), lambda: 'bye')")).start();
     run.wait_for("worker ready");
-    assert_eq!(crate::harness::http::get(&run.address(0), "/").unwrap().body, "bye");
+    assert_eq!(http::get(&run.address(0), "/").unwrap().body, "bye");
     let exit = run.wait_for("worker exited");
     assert_eq!((&exit["reason"], &exit["exit_code"]), (&"crash".into(), &0.into()));
     run.log.wait_count("worker ready", 2);
 }
 
 /// The server is a child of a shell, which dies.
-fn shell(server: &str) -> Vec<std::ffi::OsString> {
-    let shell = ["sh", "-c", "\"$@\" & wait", "sh"].map(std::ffi::OsString::from);
+fn shell(server: &str) -> Vec<OsString> {
+    let shell = ["sh", "-c", "\"$@\" & wait", "sh"].map(OsString::from);
     shell.into_iter().chain(python(&format!("note('servers', str(os.getpid()))\n{server}"))).collect()
 }
 
@@ -151,4 +153,26 @@ fn what_a_dead_shell_leaves_is_killed_if_it_does_not_stop() {
     let server = kill_the_shell(&run);
     wait_gone(&run, server);
     assert_eq!(run.wait_lines("terms", 1).lines().count(), 1);
+}
+
+/// As `pkill -STOP` may do it. The loop waits for it, but not for ever.
+#[test]
+fn a_worker_that_is_stopped_before_it_executes_the_command_is_given_up() {
+    let options = ["-n", "1", "--max-restarts", "infinity", "--backoff", "1ms", "--backoff-max", "1ms"];
+    let mut run = pool(&options, ["sh", "-c", "exit 1"].map(OsString::from).to_vec()).start();
+    run.wait_for("worker spawned");
+    let ours = fs::metadata(format!("/proc/{}/exe", run.pid)).unwrap().ino();
+    let not_yet = |pid: &i32| fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ino() == ours);
+    eventually("a child that is still a copy of us", || {
+        let child = *children(run.pid).iter().find(|pid| not_yet(pid))?;
+        kill(child, libc::SIGSTOP);
+        // It may have got through; then it has ended, and the next one is tried.
+        let state = status_line(child, "State")?;
+        (state.starts_with('T') && not_yet(&child)).then_some(())
+    });
+    let failed = run.wait_for("cannot start the command");
+    assert_eq!((&failed["step"], &failed["level"]), (&"execute".into(), &"ERROR".into()));
+    assert_eq!(http::get(&run.health(), "/livez").unwrap().status, 200);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
 }

@@ -166,3 +166,37 @@ fn every_option_of_the_pool_can_come_from_the_environment() {
     assert_eq!(spawned(&run, 2), 2);
     assert_eq!(seen(&run, 1)[0]["fds"], json!([0, 1, 2, 3, 4]));
 }
+
+#[test]
+fn a_pool_below_a_pool_tells_its_workers_of_themselves() {
+    let script = "
+own = open('/proc/self/environ').read().split('\\0')
+note('own', ' '.join(line for line in own if line.startswith(('PREFORK_WORKER_ID', 'PREFORK_GENERATION'))))
+sleep_for_ever()";
+    let run =
+        pool(&[], python(script)).env("PREFORK_WORKER_ID", "99").env("PREFORK_GENERATION", "99").start();
+    assert_eq!(run.wait_lines("own", 1).trim(), "PREFORK_WORKER_ID=0 PREFORK_GENERATION=1");
+}
+
+#[test]
+fn a_placeholder_may_be_in_the_name_of_the_program() {
+    let launch = launch(words(&["-n", "2", "--ready-after", "1ms", "--", "./sleep-{worker_id}", "1000"]));
+    for worker in 0..2 {
+        std::os::unix::fs::symlink("/bin/sleep", launch.dir().join(format!("sleep-{worker}"))).unwrap();
+    }
+    let run = launch.start();
+    run.log.wait_count("worker ready", 2);
+}
+
+#[test]
+fn an_empty_variable_is_none_and_a_boolean_is_what_people_write() {
+    for yes in ["1", "yes", "true", "on"] {
+        let (code, out, err) = launch(words(&["--", "echo", "{fd}"]))
+            .env("PREFORK_NO_PLACEHOLDERS", yes)
+            .env("PREFORK_HEALTH", "")
+            .env("PREFORK_WORKERS", "")
+            .env("PREFORK_BIND", "")
+            .finish();
+        assert_eq!((code, out.trim()), (0, "{fd}"), "{err}");
+    }
+}

@@ -114,3 +114,31 @@ fn a_unix_socket_of_a_successor_is_left_alone() {
     assert_eq!(run.wait_exit(), 0);
     assert!(path.exists());
 }
+
+#[test]
+fn a_unix_socket_whose_owner_takes_nobody_any_more_is_in_use() {
+    let launch = unix_pool();
+    let path = launch.dir().join("app.sock");
+    let script = "
+import socket, sys
+owner = socket.socket(socket.AF_UNIX); owner.bind(sys.argv[1]); owner.listen(0)
+clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+for client in clients: client.setblocking(False)
+try:
+    for client in clients: client.connect(sys.argv[1])
+except BlockingIOError: print('full', flush=True)
+sys.stdin.read()";
+    let mut owner = std::process::Command::new(crate::harness::python())
+        .args(["-c".as_ref(), script.as_ref(), path.as_os_str()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut full = [0; 4];
+    owner.stdout.take().unwrap().read_exact(&mut full).unwrap();
+    let mut run = launch.start();
+    assert_eq!(run.wait_exit(), 125, "{}", run.log.text());
+    assert!(run.log.text().contains("somebody listens there"), "{}", run.log.text());
+    drop(owner.stdin.take());
+    owner.wait().unwrap();
+}

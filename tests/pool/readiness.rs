@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::{Duration, Instant};
 
 fn ready(run: &Run) -> Value {
     run.wait_for("worker ready")
@@ -259,4 +260,48 @@ serve()";
     allow(&run, "go");
     let line = ready(&run);
     assert_eq!(line["by"], "notify");
+}
+
+#[test]
+fn a_word_that_comes_with_descriptors_counts() {
+    let script = "
+import array
+fds = array.array('i', [os.open('/dev/null', os.O_RDONLY) for _ in range(3)])
+sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sender.sendmsg([b'READY=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)], 0, '\\0' + os.environ['NOTIFY_SOCKET'][1:])
+sleep_for_ever()";
+    let run = without_listeners(&["--ready-after", "1h", "--start-timeout", "infinity"], script).start();
+    assert_eq!(ready(&run)["by"], "notify");
+    let ours = || std::fs::read_dir(format!("/proc/{}/fd", run.pid)).unwrap().flatten();
+    let kept = ours().filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.ends_with("null"))).count();
+    assert!(kept <= 3, "we keep only what stdin, stdout and stderr may be");
+}
+
+/// A look at it has much to see, and there are many of them.
+#[test]
+fn workers_with_thousands_of_descriptors_are_seen_and_do_not_slow_the_endpoint() {
+    let script = "
+import resource
+most = min(2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = [os.open('/dev/null', os.O_RDONLY) for _ in range(900)]
+for _ in range(15):
+    if os.fork() == 0: sleep_for_ever()
+note('up', '')
+wait_for_file('go')
+serve()";
+    let run = pool(&["-n", "2"], python(script)).start();
+    run.wait_lines("up", 2);
+    let mut times: Vec<Duration> = (0..41)
+        .map(|_| {
+            let begin = Instant::now();
+            assert_eq!(http::get(&run.health(), "/livez").unwrap().status, 200);
+            begin.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("median {:?}, slowest {:?}", times[20], times[40]);
+    assert!(times[20] < Duration::from_millis(50), "{times:?}");
+    allow(&run, "go");
+    run.log.wait_count("worker ready", 2);
 }

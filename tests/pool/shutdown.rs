@@ -291,3 +291,66 @@ serve()";
     assert_eq!(run.log.with_message("worker exited").len(), 2);
     assert_eq!(run.log.with_message("worker stopping").len(), 2);
 }
+
+#[test]
+fn a_worker_lost_during_the_drain_delay_is_replaced() {
+    let mut run = pool(&["--drain-delay", "1h"], python("serve()")).start();
+    let first = run.wait_for("worker ready")["pid"].as_i64().unwrap();
+    run.signal(libc::SIGTERM);
+    run.wait_for("shutdown started");
+    kill(run.outer_pid(first), libc::SIGKILL);
+    run.log.wait_count("worker ready", 2);
+    assert_eq!(http::get(&run.address(0), "/").unwrap().status, 200);
+    assert_eq!(http::get(&run.health(), "/readyz").unwrap().status, 503);
+    stop(&mut run, libc::SIGTERM);
+}
+
+/// Worker 0 leaves somebody behind at once; worker 1 takes its time.
+const ONE_IS_SLOW: &str = "
+def left_behind():
+    signal.signal(signal.SIGTERM, lambda *_: (note('asked', ''), os._exit(0)))
+    note('up', '')
+    sleep_for_ever()
+if is_worker(1):
+    signal.signal(signal.SIGTERM, lambda *_: (wait_for_file('go'), os._exit(0)))
+else:
+    leave(left_behind)
+wait_for_file('up')
+serve()";
+
+#[test]
+fn what_a_dead_worker_left_in_its_group_is_asked_at_once_while_another_takes_its_time() {
+    let leave = "
+def leave(act):
+    if os.fork() == 0: act()";
+    let options = ["-n", "2", "--graceful-timeout", "1h"];
+    let mut run = pool(&options, python(&format!("{leave}{ONE_IS_SLOW}"))).start();
+    run.log.wait_count("worker ready", 2);
+    run.signal(libc::SIGTERM);
+    run.wait_lines("asked", 1);
+    assert_eq!(run.log.with_message("worker exited").len(), 1);
+    std::fs::write(run.dir().join("go"), "").unwrap();
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
+fn a_daemon_is_asked_halfway_through_the_graceful_timeout_though_a_worker_takes_all_of_it() {
+    let options = ["-n", "2", "--graceful-timeout", "4s"];
+    let mut run = pool(&options, python(&format!("leave = daemon{ONE_IS_SLOW}"))).start();
+    run.log.wait_count("worker ready", 2);
+    run.signal(libc::SIGTERM);
+    run.wait_lines("asked", 1);
+    assert_no(&run, "worker killed");
+    assert_eq!(run.log.with_message("worker exited").len(), 1);
+    std::fs::write(run.dir().join("go"), "").unwrap();
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
+fn the_workers_end_with_a_supervisor_that_is_killed() {
+    let script = "signal.signal(signal.SIGTERM, lambda *_: (note('asked', ''), os._exit(0)))\nserve()";
+    let run = pool(&[], python(script)).not_pid1().start();
+    run.wait_for("worker ready");
+    kill(run.pid, libc::SIGKILL);
+    run.wait_lines("asked", 1);
+}
