@@ -4,7 +4,9 @@ use super::history::time;
 use super::python::python;
 use super::{example_worker, gunicorn, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
-use crate::harness::{Run, http, kill};
+use crate::harness::{Run, binary, http, kill, plain_command};
+use std::io::Read;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 fn position(run: &Run, message: &str) -> usize {
@@ -346,11 +348,27 @@ fn a_daemon_is_asked_halfway_through_the_graceful_timeout_though_a_worker_takes_
     assert_eq!(run.wait_exit(), 0);
 }
 
+/// Outside any PID namespace of its own, where nobody else would end them.
 #[test]
 fn the_workers_end_with_a_supervisor_that_is_killed() {
-    let script = "signal.signal(signal.SIGTERM, lambda *_: (note('asked', ''), os._exit(0)))\nserve()";
-    let run = pool(&[], python(script)).not_pid1().start();
-    run.wait_for("worker ready");
-    kill(run.pid, libc::SIGKILL);
-    run.wait_lines("asked", 1);
+    let script = "
+signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'asked'), os._exit(0)))
+os.write(1, b'up')
+sleep_for_ever()";
+    let mut supervisor = plain_command(binary().as_os_str())
+        .args(["-n", "2", "--"])
+        .args(python(script))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = supervisor.stdout.take().unwrap();
+    let mut up = [0; 4];
+    out.read_exact(&mut up).unwrap();
+    supervisor.kill().unwrap();
+    supervisor.wait().unwrap();
+    // Ends when nobody is left who could write.
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!((up, rest.as_str()), (*b"upup", "askedasked"));
 }
