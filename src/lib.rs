@@ -61,7 +61,8 @@
 //! * **All signals are blocked** from the first instruction of `main` and read from a descriptor; no handler ever runs.
 //! * **No wake-up without a reason**: a deadline of the core, a signal, a notice, a request. An idle init sleeps.
 //! * **Nothing waits for a reader**: log lines that stderr does not take are dropped and counted.
-//! * **Every wait has a deadline**, unless the user said `infinity`.
+//! * **Every wait has a deadline**, unless the user said `infinity`. The one in which nothing else is heard, for a new
+//!   child to execute the command, is 10 s at most and a millisecond as a rule.
 //! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.
 //!
 //! # Where to start reading
