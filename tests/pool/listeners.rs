@@ -135,7 +135,8 @@ sys.stdin.read()";
         .spawn()
         .unwrap();
     let mut full = [0; 4];
-    owner.stdout.take().unwrap().read_exact(&mut full).unwrap();
+    let mut said = owner.stdout.take().unwrap();
+    said.read_exact(&mut full).unwrap();
     let mut run = launch.start();
     assert_eq!(run.wait_exit(), 125, "{}", run.log.text());
     assert!(run.log.text().contains("somebody listens there"), "{}", run.log.text());
