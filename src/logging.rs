@@ -153,16 +153,20 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
     let hint = match (step, errno) {
         // The command itself was found before anything was started.
         ("execute", libc_errno::ENOENT) => ": perhaps the interpreter it names in its first line is missing",
+        ("execute", libc_errno::ETIMEDOUT) => {
+            ": perhaps its file system hangs, or somebody has stopped the process"
+        }
         ("execute", libc_errno::ENOEXEC) => ": perhaps it was built for another architecture",
         _ => "",
     };
     error!(slot, step = %step, error = %error, "cannot start the command{hint}");
 }
 
-/// The two numbers of errno(3) that deserve a hint; the same on every Linux.
+/// The numbers of errno(3) that deserve a hint; the same on every Linux.
 mod libc_errno {
     pub const ENOENT: i32 = 2;
     pub const ENOEXEC: i32 = 8;
+    pub const ETIMEDOUT: i32 = 110;
 }
 
 /// The exit code, or the signal's name: a field has one type in every line.

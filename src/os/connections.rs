@@ -125,15 +125,17 @@ mod tests {
             let listener = TcpListener::bind(host).unwrap();
             let local = listener.local_addr().unwrap();
             let address = [Address::Tcp(local)];
-            assert!(accepted(&address).is_empty());
+            // The port that we were given may just have been the near end of somebody's connection.
+            let strangers = accepted(&address);
+            let ours = || &accepted(&address) - &strangers;
             let client = TcpStream::connect(local).unwrap();
-            assert!(accepted(&address).is_empty(), "neither the client's end nor one in the queue");
+            assert_eq!(ours(), HashSet::new(), "neither the client's end nor one in the queue");
             let (server, _) = listener.accept().unwrap();
-            assert_eq!(accepted(&address), HashSet::from([inode(&server)]));
+            assert_eq!(ours(), HashSet::from([inode(&server)]));
             drop(client);
-            assert_eq!(accepted(&address), HashSet::from([inode(&server)]), "the client hung up");
+            assert_eq!(ours(), HashSet::from([inode(&server)]), "the client hung up");
             drop(server);
-            assert!(accepted(&address).is_empty());
+            assert_eq!(ours(), HashSet::new());
         }
     }
 
@@ -144,7 +146,7 @@ mod tests {
         let pairs: Vec<_> =
             (0..400).map(|_| (TcpStream::connect(local).unwrap(), listener.accept().unwrap().0)).collect();
         let expected: HashSet<u64> = pairs.iter().map(|(_, server)| inode(server)).collect();
-        assert_eq!(accepted(&[Address::Tcp(local)]), expected);
+        assert!(accepted(&[Address::Tcp(local)]).is_superset(&expected));
     }
 
     #[test]

@@ -4,10 +4,11 @@ use super::history::lives;
 use super::python::{APPS, python};
 use super::{example_worker, gunicorn, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
-use crate::harness::{Run, children, eventually, http, kill, status_line};
+use crate::harness::{Run, children, eventually, http, kill, python as python_program};
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io::Read;
+use std::process::{Command, Stdio};
 
 const CLIENTS: usize = 4;
 
@@ -155,24 +156,33 @@ fn what_a_dead_shell_leaves_is_killed_if_it_does_not_stop() {
     assert_eq!(run.wait_lines("terms", 1).lines().count(), 1);
 }
 
-/// As `pkill -STOP` may do it. The loop waits for it, but not for ever.
+/// As with a file system that hangs, or a child that `pkill -STOP` stops in that moment: whoever opens a file on which
+/// somebody has a lease waits for him (fcntl(2), `F_SETLEASE`).
 #[test]
-fn a_worker_that_is_stopped_before_it_executes_the_command_is_given_up() {
-    let options = ["-n", "1", "--max-restarts", "infinity", "--backoff", "1ms", "--backoff-max", "1ms"];
-    let mut run = pool(&options, ["sh", "-c", "exit 1"].map(OsString::from).to_vec()).start();
-    run.wait_for("worker spawned");
-    let ours = fs::metadata(format!("/proc/{}/exe", run.pid)).unwrap().ino();
-    let not_yet = |pid: &i32| fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ino() == ours);
-    eventually("a child that is still a copy of us", || {
-        let child = *children(run.pid).iter().find(|pid| not_yet(pid))?;
-        kill(child, libc::SIGSTOP);
-        // It may have got through; then it has ended, and the next one is tried.
-        let state = status_line(child, "State")?;
-        (state.starts_with('T') && not_yet(&child)).then_some(())
-    });
-    let failed = run.wait_for("cannot start the command");
-    assert_eq!((&failed["step"], &failed["level"]), (&"execute".into(), &"ERROR".into()));
-    assert_eq!(http::get(&run.health(), "/livez").unwrap().status, 200);
-    run.signal(libc::SIGTERM);
-    assert_eq!(run.wait_exit(), 0);
+fn a_command_that_cannot_be_executed_in_time_is_given_up() {
+    let launch = pool(&[], vec!["./held".into()]);
+    let path = launch.dir().join("held");
+    fs::copy("/bin/sleep", &path).unwrap();
+    let script = "
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+os.write(1, b'held')
+sys.stdin.read()";
+    let mut holder = Command::new(python_program())
+        .args(["-c".as_ref(), script.as_ref(), path.as_os_str()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 4];
+    let mut out = holder.stdout.take().unwrap();
+    out.read_exact(&mut said).unwrap();
+
+    let mut run = launch.start();
+    assert_eq!(run.wait_exit(), 126, "{}", run.log.text());
+    assert_eq!(run.wait_for("cannot start the command")["step"], "execute");
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
 }
