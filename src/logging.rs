@@ -6,8 +6,9 @@ use crate::core::action::{Note, ReadyBy, WorkerRef};
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
 use crate::error::StartError;
+use crate::os::signals;
 use crate::os::stderr::{self, Stderr};
-use std::io::{self, Write};
+use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 use tracing::field::{DisplayValue, display};
@@ -45,7 +46,9 @@ pub fn start(format: LogFormat, level: LogLevel) {
 /// Tells why nothing was started: a line of plain text, for the format may be what is wrong. Nobody may be reading.
 pub fn start_error(error: &StartError) {
     let line = error.to_string().replace(char::is_control, " ");
-    let _never_fails = Stderr::new(dropped_as_text).write(format!("prefork-init: {line}\n").as_bytes());
+    // A signal may end it, should it wait.
+    signals::let_act();
+    Stderr::new(dropped_as_text).write_at_start(format!("prefork-init: {line}\n").as_bytes());
 }
 
 fn dropped_as_text(count: u64) -> String {

@@ -14,9 +14,10 @@ use crate::os::accepting::{Observer, Seen};
 use crate::os::listen::Listener;
 use crate::os::notify_socket::NotifySocket;
 use crate::os::reap::{self, Found};
+use crate::os::send::{self, Asked};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Program};
-use crate::os::{last_resort, memory, pid1, send};
+use crate::os::{last_resort, memory, pid1};
 use crate::{logging, notify, setup};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -33,7 +34,7 @@ use tracing::debug;
 const MOST_AT_ONCE: usize = 64;
 
 /// Rounds of the loop before other tasks get their turn, should there always be something to do.
-const ROUNDS_BEFORE_YIELD: u32 = 8;
+const ROUNDS_BEFORE_YIELD: u32 = 2;
 
 /// The running supervisor.
 pub struct Supervisor {
@@ -49,6 +50,7 @@ struct Loop {
     notify: Option<NotifySocket>,
     listeners: Vec<Listener>,
     observer: Observer,
+    asked: Asked,
     backlog: u32,
     command: Command,
     environment: Environment,
@@ -103,6 +105,7 @@ impl Supervisor {
             notify,
             listeners,
             observer,
+            asked: Asked::default(),
             backlog: config.backlog,
             command: config.command,
             environment,
@@ -209,6 +212,7 @@ impl Loop {
             let children_left = match reap::look() {
                 Found::Ended(pid, exit) => {
                     debug!(pid = pid.0, %exit, "child reaped");
+                    self.observer.forget(pid);
                     self.handle(Event::Exited { pid, exit });
                     reap::release(pid);
                     continue;
@@ -242,7 +246,9 @@ impl Loop {
             Action::SignalRemains { group, signal } => told(signal, send::to_remains(group, signal)),
             Action::ContinueStopped { pid } => told(Signal::CONT, send::continue_stopped(pid)),
             Action::SignalAll { signal } => told(signal, send::to_all(signal)),
-            Action::SignalOrphans { workers, signal } => told(signal, send::to_orphans(&workers, signal)),
+            Action::AskOrphans { workers, groups, signal } => {
+                told(signal, self.asked.ask_orphans(&workers, &groups, signal));
+            }
             Action::Forward { pid, received } => told(received.signal, send::forward(pid, &received)),
             Action::Observe { pid } => return Some(self.observe(pid)),
             Action::RestoreBacklog => self.restore_backlog(),
@@ -276,7 +282,8 @@ impl Loop {
         let begin = Instant::now();
         match self.observer.look(pid) {
             Seen::Accepting => Event::SeenAccepting { pid },
-            Seen::NotYet => Event::NotSeenAccepting { pid, took: begin.elapsed() },
+            Seen::NotYet => Event::NotSeenAccepting { pid, took: begin.elapsed(), more: false },
+            Seen::NotAll => Event::NotSeenAccepting { pid, took: begin.elapsed(), more: true },
             Seen::Refused => Event::ObservationRefused { pid },
         }
     }

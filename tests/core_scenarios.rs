@@ -186,7 +186,11 @@ fn orphans_are_asked_to_stop_although_a_worker_takes_all_its_time() {
     scene.deadline();
     assert_eq!(scene.now, Monotonic::default() + s(15) + s(0), "half of the graceful timeout");
     assert!(
-        scene.actions.contains(&Action::SignalOrphans { workers: vec![Pid(10)], signal: Signal::TERM }),
+        scene.actions.contains(&Action::AskOrphans {
+            workers: vec![Pid(10)],
+            groups: vec![Pid(11)],
+            signal: Signal::TERM
+        }),
         "others, in sessions of their own, by then"
     );
     assert!(!scene.sent(10, Signal::KILL));
@@ -218,7 +222,11 @@ fn what_outlives_the_workers_is_asked_to_stop_and_awaited() {
     scene.signal(Signal::INT);
     scene.exits(10, Exit::Code(0));
     scene.happens(Event::Reaped { children_left: true });
-    assert!(scene.actions.contains(&Action::SignalAll { signal: Signal::TERM }));
+    assert!(scene.actions.contains(&Action::AskOrphans {
+        workers: vec![],
+        groups: vec![Pid(10)],
+        signal: Signal::TERM
+    }));
     scene.exits(999, Exit::Code(0));
     scene.happens(Event::Reaped { children_left: false });
     assert_eq!(scene.code(), Some(0));
@@ -300,7 +308,11 @@ fn an_init_gives_what_outlives_its_command_the_rest_of_the_graceful_timeout() {
     scene.now = scene.now + s(10);
     scene.exits(10, Exit::Code(5));
     scene.happens(Event::Reaped { children_left: true });
-    assert!(scene.actions.contains(&Action::SignalAll { signal: Signal::TERM }));
+    assert!(scene.actions.contains(&Action::AskOrphans {
+        workers: vec![],
+        groups: vec![Pid(10)],
+        signal: Signal::TERM
+    }));
     assert_eq!(scene.core.next_deadline(), Some(Monotonic(s(30))));
     scene.happens(Event::Reaped { children_left: false });
     assert_eq!(scene.code(), Some(5));

@@ -13,7 +13,8 @@ pub fn one_line(error: &clap::Error, command: &clap::Command, args: &[OsString])
     let option =
         context(ContextKind::InvalidArg).map(|arg| arg.split(' ').next().unwrap_or_default().to_owned());
     let value = context(ContextKind::InvalidValue).unwrap_or_default();
-    let option = option.map(|option| source(&option, command, args).unwrap_or(option)).unwrap_or_default();
+    let option =
+        option.map(|option| source(&option, &value, command, args).unwrap_or(option)).unwrap_or_default();
     let source = std::error::Error::source(error).map(ToString::to_string);
     match (error.kind(), source) {
         (ErrorKind::ValueValidation, Some(source)) => {
@@ -54,36 +55,27 @@ pub fn one_line(error: &clap::Error, command: &clap::Command, args: &[OsString])
     }
 }
 
-/// The variable that a value came from, if no flag gave it.
-fn source(option: &str, command: &clap::Command, args: &[OsString]) -> Option<String> {
-    let arg = command
-        .get_arguments()
-        .find(|arg| arg.get_long().is_some_and(|long| option == format!("--{long}")))?;
-    let variable = arg.get_env().filter(|name| std::env::var_os(name).is_some())?;
-    let is_flag = |given: &OsStr| {
-        let given = given.as_bytes();
-        let short = arg.get_short().map(|short| format!("-{short}"));
-        given == option.as_bytes()
-            || given.starts_with(format!("{option}=").as_bytes())
-            || short.is_some_and(|short| given.starts_with(short.as_bytes()))
-    };
-    let ours = args.iter().take_while(|given| given.as_bytes() != b"--");
-    (!ours.into_iter().any(|given| is_flag(given))).then(|| variable.display().to_string())
+/// The variable that a wrong value came from: it has that value, and no argument ends with it.
+fn source(option: &str, value: &str, command: &clap::Command, args: &[OsString]) -> Option<String> {
+    let is_it = |arg: &&Arg| arg.get_long().is_some_and(|long| option == format!("--{long}"));
+    let variable = command.get_arguments().find(is_it)?.get_env()?;
+    let has_it = std::env::var_os(variable).is_some_and(|has| has.as_bytes() == value.as_bytes());
+    let is_given = args.iter().any(|arg| arg.as_bytes().ends_with(value.as_bytes()));
+    (has_it && !is_given).then(|| variable.display().to_string())
 }
 
-/// The first argument, or variable of ours, that is no text.
+/// The variable of ours, or else the first argument, that is no text.
 fn not_utf8(command: &clap::Command, args: &[OsString]) -> (String, String) {
     let is_bad = |value: &OsStr| value.to_str().is_none();
-    if let Some(at) = args.iter().position(|arg| is_bad(arg)) {
-        let option = at.checked_sub(1).and_then(|before| args.get(before)).and_then(|arg| arg.to_str());
-        let option = option.filter(|option| option.starts_with('-')).unwrap_or("argument");
-        return (option.to_owned(), args.get(at).map(|arg| arg.display().to_string()).unwrap_or_default());
-    }
     let variables = command.get_arguments().filter_map(Arg::get_env);
-    let bad =
-        variables.filter_map(|name| Some((name, std::env::var_os(name)?))).find(|(_, value)| is_bad(value));
-    bad.map_or_else(
-        || ("command line".to_owned(), String::new()),
-        |(name, value)| (name.display().to_string(), value.display().to_string()),
-    )
+    let mut found = variables.filter_map(|name| Some((name, std::env::var_os(name)?)));
+    if let Some((name, value)) = found.find(|(_, value)| is_bad(value)) {
+        return (name.display().to_string(), value.display().to_string());
+    }
+    let Some(at) = args.iter().position(|arg| is_bad(arg)) else {
+        return ("command line".to_owned(), String::new());
+    };
+    let option = at.checked_sub(1).and_then(|before| args.get(before)).and_then(|arg| arg.to_str());
+    let option = option.filter(|option| option.starts_with('-')).unwrap_or("argument");
+    (option.to_owned(), args.get(at).map(|arg| arg.display().to_string()).unwrap_or_default())
 }

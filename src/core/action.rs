@@ -50,11 +50,14 @@ pub enum Action {
         /// Which.
         signal: Signal,
     },
-    /// Send a signal to every descendant of ours that is not below one of these.
-    SignalOrphans {
+    /// Ask descendants of ours to stop, and to go on in order to see that: all that are not below one of these
+    /// workers, not in a session that one of these groups began, and have not been asked before.
+    AskOrphans {
         /// The workers that are left.
         workers: Vec<Pid>,
-        /// Which.
+        /// Groups that have got the stop signal as such.
+        groups: Vec<Pid>,
+        /// The stop signal.
         signal: Signal,
     },
     /// Look whether this worker waits for connections. Answered by `SeenAccepting`,

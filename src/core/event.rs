@@ -73,6 +73,8 @@ pub enum Event {
         pid: Pid,
         /// How long the look took: workers with many descriptors are looked at less often.
         took: Duration,
+        /// Whether it was cut short, and goes on with the next.
+        more: bool,
     },
     /// The kernel does not let us see what the worker waits for.
     ObservationRefused {

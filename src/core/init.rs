@@ -36,6 +36,8 @@ enum State {
     Ended {
         code: u8,
         endgame: Option<Endgame>,
+        /// The command's group, if it has got the stop signal.
+        told: Option<Pid>,
         /// Whether those who are left have been asked to stop.
         asked: bool,
     },
@@ -142,7 +144,8 @@ impl Init {
     fn exited(&mut self, now: Monotonic, exited: Pid, exit: Exit, out: &mut Vec<Action>) {
         match self.state {
             State::Running { pid, since, endgame } if pid == exited => {
-                self.state = State::Ended { code: exit.code(), endgame, asked: false };
+                let told = endgame.is_some().then_some(pid);
+                self.state = State::Ended { code: exit.code(), endgame, told, asked: false };
                 out.push(Action::Report(Note::CommandExited { pid, exit, uptime: now.since(since) }));
             }
             // An orphan that came to us.
@@ -155,21 +158,26 @@ impl Init {
     fn reaped(&mut self, now: Monotonic, children_left: bool, out: &mut Vec<Action>) {
         match self.state {
             State::Ended { code, .. } if !children_left => self.exit(code, out),
-            State::Ended { code, endgame, asked: false } => {
+            State::Ended { code, endgame, told, asked: false } => {
                 let endgame = match endgame {
                     Some(killing @ Endgame::Killing { .. }) => killing,
-                    Some(Endgame::Stopping { kill_at }) => self.stop_orphans(kill_at, out),
-                    None => self.stop_orphans(self.policy.graceful.deadline(now), out),
+                    Some(stopping @ Endgame::Stopping { .. }) => self.ask_orphans(told, stopping, out),
+                    None => {
+                        let kill_at = self.policy.graceful.deadline(now);
+                        self.ask_orphans(told, Endgame::Stopping { kill_at }, out)
+                    }
                 };
-                self.state = State::Ended { code, endgame: Some(endgame), asked: true };
+                self.state = State::Ended { code, endgame: Some(endgame), told, asked: true };
             }
             State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => {}
         }
     }
 
-    fn stop_orphans(&self, kill_at: Option<Monotonic>, out: &mut Vec<Action>) -> Endgame {
+    fn ask_orphans(&self, told: Option<Pid>, endgame: Endgame, out: &mut Vec<Action>) -> Endgame {
         out.push(Action::Report(Note::StoppingOrphans));
-        Endgame::stop_all(&self.policy, kill_at, out)
+        let groups = told.into_iter().collect();
+        out.push(Action::AskOrphans { workers: Vec::new(), groups, signal: self.policy.signal });
+        endgame
     }
 
     fn tick(&mut self, now: Monotonic, out: &mut Vec<Action>) {

@@ -14,7 +14,7 @@ use super::event::{Event, Pid, SpawnFailure, SpawnId};
 use super::exit::{Exit, Reason};
 use super::policy::PoolPolicy;
 use super::recycle::Limits;
-use super::remains::{self, Remains};
+use super::remains::Remains;
 use super::rng::Rng;
 use super::shutdown::Endgame;
 use super::signal::{Received, Signal};
@@ -115,8 +115,8 @@ impl Pool {
             Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::SaidReady { pid } => self.with_worker(pid, |worker| worker.said_ready(now)),
-            Event::NotSeenAccepting { pid, took } => {
-                self.with_worker(pid, |worker| worker.not_seen(now, took))
+            Event::NotSeenAccepting { pid, took, more } => {
+                self.with_worker(pid, |worker| worker.not_seen(now, took, more))
             }
             Event::ObservationRefused { pid } => self.with_worker(pid, |worker| worker.unobservable(out)),
             Event::RequestsReported { pid, total } => {
@@ -136,7 +136,12 @@ impl Pool {
         // clock leads to one: should it be time already, the loop comes at once, but it hears what waits outside
         // first, a TERM too.
         if woken {
-            self.slots.iter_mut().flat_map(Slot::workers_mut).for_each(|worker| worker.look(now, out));
+            let starting = self.slots.iter_mut().flat_map(Slot::workers_mut);
+            let first =
+                starting.filter_map(|worker| Some((worker.look_at()?, worker))).min_by_key(|(at, _)| *at);
+            if let Some((_, worker)) = first {
+                worker.look(now, out);
+            }
             if self.serves() {
                 self.spawn_one(now, out);
             }
@@ -291,7 +296,7 @@ impl Pool {
         match self.phase {
             // What is left of its group goes with everything else.
             Phase::Ending { endgame: Endgame::Stopping { .. }, .. } => {
-                remains::ask(pid, &self.policy.stop, out)
+                self.remains.stop_at_the_end(pid, &self.policy.stop, out)
             }
             Phase::Ending { endgame: Endgame::Killing { .. }, .. } | Phase::Gone => {}
             Phase::Unstarted | Phase::Running | Phase::Draining { .. } if was_killed => {}

@@ -13,24 +13,39 @@ use std::collections::VecDeque;
 /// More groups than this are not waited for: the oldest is killed early.
 const MOST: usize = 64;
 
-/// Asks the group of a worker that has just ended to stop. Its leader is still a zombie, so the number cannot belong
-/// to anybody else.
-pub fn ask(group: Pid, policy: &StopPolicy, out: &mut Vec<Action>) {
-    out.push(Action::SignalGroup { pid: group, signal: policy.signal });
-    out.push(Action::SignalGroup { pid: group, signal: Signal::CONT });
-}
-
 /// Groups that lost their leader, in the order in which they did.
 #[derive(Clone, Debug, Default)]
-pub struct Remains(VecDeque<(Pid, Option<Monotonic>)>);
+pub struct Remains {
+    to_kill: VecDeque<(Pid, Option<Monotonic>)>,
+    /// Asked while everything ends, which kills them with everything else.
+    at_the_end: Vec<Pid>,
+}
 
 impl Remains {
-    /// [Asks](ask) the group of a worker that has just ended to stop, and remembers to kill it.
+    /// Asks the group of a worker that has just ended to stop. Its leader is still a zombie, so the number cannot
+    /// belong to anybody else.
+    fn ask(group: Pid, policy: &StopPolicy, out: &mut Vec<Action>) {
+        out.push(Action::SignalGroup { pid: group, signal: policy.signal });
+        out.push(Action::SignalGroup { pid: group, signal: Signal::CONT });
+    }
+
+    /// Asks the group of a worker that ended while everything ends.
+    pub fn stop_at_the_end(&mut self, group: Pid, policy: &StopPolicy, out: &mut Vec<Action>) {
+        Self::ask(group, policy, out);
+        self.at_the_end.push(group);
+    }
+
+    /// All groups that were asked and may have members left.
+    pub fn asked(&self) -> Vec<Pid> {
+        self.to_kill.iter().map(|(group, _)| *group).chain(self.at_the_end.iter().copied()).collect()
+    }
+
+    /// Asks the group of a worker that has just ended to stop, and remembers to kill it.
     pub fn stop(&mut self, now: Monotonic, group: Pid, policy: &StopPolicy, out: &mut Vec<Action>) {
-        ask(group, policy, out);
-        self.0.push_back((group, policy.graceful.deadline(now)));
-        if self.0.len() > MOST
-            && let Some((group, _)) = self.0.pop_front()
+        Self::ask(group, policy, out);
+        self.to_kill.push_back((group, policy.graceful.deadline(now)));
+        if self.to_kill.len() > MOST
+            && let Some((group, _)) = self.to_kill.pop_front()
         {
             out.push(Action::SignalRemains { group, signal: Signal::KILL });
         }
@@ -38,12 +53,12 @@ impl Remains {
 
     /// The number belongs to a new worker: the old group was empty.
     pub fn forget(&mut self, group: Pid) {
-        self.0.retain(|(old, _)| *old != group);
+        self.to_kill.retain(|(old, _)| *old != group);
     }
 
     /// Kills what has had its time.
     pub fn tick(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        self.0.retain(|&(group, kill_at)| {
+        self.to_kill.retain(|&(group, kill_at)| {
             let due = reached(kill_at, now);
             if due {
                 out.push(Action::SignalRemains { group, signal: Signal::KILL });
@@ -54,6 +69,6 @@ impl Remains {
 
     /// When [`tick`](Self::tick) has something to do.
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        self.0.iter().fold(None, |soonest, (_, kill_at)| earlier(soonest, *kill_at))
+        self.to_kill.iter().fold(None, |soonest, (_, kill_at)| earlier(soonest, *kill_at))
     }
 }

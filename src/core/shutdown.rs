@@ -1,7 +1,6 @@
 //! The end of everything: what is left is asked to stop, waited for, and killed.
 
 use super::action::Action;
-use super::policy::StopPolicy;
 use super::signal::Signal;
 use super::time::{Monotonic, reached};
 use std::time::Duration;
@@ -30,13 +29,6 @@ pub enum Endgame {
 }
 
 impl Endgame {
-    /// Asks every descendant to stop. `SIGCONT` follows, since a stopped process does not see the signal.
-    pub fn stop_all(policy: &StopPolicy, kill_at: Option<Monotonic>, out: &mut Vec<Action>) -> Self {
-        out.push(Action::SignalAll { signal: policy.signal });
-        out.push(Action::SignalAll { signal: Signal::CONT });
-        Self::Stopping { kill_at }
-    }
-
     /// Kills every descendant.
     pub fn kill_all(now: Monotonic, out: &mut Vec<Action>) -> Self {
         out.push(Action::SignalAll { signal: Signal::KILL });

@@ -27,6 +27,10 @@ const LOOK_RARELY: Duration = Duration::from_millis(100);
 /// A look is followed by a pause so many times as long, lest looking be all we do.
 const LOOK_SHARE: u32 = 20;
 
+/// One that was cut short goes on after a pause so many times as long, and at least this.
+const LOOK_ON_SHARE: u32 = 4;
+const LOOK_ON: Duration = Duration::from_millis(1);
+
 /// One copy of the command.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -155,12 +159,24 @@ impl Worker {
         }
     }
 
-    /// A look that took so long did not show it accepting.
-    pub fn not_seen(&mut self, now: Monotonic, took: Duration) {
+    /// When to look at it next.
+    pub fn look_at(&self) -> Option<Monotonic> {
+        match self.life {
+            Life::Starting { look_at, .. } => look_at,
+            Life::Spawning | Life::Ready { .. } | Life::Stopping { .. } | Life::Killed { .. } => None,
+        }
+    }
+
+    /// A look that took so long did not show it accepting. One that was cut short goes on soon.
+    pub fn not_seen(&mut self, now: Monotonic, took: Duration, more: bool) {
         if let Life::Starting { look_at: Some(look_at), look_pause, .. } = &mut self.life {
             // It may have taken so long only because others had the processor.
-            *look_pause = took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
-            *look_at = (*look_at).max(now + *look_pause);
+            if more {
+                *look_at = now + took.saturating_mul(LOOK_ON_SHARE).clamp(LOOK_ON, LOOK_RARELY);
+            } else {
+                *look_pause = took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
+                *look_at = (*look_at).max(now + *look_pause);
+            }
         }
     }
 

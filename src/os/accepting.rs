@@ -11,7 +11,7 @@ use super::listen::{Listener, SocketId};
 use super::proc;
 use crate::address::Address;
 use crate::core::Pid;
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -21,10 +21,9 @@ use std::time::{Duration, Instant};
 /// More processes, descriptors or polled entries than this are not looked at.
 const MOST_PROCESSES: usize = 64;
 const MOST_FDS: usize = 1024;
-const MOST_WALKS: usize = 64;
 
-/// A look takes no longer than this, but goes on by so many descriptors at least: what is left is looked at the next
-/// time.
+/// A look is cut short after this time, but has gone on by a process, or so many descriptors, at least: what is left
+/// is looked at the next time.
 const BUDGET: Duration = Duration::from_millis(2);
 const LEAST_FDS: usize = 64;
 
@@ -39,6 +38,8 @@ pub enum Seen {
     Accepting,
     /// It does not, or not yet.
     NotYet,
+    /// There is more to look at.
+    NotAll,
     /// The kernel does not let us look: it runs as another user.
     Refused,
 }
@@ -50,8 +51,8 @@ pub struct Observer {
     addresses: Vec<Address>,
     /// When the kernel may be asked for connections again.
     ask_at: Instant,
-    /// Looks that are not finished, at most `MOST_WALKS`.
-    walks: VecDeque<Walk>,
+    /// Looks that are not finished; forgotten with their worker.
+    walks: HashMap<Pid, Walk>,
 }
 
 /// A look at a worker and its descendants, and how far it has come.
@@ -76,32 +77,33 @@ impl Observer {
             listeners: listeners.iter().filter_map(|listener| listener.id().ok()).collect(),
             addresses: listeners.iter().map(|listener| listener.address().clone()).collect(),
             ask_at: Instant::now(),
-            walks: VecDeque::new(),
+            walks: HashMap::new(),
         }
     }
 
-    /// Looks at a worker and its descendants, for `BUDGET` at most. Takes some 10 to 60 microseconds a process.
+    /// Looks at a worker and its descendants. Takes some 10 to 60 microseconds a process.
     #[must_use]
     pub fn look(&mut self, worker: Pid) -> Seen {
         let begin = Instant::now();
-        let unfinished = self.walks.iter().position(|walk| walk.worker == worker);
-        let mut walk = unfinished.and_then(|at| self.walks.remove(at)).unwrap_or_else(|| Walk::new(worker));
+        let mut walk = self.walks.remove(&worker).unwrap_or_else(|| Walk::new(worker));
         loop {
             match walk.go_on(&self.listeners, begin) {
                 Gone::Found => return Seen::Accepting,
                 Gone::Refused => return Seen::Refused,
                 Gone::Through => break,
-                Gone::OutOfTime => {
-                    if self.walks.len() >= MOST_WALKS {
-                        self.walks.pop_front();
-                    }
-                    self.walks.push_back(walk);
-                    return Seen::NotYet;
+                Gone::On if begin.elapsed() < BUDGET => {}
+                Gone::On | Gone::OutOfTime => {
+                    self.walks.insert(worker, walk);
+                    return Seen::NotAll;
                 }
-                Gone::On => {}
             }
         }
         if self.came_in(&walk.others) { Seen::Accepting } else { Seen::NotYet }
+    }
+
+    /// A child has ended: its number may come again.
+    pub fn forget(&mut self, worker: Pid) {
+        self.walks.remove(&worker);
     }
 
     /// Whether one of these sockets is a connection to a listener of ours.

@@ -15,6 +15,8 @@ pub struct Process {
     pub group: Pid,
     /// Its session's.
     pub session: Pid,
+    /// When it was started, in clock ticks since the boot: with the id, it is no other process.
+    pub started: u64,
 }
 
 /// Chains of parents longer than this are not followed: no process of ours is that deep.
@@ -26,7 +28,10 @@ pub fn process(pid: Pid) -> Option<Process> {
     let stat = stat(pid)?;
     let mut fields = stat.split_ascii_whitespace().skip(1);
     let mut next = || fields.next().and_then(|field| field.parse().ok()).map(Pid);
-    Some(Process { pid, parent: next()?, group: next()?, session: next()? })
+    let (parent, group, session) = (next()?, next()?, next()?);
+    // Field 22, proc_pid_stat(5).
+    let started = fields.nth(15)?.parse().ok()?;
+    Some(Process { pid, parent, group, session, started })
 }
 
 /// The letter that stands for what a process does: `T` is stopped.

@@ -3,6 +3,7 @@
 
 use super::{pid1, proc};
 use crate::core::{Pid, Received, Signal};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -88,12 +89,28 @@ pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
     to_each(proc::group_members(group).into_iter(), signal)
 }
 
-/// Signals our descendants but for these children of ours and what is below them.
-///
-/// # Errors
-/// The last error but `ESRCH`.
-pub fn to_orphans(workers: &[Pid], signal: Signal) -> io::Result<()> {
-    to_each(proc::descendants_but(workers).into_iter().map(|process| process.pid), signal)
+/// Who has been asked to stop: nobody is asked twice, since a second request means "at once" to many servers.
+#[derive(Debug, Default)]
+pub struct Asked(HashSet<(Pid, u64)>);
+
+impl Asked {
+    /// Sends a signal, and `SIGCONT` since a stopped process does not see it, to our descendants but for these
+    /// workers, what is below them, and the sessions that these groups began. As PID 1 without /proc: to everybody,
+    /// once there are no workers.
+    ///
+    /// # Errors
+    /// The last error but `ESRCH`.
+    pub fn ask_orphans(&mut self, workers: &[Pid], groups: &[Pid], signal: Signal) -> io::Result<()> {
+        let descendants = proc::descendants_but(workers);
+        if descendants.is_empty() && workers.is_empty() && pid1::is_pid1() {
+            return to_all(signal).and(to_all(Signal::CONT));
+        }
+        let new = descendants.into_iter().filter(|process| {
+            !groups.contains(&process.session) && self.0.insert((process.pid, process.started))
+        });
+        let pids: Vec<Pid> = new.map(|process| process.pid).collect();
+        to_each(pids.iter().copied(), signal).and(to_each(pids.into_iter(), Signal::CONT))
+    }
 }
 
 fn to_each(pids: impl Iterator<Item = Pid>, signal: Signal) -> io::Result<()> {

@@ -13,9 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 /// A pipe takes this much at once or nothing (pipe(7), `PIPE_BUF`); longer lines are cut.
 const LONGEST: usize = 4096;
 
-/// Other names for what descriptor 2 is, by which it can be opened again: a terminal that belongs to another user
-/// can be opened only as our own.
-const NAMES: [&CStr; 2] = [c"/proc/self/fd/2", c"/dev/tty"];
+/// Other names for what descriptor 2 is, by which it can be opened again: a terminal that belongs to another user can
+/// be opened only if it is our own.
+const NAME: &CStr = c"/proc/self/fd/2";
+const OWN_TERMINAL: &CStr = c"/dev/tty";
 
 /// What stderr is, as far as writing goes.
 #[derive(Debug)]
@@ -83,6 +84,14 @@ impl Stderr {
         if self.cut { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
+    /// Writes a line for which waiting harms nobody: where a terminal cannot be opened again, it waits for room.
+    pub fn write_at_start(&mut self, line: &[u8]) {
+        let lost = self.write_now(line).is_err();
+        if lost && matches!(self.kind, Kind::Closed) {
+            let _nobody_to_tell = write(libc::STDERR_FILENO, line);
+        }
+    }
+
     /// Says how many lines were dropped, if there were any and there is room again.
     fn tell_dropped(&mut self) {
         if self.dropped == 0 {
@@ -115,13 +124,25 @@ fn look() -> Kind {
 }
 
 fn open_again() -> Option<OwnedFd> {
+    open(NAME).or_else(|| {
+        let ours = open(OWN_TERMINAL).filter(|_| is_terminal())?;
+        (terminal(ours.as_raw_fd())? == terminal(libc::STDERR_FILENO)?).then_some(ours)
+    })
+}
+
+fn open(name: &CStr) -> Option<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let names = NAMES.iter().take(if is_terminal() { NAMES.len() } else { 1 });
-    // SAFETY: C strings; the descriptor is new.
-    names
-        .map(|name| unsafe { libc::open(name.as_ptr(), flags) })
-        .find(|fd| *fd >= 0)
-        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: a C string.
+    let fd = unsafe { libc::open(name.as_ptr(), flags) };
+    // SAFETY: the kernel has just given us this descriptor.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Which terminal this is (`TIOCGDEV`, ioctl_tty(2)): `/dev/tty` has a number of its own.
+fn terminal(fd: RawFd) -> Option<u32> {
+    let mut device = 0u32;
+    // SAFETY: the call writes one integer.
+    (unsafe { libc::ioctl(fd, libc::TIOCGDEV as _, &raw mut device) } == 0).then_some(device)
 }
 
 fn write(fd: RawFd, line: &[u8]) -> io::Result<usize> {

@@ -222,3 +222,26 @@ sys.exit(p.wait())";
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "True WARN True", "{err}");
     assert_eq!(output.status.code(), Some(143));
 }
+
+/// A terminal that belongs to another user and is not our own cannot be opened again. An error at start is told there
+/// all the same.
+#[test]
+fn an_error_at_start_is_told_on_a_terminal_that_cannot_be_opened() {
+    let script = "
+import os, pty, subprocess, sys
+master, slave = pty.openpty()
+words = ['setpriv', '--reuid=65534', '--clear-groups', '--', sys.argv[1], '--no-such-option']
+code = subprocess.call(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=slave, start_new_session=True)
+os.close(slave)
+print(code, os.read(master, 4096).decode().strip())";
+    let binary = tempfile::tempdir().unwrap();
+    let copy = binary.path().join("prefork-init");
+    fs::copy(crate::harness::binary(), &copy).unwrap();
+    fs::set_permissions(binary.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let output = std::process::Command::new(python())
+        .args(["-IS".as_ref(), "-c".as_ref(), script.as_ref(), copy.as_os_str()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.starts_with("2 prefork-init: --no-such-option: no such option"), "{said} {output:?}");
+}

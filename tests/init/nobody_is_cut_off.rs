@@ -1,7 +1,9 @@
 //! What the command leaves behind gets the stop signal and its time, before we end with the command's code.
 
 use super::{BOTH_PLACES, SLEEPER, shell};
-use crate::harness::{Launch, launch};
+use crate::harness::{Launch, launch, python};
+use std::ffi::OsString;
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// Starts a daemon in a session of its own, waits until it is ready, and ends with 7.
@@ -103,4 +105,37 @@ fn the_stop_signal_can_be_another() {
 
 fn with_timeout(timeout: &str, script: &str) -> Launch {
     launch(["--graceful-timeout", timeout, "--", "sh", "-c", script])
+}
+
+/// It got the TERM with its group. A second one would end a server whose handler acts once.
+#[test]
+fn what_got_the_term_already_is_not_asked_again() {
+    let script = "
+import os, signal, time
+def drain(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    while not os.path.exists('go'): time.sleep(0.005)
+    open('drained', 'w').close()
+    os._exit(0)
+signal.signal(signal.SIGTERM, drain)
+print('ready', flush=True)
+while True: time.sleep(1000)";
+    for place in BOTH_PLACES {
+        let words: [OsString; 7] = [
+            "--".into(),
+            "sh".into(),
+            "-c".into(),
+            r#""$@" & wait"#.into(),
+            "sh".into(),
+            python(),
+            format!("-ISc{script}").into(),
+        ];
+        let mut run = place(launch(words)).start();
+        run.wait_lines("stdout", 1);
+        run.signal(15);
+        run.wait_for("stopping the processes that were left behind");
+        fs::write(run.dir().join("go"), "").unwrap();
+        assert_eq!(run.wait_exit(), 143);
+        assert!(run.dir().join("drained").exists());
+    }
 }

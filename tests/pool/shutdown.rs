@@ -2,7 +2,7 @@
 
 use super::history::time;
 use super::python::python;
-use super::{example_worker, gunicorn, pool, uvicorn, with_apps};
+use super::{allow, example_worker, gunicorn, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
 use crate::harness::{Run, binary, http, kill, plain_command};
 use std::io::Read;
@@ -371,4 +371,46 @@ sleep_for_ever()";
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
     assert_eq!((up, rest.as_str()), (*b"upup", "askedasked"));
+}
+
+/// As a server whose handler acts once: the second TERM would end it in the middle of its work.
+#[test]
+fn what_a_worker_leaves_behind_is_asked_once() {
+    let script = "
+def drain(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    note('asked', '')
+    wait_for_file('go')
+    note('drained', '')
+    os._exit(0)
+def left_behind():
+    signal.signal(signal.SIGTERM, drain)
+    note('up', '')
+    sleep_for_ever()
+if os.fork() == 0: left_behind()
+daemon(left_behind)
+wait_for_file('up')
+serve()";
+    let mut run = pool(&["--graceful-timeout", "1h"], python(script)).start();
+    run.wait_for("worker ready");
+    run.wait_lines("up", 2);
+    run.signal(libc::SIGTERM);
+    run.wait_for("stopping the processes that were left behind");
+    run.wait_lines("asked", 2);
+    allow(&run, "go");
+    assert_eq!(run.wait_exit(), 0);
+    assert_eq!(run.wait_lines("drained", 2).lines().count(), 2);
+}
+
+#[test]
+fn a_hurried_stop_asks_daemons_too_where_there_was_no_timeout() {
+    let options = ["-n", "2", "--graceful-timeout", "infinity"];
+    let mut run = pool(&options, python(&format!("leave = daemon{ONE_IS_SLOW}"))).start();
+    run.log.wait_count("worker ready", 2);
+    run.signal(libc::SIGTERM);
+    run.wait_for("worker exited");
+    run.signal(libc::SIGTERM);
+    run.wait_lines("asked", 1);
+    allow(&run, "go");
+    assert_eq!(run.wait_exit(), 0);
 }

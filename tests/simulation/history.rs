@@ -183,7 +183,7 @@ impl History {
                     0 => Event::SaidReady { pid },
                     1 => Event::SeenAccepting { pid },
                     2 if self.dice.one_in(2) => Event::ObservationRefused { pid },
-                    2 => Event::NotSeenAccepting { pid, took: Duration::MAX },
+                    2 => Event::NotSeenAccepting { pid, took: Duration::MAX, more: true },
                     3 => Event::RequestsReported { pid, total: u64::MAX },
                     4 => stale_answer(&mut self.dice, pid),
                     _ => Event::DeadlinePassed,

@@ -33,8 +33,9 @@ pub struct InitRules {
     command: Option<Pid>,
     code: Option<u8>,
     clock: Clock,
-    /// The stop signal and `SIGCONT` for orphans: how many have come.
-    orphans_asked: u8,
+    orphans_asked: bool,
+    /// The command's group, if it got the stop signal before the command ended.
+    told: Vec<Pid>,
     to_forward: Option<Received>,
     /// Everything was just killed, and the command runs: its group comes next.
     group_to_kill: bool,
@@ -51,7 +52,8 @@ impl InitRules {
             command: None,
             code: None,
             clock: Clock::Stands,
-            orphans_asked: 0,
+            orphans_asked: false,
+            told: Vec::new(),
             to_forward: None,
             group_to_kill: false,
             childless: false,
@@ -91,6 +93,7 @@ impl InitRules {
                 }
             }
             Event::Exited { pid, exit } if self.command == Some(pid) => {
+                self.told = if self.clock == Clock::Stands { Vec::new() } else { vec![pid] };
                 self.command = None;
                 self.code = Some(exit.code());
             }
@@ -142,12 +145,17 @@ impl InitRules {
             },
             Action::SignalAll { signal } => {
                 check(self.command.is_none(), "everybody is signalled while the command runs")?;
-                if self.to_forward.take_if(|received| received.signal == signal).is_none() {
-                    self.orphans_asked += 1;
-                    let known = [self.policy.signal, Signal::CONT].contains(&signal);
-                    check(known && self.orphans_asked <= 2, "orphans are asked again, or wrongly")?;
-                }
-                Ok(())
+                let asked = self.to_forward.take_if(|received| received.signal == signal);
+                check(asked.is_some(), "another signal than came")
+            }
+            Action::AskOrphans { ref workers, ref groups, signal } => {
+                check(
+                    self.command.is_none() && workers.is_empty(),
+                    "orphans are asked while the command runs",
+                )?;
+                check(*groups == self.told, "asked again, or passed over")?;
+                check(!std::mem::replace(&mut self.orphans_asked, true), "orphans are asked again")?;
+                check(signal == self.policy.signal, "the wrong signal")
             }
             Action::SignalGroup { pid, signal } => {
                 let right = std::mem::take(&mut self.group_to_kill) && signal == Signal::KILL;
@@ -165,7 +173,6 @@ impl InitRules {
             Action::Reap => Ok(()),
             Action::Signal { .. }
             | Action::SignalRemains { .. }
-            | Action::SignalOrphans { .. }
             | Action::Observe { .. }
             | Action::RestoreBacklog => Err("an init does not do that".into()),
         }
@@ -190,7 +197,7 @@ impl InitRules {
         check(!childless, "nobody is left, and it stays")?;
         check(self.pending.is_none(), "the spawn was not answered")?;
         check(
-            self.command.is_some() || self.orphans_asked == 2 || matches!(self.clock, Clock::Killing { .. }),
+            self.command.is_some() || self.orphans_asked || matches!(self.clock, Clock::Killing { .. }),
             "orphans were not asked to stop",
         )?;
         let stopping = self.clock != Clock::Stands;

@@ -99,6 +99,8 @@ pub struct Kernel {
     /// Pids run from 2 to this and then again.
     most_pid: i32,
     reap_on_agenda: bool,
+    /// Orphans that were asked to stop.
+    asked: Vec<u64>,
     /// Whether the supervisor will look for zombies before it sleeps.
     pub looks_again: bool,
     pub exit: Option<u8>,
@@ -117,6 +119,7 @@ impl Kernel {
             last_pid: 1,
             most_pid,
             reap_on_agenda: false,
+            asked: Vec::new(),
             looks_again: false,
             exit: None,
         }
@@ -264,9 +267,17 @@ impl Kernel {
             }
             Action::SignalRemains { group, signal } => self.signal_where(|p| p.group == group, signal, dice),
             Action::SignalAll { signal } => self.signal_where(|_| true, signal, dice),
-            Action::SignalOrphans { ref workers, signal } => {
-                let of_workers = self.below(workers);
-                self.signal_where(|p| !of_workers.contains(&p.serial), signal, dice);
+            Action::AskOrphans { ref workers, ref groups, signal } => {
+                let spared = self.below(workers);
+                let is_new = |p: &Process| {
+                    !spared.contains(&p.serial)
+                        && !groups.contains(&p.group)
+                        && !self.asked.contains(&p.serial)
+                };
+                let new: Vec<u64> = self.processes.iter().filter(|p| is_new(p)).map(|p| p.serial).collect();
+                self.asked.extend(&new);
+                self.signal_where(|p| new.contains(&p.serial), signal, dice);
+                self.signal_where(|p| new.contains(&p.serial), Signal::CONT, dice);
             }
             Action::Observe { pid } => {
                 self.expect_child(pid, action)?;
@@ -275,9 +286,11 @@ impl Kernel {
                 return Ok(match seen {
                     Some((false, _)) => Some(Event::ObservationRefused { pid }),
                     Some((true, true)) => Some(Event::SeenAccepting { pid }),
-                    Some((true, false)) | None => {
-                        Some(Event::NotSeenAccepting { pid, took: dice.pick_ms(&[0, 0, 0, 1, 3]) })
-                    }
+                    Some((true, false)) | None => Some(Event::NotSeenAccepting {
+                        pid,
+                        took: dice.pick_ms(&[0, 0, 0, 1, 3]),
+                        more: dice.one_in(4),
+                    }),
                 });
             }
             Action::Exit(code) => self.exit = Some(code),

@@ -2,11 +2,8 @@
 
 use super::{Ending, Phase, Pool};
 use crate::core::action::{Action, Note};
-use crate::core::event::Pid;
 use crate::core::exit::{Reason, code};
-use crate::core::policy::StopPolicy;
 use crate::core::shutdown::{Endgame, Tick};
-use crate::core::signal::Signal;
 use crate::core::slot::Slot;
 use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::worker::Worker;
@@ -34,7 +31,8 @@ impl Pool {
         if let Phase::Ending { endgame: Endgame::Stopping { kill_at: set }, orphans_at, .. } = &mut self.phase
         {
             *set = earlier(*set, Some(kill_at));
-            *orphans_at = orphans_at.and_then(|at| earlier(Some(at), halfway(now, *set)));
+            // Nobody is asked twice, so once more does no harm.
+            *orphans_at = halfway(now, *set);
             for worker in self.slots.iter_mut().flat_map(Slot::workers_mut) {
                 worker.stop(Reason::Stop, Some(kill_at), &self.policy, out);
             }
@@ -47,7 +45,8 @@ impl Pool {
             if reached(*orphans_at, now) {
                 *orphans_at = None;
                 let workers = self.slots.iter().flat_map(Slot::workers).filter_map(Worker::pid).collect();
-                ask_orphans(workers, &self.policy.stop, out);
+                let (groups, signal) = (self.remains.asked(), self.policy.stop.signal);
+                out.push(Action::AskOrphans { workers, groups, signal });
             }
             match endgame.tick(now, out) {
                 Tick::Wait => {}
@@ -63,10 +62,11 @@ impl Pool {
         let Phase::Ending { endgame, orphans_at, orphans_asked } = &mut self.phase else { return };
         if !children_left && no_worker {
             self.exit_as_ended(out);
-        } else if let (true, false, Endgame::Stopping { kill_at }) = (no_worker, *orphans_asked, *endgame) {
+        } else if let (true, false, Endgame::Stopping { .. }) = (no_worker, *orphans_asked, *endgame) {
             (*orphans_at, *orphans_asked) = (None, true);
             out.push(Action::Report(Note::StoppingOrphans));
-            *endgame = Endgame::stop_all(&self.policy.stop, kill_at, out);
+            let (groups, signal) = (self.remains.asked(), self.policy.stop.signal);
+            out.push(Action::AskOrphans { workers: Vec::new(), groups, signal });
         }
     }
 
@@ -90,9 +90,4 @@ impl Pool {
 /// When half of the time that is left has passed: orphans leave too, though some worker may take all of it.
 fn halfway(now: Monotonic, kill_at: Option<Monotonic>) -> Option<Monotonic> {
     kill_at.map(|at| now + at.since(now) / 2)
-}
-
-fn ask_orphans(workers: Vec<Pid>, policy: &StopPolicy, out: &mut Vec<Action>) {
-    out.push(Action::SignalOrphans { workers: workers.clone(), signal: policy.signal });
-    out.push(Action::SignalOrphans { workers, signal: Signal::CONT });
 }

@@ -1,5 +1,6 @@
 //! What has happened, entered from events.
 
+use super::super::dice::MS;
 use super::backoff::{Backoff, Window};
 use prefork_init::core::action::{ReadyBy, SpawnOrder};
 use prefork_init::core::event::{SpawnFailure, SpawnId};
@@ -28,8 +29,9 @@ pub struct Worker {
     pub said_ready: Option<Monotonic>,
     pub refused: bool,
     pub looked: Option<Monotonic>,
+    /// The last look was cut short.
+    pub more: bool,
     /// The pause that the last look has earned.
-    pub pause: Duration,
     pub pause_until: Monotonic,
     pub ready: Option<(Monotonic, ReadyBy)>,
     pub requests: u64,
@@ -111,6 +113,8 @@ pub struct Book {
     pub last_id: Option<SpawnId>,
     /// Groups whose leader is gone, and when they are killed.
     pub remains: Vec<(Pid, Option<Monotonic>)>,
+    /// Groups whose leader ended while everything ended.
+    pub groups_asked: Vec<Pid>,
     pub first_failure: Option<SpawnFailure>,
     pub ever_spawned: bool,
     pub pool_ready: bool,
@@ -133,6 +137,7 @@ impl Book {
             pending: None,
             last_id: None,
             remains: Vec::new(),
+            groups_asked: Vec::new(),
             first_failure: None,
             ever_spawned: false,
             pool_ready: false,
@@ -201,10 +206,15 @@ impl Book {
             Event::SeenAccepting { pid } => {
                 self.expected.ready = self.starting(pid).map(|worker| worker.pid);
             }
-            Event::NotSeenAccepting { pid, took } => {
+            Event::NotSeenAccepting { pid, took, more } => {
                 if let Some(worker) = self.starting(pid) {
-                    worker.pause = took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
-                    worker.pause_until = now + worker.pause;
+                    worker.more = more;
+                    if more {
+                        let pause = took.saturating_mul(4).clamp(MS, LOOK_RARELY);
+                        worker.pause_until = now + pause;
+                    } else {
+                        worker.pause_until = now + took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
+                    }
                 }
             }
             Event::ObservationRefused { pid } => {
@@ -244,7 +254,7 @@ impl Book {
                 let hurried = if self.stop_signals == 2 { now + HURRIED } else { now };
                 let by = kill_by.map_or(hurried, |by| by.min(hurried));
                 *kill_by = Some(by);
-                *orphans_by = orphans_by.map(|at| at.min(now + by.since(now) / 2));
+                *orphans_by = Some(now + by.since(now) / 2);
             }
             Stage::Ending { .. } | Stage::Killing { .. } => {}
         }
@@ -271,7 +281,7 @@ impl Book {
             said_ready: None,
             refused: false,
             looked: None,
-            pause: Duration::ZERO,
+            more: false,
             pause_until: Monotonic::default(),
             ready: None,
             requests: 0,
@@ -288,7 +298,9 @@ impl Book {
         let ending = matches!(self.stage, Stage::Ending { .. });
         if ending || (!worker.killed && !matches!(self.stage, Stage::Killing { .. })) {
             self.expected.group_asked = Some((pid, 0));
-            if !ending {
+            if ending {
+                self.groups_asked.push(pid);
+            } else {
                 self.remains.push((pid, self.policy.stop.graceful.deadline(now)));
             }
         }

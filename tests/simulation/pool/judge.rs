@@ -18,14 +18,18 @@ impl Book {
             Action::SignalGroup { pid, signal } => self.signal_group(now, pid, signal),
             Action::SignalRemains { group, signal } => self.signal_remains(now, group, signal),
             Action::SignalAll { signal } => self.signal_all(now, signal),
-            Action::SignalOrphans { ref workers, signal } => self.signal_orphans(now, workers, signal),
+            Action::AskOrphans { ref workers, ref groups, signal } => {
+                self.ask_orphans(now, workers, groups, signal)
+            }
             Action::Forward { .. } | Action::ContinueStopped { .. } => Err("a pool forwards nothing".into()),
             Action::Observe { pid } => {
                 let observe = self.policy.ready.observe;
                 let Some(worker) = self.starting(pid) else { return Err("it is not starting".into()) };
                 let last = worker.looked.replace(now).unwrap_or(worker.spawned);
                 check(observe && !worker.refused, "there is nothing to see")?;
-                check(now >= (last + 5 * MS).max(worker.pause_until), "looks too often")
+                let least = if worker.more { last } else { last + 5 * MS };
+                worker.more = false;
+                check(now >= least.max(worker.pause_until), "looks too often")
             }
             Action::RestoreBacklog | Action::Reap => Ok(()),
             Action::Report(ref note) => self.note(now, note),
@@ -155,29 +159,31 @@ impl Book {
                 self.stage = Stage::Killing { last: now, leave_by };
                 Ok(())
             }
-            (Stage::Ending { kill_by, .. }, _) => {
-                self.stage = Stage::Ending { kill_by, orphans_by: None };
-                self.orphans_asked = true;
-                let known = [self.policy.stop.signal, Signal::CONT].contains(&signal);
-                check(known && self.live.is_empty(), "orphans are asked to stop before the workers are gone")
-            }
-            (Stage::Unstarted | Stage::Running | Stage::Draining { .. } | Stage::Killing { .. }, _) => {
-                Err("everybody is signalled out of season".into())
-            }
+            (_, _) => Err("everybody is signalled out of season".into()),
         }
     }
 
-    fn signal_orphans(&mut self, now: Monotonic, workers: &[Pid], signal: Signal) -> Held {
+    /// Once halfway through the time for all, and once when the workers are gone.
+    fn ask_orphans(&mut self, now: Monotonic, workers: &[Pid], groups: &[Pid], signal: Signal) -> Held {
         let Stage::Ending { kill_by, orphans_by } = self.stage else {
             return Err("orphans are asked out of season".into());
         };
+        check(signal == self.policy.stop.signal, "the wrong signal")?;
         let spared = self.live.iter().all(|worker| workers.contains(&worker.pid));
         check(spared && workers.len() == self.live.len(), "the wrong processes are spared")?;
-        if signal == Signal::CONT {
-            return check(orphans_by.is_none(), "continued and not stopped");
-        }
+        let knows = self.remains.iter().all(|(group, _)| groups.contains(group));
+        let asked = |group: &Pid| {
+            self.remains.iter().any(|(left, _)| left == group) || self.groups_asked.contains(group)
+        };
+        check(
+            knows && self.groups_asked.iter().all(|group| groups.contains(group)),
+            "a group is asked again",
+        )?;
+        check(groups.iter().all(asked), "a group is passed over")?;
         self.stage = Stage::Ending { kill_by, orphans_by: None };
-        check(signal == self.policy.stop.signal, "the wrong signal")?;
+        if self.live.is_empty() && orphans_by.is_none_or(|by| by > now) {
+            return check(!std::mem::replace(&mut self.orphans_asked, true), "orphans are asked again");
+        }
         check(orphans_by.is_some_and(|by| by <= now), "orphans are asked too early, or again")
     }
 

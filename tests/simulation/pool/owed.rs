@@ -6,6 +6,10 @@ use super::super::rule::{Held, check};
 use super::book::{Book, HURRIED, LOOK_RARELY, MARGIN, SPAWN_GAP, Stage, Worker};
 use prefork_init::core::snapshot::Phase;
 use prefork_init::core::{Monotonic, Snapshot};
+use std::time::Duration;
+
+/// A spawn may begin in the last moment of the drain delay, and hold the loop up for so long.
+const SPAWN_TAKES: Duration = Duration::from_millis(30);
 
 impl Book {
     pub fn owes_nothing(&self, now: Monotonic, wakes: Option<Monotonic>, childless: bool) -> Held {
@@ -96,7 +100,7 @@ impl Book {
         let hurried = self.stops.get(1).map(|second| *second + HURRIED);
         let third = self.stops.get(2).copied();
         let killed = graceful.into_iter().chain(hurried).chain(third).min()?;
-        Some(killed + MARGIN)
+        Some(killed + MARGIN + SPAWN_TAKES)
     }
 
     /// Whether the snapshot says what the book says.
