@@ -373,9 +373,10 @@ sleep_for_ever()";
     assert_eq!((up, rest.as_str()), (*b"upup", "askedasked"));
 }
 
-/// As a server whose handler acts once: the second TERM would end it in the middle of its work.
+/// As a server whose handler acts once: the second TERM would end it in the middle of its work. One is asked when its
+/// worker dies, the other halfway through the timeout, and everybody who was not asked yet when the last worker goes.
 #[test]
-fn what_a_worker_leaves_behind_is_asked_once() {
+fn what_workers_leave_behind_is_asked_once() {
     let script = "
 def drain(*_):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -387,19 +388,23 @@ def left_behind():
     signal.signal(signal.SIGTERM, drain)
     note('up', '')
     sleep_for_ever()
-if os.fork() == 0: left_behind()
-daemon(left_behind)
-wait_for_file('up')
+if is_worker(1):
+    signal.signal(signal.SIGTERM, lambda *_: (wait_for_file('leave'), os._exit(0)))
+else:
+    if os.fork() == 0: left_behind()
+    daemon(left_behind)
 serve()";
-    let mut run = pool(&["--graceful-timeout", "1h"], python(script)).start();
-    run.wait_for("worker ready");
+    let mut run = pool(&["-n", "2", "--graceful-timeout", "6s"], python(script)).start();
+    run.log.wait_count("worker ready", 2);
     run.wait_lines("up", 2);
     run.signal(libc::SIGTERM);
-    run.wait_for("stopping the processes that were left behind");
     run.wait_lines("asked", 2);
+    allow(&run, "leave");
+    run.wait_for("stopping the processes that were left behind");
     allow(&run, "go");
     assert_eq!(run.wait_exit(), 0);
     assert_eq!(run.wait_lines("drained", 2).lines().count(), 2);
+    assert_no(&run, "graceful timeout over");
 }
 
 #[test]
