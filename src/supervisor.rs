@@ -279,12 +279,11 @@ impl Loop {
     }
 
     fn observe(&mut self, pid: Pid) -> Event {
-        let begin = Instant::now();
         match self.observer.look(pid) {
-            Seen::Accepting => Event::SeenAccepting { pid },
-            Seen::NotYet => Event::NotSeenAccepting { pid, took: begin.elapsed(), more: false },
-            Seen::NotAll => Event::NotSeenAccepting { pid, took: begin.elapsed(), more: true },
-            Seen::Refused => Event::ObservationRefused { pid },
+            (Seen::Accepting, _) => Event::SeenAccepting { pid },
+            (Seen::NotYet, took) => Event::NotSeenAccepting { pid, took, more: false },
+            (Seen::NotAll, took) => Event::NotSeenAccepting { pid, took, more: true },
+            (Seen::Refused, _) => Event::ObservationRefused { pid },
         }
     }
 

@@ -71,7 +71,7 @@ pub enum Event {
     NotSeenAccepting {
         /// The worker's own pid.
         pid: Pid,
-        /// How long the look took: workers with many descriptors are looked at less often.
+        /// The processor time it took: workers with many descriptors are looked at less often.
         took: Duration,
         /// Whether it was cut short, and goes on with the next.
         more: bool,

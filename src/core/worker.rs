@@ -167,10 +167,9 @@ impl Worker {
         }
     }
 
-    /// A look that took so long did not show it accepting. One that was cut short goes on soon.
+    /// A look that took so much processor time did not show it accepting. One that was cut short goes on soon.
     pub fn not_seen(&mut self, now: Monotonic, took: Duration, more: bool) {
         if let Life::Starting { look_at: Some(look_at), look_pause, .. } = &mut self.life {
-            // It may have taken so long only because others had the processor.
             if more {
                 *look_at = now + took.saturating_mul(LOOK_ON_SHARE).clamp(LOOK_ON, LOOK_RARELY);
             } else {

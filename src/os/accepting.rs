@@ -81,9 +81,17 @@ impl Observer {
         }
     }
 
-    /// Looks at a worker and its descendants. Takes some 10 to 60 microseconds a process.
+    /// Looks at a worker and its descendants. Returns what it cost too, in processor time: where others have the
+    /// processor, a look takes long and costs no more.
     #[must_use]
-    pub fn look(&mut self, worker: Pid) -> Seen {
+    pub fn look(&mut self, worker: Pid) -> (Seen, Duration) {
+        let begin = processor_time();
+        let seen = self.seen(worker);
+        (seen, processor_time().saturating_sub(begin))
+    }
+
+    /// Takes some 10 to 60 microseconds a process.
+    fn seen(&mut self, worker: Pid) -> Seen {
         let begin = Instant::now();
         let mut walk = self.walks.remove(&worker).unwrap_or_else(|| Walk::new(worker));
         loop {
@@ -112,11 +120,21 @@ impl Observer {
         if sockets.is_empty() || begin < self.ask_at {
             return false;
         }
+        let busy = processor_time();
         let accepted = connections::accepted(&self.addresses);
-        let pause = begin.elapsed() * PAUSE;
+        let pause = processor_time().saturating_sub(busy).saturating_mul(PAUSE);
         self.ask_at = begin.checked_add(pause).unwrap_or(begin);
         sockets.iter().any(|socket| accepted.contains(socket))
     }
+}
+
+/// The time for which this thread has had a processor (clock_gettime(2)).
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: there is room for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
 }
 
 /// What a step of a walk came to.
