@@ -1,5 +1,6 @@
 //! The environment that the command gets: ours, less what would mislead it, plus what it should know.
 
+use crate::users::Account;
 use std::ffi::OsString;
 
 /// Variables about our own relation to a service manager, which a worker would take for its own.
@@ -55,6 +56,18 @@ impl Environment {
             base.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
         }
         Self { base, is_pool: true, listen_pid: listeners > 0 }
+    }
+
+    /// Says whom the command runs as: `HOME`, and `USER` and `LOGNAME` where the user has a name.
+    #[must_use]
+    pub fn for_account(mut self, account: &Account) -> Self {
+        const OF_USER: [&str; 3] = ["HOME", "USER", "LOGNAME"];
+        self.base.retain(|(name, _)| !OF_USER.iter().any(|known| name == known));
+        self.base.push(("HOME".into(), account.home.clone().into()));
+        if let Some(name) = &account.name {
+            self.base.extend(["USER", "LOGNAME"].map(|known| (known.into(), name.into())));
+        }
+        self
     }
 
     /// The environment of one worker, or of the command.

@@ -76,14 +76,17 @@
 
 pub mod address;
 pub mod cli;
+pub mod compat;
 pub mod config;
 pub mod core;
 pub mod duration;
 pub mod environment;
 pub mod error;
+pub mod explain;
 pub mod http;
 pub mod logging;
 pub mod notify;
 pub mod os;
 pub mod setup;
 pub mod supervisor;
+pub mod users;

@@ -1,6 +1,7 @@
 //! Log lines: one a transition, with the same field names everywhere.
 
-use crate::cli::{LogFormat, LogLevel};
+use crate::cli::{Like, LogFormat, LogLevel, Options, ProcessGroup};
+use crate::compat::{Said, Voice};
 use crate::core::Signal;
 use crate::core::action::{Note, ReadyBy, WorkerRef};
 use crate::core::event::SpawnFailure;
@@ -8,8 +9,8 @@ use crate::core::exit::{Exit, Reason};
 use crate::error::StartError;
 use crate::os::signals;
 use crate::os::stderr::{self, Stderr};
-use std::io;
-use std::sync::Mutex;
+use std::io::{self, Write};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tracing::field::{DisplayValue, display};
 use tracing::level_filters::LevelFilter;
@@ -17,8 +18,28 @@ use tracing::{debug, error, info, warn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
+/// Where transitions are told in another program's words.
+static VOICE: OnceLock<(Voice, Mutex<Stderr>)> = OnceLock::new();
+
 /// Sends log lines to stderr from here on; never waits for a reader.
-pub fn start(format: LogFormat, level: LogLevel) {
+///
+/// Under another init's name its own words are used, unless our format or level is asked for or there is a pool, of
+/// which it knows nothing.
+pub fn start(options: &Options) {
+    let ours = options.like == Like::Ourselves
+        || ["log_format", "log_level", "workers", "bind"].iter().any(|name| options.is_given(name));
+    if ours {
+        return subscribe(options.logging.log_format, options.logging.log_level);
+    }
+    subscribe(options.logging.log_format, LogLevel::Warn);
+    let command = options.command.first().map(|command| command.display().to_string());
+    let setsid = options.init.process_group != Some(ProcessGroup::None);
+    let (like, verbosity) = (options.like, options.verbosity);
+    let voice = Voice { like, verbosity, command: command.unwrap_or_default(), setsid };
+    let _set = VOICE.set((voice, Mutex::new(Stderr::new(dropped_as_text))));
+}
+
+fn subscribe(format: LogFormat, level: LogLevel) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -40,6 +61,16 @@ pub fn start(format: LogFormat, level: LogLevel) {
             let builder = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
             tracing::subscriber::set_global_default(builder.finish())
         }
+    };
+}
+
+/// Prints something long and complete, where nothing was started: a signal may end it, should nobody read.
+pub fn print(text: &str, to_stderr: bool) {
+    signals::let_act();
+    let _nobody_reads = if to_stderr {
+        io::stderr().write_all(text.as_bytes())
+    } else {
+        io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush())
     };
 }
 
@@ -71,9 +102,36 @@ macro_rules! worker_line {
     }};
 }
 
+/// Writes lines in another program's words; whether there is such a voice.
+pub fn say(lines: &str) -> bool {
+    let Some((_, stderr)) = VOICE.get() else { return false };
+    if !lines.is_empty() {
+        let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let _never_fails = stderr.write_all(lines.as_bytes());
+    }
+    true
+}
+
 /// Writes the line for a transition.
 pub fn note(note: &Note) {
+    if let Some((voice, _)) = VOICE.get()
+        && let Said::Lines(lines) = voice.say(note)
+    {
+        say(&lines);
+        return;
+    }
     match *note {
+        Note::SignalReceived { received } => {
+            debug!(signal = %received.signal, sender = received.sender, "signal received");
+        }
+        Note::SignalForwarded { signal, came } => debug!(signal = %signal, came = %came, "signal forwarded"),
+        Note::SignalDropped { signal } => debug!(signal = %signal, "signal dropped"),
+        Note::HandOffIgnored { signal } => debug!(signal = %signal, "signal of the hand-over ignored"),
+        Note::TerminalGivenUp => debug!("terminal given up to the command"),
+        Note::Suspending => debug!("stopped, as the command is"),
+        Note::OrphansLeft { .. } => debug!("not waiting for the processes that are left"),
+        Note::OrphanReaped { pid, exit, warn: true } => warn!(pid = pid.0, "child reaped: {exit}"),
+        Note::OrphanReaped { pid, exit, warn: false } => debug!(pid = pid.0, "child reaped: {exit}"),
         Note::CommandStarted { pid } => debug!(pid = pid.0, "command started"),
         Note::CommandExited { pid, exit, uptime } => command_exited(pid.0, exit, uptime),
         Note::WorkerSpawned { worker, max_requests, max_age } => {

@@ -2,12 +2,11 @@
 
 #![no_main]
 
-use prefork_init::cli::{self, Request};
+use prefork_init::cli::Request;
 use prefork_init::config::{Config, Environment};
 use prefork_init::error::StartError;
-use prefork_init::logging;
 use prefork_init::supervisor::Supervisor;
-use std::io::{Write, stdout};
+use prefork_init::{compat, explain, logging};
 
 prefork_init::entry_point!(exit_code);
 
@@ -19,16 +18,19 @@ fn exit_code() -> u8 {
 }
 
 fn run() -> Result<u8, StartError> {
-    let options = match cli::read(std::env::args_os())? {
+    let options = match compat::read(std::env::args_os())? {
         Request::Run(options) => options,
-        Request::Print(text) => {
-            // Should nobody read, a signal may end it.
-            prefork_init::os::signals::let_act();
-            let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
-            return Ok(0);
+        Request::Print { text, to_stderr, code } => {
+            logging::print(&text, to_stderr);
+            return Ok(code);
         }
     };
-    logging::start(options.logging.log_format, options.logging.log_level);
+    logging::start(&options);
+    let explain = options.explain;
     let config = Config::resolve(*options, &Environment::read())?;
+    if explain {
+        logging::print(&explain::plan(&config)?, false);
+        return Ok(0);
+    }
     Ok(Supervisor::start(config)?.run())
 }

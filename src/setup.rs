@@ -1,17 +1,25 @@
 //! Getting what the supervisor needs before it runs, or saying in one line why it cannot be had.
 
 use crate::address::Address;
-use crate::config::Config;
+use crate::cli::{Like, Process, ProcessGroup, Subreaper};
+use crate::config::{Config, Placing};
 use crate::core::exit::code;
+use crate::core::policy::Job;
+use crate::core::{Mode, Signal};
 use crate::error::StartError;
 use crate::http::{self, Published};
 use crate::os::listen::{self, Listener};
-use crate::os::lookup;
-use crate::os::spawn::FIRST_FD;
-use std::ffi::OsString;
+use crate::os::privileges::{self, KILL, SETGID, SETUID, SYS_PTRACE, SYS_RESOURCE};
+use crate::os::spawn::{FIRST_FD, Identity, Placement, Settings};
+use crate::os::terminal::{self, Terminal};
+use crate::os::{lookup, pid1};
+use crate::users::{self, Account};
+use crate::{compat, logging};
+use std::ffi::{CString, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use tokio::runtime::{Builder, Runtime};
-use tracing::info;
+use tracing::{debug, info, warn};
 
 /// Probes come one at a time; a handful may wait.
 const HEALTH_BACKLOG: u32 = 128;
@@ -120,5 +128,147 @@ fn bind_remedy(address: &Address, error: &io::Error) -> &'static str {
         }
         (Address::Unix(_), io::ErrorKind::NotFound) => "create the directory first",
         (Address::Unix(_), _) => "use a path in a directory that we may write to",
+    }
+}
+
+/// Where the command is started, and what we have to do with the terminal.
+#[derive(Debug)]
+pub struct Place {
+    /// Its session and group.
+    pub placement: Placement,
+    /// What it is to the terminal.
+    pub job: Job,
+    /// The terminal, if we have to do with it later.
+    pub terminal: Option<Terminal>,
+    /// Whether we have given it up, of which the kernel tells.
+    pub gave_up: bool,
+}
+
+/// Finds out what terminal there is, and where the command of init mode goes.
+#[must_use]
+pub fn place(placing: Placing) -> Place {
+    let apart = Place { placement: Placement::Session, job: Job::Apart, terminal: None, gave_up: false };
+    match placing {
+        Placing::As(ProcessGroup::Session) => apart,
+        Placing::As(ProcessGroup::None) => Place { placement: Placement::Shared, job: Job::Shared, ..apart },
+        Placing::WithOurTerminal => {
+            let placement = Placement::SessionWithTerminal(0);
+            Place { placement, gave_up: terminal::give_up(), ..apart }
+        }
+        Placing::As(wanted @ (ProcessGroup::Auto | ProcessGroup::Group)) => match Terminal::controlling() {
+            Some(terminal) => Place {
+                placement: Placement::Group(terminal.is_ours_to_lend().then(|| terminal.fd())),
+                job: if terminal::leads_session() { Job::Ours } else { Job::OfShell },
+                terminal: Some(terminal),
+                gave_up: false,
+            },
+            None if wanted == ProcessGroup::Group => Place { placement: Placement::Group(None), ..apart },
+            None => apart,
+        },
+    }
+}
+
+/// Gets the orphans, and the news of our parent's death.
+pub fn relations(config: &Config) {
+    if let Some(signal) = config.parent_death_signal
+        && let Err(error) = pid1::ask_for_parent_death_signal(signal)
+    {
+        warn!(%error, signal = %signal, "the parent's death cannot be watched");
+    }
+    if pid1::is_pid1() {
+        return;
+    }
+    match config.subreaper {
+        Subreaper::Auto => {
+            if let Err(error) = pid1::become_subreaper() {
+                debug!(%error, "cannot become a subreaper: orphans go elsewhere");
+            }
+        }
+        Subreaper::Never if config.like == Like::Tini => {
+            logging::say(&compat::tini::reaper_warning(config.verbosity));
+        }
+        Subreaper::Never => {}
+    }
+}
+
+/// What the command gets should we die without having stopped it: workers the stop signal, lest they go on without
+/// us; the one command what we die of, if that is `SIGKILL` at our own parent's death.
+#[must_use]
+pub fn death_signal_of_command(config: &Config) -> Option<Signal> {
+    match &config.mode {
+        Mode::Pool(policy) => Some(policy.stop.signal),
+        Mode::Init(_) => config.parent_death_signal.filter(|signal| *signal == Signal::KILL),
+    }
+}
+
+/// The account that the command runs under, if it is to be another than ours.
+///
+/// # Errors
+/// If it is not known, or we may not change to it.
+pub fn account(process: &Process) -> Result<Option<Account>, StartError> {
+    let (own_uid, own_gid) = privileges::own_ids();
+    let account = match (&process.user, &process.group) {
+        (None, None) => return Ok(None),
+        (Some(user), group) => users::find(user, group.as_deref())?,
+        (None, Some(group)) => {
+            let gid = users::find_group(group)?;
+            let identity = Identity { uid: own_uid, gid, groups: vec![gid] };
+            let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
+            Account { identity, name: std::env::var("USER").ok(), home }
+        }
+    };
+    if privileges::have(&[SETUID, SETGID]) {
+        return Ok(Some(account));
+    }
+    if (account.identity.uid, account.identity.gid) == (own_uid, own_gid) {
+        return Ok(None);
+    }
+    let (option, value) = match (&process.user, &process.group) {
+        (Some(user), _) => ("--user", &user.user),
+        (None, group) => ("--group", group.as_ref().unwrap_or(&account.home)),
+    };
+    let remedy = "start as root, with the capabilities SETUID and SETGID, or leave it out";
+    Err(StartError::value(option, value, "we may not change to it", remedy).with_code(code::CANNOT_START))
+}
+
+/// What the command changes of itself before it is executed.
+///
+/// # Errors
+/// If its directory is none.
+pub fn settings(process: &Process, account: Option<&Account>) -> Result<Settings, StartError> {
+    let directory = match &process.chdir {
+        None => None,
+        Some(path) => {
+            let cannot = |problem: &dyn std::fmt::Display| {
+                let remedy = "create it, or use another one";
+                StartError::value("--chdir", path.display(), problem, remedy).with_code(code::CANNOT_START)
+            };
+            match std::fs::metadata(path) {
+                Ok(found) if !found.is_dir() => return Err(cannot(&"it is not a directory")),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(cannot(&"not found")),
+                // Where we may not look, the command's user may.
+                Ok(_) | Err(_) => {}
+            }
+            Some(CString::new(path.as_os_str().as_bytes()).map_err(|error| cannot(&error))?)
+        }
+    };
+    Ok(Settings {
+        identity: account.map(|account| account.identity.clone()),
+        no_new_privs: process.no_new_privs,
+        umask: process.umask,
+        directory,
+        oom_score_adj: process.oom_score_adj,
+    })
+}
+
+/// Gives up the rights that we have no use for once everything is bound, if the command has another user's anyway.
+pub fn give_up_rights(settings: &Settings) {
+    if settings.identity.is_none() {
+        return;
+    }
+    let mut needed = vec![KILL, SETUID, SETGID, SYS_PTRACE];
+    needed.extend(settings.oom_score_adj.map(|_| SYS_RESOURCE));
+    if let Err(error) = privileges::keep_only(&needed) {
+        debug!(%error, "cannot give up rights");
     }
 }

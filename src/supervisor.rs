@@ -2,10 +2,11 @@
 //!
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
+use crate::cli::Like;
 use crate::config::Config;
 use crate::config::command::{Command, Values};
 use crate::core::action::SpawnOrder;
-use crate::core::policy::StopPolicy;
+use crate::core::policy::{Job, StopPolicy};
 use crate::core::{Action, Core, Event, Mode, Monotonic, Pid, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
@@ -16,7 +17,8 @@ use crate::os::notify_socket::NotifySocket;
 use crate::os::reap::{self, Found};
 use crate::os::send::{self, Asked};
 use crate::os::signals::Signals;
-use crate::os::spawn::{self, FIRST_FD, Program};
+use crate::os::spawn::{self, FIRST_FD, Placement, Program, Settings};
+use crate::os::terminal::{self, Terminal};
 use crate::os::{last_resort, memory, pid1};
 use crate::{logging, notify, setup};
 use std::collections::VecDeque;
@@ -28,7 +30,7 @@ use std::pin::pin;
 use std::task::Poll;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// Batches of signals, datagrams, and ended children, taken before anything else gets its turn.
 const MOST_AT_ONCE: usize = 64;
@@ -56,6 +58,16 @@ struct Loop {
     environment: Environment,
     published: Published,
     stop: StopPolicy,
+    placement: Placement,
+    settings: Settings,
+    death_signal: Option<Signal>,
+    terminal: Option<Terminal>,
+    /// Whether the command has got the terminal from us.
+    terminal_lent: bool,
+    /// Whether it matters that a child was stopped.
+    watches_stops: bool,
+    /// Whether it was said that we may not signal somebody.
+    refusal_told: bool,
     /// A child may have ended: SIGCHLD came, or the core wants to know.
     look_for_ended: bool,
     /// Set by the core's last action.
@@ -70,19 +82,28 @@ impl Supervisor {
     /// Names what could not be had.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let is_pool = matches!(config.mode, Mode::Pool(_));
-        // A program's name may hold a placeholder: that of the first worker stands for all.
-        setup::check_command(arguments(&config.command, is_pool, 0, Some(0)).first())?;
+        let pauses = matches!(&config.mode, Mode::Init(policy) if policy.pause);
+        if !pauses && (is_pool || config.like == Like::Ourselves) {
+            // A program's name may hold a placeholder: that of the first worker stands for all.
+            setup::check_command(arguments(&config.command, is_pool, 0, Some(0)).first())?;
+        }
+        let account = setup::account(&config.process)?;
+        let settings = setup::settings(&config.process, account.as_ref())?;
         let runtime = setup::runtime()?;
         let inside = runtime.enter();
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
-        if !pid1::is_pid1()
-            && let Err(error) = pid1::become_subreaper()
-        {
-            debug!(%error, "cannot become a subreaper: orphans go elsewhere");
-        }
+        setup::relations(&config);
         let listeners = setup::listeners(&config)?;
-        let observer = Observer::new(&listeners);
-        let core = Core::new(config.mode.clone(), pid1::seed());
+        let observer = Observer::new(&listeners, settings.identity.as_ref().map(|who| (who.uid, who.gid)));
+        let (mode, place) = match config.mode.clone() {
+            Mode::Init(mut policy) => {
+                let place = setup::place(config.placing);
+                (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
+                (Mode::Init(policy), Some(place))
+            }
+            pool @ Mode::Pool(_) => (pool, None),
+        };
+        let core = Core::new(mode, pid1::seed());
         let published = Published::new(core.snapshot());
         if let Some(address) = &config.health {
             setup::health(address, published.clone())?;
@@ -97,6 +118,11 @@ impl Supervisor {
             None => Environment::of_init(),
             Some(socket) => Environment::of_pool(socket.name(), listeners.len()),
         };
+        let environment = match &account {
+            None => environment,
+            Some(account) => environment.for_account(account),
+        };
+        setup::give_up_rights(&settings);
         drop(inside);
         let state = Loop {
             core,
@@ -107,10 +133,17 @@ impl Supervisor {
             observer,
             asked: Asked::default(),
             backlog: config.backlog,
-            command: config.command,
             environment,
             published,
             stop: *config.mode.stop_policy(),
+            placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
+            settings,
+            death_signal: setup::death_signal_of_command(&config),
+            watches_stops: place.as_ref().is_some_and(|place| matches!(place.job, Job::OfShell | Job::Ours)),
+            terminal: place.and_then(|place| place.terminal),
+            command: config.command,
+            terminal_lent: false,
+            refusal_told: false,
             look_for_ended: false,
             exit: None,
         };
@@ -186,7 +219,6 @@ impl Loop {
                 } else {
                     #[cfg(debug_assertions)]
                     panic_for_a_test(received.signal);
-                    debug!(signal = %received.signal, sender = received.sender, "signal received");
                     self.handle(Event::Signalled(received));
                 }
             }
@@ -209,9 +241,14 @@ impl Loop {
             return;
         }
         for _ in 0..MOST_AT_ONCE {
-            let children_left = match reap::look() {
+            let children_left = match reap::look(self.watches_stops) {
+                Found::Stopped(pid, signal) => {
+                    // First: it may be continued, and stopped anew, before we are told of that.
+                    reap::forget_stop(pid);
+                    self.handle(Event::Stopped { pid, signal });
+                    continue;
+                }
                 Found::Ended(pid, exit) => {
-                    debug!(pid = pid.0, %exit, "child reaped");
                     self.observer.forget(pid);
                     self.handle(Event::Exited { pid, exit });
                     reap::release(pid);
@@ -241,15 +278,35 @@ impl Loop {
     fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Spawn(order) => return Some(self.spawn(order)),
-            Action::Signal { pid, signal } => told(signal, send::to_process(pid, signal)),
-            Action::SignalGroup { pid, signal } => told(signal, send::to_group(pid, signal)),
-            Action::SignalRemains { group, signal } => told(signal, send::to_remains(group, signal)),
-            Action::ContinueStopped { pid } => told(Signal::CONT, send::continue_stopped(pid)),
-            Action::SignalAll { signal } => told(signal, send::to_all(signal)),
+            Action::Signal { pid, signal } => self.told(signal, send::to_process(pid, signal)),
+            Action::SignalGroup { pid, signal } => self.told(signal, send::to_group(pid, signal)),
+            Action::SignalRemains { group, signal } => self.told(signal, send::to_remains(group, signal)),
+            Action::ContinueStopped { to } => self.told(Signal::CONT, send::continue_stopped(to)),
+            Action::SignalAll { signal } => self.told(signal, send::to_all(signal)),
             Action::AskOrphans { workers, groups, signal } => {
-                told(signal, self.asked.ask_orphans(&workers, &groups, signal));
+                let sent = self.asked.ask_orphans(&workers, &groups, signal);
+                self.told(signal, sent);
             }
-            Action::Forward { pid, received } => told(received.signal, send::forward(pid, &received)),
+            Action::Forward { to, received, spare_unaware: false } => {
+                self.told(received.signal, send::forward(to, &received));
+            }
+            Action::Forward { to, received, spare_unaware: true } => {
+                self.told(received.signal, send::forward_to_aware(to, &received));
+            }
+            Action::LendTerminal { group } => {
+                if let Some(terminal) = self.terminal.as_ref().filter(|terminal| terminal.is_ours_to_lend()) {
+                    terminal.lend(group);
+                    self.terminal_lent = true;
+                }
+            }
+            Action::TakeTerminalBack => {
+                if let Some(terminal) = &self.terminal
+                    && std::mem::take(&mut self.terminal_lent)
+                {
+                    terminal.take_back();
+                }
+            }
+            Action::StopSelf { job } => terminal::stop_self(job),
             Action::Observe { pid } => return Some(self.observe(pid)),
             Action::RestoreBacklog => self.restore_backlog(),
             Action::Reap => self.look_for_ended = true,
@@ -259,7 +316,7 @@ impl Loop {
         None
     }
 
-    fn spawn(&self, order: SpawnOrder) -> Event {
+    fn spawn(&mut self, order: SpawnOrder) -> Event {
         let SpawnOrder { id, slot, generation, max_requests } = order;
         let is_pool = self.notify.is_some();
         let argv = arguments(&self.command, is_pool, slot, max_requests);
@@ -270,10 +327,15 @@ impl Loop {
             listen_pid: self.environment.sets_listen_pid(),
             fds: &fds,
             close_others: is_pool,
-            parent_death: is_pool.then_some(self.stop.signal),
+            placement: self.placement,
+            settings: &self.settings,
+            parent_death: self.death_signal,
         };
         match spawn::spawn(&program) {
-            Ok(pid) => Event::Spawned { id, pid },
+            Ok(pid) => {
+                self.terminal_lent = matches!(self.placement, Placement::Group(Some(_)));
+                Event::Spawned { id, pid }
+            }
             Err(failure) => Event::SpawnFailed { id, failure },
         }
     }
@@ -284,6 +346,18 @@ impl Loop {
             (Seen::NotYet, took) => Event::NotSeenAccepting { pid, took, more: false },
             (Seen::NotAll, took) => Event::NotSeenAccepting { pid, took, more: true },
             (Seen::Refused, _) => Event::ObservationRefused { pid },
+        }
+    }
+
+    /// A signal that could not be sent is worth a line, never more: the process may be gone, or not ours to signal.
+    /// The latter somebody can mend.
+    fn told(&mut self, signal: Signal, sent: io::Result<()>) {
+        let Err(error) = sent else { return };
+        if error.kind() == io::ErrorKind::PermissionDenied && !std::mem::replace(&mut self.refusal_told, true)
+        {
+            warn!(signal = %signal, %error, "signal not sent: it runs as another user, give us the capability KILL");
+        } else {
+            debug!(signal = %signal, %error, "signal not sent");
         }
     }
 
@@ -302,13 +376,6 @@ fn arguments(command: &Command, is_pool: bool, slot: u32, max_requests: Option<u
         command.with(&Values { fd: FIRST_FD, worker_id: slot, max_requests })
     } else {
         command.as_given().to_vec()
-    }
-}
-
-/// A signal that could not be sent is worth a line, never more: the process may be gone, or not ours to signal.
-fn told(signal: Signal, sent: io::Result<()>) {
-    if let Err(error) = sent {
-        debug!(signal = %signal, %error, "signal not sent");
     }
 }
 

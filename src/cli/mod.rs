@@ -4,8 +4,12 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 mod explain;
+mod init;
+mod process;
 mod values;
 
+pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
+pub use process::{Process, UserSpec};
 pub use values::workers_of_web_concurrency;
 
 use crate::address::Address;
@@ -23,6 +27,7 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 Examples:
   prefork-init myserver --port 8000
+  prefork-init --rewrite-signal TERM=QUIT --user www-data -- nginx -g 'daemon off;'
   prefork-init -n 4 -b :8000 --health :9000 -- uvicorn app:app --fd {fd}
   prefork-init -n 4 -b :8000 --max-requests 10000 --max-requests-jitter 1000 -- \\
       uvicorn app:app --fd {fd} --limit-max-requests {max_requests}
@@ -43,8 +48,24 @@ pub struct Options {
     ///
     /// In pool mode {fd} stands for the number of the first listener's descriptor, {worker_id} for the
     /// worker's slot, {max_requests} for the limit drawn for it.
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, required = true)]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "pause")]
     pub command: Vec<OsString>,
+
+    /// Print the plan, who gets which signal and what happens at the end, and end without running anything.
+    #[arg(long)]
+    pub explain: bool,
+
+    /// What happens to signals and orphans.
+    #[command(flatten, next_help_heading = "Signals")]
+    pub signals: Signals,
+
+    /// How one command is run.
+    #[command(flatten, next_help_heading = "Init")]
+    pub init: Init,
+
+    /// As whom, where and under which limits the command runs.
+    #[command(flatten, next_help_heading = "Process")]
+    pub process: Process,
 
     /// Workers and their listeners.
     #[command(flatten, next_help_heading = "Pool")]
@@ -77,6 +98,42 @@ pub struct Options {
     /// Options that were given and that only a pool can have a use for.
     #[arg(skip)]
     pub of_pools: Vec<Given>,
+
+    /// Options that were given and that only init mode can have a use for.
+    #[arg(skip)]
+    pub of_init: Vec<Given>,
+
+    /// The names of all options that were given, as a flag or by a variable.
+    #[arg(skip)]
+    pub given: Vec<String>,
+
+    /// Whom we are to take after.
+    #[arg(skip)]
+    pub like: Like,
+
+    /// How much is said in the words of [`like`](Self::like).
+    #[arg(skip)]
+    pub verbosity: u8,
+}
+
+/// Whose manners to have where no option says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Like {
+    /// Our own.
+    #[default]
+    Ourselves,
+    /// dumb-init's: see [`crate::compat::dumb_init`].
+    DumbInit,
+    /// tini's: see [`crate::compat::tini`].
+    Tini,
+}
+
+impl Options {
+    /// Whether an option was given, as a flag or by a variable. `name` is that of its field.
+    #[must_use]
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.iter().any(|given| given == name)
+    }
 }
 
 /// An option that was given.
@@ -266,8 +323,15 @@ pub struct Restarts(pub Option<u32>);
 pub enum Request {
     /// Run something.
     Run(Box<Options>),
-    /// Print this to stdout and end: help or version.
-    Print(String),
+    /// Print this and end: help, version, or what another program whose name we bear says of wrong usage.
+    Print {
+        /// What.
+        text: String,
+        /// To stderr, not to stdout.
+        to_stderr: bool,
+        /// The exit code.
+        code: u8,
+    },
 }
 
 /// Reads the command line and the `PREFORK_...` variables.
@@ -280,13 +344,21 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartEr
     let matches = command.try_get_matches_from_mut(&args);
     let options = matches.and_then(|matches| {
         let mut options = Options::from_arg_matches(&matches)?;
-        options.of_pools = of_pools(&command, &matches);
+        options.of_pools = given(&command, &matches, is_of_pools);
+        options.of_init = given(&command, &matches, |arg| arg.get_help_heading() == Some("Init"));
+        options.given = command
+            .get_arguments()
+            .filter(|arg| is_given(&matches, arg))
+            .map(|arg| arg.get_id().to_string())
+            .collect();
         Ok(options)
     });
     match options {
         Ok(options) => Ok(Request::Run(Box::new(options))),
         Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Ok(Request::Print { text: error.to_string(), to_stderr: false, code: 0 })
+            }
             _ => Err(explain::one_line(&error, &command, &args)),
         },
     }
@@ -306,17 +378,23 @@ const OF_POOLS: [&str; 4] = ["Pool", "Readiness", "Recycling", "Respawn"];
 const OF_POOLS_TOO: &str = "drain_delay";
 const NOT_OF_POOLS: &str = "no_placeholders";
 
-fn of_pools(command: &clap::Command, matches: &ArgMatches) -> Vec<Given> {
-    let of_pools = |arg: &&Arg| {
-        let heading = arg.get_help_heading().filter(|_| arg.get_id() != NOT_OF_POOLS);
-        heading.is_some_and(|heading| OF_POOLS.contains(&heading)) || arg.get_id() == OF_POOLS_TOO
-    };
+fn is_of_pools(arg: &Arg) -> bool {
+    let heading = arg.get_help_heading().filter(|_| arg.get_id() != NOT_OF_POOLS);
+    heading.is_some_and(|heading| OF_POOLS.contains(&heading)) || arg.get_id() == OF_POOLS_TOO
+}
+
+fn is_given(matches: &ArgMatches, arg: &Arg) -> bool {
+    let source = matches.value_source(arg.get_id().as_str());
+    matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+}
+
+fn given(command: &clap::Command, matches: &ArgMatches, which: fn(&Arg) -> bool) -> Vec<Given> {
     let given = |arg: &Arg| match matches.value_source(arg.get_id().as_str())? {
         ValueSource::CommandLine => arg.get_long().map(|name| Given::Flag(format!("--{name}"))),
         ValueSource::EnvVariable => arg.get_env().map(|name| Given::Variable(name.display().to_string())),
         _ => None,
     };
-    command.get_arguments().filter(of_pools).filter_map(given).collect()
+    command.get_arguments().filter(|arg| which(arg)).filter_map(given).collect()
 }
 
 /// The names of the environment variables that are ours.

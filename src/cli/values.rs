@@ -1,17 +1,69 @@
 //! Reading the values of options. Each error is "problem: remedy".
 
-use super::Restarts;
+use super::{Restarts, UserSpec};
 use crate::address::Address;
 use crate::core::Signal;
+use crate::core::signal::Rewrite;
 use crate::error::StartError;
 
 pub(super) fn parse_address(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|(problem, remedy)| format!("{problem}: {remedy}"))
 }
 
+pub(super) fn parse_signal(text: &str) -> Result<Signal, String> {
+    let signal = Signal::parse(text);
+    signal.ok_or_else(|| "no such signal: use a name like TERM, QUIT or RTMIN+3, or a number".to_owned())
+}
+
+/// `FROM=TO`, or `FROM:TO` as dumb-init writes it.
+pub(super) fn parse_rewrite(text: &str) -> Result<Rewrite, String> {
+    let (from, to) = text
+        .split_once(['=', ':'])
+        .ok_or("not two signals: write FROM=TO, as in TERM=QUIT, or FROM=0 to drop it")?;
+    let from = parse_signal(from.trim())?;
+    match from {
+        Signal::KILL | Signal::STOP => {
+            Err(format!("nobody can catch {from}, so it cannot be rewritten: leave it out"))
+        }
+        Signal::CHLD => Err("CHLD is about our own children, and is never passed on: leave it out".into()),
+        from if to.trim() == "0" => Ok(Rewrite { from, to: None }),
+        from => Ok(Rewrite { from, to: Some(parse_signal(to.trim())?) }),
+    }
+}
+
+/// `FROM=TO`.
+pub(super) fn parse_remap(text: &str) -> Result<(u8, u8), String> {
+    let (from, to) = text.split_once('=').ok_or("not two codes: write FROM=TO, as in 143=0")?;
+    Ok((parse_exit_code(from)?, parse_exit_code(to)?))
+}
+
+pub(super) fn parse_exit_code(text: &str) -> Result<u8, String> {
+    text.trim().parse().map_err(|_| "not a whole number from 0 to 255: use one".to_owned())
+}
+
+pub(super) fn parse_user(text: &str) -> Result<UserSpec, String> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    if user.is_empty() || group.is_some_and(str::is_empty) {
+        return Err("a name is missing: write USER or USER:GROUP".into());
+    }
+    Ok(UserSpec { user: user.to_owned(), group: group.map(str::to_owned) })
+}
+
+pub(super) fn parse_umask(text: &str) -> Result<u32, String> {
+    let mask = u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777 && !text.starts_with('+'));
+    mask.ok_or_else(|| "not an octal number from 0 to 777: use one, as in 027".to_owned())
+}
+
+pub(super) fn parse_oom_score_adj(text: &str) -> Result<i32, String> {
+    let score = text.parse().ok().filter(|score| (-1000..=1000).contains(score));
+    score.ok_or_else(|| "not a whole number from -1000 to 1000: use one".to_owned())
+}
+
 pub(super) fn parse_stop_signal(text: &str) -> Result<Signal, String> {
-    let signal =
-        Signal::parse(text).ok_or("no such signal: use a name like TERM, QUIT or RTMIN+3, or a number")?;
+    let signal = parse_signal(text)?;
     match signal {
         Signal::STOP | Signal::CONT | Signal::CHLD => {
             Err("it stops nobody for good: use TERM, QUIT or INT".into())

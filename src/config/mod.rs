@@ -1,12 +1,15 @@
 //! What is to be done, checked: every rule about options that concerns more than one of them.
 
 pub mod command;
+mod init;
+
+pub use init::Placing;
 
 use crate::address::Address;
-use crate::cli::{CountRequests, Given, Options};
-use crate::core::Mode;
+use crate::cli::{CountRequests, Given, Like, Options, Process, Subreaper};
 use crate::core::policy::{Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy};
 use crate::core::time::Patience;
+use crate::core::{Mode, Rewrites, Signal};
 use crate::error::StartError;
 use command::{Command, FD, MAX_REQUESTS};
 use std::ffi::OsString;
@@ -32,6 +35,18 @@ pub struct Config {
     pub backlog: u32,
     /// Where the health endpoint listens.
     pub health: Option<Address>,
+    /// Whose manners we have.
+    pub like: Like,
+    /// How much is said in their words.
+    pub verbosity: u8,
+    /// Where the command runs, in init mode.
+    pub placing: Placing,
+    /// When to become a subreaper.
+    pub subreaper: Subreaper,
+    /// What we get when the process that started us is gone.
+    pub parent_death_signal: Option<Signal>,
+    /// As whom, where and under which limits the command runs.
+    pub process: Process,
 }
 
 /// What other programs' conventions say in our environment.
@@ -59,75 +74,101 @@ impl Config {
     /// The first rule that is broken.
     pub fn resolve(options: Options, environment: &Environment) -> Result<Self, StartError> {
         let command = Command::new(options.command.clone(), !options.pool.no_placeholders);
-        let stop =
-            StopPolicy { signal: options.stopping.stop_signal, graceful: options.stopping.graceful_timeout };
-        let is_pool = options.pool.workers.is_some() || !options.pool.bind.is_empty() || command.mentions(FD);
-        if !is_pool {
-            no_pool_options(&options)?;
-            let (mode, health) = (Mode::Init(stop), options.endpoint.health);
-            return Ok(Self { command, mode, bind: Vec::new(), backlog: options.pool.backlog, health });
-        }
-        let workers = workers(&options, environment)?;
-        let bind = bind(&options, environment, &command)?;
-        if options.readiness.min_ready > workers {
-            let remedy = format!("use a number from 1 to {workers}");
-            return Err(StartError::value(
-                "--min-ready",
-                options.readiness.min_ready,
-                "more than there are workers",
-                remedy,
-            ));
-        }
-        if let (Some(after), Patience::For(limit)) =
-            (options.readiness.ready_after, options.readiness.start_timeout)
-            && after > limit
-        {
-            let after = humantime::format_duration(after);
-            let remedy = "use a shorter time, or a longer --start-timeout";
-            return Err(StartError::value("--ready-after", after, "longer than the start timeout", remedy));
-        }
-        let ready = ReadyPolicy {
-            observe: !bind.is_empty(),
-            after: options.readiness.ready_after.or(bind.is_empty().then_some(READY_WITHOUT_LISTENERS)),
-            start_timeout: options.readiness.start_timeout,
+        // Another init's command may have any text in it.
+        let asks_for_fd = options.like == Like::Ourselves && command.mentions(FD);
+        let is_pool = options.pool.workers.is_some() || !options.pool.bind.is_empty() || asks_for_fd;
+        let (mode, bind) = if is_pool {
+            only_for(&options.of_init, "only init mode has a use for it", "leave --workers and --bind out")?;
+            pool(&options, environment, &command)?
+        } else {
+            only_for(&options.of_pools, "only a pool has workers", "add --workers N or --bind ADDR")?;
+            (Mode::Init(init::policy(&options)?), Vec::new())
         };
-        let respawn = RespawnPolicy {
-            backoff: options.respawn.backoff,
-            backoff_max: options.respawn.backoff_max.max(options.respawn.backoff),
-            max_restarts: options.respawn.max_restarts.0,
-            window: options.respawn.restart_window,
-        };
-        let mode = Mode::Pool(PoolPolicy {
-            workers,
-            min_ready: options.readiness.min_ready,
-            max_surge: MAX_SURGE,
-            stop,
-            drain_delay: options.stopping.drain_delay,
-            ready,
-            recycle: recycle(&options, &command)?,
-            respawn,
-        });
-        Ok(Self { command, mode, bind, backlog: options.pool.backlog, health: options.endpoint.health })
+        let placing = init::placing(&options);
+        Ok(Self {
+            command,
+            mode,
+            bind,
+            backlog: options.pool.backlog,
+            health: options.endpoint.health,
+            like: options.like,
+            verbosity: options.verbosity,
+            placing,
+            subreaper: options.signals.subreaper.unwrap_or(Subreaper::Auto),
+            parent_death_signal: options.signals.parent_death_signal,
+            process: options.process,
+        })
     }
 }
 
-/// In init mode, flags that could only mean a pool are a mistake, not a decoration. A variable may be there for the
-/// image's usual command, and this one is another.
-fn no_pool_options(options: &Options) -> Result<(), StartError> {
-    for given in &options.of_pools {
+fn stop_policy(options: &Options) -> StopPolicy {
+    // Who is called by another init's name expects it to kill nobody.
+    let patient = options.like != Like::Ourselves && !options.is_given("graceful_timeout");
+    let graceful = if patient { Patience::Forever } else { options.stopping.graceful_timeout };
+    StopPolicy { signal: options.stopping.stop_signal, graceful }
+}
+
+fn pool(
+    options: &Options,
+    environment: &Environment,
+    command: &Command,
+) -> Result<(Mode, Vec<Address>), StartError> {
+    let workers = workers(options, environment)?;
+    let bind = bind(options, environment, command)?;
+    if options.readiness.min_ready > workers {
+        let remedy = format!("use a number from 1 to {workers}");
+        return Err(StartError::value(
+            "--min-ready",
+            options.readiness.min_ready,
+            "more than there are workers",
+            remedy,
+        ));
+    }
+    if let (Some(after), Patience::For(limit)) =
+        (options.readiness.ready_after, options.readiness.start_timeout)
+        && after > limit
+    {
+        let after = humantime::format_duration(after);
+        let remedy = "use a shorter time, or a longer --start-timeout";
+        return Err(StartError::value("--ready-after", after, "longer than the start timeout", remedy));
+    }
+    let ready = ReadyPolicy {
+        observe: !bind.is_empty(),
+        after: options.readiness.ready_after.or(bind.is_empty().then_some(READY_WITHOUT_LISTENERS)),
+        start_timeout: options.readiness.start_timeout,
+    };
+    let respawn = RespawnPolicy {
+        backoff: options.respawn.backoff,
+        backoff_max: options.respawn.backoff_max.max(options.respawn.backoff),
+        max_restarts: options.respawn.max_restarts.0,
+        window: options.respawn.restart_window,
+    };
+    let mode = Mode::Pool(PoolPolicy {
+        rewrites: Rewrites::new(options.signals.rewrite_signal.clone()),
+        warn_on_reap: options.signals.warn_on_reap,
+        workers,
+        min_ready: options.readiness.min_ready,
+        max_surge: MAX_SURGE,
+        stop: StopPolicy {
+            signal: options.stopping.stop_signal,
+            graceful: options.stopping.graceful_timeout,
+        },
+        drain_delay: options.stopping.drain_delay,
+        ready,
+        recycle: recycle(options, command)?,
+        respawn,
+    });
+    Ok((mode, bind))
+}
+
+/// Flags that the mode has no use for are a mistake, not a decoration. A variable may be there for the image's usual
+/// command, and this one is another.
+fn only_for(given: &[Given], problem: &str, remedy: &str) -> Result<(), StartError> {
+    for given in given {
         match given {
-            Given::Flag(name) => {
-                return Err(StartError::usage(
-                    name,
-                    "only a pool has workers",
-                    "add --workers N or --bind ADDR",
-                ));
-            }
+            Given::Flag(name) => return Err(StartError::usage(name, problem, remedy)),
             Given::Variable(name) => {
-                warn!(
-                    variable = name,
-                    "variable ignored: only a pool has workers, add --workers N or --bind ADDR"
-                );
+                warn!(variable = name, "variable ignored: {problem}, {remedy}");
             }
         }
     }
@@ -231,7 +272,7 @@ mod tests {
         };
         match read(args) {
             Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
-            Ok(Request::Print(text)) => panic!("{text}"),
+            Ok(Request::Print { text, .. }) => panic!("{text}"),
             Err(error) => Err(error.to_string()),
         }
     }

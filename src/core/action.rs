@@ -32,18 +32,31 @@ pub enum Action {
         /// Which.
         signal: Signal,
     },
-    /// Pass a signal on to a process group as it came, with its value.
+    /// Pass a signal on as it came, with its value.
     Forward {
-        /// The group's id.
-        pid: Pid,
+        /// To whom.
+        to: Target,
         /// The signal and its origin.
         received: Received,
+        /// Keep it from processes that neither handle nor ignore it and would end.
+        spare_unaware: bool,
     },
-    /// Let a process group go on if its leader is stopped. One that runs may have a handler for `SIGCONT`: it gets
-    /// none.
+    /// Let somebody go on who is stopped. One that runs may have a handler for `SIGCONT`: it gets none.
     ContinueStopped {
+        /// Who.
+        to: Target,
+    },
+    /// Make this the terminal's foreground group, if ours is.
+    LendTerminal {
         /// The group's id.
-        pid: Pid,
+        group: Pid,
+    },
+    /// Make our own group the terminal's foreground group again, if it was lent.
+    TakeTerminalBack,
+    /// Stop ourselves until somebody continues us; void for PID 1.
+    StopSelf {
+        /// The other members of our process group, too, as Ctrl-Z would.
+        job: bool,
     },
     /// Send a signal to every process that descends from us.
     SignalAll {
@@ -51,7 +64,7 @@ pub enum Action {
         signal: Signal,
     },
     /// Ask descendants of ours to stop, and to go on in order to see that: all that are not below one of these
-    /// workers, not in a session that one of these groups began, and have not been asked before.
+    /// workers, not in one of these groups, and have not been asked before.
     AskOrphans {
         /// The workers that are left.
         workers: Vec<Pid>,
@@ -74,6 +87,15 @@ pub enum Action {
     Report(Note),
     /// End with this code; the last action ever.
     Exit(u8),
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One process.
+    Process(Pid),
+    /// A process group, by the id of its leader, which has not been reaped.
+    Group(Pid),
 }
 
 /// All the loop needs to start one copy of the command.
@@ -127,6 +149,48 @@ pub enum Note {
         exit: Exit,
         /// How long it ran.
         uptime: Duration,
+    },
+    /// A signal came.
+    SignalReceived {
+        /// Which, and from whom.
+        received: Received,
+    },
+    /// A signal is passed on.
+    SignalForwarded {
+        /// As which.
+        signal: Signal,
+        /// The one that came.
+        came: Signal,
+    },
+    /// A signal is not passed on: a rule says so.
+    SignalDropped {
+        /// Which.
+        signal: Signal,
+    },
+    /// A signal is not passed on: the kernel sent it because we gave the terminal up.
+    HandOffIgnored {
+        /// Which.
+        signal: Signal,
+    },
+    /// We gave the terminal up to the command.
+    TerminalGivenUp,
+    /// What outlives the command gets this, and is not waited for.
+    OrphansLeft {
+        /// The signal, if there is one.
+        signal: Option<Signal>,
+        /// What we end with.
+        code: u8,
+    },
+    /// We are about to stop ourselves.
+    Suspending,
+    /// An orphan ended.
+    OrphanReaped {
+        /// Its process.
+        pid: Pid,
+        /// How.
+        exit: Exit,
+        /// Whether that is worth a warning.
+        warn: bool,
     },
     /// A worker was started; it is not ready yet.
     WorkerSpawned {

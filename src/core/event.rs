@@ -1,7 +1,7 @@
 //! What can happen. Events are past participles; each is a fact the loop has seen.
 
 use super::exit::Exit;
-use super::signal::Received;
+use super::signal::{Received, Signal};
 use std::fmt;
 use std::time::Duration;
 
@@ -51,6 +51,13 @@ pub enum Event {
         pid: Pid,
         /// How it ended.
         exit: Exit,
+    },
+    /// A child was stopped.
+    Stopped {
+        /// Which.
+        pid: Pid,
+        /// By which signal.
+        signal: Signal,
     },
     /// All children that had ended are reaped.
     Reaped {

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  Starting ──Spawned──▶ Running ──Exited──▶ Ended ──children left──▶ (asked to stop) ──none left──▶ exit
-//!      └──SpawnFailed──▶ exit                  └──────none left─────────────────────────────────────▶ exit
+//!   │  └──SpawnFailed──▶ exit                │ ▲ └──────none left─────────────────────────────────────▶ exit
+//!   └──no command──▶ Paused ──TERM, INT──────│─┘
+//!                                            └──orphans are not waited for──▶ exit
 //! ```
 
-use super::action::{Action, Note, SpawnOrder};
+use super::action::{Action, Note, SpawnOrder, Target};
 use super::event::{Event, Pid, SpawnFailure, SpawnId};
 use super::exit::Exit;
-use super::policy::StopPolicy;
+use super::policy::{InitPolicy, Job, Orphans, Scope};
 use super::shutdown::{Endgame, Tick};
 use super::signal::{Received, Signal};
 use super::snapshot::{Phase, Snapshot};
@@ -17,14 +19,18 @@ use super::time::Monotonic;
 /// The state of init mode.
 #[derive(Clone, Debug)]
 pub struct Init {
-    policy: StopPolicy,
+    policy: InitPolicy,
     state: State,
+    /// Signals that the kernel sends once because we gave the terminal up.
+    of_hand_off: Vec<Signal>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// `Started` has not come, or the spawn has not been answered.
     Starting,
+    /// There is no command; we reap.
+    Paused,
     /// The command runs.
     Running {
         pid: Pid,
@@ -48,25 +54,20 @@ enum State {
 impl Init {
     /// Init mode before its command is started.
     #[must_use]
-    pub fn new(policy: StopPolicy) -> Self {
-        Self { policy, state: State::Starting }
+    pub fn new(policy: InitPolicy) -> Self {
+        let of_hand_off = if policy.gave_terminal_up { vec![Signal::HUP, Signal::CONT] } else { Vec::new() };
+        Self { policy, state: State::Starting, of_hand_off }
     }
 
     /// See [`Core::step`](super::Core::step).
     pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
         match event {
-            Event::Started => {
-                out.push(Action::Spawn(SpawnOrder {
-                    id: COMMAND,
-                    slot: 0,
-                    generation: 0,
-                    max_requests: None,
-                }));
-            }
+            Event::Started => self.started(out),
             Event::Spawned { id: COMMAND, pid } => self.spawned(now, pid, out),
             Event::SpawnFailed { id: COMMAND, failure } => self.spawn_failed(failure, out),
             Event::Signalled(received) => self.signalled(now, received, out),
             Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
+            Event::Stopped { pid, signal } => self.stopped(pid, signal, out),
             Event::Reaped { children_left } => self.reaped(now, children_left, out),
             // The rest is about workers of a pool, or answers what was never asked.
             Event::DeadlinePassed
@@ -88,7 +89,7 @@ impl Init {
             State::Running { endgame, .. } | State::Ended { endgame, .. } => {
                 endgame.as_ref().and_then(Endgame::next_deadline)
             }
-            State::Starting | State::Gone => None,
+            State::Starting | State::Paused | State::Gone => None,
         }
     }
 
@@ -97,12 +98,26 @@ impl Init {
     pub fn snapshot(&self) -> Snapshot {
         let (phase, ready) = match self.state {
             State::Starting => (Phase::Running, 0),
-            State::Running { endgame: None, .. } => (Phase::Running, 1),
+            State::Paused | State::Running { endgame: None, .. } => (Phase::Running, 1),
             State::Running { endgame: Some(_), .. } => (Phase::Stopping, 1),
             State::Ended { .. } | State::Gone => (Phase::Stopping, 0),
         };
         let started = !matches!(self.state, State::Starting);
         Snapshot { phase, workers: 1, ready, min_ready: 1, started }
+    }
+
+    fn started(&mut self, out: &mut Vec<Action>) {
+        if !matches!(self.state, State::Starting) {
+            return;
+        }
+        if self.policy.pause {
+            self.state = State::Paused;
+            return;
+        }
+        if self.policy.gave_terminal_up {
+            out.push(Action::Report(Note::TerminalGivenUp));
+        }
+        out.push(Action::Spawn(SpawnOrder { id: COMMAND, slot: 0, generation: 0, max_requests: None }));
     }
 
     fn spawned(&mut self, now: Monotonic, pid: Pid, out: &mut Vec<Action>) {
@@ -115,41 +130,121 @@ impl Init {
     fn spawn_failed(&mut self, failure: SpawnFailure, out: &mut Vec<Action>) {
         if matches!(self.state, State::Starting) {
             out.push(Action::Report(Note::SpawnFailed { slot: 0, failure }));
-            self.exit(failure.code, out);
+            self.exit((self.policy.start_failure_code)(&failure), out);
         }
     }
 
-    /// Every signal is passed on. Only TERM, or what it is rewritten to, also starts the clock: a shell
-    /// may live through INT and QUIT.
+    /// Every signal is passed on, under the name that the rules give it.
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
-        let asks_to_stop = [Signal::TERM, self.policy.signal].contains(&received.signal);
+        let came = received.signal;
+        out.push(Action::Report(Note::SignalReceived { received }));
+        if let Some(at) = self.of_hand_off.iter().position(|signal| *signal == came) {
+            self.of_hand_off.swap_remove(at);
+            out.push(Action::Report(Note::HandOffIgnored { signal: came }));
+            return;
+        }
+        // What the terminal sent to our group, a command in it has got.
+        let has_it = self.policy.job == Job::Shared && received.is_from_terminal();
+        match self.policy.rewrites.of(came) {
+            Some(signal) if !has_it => self.pass_on(now, Received { signal, ..received }, came, out),
+            Some(_) => {}
+            None => out.push(Action::Report(Note::SignalDropped { signal: came })),
+        }
+        if self.policy.stops_itself && came.is_terminal_stop() {
+            out.push(Action::Report(Note::Suspending));
+            out.push(Action::StopSelf { job: false });
+        }
+    }
+
+    /// Only TERM, or what it is rewritten to, also starts the clock: a shell may live through INT and QUIT.
+    fn pass_on(&mut self, now: Monotonic, received: Received, came: Signal, out: &mut Vec<Action>) {
+        let signal = received.signal;
+        let asks_to_stop = signal == self.policy.stop.signal
+            || signal == Signal::TERM
+            || self.policy.rewrites.of(Signal::TERM) == Some(signal);
+        let to_command = self.policy.target_of_signals();
+        let spare_unaware = self.policy.spare_unaware && signal.ends_the_unaware() && !asks_to_stop;
         let endgame = match &mut self.state {
             State::Running { pid, endgame, .. } => {
-                out.push(Action::Forward { pid: *pid, received });
+                let to = to_command(*pid);
+                if signal == Signal::CONT && self.policy.job.has_terminal() {
+                    out.push(Action::LendTerminal { group: *pid });
+                }
+                out.push(Action::Forward { to, received, spare_unaware });
+                out.push(Action::Report(Note::SignalForwarded { signal, came }));
                 // A stopped process does not see the signal.
-                out.extend(asks_to_stop.then_some(Action::ContinueStopped { pid: *pid }));
+                out.extend(asks_to_stop.then_some(Action::ContinueStopped { to }));
                 endgame
             }
             State::Ended { endgame, .. } => {
-                out.push(Action::SignalAll { signal: received.signal });
+                out.push(Action::SignalAll { signal });
+                out.push(Action::Report(Note::SignalForwarded { signal, came }));
                 endgame
             }
-            State::Starting | State::Gone => return,
+            State::Paused if asks_to_stop || signal == Signal::INT => {
+                self.state = State::Ended { code: 0, endgame: None, told: None, asked: false };
+                out.push(Action::Reap);
+                return;
+            }
+            State::Starting | State::Paused | State::Gone => return,
         };
         if asks_to_stop && endgame.is_none() {
-            *endgame = Some(Endgame::Stopping { kill_at: self.policy.graceful.deadline(now) });
+            *endgame = Some(Endgame::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
         }
     }
 
     fn exited(&mut self, now: Monotonic, exited: Pid, exit: Exit, out: &mut Vec<Action>) {
         match self.state {
             State::Running { pid, since, endgame } if pid == exited => {
-                let told = endgame.is_some().then_some(pid);
-                self.state = State::Ended { code: exit.code(), endgame, told, asked: false };
                 out.push(Action::Report(Note::CommandExited { pid, exit, uptime: now.since(since) }));
+                if self.policy.job.has_terminal() {
+                    out.push(Action::TakeTerminalBack);
+                }
+                self.command_ended(pid, exit.code(), endgame, out);
             }
-            // An orphan that came to us.
-            State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => {}
+            State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {
+                let warn = self.policy.warn_on_reap;
+                out.push(Action::Report(Note::OrphanReaped { pid: exited, exit, warn }));
+            }
+        }
+    }
+
+    fn command_ended(&mut self, pid: Pid, code: u8, endgame: Option<Endgame>, out: &mut Vec<Action>) {
+        let has_group = self.policy.job != Job::Shared;
+        match self.policy.orphans {
+            Orphans::Wait => {
+                let group_told = endgame.is_some() && has_group && self.policy.scope == Scope::Group;
+                self.state = State::Ended { code, endgame, told: group_told.then_some(pid), asked: false };
+            }
+            Orphans::Signal => {
+                let signal = self.policy.rewrites.of(Signal::TERM).filter(|_| has_group);
+                out.extend(signal.map(|signal| Action::SignalGroup { pid, signal }));
+                out.push(Action::Report(Note::OrphansLeft { signal, code: self.policy.remapped(code) }));
+                self.exit(code, out);
+            }
+            Orphans::Leave => {
+                out.push(Action::Report(Note::OrphansLeft {
+                    signal: None,
+                    code: self.policy.remapped(code),
+                }));
+                self.exit(code, out);
+            }
+        }
+    }
+
+    /// A command that was stopped at the terminal: the shell that waits for us is to know, or else, where no shell
+    /// could continue it, it goes on.
+    fn stopped(&self, stopped: Pid, signal: Signal, out: &mut Vec<Action>) {
+        match (self.state, self.policy.job) {
+            (State::Running { pid, .. }, Job::OfShell) if pid == stopped => {
+                out.push(Action::Report(Note::Suspending));
+                out.push(Action::StopSelf { job: true });
+            }
+            (State::Running { pid, .. }, Job::Ours) if pid == stopped && signal == Signal::TSTP => {
+                out.push(Action::ContinueStopped { to: Target::Group(pid) });
+            }
+            (State::Running { .. }, Job::OfShell | Job::Ours | Job::Apart | Job::Shared)
+            | (State::Starting | State::Paused | State::Ended { .. } | State::Gone, _) => {}
         }
     }
 
@@ -163,20 +258,20 @@ impl Init {
                     Some(killing @ Endgame::Killing { .. }) => killing,
                     Some(stopping @ Endgame::Stopping { .. }) => self.ask_orphans(told, stopping, out),
                     None => {
-                        let kill_at = self.policy.graceful.deadline(now);
+                        let kill_at = self.policy.stop.graceful.deadline(now);
                         self.ask_orphans(told, Endgame::Stopping { kill_at }, out)
                     }
                 };
                 self.state = State::Ended { code, endgame: Some(endgame), told, asked: true };
             }
-            State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => {}
+            State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {}
         }
     }
 
     fn ask_orphans(&self, told: Option<Pid>, endgame: Endgame, out: &mut Vec<Action>) -> Endgame {
         out.push(Action::Report(Note::StoppingOrphans));
         let groups = told.into_iter().collect();
-        out.push(Action::AskOrphans { workers: Vec::new(), groups, signal: self.policy.signal });
+        out.push(Action::AskOrphans { workers: Vec::new(), groups, signal: self.policy.stop.signal });
         endgame
     }
 
@@ -185,6 +280,7 @@ impl Init {
             State::Running { pid, endgame: Some(endgame), .. } => (Some(*pid), KILLED, endgame),
             State::Ended { code, endgame: Some(endgame), .. } => (None, *code, endgame),
             State::Starting
+            | State::Paused
             | State::Running { endgame: None, .. }
             | State::Ended { endgame: None, .. }
             | State::Gone => return,
@@ -193,7 +289,12 @@ impl Init {
             Tick::Wait => {}
             Tick::KilledAll => {
                 // Should the walk over all descendants be refused (no /proc), the group still dies.
-                out.extend(pid.map(|pid| Action::SignalGroup { pid, signal: Signal::KILL }));
+                out.extend(pid.map(|pid| match self.policy.job {
+                    Job::Shared => Action::Signal { pid, signal: Signal::KILL },
+                    Job::Apart | Job::OfShell | Job::Ours => {
+                        Action::SignalGroup { pid, signal: Signal::KILL }
+                    }
+                }));
                 out.push(Action::Report(Note::KillingAll));
             }
             Tick::Leave => self.exit(code, out),
@@ -202,7 +303,26 @@ impl Init {
 
     fn exit(&mut self, code: u8, out: &mut Vec<Action>) {
         self.state = State::Gone;
-        out.push(Action::Exit(code));
+        out.push(Action::Exit(self.policy.remapped(code)));
+    }
+}
+
+impl InitPolicy {
+    fn target_of_signals(&self) -> fn(Pid) -> Target {
+        match (self.scope, self.job) {
+            (Scope::Group, Job::Apart | Job::OfShell | Job::Ours) => Target::Group,
+            (Scope::Process, _) | (Scope::Group, Job::Shared) => Target::Process,
+        }
+    }
+
+    fn remapped(&self, code: u8) -> u8 {
+        self.remaps.iter().rev().find(|(from, _)| *from == code).map_or(code, |(_, to)| *to)
+    }
+}
+
+impl Job {
+    fn has_terminal(self) -> bool {
+        matches!(self, Self::OfShell | Self::Ours)
     }
 }
 

@@ -36,17 +36,17 @@ mod worker;
 
 pub use action::{Action, Note};
 pub use event::{Event, Pid};
-pub use signal::{Received, Signal};
+pub use signal::{Received, Rewrites, Signal};
 pub use snapshot::Snapshot;
 pub use time::Monotonic;
 
-use policy::{PoolPolicy, StopPolicy};
+use policy::{InitPolicy, PoolPolicy, StopPolicy};
 
 /// What the supervisor is to be.
 #[derive(Clone, Debug)]
 pub enum Mode {
     /// Run one command and end as it ends.
-    Init(StopPolicy),
+    Init(InitPolicy),
     /// Keep a pool of workers.
     Pool(PoolPolicy),
 }
@@ -56,7 +56,7 @@ impl Mode {
     #[must_use]
     pub fn stop_policy(&self) -> &StopPolicy {
         match self {
-            Self::Init(stop) => stop,
+            Self::Init(policy) => &policy.stop,
             Self::Pool(policy) => &policy.stop,
         }
     }

@@ -1,6 +1,7 @@
 //! What the user decided, as the core needs it. `config` checks it; the core believes it.
 
-use super::signal::Signal;
+use super::event::SpawnFailure;
+use super::signal::{Rewrites, Signal};
 use super::time::Patience;
 use std::time::Duration;
 
@@ -13,9 +14,96 @@ pub struct StopPolicy {
     pub graceful: Patience,
 }
 
+/// The rules of init mode.
+#[derive(Clone, Debug)]
+pub struct InitPolicy {
+    /// How everything ends.
+    pub stop: StopPolicy,
+    /// What signals are passed on as.
+    pub rewrites: Rewrites,
+    /// To whom.
+    pub scope: Scope,
+    /// Whether a signal is kept from processes that it would end only because they do not know it.
+    pub spare_unaware: bool,
+    /// Where the command stands with the terminal.
+    pub job: Job,
+    /// Whether we have just given the terminal up, of which the kernel tells with a HUP and a CONT.
+    pub gave_terminal_up: bool,
+    /// Whether we stop ourselves when a signal comes with which terminals stop jobs.
+    pub stops_itself: bool,
+    /// What becomes of those who outlive the command.
+    pub orphans: Orphans,
+    /// Exit codes that become others; the last one for a code counts.
+    pub remaps: Vec<(u8, u8)>,
+    /// Whether each reaped orphan is worth a warning.
+    pub warn_on_reap: bool,
+    /// Whether there is no command: reap, and end with 0 at TERM or INT (catatonit's `-P`).
+    pub pause: bool,
+    /// The code to end with when the command cannot be started.
+    pub start_failure_code: fn(&SpawnFailure) -> u8,
+}
+
+impl InitPolicy {
+    /// An init that passes everything on to the command's group and cuts nobody off.
+    #[must_use]
+    pub fn new(stop: StopPolicy) -> Self {
+        Self {
+            stop,
+            rewrites: Rewrites::default(),
+            scope: Scope::Group,
+            spare_unaware: false,
+            job: Job::Apart,
+            gave_terminal_up: false,
+            stops_itself: false,
+            orphans: Orphans::Wait,
+            remaps: Vec::new(),
+            warn_on_reap: false,
+            pause: false,
+            start_failure_code: |failure| failure.code,
+        }
+    }
+}
+
+/// Who gets the signals that are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The command alone.
+    Process,
+    /// Its process group.
+    Group,
+}
+
+/// Where the command stands with the terminal that controls our session, if one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// In a session of its own, or there is no terminal: it is no job of anybody's.
+    Apart,
+    /// In a process group of its own, in a session that a shell leads: should it be stopped, the shell is to know.
+    OfShell,
+    /// In a process group of its own, in a session that we lead: nobody could continue it after a Ctrl-Z.
+    Ours,
+    /// In our own process group: it hears from the terminal what we hear.
+    Shared,
+}
+
+/// What becomes of those who outlive the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orphans {
+    /// They get the stop signal and what is left of the graceful timeout; we end when nobody is left.
+    Wait,
+    /// The rest of the command's group gets what TERM is rewritten to, and we end at once (dumb-init).
+    Signal,
+    /// We end at once (tini).
+    Leave,
+}
+
 /// The rules of pool mode.
 #[derive(Clone, Debug)]
 pub struct PoolPolicy {
+    /// What signals count as others.
+    pub rewrites: Rewrites,
+    /// Whether each reaped orphan is worth a warning.
+    pub warn_on_reap: bool,
     /// How many workers are wanted, at least 1.
     pub workers: u32,
     /// How many must be ready for the pool to be ready, 1 to `workers`.

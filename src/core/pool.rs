@@ -113,6 +113,8 @@ impl Pool {
             Event::Spawned { id, pid } => self.spawned(now, id, pid, out),
             Event::SpawnFailed { id, failure } => self.spawn_failed(now, id, failure, out),
             Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
+            // A worker that does not move is found by what it does not do.
+            Event::Stopped { .. } => {}
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::SaidReady { pid } => self.with_worker(pid, |worker| worker.said_ready(now)),
             Event::NotSeenAccepting { pid, took, more } => {
@@ -223,7 +225,11 @@ impl Pool {
     // What happened
 
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
-        let signal = received.signal;
+        out.push(Action::Report(Note::SignalReceived { received }));
+        let Some(signal) = self.policy.rewrites.of(received.signal) else {
+            out.push(Action::Report(Note::SignalDropped { signal: received.signal }));
+            return;
+        };
         if ![Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) {
             out.push(Action::Report(Note::SignalIgnored { signal }));
             return;
@@ -284,7 +290,10 @@ impl Pool {
     }
 
     fn exited(&mut self, now: Monotonic, pid: Pid, exit: Exit, out: &mut Vec<Action>) {
-        let Some((index, place)) = self.find(|slot| slot.place_of(pid)) else { return };
+        let Some((index, place)) = self.find(|slot| slot.place_of(pid)) else {
+            out.push(Action::Report(Note::OrphanReaped { pid, exit, warn: self.policy.warn_on_reap }));
+            return;
+        };
         let Some(slot) = self.slots.get_mut(index) else { return };
         let Some(worker) = slot.at(place) else { return };
         let (reason, failure) = worker.ended(exit, self.policy.recycle.counted_by_worker);

@@ -32,6 +32,8 @@ impl Signal {
     pub const QUIT: Self = Self(3);
     /// `SIGKILL`
     pub const KILL: Self = Self(9);
+    /// `SIGABRT`
+    pub const ABRT: Self = Self(6);
     /// `SIGUSR1`
     pub const USR1: Self = Self(10);
     /// `SIGPIPE`
@@ -44,6 +46,14 @@ impl Signal {
     pub const CONT: Self = Self(18);
     /// `SIGSTOP`
     pub const STOP: Self = Self(19);
+    /// `SIGTSTP`
+    pub const TSTP: Self = Self(20);
+    /// `SIGTTIN`
+    pub const TTIN: Self = Self(21);
+    /// `SIGTTOU`
+    pub const TTOU: Self = Self(22);
+    /// `SIGWINCH`
+    pub const WINCH: Self = Self(28);
 
     /// The signal with this number, if there is one.
     #[must_use]
@@ -68,6 +78,63 @@ impl Signal {
     #[must_use]
     pub fn number(self) -> i32 {
         self.0
+    }
+
+    /// Whether it ends a process that does not know it and that nobody meant to end: not what asks to stop, nor what
+    /// asks for a core dump.
+    #[must_use]
+    pub fn ends_the_unaware(self) -> bool {
+        const SUCH: [&str; 12] =
+            ["HUP", "PIPE", "ALRM", "USR1", "USR2", "STKFLT", "XCPU", "XFSZ", "VTALRM", "PROF", "IO", "PWR"];
+        let name = usize::try_from(self.0.saturating_sub(1)).ok().and_then(|index| NAMES.get(index));
+        name.map_or(self.0 >= RTMIN, |name| SUCH.contains(name))
+    }
+
+    /// Whether it stops a process that does not handle it, other than `STOP` itself: what a terminal's driver and
+    /// shells stop jobs with.
+    #[must_use]
+    pub fn is_terminal_stop(self) -> bool {
+        [Self::TSTP, Self::TTIN, Self::TTOU].contains(&self)
+    }
+}
+
+/// Which signals are passed on as others, or not at all; a signal without a rule stays itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewrites(Vec<Rewrite>);
+
+/// A rule: this signal becomes that, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The signal that comes.
+    pub from: Signal,
+    /// The one that is passed on; `None` drops it.
+    pub to: Option<Signal>,
+}
+
+impl Rewrites {
+    /// The rules in the order in which they were given: the last one for a signal counts, as with dumb-init's `-r`.
+    #[must_use]
+    pub fn new(rules: Vec<Rewrite>) -> Self {
+        Self(rules)
+    }
+
+    /// What a signal becomes.
+    #[must_use]
+    pub fn of(&self, signal: Signal) -> Option<Signal> {
+        self.0.iter().rev().find(|rule| rule.from == signal).map_or(Some(signal), |rule| rule.to)
+    }
+
+    /// The rules that count, by the signal that comes.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Rewrite> {
+        let mut rules: Vec<Rewrite> = Vec::new();
+        for rule in self.0.iter().rev() {
+            if !rules.iter().any(|known| known.from == rule.from) {
+                rules.push(*rule);
+            }
+        }
+        rules.sort_by_key(|rule| rule.from);
+        rules
     }
 }
 
@@ -116,7 +183,18 @@ pub struct Received {
     pub value: u64,
 }
 
+/// `SI_KERNEL` (sigaction(2)): nobody sent it, as with the keys of a terminal.
+const FROM_KERNEL: i32 = 0x80;
+
 impl Received {
+    /// Whether the terminal's driver sent it to its whole foreground group: a key was hit, the window was resized, or
+    /// somebody in the background reads or writes.
+    #[must_use]
+    pub fn is_from_terminal(&self) -> bool {
+        let by_keys = [Signal::INT, Signal::QUIT, Signal::WINCH].contains(&self.signal);
+        self.code == FROM_KERNEL && (by_keys || self.signal.is_terminal_stop())
+    }
+
     /// A signal as kill(2) sends it, from nobody in particular.
     #[must_use]
     pub fn plain(signal: Signal) -> Self {
@@ -140,6 +218,7 @@ mod tests {
         {
             assert_eq!(Signal::parse(text).map(Signal::number), Some(number), "{text}");
         }
+        assert_eq!(Rewrites::default().of(Signal::TERM), Some(Signal::TERM));
         for bad in ["", "0", "65", "-1", "FOO", "RTMIN+31", "RTMIN+", "RTMIN-1", "RTMAX-31", "RTMIN+-1"] {
             assert_eq!(Signal::parse(bad), None, "{bad:?}");
         }

@@ -8,6 +8,7 @@
 
 use super::connections;
 use super::listen::{Listener, SocketId};
+use super::privileges;
 use super::proc;
 use crate::address::Address;
 use crate::core::Pid;
@@ -53,6 +54,8 @@ pub struct Observer {
     ask_at: Instant,
     /// Looks that are not finished; forgotten with their worker.
     walks: HashMap<Pid, Walk>,
+    /// As whom to look: the workers' own user and group, if they are not ours.
+    ids: Option<(u32, u32)>,
 }
 
 /// A look at a worker and its descendants, and how far it has come.
@@ -70,14 +73,15 @@ struct Walk {
 }
 
 impl Observer {
-    /// Sees who waits for these.
+    /// Sees who waits for these, with the eyes of the workers' user and group.
     #[must_use]
-    pub fn new(listeners: &[Listener]) -> Self {
+    pub fn new(listeners: &[Listener], ids: Option<(u32, u32)>) -> Self {
         Self {
             listeners: listeners.iter().filter_map(|listener| listener.id().ok()).collect(),
             addresses: listeners.iter().map(|listener| listener.address().clone()).collect(),
             ask_at: Instant::now(),
             walks: HashMap::new(),
+            ids,
         }
     }
 
@@ -86,7 +90,10 @@ impl Observer {
     #[must_use]
     pub fn look(&mut self, worker: Pid) -> (Seen, Duration) {
         let begin = processor_time();
-        let seen = self.seen(worker);
+        let seen = match self.ids {
+            Some((uid, gid)) => privileges::acting_as(uid, gid, || self.seen(worker)),
+            None => self.seen(worker),
+        };
         (seen, processor_time().saturating_sub(begin))
     }
 

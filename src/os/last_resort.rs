@@ -45,11 +45,11 @@ pub fn stop_in_order_on_panic(policy: StopPolicy) {
 fn everybody_gone_within(limit: Duration) -> bool {
     let start = Instant::now();
     loop {
-        match reap::look() {
+        match reap::look(false) {
             Found::Ended(pid, _) => reap::release(pid),
             Found::Nobody => return true,
-            Found::AllAlive if start.elapsed() >= limit => return false,
-            Found::AllAlive => thread::sleep(PAUSE),
+            Found::AllAlive | Found::Stopped(..) if start.elapsed() >= limit => return false,
+            Found::AllAlive | Found::Stopped(..) => thread::sleep(PAUSE),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What it takes to get the orphans.
 
+use crate::core::Signal;
 use std::io;
 
 /// Whether we are the init of our PID namespace.
@@ -18,6 +19,25 @@ pub fn become_subreaper() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Asks for a signal when the process that started us is gone (`PR_SET_PDEATHSIG`, prctl(2)). If it has gone meanwhile,
+/// the signal comes at once.
+///
+/// # Errors
+/// Where a sandbox refuses it.
+pub fn ask_for_parent_death_signal(signal: Signal) -> io::Result<()> {
+    // SAFETY: take integers and touch no memory.
+    unsafe {
+        let parent = libc::getppid();
+        if libc::prctl(libc::PR_SET_PDEATHSIG, signal.number()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if libc::getppid() != parent {
+            libc::kill(libc::getpid(), signal.number());
+        }
+    }
+    Ok(())
 }
 
 /// Eight bytes of chance for the core's generator (getrandom(2)); the time of day if there are none.

@@ -1,6 +1,6 @@
 //! Who descends from whom, as /proc tells it (proc(5)). Without /proc: nobody.
 
-use crate::core::Pid;
+use crate::core::{Pid, Signal};
 use std::collections::HashSet;
 use std::fs;
 
@@ -73,12 +73,32 @@ pub fn descendants_but(except: &[Pid]) -> Vec<Process> {
     }
 }
 
-/// The members of a process group that descend from us. Every group that we start is a session too; one
-/// that has got its number since, inside another worker's session, is a stranger.
+/// What is left of a worker's process group, among those that descend from us. Every worker's group is a session
+/// too; one that has got its number since, inside another worker's session, is a stranger.
 #[must_use]
-pub fn group_members(group: Pid) -> Vec<Pid> {
+pub fn remains_of(group: Pid) -> Vec<Pid> {
     let is_member = |process: &Process| process.group == group && process.session == group;
     descendants().into_iter().filter(is_member).map(|process| process.pid).collect()
+}
+
+/// The members of a process group whose leader is there, among those that descend from us.
+#[must_use]
+pub fn group_members(group: Pid) -> Vec<Pid> {
+    descendants().into_iter().filter(|process| process.group == group).map(|process| process.pid).collect()
+}
+
+/// Whether a process would be ended by a signal only because it does not know it: it neither handles, nor ignores, nor
+/// blocks it (for sigwait(3), say). Without /proc: `None`.
+#[must_use]
+pub fn is_unaware(pid: Pid, signal: Signal) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let set = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    let aware = set("SigBlk:")? | set("SigIgn:")? | set("SigCgt:")?;
+    let bit = u32::try_from(signal.number().saturating_sub(1)).ok().and_then(|n| 1u64.checked_shl(n))?;
+    Some(aware & bit == 0)
 }
 
 /// The child of ours from which a process descends, or which it is.

@@ -13,17 +13,20 @@ use std::mem::MaybeUninit;
 pub enum Found {
     /// This child has ended and waits for [`release`].
     Ended(Pid, Exit),
+    /// This child was stopped by a signal and waits for [`forget_stop`].
+    Stopped(Pid, Signal),
     /// Children are left, and none has ended.
     AllAlive,
     /// There are no children.
     Nobody,
 }
 
-/// Looks for a child that has ended, without reaping it (`WNOWAIT`, waitid(2)).
+/// Looks for a child that has ended or, if `stops` says so, was stopped, without reaping it (`WNOWAIT`, waitid(2)).
 #[must_use]
-pub fn look() -> Found {
+pub fn look(stops: bool) -> Found {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let stopped = if stops { libc::WSTOPPED } else { 0 };
+    let options = stopped | libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: `info` has room for the answer.
     if unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) } != 0 {
         return Found::Nobody;
@@ -38,6 +41,10 @@ pub fn look() -> Found {
         return Found::AllAlive;
     }
     let exit = match Signal::from_number(status) {
+        // Traced ones are a debugger's business, and are told of as if stopped.
+        Some(signal) if [libc::CLD_STOPPED, libc::CLD_TRAPPED].contains(&info.si_code) => {
+            return Found::Stopped(Pid(pid), signal);
+        }
         Some(signal) if info.si_code != libc::CLD_EXITED => {
             Exit::Signal { signal, core_dumped: info.si_code == libc::CLD_DUMPED }
         }
@@ -45,6 +52,14 @@ pub fn look() -> Found {
         Some(_) | None => Exit::Code(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
     };
     Found::Ended(Pid(pid), exit)
+}
+
+/// Lets the news of a stop go, so that [`look`] finds it no more.
+pub fn forget_stop(pid: Pid) {
+    let Ok(id) = libc::id_t::try_from(pid.0) else { return };
+    let options = libc::WSTOPPED | libc::WNOHANG | libc::__WALL;
+    // SAFETY: a null answer is allowed on Linux.
+    unsafe { libc::waitid(libc::P_PID, id, std::ptr::null_mut(), options) };
 }
 
 /// Reaps a child that [`look`] has found. From here its pid may belong to anybody.

@@ -2,6 +2,7 @@
 //! `EPERM` that it runs as a user whom we may not signal (no `CAP_KILL`).
 
 use super::{pid1, proc};
+use crate::core::action::Target;
 use crate::core::{Pid, Received, Signal};
 use std::collections::HashSet;
 use std::io;
@@ -31,16 +32,22 @@ pub fn to_group(group: Pid, signal: Signal) -> io::Result<()> {
     if group.0 > 1 { check(unsafe { libc::kill(group.0.saturating_neg(), signal.number()) }) } else { Ok(()) }
 }
 
-/// Passes a signal on to a process group as it came: one that was queued with a value
-/// (sigqueue(3)) keeps its value and its sender.
+/// Passes a signal on as it came: one that was queued with a value (sigqueue(3)) keeps its value and its sender.
 ///
 /// # Errors
 /// As kill(2) and rt_sigqueueinfo(2).
-pub fn forward(group: Pid, received: &Received) -> io::Result<()> {
+pub fn forward(to: Target, received: &Received) -> io::Result<()> {
     if received.code >= 0 || received.code == SI_TKILL {
-        return to_group(group, received.signal);
+        return match to {
+            Target::Process(pid) => to_process(pid, received.signal),
+            Target::Group(group) => to_group(group, received.signal),
+        };
     }
     let info = QueuedInfo::from(received);
+    let group = match to {
+        Target::Process(pid) => return queue_to_process(pid, received.signal, &info),
+        Target::Group(group) => group,
+    };
     match queue_to_group(group, received.signal, &info) {
         Ok(()) => Ok(()),
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(error),
@@ -57,14 +64,36 @@ pub fn forward(group: Pid, received: &Received) -> io::Result<()> {
     }
 }
 
-/// Continues a process group whose leader is stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it
-/// cannot be known.
+/// As [`forward`], but not to those whom it would end only because they do not know it. Where /proc does not tell, to
+/// all.
+///
+/// # Errors
+/// As [`forward`]; of several errors the first.
+pub fn forward_to_aware(to: Target, received: &Received) -> io::Result<()> {
+    let pids = match to {
+        Target::Process(pid) => vec![pid],
+        Target::Group(group) => proc::group_members(group),
+    };
+    if pids.is_empty() {
+        return forward(to, received);
+    }
+    let aware = pids.into_iter().filter(|pid| proc::is_unaware(*pid, received.signal) != Some(true));
+    let mut result = Ok(());
+    for pid in aware {
+        // An error is no reason to pass over the others.
+        result = result.and(forward(Target::Process(pid), received));
+    }
+    result
+}
+
+/// Continues somebody who is stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it cannot be known.
 ///
 /// # Errors
 /// As kill(2).
-pub fn continue_stopped(group: Pid) -> io::Result<()> {
-    match proc::state(group) {
-        Some('T') | None => to_group(group, Signal::CONT),
+pub fn continue_stopped(to: Target) -> io::Result<()> {
+    let (Target::Process(leader) | Target::Group(leader)) = to;
+    match proc::state(leader) {
+        Some('T') | None => forward(to, &Received::plain(Signal::CONT)),
         Some(_) => Ok(()),
     }
 }
@@ -86,7 +115,7 @@ pub fn to_all(signal: Signal) -> io::Result<()> {
 /// # Errors
 /// The last error but `ESRCH`.
 pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
-    to_each(proc::group_members(group).into_iter(), signal)
+    to_each(proc::remains_of(group).into_iter(), signal)
 }
 
 /// Who has been asked to stop: nobody is asked twice, since a second request means "at once" to many servers.
@@ -95,7 +124,7 @@ pub struct Asked(HashSet<(Pid, u64)>);
 
 impl Asked {
     /// Sends a signal, and `SIGCONT` since a stopped process does not see it, to our descendants but for these
-    /// workers, what is below them, and the sessions that these groups began. As PID 1 without /proc: to everybody,
+    /// workers, what is below them, and these groups. As PID 1 without /proc: to everybody,
     /// once there are no workers.
     ///
     /// # Errors
@@ -106,7 +135,7 @@ impl Asked {
             return to_all(signal).and(to_all(Signal::CONT));
         }
         let new = descendants.into_iter().filter(|process| {
-            !groups.contains(&process.session) && self.0.insert((process.pid, process.started))
+            !groups.contains(&process.group) && self.0.insert((process.pid, process.started))
         });
         let pids: Vec<Pid> = new.map(|process| process.pid).collect();
         to_each(pids.iter().copied(), signal).and(to_each(pids.into_iter(), Signal::CONT))

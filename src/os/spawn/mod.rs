@@ -8,8 +8,9 @@
 //! from a file system that hangs, would make us deaf for good. std's `Command` can neither write the child's own pid
 //! into `LISTEN_PID` nor give back a signal mask.
 
+mod child;
+
 use super::lookup::candidates;
-use super::signals;
 use crate::core::Signal;
 use crate::core::event::{Pid, SpawnFailure};
 use crate::core::exit::code;
@@ -43,9 +44,52 @@ pub struct Program<'a> {
     pub fds: &'a [BorrowedFd<'a>],
     /// Whether to close every other descriptor above 2.
     pub close_others: bool,
+    /// In which session and process group.
+    pub placement: Placement,
+    /// As whom, where, and under which limits.
+    pub settings: &'a Settings,
     /// What the program gets should we die without having stopped it (`PR_SET_PDEATHSIG`, prctl(2)). In a PID
     /// namespace of our own the kernel kills it anyway.
     pub parent_death: Option<Signal>,
+}
+
+/// The session and the process group of a new process, and what it has to do with a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// A session and a group of its own, without a terminal.
+    Session,
+    /// A session of its own, controlled by the terminal that this descriptor is, if that is free (`TIOCSCTTY`).
+    SessionWithTerminal(RawFd),
+    /// A group of its own in our session; the foreground group of this terminal, if there is one.
+    Group(Option<RawFd>),
+    /// Our own session and group.
+    Shared,
+}
+
+/// What a new process changes of itself before it executes the program.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// As whom to run.
+    pub identity: Option<Identity>,
+    /// Whether set-user-ID programs give it no more rights (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
+    pub no_new_privs: bool,
+    /// The file mode creation mask, umask(2).
+    pub umask: Option<u32>,
+    /// Where to run; looked up before the change of user, and again after it should that fail.
+    pub directory: Option<CString>,
+    /// From -1000, never killed for want of memory, to 1000, first (proc_pid_oom_score_adj(5)).
+    pub oom_score_adj: Option<i32>,
+}
+
+/// Whom a process runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's id.
+    pub uid: u32,
+    /// The group's id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
 }
 
 /// How to make the new process.
@@ -56,14 +100,15 @@ enum Method {
     Fork,
 }
 
-/// Starts the program in a session and process group of its own, with the signal mask and the
-/// ignored signals that we were started with. Returns when it runs.
+/// Starts the program with the signal mask and the ignored signals that we were started with. Returns when it runs.
 ///
 /// # Errors
 /// Names the step that failed.
 pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
     let mut image = Image::new(program)?;
-    let result = match image.run(Method::Clone) {
+    // Never share memory with another user, not for a moment.
+    let method = if program.settings.identity.is_some() { Method::Fork } else { Method::Clone };
+    let result = match image.run(method) {
         Err(SpawnFailure { step: "clone", errno: libc::EINVAL | libc::EPERM | libc::ENOSYS, .. }) => {
             image.run(Method::Fork)
         }
@@ -77,7 +122,6 @@ pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
 
 /// Room for `LISTEN_PID=` and the ten digits of the largest pid.
 const LISTEN_PID: &[u8] = b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0";
-const LISTEN_PID_DIGITS: usize = 11;
 
 /// The stack of the child until it executes; it calls nothing deep.
 const STACK: usize = 64 * 1024;
@@ -92,6 +136,10 @@ struct Image {
     listen_pid: Vec<u8>,
     fds: Vec<RawFd>,
     close_others: bool,
+    placement: Placement,
+    settings: Settings,
+    /// The text to write, if any.
+    oom_score_adj: Option<CString>,
     parent: libc::pid_t,
     parent_death: Option<Signal>,
     /// The write end by which the child tells what went wrong, and by its closing that it has executed.
@@ -109,11 +157,6 @@ struct Failure {
     step: u32,
     errno: i32,
 }
-
-const STEPS: [&str; 3] = ["setsid", "dup2", "execute"];
-const SETSID: u32 = 0;
-const DUP2: u32 = 1;
-const EXECUTE: u32 = 2;
 
 impl Image {
     fn new(program: &Program<'_>) -> Result<Self, SpawnFailure> {
@@ -149,6 +192,12 @@ impl Image {
             listen_pid,
             fds: program.fds.iter().map(AsRawFd::as_raw_fd).collect(),
             close_others: program.close_others,
+            placement: program.placement,
+            settings: program.settings.clone(),
+            oom_score_adj: program
+                .settings
+                .oom_score_adj
+                .and_then(|score| CString::new(score.to_string()).ok()),
             // SAFETY: always succeeds.
             parent: unsafe { libc::getpid() },
             parent_death: program.parent_death,
@@ -183,10 +232,10 @@ impl Image {
             }
             Told::Nothing => {
                 self.in_use = !kill(pid);
-                Failure { step: EXECUTE, errno: libc::ETIMEDOUT }
+                Failure { step: child::EXECUTE, errno: libc::ETIMEDOUT }
             }
         };
-        let step = usize::try_from(step).ok().and_then(|step| STEPS.get(step)).copied().unwrap_or("execute");
+        let step = child::name_of(step);
         Err(SpawnFailure { step, errno, code: exec_code(step, errno) })
     }
 
@@ -207,7 +256,7 @@ impl Image {
         let flags = libc::CLONE_VM | libc::SIGCHLD;
         // SAFETY: the stack and `self` live until the child has executed or ended, or for ever if we cannot know;
         // until then we only wait. It shares our errno, which we do not look at meanwhile.
-        let pid = unsafe { libc::clone(child, top, flags, ptr::from_mut(self).cast()) };
+        let pid = unsafe { libc::clone(child::run, top, flags, ptr::from_mut(self).cast()) };
         if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
     }
 
@@ -215,7 +264,7 @@ impl Image {
         // SAFETY: this process has one thread, and the child calls only what signal-safety(7) allows.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
-            child(ptr::from_mut(self).cast());
+            child::run(ptr::from_mut(self).cast());
         }
         if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
     }
@@ -264,118 +313,6 @@ fn kill(pid: libc::pid_t) -> bool {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Runs in the child, on our memory or a copy of it; never returns.
-extern "C" fn child(image: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: the caller passed its `&mut Image`, and does not touch it before we execute or end.
-    let image = unsafe { &mut *image.cast::<Image>() };
-    // SAFETY: system calls on memory that was laid out before; no allocation, no lock.
-    unsafe {
-        if libc::setsid() < 0 {
-            fail(image, SETSID);
-        }
-        if let Some(signal) = image.parent_death {
-            libc::prctl(libc::PR_SET_PDEATHSIG, signal.number());
-            // Too late for the signal: we have died already.
-            if libc::getppid() != image.parent {
-                libc::_exit(i32::from(code::CANNOT_START));
-            }
-        }
-        write_pid(image);
-        for (&fd, target) in image.fds.iter().zip(FIRST_FD..) {
-            if libc::dup2(fd, target) < 0 {
-                fail(image, DUP2);
-            }
-        }
-        if image.close_others {
-            close_others(image.fds.len());
-        }
-        signals::give_back();
-        execute(image);
-        fail(image, EXECUTE)
-    }
-}
-
-/// Writes our pid behind `LISTEN_PID=`, without allocating.
-fn write_pid(image: &mut Image) {
-    let mut digits = [0u8; 10];
-    let mut rest = std::process::id();
-    let mut count = 0usize;
-    for digit in &mut digits {
-        *digit = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
-        rest /= 10;
-        count = count.saturating_add(1);
-        if rest == 0 {
-            break;
-        }
-    }
-    let room = image.listen_pid.iter_mut().skip(LISTEN_PID_DIGITS);
-    for (byte, digit) in room.zip(digits.iter().take(count).rev()) {
-        *byte = *digit;
-    }
-}
-
-/// Marks all but the inherited descriptors to be closed by the exec (close_range(2), Linux 5.11). Our own
-/// are so marked already; this is for what we were given ourselves.
-unsafe fn close_others(inherited: usize) {
-    let first = libc::c_uint::try_from(inherited).unwrap_or(0).saturating_add(3);
-    // SAFETY: takes integers.
-    unsafe {
-        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0 {
-            return;
-        }
-        for fd in first..MOST_DESCRIPTORS {
-            libc::fcntl(fd as libc::c_int, libc::F_SETFD, libc::FD_CLOEXEC);
-        }
-    }
-}
-
-/// Where the kernel does not know close_range(2), descriptors above this stay: the usual limit, RLIMIT_NOFILE.
-const MOST_DESCRIPTORS: libc::c_uint = 1024;
-
-/// Tries each path, as execvp(3): one that is missing or unreachable is passed over, one that may not be
-/// executed is remembered. Returns only on failure, with errno set.
-unsafe fn execute(image: &mut Image) {
-    let mut denied = false;
-    for path in &image.paths {
-        // SAFETY: null-terminated arrays of C strings that live in `image`.
-        unsafe { libc::execve(path.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr()) };
-        match errno() {
-            libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
-            libc::EACCES => denied = true,
-            libc::ENOEXEC => {
-                if let Some(script) = image.shell_argv.get_mut(1) {
-                    *script = path.as_ptr();
-                }
-                // SAFETY: as above.
-                unsafe { libc::execve(c"/bin/sh".as_ptr(), image.shell_argv.as_ptr(), image.envp.as_ptr()) };
-                set_errno(libc::ENOEXEC);
-                return;
-            }
-            _ => return,
-        }
-    }
-    set_errno(if denied { libc::EACCES } else { libc::ENOENT });
-}
-
-fn fail(image: &Image, step: u32) -> ! {
-    let failure = Failure { step, errno: errno() };
-    // SAFETY: `Failure` is two integers; a pipe takes 8 bytes at once; _exit runs nothing of ours.
-    unsafe {
-        libc::write(image.error_pipe, ptr::from_ref(&failure).cast(), size_of::<Failure>());
-        libc::_exit(i32::from(code::NOT_FOUND))
-    }
-}
-
-fn errno() -> i32 {
-    // SAFETY: points to this thread's errno.
-    unsafe { *libc::__errno_location() }
-}
-
-fn set_errno(errno: i32) {
-    // SAFETY: points to this thread's errno.
-    unsafe { *libc::__errno_location() = errno };
 }
 
 /// The code a shell would end with (POSIX, "Exit Status for Commands").
@@ -429,7 +366,16 @@ mod tests {
     use super::*;
 
     fn program(argv: &[OsString]) -> Program<'_> {
+        const NOTHING: &Settings = &Settings {
+            identity: None,
+            no_new_privs: false,
+            umask: None,
+            directory: None,
+            oom_score_adj: None,
+        };
         Program {
+            placement: Placement::Session,
+            settings: NOTHING,
             argv,
             env: std::env::vars_os().collect(),
             listen_pid: true,

@@ -1,0 +1,113 @@
+//! getopt_long(3) as far as our originals use it: bundled short options, long ones that may be shortened, and the
+//! first word that is no option ends them.
+//!
+//! Not clap: it neither shortens nor acts on options in their order, and its messages are others.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// An option of a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its letter.
+    pub short: u8,
+    /// Its long name, if it has one.
+    pub long: &'static str,
+    /// Whether it takes an argument.
+    pub takes_argument: bool,
+}
+
+/// What comes next on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// An option, by its letter, and its argument.
+    Option(u8, OsString),
+    /// Something that getopt(3) complains about, in its words but for the program's name.
+    Wrong(String),
+    /// The rest is the command.
+    Command(Vec<OsString>),
+}
+
+/// A command line on its way through.
+#[derive(Debug)]
+pub struct Words<'a> {
+    known: &'a [Known],
+    rest: std::slice::Iter<'a, OsString>,
+    /// What is left of a bundle of short options.
+    bundle: &'a [u8],
+}
+
+impl<'a> Words<'a> {
+    /// The words after the program's name.
+    #[must_use]
+    pub fn new(known: &'a [Known], args: &'a [OsString]) -> Self {
+        Self { known, rest: args.get(1..).unwrap_or_default().iter(), bundle: &[] }
+    }
+
+    /// Goes one option on.
+    pub fn next(&mut self) -> Next {
+        if let Some((letter, rest)) = self.bundle.split_first() {
+            return self.short(*letter, rest);
+        }
+        let before = self.rest.clone();
+        let Some(word) = self.rest.next() else { return Next::Command(Vec::new()) };
+        let bytes = word.as_bytes();
+        match bytes {
+            b"--" => Next::Command(self.rest.as_slice().to_vec()),
+            [b'-', b'-', long @ ..] if self.known.iter().any(|known| !known.long.is_empty()) => {
+                self.long(long)
+            }
+            [b'-', letter, rest @ ..] => self.short(*letter, rest),
+            _ => Next::Command(before.as_slice().to_vec()),
+        }
+    }
+
+    fn short(&mut self, letter: u8, rest: &'a [u8]) -> Next {
+        self.bundle = &[];
+        let shown = OsStr::from_bytes(&[letter]).display().to_string();
+        let Some(known) = self.known.iter().find(|known| known.short == letter) else {
+            return Next::Wrong(format!("invalid option -- '{shown}'"));
+        };
+        if !known.takes_argument {
+            self.bundle = rest;
+            return Next::Option(letter, OsString::new());
+        }
+        if !rest.is_empty() {
+            return Next::Option(letter, OsString::from_vec(rest.to_vec()));
+        }
+        match self.rest.next() {
+            Some(argument) => Next::Option(letter, argument.clone()),
+            None => Next::Wrong(format!("option requires an argument -- '{shown}'")),
+        }
+    }
+
+    fn long(&mut self, word: &[u8]) -> Next {
+        let (name, argument) = match word.iter().position(|byte| *byte == b'=') {
+            Some(at) => (word.get(..at).unwrap_or_default(), word.get(at.saturating_add(1)..)),
+            None => (word, None),
+        };
+        let begins = |known: &&Known| !known.long.is_empty() && known.long.as_bytes().starts_with(name);
+        let candidates: Vec<&Known> = self.known.iter().filter(begins).collect();
+        let exact = candidates.iter().find(|known| known.long.as_bytes() == name);
+        let shown = OsStr::from_bytes(name).display().to_string();
+        let known = match (exact, candidates.as_slice()) {
+            (Some(known), _) | (None, [known]) => *known,
+            (None, []) => return Next::Wrong(format!("unrecognized option '--{shown}'")),
+            (None, several) => {
+                let names: Vec<String> = several.iter().map(|known| format!("'--{}'", known.long)).collect();
+                let names = names.join(" ");
+                return Next::Wrong(format!("option '--{shown}' is ambiguous; possibilities: {names}"));
+            }
+        };
+        let argument = argument.map(|argument| OsString::from_vec(argument.to_vec()));
+        match (known.takes_argument, argument) {
+            (true, Some(argument)) => Next::Option(known.short, argument),
+            (true, None) => match self.rest.next() {
+                Some(argument) => Next::Option(known.short, argument.clone()),
+                None => Next::Wrong(format!("option '--{}' requires an argument", known.long)),
+            },
+            (false, None) => Next::Option(known.short, OsString::new()),
+            (false, Some(_)) => Next::Wrong(format!("option '--{}' doesn't allow an argument", known.long)),
+        }
+    }
+}

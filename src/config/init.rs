@@ -1,0 +1,69 @@
+//! The rules of init mode, from the options and from whose name we bear.
+
+use crate::cli::{Like, Options, OrphansOption, ProcessGroup, Unhandled};
+use crate::compat;
+use crate::core::Rewrites;
+use crate::core::policy::{InitPolicy, Job, Orphans, Scope};
+use crate::error::StartError;
+
+/// Where the command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placing {
+    /// As the user says, or as it fits.
+    As(ProcessGroup),
+    /// In a session of its own, to which we give our terminal up (dumb-init).
+    WithOurTerminal,
+}
+
+/// Where the command is to run.
+pub(super) fn placing(options: &Options) -> Placing {
+    match (options.init.process_group, options.like) {
+        (Some(group), _) => Placing::As(group),
+        (None, Like::Ourselves) => Placing::As(ProcessGroup::Auto),
+        (None, Like::DumbInit) => Placing::WithOurTerminal,
+        (None, Like::Tini) => Placing::As(ProcessGroup::Group),
+    }
+}
+
+/// The rules; what the terminal has to do with it is found out later.
+pub(super) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
+    let init = &options.init;
+    let shared = placing(options) == Placing::As(ProcessGroup::None);
+    if shared && init.signal_scope == Some(Scope::Group) && options.like == Like::Ourselves {
+        return Err(StartError::value(
+            "--signal-scope",
+            "group",
+            "the command shares our own group",
+            "use process, or another --process-group",
+        ));
+    }
+    if init.pause && !options.command.is_empty() {
+        return Err(StartError::usage("--pause", "there is a command", "leave the one or the other out"));
+    }
+    let waits = options.is_given("graceful_timeout");
+    let orphans = match (init.orphans, options.like) {
+        (Some(OrphansOption::Wait), _) | (None, Like::Ourselves) => Orphans::Wait,
+        // Who sets a time for the end wants what is left to have it.
+        (None, Like::DumbInit | Like::Tini) if waits => Orphans::Wait,
+        (Some(OrphansOption::Signal), _) | (None, Like::DumbInit) => Orphans::Signal,
+        (Some(OrphansOption::Leave), _) | (None, Like::Tini) => Orphans::Leave,
+    };
+    let success = init.success_codes.iter().map(|code| (*code, 0));
+    Ok(InitPolicy {
+        rewrites: Rewrites::new(options.signals.rewrite_signal.clone()),
+        scope: init.signal_scope.unwrap_or(Scope::Group),
+        spare_unaware: init.unhandled == Some(Unhandled::Drop),
+        job: if shared { Job::Shared } else { Job::Apart },
+        stops_itself: shared || options.like == Like::DumbInit,
+        orphans,
+        remaps: success.chain(init.remap_exit_code.iter().copied()).collect(),
+        warn_on_reap: options.signals.warn_on_reap,
+        pause: init.pause,
+        start_failure_code: match options.like {
+            Like::Ourselves => |failure| failure.code,
+            Like::DumbInit => |_| 2,
+            Like::Tini => compat::tini::start_failure_code,
+        },
+        ..InitPolicy::new(super::stop_policy(options))
+    })
+}
