@@ -130,8 +130,9 @@ pub fn note(note: &Note) {
         Note::TerminalGivenUp => debug!("terminal given up to the command"),
         Note::Suspending => debug!("stopped, as the command is"),
         Note::OrphansLeft { .. } => debug!("not waiting for the processes that are left"),
-        Note::OrphanReaped { pid, exit, warn: true } => warn!(pid = pid.0, "child reaped: {exit}"),
-        Note::OrphanReaped { pid, exit, warn: false } => debug!(pid = pid.0, "child reaped: {exit}"),
+        Note::OrphanReaped { pid, exit, warn: true } => warn!(pid = pid.0, "orphan reaped: {exit}"),
+        // The loop has told of every child.
+        Note::OrphanReaped { warn: false, .. } => {}
         Note::CommandStarted { pid } => debug!(pid = pid.0, "command started"),
         Note::CommandExited { pid, exit, uptime } => command_exited(pid.0, exit, uptime),
         Note::WorkerSpawned { worker, max_requests, max_age } => {

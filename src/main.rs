@@ -26,7 +26,7 @@ fn run() -> Result<u8, StartError> {
         }
     };
     logging::start(&options);
-    let explain = options.explain;
+    let explain = options.logging.explain;
     let config = Config::resolve(*options, &Environment::read())?;
     if explain {
         logging::print(&explain::plan(&config)?, false);

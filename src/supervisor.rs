@@ -249,6 +249,7 @@ impl Loop {
                     continue;
                 }
                 Found::Ended(pid, exit) => {
+                    debug!(pid = pid.0, %exit, "child reaped");
                     self.observer.forget(pid);
                     self.handle(Event::Exited { pid, exit });
                     reap::release(pid);

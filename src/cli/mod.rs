@@ -51,10 +51,6 @@ pub struct Options {
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "pause")]
     pub command: Vec<OsString>,
 
-    /// Print the plan, who gets which signal and what happens at the end, and end without running anything.
-    #[arg(long)]
-    pub explain: bool,
-
     /// What happens to signals and orphans.
     #[command(flatten, next_help_heading = "Signals")]
     pub signals: Signals,
@@ -284,6 +280,11 @@ pub struct Logging {
     /// The least important lines to log.
     #[arg(long, value_name = "LEVEL", env = "PREFORK_LOG_LEVEL", default_value = "info")]
     pub log_level: LogLevel,
+
+    /// Print the plan (who gets which signal, what happens at the end, which limits apply) and end without running
+    /// anything.
+    #[arg(long, env = "PREFORK_EXPLAIN", value_parser = BoolishValueParser::new())]
+    pub explain: bool,
 }
 
 /// Who counts requests.

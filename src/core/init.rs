@@ -61,6 +61,10 @@ impl Init {
 
     /// See [`Core::step`](super::Core::step).
     pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
+        // The loop may be in the middle of a reaping round when `Exit` is said.
+        if matches!(self.state, State::Gone) {
+            return;
+        }
         match event {
             Event::Started => self.started(out),
             Event::Spawned { id: COMMAND, pid } => self.spawned(now, pid, out),

@@ -62,7 +62,10 @@ impl History {
                 let stop_signal = policy.stop.signal;
                 (Rules::Pool(Box::new(PoolRules::new(policy, plan.is_punctual()))), stop_signal)
             }
-            Mode::Init(policy) => (Rules::Init(InitRules::new(policy)), policy.signal),
+            Mode::Init(policy) => {
+                let stop_signal = policy.stop.signal;
+                (Rules::Init(InitRules::new(policy)), stop_signal)
+            }
         };
         Self {
             core: Core::new(plan.mode.clone(), plan.core_seed),

@@ -2,9 +2,9 @@
 
 use super::dice::MS;
 use super::rule::{Held, check};
-use prefork_init::core::action::Note;
+use prefork_init::core::action::{Note, Target};
 use prefork_init::core::event::SpawnId;
-use prefork_init::core::policy::StopPolicy;
+use prefork_init::core::policy::InitPolicy;
 use prefork_init::core::{Action, Event, Monotonic, Pid, Received, Signal, Snapshot};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ enum Clock {
 }
 
 pub struct InitRules {
-    policy: StopPolicy,
+    policy: InitPolicy,
     spawns: u32,
     /// The spawn that is not answered.
     pending: Option<SpawnId>,
@@ -44,7 +44,7 @@ pub struct InitRules {
 }
 
 impl InitRules {
-    pub fn new(policy: StopPolicy) -> Self {
+    pub fn new(policy: InitPolicy) -> Self {
         Self {
             policy,
             spawns: 0,
@@ -75,7 +75,7 @@ impl InitRules {
 
     fn take_in(&mut self, now: Monotonic, event: Event) {
         self.childless = false;
-        let grace = self.policy.graceful.deadline(now);
+        let grace = self.policy.stop.graceful.deadline(now);
         match event {
             Event::Spawned { id, pid } if self.pending.take_if(|pending| *pending == id).is_some() => {
                 self.command = Some(pid);
@@ -87,7 +87,7 @@ impl InitRules {
             }
             Event::Signalled(received) => {
                 self.to_forward = Some(received);
-                let asks = [Signal::TERM, self.policy.signal].contains(&received.signal);
+                let asks = [Signal::TERM, self.policy.stop.signal].contains(&received.signal);
                 if asks && self.clock == Clock::Stands {
                     self.clock = Clock::Runs { kill_by: grace };
                 }
@@ -108,6 +108,7 @@ impl InitRules {
             | Event::Spawned { .. }
             | Event::SpawnFailed { .. }
             | Event::Exited { .. }
+            | Event::Stopped { .. }
             | Event::SaidReady { .. }
             | Event::SeenAccepting { .. }
             | Event::NotSeenAccepting { .. }
@@ -123,12 +124,14 @@ impl InitRules {
                 self.pending = Some(order.id);
                 check(self.spawns == 1, "a second command")
             }
-            Action::Forward { pid, received } => {
-                check(self.command == Some(pid), "forwarded to somebody else")?;
+            Action::Forward { to, received, .. } => {
+                check(self.command.map(Target::Group) == Some(to), "forwarded to somebody else")?;
                 check(self.to_forward.take() == Some(received), "another signal than came")
             }
-            Action::ContinueStopped { pid } => check(
-                self.command == Some(pid) && self.clock != Clock::Stands && self.to_forward.is_none(),
+            Action::ContinueStopped { to } => check(
+                self.command.map(Target::Group) == Some(to)
+                    && self.clock != Clock::Stands
+                    && self.to_forward.is_none(),
                 "continued without a stop",
             ),
             Action::SignalAll { signal: Signal::KILL } => match self.clock {
@@ -155,7 +158,7 @@ impl InitRules {
                 )?;
                 check(*groups == self.told, "asked again, or passed over")?;
                 check(!std::mem::replace(&mut self.orphans_asked, true), "orphans are asked again")?;
-                check(signal == self.policy.signal, "the wrong signal")
+                check(signal == self.policy.stop.signal, "the wrong signal")
             }
             Action::SignalGroup { pid, signal } => {
                 let right = std::mem::take(&mut self.group_to_kill) && signal == Signal::KILL;
@@ -165,6 +168,9 @@ impl InitRules {
                 Note::CommandStarted { .. }
                 | Note::CommandExited { .. }
                 | Note::SpawnFailed { .. }
+                | Note::SignalReceived { .. }
+                | Note::SignalForwarded { .. }
+                | Note::OrphanReaped { .. }
                 | Note::KillingAll
                 | Note::StoppingOrphans => Ok(()),
                 _ => Err("that is a pool's note".into()),
@@ -174,6 +180,9 @@ impl InitRules {
             Action::Signal { .. }
             | Action::SignalRemains { .. }
             | Action::Observe { .. }
+            | Action::LendTerminal { .. }
+            | Action::TakeTerminalBack
+            | Action::StopSelf { .. }
             | Action::RestoreBacklog => Err("an init does not do that".into()),
         }
     }

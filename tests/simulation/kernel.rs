@@ -3,7 +3,8 @@
 //! It carries actions out as `os/` would and answers them; what will happen next lies on an agenda.
 
 use super::dice::Dice;
-use prefork_init::core::action::SpawnOrder;
+use super::rule::Held;
+use prefork_init::core::action::{SpawnOrder, Target};
 use prefork_init::core::event::{SpawnFailure, SpawnId};
 use prefork_init::core::exit::Exit;
 use prefork_init::core::{Action, Event, Monotonic, Pid, Signal};
@@ -257,14 +258,9 @@ impl Kernel {
                 self.expect_child(pid, action)?;
                 self.signal_where(|p| p.group == pid, signal, dice);
             }
-            Action::Forward { pid, received } => {
-                self.expect_child(pid, action)?;
-                self.signal_where(|p| p.group == pid, received.signal, dice);
-            }
-            Action::ContinueStopped { pid } => {
-                self.expect_child(pid, action)?;
-                self.signal_where(|p| p.group == pid, Signal::CONT, dice);
-            }
+            Action::Forward { to, received, .. } => self.signal_target(to, received.signal, action, dice)?,
+            Action::ContinueStopped { to } => self.signal_target(to, Signal::CONT, action, dice)?,
+            Action::LendTerminal { group } => self.expect_child(group, action)?,
             Action::SignalRemains { group, signal } => self.signal_where(|p| p.group == group, signal, dice),
             Action::SignalAll { signal } => self.signal_where(|_| true, signal, dice),
             Action::AskOrphans { ref workers, ref groups, signal } => {
@@ -295,9 +291,24 @@ impl Kernel {
             }
             Action::Exit(code) => self.exit = Some(code),
             // A spawn and a reaping round are called by name.
-            Action::Spawn(_) | Action::Reap | Action::RestoreBacklog | Action::Report(_) => {}
+            Action::Spawn(_)
+            | Action::Reap
+            | Action::RestoreBacklog
+            | Action::Report(_)
+            | Action::TakeTerminalBack
+            | Action::StopSelf { .. } => {}
         }
         Ok(None)
+    }
+
+    fn signal_target(&mut self, to: Target, signal: Signal, action: &Action, dice: &mut Dice) -> Held {
+        let (Target::Process(pid) | Target::Group(pid)) = to;
+        self.expect_child(pid, action)?;
+        match to {
+            Target::Process(pid) => self.signal_where(|p| p.pid == pid, signal, dice),
+            Target::Group(group) => self.signal_where(|p| p.group == group, signal, dice),
+        }
+        Ok(())
     }
 
     fn expect_child(&self, pid: Pid, action: &Action) -> Result<(), String> {

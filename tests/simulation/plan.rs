@@ -5,10 +5,10 @@ use super::kernel::{SpawnLuck, Temper};
 use prefork_init::core::action::Note;
 use prefork_init::core::exit::Exit;
 use prefork_init::core::policy::{
-    Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy,
+    InitPolicy, Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy,
 };
 use prefork_init::core::time::Patience;
-use prefork_init::core::{Action, Mode, Signal};
+use prefork_init::core::{Action, Mode, Rewrites, Signal};
 use std::time::Duration;
 
 pub struct Plan {
@@ -134,7 +134,7 @@ impl Plan {
 
     pub fn init(dice: &mut Dice) -> Self {
         let signal = dice.pick(&[Signal::TERM, Signal::TERM, Signal::QUIT]);
-        let policy = StopPolicy { signal, graceful: patience(dice) };
+        let policy = InitPolicy::new(StopPolicy { signal, graceful: patience(dice) });
         let mut triggers = Vec::new();
         for _ in 0..dice.pick(&[0, 1, 1, 2, 4]) {
             let moments = [Moment::Ready, Moment::Ready, Moment::Exited, Moment::Orphans, Moment::KillingAll];
@@ -308,6 +308,8 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
         workers,
         min_ready: 1 + u32::try_from(dice.up_to(u64::from(workers - 1))).unwrap(),
         max_surge: dice.pick(&[1, 1, 1, 2, workers]),
+        rewrites: Rewrites::default(),
+        warn_on_reap: false,
         stop: StopPolicy { signal, graceful: patience(dice) },
         drain_delay: dice.pick_ms(&[0, 0, 1, 1_500, 20_000]),
         ready: ReadyPolicy {

@@ -21,7 +21,11 @@ impl Book {
             Action::AskOrphans { ref workers, ref groups, signal } => {
                 self.ask_orphans(now, workers, groups, signal)
             }
-            Action::Forward { .. } | Action::ContinueStopped { .. } => Err("a pool forwards nothing".into()),
+            Action::Forward { .. }
+            | Action::ContinueStopped { .. }
+            | Action::LendTerminal { .. }
+            | Action::TakeTerminalBack
+            | Action::StopSelf { .. } => Err("a pool forwards nothing".into()),
             Action::Observe { pid } => {
                 let observe = self.policy.ready.observe;
                 let Some(worker) = self.starting(pid) else { return Err("it is not starting".into()) };

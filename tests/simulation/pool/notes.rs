@@ -85,7 +85,14 @@ impl Book {
             Note::WorkerUnobservable { .. } | Note::ShutdownHurried { .. } | Note::SignalIgnored { .. } => {
                 Ok(())
             }
-            Note::CommandStarted { .. } | Note::CommandExited { .. } => Err("a pool has no command".into()),
+            Note::SignalReceived { .. } | Note::SignalDropped { .. } | Note::OrphanReaped { .. } => Ok(()),
+            Note::CommandStarted { .. }
+            | Note::CommandExited { .. }
+            | Note::SignalForwarded { .. }
+            | Note::HandOffIgnored { .. }
+            | Note::TerminalGivenUp
+            | Note::OrphansLeft { .. }
+            | Note::Suspending => Err("a pool has no command".into()),
         }
     }
 
