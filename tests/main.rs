@@ -8,6 +8,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod compat;
 mod core_scenarios;
 mod examples;
 mod harness;

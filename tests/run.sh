@@ -13,6 +13,9 @@ need unshare "install util-linux"
 need setpriv "install util-linux"
 need ss "install iproute2"
 need strace "install strace"
+for original in tini dumb-init catatonit; do
+    need "$original" "install $original: the contract tests compare us with it"
+done
 
 # PID namespaces are what most tests are about: without them nothing would be tested.
 if ! unshare --pid --fork --mount-proc --kill-child true 2>/dev/null &&

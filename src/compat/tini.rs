@@ -152,9 +152,10 @@ pub fn reaper_warning(verbosity: u8) -> String {
 /// 127 where nothing was found, 126 where it may not be executed, and 1 for everything else.
 #[must_use]
 pub fn start_failure_code(failure: &SpawnFailure) -> u8 {
+    const ENOENT: i32 = 2;
     const EACCES: i32 = 13;
     match (failure.code, failure.errno) {
-        (code::NOT_FOUND, _) => code::NOT_FOUND,
+        (code::NOT_FOUND, ENOENT) => code::NOT_FOUND,
         (code::CANNOT_EXECUTE, EACCES) => code::CANNOT_EXECUTE,
         _ => 1,
     }

@@ -44,6 +44,8 @@ pub struct Launch {
     env: Vec<(String, String)>,
     pid1: bool,
     wrapper: Vec<OsString>,
+    /// Another program to run instead: by this name.
+    program: Option<PathBuf>,
     dir: tempfile::TempDir,
 }
 
@@ -54,6 +56,7 @@ pub fn launch<S: Into<OsString>>(args: impl IntoIterator<Item = S>) -> Launch {
         env: vec![("PREFORK_LOG_FORMAT".into(), "json".into()), ("PREFORK_LOG_LEVEL".into(), "debug".into())],
         pid1: true,
         wrapper: Vec::new(),
+        program: None,
         dir: tempfile::tempdir().unwrap(),
     }
 }
@@ -77,6 +80,13 @@ impl Launch {
         self
     }
 
+    /// Another program, perhaps our binary by another name; it gets none of our settings.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = Some(path.to_owned());
+        self.env.clear();
+        self
+    }
+
     /// A directory that lives as long as the run, and is the working directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -90,7 +100,8 @@ impl Launch {
             words.extend(["sh", "-c", r#""$@"; exit "$?""#, "sh"].map(Into::into));
         }
         words.extend(self.wrapper.iter().cloned());
-        words.push(binary().into());
+        let program = self.program.clone().unwrap_or_else(binary);
+        words.push(program.clone().into());
         words.extend(self.args.iter().cloned());
         let out = fs::File::create(self.dir.path().join("stdout")).unwrap();
         let mut child = plain_command(&words[0])
@@ -108,7 +119,7 @@ impl Launch {
         let reader = BufReader::new(child.stderr.take().unwrap());
         let sink = log.clone();
         thread::spawn(move || sink.fill(reader));
-        let pid = find_pid(&mut child, &log);
+        let pid = find_pid(&mut child, &fs::canonicalize(&program).unwrap(), &log);
         Run { child, pid, log, dir: self.dir, status: None }
     }
 
@@ -138,11 +149,11 @@ fn unshare() -> &'static [&'static str] {
 }
 
 /// The pid, in our namespace, of the binary, which is a descendant of what we have started.
-fn find_pid(child: &mut Child, log: &Log) -> i32 {
+fn find_pid(child: &mut Child, program: &Path, log: &Log) -> i32 {
     let start = Instant::now();
     let outer = child.id();
     loop {
-        if let Some(pid) = binary_below(outer as i32) {
+        if let Some(pid) = program_below(outer as i32, program) {
             return pid;
         }
         if child.try_wait().unwrap().is_some() {
@@ -154,21 +165,17 @@ fn find_pid(child: &mut Child, log: &Log) -> i32 {
     }
 }
 
-fn binary_below(pid: i32) -> Option<i32> {
-    if is_binary(pid) {
+fn program_below(pid: i32, program: &Path) -> Option<i32> {
+    if fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program) {
         return Some(pid);
     }
-    children(pid).into_iter().find_map(binary_below)
+    children(pid).into_iter().find_map(|child| program_below(child, program))
 }
 
 /// The children of a process that has one thread.
 pub fn children(pid: i32) -> Vec<i32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-}
-
-fn is_binary(pid: i32) -> bool {
-    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary())
 }
 
 /// The binary, running.
@@ -359,14 +366,15 @@ impl Log {
     }
 }
 
-/// A command that starts with no signal blocked or ignored, whatever we were started with: nohup ignores HUP, and
-/// posix_spawn(3), by which cargo starts us and std starts others, leaves 32 and 33 ignored.
+/// A command that starts with no signal blocked or ignored and no terminal, whatever we were started with: nohup ignores
+/// HUP, and posix_spawn(3), by which cargo starts us and std starts others, leaves 32 and 33 ignored.
 pub fn plain_command(program: &OsStr) -> Command {
     let mut command = Command::new(program);
     // SAFETY: system calls on a zeroed `struct sigaction` (SIG_DFL, no flags) and an empty set, as the kernel has
     // them. KILL and STOP are refused, which is right.
     unsafe {
         command.pre_exec(|| {
+            libc::setsid();
             let default = [0u64; 4];
             for signal in 1..=64 {
                 libc::syscall(

@@ -318,7 +318,7 @@ fn kill(pid: libc::pid_t) -> bool {
 /// The code a shell would end with (POSIX, "Exit Status for Commands").
 fn exec_code(step: &str, errno: i32) -> u8 {
     match (step, errno) {
-        ("execute", libc::ENOENT) => code::NOT_FOUND,
+        ("execute", libc::ENOENT | libc::ENOTDIR) => code::NOT_FOUND,
         ("execute", libc::E2BIG | libc::ENOMEM) => code::CANNOT_START,
         ("execute", _) => code::CANNOT_EXECUTE,
         _ => code::CANNOT_START,
