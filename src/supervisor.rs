@@ -19,7 +19,7 @@ use crate::os::send::{self, Asked};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Placement, Program, Settings};
 use crate::os::terminal::{self, Terminal};
-use crate::os::{last_resort, memory, pid1};
+use crate::os::{inherited, last_resort, memory, pid1};
 use crate::{logging, notify, setup};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -165,6 +165,11 @@ impl Loop {
         self.handle(Event::Started);
         // While the command loads: it is not kept waiting for this.
         memory::give_back();
+        inherited::close_descriptors();
+        // A pool starts workers here again.
+        if self.notify.is_none() {
+            inherited::leave_directory();
+        }
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {

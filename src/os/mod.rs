@@ -6,6 +6,7 @@
 pub mod accepting;
 pub mod connections;
 pub mod entry;
+pub mod inherited;
 pub mod last_resort;
 pub mod listen;
 pub mod lookup;

@@ -118,3 +118,26 @@ fn standard_input_reaches_the_command() {
     let (code, out, _) = launch(["--", "cat"]).through(wrapper).finish();
     assert_eq!((code, out.as_str()), (0, "hello\n"));
 }
+
+#[test]
+fn what_only_the_command_needs_is_not_held_open_by_us() {
+    let script = "
+import os, signal, subprocess, sys
+r, w = os.pipe()
+os.set_inheritable(w, True)
+command = f'exec {w}>&-; pwd; exec sleep 1000'
+p = subprocess.Popen([sys.argv[1], '--', 'sh', '-c', command], stdout=subprocess.PIPE, pass_fds=[w], cwd='/usr')
+os.close(w)
+signal.alarm(30)
+print(p.stdout.readline().decode().strip(), os.read(r, 1))
+import time
+while os.readlink(f'/proc/{p.pid}/cwd') != '/': time.sleep(0.01)
+p.terminate()
+sys.exit(p.wait())";
+    let output = std::process::Command::new(python())
+        .args(["-IS".as_ref(), "-c".as_ref(), script.as_ref(), crate::harness::binary().as_os_str()])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/usr b''\n", "{output:?}");
+    assert_eq!(output.status.code(), Some(143));
+}

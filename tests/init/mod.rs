@@ -11,6 +11,7 @@ mod idle;
 mod inheritance;
 mod nobody_is_cut_off;
 mod orphans;
+mod terminal;
 
 use crate::harness::{Launch, Run, launch};
 

@@ -1,0 +1,192 @@
+# Plays a person at a terminal. terminal.py SCENE BINARY; prints what went wrong, or "as it should be".
+import os, pty, re, select, signal, sys, time
+
+scene, binary = sys.argv[1:]
+TEXT = b""
+
+
+def start(words):
+    global master, pid
+    pid, master = pty.fork()
+    if pid == 0:
+        os.environ.update(PS1="$ ", PREFORK_LOG_LEVEL="error", HISTFILE="", INPUTRC="/dev/null")
+        os.execvp(words[0], words)
+
+
+def type(text):
+    os.write(master, text.encode())
+
+
+def expect(pattern, again=None):
+    """Waits for a pattern in what is new on the screen; types something again and again meanwhile."""
+    global TEXT
+    end = time.monotonic() + 20
+    next_time = 0
+    while time.monotonic() < end:
+        found = re.search(pattern.encode(), TEXT)
+        if found:
+            TEXT = TEXT[found.end():]
+            return
+        if again and time.monotonic() > next_time:
+            next_time = time.monotonic() + 0.3
+            type(again)
+        if select.select([master], [], [], 0.1)[0]:
+            try:
+                TEXT += os.read(master, 65536)
+            except OSError:
+                break
+    sys.exit(f"never came: {pattern}; on the screen: {TEXT!r}")
+
+
+def expect_code(code):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if select.select([master], [], [], 0.01)[0]:
+            try:
+                os.read(master, 65536)
+            except OSError:
+                pass
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            got = os.waitstatus_to_exitcode(status)
+            return got == code or sys.exit(f"ended with {got}, not {code}")
+    sys.exit("it did not end")
+
+
+BASH = ["bash", "--norc", "--noprofile", "-i"]
+
+if scene == "shell inside":
+    # As in a container with -t: an interactive shell with its own job control.
+    start([binary, "--", *BASH])
+    expect(r"\$ ")
+    # A key throws away what was typed before: each waits until what it is for runs.
+    type("sh -c 'echo up now; exec sleep 1000'\n")
+    expect("up now\r\n")
+    type("\x1a")
+    expect("Stopped")
+    type("jobs\n")
+    expect(r"\[1\]\+  Stopped .*sleep 1000'")
+    type("fg\n")
+    expect("sleep 1000'\r\n")
+    expect(r"\$ ", again="\x03")
+    type("echo code $?\n")
+    expect("code 130")
+    type("cat\n")
+    expect("hello\r\nhello", again="hello\n")
+    type("\x04")
+    type("exit 7\n")
+    expect_code(7)
+
+elif scene == "nobody to continue it":
+    # In a container without a shell, Ctrl-Z must not stop the command for good.
+    start([binary, "--", "sh", "-c", "while read -r line; do echo got $line; done; exit 3"])
+    type("one\n")
+    expect("got one")
+    type("\x1a")
+    expect(r"\^Z")
+    type("two\n")
+    expect("got two")
+    type("\x04")
+    expect_code(3)
+
+elif scene == "job":
+    start(BASH)
+    expect(r"\$ ")
+    type(f"{binary} -- cat\n")
+    expect("hello\r\nhello", again="hello\n")
+    type("\x1a")
+    expect("Stopped")
+    type("echo still $((20 + 3))\n")
+    expect("still 23")
+    type("fg\n")
+    expect("cat")
+    expect("again\r\nagain", again="again\n")
+    type("\x1a")
+    expect("Stopped")
+    # In the background it stops as soon as it reads.
+    type("bg\n")
+    expect(r"cat &")
+    expect("Stopped", again="jobs\n")
+    type("fg\n")
+    expect("cat")
+    expect("third\r\nthird", again="third\n")
+    type("\x04")
+    type("echo code $?\n")
+    expect("code 0")
+    type("exit 4\n")
+    expect_code(4)
+
+elif scene == "background":
+    start(BASH)
+    expect(r"\$ ")
+    type(f"{binary} -- cat &\n")
+    expect(r"\[1\]")
+    type("echo still $((20 + 3))\n")
+    expect("still 23")
+    expect(r"\[1\]\+  Stopped", again="jobs\n")
+    type("fg\n")
+    expect("cat")
+    expect("hello\r\nhello", again="hello\n")
+    type("\x03")
+    expect(r"\$ ")
+    type("echo code $?\n")
+    expect("code 130")
+    # One that does not read goes on, and ends by itself.
+    type(f"{binary} -- sh -c 'sleep 0.3; exit 9' & wait $!; echo code $?\n")
+    expect("code 9")
+    type("exit 4\n")
+    expect_code(4)
+
+elif scene == "shell below shell":
+    start(BASH)
+    expect(r"\$ ")
+    type(f"PS1='inner> ' {binary} -- bash --norc --noprofile -i\n")
+    expect("inner> ")
+    type("suspend\n")
+    expect("Stopped")
+    type("echo outer $((20 + 3))\n")
+    expect("outer 23")
+    type("fg\n")
+    expect("bash")
+    type("echo inner $((20 + 4))\n")
+    expect("inner 24")
+    type("exit 5\n")
+    expect(r"\$ ")
+    type("echo code $?\n")
+    expect("code 5")
+    type("exit 4\n")
+    expect_code(4)
+
+elif scene == "pipeline":
+    # Others of the job need the terminal, too.
+    start(BASH)
+    expect(r"\$ ")
+    type(f"{binary} -- sh -c 'echo from the left; sleep 0.2' | sh -c 'cat; read -r line </dev/tty; echo read $line'\n")
+    expect("from the left")
+    type("keys\n")
+    expect("read keys")
+    type(f"printf one | {binary} -- cat; echo code $?\n")
+    expect("onecode 0")
+    type("exit 4\n")
+    expect_code(4)
+
+elif scene == "script":
+    # A script has no job control: the terminal must come back by itself.
+    start(["sh", "-c", f"{binary} -- sh -c 'read -r line; echo inner $line'; read -r line; echo script $line; exit 6"])
+    type("one\n")
+    expect("inner one")
+    type("two\n")
+    expect("script two")
+    expect_code(6)
+
+elif scene == "hang-up":
+    start([binary, "--", "sh", "-c", "trap 'echo hup >hup; exit' HUP; echo ready; while :; do sleep 0.01; done"])
+    expect("ready")
+    os.close(master)
+    end = time.monotonic() + 20
+    while not os.path.exists("hup") and time.monotonic() < end:
+        time.sleep(0.01)
+    os.path.exists("hup") or sys.exit("no HUP")
+    os.waitpid(pid, 0)
+
+print("as it should be")

@@ -1,0 +1,54 @@
+//! On a real terminal: job control inside, as a job of a shell, and where nobody is there to continue anything.
+
+use crate::harness::{binary, python};
+use std::process::Command;
+
+fn play(scene: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/init/terminal.py");
+    let mut command = Command::new(python());
+    command.args(["-IS", file, scene]).arg(binary()).current_dir(dir.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said, "as it should be\n", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_shell_inside_has_job_control() {
+    play("shell inside");
+}
+
+#[test]
+fn ctrl_z_does_nothing_where_no_shell_could_continue_the_command() {
+    play("nobody to continue it");
+}
+
+#[test]
+fn as_a_job_it_stops_and_goes_on_with_its_command() {
+    play("job");
+}
+
+#[test]
+fn in_the_background_it_leaves_the_shell_its_terminal() {
+    play("background");
+}
+
+#[test]
+fn a_shell_below_a_shell_can_be_suspended() {
+    play("shell below shell");
+}
+
+#[test]
+fn in_a_pipeline_the_others_keep_the_terminal() {
+    play("pipeline");
+}
+
+#[test]
+fn a_script_gets_its_terminal_back() {
+    play("script");
+}
+
+#[test]
+fn a_hang_up_reaches_the_command() {
+    play("hang-up");
+}
