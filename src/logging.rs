@@ -187,8 +187,7 @@ pub fn note(note: &Note) {
 
 fn command_exited(pid: i32, exit: Exit, uptime: Duration) {
     let (exit_code, signal) = parts(exit);
-    let (uptime_ms, after) =
-        (millis(uptime), humantime::format_duration(Duration::from_millis(millis(uptime))));
+    let (uptime_ms, after) = (millis(uptime), in_short(uptime));
     if exit == Exit::Code(0) {
         debug!(pid, exit_code, signal, uptime_ms, "command exited: {exit}, after {after}");
     } else {
@@ -244,6 +243,15 @@ fn ready_by(by: ReadyBy) -> &'static str {
         ReadyBy::Accepting => "accept",
         ReadyBy::Notified => "notify",
         ReadyBy::Uptime => "uptime",
+    }
+}
+
+/// `12ms`, `3.2s`, `1h 4m`: as exact as a reader wants to know.
+fn in_short(span: Duration) -> String {
+    match span.as_secs() {
+        0 => format!("{}ms", millis(span)),
+        1..60 => format!("{:.1}s", span.as_secs_f64()),
+        seconds => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
     }
 }
 

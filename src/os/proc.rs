@@ -87,18 +87,44 @@ pub fn group_members(group: Pid) -> Vec<Pid> {
     descendants().into_iter().filter(|process| process.group == group).map(|process| process.pid).collect()
 }
 
-/// Whether a process would be ended by a signal only because it does not know it: it neither handles, nor ignores, nor
-/// blocks it (for sigwait(3), say). Without /proc: `None`.
+/// What a process would make of a signal that it was not expecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awareness {
+    /// It handles, ignores or blocks it, or a thread sleeps in sigwait(3), which the kernel shows as not blocking.
+    Aware,
+    /// It does not know it: the signal would have its default effect.
+    Unaware,
+    /// It seems not to know it, but runs just now: it may have left sigwait(3) this very moment, where its mask is not
+    /// restored yet.
+    Running,
+    /// There is no /proc to tell.
+    Unknown,
+}
+
+/// See [`Awareness`].
 #[must_use]
-pub fn is_unaware(pid: Pid, signal: Signal) -> Option<bool> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return Awareness::Unknown };
     let set = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         u64::from_str_radix(line.trim(), 16).ok()
     };
-    let aware = set("SigBlk:")? | set("SigIgn:")? | set("SigCgt:")?;
-    let bit = u32::try_from(signal.number().saturating_sub(1)).ok().and_then(|n| 1u64.checked_shl(n))?;
-    Some(aware & bit == 0)
+    let (Some(blocked), Some(ignored), Some(caught)) = (set("SigBlk:"), set("SigIgn:"), set("SigCgt:"))
+    else {
+        return Awareness::Unknown;
+    };
+    let bit = u32::try_from(signal.number().saturating_sub(1)).ok().and_then(|n| 1u64.checked_shl(n));
+    if bit.is_some_and(|bit| (blocked | ignored | caught) & bit != 0) {
+        return Awareness::Aware;
+    }
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Awareness::Unaware };
+    let wait = libc::SYS_rt_sigtimedwait.to_string();
+    let calls = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("syscall")).ok());
+    calls.fold(Awareness::Unaware, |found, call| match call.split_ascii_whitespace().next() {
+        Some(number) if number == wait => Awareness::Aware,
+        Some("running") if found == Awareness::Unaware => Awareness::Running,
+        Some(_) | None => found,
+    })
 }
 
 /// The child of ours from which a process descends, or which it is.

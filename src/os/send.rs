@@ -1,12 +1,15 @@
 //! Sending signals. Errors come back and are never fatal: `ESRCH` means it is gone already,
 //! `EPERM` that it runs as a user whom we may not signal (no `CAP_KILL`).
 
+use super::proc::Awareness;
 use super::{pid1, proc};
 use crate::core::action::Target;
 use crate::core::{Pid, Received, Signal};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// `SI_TKILL` (sigaction(2)): only the kernel may give it.
 const SI_TKILL: i32 = -6;
@@ -77,7 +80,17 @@ pub fn forward_to_aware(to: Target, received: &Received) -> io::Result<()> {
     if pids.is_empty() {
         return forward(to, received);
     }
-    let aware = pids.into_iter().filter(|pid| proc::is_unaware(*pid, received.signal) != Some(true));
+    let deadline = Instant::now().checked_add(WAIT_FOR_SLEEP);
+    let is_spared = |pid: &Pid| loop {
+        match proc::awareness(*pid, received.signal) {
+            Awareness::Running if deadline.is_some_and(|at| Instant::now() < at) => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Awareness::Unaware | Awareness::Running => return true,
+            Awareness::Aware | Awareness::Unknown => return false,
+        }
+    };
+    let aware: Vec<Pid> = pids.into_iter().filter(|pid| !is_spared(pid)).collect();
     let mut result = Ok(());
     for pid in aware {
         // An error is no reason to pass over the others.
@@ -117,6 +130,9 @@ pub fn to_all(signal: Signal) -> io::Result<()> {
 pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
     to_each(proc::remains_of(group).into_iter(), signal)
 }
+
+/// How long processes that run may take, all together, until it is seen whether they know a signal.
+const WAIT_FOR_SLEEP: Duration = Duration::from_millis(5);
 
 /// Who has been asked to stop: nobody is asked twice, since a second request means "at once" to many servers.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command_line;
+mod ending_rules;
 mod exit_codes;
 mod first_moments;
 mod forwarding;
@@ -11,6 +12,8 @@ mod idle;
 mod inheritance;
 mod nobody_is_cut_off;
 mod orphans;
+mod process;
+mod signal_rules;
 mod terminal;
 
 use crate::harness::{Launch, Run, launch};

@@ -106,8 +106,9 @@ enum Method {
 /// Names the step that failed.
 pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
     let mut image = Image::new(program)?;
-    // Never share memory with another user, not for a moment.
-    let method = if program.settings.identity.is_some() { Method::Fork } else { Method::Clone };
+    // Never share memory with another user, not for a moment; and what shares memory shares its OOM score.
+    let apart = program.settings.identity.is_some() || program.settings.oom_score_adj.is_some();
+    let method = if apart { Method::Fork } else { Method::Clone };
     let result = match image.run(method) {
         Err(SpawnFailure { step: "clone", errno: libc::EINVAL | libc::EPERM | libc::ENOSYS, .. }) => {
             image.run(Method::Fork)
