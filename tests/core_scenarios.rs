@@ -4,7 +4,7 @@ use prefork_init::core::action::{Action, SpawnOrder, Target};
 use prefork_init::core::event::SpawnFailure;
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::policy::{
-    InitPolicy, Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy,
+    InitPolicy, Jittered, Job, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy,
 };
 use prefork_init::core::time::Patience;
 use prefork_init::core::{Core, Event, Mode, Monotonic, Note, Pid, Received, Rewrites, Signal};
@@ -319,4 +319,15 @@ fn an_init_gives_what_outlives_its_command_the_rest_of_the_graceful_timeout() {
     assert_eq!(scene.core.next_deadline(), Some(Monotonic(s(30))));
     scene.happens(Event::Reaped { children_left: false });
     assert_eq!(scene.code(), Some(5));
+}
+
+#[test]
+fn a_pausing_init_in_the_terminals_group_ends_at_ctrl_c() {
+    let pausing = InitPolicy { pause: true, job: Job::Shared, ..InitPolicy::new(STOP) };
+    let mut scene = Scene::new(Mode::Init(pausing));
+    let by_key = Received { code: 0x80, ..Received::plain(Signal::INT) };
+    scene.happens(Event::Signalled(by_key));
+    assert!(scene.actions.contains(&Action::Reap), "there is no command that would have got it");
+    scene.happens(Event::Reaped { children_left: false });
+    assert_eq!(scene.code(), Some(0));
 }

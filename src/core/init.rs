@@ -147,8 +147,8 @@ impl Init {
             out.push(Action::Report(Note::HandOffIgnored { signal: came }));
             return;
         }
-        // What the terminal sent to our group, a command in it has got.
-        let has_it = self.policy.job == Job::Shared && received.is_from_terminal();
+        // What the terminal sent to our group, a command in it has got, if there is one.
+        let has_it = self.policy.job == Job::Shared && !self.policy.pause && received.is_from_terminal();
         match self.policy.rewrites.of(came) {
             Some(signal) if !has_it => self.pass_on(now, Received { signal, ..received }, came, out),
             Some(_) => {}
