@@ -2,11 +2,12 @@
 //! the loop of `supervisor.rs` does: actions in order, answers before anything else, then reaping.
 
 use super::dice::{Dice, MS};
-use super::init_rules::InitRules;
-use super::kernel::{Due, Heard, Kernel, stale_answer};
+use super::init::InitRules;
+use super::kernel::{Due, Heard, Kernel, Traits, stale_answer};
 use super::plan::{Moment, Plan};
 use super::pool::PoolRules;
 use super::rule::Held;
+use prefork_init::core::policy::Job;
 use prefork_init::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub enum Kind {
 
 enum Rules {
     Pool(Box<PoolRules>),
-    Init(InitRules),
+    Init(Box<InitRules>),
 }
 
 pub struct History {
@@ -40,6 +41,8 @@ pub struct History {
     /// How often each trigger's moment has come.
     seen: Vec<u64>,
     prods: usize,
+    /// We are stopped until then.
+    stopped_until: Monotonic,
     trace: Option<Vec<String>>,
 }
 
@@ -57,19 +60,20 @@ impl History {
             Kind::Pool => Plan::pool(&mut dice),
             Kind::Init => Plan::init(&mut dice),
         };
-        let (rules, stop_signal) = match plan.mode.clone() {
-            Mode::Pool(policy) => {
-                let stop_signal = policy.stop.signal;
-                (Rules::Pool(Box::new(PoolRules::new(policy, plan.is_punctual()))), stop_signal)
-            }
-            Mode::Init(policy) => {
-                let stop_signal = policy.stop.signal;
-                (Rules::Init(InitRules::new(policy)), stop_signal)
-            }
+        let traits = Traits {
+            stop_signal: plan.mode.stop_policy().signal,
+            luck: plan.luck,
+            most_pid: plan.most_pid,
+            tells_stops: matches!(plan.mode, Mode::Init(_)),
+            one_group: matches!(&plan.mode, Mode::Init(policy) if policy.job == Job::Shared),
+        };
+        let rules = match plan.mode.clone() {
+            Mode::Pool(policy) => Rules::Pool(Box::new(PoolRules::new(policy, plan.is_punctual()))),
+            Mode::Init(policy) => Rules::Init(Box::new(InitRules::new(policy))),
         };
         Self {
             core: Core::new(plan.mode.clone(), plan.core_seed),
-            kernel: Kernel::new(stop_signal, plan.luck, plan.most_pid),
+            kernel: Kernel::new(traits),
             rules,
             idle: false,
             spawned: false,
@@ -79,6 +83,7 @@ impl History {
             turns: 0,
             seen: vec![0; plan.triggers.len()],
             prods: 0,
+            stopped_until: Monotonic::default(),
             trace: None,
             dice,
             plan,
@@ -105,9 +110,15 @@ impl History {
         if let Some(every) = self.plan.noise_every {
             self.kernel.schedule(every, Due::Noise, &mut self.dice);
         }
+        for _ in 0..self.plan.strays {
+            let temper = self.plan.temper(&mut self.dice);
+            self.kernel.adopt(temper, &mut self.dice);
+        }
+        self.trigger(Moment::Start);
         self.turn(Event::Started)?;
         while self.kernel.exit.is_none() {
             self.turns += 1;
+            self.kernel.now = self.kernel.now.max(self.stopped_until);
             if self.turns > self.plan.most_turns && self.turns.is_multiple_of(16) {
                 self.prod();
             }
@@ -118,7 +129,9 @@ impl History {
             // At the same moment, chance decides.
             let comes = |at: Monotonic| (at.max(self.kernel.now), self.dice.one_in(2));
             match (deadline.map(comes), self.kernel.next_at().map(|at| (at.max(self.kernel.now), true))) {
-                (None, None) if self.plan.left_quiet || self.prods >= PRODS.len() => return self.quiet(),
+                (None, None) if self.plan.left_quiet || self.prods >= self.plan.prods.len() => {
+                    return self.quiet();
+                }
                 (None, None) => self.prod(),
                 (Some(deadline), at) if at.is_none_or(|at| deadline < at) => self.pass(deadline.0)?,
                 (_, Some(_) | None) => self.happen()?,
@@ -129,8 +142,8 @@ impl History {
 
     /// Sends the next of the signals with which every history can be ended.
     fn prod(&mut self) {
-        if let Some(signal) = PRODS.get(self.prods) {
-            self.kernel.schedule(Duration::ZERO, Due::Signal(signal.number()), &mut self.dice);
+        if let Some(signal) = self.plan.prods.get(self.prods) {
+            self.kernel.schedule(Duration::ZERO, Due::Signal(signal.number(), 0), &mut self.dice);
             self.prods += 1;
         }
     }
@@ -138,7 +151,10 @@ impl History {
     /// Nothing will ever happen again: that must be what was asked for.
     fn quiet(&self) -> Held {
         match &self.rules {
-            Rules::Pool(_) if self.prods >= PRODS.len() => Err("three stop signals did not end it".into()),
+            Rules::Pool(_) if self.prods >= self.plan.prods.len() => {
+                Err("three stop signals did not end it".into())
+            }
+            Rules::Init(rules) if rules.is_paused() => Ok(()),
             Rules::Pool(_) | Rules::Init(_) if self.kernel.is_childless() => {
                 Err("nobody is left, nothing will come, and it did not exit".into())
             }
@@ -172,7 +188,7 @@ impl History {
         match self.kernel.advance(&mut self.dice) {
             None => Ok(()),
             Some(Heard::Event(event)) => self.turn(event),
-            Some(Heard::Signal(signal)) => self.turn(Event::Signalled(Received::plain(signal))),
+            Some(Heard::Signal(received)) => self.turn(Event::Signalled(received)),
             Some(Heard::ChildEnded) => {
                 self.steps_in_turn = 0;
                 self.reap()
@@ -189,6 +205,7 @@ impl History {
                     2 => Event::NotSeenAccepting { pid, took: Duration::MAX, more: true },
                     3 => Event::RequestsReported { pid, total: u64::MAX },
                     4 => stale_answer(&mut self.dice, pid),
+                    5 => Event::Stopped { pid, signal: Signal::TSTP },
                     _ => Event::DeadlinePassed,
                 };
                 self.turn(event)
@@ -218,6 +235,10 @@ impl History {
     /// turn.
     fn reap(&mut self) -> Held {
         for _ in 0..self.plan.reaped_at_once {
+            if let Some((pid, signal)) = self.kernel.stopped() {
+                self.handle(Event::Stopped { pid, signal })?;
+                continue;
+            }
             let Some((pid, exit)) = self.kernel.zombie() else {
                 return self.turn(Event::Reaped { children_left: !self.kernel.is_childless() });
             };
@@ -252,19 +273,33 @@ impl History {
         Ok(actions)
     }
 
+    fn trigger(&mut self, moment: Moment) {
+        for (trigger, seen) in self.plan.triggers.iter().zip(&mut self.seen) {
+            if moment == trigger.moment {
+                *seen += 1;
+                if *seen == trigger.nth {
+                    let due = Due::Signal(trigger.signal.number(), trigger.code);
+                    self.kernel.schedule(trigger.after, due, &mut self.dice);
+                }
+            }
+        }
+    }
+
+    /// Until somebody continues us; that is void for PID 1, and in the end nobody does any more.
+    fn stop_us(&mut self) {
+        if self.turns <= self.plan.most_turns && !self.dice.one_in(4) {
+            let away = self.dice.pick_ms(&[0, 1, 3_000, 60_000]);
+            self.stopped_until = self.kernel.now + away;
+            self.kernel.schedule(away, Due::Signal(Signal::CONT.number(), 0), &mut self.dice);
+        }
+    }
+
     fn carry_out(&mut self, action: &Action) -> Result<Option<Event>, String> {
         if self.kernel.exit.is_some() {
             return Err(format!("after Exit: {action:?}"));
         }
-        let moment = Moment::of(action);
-        for (trigger, seen) in self.plan.triggers.iter().zip(&mut self.seen) {
-            if moment == Some(trigger.moment) {
-                *seen += 1;
-                if *seen == trigger.nth {
-                    let due = Due::Signal(trigger.signal.number());
-                    self.kernel.schedule(trigger.after, due, &mut self.dice);
-                }
-            }
+        if let Some(moment) = Moment::of(action) {
+            self.trigger(moment);
         }
         match action {
             Action::Spawn(order) => {
@@ -278,6 +313,10 @@ impl History {
                 }
                 let temper = self.plan.temper(&mut self.dice);
                 Ok(Some(self.kernel.spawn(*order, temper, &mut self.dice)))
+            }
+            Action::StopSelf { .. } => {
+                self.stop_us();
+                Ok(None)
             }
             Action::Reap => {
                 self.kernel.look_again(&mut self.dice);
@@ -318,5 +357,3 @@ impl History {
         }
     }
 }
-
-const PRODS: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::QUIT];

@@ -4,7 +4,7 @@
 
 mod dice;
 mod history;
-mod init_rules;
+mod init;
 mod kernel;
 mod plan;
 mod pool;

@@ -2,7 +2,7 @@
 
 use super::super::dice::MS;
 use super::backoff::{Backoff, Window};
-use prefork_init::core::action::{ReadyBy, SpawnOrder};
+use prefork_init::core::action::{Note, ReadyBy, SpawnOrder};
 use prefork_init::core::event::{SpawnFailure, SpawnId};
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::policy::PoolPolicy;
@@ -93,6 +93,8 @@ pub struct Expected {
     pub spawned: Option<Pid>,
     pub ready: Option<Pid>,
     pub spawn_failed: Option<u32>,
+    /// The signal that came is none of those that stop.
+    pub passed_over: Option<Note>,
     /// A worker that served has ended.
     pub lost_serving: bool,
     /// No child is left at all.
@@ -177,7 +179,7 @@ impl Book {
                     self.stage = Stage::Running;
                 }
             }
-            Event::Signalled(received) => self.signalled(now, received.signal),
+            Event::Signalled(received) => self.received(now, received.signal),
             Event::Spawned { id, pid } => {
                 if let Some(order) = self.pending.take_if(|order| order.id == id) {
                     self.spawned(now, order, pid);
@@ -240,10 +242,19 @@ impl Book {
         self.live.iter_mut().find(|w| w.pid == pid && w.starts())
     }
 
-    fn signalled(&mut self, now: Monotonic, signal: Signal) {
-        if ![Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) {
-            return;
+    fn received(&mut self, now: Monotonic, came: Signal) {
+        let rules = self.policy.rewrites.rules();
+        let name = rules.iter().find(|rule| rule.from == came).map_or(Some(came), |rule| rule.to);
+        match name {
+            None => self.expected.passed_over = Some(Note::SignalDropped { signal: came }),
+            Some(signal) if [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) => {
+                self.asked_to_stop(now, signal);
+            }
+            Some(signal) => self.expected.passed_over = Some(Note::SignalIgnored { signal }),
         }
+    }
+
+    fn asked_to_stop(&mut self, now: Monotonic, signal: Signal) {
         self.stop_signals += 1;
         match &mut self.stage {
             Stage::Unstarted | Stage::Running => {

@@ -82,10 +82,13 @@ impl Book {
                 let told = [vacancy, retry].iter().any(|w| (w.earliest..=w.latest).contains(&(now + delay)));
                 check(told, "another delay than the backoff allows")
             }
-            Note::WorkerUnobservable { .. } | Note::ShutdownHurried { .. } | Note::SignalIgnored { .. } => {
+            Note::SignalIgnored { .. } | Note::SignalDropped { .. } => {
+                check(self.expected.passed_over.take().as_ref() == Some(note), "something else came of it")
+            }
+            Note::OrphanReaped { warn, .. } => check(warn == self.policy.warn_on_reap, "the wrong loudness"),
+            Note::WorkerUnobservable { .. } | Note::ShutdownHurried { .. } | Note::SignalReceived { .. } => {
                 Ok(())
             }
-            Note::SignalReceived { .. } | Note::SignalDropped { .. } | Note::OrphanReaped { .. } => Ok(()),
             Note::CommandStarted { .. }
             | Note::CommandExited { .. }
             | Note::SignalForwarded { .. }
@@ -122,6 +125,7 @@ impl Book {
         let starts = |pid| self.live.iter().any(|w| w.pid == pid && w.starts());
         check(!expected.ready.is_some_and(starts), "a worker is ready and nothing was said")?;
         check(expected.spawn_failed.is_none(), "a spawn failed and nothing was said")?;
+        check(expected.passed_over.is_none(), "a signal was passed over and nothing was said")?;
         check(
             expected.group_asked.is_none_or(|(_, times)| times == 2),
             "what a worker left was not asked to stop",

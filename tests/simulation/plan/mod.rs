@@ -1,14 +1,14 @@
 //! What a history is about: settings, the workers' tempers, and when signals come. Biased toward corners.
 
+mod init;
+mod pool;
+
 use super::dice::{Dice, MS};
 use super::kernel::{SpawnLuck, Temper};
 use prefork_init::core::action::Note;
 use prefork_init::core::exit::Exit;
-use prefork_init::core::policy::{
-    InitPolicy, Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy,
-};
 use prefork_init::core::time::Patience;
-use prefork_init::core::{Action, Mode, Rewrites, Signal};
+use prefork_init::core::{Action, Mode, Signal};
 use std::time::Duration;
 
 pub struct Plan {
@@ -20,6 +20,10 @@ pub struct Plan {
     pub luck: SpawnLuck,
     pub most_pid: i32,
     pub triggers: Vec<Trigger>,
+    /// The signals with which every history can be ended, one after the other.
+    pub prods: Vec<Signal>,
+    /// Children that we had before we started anything.
+    pub strays: u64,
     /// How late the loop may come to a deadline, and how often that happens.
     pub late: Option<(Duration, u64)>,
     /// How long a step takes, at most: the clock does not stand still while the loop is busy.
@@ -52,11 +56,18 @@ pub struct Trigger {
     pub nth: u64,
     pub after: Duration,
     pub signal: Signal,
+    /// `si_code`: who sent it.
+    pub code: i32,
 }
 
 /// What a history can wait for before it sends a signal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
+    /// Before anything else.
+    Start,
+    Signalled,
+    Suspending,
+    OrphanReaped,
     Spawn,
     Ready,
     Due,
@@ -80,6 +91,9 @@ impl Moment {
                 Note::WorkerStopping { .. } => Self::Stopping,
                 Note::WorkerKilled { .. } => Self::Killed,
                 Note::WorkerExited { .. } | Note::CommandExited { .. } => Self::Exited,
+                Note::SignalReceived { .. } => Self::Signalled,
+                Note::Suspending => Self::Suspending,
+                Note::OrphanReaped { .. } => Self::OrphanReaped,
                 Note::RespawnDelayed { .. } => Self::Backoff,
                 Note::ShutdownStarted { .. } => Self::Shutdown,
                 Note::ShutdownHurried { .. } => Self::Hurried,
@@ -92,65 +106,7 @@ impl Moment {
     }
 }
 
-const STOPS: [Signal; 5] = [Signal::TERM, Signal::TERM, Signal::TERM, Signal::INT, Signal::QUIT];
-
 impl Plan {
-    pub fn pool(dice: &mut Dice) -> Self {
-        let policy = pool_policy(dice);
-        let crowds = [
-            Crowd::Calm,
-            Crowd::Crashing,
-            Crowd::Unbootable,
-            Crowd::Stubborn,
-            Crowd::Slow,
-            Crowd::Mixed,
-            Crowd::Mixed,
-        ];
-        let moments = [
-            Moment::Spawn,
-            Moment::Ready,
-            Moment::Due,
-            Moment::Stopping,
-            Moment::Killed,
-            Moment::Exited,
-            Moment::Backoff,
-            Moment::Backoff,
-        ];
-        let mut triggers = Vec::new();
-        if !dice.one_in(5) {
-            // Each stop signal waits for a moment of its own; the later ones mostly for what the first led to.
-            let later =
-                [Moment::Shutdown, Moment::Hurried, Moment::Stopping, Moment::Exited, Moment::Orphans];
-            triggers.push(trigger(dice, &moments, &STOPS));
-            for _ in 0..dice.pick(&[0, 0, 1, 2, 3]) {
-                triggers.push(trigger(dice, &later, &STOPS));
-            }
-        }
-        if dice.one_in(4) {
-            triggers.push(trigger(dice, &moments, &[Signal::HUP, Signal::CONT]));
-        }
-        Self { triggers, ..Self::common(dice, Mode::Pool(policy), &crowds) }
-    }
-
-    pub fn init(dice: &mut Dice) -> Self {
-        let signal = dice.pick(&[Signal::TERM, Signal::TERM, Signal::QUIT]);
-        let policy = InitPolicy::new(StopPolicy { signal, graceful: patience(dice) });
-        let mut triggers = Vec::new();
-        for _ in 0..dice.pick(&[0, 1, 1, 2, 4]) {
-            let moments = [Moment::Ready, Moment::Ready, Moment::Exited, Moment::Orphans, Moment::KillingAll];
-            let real_time = Signal::from_number(37).unwrap();
-            triggers.push(trigger(
-                dice,
-                &moments,
-                &[Signal::TERM, Signal::TERM, Signal::INT, Signal::QUIT, real_time],
-            ));
-        }
-        Self {
-            triggers,
-            ..Self::common(dice, Mode::Init(policy), &[Crowd::Calm, Crowd::Crashing, Crowd::Stubborn])
-        }
-    }
-
     fn common(dice: &mut Dice, mode: Mode, crowds: &[Crowd]) -> Self {
         Self {
             mode,
@@ -164,6 +120,8 @@ impl Plan {
             },
             most_pid: dice.pick(&[9, 30, 400, 4_000_000]),
             triggers: Vec::new(),
+            prods: vec![Signal::TERM, Signal::INT, Signal::QUIT],
+            strays: 0,
             late: dice.one_in(4).then(|| (dice.pick_ms(&[1, 300, 7_000, 3_600_000]), dice.pick(&[1, 3, 20]))),
             step_takes: if dice.one_in(3) { dice.pick_ms(&[1, 60]) } else { Duration::ZERO },
             reaped_at_once: dice.pick(&[1, 2, 64]),
@@ -217,13 +175,17 @@ impl Plan {
                     Some(9_000 * MS),
                     None,
                 ]);
-                temper.freezes = dice.one_in(3).then(|| boot + dice.pick_ms(&[0, 100, 5_000]));
+                temper.freezes =
+                    dice.one_in(3).then(|| (boot + dice.pick_ms(&[0, 100, 5_000]), Signal::STOP));
             }
             Crowd::Slow => {
                 let later = dice.pick_ms(&[90, 4_990, 20_000, 100_000]);
                 temper.accepts = temper.accepts.filter(|_| !dice.one_in(4)).map(|after| after + later);
                 temper.says_ready = temper.says_ready.filter(|_| !dice.one_in(4)).map(|after| after + later);
             }
+        }
+        if let Mode::Init(policy) = &self.mode {
+            init::stops(policy, &mut temper, dice);
         }
         temper
     }
@@ -260,6 +222,7 @@ impl Plan {
             fragile: dice.one_in(3),
             survives_kill: Some(Duration::ZERO),
             freezes: None,
+            handles_tstp: false,
             helpers: dice.pick(&[(0, 0), (0, 0), (0, 0), (1, 0), (2, 1), (0, 1)]),
         }
     }
@@ -284,6 +247,7 @@ fn trigger(dice: &mut Dice, moments: &[Moment], signals: &[Signal]) -> Trigger {
         nth: dice.pick(&[1, 1, 1, 2, 3, 5, 9]),
         after: dice.pick_ms(&[0, 0, 0, 1, 4, 99, 1_000, 5_000]),
         signal: dice.pick(signals),
+        code: 0,
     }
 }
 
@@ -292,45 +256,5 @@ fn patience(dice: &mut Dice) -> Patience {
         0 => Patience::Forever,
         1 | 2 => Patience::For(Duration::ZERO),
         _ => Patience::For(dice.pick_ms(&[1, 400, 4_999, 10_000, 30_000])),
-    }
-}
-
-fn pool_policy(dice: &mut Dice) -> PoolPolicy {
-    let workers = dice.pick(&[1, 1, 2, 2, 3, 4, 8]);
-    let signal = dice.pick(&[Signal::TERM, Signal::TERM, Signal::INT, Signal::from_number(37).unwrap()]);
-    let max_age = dice.one_in(3).then(|| Jittered {
-        base: dice.pick_ms(&[0, 1, 700, 20_000]),
-        jitter: dice.pick_ms(&[0, 0, 1, 2_000]),
-    });
-    let max_requests =
-        dice.one_in(3).then(|| Jittered { base: dice.pick(&[0, 1, 2, 100]), jitter: dice.pick(&[0, 1, 50]) });
-    PoolPolicy {
-        workers,
-        min_ready: 1 + u32::try_from(dice.up_to(u64::from(workers - 1))).unwrap(),
-        max_surge: dice.pick(&[1, 1, 1, 2, workers]),
-        rewrites: Rewrites::default(),
-        warn_on_reap: false,
-        stop: StopPolicy { signal, graceful: patience(dice) },
-        drain_delay: dice.pick_ms(&[0, 0, 1, 1_500, 20_000]),
-        ready: ReadyPolicy {
-            observe: !dice.one_in(4),
-            after: dice.one_in(4).then(|| dice.pick_ms(&[0, 1, 100, 2_000])),
-            start_timeout: if dice.one_in(5) {
-                Patience::Forever
-            } else {
-                Patience::For(dice.pick_ms(&[100, 3_000, 5_000, 60_000]))
-            },
-        },
-        recycle: RecyclePolicy {
-            max_requests,
-            max_age,
-            counted_by_worker: max_requests.is_some() && dice.one_in(2),
-        },
-        respawn: RespawnPolicy {
-            backoff: dice.pick_ms(&[0, 1, 250, 250, 3_000]),
-            backoff_max: dice.pick_ms(&[3_000, 30_000]),
-            max_restarts: dice.pick(&[None, Some(0), Some(1), Some(5), Some(20)]),
-            window: dice.pick_ms(&[1_000, 60_000]),
-        },
     }
 }

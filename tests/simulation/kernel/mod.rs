@@ -2,12 +2,13 @@
 //!
 //! It carries actions out as `os/` would and answers them; what will happen next lies on an agenda.
 
+mod signals;
+
 use super::dice::Dice;
-use super::rule::Held;
-use prefork_init::core::action::{SpawnOrder, Target};
+use prefork_init::core::action::SpawnOrder;
 use prefork_init::core::event::{SpawnFailure, SpawnId};
 use prefork_init::core::exit::Exit;
-use prefork_init::core::{Action, Event, Monotonic, Pid, Signal};
+use prefork_init::core::{Event, Monotonic, Pid, Received, Signal};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -31,8 +32,10 @@ pub struct Temper {
     pub fragile: bool,
     /// How long it survives `SIGKILL`; `None` is for ever.
     pub survives_kill: Option<Duration>,
-    /// When it is stopped by `SIGSTOP`.
-    pub freezes: Option<Duration>,
+    /// When it is stopped, and by which signal.
+    pub freezes: Option<(Duration, Signal)>,
+    /// Whether it has handlers for the signals with which terminals stop jobs.
+    pub handles_tstp: bool,
     /// How many processes it starts in its group that may outlive it, and how many outside.
     pub helpers: (u64, u64),
 }
@@ -57,11 +60,17 @@ struct Process {
     temper: Temper,
     accepting: bool,
     requests: u64,
-    frozen: bool,
+    /// What stopped it.
+    frozen: Option<Signal>,
+    /// That has not been told yet.
+    freeze_is_news: bool,
     /// A stop signal came while it was frozen.
     pending_stop: bool,
     ended: Option<Exit>,
 }
+
+/// Our own process group.
+const OUR_GROUP: Pid = Pid(1);
 
 /// What will happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,8 +79,8 @@ pub enum Due {
     Life(u64, Turn),
     /// `SIGCHLD` is noticed.
     Reap,
-    /// A signal for the supervisor, by number.
-    Signal(i32),
+    /// A signal for the supervisor: its number and `si_code`.
+    Signal(i32, i32),
     /// Something stale or false arrives.
     Noise,
 }
@@ -82,23 +91,33 @@ pub enum Turn {
     Accepts,
     SaysReady,
     Reports,
-    Freezes,
+    Freezes(i32),
     Ends,
     EndsStopped,
     EndsOtherwise(i32),
+}
+
+/// What a history's kernel is like.
+#[derive(Clone, Copy)]
+pub struct Traits {
+    pub stop_signal: Signal,
+    pub luck: SpawnLuck,
+    /// Pids run from 2 to this and then again.
+    pub most_pid: i32,
+    /// Whether the supervisor hears that children were stopped.
+    pub tells_stops: bool,
+    /// Whether what is spawned stays in the supervisor's own process group.
+    pub one_group: bool,
 }
 
 pub struct Kernel {
     pub now: Monotonic,
     agenda: BinaryHeap<Reverse<(Monotonic, u64, Due)>>,
     processes: Vec<Process>,
-    stop_signal: Signal,
-    luck: SpawnLuck,
+    traits: Traits,
     spawns: u64,
     serials: u64,
     last_pid: i32,
-    /// Pids run from 2 to this and then again.
-    most_pid: i32,
     reap_on_agenda: bool,
     /// Orphans that were asked to stop.
     asked: Vec<u64>,
@@ -108,17 +127,15 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    pub fn new(stop_signal: Signal, luck: SpawnLuck, most_pid: i32) -> Self {
+    pub fn new(traits: Traits) -> Self {
         Self {
             now: Monotonic::default(),
             agenda: BinaryHeap::new(),
             processes: Vec::new(),
-            stop_signal,
-            luck,
+            traits,
             spawns: 0,
             serials: 0,
             last_pid: 1,
-            most_pid,
             reap_on_agenda: false,
             asked: Vec::new(),
             looks_again: false,
@@ -178,7 +195,10 @@ impl Kernel {
                 (self.reap_on_agenda, self.looks_again) = (false, false);
                 Some(Heard::ChildEnded)
             }
-            Due::Signal(number) => Some(Heard::Signal(Signal::from_number(number).unwrap())),
+            Due::Signal(number, code) => {
+                let signal = Signal::from_number(number).unwrap();
+                Some(Heard::Signal(self.signal_us(received(signal, code), dice)))
+            }
             Due::Noise => Some(Heard::Noise),
             Due::Life(serial, turn) => self.live(serial, turn, dice).map(Heard::Event),
         }
@@ -189,9 +209,9 @@ impl Kernel {
         let (pid, temper) = (process.pid, process.temper);
         match turn {
             Turn::Accepts => process.accepting = true,
-            Turn::Freezes => process.frozen = true,
+            Turn::Freezes(number) => self.freeze(serial, Signal::from_number(number).unwrap(), dice),
             // A frozen process does nothing but die of SIGKILL.
-            Turn::SaysReady | Turn::Reports | Turn::Ends | Turn::EndsStopped if process.frozen => {}
+            Turn::SaysReady | Turn::Reports | Turn::Ends | Turn::EndsStopped if process.frozen.is_some() => {}
             Turn::SaysReady => return Some(Event::SaidReady { pid }),
             Turn::Reports => {
                 let (every, most) = temper.reports?;
@@ -222,6 +242,10 @@ impl Kernel {
             return;
         }
         self.processes[at].ended = Some(exit);
+        self.raise_sigchld(dice);
+    }
+
+    fn raise_sigchld(&mut self, dice: &mut Dice) {
         if !self.reap_on_agenda {
             self.reap_on_agenda = true;
             let notice = dice.pick_ms(&[0, 0, 0, 1, 20]);
@@ -242,119 +266,22 @@ impl Kernel {
         self.processes.iter().find_map(|p| p.ended.map(|exit| (p.pid, exit)))
     }
 
+    /// A child of ours that is stopped and of which this has not been told; waitid(2) with `WSTOPPED` tells it once.
+    pub fn stopped(&mut self) -> Option<(Pid, Signal)> {
+        let process = self.processes.iter_mut().find(|p| p.freeze_is_news && p.ended.is_none())?;
+        process.freeze_is_news = false;
+        process.frozen.map(|signal| (process.pid, signal))
+    }
+
     /// Reaps a zombie: from now on the pid may belong to anybody.
     pub fn release(&mut self, pid: Pid) {
         self.processes.retain(|p| p.pid != pid || p.ended.is_none());
     }
 
-    /// Carries one action out. Refuses what a careful kernel would want to refuse.
-    pub fn carry_out(&mut self, action: &Action, dice: &mut Dice) -> Result<Option<Event>, String> {
-        match *action {
-            Action::Signal { pid, signal } => {
-                self.expect_child(pid, action)?;
-                self.signal_where(|p| p.pid == pid, signal, dice);
-            }
-            Action::SignalGroup { pid, signal } => {
-                self.expect_child(pid, action)?;
-                self.signal_where(|p| p.group == pid, signal, dice);
-            }
-            Action::Forward { to, received, .. } => self.signal_target(to, received.signal, action, dice)?,
-            Action::ContinueStopped { to } => self.signal_target(to, Signal::CONT, action, dice)?,
-            Action::LendTerminal { group } => self.expect_child(group, action)?,
-            Action::SignalRemains { group, signal } => self.signal_where(|p| p.group == group, signal, dice),
-            Action::SignalAll { signal } => self.signal_where(|_| true, signal, dice),
-            Action::AskOrphans { ref workers, ref groups, signal } => {
-                let spared = self.below(workers);
-                let is_new = |p: &Process| {
-                    !spared.contains(&p.serial)
-                        && !groups.contains(&p.group)
-                        && !self.asked.contains(&p.serial)
-                };
-                let new: Vec<u64> = self.processes.iter().filter(|p| is_new(p)).map(|p| p.serial).collect();
-                self.asked.extend(&new);
-                self.signal_where(|p| new.contains(&p.serial), signal, dice);
-                self.signal_where(|p| new.contains(&p.serial), Signal::CONT, dice);
-            }
-            Action::Observe { pid } => {
-                self.expect_child(pid, action)?;
-                let seen =
-                    self.processes.iter().find(|p| p.pid == pid).map(|p| (p.temper.observable, p.accepting));
-                return Ok(match seen {
-                    Some((false, _)) => Some(Event::ObservationRefused { pid }),
-                    Some((true, true)) => Some(Event::SeenAccepting { pid }),
-                    Some((true, false)) | None => Some(Event::NotSeenAccepting {
-                        pid,
-                        took: dice.pick_ms(&[0, 0, 0, 1, 3]),
-                        more: dice.one_in(4),
-                    }),
-                });
-            }
-            Action::Exit(code) => self.exit = Some(code),
-            // A spawn and a reaping round are called by name.
-            Action::Spawn(_)
-            | Action::Reap
-            | Action::RestoreBacklog
-            | Action::Report(_)
-            | Action::TakeTerminalBack
-            | Action::StopSelf { .. } => {}
-        }
-        Ok(None)
-    }
-
-    fn signal_target(&mut self, to: Target, signal: Signal, action: &Action, dice: &mut Dice) -> Held {
-        let (Target::Process(pid) | Target::Group(pid)) = to;
-        self.expect_child(pid, action)?;
-        match to {
-            Target::Process(pid) => self.signal_where(|p| p.pid == pid, signal, dice),
-            Target::Group(group) => self.signal_where(|p| p.group == group, signal, dice),
-        }
-        Ok(())
-    }
-
-    fn expect_child(&self, pid: Pid, action: &Action) -> Result<(), String> {
-        if self.processes.iter().any(|p| p.pid == pid && p.group == pid && p.parent.is_none()) {
-            Ok(())
-        } else {
-            Err(format!("{action:?}, but {pid} is not a worker: it may be a stranger by now"))
-        }
-    }
-
-    fn signal_where(&mut self, to: impl Fn(&Process) -> bool, signal: Signal, dice: &mut Dice) {
-        let hit: Vec<u64> =
-            self.processes.iter().filter(|p| p.ended.is_none() && to(p)).map(|p| p.serial).collect();
-        for serial in hit {
-            self.signal(serial, signal, dice);
-        }
-    }
-
-    fn signal(&mut self, serial: u64, signal: Signal, dice: &mut Dice) {
-        let Some(process) = self.processes.iter_mut().find(|p| p.serial == serial) else { return };
-        let temper = process.temper;
-        let otherwise = Due::Life(serial, Turn::EndsOtherwise(signal.number()));
-        if signal == Signal::KILL {
-            if let Some(later) = temper.survives_kill {
-                self.schedule(later, otherwise, dice);
-            }
-        } else if signal == Signal::CONT {
-            process.frozen = false;
-            if std::mem::take(&mut process.pending_stop) {
-                self.signal(serial, self.stop_signal, dice);
-            }
-        } else if signal == self.stop_signal {
-            if process.frozen {
-                process.pending_stop = true;
-            } else if let Some((after, _)) = temper.on_stop {
-                self.schedule(after, Due::Life(serial, Turn::EndsStopped), dice);
-            }
-        } else if temper.fragile && !process.frozen {
-            self.schedule(Duration::ZERO, otherwise, dice);
-        }
-    }
-
     pub fn spawn(&mut self, SpawnOrder { id, .. }: SpawnOrder, temper: Temper, dice: &mut Dice) -> Event {
-        self.now = self.now + self.luck.takes;
+        self.now = self.now + self.traits.luck.takes;
         self.spawns += 1;
-        let code = match self.luck {
+        let code = match self.traits.luck {
             SpawnLuck { first_fails: Some(code), .. } if self.spawns == 1 => Some(code),
             SpawnLuck { fails_one_in: Some(n), .. } if self.spawns > 1 && dice.one_in(n) => Some(125),
             _ => None,
@@ -363,14 +290,20 @@ impl Kernel {
             let failure = SpawnFailure { step: "execute", errno: 2, code };
             return Event::SpawnFailed { id, failure };
         }
-        let (pid, serial) = self.add_process(None, None, temper, dice);
+        let ours = self.traits.one_group.then_some(OUR_GROUP);
+        let (pid, serial) = self.add_process(None, ours, temper, dice);
         for _ in 0..temper.helpers.0 {
-            self.add_process(Some(serial), Some(pid), helper(temper, dice), dice);
+            self.add_process(Some(serial), Some(ours.unwrap_or(pid)), helper(temper, dice), dice);
         }
         for _ in 0..temper.helpers.1 {
             self.add_process(Some(serial), None, helper(temper, dice), dice);
         }
         Event::Spawned { id, pid }
+    }
+
+    /// A child that we never started: its parent is gone.
+    pub fn adopt(&mut self, temper: Temper, dice: &mut Dice) {
+        self.add_process(None, None, helper(temper, dice), dice);
     }
 
     fn add_process(
@@ -387,7 +320,10 @@ impl Kernel {
             (temper.accepts, Turn::Accepts),
             (temper.says_ready, Turn::SaysReady),
             (temper.reports.map(|(every, _)| every), Turn::Reports),
-            (temper.freezes, Turn::Freezes),
+            (
+                temper.freezes.map(|(after, _)| after),
+                Turn::Freezes(temper.freezes.map_or(0, |(_, signal)| signal.number())),
+            ),
             (temper.ends.map(|(after, _)| after), Turn::Ends),
         ];
         for (after, turn) in turns {
@@ -403,7 +339,8 @@ impl Kernel {
             temper,
             accepting: false,
             requests: 0,
-            frozen: false,
+            frozen: None,
+            freeze_is_news: false,
             pending_stop: false,
             ended: None,
         });
@@ -412,9 +349,9 @@ impl Kernel {
 
     /// The next number that is neither a process nor a group (the kernel keeps both apart, alloc_pid).
     fn free_pid(&mut self) -> Pid {
-        self.most_pid = self.most_pid.max(i32::try_from(self.processes.len() * 3).unwrap());
+        self.traits.most_pid = self.traits.most_pid.max(i32::try_from(self.processes.len() * 3).unwrap());
         loop {
-            self.last_pid = if self.last_pid >= self.most_pid { 2 } else { self.last_pid + 1 };
+            self.last_pid = if self.last_pid >= self.traits.most_pid { 2 } else { self.last_pid + 1 };
             let pid = Pid(self.last_pid);
             if self.processes.iter().all(|p| p.pid != pid && p.group != pid) {
                 return pid;
@@ -426,9 +363,17 @@ impl Kernel {
 /// What the supervisor hears of a thing on the agenda.
 pub enum Heard {
     Event(Event),
-    Signal(Signal),
+    Signal(Received),
     ChildEnded,
     Noise,
+}
+
+/// A signal with all that the kernel says of it: none of it may be lost on the way.
+fn received(signal: Signal, code: i32) -> Received {
+    match code {
+        ..0 => Received { code, sender: 77, uid: 1_000, value: 0xDEAD_BEEF, signal },
+        _ => Received { code, ..Received::plain(signal) },
+    }
 }
 
 /// A process that a worker or a command starts.
@@ -443,7 +388,8 @@ fn helper(parent: Temper, dice: &mut Dice) -> Temper {
         on_stop: (!dice.one_in(4)).then(|| (dice.pick_ms(&[0, 10, 2_000]), code)),
         fragile: dice.one_in(2),
         survives_kill: parent.survives_kill,
-        freezes: dice.one_in(8).then_some(Duration::ZERO),
+        freezes: dice.one_in(8).then_some((Duration::ZERO, Signal::STOP)),
+        handles_tstp: parent.handles_tstp,
         helpers: (0, 0),
     }
 }
