@@ -122,9 +122,73 @@ const CORNERS: [&str; 31] = [
     "Reaped { children_left: true } -> [Report(StoppingOrphans)",
 ];
 
+/// The same for init mode: under a policy that says this, a step that says these, in this order. `value: 0 } })]` is the
+/// end of a step in which a signal came and nothing else was done.
+const CORNERS_OF_INIT: [(&str, &[&str]); 38] = [
+    // What signals become, and for whom they are.
+    ("scope: Process", &["Forward { to: Process("]),
+    ("job: Shared", &["Forward { to: Process("]),
+    ("rewrites: Rewrites([])", &["Forward { to: Group("]),
+    ("", &["Signalled", "code: -1", "Forward", "value: 3735928559"]),
+    ("", &["SignalDropped { signal: Signal(15)"]),
+    ("", &["Forward", "SignalForwarded { signal: Signal(15), came: Signal(1)"]),
+    ("", &["Forward", "SignalForwarded { signal: Signal(10), came: Signal(15)", "ContinueStopped"]),
+    ("", &["SignalAll", "SignalForwarded { signal: Signal(10), came: Signal(15)"]),
+    (
+        "job: Shared",
+        &["Signalled(Received { signal: Signal(2), code: 128", "SignalReceived", "value: 0 } })]"],
+    ),
+    ("job: Shared", &["code: 0", "Forward"]),
+    ("job: Shared", &["signal: Signal(1), code: 128", "Forward"]),
+    ("spare_unaware: true", &["spare_unaware: true"]),
+    ("spare_unaware: true", &["Signalled(Received { signal: Signal(15)", "spare_unaware: false"]),
+    ("signal: Signal(10), graceful", &["signal: Signal(10)", "spare_unaware: false }, ", "ContinueStopped"]),
+    ("gave_terminal_up: true", &["TerminalGivenUp"]),
+    ("", &["HandOffIgnored { signal: Signal(1)"]),
+    ("", &["HandOffIgnored { signal: Signal(18)"]),
+    ("gave_terminal_up: true", &["SignalForwarded { signal: Signal(1), came: Signal(1)"]),
+    // The terminal.
+    ("job: OfShell", &["Stopped", "StopSelf { job: true }"]),
+    ("job: Ours", &["Stopped", "signal: Signal(20)", "ContinueStopped"]),
+    ("job: Ours", &["Stopped", "signal: Signal(21)", "-> []"]),
+    ("job: Apart", &["Stopped", "-> []"]),
+    ("", &["Signalled(Received { signal: Signal(20)", "Forward", "StopSelf { job: false }"]),
+    ("job: OfShell", &["LendTerminal", "Forward", "signal: Signal(18)"]),
+    ("job: Ours", &["LendTerminal", "Forward", "signal: Signal(18)"]),
+    ("", &["CommandExited", "TakeTerminalBack"]),
+    // The end.
+    ("orphans: Signal", &["SignalGroup { pid", "signal: Signal(10) }", "OrphansLeft", "Exit"]),
+    ("job: Shared", &["OrphansLeft { signal: None", "Exit"]),
+    ("orphans: Leave", &["OrphansLeft { signal: None", "Exit"]),
+    ("", &["warn: true"]),
+    ("job: Shared", &["SignalAll { signal: Signal(9) }", "Signal { pid", "KillingAll"]),
+    ("scope: Process", &["AskOrphans", "groups: []"]),
+    // Codes.
+    ("", &["Exit(77)"]),
+    ("", &["SpawnFailed", "Exit(66)"]),
+    ("137, 77", &["Exit(77)"]),
+    // A pause.
+    ("pause: true", &["Signalled", "SignalReceived", " }), Reap]"]),
+    ("pause: true", &["Signalled", "SignalReceived", "value: 0 } })]"]),
+    ("pause: true", &["AskOrphans"]),
+];
+
+/// Whether the pieces are in the line, in this order.
+fn has(line: &str, pieces: &[&str]) -> bool {
+    let mut rest = line;
+    pieces.iter().all(|piece| match rest.split_once(*piece) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
+}
+
 #[test]
 fn the_histories_reach_every_corner() {
     let mut times = CORNERS.map(|corner| (corner, 0));
+    let mut times_of_init = CORNERS_OF_INIT.map(|corner| (corner, 0));
     for seed in 0..600 {
         for kind in [Kind::Pool, Kind::Init] {
             let trace = History::new(kind, seed).traced().run_to_trace();
@@ -133,6 +197,15 @@ fn the_histories_reach_every_corner() {
             }
         }
     }
+    for seed in 0..6_000 {
+        let trace = History::new(Kind::Init, seed).traced().run_to_trace();
+        for ((policy, step), times) in &mut times_of_init {
+            let is_under = trace[0].contains(*policy);
+            *times += u32::from(is_under && trace[1..].iter().any(|line| has(line, step)));
+        }
+    }
+    let rare: Vec<_> = times_of_init.iter().filter(|(_, times)| *times < 3).collect();
+    assert!(rare.is_empty(), "hardly ever reached: {rare:?}");
     let rare: Vec<_> = times.iter().filter(|(_, times)| *times < 3).collect();
     assert!(rare.is_empty(), "hardly ever reached: {rare:?}");
 }

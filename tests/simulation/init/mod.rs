@@ -166,8 +166,8 @@ impl InitRules {
 
     fn judge(&mut self, now: Monotonic, action: &Action) -> Held {
         check(self.exit.is_none(), "after Exit")?;
-        if let Some(owed) = self.owed.pop_front_if(|owed| owed == action) {
-            if let Action::Exit(code) = owed {
+        if self.owed.front() == Some(action) {
+            if let Some(Action::Exit(code)) = self.owed.pop_front() {
                 self.exit = Some(code);
             }
             return Ok(());

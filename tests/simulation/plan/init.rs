@@ -57,6 +57,10 @@ impl Plan {
             if dice.one_in(12) {
                 one.signal = dice.pick(&[real_time, policy.stop.signal]);
             }
+            let ruled = policy.rewrites.rules();
+            if !ruled.is_empty() && dice.one_in(3) {
+                one.signal = dice.pick(&ruled).from;
+            }
             one.code = dice.pick(&[0, 0, FROM_KERNEL, QUEUED]);
             triggers.push(one);
         }
