@@ -69,9 +69,10 @@ impl InitRules {
         let unkillable = matches!(self.clock, Clock::Killing { leave_by, .. } if leave_by <= now);
         check(unkillable, "it leaves while somebody is left")?;
         let own = match self.stage {
-            Stage::Left { code, .. } | Stage::Over { code } => code,
-            Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Runs { .. } | Stage::Paused => {
-                KILLED
+            Stage::Left { code, .. } => code,
+            Stage::Runs { .. } => KILLED,
+            Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Paused | Stage::Over => {
+                return Err("it waits for nobody".into());
             }
         };
         self.exit = Some(code);
@@ -96,7 +97,7 @@ impl InitRules {
             Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) => {
                 return Err("the spawn was not answered".into());
             }
-            Stage::Over { .. } => return Err("there is nothing to wait for, and it stays".into()),
+            Stage::Over => return Err("there is nothing to wait for, and it stays".into()),
         }
         self.shows(snapshot)?;
         let owed = match self.clock {

@@ -35,9 +35,7 @@ enum Stage {
         orphans_asked: bool,
     },
     /// It could not be started, or ended and nobody is waited for.
-    Over {
-        code: u8,
-    },
+    Over,
 }
 
 pub struct InitRules {
@@ -134,7 +132,7 @@ impl InitRules {
 
     /// Nobody is waited for: the step ends with this.
     fn is_over(&mut self, code: u8) {
-        self.stage = Stage::Over { code };
+        self.stage = Stage::Over;
         self.owed.push_back(Action::Exit(self.told_as(code)));
     }
 
@@ -186,6 +184,9 @@ impl InitRules {
                 None => Err("that did not happen".into()),
             },
             Action::SignalAll { signal: Signal::KILL } => self.kill_all(now),
+            Action::Exit(_) if matches!(self.stage, Stage::Over) => {
+                Err("with another code, or too soon".into())
+            }
             Action::Exit(code) => self.give_up(now, *code),
             Action::Spawn(_)
             | Action::Signal { .. }

@@ -76,7 +76,7 @@ impl InitRules {
                 self.owed.push_back(Action::Reap);
                 return;
             }
-            Stage::Paused | Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Over { .. } => {
+            Stage::Paused | Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Over => {
                 return;
             }
         }

@@ -2,11 +2,12 @@
 
 use super::super::dice::Dice;
 use super::super::kernel::Temper;
-use super::{Crowd, Moment, Plan, patience, trigger};
+use super::{Crowd, Moment, Plan, Trigger, patience, trigger};
 use prefork_init::core::event::SpawnFailure;
 use prefork_init::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
 use prefork_init::core::signal::Rewrite;
 use prefork_init::core::{Mode, Rewrites, Signal};
+use std::time::Duration;
 
 /// The one remapped to, which nobody ends with by himself.
 const REMAPPED: u8 = 77;
@@ -69,12 +70,16 @@ impl Plan {
                 triggers.push(trigger(dice, &[Moment::Ready, Moment::Signalled], &[signal]));
             }
         }
-        let strays = if policy.pause { dice.pick(&[0, 1, 3]) } else { dice.pick(&[0, 0, 0, 0, 0, 1]) };
-        Self {
-            triggers,
-            strays,
-            ..Self::common(dice, Mode::Init(policy), &[Crowd::Calm, Crowd::Crashing, Crowd::Stubborn])
+        let mut plan =
+            Self::common(dice, Mode::Init(policy.clone()), &[Crowd::Calm, Crowd::Crashing, Crowd::Stubborn]);
+        if dice.one_in(8) {
+            // A signal between the command's end and the news of who is left.
+            plan.reaped_at_once = 1;
+            let after = Duration::ZERO;
+            triggers.push(Trigger { moment: Moment::Exited, nth: 1, after, signal: Signal::TERM, code: 0 });
         }
+        let strays = if policy.pause { dice.pick(&[0, 1, 3]) } else { dice.pick(&[0, 0, 0, 0, 0, 1]) };
+        Self { triggers, strays, ..plan }
     }
 }
 
