@@ -23,7 +23,8 @@
 //!           └─────────────┘
 //! ```
 //!
-//! [`cli`] reads the command line, [`config`] checks it, [`setup`] binds and opens what is needed, and
+//! [`cli`] reads the command line (or [`compat`], under the name of another init, whose options it turns into ours),
+//! [`config`] checks it, [`setup`] binds and opens what is needed, and
 //! [`supervisor::Supervisor::run`] takes over. Until then everything may fail, with a [`error::StartError`] of one
 //! line; from then on nothing may, for there is nobody to return an error to.
 //!
@@ -63,6 +64,7 @@
 //! * **Nothing waits for a reader**: log lines that stderr does not take are dropped and counted.
 //! * **Every wait has a deadline**, unless the user said `infinity`. The one in which nothing else is heard, for a new
 //!   child to execute the command, is 10 s at most and a millisecond as a rule.
+//! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.
 //! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.
 //!
 //! # Where to start reading

@@ -34,7 +34,8 @@ fn its_defaults_are_those_of_the_help() {
     let help = Command::new(binary()).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let readme = include_str!("../README.md");
-    let defaults = help.split("\n  -").chain(help.split("\n      --")).filter_map(|block| {
+    let blocks = help.split("\n  -").flat_map(|block| block.split("\n      --"));
+    let defaults = blocks.filter_map(|block| {
         let variable = block.split("[env: ").nth(1)?.split('=').next()?;
         let default = block.split("[default: ").nth(1)?.split(']').next()?;
         Some((variable, default))
@@ -46,5 +47,5 @@ fn its_defaults_are_those_of_the_help() {
         assert_eq!(cells[3], default, "{variable}");
         checked += 1;
     }
-    assert!(checked >= 12, "only {checked} defaults were found in --help");
+    assert!(checked >= 16, "only {checked} defaults were found in --help");
 }

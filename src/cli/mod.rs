@@ -43,6 +43,7 @@ crash loop is given up; 2 wrong usage, 125 cannot start, 126 cannot execute the 
 /// crash or are due, and stops them in order.
 #[derive(Debug, Parser)]
 #[command(name = "prefork-init", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(override_usage = "prefork-init [OPTIONS] [--] COMMAND [ARG...]")]
 pub struct Options {
     /// The command to run, and its arguments.
     ///

@@ -74,11 +74,22 @@ impl Config {
     /// The first rule that is broken.
     pub fn resolve(options: Options, environment: &Environment) -> Result<Self, StartError> {
         let command = Command::new(options.command.clone(), !options.pool.no_placeholders);
+        if options.command.is_empty() && !options.init.pause {
+            let remedy = "add the command to run, as in: prefork-init -- myserver";
+            return Err(StartError::usage("COMMAND", "missing", remedy));
+        }
         // Another init's command may have any text in it.
         let asks_for_fd = options.like == Like::Ourselves && command.mentions(FD);
         let is_pool = options.pool.workers.is_some() || !options.pool.bind.is_empty() || asks_for_fd;
         let (mode, bind) = if is_pool {
             only_for(&options.of_init, "only init mode has a use for it", "leave --workers and --bind out")?;
+            if options.command.is_empty() {
+                return Err(StartError::usage(
+                    "--pause",
+                    "a pool needs a command",
+                    "leave it out, or the pool",
+                ));
+            }
             pool(&options, environment, &command)?
         } else {
             only_for(&options.of_pools, "only a pool has workers", "add --workers N or --bind ADDR")?;

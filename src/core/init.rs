@@ -180,6 +180,10 @@ impl Init {
                 out.extend(asks_to_stop.then_some(Action::ContinueStopped { to }));
                 endgame
             }
+            // They are about to be asked, and nobody is asked twice.
+            State::Ended { endgame, asked: false, .. } if asks_to_stop => endgame,
+            // Whom it would end is not known one by one any more.
+            State::Ended { .. } if spare_unaware => return,
             State::Ended { endgame, .. } => {
                 out.push(Action::SignalAll { signal });
                 out.push(Action::Report(Note::SignalForwarded { signal, came }));

@@ -182,11 +182,8 @@ fn the_debug_lines_that_dumb_inits_own_suite_looks_for_are_there() {
     let seen = DumbInit.both().map(|program| {
         let (code, _, err) = run(&program, &args, &[]).finish();
         // The child's own lines race with its parent's; what was received when does so too.
-        let mut lines: Vec<String> = err
-            .lines()
-            .filter(|line| !line.contains("controlling tty"))
-            .map(|line| numbers_of_pids(line))
-            .collect();
+        let mut lines: Vec<String> =
+            err.lines().filter(|line| !line.contains("controlling tty")).map(numbers_of_pids).collect();
         lines.sort();
         lines.dedup();
         (code, lines)

@@ -66,6 +66,9 @@ impl InitRules {
                 }
                 self.to_tell.push(Note::SignalForwarded { signal, came });
             }
+            // What is about to be asked is not asked before; and whom it would end unaware gets nothing.
+            Stage::Left { orphans_asked: false, .. } if asks => {}
+            Stage::Left { .. } if self.policy.spare_unaware && signal.ends_the_unaware() && !asks => return,
             Stage::Left { .. } => {
                 self.owed.push_back(Action::SignalAll { signal });
                 self.to_tell.push(Note::SignalForwarded { signal, came });
