@@ -250,7 +250,7 @@ fn ready_by(by: ReadyBy) -> &'static str {
 fn in_short(span: Duration) -> String {
     match span.as_secs() {
         0 => format!("{}ms", millis(span)),
-        1..60 => format!("{:.1}s", span.as_secs_f64()),
+        seconds @ 1..60 => format!("{seconds}.{}s", span.subsec_millis() / 100),
         seconds => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
     }
 }

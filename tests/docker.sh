@@ -37,7 +37,7 @@ below() { if [ "$ms" -lt "$1" ]; then echo yes; else echo "$ms ms"; fi; }
 [ "$(id -u)" = 0 ] || die "a Docker daemon needs root"
 command -v cargo >/dev/null || die "cargo is missing: install Rust"
 packages=()
-for needed in dockerd:docker.io docker:docker.io debootstrap:debootstrap curl:curl nsenter:util-linux pgrep:procps; do
+for needed in dockerd:docker.io docker:docker.io debootstrap:debootstrap curl:curl nsenter:util-linux pgrep:procps tini-static:tini; do
     command -v "${needed%:*}" >/dev/null || packages+=("${needed#*:}")
 done
 if [ "${#packages[@]}" -gt 0 ]; then
@@ -73,7 +73,7 @@ trap 'exit 143' TERM HUP
 echo '{}' >"$work/daemon.json"
 setpriv --pdeathsig TERM dockerd --config-file "$work/daemon.json" --host "$DOCKER_HOST" \
     --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" \
-    --bridge none --iptables=false --ip6tables=false >"$work/dockerd.log" 2>&1 &
+    --init-path "$work/docker-init" --bridge none --iptables=false --ip6tables=false >"$work/dockerd.log" 2>&1 &
 daemon=$!
 [ "$(within 60 docker info)" = yes ] || { tail -20 "$work/dockerd.log" >&2; die "dockerd does not start"; }
 say "dockerd $(docker info --format '{{.ServerVersion}}, {{.Driver}}, cgroup v{{.CgroupVersion}}')"
@@ -123,26 +123,55 @@ docker cp "$(docker create prefork-built true):/prefork-init" "$work/small/prefo
 printf 'FROM scratch\nCOPY prefork-init /\nENTRYPOINT ["/prefork-init"]\n' >"$work/small/scratch.dockerfile"
 printf 'FROM python:3.11-slim\nCOPY prefork-init /usr/local/bin/\nENTRYPOINT ["prefork-init", "--"]\n' \
     >"$work/small/init.dockerfile"
+# The dynamic build, which needs the base's libc to be no older than this machine's: its own, then.
+cargo build --release --quiet
+cp "${CARGO_TARGET_DIR:-target}/release/prefork-init" "$work/small/prefork-init-dynamic"
+mkdir "$work/small/libs"
+for lib in $(ldd "$work/small/prefork-init-dynamic" | grep -o '/[^ ]*'); do cp -L --parents "$lib" "$work/small/libs/"; done
+cat >"$work/small/dynamic.dockerfile" <<'END'
+FROM scratch
+COPY libs /
+COPY prefork-init-dynamic /prefork-init
+ENTRYPOINT ["/prefork-init"]
+END
+cat >"$work/small/dropin.dockerfile" <<'END'
+FROM python:3.11-slim
+COPY prefork-init /usr/bin/tini
+COPY prefork-init /usr/bin/dumb-init
+END
 build -f "$work/small/scratch.dockerfile" -t prefork-scratch "$work/small"
 build -f "$work/small/init.dockerfile" -t prefork-as-init "$work/small"
+build -f "$work/small/dynamic.dockerfile" -t prefork-dynamic "$work/small"
+build -f "$work/small/dropin.dockerfile" -t prefork-dropin "$work/small"
 
 start() { docker run -d --network none "$@"; }
 code_of() { docker wait "$(start "$@")"; }
 hardened=(--read-only --cap-drop ALL --security-opt no-new-privileges)
 
-say "FROM scratch"
-check "the binary is not dynamic" "no" "$(if ldd "$work/small/prefork-init" >/dev/null 2>&1; then echo yes; else echo no; fi)"
-check "says its version" 0 "$(code_of prefork-scratch --version)"
-# It is its own command: there is nobody else in there.
-for how in plain hardened; do
-    options=()
-    [ "$how" = plain ] || options=(--user 1001 "${hardened[@]}")
-    run() { code_of ${options[@]+"${options[@]}"} prefork-scratch "$@"; }
-    check "$how: ends as its command, 0" 0 "$(run -- /prefork-init --version)"
-    check "$how: ends as its command, 2" 2 "$(run -- /prefork-init --no-such-option)"
-    check "$how: not found is 127" 127 "$(run -- /nothing)"
-    check "$how: not executable is 126" 126 "$(run -- /etc)"
-    check "$how: wrong usage is 2" 2 "$(run --no-such-option)"
+say "FROM scratch, static and dynamic"
+check "the static binary is not dynamic" "no" "$(if ldd "$work/small/prefork-init" >/dev/null 2>&1; then echo yes; else echo no; fi)"
+check "the dynamic binary is" "yes" "$(if ldd "$work/small/prefork-init-dynamic" >/dev/null 2>&1; then echo yes; else echo no; fi)"
+for image in prefork-scratch prefork-dynamic; do
+    check "$image says its version" 0 "$(code_of "$image" --version)"
+    # It is its own command: there is nobody else in there.
+    for how in plain hardened; do
+        options=()
+        [ "$how" = plain ] || options=(--user 1001 "${hardened[@]}")
+        run() { code_of ${options[@]+"${options[@]}"} "$image" "$@"; }
+        what="$image, $how"
+        check "$what: ends as its command, 0" 0 "$(run -- /prefork-init --version)"
+        check "$what: ends as its command, 2" 2 "$(run -- /prefork-init --no-such-option)"
+        check "$what: not found is 127" 127 "$(run -- /nothing)"
+        check "$what: not executable is 126" 126 "$(run -- /etc)"
+        check "$what: wrong usage is 2" 2 "$(run --no-such-option)"
+        check "$what: explains itself" 0 "$(run --explain -- /prefork-init)"
+        # A pause is a command that waits: nested, the one below is told.
+        container=$(start ${options[@]+"${options[@]}"} "$image" -- /prefork-init --pause)
+        sleep 1
+        took docker stop "$container"
+        check "$what: docker stop ends what it runs" 0 "$(docker wait "$container")"
+        check "$what: docker stop took $ms ms, below 2000" yes "$(below 2000)"
+    done
 done
 
 say "Init mode"
@@ -153,6 +182,48 @@ sleep 1
 took docker stop "$container"
 check "docker stop of sleep 1000 is 143" 143 "$(docker wait "$container")"
 check "docker stop of sleep 1000 took $ms ms, below 3000" yes "$(below 3000)"
+
+# As long as the command needs, and no longer: not the ten seconds of `docker stop`.
+slow="trap 'sleep 2; echo finished; exit 9' TERM; echo up; while :; do sleep 0.1; done"
+left="setsid sh -c \"trap 'sleep 2; echo finished; exit' TERM; echo up; while :; do sleep 0.1; done\" & while :; do sleep 1; done"
+is_up() { docker logs "$container" 2>/dev/null | grep -q up; }
+# stops WHAT CODE LEAST MOST OPTIONS...: a container whose command needs two seconds.
+stops() {
+    local what=$1 code=$2 least=$3 most=$4
+    shift 4
+    container=$(start "$@")
+    check "$what: it runs" yes "$(within 10 is_up)"
+    took docker stop "$container"
+    check "$what: exit code" "$code" "$(docker wait "$container")"
+    check "$what: docker stop took $ms ms, from $least to $most" yes "$([ "$ms" -ge "$least" ] && below "$most")"
+    check "$what: the work was finished" 1 "$(docker logs "$container" 2>/dev/null | grep -c finished)"
+}
+stops "a slow command" 9 1900 4000 prefork-as-init sh -c "$slow"
+stops "a daemon left behind" 143 1900 4500 prefork-as-init sh -c "$left"
+stops "read-only, unprivileged" 9 1900 4000 --user 1001 "${hardened[@]}" prefork-as-init sh -c "$slow"
+stops "--pid host: not PID 1" 9 1900 4000 --pid host prefork-as-init sh -c "$slow"
+stops "--pid host: a daemon left behind" 143 1900 4500 --pid host prefork-as-init sh -c "$left"
+cp "$(command -v tini-static)" "$work/docker-init"
+stops "--init, Docker's own, underneath" 9 1900 4000 --init prefork-as-init sh -c "$slow"
+container=$(start --entrypoint prefork-init prefork-as-init --user www-data -- id -u)
+docker wait "$container" >/dev/null
+check "another user by --user" 33 "$(docker logs "$container")"
+
+say "In the place of others"
+for name in tini dumb-init; do
+    stops "$name" 9 1900 4000 --entrypoint "$name" prefork-dropin -- sh -c "$slow"
+    check "$name: exit 7 is 7" 7 "$(code_of --entrypoint "$name" prefork-dropin -- sh -c 'exit 7')"
+    stops "$name with a graceful timeout waits for a daemon" 143 1900 4500 \
+        -e PREFORK_GRACEFUL_TIMEOUT=8s --entrypoint "$name" prefork-dropin -- sh -c "$left"
+done
+check "dumb-init: not found is 2" 2 "$(code_of --entrypoint dumb-init prefork-dropin nothing-there)"
+check "tini: not found is 127" 127 "$(code_of --entrypoint tini prefork-dropin nothing-there)"
+# As docker-init: what `docker run --init` starts, without any option.
+cp "$work/small/prefork-init" "$work/docker-init"
+stops "docker run --init" 9 1900 4000 --init python:3.11-slim sh -c "$slow"
+check "docker run --init: killed by 9 is 137" 137 "$(code_of --init python:3.11-slim sh -c 'kill -9 $$')"
+stops "docker run --init with a graceful timeout" 143 1900 4500 --init -e PREFORK_GRACEFUL_TIMEOUT=8s \
+    python:3.11-slim sh -c "$left"
 
 say "The example"
 # curl of the host in the network of the container: it outlives the container, as a client does.

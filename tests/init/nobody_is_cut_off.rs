@@ -139,3 +139,34 @@ while True: time.sleep(1000)";
         assert!(run.dir().join("drained").exists());
     }
 }
+
+/// A shell with job control puts what it starts into groups of their own, in its own session: the TERM that went to the
+/// shell's group has not reached them.
+#[test]
+fn other_groups_of_the_commands_session_are_asked_too() {
+    for place in BOTH_PLACES {
+        let script = "set -m; (trap 'echo finished >work; exit' TERM; echo >up; while :; do sleep 0.01; done) & \
+                      while [ ! -e up ]; do sleep 0.01; done; echo ready; wait";
+        let mut run = place(launch(["--", "bash", "-c", script])).start();
+        run.wait_lines("stdout", 1);
+        run.signal(15);
+        assert_eq!(run.wait_exit(), 143);
+        assert_eq!(run.wait_lines("work", 1), "finished\n");
+    }
+}
+
+#[test]
+fn below_other_inits_and_above_them_all_get_their_time() {
+    let work = leaves(TIDY);
+    for above in [&["tini", "-s", "--"][..], &["dumb-init", "--"], &["catatonit", "-g", "--"]] {
+        // Ours below: a second init is cheap, and does what the first does not.
+        let mut run = shell(&work).through(above.iter().copied()).start();
+        assert_eq!(run.wait_exit(), 7, "{above:?}");
+        run.wait_lines("work", 1);
+        // Ours above, and theirs gone before its descendants.
+        let words: Vec<&str> = ["--"].iter().chain(above).copied().chain(["sh", "-c", &work]).collect();
+        let mut run = launch(words).start();
+        assert_eq!(run.wait_exit(), 7, "{above:?}");
+        run.wait_lines("work", 1);
+    }
+}
