@@ -3,6 +3,7 @@
 
 mod command_line;
 mod end;
+mod hostile;
 mod native;
 mod signals;
 mod terminal;
