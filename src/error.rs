@@ -36,6 +36,16 @@ impl StartError {
         Self { code, ..self }
     }
 
+    /// Names the variable instead of the option that it stands for: nobody wrote the option. `by_variable` has both.
+    #[must_use]
+    pub fn by_variables(mut self, by_variable: &[(String, String)]) -> Self {
+        let (option, rest) = self.what.split_once(' ').unwrap_or((&self.what, ""));
+        if let Some((_, variable)) = by_variable.iter().find(|(known, _)| known == option) {
+            self.what = format!("{variable} {rest}").trim_end().to_owned();
+        }
+        self
+    }
+
     /// What to exit with.
     #[must_use]
     pub fn code(&self) -> u8 {

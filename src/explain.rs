@@ -1,12 +1,14 @@
 //! `--explain`: what would be done, in words.
 
-use crate::cli::ProcessGroup;
+use crate::cli::Subreaper;
 use crate::config::{Config, Placing};
 use crate::core::policy::{InitPolicy, Job, Orphans, PoolPolicy, Scope, StopPolicy};
 use crate::core::time::Patience;
 use crate::core::{Mode, Rewrites, Signal};
 use crate::error::StartError;
-use crate::os::{pid1, terminal};
+use crate::os::pid1;
+use crate::os::spawn::Placement;
+use crate::os::terminal::{self, Terminal};
 use crate::setup;
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -16,23 +18,30 @@ use std::time::Duration;
 /// # Errors
 /// As the start would: a command that is not there, a user who is not known.
 pub fn plan(config: &Config) -> Result<String, StartError> {
+    let pauses = matches!(&config.mode, Mode::Init(policy) if policy.pause);
+    if !pauses {
+        setup::check_command(config.command.as_given().first())?;
+    }
     let account = setup::account(&config.process)?;
+    setup::settings(&config.process, account.as_ref())?;
     let mut plan = Plan::default();
     plan.say("command", command(config));
     match &config.mode {
+        Mode::Init(policy) if policy.pause => pause(&mut plan, policy),
         Mode::Init(policy) => init(&mut plan, config, policy),
         Mode::Pool(policy) => pool(&mut plan, config, policy),
     }
     let reaps = if pid1::is_pid1() {
         "all that lose their parent: we are PID 1".to_owned()
-    } else if config.subreaper == crate::cli::Subreaper::Auto {
+    } else if config.subreaper == Subreaper::Auto {
         "descendants that lose their parent: we become a subreaper, since we are not PID 1".to_owned()
     } else {
         "our own children: we are not PID 1, and no subreaper".to_owned()
     };
     plan.say("reaps", reaps);
     if let Some(signal) = config.parent_death_signal {
-        plan.say("parent's death", format_args!("we get {signal}"));
+        let along = if signal == Signal::KILL { ", and so does the command" } else { "" };
+        plan.say("parent's death", format_args!("we get {signal}{along}"));
     }
     if let Some(account) = account {
         let identity = &account.identity;
@@ -72,11 +81,28 @@ fn command(config: &Config) -> String {
     if words.is_empty() { "none: reap, and wait for TERM or INT".to_owned() } else { words.join(" ") }
 }
 
+fn pause(plan: &mut Plan, policy: &InitPolicy) {
+    plan.say("mode", "pause: no command");
+    let stop = signals(|came| {
+        let sent = policy.rewrites.of(came);
+        sent.is_some_and(|sent| policy.asks_to_stop(sent) || sent == Signal::INT)
+    });
+    plan.say("signals", format_args!("{stop} end it, the others do nothing"));
+    let who = format_args!(
+        "who is left gets {} and CONT, and is waited for: {}",
+        policy.stop.signal,
+        kill(&policy.stop)
+    );
+    plan.say("at the stop", who);
+    plan.say("exit code", policy.remapped(0));
+}
+
 fn init(plan: &mut Plan, config: &Config, policy: &InitPolicy) {
     plan.say("mode", "init: one command, run once");
-    plan.say("place", place(config));
+    let (place, shared) = place(config);
+    plan.say("place", place);
     let whom = match policy.scope {
-        Scope::Group if policy.job != Job::Shared => "the command's process group",
+        Scope::Group if !shared => "the command's process group",
         Scope::Group | Scope::Process => "the command alone",
     };
     plan.say("signals", format_args!("1 to 64 but CHLD go to {whom}"));
@@ -84,45 +110,68 @@ fn init(plan: &mut Plan, config: &Config, policy: &InitPolicy) {
     if policy.spare_unaware {
         plan.say("", "kept from who does not handle them: HUP, USR1, USR2, ALRM and the like");
     }
-    let clock = match policy.rewrites.of(Signal::TERM) {
-        Some(signal) if signal != Signal::TERM => format!("TERM (as {signal})"),
-        Some(_) => "TERM".to_owned(),
-        None => format!("{}", policy.stop.signal),
-    };
-    plan.say("at the stop", format_args!("{clock} starts the clock: {}", kill(&policy.stop)));
-    let rest = match policy.orphans {
-        Orphans::Wait => format!(
-            "who is left gets {} and CONT, and is waited for: {}",
-            policy.stop.signal,
-            kill(&policy.stop)
-        ),
-        Orphans::Signal => match policy.rewrites.of(Signal::TERM) {
-            Some(signal) => format!("its process group gets {signal}, and we end at once"),
-            None => "we end at once".to_owned(),
+    let starts = signals(|came| policy.rewrites.of(came).is_some_and(|sent| policy.asks_to_stop(sent)));
+    plan.say(
+        "at the stop",
+        match starts.as_str() {
+            "" => "no signal starts the clock".to_owned(),
+            starts => format!("{starts} starts the clock: {}", kill(&policy.stop)),
         },
-        Orphans::Leave => "we end at once".to_owned(),
-    };
-    plan.say("at its end", rest);
+    );
+    let own =
+        if config.subreaper == Subreaper::Never && !pid1::is_pid1() { " of our own children" } else { "" };
+    plan.say(
+        "at its end",
+        match policy.orphans {
+            Orphans::Wait => format!(
+                "who is left{own} gets {} and CONT, and is waited for: {}",
+                policy.stop.signal,
+                kill(&policy.stop)
+            ),
+            Orphans::Signal(Some(signal)) if !shared => {
+                format!("its process group gets {signal}, and we end at once")
+            }
+            Orphans::Signal(_) | Orphans::Leave => "we end at once".to_owned(),
+        },
+    );
     plan.say("exit code", "the command's own, 128+n if signal n ended it");
-    for (from, to) in &policy.remaps {
+    for (from, to) in (0..=u8::MAX).map(|code| (code, policy.remapped(code))).filter(|(from, to)| from != to)
+    {
         plan.say("", format_args!("{from} becomes {to}"));
     }
 }
 
-fn place(config: &Config) -> &'static str {
-    match config.placing {
-        Placing::WithOurTerminal => "a session of its own, with our terminal if we have one",
-        Placing::As(ProcessGroup::Session) => "a session of its own, without a terminal",
-        Placing::As(ProcessGroup::None) => "our own process group: the terminal's keys reach it without us",
-        Placing::As(ProcessGroup::Auto | ProcessGroup::Group) => match terminal::Terminal::controlling() {
-            Some(found) if found.is_ours_to_lend() => {
-                "a process group of its own, in the foreground of our terminal"
-            }
-            Some(_) => "a process group of its own; our terminal stays with whom it is",
-            None if config.placing == Placing::As(ProcessGroup::Group) => "a process group of its own",
-            None => "a session of its own: no terminal controls ours",
-        },
+/// The names of the signals of which this holds, but for those that nobody can catch.
+fn signals(holds: impl Fn(Signal) -> bool) -> String {
+    let all = (1..=64).filter_map(Signal::from_number);
+    let caught = all.filter(|signal| ![Signal::KILL, Signal::STOP, Signal::CHLD].contains(signal));
+    let names: Vec<String> =
+        caught.filter(|signal| holds(*signal)).map(|signal| signal.to_string()).collect();
+    names.join(", ")
+}
+
+/// Where the command goes, and whether into our own group.
+fn place(config: &Config) -> (&'static str, bool) {
+    // The one way that changes something.
+    if config.placing == Placing::WithOurTerminal {
+        let has_terminal = terminal::leads_session() && Terminal::controlling().is_some();
+        let place =
+            if has_terminal { "a session of its own, with our terminal" } else { "a session of its own" };
+        return (place, false);
     }
+    let place = setup::place(config.placing);
+    let words = match (place.placement, place.job) {
+        (Placement::Shared, _) => "our own process group: the terminal's keys reach it without us",
+        (Placement::Group(Some(_)), _) => "a process group of its own, in the foreground of our terminal",
+        (Placement::Group(None), Job::Ours | Job::OfShell) => {
+            "a process group of its own; our terminal stays with whom it is"
+        }
+        (Placement::Group(None), Job::Apart | Job::Shared) => "a process group of its own",
+        (Placement::Session | Placement::SessionWithTerminal(_), _) => {
+            "a session of its own, without a terminal"
+        }
+    };
+    (words, place.placement == Placement::Shared)
 }
 
 fn pool(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {

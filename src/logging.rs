@@ -21,22 +21,27 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 /// Where transitions are told in another program's words.
 static VOICE: OnceLock<(Voice, Mutex<Stderr>)> = OnceLock::new();
 
+/// The command's name.
+static COMMAND: OnceLock<String> = OnceLock::new();
+
 /// Sends log lines to stderr from here on; never waits for a reader.
 ///
 /// Under another init's name its own words are used, unless our format or level is asked for or there is a pool, of
 /// which it knows nothing.
 pub fn start(options: &Options) {
+    let command = options.command.first().map(|command| command.display().to_string()).unwrap_or_default();
+    let _set = COMMAND.set(command.clone());
     let ours = options.like == Like::Ourselves
         || ["log_format", "log_level", "workers", "bind"].iter().any(|name| options.is_given(name));
     if ours {
         return subscribe(options.logging.log_format, options.logging.log_level);
     }
     subscribe(options.logging.log_format, LogLevel::Warn);
-    let command = options.command.first().map(|command| command.display().to_string());
     let setsid = options.init.process_group != Some(ProcessGroup::None);
     let (like, verbosity) = (options.like, options.verbosity);
-    let voice = Voice { like, verbosity, command: command.unwrap_or_default(), setsid };
+    let voice = Voice { like, verbosity, command, setsid };
     let _set = VOICE.set((voice, Mutex::new(Stderr::new(dropped_as_text))));
+    say(&options.said_first);
 }
 
 fn subscribe(format: LogFormat, level: LogLevel) {
@@ -74,12 +79,13 @@ pub fn print(text: &str, to_stderr: bool) {
     };
 }
 
-/// Tells why nothing was started: a line of plain text, for the format may be what is wrong. Nobody may be reading.
-pub fn start_error(error: &StartError) {
+/// Tells why nothing was started, and returns the code to end with: a line of plain text, for the format may be what is wrong. Nobody may be reading.
+pub fn start_error(error: &StartError) -> u8 {
     let line = error.to_string().replace(char::is_control, " ");
     // A signal may end it, should it wait.
     signals::let_act();
     Stderr::new(dropped_as_text).write_at_start(format!("prefork-init: {line}\n").as_bytes());
+    error.code()
 }
 
 fn dropped_as_text(count: u64) -> String {
@@ -212,15 +218,20 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
     let SpawnFailure { step, errno, .. } = failure;
     let error = io::Error::from_raw_os_error(errno);
     let hint = match (step, errno) {
-        // The command itself was found before anything was started.
-        ("execute", libc_errno::ENOENT) => ": perhaps the interpreter it names in its first line is missing",
+        // By our own name the command was found before anything was started.
+        ("execute", libc_errno::ENOENT) => ": it, or the interpreter that its first line names, is missing",
+        ("set the OOM score", _) => ": to lower it takes the capability SYS_RESOURCE, see --oom-score-adj",
+        ("change the directory", _) => ": its user may not enter it, see --chdir",
+        ("setuid" | "setgid" | "setgroups", _) => ": we may not change the user, see --user",
+        ("clone" | "fork", _) => ": too many processes, raise the limit (ulimit -u, pids.max)",
         ("execute", libc_errno::ETIMEDOUT) => {
             ": perhaps its file system hangs, or somebody has stopped the process"
         }
         ("execute", libc_errno::ENOEXEC) => ": perhaps it was built for another architecture",
         _ => "",
     };
-    error!(slot, step = %step, error = %error, "cannot start the command{hint}");
+    let command = COMMAND.get().map(String::as_str);
+    error!(slot, command, step = %step, error = %error, "cannot start the command{hint}");
 }
 
 /// The numbers of errno(3) that deserve a hint; the same on every Linux.

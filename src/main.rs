@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use prefork_init::cli::Request;
+use prefork_init::cli::{Options, Request};
 use prefork_init::config::{Config, Environment};
 use prefork_init::error::StartError;
 use prefork_init::supervisor::Supervisor;
@@ -11,10 +11,7 @@ use prefork_init::{compat, explain, logging};
 prefork_init::entry_point!(exit_code);
 
 fn exit_code() -> u8 {
-    run().unwrap_or_else(|error| {
-        logging::start_error(&error);
-        error.code()
-    })
+    run().unwrap_or_else(|error| logging::start_error(&error))
 }
 
 fn run() -> Result<u8, StartError> {
@@ -26,11 +23,16 @@ fn run() -> Result<u8, StartError> {
         }
     };
     logging::start(&options);
-    let explain = options.logging.explain;
-    let config = Config::resolve(*options, &Environment::read())?;
-    if explain {
-        logging::print(&explain::plan(&config)?, false);
-        return Ok(0);
+    let by_variable = options.by_variable.clone();
+    start(*options).map_err(|error| error.by_variables(&by_variable))
+}
+
+fn start(options: Options) -> Result<u8, StartError> {
+    let explains = options.logging.explain;
+    let config = Config::resolve(options, &Environment::read())?;
+    if !explains {
+        return Ok(Supervisor::start(config)?.run());
     }
-    Ok(Supervisor::start(config)?.run())
+    logging::print(&explain::plan(&config)?, false);
+    Ok(0)
 }

@@ -9,7 +9,7 @@ use crate::core::{Mode, Signal};
 use crate::error::StartError;
 use crate::http::{self, Published};
 use crate::os::listen::{self, Listener};
-use crate::os::privileges::{self, KILL, SETGID, SETUID, SYS_PTRACE, SYS_RESOURCE};
+use crate::os::privileges::{self, DAC_OVERRIDE, KILL, SETGID, SETUID, SYS_PTRACE, SYS_RESOURCE};
 use crate::os::spawn::{FIRST_FD, Identity, Placement, Settings};
 use crate::os::terminal::{self, Terminal};
 use crate::os::{lookup, pid1};
@@ -156,16 +156,32 @@ pub fn place(placing: Placing) -> Place {
             Place { placement, gave_up: terminal::give_up(), ..apart }
         }
         Placing::As(wanted @ (ProcessGroup::Auto | ProcessGroup::Group)) => match Terminal::controlling() {
-            Some(terminal) => Place {
-                placement: Placement::Group(terminal.is_ours_to_lend().then(|| terminal.fd())),
-                job: if terminal::leads_session() { Job::Ours } else { Job::OfShell },
-                terminal: Some(terminal),
-                gave_up: false,
-            },
-            None if wanted == ProcessGroup::Group => Place { placement: Placement::Group(None), ..apart },
-            None => apart,
+            // The init of a new PID namespace on an old terminal: whoever made it is of the same job.
+            Some(_) if !terminal::has_known_group() => {
+                Place { placement: Placement::Shared, job: Job::Shared, ..apart }
+            }
+            Some(terminal) if terminal::leads_session() => own_group(terminal, Job::Ours),
+            Some(terminal)
+                if terminal.is_stdin() && (wanted == ProcessGroup::Group || terminal.is_stdout()) =>
+            {
+                own_group(terminal, Job::OfShell)
+            }
+            // A part of a job, or with its output elsewhere: what has the terminal's keys is the job as a whole.
+            Some(_) if wanted == ProcessGroup::Auto => {
+                Place { placement: Placement::Shared, job: Job::Shared, ..apart }
+            }
+            None | Some(_) if wanted == ProcessGroup::Group => {
+                Place { placement: Placement::Group(None), ..apart }
+            }
+            None | Some(_) => apart,
         },
     }
+}
+
+/// A group of its own, in the foreground if ours is.
+fn own_group(terminal: Terminal, job: Job) -> Place {
+    let placement = Placement::Group(terminal.is_ours().then(|| terminal.fd()));
+    Place { placement, job, terminal: Some(terminal), gave_up: false }
 }
 
 /// Gets the orphans, and the news of our parent's death.
@@ -217,10 +233,15 @@ pub fn account(process: &Process) -> Result<Option<Account>, StartError> {
             Account { identity, name: std::env::var("USER").ok(), home }
         }
     };
+    let same_ids = (account.identity.uid, account.identity.gid) == (own_uid, own_gid);
+    if same_ids && privileges::own_groups() == account.identity.groups {
+        return Ok(None);
+    }
     if privileges::have(&[SETUID, SETGID]) {
         return Ok(Some(account));
     }
-    if (account.identity.uid, account.identity.gid) == (own_uid, own_gid) {
+    if same_ids {
+        warn!("supplementary groups stay as they are: without the capability SETGID we may not change them");
         return Ok(None);
     }
     let (option, value) = match (&process.user, &process.group) {
@@ -240,7 +261,7 @@ pub fn settings(process: &Process, account: Option<&Account>) -> Result<Settings
         None => None,
         Some(path) => {
             let cannot = |problem: &dyn std::fmt::Display| {
-                let remedy = "create it, or use another one";
+                let remedy = "name a directory that is there";
                 StartError::value("--chdir", path.display(), problem, remedy).with_code(code::CANNOT_START)
             };
             match std::fs::metadata(path) {
@@ -261,12 +282,16 @@ pub fn settings(process: &Process, account: Option<&Account>) -> Result<Settings
     })
 }
 
-/// Gives up the rights that we have no use for once everything is bound, if the command has another user's anyway.
-pub fn give_up_rights(settings: &Settings) {
-    if settings.identity.is_none() {
+/// Gives up the rights that we have no use for once everything is bound, if the command has another user's anyway. One
+/// that stays root may not get them back by its exec (`PR_SET_NO_NEW_PRIVS`).
+pub fn give_up_rights(settings: &Settings, listeners: &[Listener]) {
+    if settings.identity.as_ref().is_none_or(|identity| identity.uid == 0) {
         return;
     }
     let mut needed = vec![KILL, SETUID, SETGID, SYS_PTRACE];
+    // A socket's path is removed at the end, from whosever directory.
+    let has_path = listeners.iter().any(|listener| matches!(listener.address(), Address::Unix(_)));
+    needed.extend(has_path.then_some(DAC_OVERRIDE));
     needed.extend(settings.oom_score_adj.map(|_| SYS_RESOURCE));
     if let Err(error) = privileges::keep_only(&needed) {
         debug!(%error, "cannot give up rights");

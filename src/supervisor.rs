@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::config::command::{Command, Values};
 use crate::core::action::SpawnOrder;
 use crate::core::policy::{Job, StopPolicy};
-use crate::core::{Action, Core, Event, Mode, Monotonic, Pid, Signal};
+use crate::core::{Action, Core, Event, Mode, Monotonic, Pid, Received, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::Published;
@@ -15,7 +15,7 @@ use crate::os::accepting::{Observer, Seen};
 use crate::os::listen::Listener;
 use crate::os::notify_socket::NotifySocket;
 use crate::os::reap::{self, Found};
-use crate::os::send::{self, Asked};
+use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Placement, Program, Settings};
 use crate::os::terminal::{self, Terminal};
@@ -28,12 +28,18 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 /// Batches of signals, datagrams, and ended children, taken before anything else gets its turn.
 const MOST_AT_ONCE: usize = 64;
+
+/// How long a new process may take to execute its program: a worker, while others are to be looked after, and the
+/// one command, without which there is nothing to do.
+const EXECUTE_WORKER_WITHIN: Duration = Duration::from_secs(10);
+const EXECUTE_COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
 /// Rounds of the loop before other tasks get their turn, should there always be something to do.
 const ROUNDS_BEFORE_YIELD: u32 = 2;
@@ -53,6 +59,7 @@ struct Loop {
     listeners: Vec<Listener>,
     observer: Observer,
     asked: Asked,
+    sparing: Sparing,
     backlog: u32,
     command: Command,
     environment: Environment,
@@ -64,6 +71,8 @@ struct Loop {
     terminal: Option<Terminal>,
     /// Whether the command has got the terminal from us.
     terminal_lent: bool,
+    /// Whether we stop even where nobody could continue us (dumb-init).
+    stops_for_sure: bool,
     /// Whether it matters that a child was stopped.
     watches_stops: bool,
     /// Whether it was said that we may not signal somebody.
@@ -99,6 +108,7 @@ impl Supervisor {
             Mode::Init(mut policy) => {
                 let place = setup::place(config.placing);
                 (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
+                policy.stops_itself |= place.job == Job::Shared;
                 (Mode::Init(policy), Some(place))
             }
             pool @ Mode::Pool(_) => (pool, None),
@@ -122,7 +132,7 @@ impl Supervisor {
             None => environment,
             Some(account) => environment.for_account(account),
         };
-        setup::give_up_rights(&settings);
+        setup::give_up_rights(&settings, &listeners);
         drop(inside);
         let state = Loop {
             core,
@@ -132,6 +142,7 @@ impl Supervisor {
             listeners,
             observer,
             asked: Asked::default(),
+            sparing: Sparing::default(),
             backlog: config.backlog,
             environment,
             published,
@@ -143,6 +154,7 @@ impl Supervisor {
             terminal: place.and_then(|place| place.terminal),
             command: config.command,
             terminal_lent: false,
+            stops_for_sure: config.like == Like::DumbInit,
             refusal_told: false,
             look_for_ended: false,
             exit: None,
@@ -218,9 +230,8 @@ impl Loop {
             for received in batch {
                 if received.signal == Signal::CHLD {
                     self.look_for_ended = true;
-                } else if u32::try_from(received.sender) == Ok(std::process::id()) {
-                    // Our own write to a pipe that nobody reads any more: passing it on, and logging that we did,
-                    // would raise the next one.
+                } else if is_our_own_echo(received) {
+                    // Not a word: it might be the next one.
                 } else {
                     #[cfg(debug_assertions)]
                     panic_for_a_test(received.signal);
@@ -293,26 +304,34 @@ impl Loop {
                 let sent = self.asked.ask_orphans(&workers, &groups, signal);
                 self.told(signal, sent);
             }
-            Action::Forward { to, received, spare_unaware: false } => {
-                self.told(received.signal, send::forward(to, &received));
-            }
-            Action::Forward { to, received, spare_unaware: true } => {
-                self.told(received.signal, send::forward_to_aware(to, &received));
+            Action::Forward { to, received, spare_unaware, asks } => {
+                if asks {
+                    self.asked.note(to);
+                }
+                let ids = self.settings.identity.as_ref().map(|who| (who.uid, who.gid));
+                let sent = if spare_unaware {
+                    self.sparing.forward(to, &received, ids)
+                } else {
+                    send::forward(to, &received)
+                };
+                self.told(received.signal, sent);
             }
             Action::LendTerminal { group } => {
-                if let Some(terminal) = self.terminal.as_ref().filter(|terminal| terminal.is_ours_to_lend()) {
+                if let Some(terminal) = &self.terminal
+                    && terminal.is_ours()
+                {
                     terminal.lend(group);
                     self.terminal_lent = true;
                 }
             }
-            Action::TakeTerminalBack => {
+            Action::TakeTerminalBack { group } => {
                 if let Some(terminal) = &self.terminal
                     && std::mem::take(&mut self.terminal_lent)
                 {
-                    terminal.take_back();
+                    terminal.take_back_from(group);
                 }
             }
-            Action::StopSelf { job } => terminal::stop_self(job),
+            Action::StopSelf { job } => return self.stop_self(job),
             Action::Observe { pid } => return Some(self.observe(pid)),
             Action::RestoreBacklog => self.restore_backlog(),
             Action::Reap => self.look_for_ended = true,
@@ -333,6 +352,7 @@ impl Loop {
             listen_pid: self.environment.sets_listen_pid(),
             fds: &fds,
             close_others: is_pool,
+            execute_within: if is_pool { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
             placement: self.placement,
             settings: &self.settings,
             parent_death: self.death_signal,
@@ -355,13 +375,29 @@ impl Loop {
         }
     }
 
+    /// A job stops as Ctrl-Z stops it, dumb-init for sure.
+    fn stop_self(&mut self, job: bool) -> Option<Event> {
+        let how = match (job, self.placement) {
+            (true, _) => terminal::Stop::Job,
+            (false, _) if self.stops_for_sure => terminal::Stop::ForSure,
+            (false, _) => terminal::Stop::LikeTheJob,
+        };
+        // Whoever continues us says whose the terminal is then.
+        self.terminal_lent &= !job;
+        (!terminal::stop_self(how)).then_some(Event::StopRefused)
+    }
+
     /// A signal that could not be sent is worth a line, never more: the process may be gone, or not ours to signal.
     /// The latter somebody can mend.
     fn told(&mut self, signal: Signal, sent: io::Result<()>) {
         let Err(error) = sent else { return };
-        if error.kind() == io::ErrorKind::PermissionDenied && !std::mem::replace(&mut self.refusal_told, true)
-        {
-            warn!(signal = %signal, %error, "signal not sent: it runs as another user, give us the capability KILL");
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => "it runs as another user, give us the capability KILL",
+            io::ErrorKind::WouldBlock => "too many wait for its user, raise RLIMIT_SIGPENDING",
+            _ => "",
+        };
+        if !hint.is_empty() && !std::mem::replace(&mut self.refusal_told, true) {
+            warn!(signal = %signal, %error, "signal not sent: {hint}");
         } else {
             debug!(signal = %signal, %error, "signal not sent");
         }
@@ -374,6 +410,13 @@ impl Loop {
             }
         }
     }
+}
+
+/// Our own write to a pipe that nobody reads any more: passing the signal on, and logging that we did, would raise the
+/// next one. And the TSTP for the rest of our group.
+fn is_our_own_echo(received: Received) -> bool {
+    let ours = u32::try_from(received.sender) == Ok(std::process::id());
+    ours && [Signal::PIPE, Signal::TSTP].contains(&received.signal)
 }
 
 /// What to execute: in a pool the placeholders are replaced.

@@ -30,9 +30,13 @@ struct User<'a> {
 /// # Errors
 /// If there is no such user or group, or if the user's group cannot be known.
 pub fn find(spec: &UserSpec, group: Option<&str>) -> Result<Account, StartError> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let (passwd, groups) = (read("/etc/passwd"), read("/etc/group"));
     account(spec, group, &passwd, &groups)
+}
+
+/// Somebody's full name may be in any encoding.
+fn read(path: &str) -> String {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 fn account(spec: &UserSpec, group: Option<&str>, passwd: &str, groups: &str) -> Result<Account, StartError> {
@@ -95,8 +99,7 @@ fn lines_of(groups: &str) -> impl Iterator<Item = (&str, u32, &str)> {
 /// # Errors
 /// If there is no such group.
 pub fn find_group(name: &str) -> Result<u32, StartError> {
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    group_id(name, &groups).ok_or_else(|| {
+    group_id(name, &read("/etc/group")).ok_or_else(|| {
         StartError::value("--group", name, "not in /etc/group", "check the spelling, or give a number")
             .with_code(code::CANNOT_START)
     })
@@ -111,6 +114,7 @@ fn group_id(name: &str, groups: &str) -> Option<u32> {
 fn groups_of(user: &str, primary: u32, groups: &str) -> Vec<u32> {
     let member = lines_of(groups).filter(|(.., members)| members.split(',').any(|member| member == user));
     let mut found: Vec<u32> = member.map(|(_, gid, _)| gid).filter(|gid| *gid != primary).collect();
+    found.sort_unstable();
     found.dedup();
     found
 }

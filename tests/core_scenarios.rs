@@ -281,7 +281,7 @@ fn term_starts_the_clock_of_an_init_and_int_does_not() {
     scene.spawns(10);
     for signal in [Signal::INT, Signal::QUIT, Signal::HUP] {
         let (to, received) = (Target::Group(Pid(10)), Received::plain(signal));
-        let passed_on = Action::Forward { to, received, spare_unaware: false };
+        let passed_on = Action::Forward { to, received, spare_unaware: false, asks: false };
         assert!(scene.signal(signal).contains(&passed_on));
         assert_eq!(scene.core.next_deadline(), None);
     }
@@ -313,9 +313,16 @@ fn an_init_gives_what_outlives_its_command_the_rest_of_the_graceful_timeout() {
     scene.happens(Event::Reaped { children_left: true });
     assert!(scene.actions.contains(&Action::AskOrphans {
         workers: vec![],
-        groups: vec![Pid(10)],
+        groups: vec![],
         signal: Signal::TERM
     }));
+    // Who was being forked meanwhile is asked a little later.
+    assert_eq!(scene.core.next_deadline(), Some(scene.now + Duration::from_millis(50)));
+    for _ in 0..8 {
+        scene.now = scene.core.next_deadline().unwrap();
+        scene.happens(Event::DeadlinePassed);
+        assert!(matches!(scene.actions[..], [Action::AskOrphans { .. }]), "{:?}", scene.actions);
+    }
     assert_eq!(scene.core.next_deadline(), Some(Monotonic(s(30))));
     scene.happens(Event::Reaped { children_left: false });
     assert_eq!(scene.code(), Some(5));

@@ -18,7 +18,11 @@ pub fn one_line(error: &clap::Error, command: &clap::Command, args: &[OsString])
     let source = std::error::Error::source(error).map(ToString::to_string);
     match (error.kind(), source) {
         (ErrorKind::ValueValidation, Some(source)) => {
-            let (problem, remedy) = source.split_once(": ").unwrap_or((&source, "see --help"));
+            let (problem, remedy) = match source.split_once(": ") {
+                Some(told) => told,
+                None if source == "value was not a boolean" => (source.as_str(), "use true or false"),
+                None => (source.as_str(), "see --help"),
+            };
             StartError::value(&option, value, problem, remedy)
         }
         (ErrorKind::InvalidValue, _) if value.is_empty() => {
@@ -59,8 +63,13 @@ pub fn one_line(error: &clap::Error, command: &clap::Command, args: &[OsString])
 fn source(option: &str, value: &str, command: &clap::Command, args: &[OsString]) -> Option<String> {
     let is_it = |arg: &&Arg| arg.get_long().is_some_and(|long| option == format!("--{long}"));
     let variable = command.get_arguments().find(is_it)?.get_env()?;
-    let has_it = std::env::var_os(variable).is_some_and(|has| has.as_bytes() == value.as_bytes());
-    let is_given = args.iter().any(|arg| arg.as_bytes().ends_with(value.as_bytes()));
+    let value = value.as_bytes();
+    let has_it = std::env::var_os(variable).is_some_and(|has| {
+        has.as_bytes() == value || has.as_bytes().split(|byte| *byte == b',').any(|part| part == value)
+    });
+    // Behind `--` there is nothing of ours.
+    let own = args.iter().map(|arg| arg.as_bytes()).take_while(|arg| *arg != b"--");
+    let is_given = own.into_iter().any(|arg| arg.ends_with(value));
     (has_it && !is_given).then(|| variable.display().to_string())
 }
 

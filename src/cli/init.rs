@@ -60,7 +60,7 @@ pub struct Init {
 
     /// Exit codes that count as success and become 0, as in 143 for a command that TERM ends.
     #[arg(long, value_name = "CODE", env = "PREFORK_SUCCESS_CODES")]
-    #[arg(value_delimiter = ',', value_parser = values::parse_exit_code)]
+    #[arg(allow_negative_numbers = true, value_delimiter = ',', value_parser = values::parse_exit_code)]
     pub success_codes: Vec<u8>,
 
     /// Run no command: reap orphans until TERM or INT comes, then end with 0, as a pod's first container does.

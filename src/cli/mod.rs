@@ -22,6 +22,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -111,6 +112,14 @@ pub struct Options {
     /// How much is said in the words of [`like`](Self::like).
     #[arg(skip)]
     pub verbosity: u8,
+
+    /// Options that were given by variables: both names.
+    #[arg(skip)]
+    pub by_variable: Vec<(String, String)>,
+
+    /// What is said in these words before anything else, with its newlines.
+    #[arg(skip)]
+    pub said_first: String,
 }
 
 /// Whose manners to have where no option says otherwise.
@@ -342,12 +351,21 @@ pub enum Request {
 /// One line for the first thing that is wrong.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let mut command = without_empty_variables(Options::command());
-    let matches = command.try_get_matches_from_mut(&args);
+    let mut command = without_variables(Options::command(), is_empty);
+    let mut matches = command.try_get_matches_from_mut(&args);
+    if matches.as_ref().is_ok_and(runs_ourselves) {
+        command = without_variables(Options::command(), |_| true);
+        matches = command.try_get_matches_from_mut(&args);
+    }
     let options = matches.and_then(|matches| {
         let mut options = Options::from_arg_matches(&matches)?;
         options.of_pools = given(&command, &matches, is_of_pools);
         options.of_init = given(&command, &matches, |arg| arg.get_help_heading() == Some("Init"));
+        options.by_variable = command
+            .get_arguments()
+            .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::EnvVariable))
+            .filter_map(|arg| Some((format!("--{}", arg.get_long()?), arg.get_env()?.display().to_string())))
+            .collect();
         options.given = command
             .get_arguments()
             .filter(|arg| is_given(&matches, arg))
@@ -367,12 +385,22 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartEr
 }
 
 /// An empty variable is none: so `docker run -e PREFORK_HEALTH= ...` undoes what an image sets.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    if !command.get_arguments().filter_map(Arg::get_env).any(is_empty) {
+fn is_empty(name: &OsStr) -> bool {
+    std::env::var_os(name).is_some_and(|value| value.is_empty())
+}
+
+/// The variables are meant for the innermost of us: `docker run --init` puts one above an image's own.
+fn runs_ourselves(matches: &ArgMatches) -> bool {
+    let command = matches.get_many::<OsString>("command").and_then(|mut words| words.next());
+    let name = command.and_then(|word| Path::new(word).file_name());
+    name.is_some_and(|name| name == env!("CARGO_PKG_NAME"))
+}
+
+fn without_variables(command: clap::Command, which: fn(&OsStr) -> bool) -> clap::Command {
+    if !command.get_arguments().filter_map(Arg::get_env).any(which) {
         return command;
     }
-    command.mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg })
+    command.mut_args(|arg| if arg.get_env().is_some_and(which) { arg.env(Resettable::Reset) } else { arg })
 }
 
 /// Help headings of what only a pool can have a use for; one option more, and one less: it can prevent a pool.

@@ -27,6 +27,7 @@ pub struct Process {
 
     /// The command's file mode creation mask, in octal.
     #[arg(long, value_name = "MASK", env = "PREFORK_UMASK", value_parser = values::parse_umask)]
+    #[arg(allow_negative_numbers = true)]
     pub umask: Option<u32>,
 
     /// The command's working directory.

@@ -5,6 +5,7 @@ use super::getopt::{Known, Next, Words};
 use super::{Said, Voice, from_environment, text_of};
 use crate::cli::{Like, Options, ProcessGroup, Request};
 use crate::core::action::Note;
+use crate::core::event::SpawnFailure;
 use crate::core::exit::Exit;
 use crate::core::policy::Scope;
 use crate::core::signal::{Rewrite, Signal};
@@ -44,17 +45,25 @@ pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
             Next::Command(command) => break command,
         }
     };
-    if command.is_empty() {
+    if command.is_empty() && !super::asks_for_pause() {
         let usage = format!("Usage: {name} [option] program [args]\nTry {name} --help for full usage.\n");
         return Ok(to_stderr(&usage, WRONG));
     }
     let is = |variable, value: &str| std::env::var_os(variable).is_some_and(|set| set == value);
-    debug |= is("DUMB_INIT_DEBUG", "1");
-    setsid &= !is("DUMB_INIT_SETSID", "0");
+    let mut said = String::new();
+    if is("DUMB_INIT_DEBUG", "1") {
+        debug = true;
+        said.push_str("[dumb-init] Running in debug mode.\n");
+    }
+    if is("DUMB_INIT_SETSID", "0") {
+        setsid = false;
+        said.push_str(if debug { "[dumb-init] Not running in setsid mode.\n" } else { "" });
+    }
 
     let mut options = from_environment(command, Like::DumbInit)?;
     apply(&mut options, setsid, rules);
     options.verbosity = u8::from(debug);
+    options.said_first = said;
     Ok(Request::Run(options))
 }
 
@@ -126,12 +135,21 @@ variables: prefork-init --help lists them.
     )
 }
 
+/// 2 for whatever the command's execution fails of; 1 if there is not even a process.
+#[must_use]
+pub fn start_failure_code(failure: &SpawnFailure) -> u8 {
+    if ["clone", "fork"].contains(&failure.step) { WRONG } else { 2 }
+}
+
 /// The lines of its `-v`.
 pub(super) fn say(voice: &Voice, note: &Note) -> Said {
     let lines = match note {
         // The one thing it says whether asked or not.
         Note::SpawnFailed { failure, .. } => {
-            return Said::Lines(format!("[dumb-init] {}: {}\n", voice.command, text_of(failure.errno)));
+            return Said::Lines(match failure.step {
+                "clone" | "fork" => "[dumb-init] Unable to fork. Exiting.\n".to_owned(),
+                _ => format!("[dumb-init] {}: {}\n", voice.command, text_of(failure.errno)),
+            });
         }
         Note::CommandStarted { pid } => {
             let mut lines = vec![format!("Child spawned with PID {pid}.")];
@@ -140,10 +158,7 @@ pub(super) fn say(voice: &Voice, note: &Note) -> Said {
         }
         Note::SignalReceived { received } => vec![format!("Received signal {}.", received.signal.number())],
         Note::SignalForwarded { signal, came } => forwarded(*came, *signal),
-        Note::SignalDropped { signal } => {
-            let translated = format!("Translating signal {} to 0.", signal.number());
-            vec![translated, "Not forwarding signal 0 to children (ignored).".to_owned()]
-        }
+        Note::SignalDropped { signal } => dropped(*signal),
         Note::HandOffIgnored { signal } => vec![format!("Ignoring tty hand-off signal {}.", signal.number())],
         Note::TerminalGivenUp => vec![
             "Detached from controlling tty, ignoring the first SIGHUP and SIGCONT we receive.".to_owned(),
@@ -159,7 +174,8 @@ pub(super) fn say(voice: &Voice, note: &Note) -> Said {
             vec![format!("Received signal {}.", Signal::CHLD.number()), ended]
         }
         Note::OrphansLeft { signal, code } => {
-            let mut lines = signal.map(|signal| forwarded(Signal::TERM, signal)).unwrap_or_default();
+            let mut lines =
+                signal.map_or_else(|| dropped(Signal::TERM), |signal| forwarded(Signal::TERM, signal));
             lines.push(format!("Child exited with status {code}. Goodbye."));
             lines
         }
@@ -169,6 +185,11 @@ pub(super) fn say(voice: &Voice, note: &Note) -> Said {
         return Said::Lines(String::new());
     }
     Said::Lines(lines.iter().map(|line| format!("[dumb-init] {line}\n")).collect())
+}
+
+fn dropped(signal: Signal) -> Vec<String> {
+    let translated = format!("Translating signal {} to 0.", signal.number());
+    vec![translated, "Not forwarding signal 0 to children (ignored).".to_owned()]
 }
 
 fn forwarded(came: Signal, signal: Signal) -> Vec<String> {

@@ -92,7 +92,10 @@ impl<'a> Words<'a> {
         let shown = OsStr::from_bytes(name).display().to_string();
         let known = match (exact, candidates.as_slice()) {
             (Some(known), _) | (None, [known]) => *known,
-            (None, []) => return Next::Wrong(format!("unrecognized option '--{shown}'")),
+            (None, []) => {
+                let whole = OsStr::from_bytes(word).display();
+                return Next::Wrong(format!("unrecognized option '--{whole}'"));
+            }
             (None, several) => {
                 let names: Vec<String> = several.iter().map(|known| format!("'--{}'", known.long)).collect();
                 let names = names.join(" ");

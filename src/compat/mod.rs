@@ -57,6 +57,11 @@ fn from_environment(command: Vec<OsString>, like: Like) -> Result<Box<Options>, 
     }
 }
 
+/// Whether no command is to be run, which the originals cannot.
+fn asks_for_pause() -> bool {
+    std::env::var_os("PREFORK_PAUSE").is_some_and(|value| !value.is_empty())
+}
+
 /// How an original tells of what happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voice {

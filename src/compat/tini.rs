@@ -66,7 +66,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
                 Some(signal) => settings.death_signal = Some(signal),
                 None => return fatal(format!("Not a valid option for -p: {}", signal.display())),
             },
-            Next::Option(b'e', code) => match code.to_str().and_then(|code| code.trim_start().parse().ok()) {
+            Next::Option(b'e', code) => match exit_code(&code) {
                 Some(code) => settings.success_codes.push(code),
                 None => return fatal(format!("Not a valid option for -e: {}", code.display())),
             },
@@ -76,7 +76,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
             Next::Command(command) => break command,
         }
     };
-    if command.is_empty() {
+    if command.is_empty() && !super::asks_for_pause() {
         return Ok(to_stderr(&usage(&name)));
     }
     settings.subreaper |= std::env::var_os("TINI_SUBREAPER").is_some();
@@ -93,11 +93,9 @@ pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
 fn apply(options: &mut Options, settings: Settings) {
     let scope = if settings.group { Scope::Group } else { Scope::Process };
     options.init.signal_scope.get_or_insert(scope);
-    options.signals.subreaper.get_or_insert(if settings.subreaper {
-        Subreaper::Auto
-    } else {
-        Subreaper::Never
-    });
+    if settings.subreaper {
+        options.signals.subreaper.get_or_insert(Subreaper::Auto);
+    }
     options.signals.parent_death_signal = options.signals.parent_death_signal.or(settings.death_signal);
     options.signals.warn_on_reap |= settings.warn_on_reap;
     let known = FAULTS.iter().filter_map(|name| Signal::parse(name));
@@ -123,13 +121,22 @@ fn death_signal(text: &OsStr) -> Option<Signal> {
     (plain && !NOT_FOR_P.contains(&signal.to_string().as_str())).then_some(signal)
 }
 
-/// atoi(3): digits at the beginning, else 0.
+/// A code as strtol(3) reads it: nothing is 0.
+fn exit_code(text: &OsStr) -> Option<u8> {
+    let text = text.to_str()?.trim_start();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let code: u8 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+    (code == 0 || !text.starts_with('-')).then_some(code)
+}
+
+/// atoi(3), for a number without a sign: digits at the beginning, else 0; below 0 is much.
 fn as_atoi(text: &OsStr) -> u8 {
     let text = text.to_string_lossy();
     let text = text.trim_start();
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse::<u64>().map_or(0, |number| u8::try_from(number).unwrap_or(u8::MAX))
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let digits: String = unsigned.chars().take_while(char::is_ascii_digit).collect();
+    let number = digits.parse::<u64>().map_or(0, |number| u8::try_from(number).unwrap_or(u8::MAX));
+    if text.starts_with('-') && number > 0 { u8::MAX } else { number }
 }
 
 fn prefix(level: &str) -> String {
@@ -201,7 +208,14 @@ const DEBUG: u8 = 3;
 pub(super) fn say(voice: &Voice, note: &Note) -> Said {
     let lines: Vec<(u8, String)> = match note {
         Note::SpawnFailed { failure, .. } => {
-            vec![(FATAL, format!("exec {} failed: {}", voice.command, text_of(failure.errno)))]
+            let text = text_of(failure.errno);
+            vec![(
+                FATAL,
+                match failure.step {
+                    "clone" | "fork" => format!("fork failed: {text}"),
+                    _ => format!("exec {} failed: {text}", voice.command),
+                },
+            )]
         }
         Note::CommandStarted { pid } => {
             vec![(INFO, format!("Spawned child process '{}' with pid '{pid}'", voice.command))]
@@ -249,7 +263,9 @@ mod tests {
 
     #[test]
     fn the_verbosity_is_what_atoi_makes_of_it() {
-        for (text, number) in [("3", 3), (" 2x", 2), ("", 0), ("-1", 0), ("many", 0), ("999", 255)] {
+        for (text, number) in
+            [("3", 3), (" 2x", 2), ("", 0), ("-1", 255), ("-0", 0), ("many", 0), ("999", 255)]
+        {
             assert_eq!(as_atoi(OsStr::new(text)), number, "{text:?}");
         }
     }

@@ -1,9 +1,9 @@
 //! The rules of init mode, from the options and from whose name we bear.
 
-use crate::cli::{Like, Options, OrphansOption, ProcessGroup, Unhandled};
+use crate::cli::{Like, Options, OrphansOption, ProcessGroup, Subreaper, Unhandled};
 use crate::compat;
-use crate::core::Rewrites;
-use crate::core::policy::{InitPolicy, Job, Orphans, Scope};
+use crate::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
+use crate::core::{Rewrites, Signal};
 use crate::error::StartError;
 
 /// Where the command runs.
@@ -25,11 +25,22 @@ pub(super) fn placing(options: &Options) -> Placing {
     }
 }
 
+/// When to become a subreaper: the others only if they are told to, or if somebody is to be waited for.
+pub(super) fn subreaper(options: &Options) -> Subreaper {
+    let waits = options.is_given("graceful_timeout") || options.init.orphans == Some(OrphansOption::Wait);
+    match (options.signals.subreaper, options.like) {
+        (Some(when), _) => when,
+        (None, Like::Ourselves) => Subreaper::Auto,
+        (None, Like::DumbInit | Like::Tini) if waits => Subreaper::Auto,
+        (None, Like::DumbInit | Like::Tini) => Subreaper::Never,
+    }
+}
+
 /// The rules; what the terminal has to do with it is found out later.
 pub(super) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
     let init = &options.init;
     let shared = placing(options) == Placing::As(ProcessGroup::None);
-    if shared && init.signal_scope == Some(Scope::Group) && options.like == Like::Ourselves {
+    if shared && init.signal_scope == Some(Scope::Group) {
         return Err(StartError::value(
             "--signal-scope",
             "group",
@@ -40,17 +51,21 @@ pub(super) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
     if init.pause && !options.command.is_empty() {
         return Err(StartError::usage("--pause", "there is a command", "leave the one or the other out"));
     }
+    let rewrites = Rewrites::new(options.signals.rewrite_signal.clone());
+    // The others ask those who are left to stop by what TERM is for the command.
+    let theirs = options.like != Like::Ourselves && !options.is_given("stop_signal");
+    let stop_signal = if theirs { rewrites.of(Signal::TERM) } else { Some(options.stopping.stop_signal) };
     let waits = options.is_given("graceful_timeout");
     let orphans = match (init.orphans, options.like) {
         (Some(OrphansOption::Wait), _) | (None, Like::Ourselves) => Orphans::Wait,
         // Who sets a time for the end wants what is left to have it.
         (None, Like::DumbInit | Like::Tini) if waits => Orphans::Wait,
-        (Some(OrphansOption::Signal), _) | (None, Like::DumbInit) => Orphans::Signal,
+        (Some(OrphansOption::Signal), _) | (None, Like::DumbInit) => Orphans::Signal(stop_signal),
         (Some(OrphansOption::Leave), _) | (None, Like::Tini) => Orphans::Leave,
     };
     let success = init.success_codes.iter().map(|code| (*code, 0));
     Ok(InitPolicy {
-        rewrites: Rewrites::new(options.signals.rewrite_signal.clone()),
+        rewrites,
         scope: init.signal_scope.unwrap_or(Scope::Group),
         spare_unaware: init.unhandled == Some(Unhandled::Drop),
         job: if shared { Job::Shared } else { Job::Apart },
@@ -61,9 +76,12 @@ pub(super) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
         pause: init.pause,
         start_failure_code: match options.like {
             Like::Ourselves => |failure| failure.code,
-            Like::DumbInit => |_| 2,
+            Like::DumbInit => compat::dumb_init::start_failure_code,
             Like::Tini => compat::tini::start_failure_code,
         },
-        ..InitPolicy::new(super::stop_policy(options))
+        ..InitPolicy::new(StopPolicy {
+            signal: stop_signal.unwrap_or(Signal::TERM),
+            ..super::stop_policy(options)
+        })
     })
 }

@@ -95,7 +95,7 @@ impl Config {
             only_for(&options.of_pools, "only a pool has workers", "add --workers N or --bind ADDR")?;
             (Mode::Init(init::policy(&options)?), Vec::new())
         };
-        let placing = init::placing(&options);
+        let (placing, subreaper) = (init::placing(&options), init::subreaper(&options));
         Ok(Self {
             command,
             mode,
@@ -105,7 +105,7 @@ impl Config {
             like: options.like,
             verbosity: options.verbosity,
             placing,
-            subreaper: options.signals.subreaper.unwrap_or(Subreaper::Auto),
+            subreaper,
             parent_death_signal: options.signals.parent_death_signal,
             process: options.process,
         })

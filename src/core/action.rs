@@ -40,6 +40,8 @@ pub enum Action {
         received: Received,
         /// Keep it from processes that neither handle nor ignore it and would end.
         spare_unaware: bool,
+        /// It asks to stop: who gets it counts as asked.
+        asks: bool,
     },
     /// Let somebody go on who is stopped. One that runs may have a handler for `SIGCONT`: it gets none.
     ContinueStopped {
@@ -51,9 +53,12 @@ pub enum Action {
         /// The group's id.
         group: Pid,
     },
-    /// Make our own group the terminal's foreground group again, if it was lent.
-    TakeTerminalBack,
-    /// Stop ourselves until somebody continues us; void for PID 1.
+    /// Make our own group the terminal's foreground group again, if it was lent and is with this group still.
+    TakeTerminalBack {
+        /// The group's id.
+        group: Pid,
+    },
+    /// Stop ourselves until somebody continues us. Answered by `StopRefused` where nobody could.
     StopSelf {
         /// The other members of our process group, too, as Ctrl-Z would.
         job: bool,
@@ -176,7 +181,7 @@ pub enum Note {
     TerminalGivenUp,
     /// What outlives the command gets this, and is not waited for.
     OrphansLeft {
-        /// The signal, if there is one.
+        /// The signal, if there is one; nobody gets it where the command had no group of its own.
         signal: Option<Signal>,
         /// What we end with.
         code: u8,

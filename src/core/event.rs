@@ -59,6 +59,8 @@ pub enum Event {
         /// By which signal.
         signal: Signal,
     },
+    /// We did not stop ourselves: in our process group, nobody could continue us.
+    StopRefused,
     /// All children that had ended are reaped.
     Reaped {
         /// Whether any child is left.

@@ -14,7 +14,8 @@ use super::policy::{InitPolicy, Job, Orphans, Scope};
 use super::shutdown::{Endgame, Tick};
 use super::signal::{Received, Signal};
 use super::snapshot::{Phase, Snapshot};
-use super::time::Monotonic;
+use super::time::{Monotonic, earlier};
+use std::time::Duration;
 
 /// The state of init mode.
 #[derive(Clone, Debug)]
@@ -39,16 +40,39 @@ enum State {
         endgame: Option<Endgame>,
     },
     /// The command has ended; `Reaped` tells whether anybody is left.
-    Ended {
-        code: u8,
-        endgame: Option<Endgame>,
-        /// The command's group, if it has got the stop signal.
-        told: Option<Pid>,
-        /// Whether those who are left have been asked to stop.
-        asked: bool,
-    },
+    Ended { code: u8, endgame: Option<Endgame>, asks: Asks },
     /// `Exit` has been said.
     Gone,
+}
+
+/// How often those who are left have been asked to stop.
+#[derive(Clone, Copy, Debug)]
+enum Asks {
+    None,
+    Made { times: u32, again_at: Monotonic },
+}
+
+/// The first pause between two rounds of asking; doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Rounds of asking: over some 12 seconds.
+const MOST_ASKS: u32 = 9;
+
+impl Asks {
+    fn next_deadline(self) -> Option<Monotonic> {
+        match self {
+            Self::Made { times, again_at } if times < MOST_ASKS => Some(again_at),
+            Self::None | Self::Made { .. } => None,
+        }
+    }
+
+    /// How many rounds there have been, if it is time for one.
+    fn due(self, now: Monotonic) -> Option<u32> {
+        match self {
+            Self::Made { times, again_at } if times < MOST_ASKS && again_at <= now => Some(times),
+            Self::None | Self::Made { .. } => None,
+        }
+    }
 }
 
 impl Init {
@@ -72,6 +96,7 @@ impl Init {
             Event::Signalled(received) => self.signalled(now, received, out),
             Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
             Event::Stopped { pid, signal } => self.stopped(pid, signal, out),
+            Event::StopRefused => self.go_on(out),
             Event::Reaped { children_left } => self.reaped(now, children_left, out),
             // The rest is about workers of a pool, or answers what was never asked.
             Event::DeadlinePassed
@@ -90,9 +115,11 @@ impl Init {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.state {
-            State::Running { endgame, .. } | State::Ended { endgame, .. } => {
-                endgame.as_ref().and_then(Endgame::next_deadline)
+            State::Running { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
+            State::Ended { endgame: Some(endgame @ Endgame::Stopping { .. }), asks, .. } => {
+                earlier(endgame.next_deadline(), asks.next_deadline())
             }
+            State::Ended { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
             State::Starting | State::Paused | State::Gone => None,
         }
     }
@@ -163,9 +190,7 @@ impl Init {
     /// Only TERM, or what it is rewritten to, also starts the clock: a shell may live through INT and QUIT.
     fn pass_on(&mut self, now: Monotonic, received: Received, came: Signal, out: &mut Vec<Action>) {
         let signal = received.signal;
-        let asks_to_stop = signal == self.policy.stop.signal
-            || signal == Signal::TERM
-            || self.policy.rewrites.of(Signal::TERM) == Some(signal);
+        let asks_to_stop = self.policy.asks_to_stop(signal);
         let to_command = self.policy.target_of_signals();
         let spare_unaware = self.policy.spare_unaware && signal.ends_the_unaware() && !asks_to_stop;
         let endgame = match &mut self.state {
@@ -174,14 +199,15 @@ impl Init {
                 if signal == Signal::CONT && self.policy.job.has_terminal() {
                     out.push(Action::LendTerminal { group: *pid });
                 }
-                out.push(Action::Forward { to, received, spare_unaware });
+                out.push(Action::Forward { to, received, spare_unaware, asks: asks_to_stop });
                 out.push(Action::Report(Note::SignalForwarded { signal, came }));
                 // A stopped process does not see the signal.
-                out.extend(asks_to_stop.then_some(Action::ContinueStopped { to }));
+                let is_to_go_on = asks_to_stop && !signal.stops();
+                out.extend(is_to_go_on.then_some(Action::ContinueStopped { to }));
                 endgame
             }
             // They are about to be asked, and nobody is asked twice.
-            State::Ended { endgame, asked: false, .. } if asks_to_stop => endgame,
+            State::Ended { endgame, asks: Asks::None, .. } if asks_to_stop => endgame,
             // Whom it would end is not known one by one any more.
             State::Ended { .. } if spare_unaware => return,
             State::Ended { endgame, .. } => {
@@ -190,7 +216,7 @@ impl Init {
                 endgame
             }
             State::Paused if asks_to_stop || signal == Signal::INT => {
-                self.state = State::Ended { code: 0, endgame: None, told: None, asked: false };
+                self.state = State::Ended { code: 0, endgame: None, asks: Asks::None };
                 out.push(Action::Reap);
                 return;
             }
@@ -206,7 +232,7 @@ impl Init {
             State::Running { pid, since, endgame } if pid == exited => {
                 out.push(Action::Report(Note::CommandExited { pid, exit, uptime: now.since(since) }));
                 if self.policy.job.has_terminal() {
-                    out.push(Action::TakeTerminalBack);
+                    out.push(Action::TakeTerminalBack { group: pid });
                 }
                 self.command_ended(pid, exit.code(), endgame, out);
             }
@@ -221,12 +247,11 @@ impl Init {
         let has_group = self.policy.job != Job::Shared;
         match self.policy.orphans {
             Orphans::Wait => {
-                let group_told = endgame.is_some() && has_group && self.policy.scope == Scope::Group;
-                self.state = State::Ended { code, endgame, told: group_told.then_some(pid), asked: false };
+                self.state = State::Ended { code, endgame, asks: Asks::None };
             }
-            Orphans::Signal => {
-                let signal = self.policy.rewrites.of(Signal::TERM).filter(|_| has_group);
-                out.extend(signal.map(|signal| Action::SignalGroup { pid, signal }));
+            Orphans::Signal(signal) => {
+                let to_send = signal.filter(|_| has_group);
+                out.extend(to_send.map(|signal| Action::SignalGroup { pid, signal }));
                 out.push(Action::Report(Note::OrphansLeft { signal, code: self.policy.remapped(code) }));
                 self.exit(code, out);
             }
@@ -261,29 +286,44 @@ impl Init {
     fn reaped(&mut self, now: Monotonic, children_left: bool, out: &mut Vec<Action>) {
         match self.state {
             State::Ended { code, .. } if !children_left => self.exit(code, out),
-            State::Ended { code, endgame, told, asked: false } => {
-                let endgame = match endgame {
-                    Some(killing @ Endgame::Killing { .. }) => killing,
-                    Some(stopping @ Endgame::Stopping { .. }) => self.ask_orphans(told, stopping, out),
-                    None => {
-                        let kill_at = self.policy.stop.graceful.deadline(now);
-                        self.ask_orphans(told, Endgame::Stopping { kill_at }, out)
-                    }
-                };
-                self.state = State::Ended { code, endgame: Some(endgame), told, asked: true };
+            State::Ended { code, endgame, asks: Asks::None } => {
+                let kill_at = self.policy.stop.graceful.deadline(now);
+                let endgame = endgame.unwrap_or(Endgame::Stopping { kill_at });
+                let asks = Asks::Made { times: 0, again_at: now };
+                self.state = State::Ended { code, endgame: Some(endgame), asks };
+                if matches!(endgame, Endgame::Stopping { .. }) {
+                    out.push(Action::Report(Note::StoppingOrphans));
+                }
             }
             State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {}
         }
     }
 
-    fn ask_orphans(&self, told: Option<Pid>, endgame: Endgame, out: &mut Vec<Action>) -> Endgame {
-        out.push(Action::Report(Note::StoppingOrphans));
-        let groups = told.into_iter().collect();
-        out.push(Action::AskOrphans { workers: Vec::new(), groups, signal: self.policy.stop.signal });
-        endgame
+    /// Asks those who are left, and some times again: who was being forked meanwhile was not seen. Nobody hears it twice.
+    fn ask_again(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let State::Ended { endgame: Some(Endgame::Stopping { .. }), asks, .. } = &mut self.state else {
+            return;
+        };
+        let Some(times) = asks.due(now) else { return };
+        let pause = FIRST_PAUSE.saturating_mul(1u32.checked_shl(times).unwrap_or(u32::MAX));
+        *asks = Asks::Made { times: times.saturating_add(1), again_at: now + pause };
+        let signal = self.policy.stop.signal;
+        out.push(Action::AskOrphans { workers: Vec::new(), groups: Vec::new(), signal });
+    }
+
+    /// Nobody could continue us if we stopped: so the command is not to stop either.
+    fn go_on(&self, out: &mut Vec<Action>) {
+        match (self.state, self.policy.job) {
+            (State::Running { pid, .. }, Job::OfShell) => {
+                out.push(Action::ContinueStopped { to: Target::Group(pid) });
+            }
+            (State::Running { .. }, Job::Apart | Job::Ours | Job::Shared)
+            | (State::Starting | State::Paused | State::Ended { .. } | State::Gone, _) => {}
+        }
     }
 
     fn tick(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.ask_again(now, out);
         let (pid, code, endgame) = match &mut self.state {
             State::Running { pid, endgame: Some(endgame), .. } => (Some(*pid), KILLED, endgame),
             State::Ended { code, endgame: Some(endgame), .. } => (None, *code, endgame),
@@ -323,7 +363,16 @@ impl InitPolicy {
         }
     }
 
-    fn remapped(&self, code: u8) -> u8 {
+    /// Whether a signal that is sent to the command starts the graceful timeout: TERM, what TERM is rewritten to, and
+    /// the stop signal.
+    #[must_use]
+    pub fn asks_to_stop(&self, sent: Signal) -> bool {
+        sent == self.stop.signal || sent == Signal::TERM || self.rewrites.of(Signal::TERM) == Some(sent)
+    }
+
+    /// What a code becomes.
+    #[must_use]
+    pub fn remapped(&self, code: u8) -> u8 {
         self.remaps.iter().rev().find(|(from, _)| *from == code).map_or(code, |(_, to)| *to)
     }
 }

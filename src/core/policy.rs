@@ -91,8 +91,8 @@ pub enum Job {
 pub enum Orphans {
     /// They get the stop signal and what is left of the graceful timeout; we end when nobody is left.
     Wait,
-    /// The rest of the command's group gets what TERM is rewritten to, and we end at once (dumb-init).
-    Signal,
+    /// The rest of the command's group gets this, if anything, and we end at once (dumb-init).
+    Signal(Option<Signal>),
     /// We end at once (tini).
     Leave,
 }

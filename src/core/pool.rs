@@ -114,7 +114,7 @@ impl Pool {
             Event::SpawnFailed { id, failure } => self.spawn_failed(now, id, failure, out),
             Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
             // A worker that does not move is found by what it does not do.
-            Event::Stopped { .. } => {}
+            Event::Stopped { .. } | Event::StopRefused => {}
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::SaidReady { pid } => self.with_worker(pid, |worker| worker.said_ready(now)),
             Event::NotSeenAccepting { pid, took, more } => {

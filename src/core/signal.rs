@@ -90,6 +90,12 @@ impl Signal {
         name.map_or(self.0 >= RTMIN, |name| SUCH.contains(name))
     }
 
+    /// Whether its default is to stop a process.
+    #[must_use]
+    pub fn stops(self) -> bool {
+        self == Self::STOP || self.is_terminal_stop()
+    }
+
     /// Whether it stops a process that does not handle it, other than `STOP` itself: what a terminal's driver and
     /// shells stop jobs with.
     #[must_use]

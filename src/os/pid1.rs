@@ -2,6 +2,7 @@
 
 use crate::core::Signal;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// Whether we are the init of our PID namespace.
 #[must_use]
@@ -29,15 +30,31 @@ pub fn become_subreaper() -> io::Result<()> {
 pub fn ask_for_parent_death_signal(signal: Signal) -> io::Result<()> {
     // SAFETY: take integers and touch no memory.
     unsafe {
-        let parent = libc::getppid();
+        let now = libc::getppid();
+        // The first parent we knew: it may have gone between two calls.
+        let known = PARENT.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        let parent = known.map_or_else(|first| first, |_| now);
         if libc::prctl(libc::PR_SET_PDEATHSIG, signal.number()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        if libc::getppid() != parent {
+        if libc::getppid() != parent && !PARENT_GONE.swap(true, Ordering::Relaxed) {
             libc::kill(libc::getpid(), signal.number());
         }
     }
     Ok(())
+}
+
+/// Our parent when its death was first asked for, and whether that was told.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+static PARENT_GONE: AtomicBool = AtomicBool::new(false);
+
+/// The signal that was asked for, if one was.
+#[must_use]
+pub fn parent_death_signal() -> Option<Signal> {
+    let mut number: libc::c_int = 0;
+    // SAFETY: there is room for the answer.
+    unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut number) };
+    Signal::from_number(number)
 }
 
 /// Eight bytes of chance for the core's generator (getrandom(2)); the time of day if there are none.

@@ -1,10 +1,13 @@
 //! The rights that we have (capabilities(7)), and giving up what is not needed.
 
+use super::pid1;
 use std::io;
 
 /// `_LINUX_CAPABILITY_VERSION_3`: two words of 32 bits for each set.
 const VERSION_3: u32 = 0x2008_0522;
 
+/// `CAP_DAC_OVERRIDE`: pass over the permissions of files.
+pub const DAC_OVERRIDE: u32 = 1;
 /// `CAP_KILL`: signal processes of other users.
 pub const KILL: u32 = 5;
 /// `CAP_SETGID`: become another group, supplementary ones too.
@@ -35,6 +38,37 @@ struct Sets {
 pub fn own_ids() -> (u32, u32) {
     // SAFETY: always succeed.
     unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
+/// Our supplementary groups, the effective one first, as [`Identity::groups`](super::spawn::Identity::groups) has them.
+#[must_use]
+pub fn own_groups() -> Vec<u32> {
+    let (_, gid) = own_ids();
+    let groups = supplementary_groups();
+    let mut all = vec![gid];
+    all.extend(groups.into_iter().filter(|group| *group != gid));
+    all
+}
+
+fn supplementary_groups() -> Vec<u32> {
+    const MOST: usize = 65_536;
+    let mut groups = vec![0u32; MOST];
+    // SAFETY: there is room for as many as we say, and the kernel allows no more.
+    let count = unsafe { libc::getgroups(libc::c_int::try_from(MOST).unwrap_or(0), groups.as_mut_ptr()) };
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    groups
+}
+
+/// Gives up all rights for good, ambient ones too, which the kernel leaves to a process that changes from one ordinary
+/// user to another. For a child between its fork and its exec: system calls only.
+/// Returns whether it did.
+pub(super) fn give_up_all() -> bool {
+    // SAFETY: takes integers. Kernels before 4.3 have no ambient rights, and refuse.
+    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+    let header = Header { version: VERSION_3, pid: 0 };
+    let none = [Sets::default(); 2];
+    // SAFETY: both structs are as the kernel wants them.
+    unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) == 0 }
 }
 
 /// Whether we have these rights, each a number below 32.
@@ -82,9 +116,14 @@ fn check(result: libc::c_long) -> io::Result<()> {
 /// depends on them.
 pub fn acting_as<T>(uid: u32, gid: u32, act: impl FnOnce() -> T) -> T {
     let (own_uid, own_gid) = own_ids();
+    let death_signal = pid1::parent_death_signal();
     set_fs_ids(uid, gid);
     let result = act();
     set_fs_ids(own_uid, own_gid);
+    // The kernel forgets it with each change of ids.
+    if let Some(signal) = death_signal {
+        let _was_set_before = pid1::ask_for_parent_death_signal(signal);
+    }
     result
 }
 

@@ -3,6 +3,7 @@
 use crate::core::{Pid, Signal};
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 
 /// A process as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,14 @@ pub struct Process {
     pub session: Pid,
     /// When it was started, in clock ticks since the boot: with the id, it is no other process.
     pub started: u64,
+}
+
+impl Process {
+    /// What no other process has.
+    #[must_use]
+    pub fn identity(&self) -> (Pid, u64) {
+        (self.pid, self.started)
+    }
 }
 
 /// Chains of parents longer than this are not followed: no process of ours is that deep.
@@ -104,27 +113,39 @@ pub enum Awareness {
 /// See [`Awareness`].
 #[must_use]
 pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
-    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return Awareness::Unknown };
-    let set = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        u64::from_str_radix(line.trim(), 16).ok()
-    };
-    let (Some(blocked), Some(ignored), Some(caught)) = (set("SigBlk:"), set("SigIgn:"), set("SigCgt:"))
-    else {
-        return Awareness::Unknown;
-    };
-    let bit = u32::try_from(signal.number().saturating_sub(1)).ok().and_then(|n| 1u64.checked_shl(n));
-    if bit.is_some_and(|bit| (blocked | ignored | caught) & bit != 0) {
-        return Awareness::Aware;
-    }
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Awareness::Unaware };
+    let shift = u32::try_from(signal.number().saturating_sub(1)).unwrap_or(u32::MAX);
+    let bit = 1u64.checked_shl(shift).unwrap_or(0);
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Awareness::Unknown };
     let wait = libc::SYS_rt_sigtimedwait.to_string();
-    let calls = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("syscall")).ok());
-    calls.fold(Awareness::Unaware, |found, call| match call.split_ascii_whitespace().next() {
-        Some(number) if number == wait => Awareness::Aware,
-        Some("running") if found == Awareness::Unaware => Awareness::Running,
-        Some(_) | None => found,
-    })
+    let mut found = Awareness::Unaware;
+    let mut all_block = true;
+    for thread in threads.flatten() {
+        let Ok(status) = fs::read_to_string(thread.path().join("status")) else { continue };
+        let has = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            u64::from_str_radix(line.trim(), 16).ok().map(|set| set & bit != 0)
+        };
+        let (Some(blocks), Some(ignores), Some(catches)) = (has("SigBlk:"), has("SigIgn:"), has("SigCgt:"))
+        else {
+            return Awareness::Unknown;
+        };
+        if ignores || catches {
+            return Awareness::Aware;
+        }
+        // One that does not block it may be hit.
+        all_block &= blocks;
+        match fs::read_to_string(thread.path().join("syscall")) {
+            Ok(call) => match call.split_ascii_whitespace().next() {
+                Some(number) if number == wait => return Awareness::Aware,
+                Some("running") => found = Awareness::Running,
+                Some(_) | None => {}
+            },
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Awareness::Unknown,
+            // It has ended, or the kernel does not tell.
+            Err(_) => {}
+        }
+    }
+    if all_block { Awareness::Aware } else { found }
 }
 
 /// The child of ours from which a process descends, or which it is.

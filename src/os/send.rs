@@ -2,7 +2,7 @@
 //! `EPERM` that it runs as a user whom we may not signal (no `CAP_KILL`).
 
 use super::proc::Awareness;
-use super::{pid1, proc};
+use super::{pid1, privileges, proc};
 use crate::core::action::Target;
 use crate::core::{Pid, Received, Signal};
 use std::collections::HashSet;
@@ -67,48 +67,83 @@ pub fn forward(to: Target, received: &Received) -> io::Result<()> {
     }
 }
 
-/// As [`forward`], but not to those whom it would end only because they do not know it. Where /proc does not tell, to
-/// all.
-///
-/// # Errors
-/// As [`forward`]; of several errors the first.
-pub fn forward_to_aware(to: Target, received: &Received) -> io::Result<()> {
-    let pids = match to {
-        Target::Process(pid) => vec![pid],
-        Target::Group(group) => proc::group_members(group),
-    };
-    if pids.is_empty() {
-        return forward(to, received);
-    }
-    let deadline = Instant::now().checked_add(WAIT_FOR_SLEEP);
-    let is_spared = |pid: &Pid| loop {
-        match proc::awareness(*pid, received.signal) {
-            Awareness::Running if deadline.is_some_and(|at| Instant::now() < at) => {
-                thread::sleep(Duration::from_millis(1));
-            }
-            Awareness::Unaware | Awareness::Running => return true,
-            Awareness::Aware | Awareness::Unknown => return false,
-        }
-    };
-    let aware: Vec<Pid> = pids.into_iter().filter(|pid| !is_spared(pid)).collect();
-    let mut result = Ok(());
-    for pid in aware {
-        // An error is no reason to pass over the others.
-        result = result.and(forward(Target::Process(pid), received));
-    }
-    result
+/// Keeps signals from those whom they would end only because they do not know them.
+#[derive(Debug, Default)]
+pub struct Sparing {
+    /// Who was seen to know a signal: while it runs, this cannot be seen.
+    known: HashSet<(Pid, u64, Signal)>,
 }
 
-/// Continues somebody who is stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it cannot be known.
+impl Sparing {
+    /// As [`forward`], but to those who know the signal. Where /proc does not tell, to all; it is asked with the rights of
+    /// the user and group that they run as, if those are not ours.
+    ///
+    /// # Errors
+    /// As [`forward`]; of several errors the first.
+    pub fn forward(&mut self, to: Target, received: &Received, ids: Option<(u32, u32)>) -> io::Result<()> {
+        let processes: Vec<proc::Process> = match to {
+            Target::Process(pid) => proc::process(pid).into_iter().collect(),
+            Target::Group(group) => proc::descendants().into_iter().filter(|p| p.group == group).collect(),
+        };
+        if processes.is_empty() {
+            return forward(to, received);
+        }
+        let look = || {
+            let deadline = Instant::now().checked_add(WAIT_FOR_SLEEP);
+            processes.into_iter().filter(|process| self.knows(process, received.signal, deadline)).collect()
+        };
+        let aware: Vec<proc::Process> = match ids {
+            Some((uid, gid)) => privileges::acting_as(uid, gid, look),
+            None => look(),
+        };
+        let mut result = Ok(());
+        for process in aware {
+            // An error is no reason to pass over the others.
+            result = result.and(forward(Target::Process(process.pid), received));
+        }
+        result
+    }
+
+    fn knows(&mut self, process: &proc::Process, signal: Signal, deadline: Option<Instant>) -> bool {
+        let (pid, started) = process.identity();
+        loop {
+            match proc::awareness(pid, signal) {
+                Awareness::Aware => {
+                    if self.known.len() >= MOST_KNOWN {
+                        self.known.clear();
+                    }
+                    self.known.insert((pid, started, signal));
+                    return true;
+                }
+                Awareness::Unknown => return true,
+                Awareness::Unaware => return false,
+                Awareness::Running if self.known.contains(&(pid, started, signal)) => return true,
+                Awareness::Running if deadline.is_some_and(|at| Instant::now() < at) => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Awareness::Running => return false,
+            }
+        }
+    }
+}
+
+/// More than this is not remembered.
+const MOST_KNOWN: usize = 4_096;
+
+/// Continues those who are stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it cannot be known.
 ///
 /// # Errors
-/// As kill(2).
+/// As kill(2); of several errors the first.
 pub fn continue_stopped(to: Target) -> io::Result<()> {
     let (Target::Process(leader) | Target::Group(leader)) = to;
-    match proc::state(leader) {
-        Some('T') | None => forward(to, &Received::plain(Signal::CONT)),
-        Some(_) => Ok(()),
+    if proc::state(leader).is_none_or(|state| state == 'T') {
+        return forward(to, &Received::plain(Signal::CONT));
     }
+    let members = match to {
+        Target::Process(_) => Vec::new(),
+        Target::Group(group) => proc::group_members(group),
+    };
+    to_each(members.into_iter().filter(|pid| proc::state(*pid) == Some('T')), Signal::CONT)
 }
 
 /// Signals all our descendants: everybody, if we are PID 1; else those that /proc shows.
@@ -120,8 +155,25 @@ pub fn to_all(signal: Signal) -> io::Result<()> {
         // SAFETY: takes two integers. As PID 1 of our namespace, -1 is everybody in it but ourselves.
         return ignore_gone(check(unsafe { libc::kill(-1, signal.number()) }));
     }
-    to_each(proc::descendants().into_iter().map(|process| process.pid), signal)
+    if signal != Signal::KILL {
+        return to_each(proc::descendants().into_iter().map(|process| process.pid), signal);
+    }
+    // Who forks and ends faster than we look is not seen the first time.
+    let mut seen = HashSet::new();
+    let mut result = Ok(());
+    for _ in 0..MOST_WALKS {
+        let new: Vec<_> =
+            proc::descendants().into_iter().filter(|process| seen.insert(process.identity())).collect();
+        if new.is_empty() {
+            break;
+        }
+        result = result.and(to_each(new.into_iter().map(|process| process.pid), signal));
+    }
+    result
 }
+
+/// Walks over all descendants in one go of killing.
+const MOST_WALKS: u32 = 8;
 
 /// Signals those members of a process group that descend from us.
 ///
@@ -139,6 +191,19 @@ const WAIT_FOR_SLEEP: Duration = Duration::from_millis(5);
 pub struct Asked(HashSet<(Pid, u64)>);
 
 impl Asked {
+    /// Somebody is about to get a stop signal: who is there now counts as asked. Who is forked later does not: it may
+    /// never hear of it.
+    pub fn note(&mut self, to: Target) {
+        let group = match to {
+            Target::Process(pid) => {
+                return self.0.extend(proc::process(pid).map(|process| process.identity()));
+            }
+            Target::Group(group) => group,
+        };
+        let members = proc::descendants().into_iter().filter(|process| process.group == group);
+        self.0.extend(members.map(|process| process.identity()));
+    }
+
     /// Sends a signal, and `SIGCONT` since a stopped process does not see it, to our descendants but for these
     /// workers, what is below them, and these groups. As PID 1 without /proc: to everybody,
     /// once there are no workers.
@@ -150,9 +215,9 @@ impl Asked {
         if descendants.is_empty() && workers.is_empty() && pid1::is_pid1() {
             return to_all(signal).and(to_all(Signal::CONT));
         }
-        let new = descendants.into_iter().filter(|process| {
-            !groups.contains(&process.group) && self.0.insert((process.pid, process.started))
-        });
+        let new = descendants
+            .into_iter()
+            .filter(|process| !groups.contains(&process.group) && self.0.insert(process.identity()));
         let pids: Vec<Pid> = new.map(|process| process.pid).collect();
         to_each(pids.iter().copied(), signal).and(to_each(pids.into_iter(), Signal::CONT))
     }

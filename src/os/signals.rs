@@ -57,6 +57,22 @@ pub(super) fn give_back() {
     set_mask(GIVEN_MASK.load(Ordering::Relaxed));
 }
 
+/// Sends a TSTP by `raise` and lets it stop us, if the kernel thinks that somebody could continue us.
+pub(super) fn let_stop(raise: impl FnOnce() -> libc::c_int) {
+    raise();
+    // Acts as soon as it is let through.
+    set_mask(Set::MAX & !bit(libc::SIGTSTP));
+    set_mask(Set::MAX);
+}
+
+/// Whether a signal waits to be taken.
+pub(super) fn is_pending(number: i32) -> bool {
+    let mut pending: Set = 0;
+    // SAFETY: the set is as large as we say.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, SET_SIZE) };
+    pending & bit(number) != 0
+}
+
 /// Returns the mask before.
 fn set_mask(new: Set) -> Set {
     let mut old: Set = 0;

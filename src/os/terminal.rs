@@ -2,6 +2,7 @@
 //!
 //! All our signals are blocked, TTOU too, so that no call here can stop us, in the background either.
 
+use super::signals;
 use crate::core::Pid;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -33,16 +34,27 @@ impl Terminal {
         self.fd
     }
 
-    /// Whether it is ours to lend: our group is in the foreground, and it is our stdin and stdout. In a pipeline
-    /// (`prefork-init cat | less`) the others of the job need it as well.
+    /// Whether it is our stdin.
     #[must_use]
-    pub fn is_ours_to_lend(&self) -> bool {
-        self.is_ours() && (0..=1).all(is_controlling)
+    pub fn is_stdin(&self) -> bool {
+        is_controlling(libc::STDIN_FILENO)
     }
 
-    fn is_ours(&self) -> bool {
-        // SAFETY: take integers.
-        unsafe { libc::tcgetpgrp(self.fd) == libc::getpgrp() }
+    /// Whether it is our stdout. In a pipeline (`prefork-init cat | less`) others of the job need it as well.
+    #[must_use]
+    pub fn is_stdout(&self) -> bool {
+        is_controlling(libc::STDOUT_FILENO)
+    }
+
+    /// Whether our group is in the foreground.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        has_known_group() && self.foreground() == own_group()
+    }
+
+    fn foreground(&self) -> libc::pid_t {
+        // SAFETY: takes an integer.
+        unsafe { libc::tcgetpgrp(self.fd) }
     }
 
     /// Makes a group the foreground group, if ours is.
@@ -53,11 +65,29 @@ impl Terminal {
         }
     }
 
-    /// Makes ours the foreground group.
-    pub fn take_back(&self) {
-        // SAFETY: take integers. A group that our namespace does not know, 0, is refused.
-        unsafe { libc::tcsetpgrp(self.fd, libc::getpgrp()) };
+    /// Makes ours the foreground group, if this one still is, or one of which nobody is left: a shell may have taken the
+    /// terminal meanwhile.
+    pub fn take_back_from(&self, group: Pid) {
+        let foreground = self.foreground();
+        // SAFETY: takes integers; signal 0 only asks.
+        let is_empty = || foreground > 1 && unsafe { libc::kill(foreground.saturating_neg(), 0) } < 0;
+        if has_known_group() && (foreground == group.0 || is_empty()) {
+            // SAFETY: takes integers.
+            unsafe { libc::tcsetpgrp(self.fd, own_group()) };
+        }
     }
+}
+
+fn own_group() -> libc::pid_t {
+    // SAFETY: always succeeds.
+    unsafe { libc::getpgrp() }
+}
+
+/// Whether our PID namespace knows our process group: as the init of a new one on an old terminal, we are in a group of
+/// the namespace outside, of which we see no number.
+#[must_use]
+pub fn has_known_group() -> bool {
+    own_group() > 0
 }
 
 /// Whether this descriptor is the terminal that controls our session, not only any.
@@ -84,14 +114,30 @@ pub fn give_up() -> bool {
     gave_up && leads
 }
 
-/// Stops us, as Ctrl-Z would: with all others of our group if `job` says so. Returns when somebody continues us; at once
-/// as PID 1, whom nothing stops.
-pub fn stop_self(job: bool) {
-    // SAFETY: take integers. Our own TSTP is blocked; the continuing takes it from the queue.
+/// How to stop ourselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// With all others of our process group, as Ctrl-Z stops a job.
+    Job,
+    /// As one of a job that Ctrl-Z has stopped.
+    LikeTheJob,
+    /// Whoever may continue us.
+    ForSure,
+}
+
+/// Stops us until somebody continues us. Returns whether it did: nobody stops PID 1, and the kernel stops no job that
+/// no shell could continue (an orphaned process group, setpgid(2)).
+pub fn stop_self(how: Stop) -> bool {
+    // SAFETY: take integers.
     unsafe {
-        if job {
-            libc::kill(0, libc::SIGTSTP);
+        match how {
+            Stop::ForSure => {
+                libc::kill(libc::getpid(), libc::SIGSTOP);
+            }
+            // The caller is hit as well, and stops as soon as it may.
+            Stop::Job => signals::let_stop(|| libc::kill(0, libc::SIGTSTP)),
+            Stop::LikeTheJob => signals::let_stop(|| libc::kill(libc::getpid(), libc::SIGTSTP)),
         }
-        libc::kill(libc::getpid(), libc::SIGSTOP);
     }
+    signals::is_pending(libc::SIGCONT)
 }

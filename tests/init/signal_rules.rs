@@ -108,8 +108,10 @@ while True:
     for (place, shells) in BOTH_PLACES.into_iter().zip([0, 1]) {
         let mut run = place(launch(words("drop"))).start();
         run.wait_lines("stdout", 1);
-        for signal in [10, 12, 34] {
+        for (sent, signal) in [10, 12, 34].into_iter().enumerate() {
             run.signal(signal);
+            // The first comes to the shell, too.
+            run.wait_lines("got", sent + 2);
         }
         let got = run.wait_lines("got", 4);
         let mut got: Vec<&str> = got.lines().collect();

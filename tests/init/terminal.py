@@ -39,18 +39,19 @@ def expect(pattern, again=None):
 
 
 def expect_code(code):
+    global TEXT
     end = time.monotonic() + 20
     while time.monotonic() < end:
         if select.select([master], [], [], 0.01)[0]:
             try:
-                os.read(master, 65536)
+                TEXT += os.read(master, 65536)
             except OSError:
                 pass
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             got = os.waitstatus_to_exitcode(status)
             return got == code or sys.exit(f"ended with {got}, not {code}")
-    sys.exit("it did not end")
+    sys.exit(f"it did not end; on the screen: {TEXT!r}")
 
 
 BASH = ["bash", "--norc", "--noprofile", "-i"]
@@ -178,6 +179,89 @@ elif scene == "script":
     type("two\n")
     expect("script two")
     expect_code(6)
+
+elif scene == "output elsewhere":
+    # Redirected, the command still reads the terminal: a password, say.
+    start(BASH)
+    expect(r"\$ ")
+    type(f"{binary} -- head -n 1 >out; echo code $?\n")
+    expect(r"echo code \$\?\r\n")
+    type("hello\n")
+    expect("code 0")
+    open("out").read() == "hello\n" or sys.exit("not read")
+    type(f"x=$({binary} -- sh -c 'read -r p </dev/tty; echo got $p'); echo $x $?\n")
+    expect(r"echo \$x \$\?\r\n")
+    type("secret\n")
+    expect("got secret 0")
+    type(f"{binary} -- head -n 1 | cat; echo code $?\n")
+    expect(r"echo code \$\?\r\n")
+    type("third\n")
+    expect("third\r\nthird\r\ncode 0|third\r\n.*third\r\n.*code 0")
+    type("exit 4\n")
+    expect_code(4)
+
+elif scene == "leader, output elsewhere":
+    start(["sh", "-c", f"exec {binary} -- head -n 1 >out"])
+    type("hello\n")
+    expect_code(0)
+    open("out").read() == "hello\n" or sys.exit("not read")
+
+elif scene == "ends in the background":
+    start(BASH)
+    expect(r"\$ ")
+    type(f"{binary} -- sh -c 'echo up now; sleep 1; echo >ended'\n")
+    expect("up now\r\n")
+    type("\x1a")
+    expect("Stopped")
+    type("bg\n")
+    end = time.monotonic() + 20
+    while not os.path.exists("ended") and time.monotonic() < end:
+        time.sleep(0.01)
+    expect("still 23", again="echo still $((20 + 3))\n")
+    # And stopped, when it is told to end.
+    type(f"{binary} -- sh -c 'echo up again; sleep 1000'\n")
+    expect("up again\r\n")
+    type("\x1a")
+    expect("Stopped")
+    type("kill %+\n")
+    # A shell does not end while it believes that a job is stopped.
+    expect(r"\[\d\].*(Terminated|Exit 143)", again="\n")
+    expect("still 33", again="echo still $((30 + 3))\n")
+    type("exit 4\n")
+    expect_code(4)
+
+elif scene == "no shell above":
+    # The leader of the session is no shell with job control: nothing could continue us.
+    for words in [
+        ["sh", "-c", f"{binary} -- sh -c 'echo up; read -r x; echo read $x'; true"],
+        [binary, "--", binary, "--", "sh", "-c", "echo up; read -r x; echo read $x"],
+        ["sh", "-c", f"{binary} --process-group none -- sh -c 'echo up; read -r x; echo read $x'; true"],
+    ]:
+        TEXT = b""
+        start(words)
+        expect("up\r\n")
+        type("\x1a")
+        expect(r"\^Z")
+        type("on\n")
+        expect("read on")
+        expect_code(0)
+
+elif scene == "new namespace":
+    start(BASH)
+    expect(r"\$ ")
+    type(f"unshare --pid --fork --mount-proc {binary} -- sh -c 'echo up now; sleep 0.3; echo >ended' &\n")
+    expect("up now\r\n")
+    end = time.monotonic() + 20
+    while not os.path.exists("ended") and time.monotonic() < end:
+        time.sleep(0.01)
+    expect("still 23", again="echo still $((20 + 3))\n")
+    type(f"unshare --pid --fork --mount-proc {binary} -- sh -c 'echo up again; read -r x; echo read $x'; echo code $?\n")
+    expect("up again\r\n")
+    type("on\n")
+    expect("read on")
+    expect("code 0")
+    type("exit 4\n")
+    expect_code(4)
 
 elif scene == "hang-up":
     start([binary, "--", "sh", "-c", "trap 'echo hup >hup; exit' HUP; echo ready; while :; do sleep 0.01; done"])

@@ -52,3 +52,25 @@ fn a_script_gets_its_terminal_back() {
 fn a_hang_up_reaches_the_command() {
     play("hang-up");
 }
+
+#[test]
+fn a_command_with_its_output_elsewhere_still_reads_the_terminal() {
+    play("output elsewhere");
+    play("leader, output elsewhere");
+}
+
+/// The shell has its terminal then, and would end if it were taken away.
+#[test]
+fn a_command_that_ends_in_the_background_leaves_the_shell_its_terminal() {
+    play("ends in the background");
+}
+
+#[test]
+fn ctrl_z_does_nothing_where_the_leader_of_the_session_is_no_shell() {
+    play("no shell above");
+}
+
+#[test]
+fn as_the_init_of_a_new_namespace_it_is_a_job_of_the_shell_outside() {
+    play("new namespace");
+}

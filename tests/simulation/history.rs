@@ -314,6 +314,8 @@ impl History {
                 let temper = self.plan.temper(&mut self.dice);
                 Ok(Some(self.kernel.spawn(*order, temper, &mut self.dice)))
             }
+            // The kernel stops no job that nobody could continue.
+            Action::StopSelf { .. } if self.dice.one_in(4) => Ok(Some(Event::StopRefused)),
             Action::StopSelf { .. } => {
                 self.stop_us();
                 Ok(None)

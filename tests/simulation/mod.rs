@@ -144,7 +144,10 @@ const CORNERS_UNDER: [(&str, &[&str]); 41] = [
     ("job: Shared", &["signal: Signal(1), code: 128", "Forward"]),
     ("spare_unaware: true", &["spare_unaware: true"]),
     ("spare_unaware: true", &["Signalled(Received { signal: Signal(15)", "spare_unaware: false"]),
-    ("signal: Signal(10), graceful", &["signal: Signal(10)", "spare_unaware: false }, ", "ContinueStopped"]),
+    (
+        "signal: Signal(10), graceful",
+        &["signal: Signal(10)", "spare_unaware: false, asks: true }, ", "ContinueStopped"],
+    ),
     ("gave_terminal_up: true", &["TerminalGivenUp"]),
     ("", &["HandOffIgnored { signal: Signal(1)"]),
     ("", &["HandOffIgnored { signal: Signal(18)"]),

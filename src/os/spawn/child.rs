@@ -2,7 +2,7 @@
 
 use super::{FIRST_FD, Failure, Image, Placement};
 use crate::core::exit::code;
-use crate::os::signals;
+use crate::os::{privileges, signals};
 use std::ffi::{CStr, CString};
 use std::mem::size_of;
 use std::ptr;
@@ -11,7 +11,7 @@ use std::ptr;
 const LISTEN_PID_DIGITS: usize = 11;
 
 /// What can go wrong, by the number that goes through the pipe.
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 12] = [
     "setsid",
     "dup2",
     "execute",
@@ -23,6 +23,7 @@ const STEPS: [&str; 11] = [
     "setuid",
     "set no_new_privs",
     "ask for a death signal",
+    "give up capabilities",
 ];
 const SETSID: u32 = 0;
 const DUP2: u32 = 1;
@@ -35,6 +36,7 @@ const SETGID: u32 = 7;
 const SETUID: u32 = 8;
 const NO_NEW_PRIVS: u32 = 9;
 const DEATH_SIGNAL: u32 = 10;
+const CAPSET: u32 = 11;
 
 /// What a step is called in messages.
 pub(super) fn name_of(step: u32) -> &'static str {
@@ -119,6 +121,9 @@ unsafe fn become_who_it_is(image: &Image) {
             }
             if libc::syscall(libc::SYS_setresuid, uid, uid, uid) < 0 {
                 fail(image, SETUID);
+            }
+            if uid != 0 && !privileges::give_up_all() {
+                fail(image, CAPSET);
             }
         }
         // One that only the new user may enter.

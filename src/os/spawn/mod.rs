@@ -25,9 +25,6 @@ use std::time::{Duration, Instant};
 /// The first descriptor after stdin, stdout and stderr, where inherited listeners begin (`SD_LISTEN_FDS_START`).
 pub const FIRST_FD: RawFd = 3;
 
-/// A child that has not executed the program by then never will: it is killed.
-const EXECUTE_WITHIN: Duration = Duration::from_secs(10);
-
 /// A process in uninterruptible sleep does not die of `SIGKILL`.
 const DIE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -44,6 +41,8 @@ pub struct Program<'a> {
     pub fds: &'a [BorrowedFd<'a>],
     /// Whether to close every other descriptor above 2.
     pub close_others: bool,
+    /// A child that has not executed the program by then never will: it is killed.
+    pub execute_within: Duration,
     /// In which session and process group.
     pub placement: Placement,
     /// As whom, where, and under which limits.
@@ -137,6 +136,7 @@ struct Image {
     listen_pid: Vec<u8>,
     fds: Vec<RawFd>,
     close_others: bool,
+    execute_within: Duration,
     placement: Placement,
     settings: Settings,
     /// The text to write, if any.
@@ -193,6 +193,7 @@ impl Image {
             listen_pid,
             fds: program.fds.iter().map(AsRawFd::as_raw_fd).collect(),
             close_others: program.close_others,
+            execute_within: program.execute_within,
             placement: program.placement,
             settings: program.settings.clone(),
             oom_score_adj: program
@@ -224,7 +225,7 @@ impl Image {
             Method::Fork => self.fork().map_err(cannot("fork"))?,
         };
         drop(writer);
-        let Failure { step, errno } = match wait_for(&reader) {
+        let Failure { step, errno } = match wait_for(&reader, self.execute_within) {
             Told::Executed => return Ok(Pid(pid)),
             Told::Failed(failure) => {
                 // SAFETY: a null status is allowed. The child is ending: this does not wait for anything else.
@@ -279,10 +280,10 @@ enum Told {
     Nothing,
 }
 
-fn wait_for(reader: &OwnedFd) -> Told {
+fn wait_for(reader: &OwnedFd, limit: Duration) -> Told {
     let start = Instant::now();
     loop {
-        let left = EXECUTE_WITHIN.saturating_sub(start.elapsed());
+        let left = limit.saturating_sub(start.elapsed());
         let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
         match nix::poll::poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
             Ok(0) => return Told::Nothing,
@@ -375,6 +376,7 @@ mod tests {
             oom_score_adj: None,
         };
         Program {
+            execute_within: Duration::from_secs(10),
             placement: Placement::Session,
             settings: NOTHING,
             argv,

@@ -90,9 +90,9 @@ impl InitRules {
         match self.stage {
             Stage::Paused => {}
             Stage::Runs { .. } => check(!childless, "the command's end was not heard of")?,
-            Stage::Left { orphans_asked, .. } => {
+            Stage::Left { asks, .. } => {
                 check(!childless, "nobody is left, and it stays")?;
-                check(orphans_asked, "orphans were not asked to stop")?;
+                check(asks.is_some(), "orphans were not asked to stop")?;
             }
             Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) => {
                 return Err("the spawn was not answered".into());
@@ -103,7 +103,12 @@ impl InitRules {
         let owed = match self.clock {
             // An idle init makes no wake-ups at all.
             Clock::Stands => None,
-            Clock::Runs { kill_by } => kill_by,
+            Clock::Runs { kill_by } => match self.stage {
+                Stage::Left { asks: Some((times, at)), .. } if times < 9 => {
+                    Some(kill_by.map_or(at, |by| by.min(at)))
+                }
+                _ => kill_by,
+            },
             Clock::Killing { last, leave_by } => Some(leave_by.min(last + 100 * MS)),
         };
         match (owed, wakes) {

@@ -30,9 +30,8 @@ enum Stage {
     /// There is none any more; others are waited for.
     Left {
         code: u8,
-        /// Its group, if that got a signal to stop while the command ran.
-        told: Option<Pid>,
-        orphans_asked: bool,
+        /// How often the others were asked, and when they are asked again.
+        asks: Option<(u32, Monotonic)>,
     },
     /// It could not be started, or ended and nobody is waited for.
     Over,
@@ -76,6 +75,7 @@ impl InitRules {
             return Ok(());
         }
         self.take_in(now, event);
+        self.ask(now);
         for action in actions {
             self.judge(now, action).map_err(|broken| format!("{broken}: {action:?}"))?;
         }
@@ -110,8 +110,11 @@ impl InitRules {
             (Event::Stopped { pid: stopped, signal }, Stage::Runs { pid, .. }) if stopped == pid => {
                 self.command_stopped(pid, signal);
             }
-            (Event::Reaped { children_left }, Stage::Left { code, told, orphans_asked }) => {
-                self.reaped(now, children_left, code, told, orphans_asked);
+            (Event::Reaped { children_left }, Stage::Left { code, asks }) => {
+                self.reaped(now, children_left, code, asks);
+            }
+            (Event::StopRefused, Stage::Runs { pid, .. }) if self.policy.job == Job::OfShell => {
+                self.owed.push_back(Action::ContinueStopped { to: Target::Group(pid) });
             }
             (
                 Event::Started
@@ -119,6 +122,7 @@ impl InitRules {
                 | Event::Spawned { .. }
                 | Event::SpawnFailed { .. }
                 | Event::Stopped { .. }
+                | Event::StopRefused
                 | Event::Reaped { .. }
                 | Event::SaidReady { .. }
                 | Event::SeenAccepting { .. }
@@ -195,7 +199,7 @@ impl InitRules {
             | Action::Forward { .. }
             | Action::ContinueStopped { .. }
             | Action::LendTerminal { .. }
-            | Action::TakeTerminalBack
+            | Action::TakeTerminalBack { .. }
             | Action::StopSelf { .. }
             | Action::SignalAll { .. }
             | Action::AskOrphans { .. }

@@ -60,14 +60,14 @@ impl InitRules {
                     self.owed.push_back(Action::LendTerminal { group: pid });
                 }
                 let spare_unaware = self.policy.spare_unaware && signal.ends_the_unaware() && !asks;
-                self.owed.push_back(Action::Forward { to, received, spare_unaware });
-                if asks {
+                self.owed.push_back(Action::Forward { to, received, spare_unaware, asks });
+                if asks && ![Signal::STOP, Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal) {
                     self.owed.push_back(Action::ContinueStopped { to });
                 }
                 self.to_tell.push(Note::SignalForwarded { signal, came });
             }
             // What is about to be asked is not asked before; and whom it would end unaware gets nothing.
-            Stage::Left { orphans_asked: false, .. } if asks => {}
+            Stage::Left { asks: None, .. } if asks => {}
             Stage::Left { .. } if self.policy.spare_unaware && signal.ends_the_unaware() && !asks => return,
             Stage::Left { .. } => {
                 self.owed.push_back(Action::SignalAll { signal });
@@ -75,7 +75,7 @@ impl InitRules {
             }
             Stage::Paused if asks || signal == Signal::INT => {
                 // The orphans have what time there is from when they are asked.
-                self.stage = Stage::Left { code: 0, told: None, orphans_asked: false };
+                self.stage = Stage::Left { code: 0, asks: None };
                 self.owed.push_back(Action::Reap);
                 return;
             }

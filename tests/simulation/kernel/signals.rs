@@ -19,7 +19,13 @@ impl Kernel {
                 self.expect_leader(pid, action)?;
                 self.signal_where(|p| p.group == pid, signal, dice);
             }
-            Action::Forward { to, received, spare_unaware } => {
+            Action::Forward { to, received, spare_unaware, asks } => {
+                if asks {
+                    let (Target::Process(of) | Target::Group(of)) = to;
+                    let hears = |p: &&Process| p.pid == of || (to == Target::Group(of) && p.group == of);
+                    let new: Vec<u64> = self.processes.iter().filter(hears).map(|p| p.serial).collect();
+                    self.asked.extend(new);
+                }
                 self.signal_target(to, received.signal, spare_unaware, action, dice)?;
             }
             Action::ContinueStopped { to } => self.signal_target(to, Signal::CONT, false, action, dice)?,
@@ -59,7 +65,7 @@ impl Kernel {
             | Action::RestoreBacklog
             | Action::StopSelf { .. }
             | Action::Report(_)
-            | Action::TakeTerminalBack => {}
+            | Action::TakeTerminalBack { .. } => {}
         }
         Ok(None)
     }

@@ -92,6 +92,7 @@ fn policy(dice: &mut Dice) -> InitPolicy {
     }
     let codes: [fn(&SpawnFailure) -> u8; 3] =
         [|failure| failure.code, |_| NOT_STARTED, |failure| failure.code.wrapping_add(1)];
+    let told = dice.pick(&[Some(Signal::TERM), Some(Signal::USR1), None]);
     InitPolicy {
         rewrites: if dice.one_in(2) { rewrites(dice) } else { usual.rewrites },
         scope: dice.pick(&[Scope::Group, Scope::Group, Scope::Process]),
@@ -99,7 +100,7 @@ fn policy(dice: &mut Dice) -> InitPolicy {
         job: dice.pick(&[Job::Apart, Job::Apart, Job::OfShell, Job::Ours, Job::Shared]),
         gave_terminal_up: dice.one_in(4),
         stops_itself: dice.one_in(4),
-        orphans: dice.pick(&[Orphans::Wait, Orphans::Wait, Orphans::Signal, Orphans::Leave]),
+        orphans: dice.pick(&[Orphans::Wait, Orphans::Wait, Orphans::Signal(told), Orphans::Leave]),
         remaps: remaps(dice),
         warn_on_reap: dice.one_in(3),
         pause: dice.one_in(7),

@@ -196,7 +196,7 @@ impl Book {
                 }
             }
             Event::Exited { pid, exit } => self.exited(now, pid, exit),
-            Event::Stopped { .. } => {}
+            Event::Stopped { .. } | Event::StopRefused => {}
             Event::Reaped { children_left } => self.expected.childless = !children_left,
             Event::SaidReady { pid } => {
                 let observing = self.policy.ready.observe;

@@ -24,7 +24,7 @@ impl Book {
             Action::Forward { .. }
             | Action::ContinueStopped { .. }
             | Action::LendTerminal { .. }
-            | Action::TakeTerminalBack
+            | Action::TakeTerminalBack { .. }
             | Action::StopSelf { .. } => Err("a pool forwards nothing".into()),
             Action::Observe { pid } => {
                 let observe = self.policy.ready.observe;
