@@ -48,3 +48,31 @@ while True:
     run.signal(15);
     assert_eq!(run.wait_exit(), 0);
 }
+
+/// `docker run --init` puts us above an image that has us already: the variables are the image's own.
+#[test]
+fn what_is_meant_for_one_of_us_below_is_left_to_it() {
+    let ours = crate::harness::binary();
+    let ours = ours.to_str().unwrap();
+    let env = [("PREFORK_WORKERS", "3"), ("PREFORK_HEALTH", "127.0.0.1:0"), ("PREFORK_LOG_FORMAT", "json")];
+    let mut run = run(&Tini.ours(), &["-s", "--", ours, "--", "sleep", "1000"], &env).start();
+    run.wait_for("pool ready");
+    assert_eq!(run.log.with_message("worker spawned").len(), 3);
+    assert_eq!(run.log.with_message("health endpoint").len(), 1);
+    run.signal(15);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
+fn a_pause_can_be_had_by_its_variable() {
+    for original in [DumbInit, Tini] {
+        let launch = run(&original.ours(), &[], &[("PREFORK_PAUSE", "1"), ("PREFORK_LOG_LEVEL", "debug")]);
+        let mut run = launch.start();
+        crate::harness::eventually("it waits", || {
+            let blocked = crate::harness::status_line(run.pid, "SigBlk")?;
+            (u64::from_str_radix(&blocked, 16).unwrap().count_ones() > 40).then_some(())
+        });
+        run.signal(15);
+        assert_eq!(run.wait_exit(), 0, "{}", original.name());
+    }
+}

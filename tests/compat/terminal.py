@@ -63,6 +63,10 @@ for key, number in [(b"\x03", 2), (b"\x1c", 3)]:
     wait_for(f"got {number}")
 fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
 wait_for("got 28")
+# Not taken for the one that the kernel sends when the terminal is handed over.
+for count in 1, 2:
+    os.kill(init, signal.SIGHUP)
+    wait_for("got 1", count)
 os.kill(init, signal.SIGUSR1)
 wait_for("got 10")
 ended = 0

@@ -19,7 +19,7 @@ fn on_terminal(how: &str, program: &Path, args: &[&str]) -> String {
 }
 
 /// What each key did: once.
-const ONCE: &str = "ready\ngot 2\ngot 3\ngot 28\ngot 10\ncode 5\n";
+const ONCE: &str = "ready\ngot 2\ngot 3\ngot 28\ngot 1\ngot 1\ngot 10\ncode 5\n";
 
 #[test]
 fn the_commands_place_is_the_originals_and_every_key_arrives_once() {

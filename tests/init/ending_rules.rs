@@ -134,3 +134,30 @@ fn the_plan_is_told_and_nothing_is_run() {
         assert!(out.contains(part), "{part}: {out}");
     }
 }
+
+#[test]
+fn the_plan_says_what_is_done() {
+    let plan =
+        |options: &[&str]| launch(options.iter().copied().chain(["--explain", "--", "true"])).finish().1;
+    for (options, said, unsaid) in [
+        (&["--rewrite-signal", "TERM=0"][..], "TERM is dropped", "TERM starts"),
+        (
+            &["--rewrite-signal", "USR1=TERM,TERM=QUIT", "--stop-signal", "INT"],
+            "INT, QUIT, USR1, TERM starts",
+            "",
+        ),
+        (&["--remap-exit-code", "3=4,3=5", "--success-codes", "3"], "3 becomes 5", "3 becomes 4"),
+        (&["--process-group", "none", "--orphans", "signal"], "the command alone", "its process group gets"),
+        (&["--subreaper", "never"], "our own children", ""),
+        (&["--parent-death-signal", "KILL"], "so does the command", ""),
+    ] {
+        let launch = launch(options.iter().copied().chain(["--explain", "--", "true"])).not_pid1();
+        let (_, out, _) = launch.finish();
+        assert!(out.contains(said) && (unsaid.is_empty() || !out.contains(unsaid)), "{options:?}: {out}");
+    }
+    assert!(plan(&[]).contains("KILL after 30s"));
+    let (code, ..) = launch(["--explain", "--", "nothing-of-that-name"]).finish();
+    assert_eq!(code, 127);
+    let (_, out, _) = launch(["--explain", "--pause"]).finish();
+    assert!(out.contains("INT, TERM end it") && out.contains("exit code       0"), "{out}");
+}

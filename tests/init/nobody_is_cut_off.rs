@@ -170,3 +170,36 @@ fn below_other_inits_and_above_them_all_get_their_time() {
         run.wait_lines("work", 1);
     }
 }
+
+/// Who is started by a handler of the very signal, or is being forked while everybody is asked, hears of it a little
+/// later.
+#[test]
+fn who_comes_late_is_asked_too() {
+    let handler = "trap 'sleep 1000 & exit 6' TERM; echo ready; while :; do sleep 0.01; done";
+    let forking =
+        "setsid sh -c 'i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done' & sleep 0.05; exit 6";
+    for place in BOTH_PLACES {
+        let start = Instant::now();
+        let mut run = place(shell(handler)).start();
+        run.wait_lines("stdout", 1);
+        run.signal(15);
+        assert_eq!(run.wait_exit(), 6);
+        let mut run = place(shell(forking)).start();
+        assert_eq!(run.wait_exit(), 6);
+        assert!(run.log.with_message("graceful timeout over").is_empty());
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_stopped_member_of_the_group_is_continued_to_see_the_term() {
+    for place in BOTH_PLACES {
+        let script = "(trap 'exit 0' TERM; echo >up; while :; do sleep 0.01; done) & member=$!
+                      while [ ! -e up ]; do sleep 0.01; done; kill -STOP $member
+                      trap 'wait; exit 5' TERM; echo ready; while :; do sleep 0.01; done";
+        let mut run = place(with_timeout("20s", script)).start();
+        run.wait_lines("stdout", 1);
+        run.signal(15);
+        assert_eq!(run.wait_exit(), 5);
+    }
+}

@@ -151,3 +151,72 @@ fn a_pool_binds_first_and_sees_its_workers_of_another_user_get_ready() {
         assert_eq!(run.wait_exit(), 0);
     }
 }
+
+#[test]
+fn a_root_command_keeps_its_rights_and_another_users_has_none_whatever_we_inherited() {
+    need_root();
+    // One that stays root under no_new_privs would not get them back by its exec.
+    let script = "grep CapEff /proc/self/status | cut -f 2";
+    let all = status_line(std::process::id() as i32, "CapEff").unwrap();
+    for options in [&["--group", "adm", "--no-new-privs"][..], &["--user", "root:adm", "--no-new-privs"]] {
+        assert_eq!(with(options, script).finish().1.trim(), all, "{options:?}");
+    }
+    // From one ordinary user to another the kernel takes nothing away.
+    let ambient =
+        ["setpriv", "--reuid=33", "--regid=33", "--clear-groups", "--inh-caps=+setuid,+setgid,+kill"];
+    let ambient = ambient.into_iter().chain(["--ambient-caps=+setuid,+setgid,+kill"]);
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("prefork-init");
+    fs::copy(crate::harness::binary(), &path).unwrap();
+    fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let script = "id -u; grep -E '^Cap(Prm|Eff|Inh|Amb)' /proc/self/status | cut -f 2 | sort -u";
+    let (code, out, log) = with(&["--user", "1234:1234"], script).program(&path).through(ambient).finish();
+    assert_eq!((code, out.as_str()), (0, "1234\n0000000000000000\n"), "{log}");
+}
+
+#[test]
+fn signals_are_spared_and_a_parents_death_is_told_with_another_user_too() {
+    need_root();
+    // A shell cannot wait for signals without handling them; timeout(1) of coreutils does neither with USR1.
+    let script = "trap 'echo usr1 >>got' USR1; sleep 1000 & echo ready; while :; do wait $!; done";
+    let mut run = with(&["--user", "www-data", "--unhandled", "drop"], script).start();
+    run.wait_lines("stdout", 1);
+    let before = run.others().len();
+    run.signal(10);
+    run.wait_lines("got", 1);
+    assert_eq!(run.others().len(), before, "sleep does not know USR1");
+    run.signal(15);
+    assert_eq!(run.wait_exit(), 143);
+
+    // In a pool, whose looks at the workers change our own ids for a moment.
+    let copy = tempfile::tempdir().unwrap();
+    let worker = copy.path().join("worker");
+    fs::copy(crate::harness::example("worker"), &worker).unwrap();
+    fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let below =
+        ["sh", "-c", r#""$@" & echo $! >middle; exec sleep 1000"#, "sh", "sh", "-c", r#""$@"; exit 1"#, "sh"];
+    let words = ["-n", "1", "-b", "127.0.0.1:0", "--user", "www-data", "--parent-death-signal", "TERM", "--"];
+    let words = words.into_iter().map(OsString::from).chain([worker.into()]);
+    let run = launch(words).through(below).start();
+    run.wait_for("worker ready");
+    let middle: i64 = run.wait_lines("middle", 1).trim().parse().unwrap();
+    crate::harness::kill(run.outer_pid(middle), 9);
+    run.wait_for("pool stopped");
+}
+
+#[test]
+fn the_path_of_a_socket_in_the_users_directory_is_removed() {
+    need_root();
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(33), Some(33)).unwrap();
+    let socket = dir.path().join("socket");
+    let bind = format!("unix:{}", socket.display());
+    let words =
+        ["-n", "1", "-b", &bind, "--user", "www-data", "--ready-after", "10ms", "--", "sleep", "1000"];
+    let mut run = launch(words).start();
+    run.wait_for("worker ready");
+    assert!(socket.exists());
+    run.signal(15);
+    assert_eq!(run.wait_exit(), 0);
+    assert!(!socket.exists());
+}

@@ -196,7 +196,7 @@ elif scene == "output elsewhere":
     type(f"{binary} -- head -n 1 | cat; echo code $?\n")
     expect(r"echo code \$\?\r\n")
     type("third\n")
-    expect("third\r\nthird\r\ncode 0|third\r\n.*third\r\n.*code 0")
+    expect("third\r\n(.*third\r\n)?code 0")
     type("exit 4\n")
     expect_code(4)
 
@@ -207,9 +207,10 @@ elif scene == "leader, output elsewhere":
     open("out").read() == "hello\n" or sys.exit("not read")
 
 elif scene == "ends in the background":
+    # No key while a shell forks: what is stopped between vfork and exec keeps its parent from stopping.
     start(BASH)
     expect(r"\$ ")
-    type(f"{binary} -- sh -c 'echo up now; sleep 1; echo >ended'\n")
+    type(f"{binary} -- sh -c 'sleep 1 & echo up now; wait; echo >ended'\n")
     expect("up now\r\n")
     type("\x1a")
     expect("Stopped")
@@ -219,7 +220,7 @@ elif scene == "ends in the background":
         time.sleep(0.01)
     expect("still 23", again="echo still $((20 + 3))\n")
     # And stopped, when it is told to end.
-    type(f"{binary} -- sh -c 'echo up again; sleep 1000'\n")
+    type(f"{binary} -- sh -c 'echo up again; exec sleep 1000'\n")
     expect("up again\r\n")
     type("\x1a")
     expect("Stopped")
