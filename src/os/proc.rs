@@ -29,7 +29,7 @@ impl Process {
 }
 
 /// Chains of parents longer than this are not followed: no process of ours is that deep.
-const DEEPEST: usize = 64;
+pub(super) const DEEPEST: usize = 64;
 
 /// The process with this id, zombies too.
 #[must_use]

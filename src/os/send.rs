@@ -5,7 +5,7 @@ use super::proc::Awareness;
 use super::{pid1, privileges, proc};
 use crate::core::action::Target;
 use crate::core::{Pid, Received, Signal};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::thread;
@@ -188,7 +188,11 @@ const WAIT_FOR_SLEEP: Duration = Duration::from_millis(5);
 
 /// Who has been asked to stop: nobody is asked twice, since a second request means "at once" to many servers.
 #[derive(Debug, Default)]
-pub struct Asked(HashSet<(Pid, u64)>);
+pub struct Asked {
+    who: HashSet<(Pid, u64)>,
+    /// Without /proc, all at once.
+    everybody: bool,
+}
 
 impl Asked {
     /// Somebody is about to get a stop signal: who is there now counts as asked. Who is forked later does not: it may
@@ -196,12 +200,25 @@ impl Asked {
     pub fn note(&mut self, to: Target) {
         let group = match to {
             Target::Process(pid) => {
-                return self.0.extend(proc::process(pid).map(|process| process.identity()));
+                return self.who.extend(proc::process(pid).map(|process| process.identity()));
             }
             Target::Group(group) => group,
         };
         let members = proc::descendants().into_iter().filter(|process| process.group == group);
-        self.0.extend(members.map(|process| process.identity()));
+        self.who.extend(members.map(|process| process.identity()));
+    }
+
+    /// Whether a process was asked, or is below one that was and lives: that one does something for its own end.
+    fn knows(&self, process: proc::Process, all: &HashMap<Pid, proc::Process>) -> bool {
+        let mut next = Some(process);
+        for _ in 0..proc::DEEPEST {
+            match next {
+                Some(process) if self.who.contains(&process.identity()) => return true,
+                Some(process) => next = all.get(&process.parent).copied(),
+                None => return false,
+            }
+        }
+        false
     }
 
     /// Sends a signal, and `SIGCONT` since a stopped process does not see it, to our descendants but for these
@@ -213,12 +230,17 @@ impl Asked {
     pub fn ask_orphans(&mut self, workers: &[Pid], groups: &[Pid], signal: Signal) -> io::Result<()> {
         let descendants = proc::descendants_but(workers);
         if descendants.is_empty() && workers.is_empty() && pid1::is_pid1() {
+            if std::mem::replace(&mut self.everybody, true) {
+                return Ok(());
+            }
             return to_all(signal).and(to_all(Signal::CONT));
         }
-        let new = descendants
-            .into_iter()
-            .filter(|process| !groups.contains(&process.group) && self.0.insert(process.identity()));
-        let pids: Vec<Pid> = new.map(|process| process.pid).collect();
+        let by_pid: HashMap<Pid, proc::Process> =
+            descendants.iter().map(|process| (process.pid, *process)).collect();
+        let mut new = descendants;
+        new.retain(|process| !groups.contains(&process.group) && !self.knows(*process, &by_pid));
+        self.who.extend(new.iter().map(proc::Process::identity));
+        let pids: Vec<Pid> = new.into_iter().map(|process| process.pid).collect();
         to_each(pids.iter().copied(), signal).and(to_each(pids.into_iter(), Signal::CONT))
     }
 }

@@ -196,10 +196,33 @@ fn a_stopped_member_of_the_group_is_continued_to_see_the_term() {
     for place in BOTH_PLACES {
         let script = "(trap 'exit 0' TERM; echo >up; while :; do sleep 0.01; done) & member=$!
                       while [ ! -e up ]; do sleep 0.01; done; kill -STOP $member
+                      while ! grep -q 'State.*T' /proc/$member/status; do sleep 0.01; done
                       trap 'wait; exit 5' TERM; echo ready; while :; do sleep 0.01; done";
         let mut run = place(with_timeout("20s", script)).start();
         run.wait_lines("stdout", 1);
         run.signal(15);
         assert_eq!(run.wait_exit(), 5);
+    }
+}
+
+/// What a daemon starts to end in order is its own: nobody asks anything of it.
+#[test]
+fn what_a_handler_starts_and_waits_for_may_finish() {
+    let slow =
+        "trap 'sleep 1.5; echo finished >work; exit' TERM; echo $$ >daemon; while :; do sleep 0.01; done";
+    for place in BOTH_PLACES {
+        for script in [leaves(slow), leaves(slow).replace("exit 7", SLEEPER)] {
+            let mut run = place(shell(&script)).start();
+            if script.contains(SLEEPER) {
+                run.wait_lines("stdout", 1);
+            } else {
+                run.wait_lines("daemon", 1);
+            }
+            let start = Instant::now();
+            run.signal(15);
+            run.wait_exit();
+            assert!(start.elapsed() > Duration::from_millis(1_200), "its sleep was cut short");
+            assert_eq!(run.wait_lines("work", 1), "finished\n");
+        }
     }
 }

@@ -330,6 +330,7 @@ def leave(act):
     run.log.wait_count("worker ready", 2);
     run.signal(libc::SIGTERM);
     run.wait_lines("asked", 1);
+    run.wait_for("worker exited");
     assert_eq!(run.log.with_message("worker exited").len(), 1);
     std::fs::write(run.dir().join("go"), "").unwrap();
     assert_eq!(run.wait_exit(), 0);
