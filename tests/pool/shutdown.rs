@@ -344,6 +344,7 @@ fn a_daemon_is_asked_halfway_through_the_graceful_timeout_though_a_worker_takes_
     run.signal(libc::SIGTERM);
     run.wait_lines("asked", 1);
     assert_no(&run, "worker killed");
+    run.wait_for("worker exited");
     assert_eq!(run.log.with_message("worker exited").len(), 1);
     std::fs::write(run.dir().join("go"), "").unwrap();
     assert_eq!(run.wait_exit(), 0);
