@@ -187,7 +187,7 @@ fn own_group(terminal: Terminal, job: Job) -> Place {
 /// Gets the orphans, and the news of our parent's death.
 pub fn relations(config: &Config) {
     if let Some(signal) = config.parent_death_signal
-        && let Err(error) = pid1::ask_for_parent_death_signal(signal)
+        && let Err(error) = pid1::ask_for_parent_death_signal(signal, pid1::parent())
     {
         warn!(%error, signal = %signal, "the parent's death cannot be watched");
     }

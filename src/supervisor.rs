@@ -261,7 +261,11 @@ impl Loop {
                 Found::Stopped(pid, signal) => {
                     // First: it may be continued, and stopped anew, before we are told of that.
                     reap::forget_stop(pid);
-                    self.handle(Event::Stopped { pid, signal });
+                    // Below a script it may be anybody who stops and continues the command alone.
+                    if signal != Signal::STOP || terminal::leads_group() {
+                        let has_terminal = self.terminal.as_ref().is_some_and(Terminal::is_ours);
+                        self.handle(Event::Stopped { pid, signal, has_terminal });
+                    }
                     continue;
                 }
                 Found::Ended(pid, exit) => {
@@ -362,7 +366,13 @@ impl Loop {
                 self.terminal_lent = matches!(self.placement, Placement::Group(Some(_)));
                 Event::Spawned { id, pid }
             }
-            Err(failure) => Event::SpawnFailed { id, failure },
+            Err(failure) => {
+                // What could not be executed had the terminal for a moment.
+                if let (Some(terminal), Placement::Group(Some(_))) = (&self.terminal, self.placement) {
+                    terminal.take_back_from_nobody();
+                }
+                Event::SpawnFailed { id, failure }
+            }
         }
     }
 

@@ -58,6 +58,8 @@ pub enum Event {
         pid: Pid,
         /// By which signal.
         signal: Signal,
+        /// Whether our own group is the terminal's foreground group.
+        has_terminal: bool,
     },
     /// We did not stop ourselves: in our process group, nobody could continue us.
     StopRefused,

@@ -66,6 +66,14 @@ impl Asks {
         }
     }
 
+    /// Makes it time for a round, if there has been one.
+    fn hasten(&mut self, now: Monotonic) {
+        if let Self::Made { times, again_at } = self {
+            *times = (*times).min(MOST_ASKS.saturating_sub(1));
+            *again_at = now;
+        }
+    }
+
     /// How many rounds there have been, if it is time for one.
     fn due(self, now: Monotonic) -> Option<u32> {
         match self {
@@ -95,7 +103,7 @@ impl Init {
             Event::SpawnFailed { id: COMMAND, failure } => self.spawn_failed(failure, out),
             Event::Signalled(received) => self.signalled(now, received, out),
             Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
-            Event::Stopped { pid, signal } => self.stopped(pid, signal, out),
+            Event::Stopped { pid, signal, has_terminal } => self.stopped(pid, signal, has_terminal, out),
             Event::StopRefused => self.go_on(out),
             Event::Reaped { children_left } => self.reaped(now, children_left, out),
             // The rest is about workers of a pool, or answers what was never asked.
@@ -207,7 +215,10 @@ impl Init {
                 endgame
             }
             // They are about to be asked, and nobody is asked twice.
-            State::Ended { endgame, asks: Asks::None, .. } if asks_to_stop => endgame,
+            State::Ended { endgame, asks, .. } if asks_to_stop => {
+                asks.hasten(now);
+                endgame
+            }
             // Whom it would end is not known one by one any more.
             State::Ended { .. } if spare_unaware => return,
             State::Ended { endgame, .. } => {
@@ -267,8 +278,16 @@ impl Init {
 
     /// A command that was stopped at the terminal: the shell that waits for us is to know, or else, where no shell
     /// could continue it, it goes on.
-    fn stopped(&self, stopped: Pid, signal: Signal, out: &mut Vec<Action>) {
+    fn stopped(&self, stopped: Pid, signal: Signal, has_terminal: bool, out: &mut Vec<Action>) {
+        // A shell brings a job that runs to the foreground without a word.
+        let wants_terminal = [Signal::TTIN, Signal::TTOU].contains(&signal);
         match (self.state, self.policy.job) {
+            (State::Running { pid, .. }, Job::OfShell)
+                if pid == stopped && wants_terminal && has_terminal =>
+            {
+                out.push(Action::LendTerminal { group: pid });
+                out.push(Action::ContinueStopped { to: Target::Group(pid) });
+            }
             (State::Running { pid, .. }, Job::OfShell) if pid == stopped => {
                 out.push(Action::Report(Note::Suspending));
                 out.push(Action::StopSelf { job: true });

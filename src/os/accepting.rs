@@ -91,6 +91,7 @@ impl Observer {
     pub fn look(&mut self, worker: Pid) -> (Seen, Duration) {
         let begin = processor_time();
         let seen = match self.ids {
+            _ if !proc::is_ours() => Seen::Refused,
             Some((uid, gid)) => privileges::acting_as(uid, gid, || self.seen(worker)),
             None => self.seen(worker),
         };

@@ -2,7 +2,6 @@
 
 use crate::core::Signal;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// Whether we are the init of our PID namespace.
 #[must_use]
@@ -22,31 +21,30 @@ pub fn become_subreaper() -> io::Result<()> {
     }
 }
 
-/// Asks for a signal when the process that started us is gone (`PR_SET_PDEATHSIG`, prctl(2)). If it has gone meanwhile,
-/// the signal comes at once.
+/// Asks for a signal when the process that started us is gone (`PR_SET_PDEATHSIG`, prctl(2)). If it is no longer
+/// `parent`, the signal comes at once.
 ///
 /// # Errors
 /// Where a sandbox refuses it.
-pub fn ask_for_parent_death_signal(signal: Signal) -> io::Result<()> {
+pub fn ask_for_parent_death_signal(signal: Signal, parent: i32) -> io::Result<()> {
     // SAFETY: take integers and touch no memory.
     unsafe {
-        let now = libc::getppid();
-        // The first parent we knew: it may have gone between two calls.
-        let known = PARENT.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-        let parent = known.map_or_else(|first| first, |_| now);
         if libc::prctl(libc::PR_SET_PDEATHSIG, signal.number()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        if libc::getppid() != parent && !PARENT_GONE.swap(true, Ordering::Relaxed) {
+        if libc::getppid() != parent {
             libc::kill(libc::getpid(), signal.number());
         }
     }
     Ok(())
 }
 
-/// Our parent when its death was first asked for, and whether that was told.
-static PARENT: AtomicI32 = AtomicI32::new(0);
-static PARENT_GONE: AtomicBool = AtomicBool::new(false);
+/// Whose child we are.
+#[must_use]
+pub fn parent() -> i32 {
+    // SAFETY: always succeeds.
+    unsafe { libc::getppid() }
+}
 
 /// The signal that was asked for, if one was.
 #[must_use]

@@ -116,13 +116,13 @@ fn check(result: libc::c_long) -> io::Result<()> {
 /// depends on them.
 pub fn acting_as<T>(uid: u32, gid: u32, act: impl FnOnce() -> T) -> T {
     let (own_uid, own_gid) = own_ids();
-    let death_signal = pid1::parent_death_signal();
+    let (death_signal, parent) = (pid1::parent_death_signal(), pid1::parent());
     set_fs_ids(uid, gid);
     let result = act();
     set_fs_ids(own_uid, own_gid);
     // The kernel forgets it with each change of ids.
     if let Some(signal) = death_signal {
-        let _was_set_before = pid1::ask_for_parent_death_signal(signal);
+        let _was_set_before = pid1::ask_for_parent_death_signal(signal, parent);
     }
     result
 }

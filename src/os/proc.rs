@@ -4,6 +4,8 @@ use crate::core::{Pid, Signal};
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
 /// A process as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,9 @@ pub fn state(pid: Pid) -> Option<char> {
 
 /// The fields of `/proc/PID/stat` from the state on.
 fn stat(pid: Pid) -> Option<String> {
+    if !is_ours() {
+        return None;
+    }
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
     // The name, in parentheses, may itself hold spaces and parentheses: the last one ends it.
@@ -116,11 +121,18 @@ pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
     let shift = u32::try_from(signal.number().saturating_sub(1)).unwrap_or(u32::MAX);
     let bit = 1u64.checked_shl(shift).unwrap_or(0);
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Awareness::Unknown };
+    if !is_ours() {
+        return Awareness::Unknown;
+    }
     let wait = libc::SYS_rt_sigtimedwait.to_string();
     let mut found = Awareness::Unaware;
     let mut all_block = true;
     for thread in threads.flatten() {
         let Ok(status) = fs::read_to_string(thread.path().join("status")) else { continue };
+        // One that has ended hears nothing.
+        if status.lines().any(|line| line.starts_with("State:\tZ") || line.starts_with("State:\tX")) {
+            continue;
+        }
         let has = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             u64::from_str_radix(line.trim(), 16).ok().map(|set| set & bit != 0)
@@ -135,17 +147,44 @@ pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
         // One that does not block it may be hit.
         all_block &= blocks;
         match fs::read_to_string(thread.path().join("syscall")) {
-            Ok(call) => match call.split_ascii_whitespace().next() {
-                Some(number) if number == wait => return Awareness::Aware,
-                Some("running") => found = Awareness::Running,
-                Some(_) | None => {}
-            },
+            Ok(call) => {
+                let mut words = call.split_ascii_whitespace();
+                match words.next() {
+                    Some(number) if number == wait => {
+                        if words.next().is_some_and(|set| awaits(pid, set, bit)) {
+                            return Awareness::Aware;
+                        }
+                    }
+                    Some("running") => found = Awareness::Running,
+                    Some(_) | None => {}
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Awareness::Unknown,
             // It has ended, or the kernel does not tell.
             Err(_) => {}
         }
     }
     if all_block { Awareness::Aware } else { found }
+}
+
+/// Whether the set of signals at this address, for which a thread of a process sleeps in sigwait(3), holds this one.
+fn awaits(pid: Pid, address: &str, bit: u64) -> bool {
+    let address = address.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    let mut set = [0u8; 8];
+    let memory = fs::File::open(format!("/proc/{pid}/mem"));
+    let read = |memory: fs::File| memory.read_exact_at(&mut set, address?).ok();
+    memory.ok().and_then(read).is_some() && u64::from_ne_bytes(set) & bit != 0
+}
+
+/// Whether /proc shows our own PID namespace: that of another (`unshare --pid` without `--mount-proc`) would have us
+/// take strangers for our own.
+#[must_use]
+pub fn is_ours() -> bool {
+    static OURS: OnceLock<bool> = OnceLock::new();
+    *OURS.get_or_init(|| {
+        fs::read_link("/proc/self")
+            .is_ok_and(|link| link.as_os_str() == std::process::id().to_string().as_str())
+    })
 }
 
 /// The child of ours from which a process descends, or which it is.
@@ -178,6 +217,9 @@ pub fn children(pid: Pid) -> Vec<Pid> {
 }
 
 fn all() -> Vec<Process> {
+    if !is_ours() {
+        return Vec::new();
+    }
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid| process(Pid(pid))).collect()

@@ -68,10 +68,24 @@ impl Terminal {
     /// Makes ours the foreground group, if this one still is, or one of which nobody is left: a shell may have taken the
     /// terminal meanwhile.
     pub fn take_back_from(&self, group: Pid) {
+        if self.foreground() == group.0 {
+            self.make_ours();
+        } else {
+            self.take_back_from_nobody();
+        }
+    }
+
+    /// Makes ours the foreground group, if nobody is in the one that is.
+    pub fn take_back_from_nobody(&self) {
         let foreground = self.foreground();
         // SAFETY: takes integers; signal 0 only asks.
-        let is_empty = || foreground > 1 && unsafe { libc::kill(foreground.saturating_neg(), 0) } < 0;
-        if has_known_group() && (foreground == group.0 || is_empty()) {
+        if foreground > 1 && unsafe { libc::kill(foreground.saturating_neg(), 0) } < 0 {
+            self.make_ours();
+        }
+    }
+
+    fn make_ours(&self) {
+        if has_known_group() {
             // SAFETY: takes integers.
             unsafe { libc::tcsetpgrp(self.fd, own_group()) };
         }
@@ -102,6 +116,13 @@ fn is_controlling(fd: RawFd) -> bool {
 pub fn leads_session() -> bool {
     // SAFETY: take integers.
     unsafe { libc::getsid(0) == libc::getpid() }
+}
+
+/// Whether we lead our process group, as who was started by a shell with job control does.
+#[must_use]
+pub fn leads_group() -> bool {
+    // SAFETY: always succeeds.
+    own_group() == unsafe { libc::getpid() }
 }
 
 /// Gives up the terminal on stdin, as dumb-init does. Returns whether the kernel tells everybody with HUP and CONT, as

@@ -226,3 +226,20 @@ fn what_a_handler_starts_and_waits_for_may_finish() {
         }
     }
 }
+
+/// Without /proc nobody can be told from anybody else: all are asked, once. One that shows another PID namespace, as
+/// `unshare --pid` leaves it, is as good as none.
+#[test]
+fn without_a_proc_of_our_own_all_are_asked_once() {
+    let daemon = "trap 'echo asked >>asked' TERM; echo $$ >daemon; i=0; while [ $i -lt 100 ]; do sleep 0.01; i=$((i+1)); done";
+    let script = leaves(daemon);
+    let hide = r#"mount -t tmpfs none /proc && exec "$@""#;
+    let mut run = launch(["--", "sh", "-c", &script]).through(["sh", "-c", hide, "sh"]).start();
+    assert_eq!(run.wait_exit(), 7);
+    assert_eq!(run.wait_lines("asked", 1), "asked\n");
+    // The outer shell's /proc, seen from a namespace below it.
+    let inner = ["unshare", "--pid", "--fork"];
+    let mut run = launch(["--", "sh", "-c", &script]).through(inner).start();
+    assert_eq!(run.wait_exit(), 7);
+    assert_eq!(run.wait_lines("asked", 1), "asked\n");
+}

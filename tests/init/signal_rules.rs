@@ -208,3 +208,23 @@ fn a_reaped_orphan_is_worth_a_warning_where_asked() {
         assert!(!log.contains("WARN"), "{log}");
     }
 }
+
+/// A main thread in sigwait(3) for TERM knows nothing of a HUP.
+#[test]
+fn who_waits_for_another_signal_does_not_know_this_one() {
+    let script = "
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [15])
+open('up', 'w').write('up\\n')
+raise SystemExit(20 + int(signal.sigwait([15])))";
+    for place in BOTH_PLACES {
+        let words: [OsString; 6] =
+            ["--unhandled=drop".into(), "--".into(), python(), "-IS".into(), "-c".into(), script.into()];
+        let mut run = place(launch(words)).start();
+        run.wait_lines("up", 1);
+        run.signal(1);
+        run.wait_for("signal forwarded");
+        run.signal(15);
+        assert_eq!(run.wait_exit(), 35);
+    }
+}

@@ -264,6 +264,41 @@ elif scene == "new namespace":
     type("exit 4\n")
     expect_code(4)
 
+elif scene == "brought to the foreground":
+    # bash says nothing to a job that runs.
+    start(BASH)
+    expect(r"\$ ")
+    type(f"{binary} -- sh -c 'while [ ! -e go ]; do sleep 0.05; done; read -r x; echo read $x' &\n")
+    expect(r"\[1\]")
+    type("fg\n")
+    expect("read -r x; echo read")
+    open("go", "w").close()
+    expect("read on", again="on\n")
+    type("exit 4\n")
+    expect_code(4)
+
+elif scene == "cannot be executed":
+    open("bad", "w").write("#!/no/such\n")
+    os.chmod("bad", 0o755)
+    start(["sh", "-c", f"{binary} -- ./bad; read -r x; echo script $x; exit 6"])
+    type("one\n")
+    expect("script one")
+    expect_code(6)
+
+elif scene == "stopped alone":
+    start(["sh", "-c", f"{binary} -- sh -c 'echo $$ >pid; while [ ! -e go ]; do sleep 0.05; done; exit 3'; echo script $?; exit 6"])
+    end = time.monotonic() + 20
+    while not (os.path.exists("pid") and open("pid").read().strip()) and time.monotonic() < end:
+        time.sleep(0.01)
+    command = int(open("pid").read())
+    os.kill(command, signal.SIGSTOP)
+    while "T" not in open(f"/proc/{command}/stat").read().rsplit(")", 1)[1].split()[0]:
+        time.sleep(0.01)
+    os.kill(command, signal.SIGCONT)
+    open("go", "w").close()
+    expect("script 3")
+    expect_code(6)
+
 elif scene == "hang-up":
     start([binary, "--", "sh", "-c", "trap 'echo hup >hup; exit' HUP; echo ready; while :; do sleep 0.01; done"])
     expect("ready")

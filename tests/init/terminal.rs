@@ -74,3 +74,18 @@ fn ctrl_z_does_nothing_where_the_leader_of_the_session_is_no_shell() {
 fn as_the_init_of_a_new_namespace_it_is_a_job_of_the_shell_outside() {
     play("new namespace");
 }
+
+#[test]
+fn brought_to_the_foreground_while_it_runs_it_reads_the_terminal() {
+    play("brought to the foreground");
+}
+
+#[test]
+fn the_terminal_comes_back_from_what_could_not_be_executed() {
+    play("cannot be executed");
+}
+
+#[test]
+fn a_command_that_somebody_stops_and_continues_alone_stops_no_script() {
+    play("stopped alone");
+}

@@ -205,7 +205,7 @@ impl History {
                     2 => Event::NotSeenAccepting { pid, took: Duration::MAX, more: true },
                     3 => Event::RequestsReported { pid, total: u64::MAX },
                     4 => stale_answer(&mut self.dice, pid),
-                    5 => Event::Stopped { pid, signal: Signal::TSTP },
+                    5 => Event::Stopped { pid, signal: Signal::TSTP, has_terminal: false },
                     _ => Event::DeadlinePassed,
                 };
                 self.turn(event)
@@ -236,7 +236,8 @@ impl History {
     fn reap(&mut self) -> Held {
         for _ in 0..self.plan.reaped_at_once {
             if let Some((pid, signal)) = self.kernel.stopped() {
-                self.handle(Event::Stopped { pid, signal })?;
+                let has_terminal = self.dice.one_in(3);
+                self.handle(Event::Stopped { pid, signal, has_terminal })?;
                 continue;
             }
             let Some((pid, exit)) = self.kernel.zombie() else {

@@ -107,8 +107,10 @@ impl InitRules {
             (Event::Exited { pid, exit }, _) => {
                 self.to_tell.push(Note::OrphanReaped { pid, exit, warn: self.policy.warn_on_reap });
             }
-            (Event::Stopped { pid: stopped, signal }, Stage::Runs { pid, .. }) if stopped == pid => {
-                self.command_stopped(pid, signal);
+            (Event::Stopped { pid: stopped, signal, has_terminal }, Stage::Runs { pid, .. })
+                if stopped == pid =>
+            {
+                self.command_stopped(pid, signal, has_terminal);
             }
             (Event::Reaped { children_left }, Stage::Left { code, asks }) => {
                 self.reaped(now, children_left, code, asks);
@@ -157,8 +159,13 @@ impl InitRules {
 
     /// A shell would not know that our job is stopped, as it is we whom it waits for. Where we are that shell, a
     /// Ctrl-Z is undone; who reads in the background would be stopped again at once.
-    fn command_stopped(&mut self, pid: Pid, signal: Signal) {
-        if self.policy.job == Job::OfShell {
+    fn command_stopped(&mut self, pid: Pid, signal: Signal, has_terminal: bool) {
+        let reads_or_writes = [Signal::TTIN, Signal::TTOU].contains(&signal);
+        if self.policy.job == Job::OfShell && has_terminal && reads_or_writes {
+            // It is in the foreground as a job, and was not told.
+            self.owed.push_back(Action::LendTerminal { group: pid });
+            self.owed.push_back(Action::ContinueStopped { to: Target::Group(pid) });
+        } else if self.policy.job == Job::OfShell {
             self.to_tell.push(Note::Suspending);
             self.owed.push_back(Action::StopSelf { job: true });
         } else if self.policy.job == Job::Ours && signal == Signal::TSTP {

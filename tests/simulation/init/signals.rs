@@ -68,6 +68,10 @@ impl InitRules {
             }
             // What is about to be asked is not asked before; and whom it would end unaware gets nothing.
             Stage::Left { asks: None, .. } if asks => {}
+            // Another round, for those who have not heard it.
+            Stage::Left { code, asks: Some((times, _)) } if asks => {
+                self.stage = Stage::Left { code, asks: Some((times.min(8), now)) };
+            }
             Stage::Left { .. } if self.policy.spare_unaware && signal.ends_the_unaware() && !asks => return,
             Stage::Left { .. } => {
                 self.owed.push_back(Action::SignalAll { signal });
