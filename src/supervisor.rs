@@ -176,12 +176,12 @@ impl Loop {
     async fn run(&mut self) -> u8 {
         self.handle(Event::Started);
         // While the command loads: it is not kept waiting for this.
-        memory::give_back();
         inherited::close_descriptors();
         // A pool starts workers here again.
         if self.notify.is_none() {
             inherited::leave_directory();
         }
+        memory::give_back();
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {
