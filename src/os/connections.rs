@@ -135,7 +135,11 @@ mod tests {
             drop(client);
             assert_eq!(ours(), HashSet::from([inode(&server)]), "the client hung up");
             drop(server);
-            assert_eq!(ours(), HashSet::new());
+            // Another test's child may hold a copy until it executes.
+            let begin = std::time::Instant::now();
+            while !ours().is_empty() {
+                assert!(begin.elapsed().as_secs() < 10, "it is closed, and counts");
+            }
         }
     }
 

@@ -175,7 +175,10 @@ fn below_other_inits_and_above_them_all_get_their_time() {
 /// later.
 #[test]
 fn who_comes_late_is_asked_too() {
-    let handler = "trap 'sleep 1000 & exit 6' TERM; echo ready; while :; do sleep 0.01; done";
+    // A copy of the shell would still have the shell's handlers, and lose the signal.
+    let handler =
+        "trap 'sh -c \"echo >late; exec sleep 1000\" & while [ ! -e late ]; do sleep 0.01; done; exit 6' TERM
+                   echo ready; while :; do sleep 0.01; done";
     let forking =
         "setsid sh -c 'i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done' & sleep 0.05; exit 6";
     for place in BOTH_PLACES {
