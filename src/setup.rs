@@ -233,7 +233,7 @@ pub fn account(process: &Process) -> Result<Option<Account>, StartError> {
             Account { identity, name: std::env::var("USER").ok(), home }
         }
     };
-    let same_ids = (account.identity.uid, account.identity.gid) == (own_uid, own_gid);
+    let same_ids = account.identity.ids() == (own_uid, own_gid);
     if same_ids && privileges::own_groups() == account.identity.groups {
         return Ok(None);
     }

@@ -17,7 +17,7 @@ use crate::os::notify_socket::NotifySocket;
 use crate::os::reap::{self, Found};
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
-use crate::os::spawn::{self, FIRST_FD, Placement, Program, Settings};
+use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::{self, Terminal};
 use crate::os::{inherited, last_resort, memory, pid1};
 use crate::{logging, notify, setup};
@@ -73,8 +73,6 @@ struct Loop {
     terminal_lent: bool,
     /// Whether we stop even where nobody could continue us (dumb-init).
     stops_for_sure: bool,
-    /// Whether it matters that a child was stopped.
-    watches_stops: bool,
     /// Whether it was said that we may not signal somebody.
     refusal_told: bool,
     /// A child may have ended: SIGCHLD came, or the core wants to know.
@@ -103,7 +101,8 @@ impl Supervisor {
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
         setup::relations(&config);
         let listeners = setup::listeners(&config)?;
-        let observer = Observer::new(&listeners, settings.identity.as_ref().map(|who| (who.uid, who.gid)));
+        let ids = settings.identity.as_ref().map(Identity::ids);
+        let observer = Observer::new(&listeners, ids);
         let (mode, place) = match config.mode.clone() {
             Mode::Init(mut policy) => {
                 let place = setup::place(config.placing);
@@ -142,7 +141,7 @@ impl Supervisor {
             listeners,
             observer,
             asked: Asked::default(),
-            sparing: Sparing::default(),
+            sparing: Sparing::new(ids),
             backlog: config.backlog,
             environment,
             published,
@@ -150,7 +149,6 @@ impl Supervisor {
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
             death_signal: setup::death_signal_of_command(&config),
-            watches_stops: place.as_ref().is_some_and(|place| matches!(place.job, Job::OfShell | Job::Ours)),
             terminal: place.and_then(|place| place.terminal),
             command: config.command,
             terminal_lent: false,
@@ -257,7 +255,8 @@ impl Loop {
             return;
         }
         for _ in 0..MOST_AT_ONCE {
-            let children_left = match reap::look(self.watches_stops) {
+            // Whom the terminal stops matters where we have to do with it.
+            let children_left = match reap::look(self.terminal.is_some()) {
                 Found::Stopped(pid, signal) => {
                     // First: it may be continued, and stopped anew, before we are told of that.
                     reap::forget_stop(pid);
@@ -312,21 +311,15 @@ impl Loop {
                 if asks {
                     self.asked.note(to);
                 }
-                let ids = self.settings.identity.as_ref().map(|who| (who.uid, who.gid));
                 let sent = if spare_unaware {
-                    self.sparing.forward(to, &received, ids)
+                    self.sparing.forward(to, &received)
                 } else {
                     send::forward(to, &received)
                 };
                 self.told(received.signal, sent);
             }
             Action::LendTerminal { group } => {
-                if let Some(terminal) = &self.terminal
-                    && terminal.is_ours()
-                {
-                    terminal.lend(group);
-                    self.terminal_lent = true;
-                }
+                self.terminal_lent |= self.terminal.as_ref().is_some_and(|terminal| terminal.lend(group));
             }
             Action::TakeTerminalBack { group } => {
                 if let Some(terminal) = &self.terminal

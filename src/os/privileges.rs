@@ -44,18 +44,14 @@ pub fn own_ids() -> (u32, u32) {
 #[must_use]
 pub fn own_groups() -> Vec<u32> {
     let (_, gid) = own_ids();
-    let groups = supplementary_groups();
-    let mut all = vec![gid];
-    all.extend(groups.into_iter().filter(|group| *group != gid));
-    all
-}
-
-fn supplementary_groups() -> Vec<u32> {
-    const MOST: usize = 65_536;
-    let mut groups = vec![0u32; MOST];
-    // SAFETY: there is room for as many as we say, and the kernel allows no more.
-    let count = unsafe { libc::getgroups(libc::c_int::try_from(MOST).unwrap_or(0), groups.as_mut_ptr()) };
+    // SAFETY: with no room, only the number is asked for.
+    let count = unsafe { libc::getgroups(0, std::ptr::null_mut()) };
+    let mut groups = vec![0u32; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: there is room for as many as we say.
+    let count = unsafe { libc::getgroups(count.max(0), groups.as_mut_ptr()) };
     groups.truncate(usize::try_from(count).unwrap_or(0));
+    groups.retain(|group| *group != gid);
+    groups.insert(0, gid);
     groups
 }
 
@@ -65,10 +61,7 @@ fn supplementary_groups() -> Vec<u32> {
 pub(super) fn give_up_all() -> bool {
     // SAFETY: takes integers. Kernels before 4.3 have no ambient rights, and refuse.
     unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
-    let header = Header { version: VERSION_3, pid: 0 };
-    let none = [Sets::default(); 2];
-    // SAFETY: both structs are as the kernel wants them.
-    unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) == 0 }
+    set([Sets::default(); 2]).is_ok()
 }
 
 /// Whether we have these rights, each a number below 32.
@@ -90,7 +83,10 @@ pub fn keep_only(rights: &[u32]) -> io::Result<()> {
         permitted: sets[0].permitted & keep,
         inheritable: sets[0].inheritable & keep,
     };
-    let sets = [low, Sets::default()];
+    set([low, Sets::default()])
+}
+
+fn set(sets: [Sets; 2]) -> io::Result<()> {
     let header = Header { version: VERSION_3, pid: 0 };
     // SAFETY: both structs are as the kernel wants them.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) })

@@ -1,10 +1,12 @@
 //! Who descends from whom, as /proc tells it (proc(5)). Without /proc: nobody.
 
+use crate::core::action::Target;
 use crate::core::{Pid, Signal};
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// A process as `/proc/PID/stat` shows it.
@@ -95,10 +97,13 @@ pub fn remains_of(group: Pid) -> Vec<Pid> {
     descendants().into_iter().filter(is_member).map(|process| process.pid).collect()
 }
 
-/// The members of a process group whose leader is there, among those that descend from us.
+/// Whom a signal is for, among those that descend from us. The leader of a group must be there.
 #[must_use]
-pub fn group_members(group: Pid) -> Vec<Pid> {
-    descendants().into_iter().filter(|process| process.group == group).map(|process| process.pid).collect()
+pub fn targets(to: Target) -> Vec<Process> {
+    match to {
+        Target::Process(pid) => process(pid).into_iter().collect(),
+        Target::Group(group) => descendants().into_iter().filter(|process| process.group == group).collect(),
+    }
 }
 
 /// What a process would make of a signal that it was not expecting.
@@ -124,7 +129,6 @@ pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
     if !is_ours() {
         return Awareness::Unknown;
     }
-    let wait = libc::SYS_rt_sigtimedwait.to_string();
     let mut found = Awareness::Unaware;
     let mut all_block = true;
     for thread in threads.flatten() {
@@ -146,25 +150,32 @@ pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
         }
         // One that does not block it may be hit.
         all_block &= blocks;
-        match fs::read_to_string(thread.path().join("syscall")) {
-            Ok(call) => {
-                let mut words = call.split_ascii_whitespace();
-                match words.next() {
-                    Some(number) if number == wait => {
-                        if words.next().is_some_and(|set| awaits(pid, set, bit)) {
-                            return Awareness::Aware;
-                        }
-                    }
-                    Some("running") => found = Awareness::Running,
-                    Some(_) | None => {}
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Awareness::Unknown,
-            // It has ended, or the kernel does not tell.
-            Err(_) => {}
+        match by_its_call(pid, &thread.path(), bit) {
+            sure @ (Awareness::Aware | Awareness::Unknown) => return sure,
+            Awareness::Running => found = Awareness::Running,
+            Awareness::Unaware => {}
         }
     }
     if all_block { Awareness::Aware } else { found }
+}
+
+/// What the system call in which a thread of a process sleeps says of it.
+fn by_its_call(pid: Pid, thread: &Path, bit: u64) -> Awareness {
+    let call = match fs::read_to_string(thread.join("syscall")) {
+        Ok(call) => call,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Awareness::Unknown,
+        // It has ended, or the kernel does not tell.
+        Err(_) => return Awareness::Unaware,
+    };
+    let mut words = call.split_ascii_whitespace();
+    match words.next() {
+        Some("running") => Awareness::Running,
+        Some(number) if number.parse() == Ok(libc::SYS_rt_sigtimedwait) => {
+            let awaits = words.next().is_some_and(|set| awaits(pid, set, bit));
+            if awaits { Awareness::Aware } else { Awareness::Unaware }
+        }
+        Some(_) | None => Awareness::Unaware,
+    }
 }
 
 /// Whether the set of signals at this address, for which a thread of a process sleeps in sigwait(3), holds this one.

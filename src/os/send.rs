@@ -57,9 +57,9 @@ pub fn forward(to: Target, received: &Received) -> io::Result<()> {
         // An older kernel, or a sandbox that does not know the call: to the leader, then to the others.
         Err(_) => {
             let sent = queue_to_process(group, received.signal, &info);
-            for other in proc::group_members(group) {
-                if other != group {
-                    let _gone = queue_to_process(other, received.signal, &info);
+            for other in proc::targets(to) {
+                if other.pid != group {
+                    let _gone = queue_to_process(other.pid, received.signal, &info);
                 }
             }
             sent
@@ -68,26 +68,31 @@ pub fn forward(to: Target, received: &Received) -> io::Result<()> {
 }
 
 /// Keeps signals from those whom they would end only because they do not know them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sparing {
+    /// As whom to look: the user and group that they run as, if those are not ours.
+    ids: Option<(u32, u32)>,
     /// Who was seen to know a signal: while it runs, this cannot be seen.
     known: HashSet<(Pid, u64, Signal)>,
 }
 
 impl Sparing {
-    /// As [`forward`], but to those who know the signal. Where /proc does not tell, to all; it is asked with the rights of
-    /// the user and group that they run as, if those are not ours.
+    /// Looks with the eyes of this user and group.
+    #[must_use]
+    pub fn new(ids: Option<(u32, u32)>) -> Self {
+        Self { ids, known: HashSet::new() }
+    }
+
+    /// As [`forward`], but to those who know the signal. Where /proc does not tell, to all.
     ///
     /// # Errors
     /// As [`forward`]; of several errors the first.
-    pub fn forward(&mut self, to: Target, received: &Received, ids: Option<(u32, u32)>) -> io::Result<()> {
-        let processes: Vec<proc::Process> = match to {
-            Target::Process(pid) => proc::process(pid).into_iter().collect(),
-            Target::Group(group) => proc::descendants().into_iter().filter(|p| p.group == group).collect(),
-        };
+    pub fn forward(&mut self, to: Target, received: &Received) -> io::Result<()> {
+        let processes = proc::targets(to);
         if processes.is_empty() {
             return forward(to, received);
         }
+        let ids = self.ids;
         let look = || {
             let deadline = Instant::now().checked_add(WAIT_FOR_SLEEP);
             processes.into_iter().filter(|process| self.knows(process, received.signal, deadline)).collect()
@@ -139,11 +144,8 @@ pub fn continue_stopped(to: Target) -> io::Result<()> {
     if proc::state(leader).is_none_or(|state| state == 'T') {
         return forward(to, &Received::plain(Signal::CONT));
     }
-    let members = match to {
-        Target::Process(_) => Vec::new(),
-        Target::Group(group) => proc::group_members(group),
-    };
-    to_each(members.into_iter().filter(|pid| proc::state(*pid) == Some('T')), Signal::CONT)
+    let members = proc::targets(to).into_iter().map(|process| process.pid);
+    to_each(members.filter(|pid| proc::state(*pid) == Some('T')), Signal::CONT)
 }
 
 /// Signals all our descendants: everybody, if we are PID 1; else those that /proc shows.
@@ -196,16 +198,10 @@ pub struct Asked {
 
 impl Asked {
     /// Somebody is about to get a stop signal: who is there now counts as asked. Who is forked later does not: it may
-    /// never hear of it.
+    /// never hear of it. Who is gone is forgotten, for this may come for years.
     pub fn note(&mut self, to: Target) {
-        let group = match to {
-            Target::Process(pid) => {
-                return self.who.extend(proc::process(pid).map(|process| process.identity()));
-            }
-            Target::Group(group) => group,
-        };
-        let members = proc::descendants().into_iter().filter(|process| process.group == group);
-        self.who.extend(members.map(|process| process.identity()));
+        self.who.retain(|(pid, started)| proc::process(*pid).is_some_and(|now| now.started == *started));
+        self.who.extend(proc::targets(to).iter().map(proc::Process::identity));
     }
 
     /// Whether a process was asked, or is below one that was and lives: that one does something for its own end.

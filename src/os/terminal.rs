@@ -57,12 +57,14 @@ impl Terminal {
         unsafe { libc::tcgetpgrp(self.fd) }
     }
 
-    /// Makes a group the foreground group, if ours is.
-    pub fn lend(&self, group: Pid) {
-        if self.is_ours() {
+    /// Makes a group the foreground group, if ours is. Returns whether it was.
+    pub fn lend(&self, group: Pid) -> bool {
+        let ours = self.is_ours();
+        if ours {
             // SAFETY: takes integers.
             unsafe { libc::tcsetpgrp(self.fd, group.0) };
         }
+        ours
     }
 
     /// Makes ours the foreground group, if this one still is, or one of which nobody is left: a shell may have taken the

@@ -91,6 +91,14 @@ pub struct Identity {
     pub groups: Vec<u32>,
 }
 
+impl Identity {
+    /// The user's and the group's id.
+    #[must_use]
+    pub fn ids(&self) -> (u32, u32) {
+        (self.uid, self.gid)
+    }
+}
+
 /// How to make the new process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
