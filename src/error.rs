@@ -36,11 +36,11 @@ impl StartError {
         Self { code, ..self }
     }
 
-    /// Names the variable instead of the option that it stands for: nobody wrote the option. `by_variable` has both.
+    /// Names the variable instead of the option that it stands for: nobody wrote the option.
     #[must_use]
-    pub fn by_variables(mut self, by_variable: &[(String, String)]) -> Self {
+    pub fn by_variable(mut self, variable_of: impl FnOnce(&str) -> Option<String>) -> Self {
         let (option, rest) = self.what.split_once(' ').unwrap_or((&self.what, ""));
-        if let Some((_, variable)) = by_variable.iter().find(|(known, _)| known == option) {
+        if let Some(variable) = variable_of(option) {
             self.what = format!("{variable} {rest}").trim_end().to_owned();
         }
         self

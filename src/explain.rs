@@ -7,7 +7,7 @@ use crate::core::time::Patience;
 use crate::core::{Mode, Rewrites, Signal};
 use crate::error::StartError;
 use crate::os::pid1;
-use crate::os::spawn::Placement;
+use crate::os::spawn::{FIRST_FD, Placement};
 use crate::os::terminal::{self, Terminal};
 use crate::setup;
 use std::fmt::{self, Write};
@@ -18,10 +18,7 @@ use std::time::Duration;
 /// # Errors
 /// As the start would: a command that is not there, a user who is not known.
 pub fn plan(config: &Config) -> Result<String, StartError> {
-    let pauses = matches!(&config.mode, Mode::Init(policy) if policy.pause);
-    if !pauses {
-        setup::check_command(config.command.as_given().first())?;
-    }
+    setup::check_command(config)?;
     let account = setup::account(&config.process)?;
     setup::settings(&config.process, account.as_ref())?;
     let mut plan = Plan::default();
@@ -176,7 +173,7 @@ fn place(config: &Config) -> (&'static str, bool) {
 
 fn pool(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
-    for (fd, address) in (crate::os::spawn::FIRST_FD..).zip(&config.bind) {
+    for (fd, address) in (FIRST_FD..).zip(&config.bind) {
         plan.say("listener", format_args!("{address}, descriptor {fd} of each worker"));
     }
     plan.say(

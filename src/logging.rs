@@ -79,7 +79,8 @@ pub fn print(text: &str, to_stderr: bool) {
     };
 }
 
-/// Tells why nothing was started, and returns the code to end with: a line of plain text, for the format may be what is wrong. Nobody may be reading.
+/// Tells why nothing was started, and returns the code to end with: a line of plain text, for the format may be what
+/// is wrong. Nobody may be reading.
 pub fn start_error(error: &StartError) -> u8 {
     let line = error.to_string().replace(char::is_control, " ");
     // A signal may end it, should it wait.
@@ -108,14 +109,13 @@ macro_rules! worker_line {
     }};
 }
 
-/// Writes lines in another program's words; whether there is such a voice.
-pub fn say(lines: &str) -> bool {
-    let Some((_, stderr)) = VOICE.get() else { return false };
+/// Writes lines in another program's words, if there is such a voice.
+pub fn say(lines: &str) {
+    let Some((_, stderr)) = VOICE.get() else { return };
     if !lines.is_empty() {
         let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
         let _never_fails = stderr.write_all(lines.as_bytes());
     }
-    true
 }
 
 /// Writes the line for a transition.

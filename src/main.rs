@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use prefork_init::cli::{Options, Request};
+use prefork_init::cli::{self, Options, Request};
 use prefork_init::config::{Config, Environment};
 use prefork_init::error::StartError;
 use prefork_init::supervisor::Supervisor;
@@ -23,8 +23,8 @@ fn run() -> Result<u8, StartError> {
         }
     };
     logging::start(&options);
-    let by_variable = options.by_variable.clone();
-    start(*options).map_err(|error| error.by_variables(&by_variable))
+    let given = options.given.clone();
+    start(*options).map_err(|error| error.by_variable(|flag| cli::variable_of(flag, &given)))
 }
 
 fn start(options: Options) -> Result<u8, StartError> {

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::cli::{Like, Process, ProcessGroup, Subreaper};
+use crate::config::command::Values;
 use crate::config::{Config, Placing};
 use crate::core::exit::code;
 use crate::core::policy::Job;
@@ -28,8 +29,13 @@ const HEALTH_BACKLOG: u32 = 128;
 ///
 /// # Errors
 /// Not found (127) or cannot be executed (126).
-pub fn check_command(program: Option<&OsString>) -> Result<(), StartError> {
-    let program = program.map(OsString::as_os_str).unwrap_or_default();
+pub fn check_command(config: &Config) -> Result<(), StartError> {
+    if matches!(&config.mode, Mode::Init(policy) if policy.pause) {
+        return Ok(());
+    }
+    // A program's name may hold a placeholder: that of the first worker stands for all.
+    let argv = config.command.with(&Values { fd: FIRST_FD, worker_id: 0, max_requests: Some(0) });
+    let program = argv.first().map(OsString::as_os_str).unwrap_or_default();
     let name = program.display();
     match lookup::find(program) {
         Ok(()) => Ok(()),
@@ -147,19 +153,18 @@ pub struct Place {
 /// Finds out what terminal there is, and where the command of init mode goes.
 #[must_use]
 pub fn place(placing: Placing) -> Place {
-    let apart = Place { placement: Placement::Session, job: Job::Apart, terminal: None, gave_up: false };
+    let without_terminal = |placement, job| Place { placement, job, terminal: None, gave_up: false };
+    let apart = |placement| without_terminal(placement, Job::Apart);
+    let shared = || without_terminal(Placement::Shared, Job::Shared);
     match placing {
-        Placing::As(ProcessGroup::Session) => apart,
-        Placing::As(ProcessGroup::None) => Place { placement: Placement::Shared, job: Job::Shared, ..apart },
+        Placing::As(ProcessGroup::Session) => apart(Placement::Session),
+        Placing::As(ProcessGroup::None) => shared(),
         Placing::WithOurTerminal => {
-            let placement = Placement::SessionWithTerminal(0);
-            Place { placement, gave_up: terminal::give_up(), ..apart }
+            Place { gave_up: terminal::give_up(), ..apart(Placement::SessionWithTerminal(0)) }
         }
         Placing::As(wanted @ (ProcessGroup::Auto | ProcessGroup::Group)) => match Terminal::controlling() {
             // The init of a new PID namespace on an old terminal: whoever made it is of the same job.
-            Some(_) if !terminal::has_known_group() => {
-                Place { placement: Placement::Shared, job: Job::Shared, ..apart }
-            }
+            Some(_) if !terminal::has_known_group() => shared(),
             Some(terminal) if terminal::leads_session() => own_group(terminal, Job::Ours),
             Some(terminal)
                 if terminal.is_stdin() && (wanted == ProcessGroup::Group || terminal.is_stdout()) =>
@@ -167,13 +172,9 @@ pub fn place(placing: Placing) -> Place {
                 own_group(terminal, Job::OfShell)
             }
             // A part of a job, or with its output elsewhere: what has the terminal's keys is the job as a whole.
-            Some(_) if wanted == ProcessGroup::Auto => {
-                Place { placement: Placement::Shared, job: Job::Shared, ..apart }
-            }
-            None | Some(_) if wanted == ProcessGroup::Group => {
-                Place { placement: Placement::Group(None), ..apart }
-            }
-            None | Some(_) => apart,
+            Some(_) if wanted == ProcessGroup::Auto => shared(),
+            None if wanted == ProcessGroup::Auto => apart(Placement::Session),
+            None | Some(_) => apart(Placement::Group(None)),
         },
     }
 }

@@ -22,7 +22,6 @@ use crate::os::terminal::{self, Terminal};
 use crate::os::{inherited, last_resort, memory, pid1};
 use crate::{logging, notify, setup};
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -89,10 +88,9 @@ impl Supervisor {
     /// Names what could not be had.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let is_pool = matches!(config.mode, Mode::Pool(_));
-        let pauses = matches!(&config.mode, Mode::Init(policy) if policy.pause);
-        if !pauses && (is_pool || config.like == Like::Ourselves) {
-            // A program's name may hold a placeholder: that of the first worker stands for all.
-            setup::check_command(arguments(&config.command, is_pool, 0, Some(0)).first())?;
+        // The others tell of it when they try.
+        if is_pool || config.like == Like::Ourselves {
+            setup::check_command(&config)?;
         }
         let account = setup::account(&config.process)?;
         let settings = setup::settings(&config.process, account.as_ref())?;
@@ -341,7 +339,7 @@ impl Loop {
     fn spawn(&mut self, order: SpawnOrder) -> Event {
         let SpawnOrder { id, slot, generation, max_requests } = order;
         let is_pool = self.notify.is_some();
-        let argv = arguments(&self.command, is_pool, slot, max_requests);
+        let argv = self.command.with(&Values { fd: FIRST_FD, worker_id: slot, max_requests });
         let fds: Vec<BorrowedFd<'_>> = self.listeners.iter().map(AsFd::as_fd).collect();
         let program = Program {
             argv: &argv,
@@ -420,15 +418,6 @@ impl Loop {
 fn is_our_own_echo(received: Received) -> bool {
     let ours = u32::try_from(received.sender) == Ok(std::process::id());
     ours && [Signal::PIPE, Signal::TSTP].contains(&received.signal)
-}
-
-/// What to execute: in a pool the placeholders are replaced.
-fn arguments(command: &Command, is_pool: bool, slot: u32, max_requests: Option<u64>) -> Vec<OsString> {
-    if is_pool {
-        command.with(&Values { fd: FIRST_FD, worker_id: slot, max_requests })
-    } else {
-        command.as_given().to_vec()
-    }
 }
 
 /// The only way to see that a panic ends in order is to have one. Not in release builds.

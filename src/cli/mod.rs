@@ -17,7 +17,7 @@ use crate::core::Signal;
 use crate::core::time::Patience;
 use crate::duration::{parse_duration, parse_patience};
 use crate::error::StartError;
-use clap::builder::{BoolishValueParser, Resettable};
+use clap::builder::{BoolishValueParser, Resettable, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -93,17 +93,9 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Logging")]
     pub logging: Logging,
 
-    /// Options that were given and that only a pool can have a use for.
+    /// Options that were given, as a flag or by a variable.
     #[arg(skip)]
-    pub of_pools: Vec<Given>,
-
-    /// Options that were given and that only init mode can have a use for.
-    #[arg(skip)]
-    pub of_init: Vec<Given>,
-
-    /// The names of all options that were given, as a flag or by a variable.
-    #[arg(skip)]
-    pub given: Vec<String>,
+    pub given: Vec<Given>,
 
     /// Whom we are to take after.
     #[arg(skip)]
@@ -112,10 +104,6 @@ pub struct Options {
     /// How much is said in the words of [`like`](Self::like).
     #[arg(skip)]
     pub verbosity: u8,
-
-    /// Options that were given by variables: both names.
-    #[arg(skip)]
-    pub by_variable: Vec<(String, String)>,
 
     /// What is said in these words before anything else, with its newlines.
     #[arg(skip)]
@@ -138,17 +126,36 @@ impl Options {
     /// Whether an option was given, as a flag or by a variable. `name` is that of its field.
     #[must_use]
     pub fn is_given(&self, name: &str) -> bool {
-        self.given.iter().any(|given| given == name)
+        self.given.iter().any(|given| given.field == name)
     }
 }
 
 /// An option that was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Given {
-    /// As a flag, with this name.
-    Flag(String),
-    /// By this variable: it may be meant for other commands in the same image.
-    Variable(String),
+pub struct Given {
+    /// The name of its field.
+    pub field: String,
+    /// As a flag: `--max-age`.
+    pub flag: String,
+    /// The variable by which it was given, if it was: it may be meant for other commands in the same image.
+    pub variable: Option<String>,
+    /// What alone can have a use for it.
+    pub only: Option<Only>,
+}
+
+/// The variable by which an option was given.
+#[must_use]
+pub fn variable_of(flag: &str, given: &[Given]) -> Option<String> {
+    given.iter().find(|given| given.flag == flag)?.variable.clone()
+}
+
+/// One of our two modes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// A pool of workers.
+    Pool,
+    /// One command.
+    Init,
 }
 
 /// Workers and their listeners.
@@ -359,18 +366,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartEr
     }
     let options = matches.and_then(|matches| {
         let mut options = Options::from_arg_matches(&matches)?;
-        options.of_pools = given(&command, &matches, is_of_pools);
-        options.of_init = given(&command, &matches, |arg| arg.get_help_heading() == Some("Init"));
-        options.by_variable = command
-            .get_arguments()
-            .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::EnvVariable))
-            .filter_map(|arg| Some((format!("--{}", arg.get_long()?), arg.get_env()?.display().to_string())))
-            .collect();
-        options.given = command
-            .get_arguments()
-            .filter(|arg| is_given(&matches, arg))
-            .map(|arg| arg.get_id().to_string())
-            .collect();
+        options.given = command.get_arguments().filter_map(|arg| given(arg, &matches)).collect();
         Ok(options)
     });
     match options {
@@ -408,23 +404,29 @@ const OF_POOLS: [&str; 4] = ["Pool", "Readiness", "Recycling", "Respawn"];
 const OF_POOLS_TOO: &str = "drain_delay";
 const NOT_OF_POOLS: &str = "no_placeholders";
 
-fn is_of_pools(arg: &Arg) -> bool {
-    let heading = arg.get_help_heading().filter(|_| arg.get_id() != NOT_OF_POOLS);
-    heading.is_some_and(|heading| OF_POOLS.contains(&heading)) || arg.get_id() == OF_POOLS_TOO
-}
-
-fn is_given(matches: &ArgMatches, arg: &Arg) -> bool {
-    let source = matches.value_source(arg.get_id().as_str());
-    matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
-}
-
-fn given(command: &clap::Command, matches: &ArgMatches, which: fn(&Arg) -> bool) -> Vec<Given> {
-    let given = |arg: &Arg| match matches.value_source(arg.get_id().as_str())? {
-        ValueSource::CommandLine => arg.get_long().map(|name| Given::Flag(format!("--{name}"))),
-        ValueSource::EnvVariable => arg.get_env().map(|name| Given::Variable(name.display().to_string())),
-        _ => None,
+fn given(arg: &Arg, matches: &ArgMatches) -> Option<Given> {
+    let variable = match matches.value_source(arg.get_id().as_str())? {
+        ValueSource::CommandLine => None,
+        ValueSource::EnvVariable => arg.get_env().map(|name| name.display().to_string()),
+        _ => return None,
     };
-    command.get_arguments().filter(|arg| which(arg)).filter_map(given).collect()
+    let (field, flag) = (arg.get_id().to_string(), format!("--{}", arg.get_long()?));
+    Some(Given { field, flag, variable, only: only(arg) })
+}
+
+fn only(arg: &Arg) -> Option<Only> {
+    match arg.get_help_heading()? {
+        _ if arg.get_id() == NOT_OF_POOLS => None,
+        _ if arg.get_id() == OF_POOLS_TOO => Some(Only::Pool),
+        "Init" => Some(Only::Init),
+        heading => OF_POOLS.contains(&heading).then_some(Only::Pool),
+    }
+}
+
+/// Reads a variable as the options do that are on or off.
+#[must_use]
+pub fn boolean(value: &OsStr) -> Option<bool> {
+    BoolishValueParser::new().parse_ref(&Options::command(), None, value).ok()
 }
 
 /// The names of the environment variables that are ours.

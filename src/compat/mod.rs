@@ -59,10 +59,9 @@ fn from_environment(command: Vec<OsString>, like: Like) -> Result<Box<Options>, 
 
 /// Whether no command is to be run, which the originals cannot.
 fn asks_for_pause() -> bool {
-    const NO: [&str; 7] = ["", "0", "n", "no", "f", "false", "off"];
-    let is_no =
-        |value: OsString| value.to_str().is_some_and(|value| NO.contains(&value.to_lowercase().as_str()));
-    std::env::var_os("PREFORK_PAUSE").is_some_and(|value| !is_no(value))
+    let value = std::env::var_os("PREFORK_PAUSE").filter(|value| !value.is_empty());
+    // What is neither is an error that our own options tell.
+    value.is_some_and(|value| cli::boolean(&value).unwrap_or(true))
 }
 
 /// How an original tells of what happens.

@@ -35,6 +35,12 @@ impl Command {
         Self { argv, placeholders }
     }
 
+    /// The same command, in which nothing is replaced.
+    #[must_use]
+    pub fn literal(self) -> Self {
+        Self { placeholders: false, ..self }
+    }
+
     /// Whether a placeholder occurs, and would be replaced.
     #[must_use]
     pub fn mentions(&self, placeholder: &str) -> bool {

@@ -2,7 +2,8 @@
 
 use crate::cli::{Like, Options, OrphansOption, ProcessGroup, Subreaper, Unhandled};
 use crate::compat;
-use crate::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
+use crate::core::policy::{InitPolicy, Orphans, Scope, StopPolicy};
+use crate::core::time::Patience;
 use crate::core::{Rewrites, Signal};
 use crate::error::StartError;
 
@@ -56,6 +57,9 @@ pub(super) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
     let theirs = options.like != Like::Ourselves && !options.is_given("stop_signal");
     let stop_signal = if theirs { rewrites.of(Signal::TERM) } else { Some(options.stopping.stop_signal) };
     let waits = options.is_given("graceful_timeout");
+    // Who is called by another init's name expects it to kill nobody.
+    let patient = options.like != Like::Ourselves && !waits;
+    let graceful = if patient { Patience::Forever } else { options.stopping.graceful_timeout };
     let orphans = match (init.orphans, options.like) {
         (Some(OrphansOption::Wait), _) | (None, Like::Ourselves) => Orphans::Wait,
         // Who sets a time for the end wants what is left to have it.
@@ -68,8 +72,7 @@ pub(super) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
         rewrites,
         scope: init.signal_scope.unwrap_or(Scope::Group),
         spare_unaware: init.unhandled == Some(Unhandled::Drop),
-        job: if shared { Job::Shared } else { Job::Apart },
-        stops_itself: shared || options.like == Like::DumbInit,
+        stops_itself: options.like == Like::DumbInit,
         orphans,
         remaps: success.chain(init.remap_exit_code.iter().copied()).collect(),
         warn_on_reap: options.signals.warn_on_reap,
@@ -79,9 +82,6 @@ pub(super) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
             Like::DumbInit => compat::dumb_init::start_failure_code,
             Like::Tini => compat::tini::start_failure_code,
         },
-        ..InitPolicy::new(StopPolicy {
-            signal: stop_signal.unwrap_or(Signal::TERM),
-            ..super::stop_policy(options)
-        })
+        ..InitPolicy::new(StopPolicy { signal: stop_signal.unwrap_or(Signal::TERM), graceful })
     })
 }

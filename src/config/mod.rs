@@ -6,7 +6,7 @@ mod init;
 pub use init::Placing;
 
 use crate::address::Address;
-use crate::cli::{CountRequests, Given, Like, Options, Process, Subreaper};
+use crate::cli::{CountRequests, Like, Only, Options, Process, Subreaper};
 use crate::core::policy::{Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy};
 use crate::core::time::Patience;
 use crate::core::{Mode, Rewrites, Signal};
@@ -81,8 +81,13 @@ impl Config {
         // Another init's command may have any text in it.
         let asks_for_fd = options.like == Like::Ourselves && command.mentions(FD);
         let is_pool = options.pool.workers.is_some() || !options.pool.bind.is_empty() || asks_for_fd;
-        let (mode, bind) = if is_pool {
-            only_for(&options.of_init, "only init mode has a use for it", "leave --workers and --bind out")?;
+        let (mode, bind, command) = if is_pool {
+            none_only_for(
+                Only::Init,
+                &options,
+                "only init mode has a use for it",
+                "leave --workers and --bind out",
+            )?;
             if options.command.is_empty() {
                 return Err(StartError::usage(
                     "--pause",
@@ -90,10 +95,11 @@ impl Config {
                     "leave it out, or the pool",
                 ));
             }
-            pool(&options, environment, &command)?
+            let (mode, bind) = pool(&options, environment, &command)?;
+            (mode, bind, command)
         } else {
-            only_for(&options.of_pools, "only a pool has workers", "add --workers N or --bind ADDR")?;
-            (Mode::Init(init::policy(&options)?), Vec::new())
+            none_only_for(Only::Pool, &options, "only a pool has workers", "add --workers N or --bind ADDR")?;
+            (Mode::Init(init::policy(&options)?), Vec::new(), command.literal())
         };
         let (placing, subreaper) = (init::placing(&options), init::subreaper(&options));
         Ok(Self {
@@ -110,13 +116,6 @@ impl Config {
             process: options.process,
         })
     }
-}
-
-fn stop_policy(options: &Options) -> StopPolicy {
-    // Who is called by another init's name expects it to kill nobody.
-    let patient = options.like != Like::Ourselves && !options.is_given("graceful_timeout");
-    let graceful = if patient { Patience::Forever } else { options.stopping.graceful_timeout };
-    StopPolicy { signal: options.stopping.stop_signal, graceful }
 }
 
 fn pool(
@@ -174,13 +173,11 @@ fn pool(
 
 /// Flags that the mode has no use for are a mistake, not a decoration. A variable may be there for the image's usual
 /// command, and this one is another.
-fn only_for(given: &[Given], problem: &str, remedy: &str) -> Result<(), StartError> {
-    for given in given {
-        match given {
-            Given::Flag(name) => return Err(StartError::usage(name, problem, remedy)),
-            Given::Variable(name) => {
-                warn!(variable = name, "variable ignored: {problem}, {remedy}");
-            }
+fn none_only_for(mode: Only, options: &Options, problem: &str, remedy: &str) -> Result<(), StartError> {
+    for given in options.given.iter().filter(|given| given.only == Some(mode)) {
+        match &given.variable {
+            None => return Err(StartError::usage(&given.flag, problem, remedy)),
+            Some(variable) => warn!(variable, "variable ignored: {problem}, {remedy}"),
         }
     }
     Ok(())

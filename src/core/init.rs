@@ -14,7 +14,7 @@ use super::policy::{InitPolicy, Job, Orphans, Scope};
 use super::shutdown::{Endgame, Tick};
 use super::signal::{Received, Signal};
 use super::snapshot::{Phase, Snapshot};
-use super::time::{Monotonic, earlier};
+use super::time::{Monotonic, earlier, reached};
 use std::time::Duration;
 
 /// The state of init mode.
@@ -77,7 +77,7 @@ impl Asks {
     /// How many rounds there have been, if it is time for one.
     fn due(self, now: Monotonic) -> Option<u32> {
         match self {
-            Self::Made { times, again_at } if times < MOST_ASKS && again_at <= now => Some(times),
+            Self::Made { times, .. } if reached(self.next_deadline(), now) => Some(times),
             Self::None | Self::Made { .. } => None,
         }
     }
@@ -255,25 +255,18 @@ impl Init {
     }
 
     fn command_ended(&mut self, pid: Pid, code: u8, endgame: Option<Endgame>, out: &mut Vec<Action>) {
-        let has_group = self.policy.job != Job::Shared;
-        match self.policy.orphans {
+        let signal = match self.policy.orphans {
             Orphans::Wait => {
                 self.state = State::Ended { code, endgame, asks: Asks::None };
+                return;
             }
-            Orphans::Signal(signal) => {
-                let to_send = signal.filter(|_| has_group);
-                out.extend(to_send.map(|signal| Action::SignalGroup { pid, signal }));
-                out.push(Action::Report(Note::OrphansLeft { signal, code: self.policy.remapped(code) }));
-                self.exit(code, out);
-            }
-            Orphans::Leave => {
-                out.push(Action::Report(Note::OrphansLeft {
-                    signal: None,
-                    code: self.policy.remapped(code),
-                }));
-                self.exit(code, out);
-            }
-        }
+            Orphans::Signal(signal) => signal,
+            Orphans::Leave => None,
+        };
+        let to_send = signal.filter(|_| self.policy.job != Job::Shared);
+        out.extend(to_send.map(|signal| Action::SignalGroup { pid, signal }));
+        out.push(Action::Report(Note::OrphansLeft { signal, code: self.policy.remapped(code) }));
+        self.exit(code, out);
     }
 
     /// A command that was stopped at the terminal: the shell that waits for us is to know, or else, where no shell

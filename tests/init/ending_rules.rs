@@ -158,6 +158,10 @@ fn the_plan_says_what_is_done() {
     assert!(plan(&[]).contains("KILL after 30s"));
     let (code, ..) = launch(["--explain", "--", "nothing-of-that-name"]).finish();
     assert_eq!(code, 127);
+    // A placeholder in the program's name is that of the first worker, as at the start.
+    let launched = launch(["--explain", "-n", "1", "--", "./run{worker_id}"]);
+    std::os::unix::fs::symlink("/bin/true", launched.dir().join("run0")).unwrap();
+    assert_eq!(launched.finish().0, 0);
     let (_, out, _) = launch(["--explain", "--pause"]).finish();
     assert!(out.contains("INT, TERM end it") && out.contains("exit code       0"), "{out}");
 }
