@@ -100,7 +100,8 @@ impl Supervisor {
         setup::relations(&config);
         let listeners = setup::listeners(&config)?;
         let ids = settings.identity.as_ref().map(Identity::ids);
-        let observer = Observer::new(&listeners, ids);
+        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
+        let observer = Observer::new(addresses, ids);
         let (mode, place) = match config.mode.clone() {
             Mode::Init(mut policy) => {
                 let place = setup::place(config.placing);
@@ -368,7 +369,8 @@ impl Loop {
     }
 
     fn observe(&mut self, pid: Pid) -> Event {
-        match self.observer.look(pid) {
+        let listeners: Vec<_> = self.listeners.iter().filter_map(|listener| listener.id().ok()).collect();
+        match self.observer.look(pid, &listeners) {
             (Seen::Accepting, _) => Event::SeenAccepting { pid },
             (Seen::NotYet, took) => Event::NotSeenAccepting { pid, took, more: false },
             (Seen::NotAll, took) => Event::NotSeenAccepting { pid, took, more: true },

@@ -7,7 +7,7 @@
 //! after the application's own start-up.
 
 use super::connections;
-use super::listen::{Listener, SocketId};
+use super::listen::SocketId;
 use super::privileges;
 use super::proc;
 use crate::address::Address;
@@ -48,7 +48,6 @@ pub enum Seen {
 /// Looks at workers.
 #[derive(Debug)]
 pub struct Observer {
-    listeners: Vec<SocketId>,
     addresses: Vec<Address>,
     /// When the kernel may be asked for connections again.
     ask_at: Instant,
@@ -73,37 +72,32 @@ struct Walk {
 }
 
 impl Observer {
-    /// Sees who waits for these, with the eyes of the workers' user and group.
+    /// Sees who waits for connections to these addresses, with the eyes of the workers' user and group.
     #[must_use]
-    pub fn new(listeners: &[Listener], ids: Option<(u32, u32)>) -> Self {
-        Self {
-            listeners: listeners.iter().filter_map(|listener| listener.id().ok()).collect(),
-            addresses: listeners.iter().map(|listener| listener.address().clone()).collect(),
-            ask_at: Instant::now(),
-            walks: HashMap::new(),
-            ids,
-        }
+    pub fn new(addresses: Vec<Address>, ids: Option<(u32, u32)>) -> Self {
+        Self { addresses, ask_at: Instant::now(), walks: HashMap::new(), ids }
     }
 
-    /// Looks at a worker and its descendants. Returns what it cost too, in processor time: where others have the
+    /// Looks at a worker and its descendants, whether they wait for connections to one of the listeners that the
+    /// worker was given; these are to be the same at each look at the same worker. Returns what it cost too, in processor time: where others have the
     /// processor, a look takes long and costs no more.
     #[must_use]
-    pub fn look(&mut self, worker: Pid) -> (Seen, Duration) {
+    pub fn look(&mut self, worker: Pid, listeners: &[SocketId]) -> (Seen, Duration) {
         let begin = processor_time();
         let seen = match self.ids {
             _ if !proc::is_ours() => Seen::Refused,
-            Some((uid, gid)) => privileges::acting_as(uid, gid, || self.seen(worker)),
-            None => self.seen(worker),
+            Some((uid, gid)) => privileges::acting_as(uid, gid, || self.seen(worker, listeners)),
+            None => self.seen(worker, listeners),
         };
         (seen, processor_time().saturating_sub(begin))
     }
 
     /// Takes some 10 to 60 microseconds a process.
-    fn seen(&mut self, worker: Pid) -> Seen {
+    fn seen(&mut self, worker: Pid, listeners: &[SocketId]) -> Seen {
         let begin = Instant::now();
         let mut walk = self.walks.remove(&worker).unwrap_or_else(|| Walk::new(worker));
         loop {
-            match walk.go_on(&self.listeners, begin) {
+            match walk.go_on(listeners, begin) {
                 Gone::Found => return Seen::Accepting,
                 Gone::Refused => return Seen::Refused,
                 Gone::Through => break,
