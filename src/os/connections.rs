@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The flag of a listening unix socket (`__SO_ACCEPTCON`).
 const ACCEPTS: &str = "00010000";
@@ -42,13 +42,7 @@ fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
     // The rest of the address, the interface and the cookie: whatever they are.
     let ports = [address.port().to_be_bytes(), [0; 2]].concat();
     let body = [&body[..], &STATES.to_ne_bytes(), &ports, &[0; 44]].concat();
-    let length = u32::try_from(HEADER.saturating_add(body.len())).unwrap_or(0);
-    let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).unwrap_or(0);
-    let head = [&length.to_ne_bytes()[..], &BY_FAMILY.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8]].concat();
-
-    let kind = (SockType::Datagram, SockFlag::SOCK_CLOEXEC);
-    let kernel = socket::socket(AddressFamily::Netlink, kind.0, kind.1, SockProtocol::NetlinkSockDiag)?;
-    socket::send(kernel.as_raw_fd(), &[head, body].concat(), MsgFlags::MSG_DONTWAIT)?;
+    let kernel = ask(libc::NLM_F_REQUEST | libc::NLM_F_DUMP, &body)?;
     let mut buffer = vec![0; 32 * 1024];
     loop {
         // Each part is made when it is asked for: there is nothing to wait for.
@@ -66,6 +60,60 @@ fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
             part = rest;
         }
     }
+}
+
+/// How many connections wait for accept(2) in the queue of the unix listener with this inode (`struct unix_diag_req`,
+/// `UDIAG_SHOW_RQLEN`).
+///
+/// # Errors
+/// What the kernel says: `ENOENT` if there is none, or if this kernel tells nothing of unix sockets.
+pub fn waiting(inode: u64) -> io::Result<u32> {
+    let inode = u32::try_from(inode).map_err(|_| io::ErrorKind::NotFound)?;
+    let family = u32::try_from(libc::AF_UNIX).unwrap_or(0);
+    // Whatever its state and its cookie are.
+    let fields = [family.to_le(), u32::MAX, inode, SHOW_QUEUE, u32::MAX, u32::MAX];
+    let kernel = ask(libc::NLM_F_REQUEST, &fields.map(u32::to_ne_bytes).concat())?;
+    let mut buffer = [0; 512];
+    let length = socket::recv(kernel.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?;
+    match message(buffer.get(..length).unwrap_or_default()) {
+        Some((BY_FAMILY, message, _)) => queue_in(message).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+        Some((_error, message, _)) => {
+            let errno = u32_at(message, 0).unwrap_or(0).cast_signed().saturating_neg();
+            Err(io::Error::from_raw_os_error(errno))
+        }
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// `UDIAG_SHOW_RQLEN`
+const SHOW_QUEUE: u32 = 0x10;
+
+/// `UNIX_DIAG_RQLEN`
+const QUEUE: u16 = 4;
+
+/// The first number of the attribute (`struct nlattr`) that tells the queue, after a `struct unix_diag_msg`.
+fn queue_in(message: &[u8]) -> Option<u32> {
+    let mut attributes = message.get(16..)?;
+    loop {
+        let length = u16::from_ne_bytes(attributes.first_chunk().copied()?);
+        let kind = u16::from_ne_bytes(attributes.get(2..)?.first_chunk().copied()?);
+        if kind == QUEUE {
+            return u32_at(attributes, 4);
+        }
+        // Its header is a part of it: there is an end.
+        attributes = attributes.get(usize::from(length.max(4)).next_multiple_of(4)..)?;
+    }
+}
+
+/// Asks the kernel of sockets; the answer is to be read from what is returned.
+fn ask(flags: libc::c_int, body: &[u8]) -> io::Result<OwnedFd> {
+    let length = u32::try_from(HEADER.saturating_add(body.len())).unwrap_or(0);
+    let flags = u16::try_from(flags).unwrap_or(0);
+    let head = [&length.to_ne_bytes()[..], &BY_FAMILY.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8]].concat();
+    let kind = (SockType::Datagram, SockFlag::SOCK_CLOEXEC);
+    let kernel = socket::socket(AddressFamily::Netlink, kind.0, kind.1, SockProtocol::NetlinkSockDiag)?;
+    socket::send(kernel.as_raw_fd(), &[&head, body].concat(), MsgFlags::MSG_DONTWAIT)?;
+    Ok(kernel)
 }
 
 /// `SOCK_DIAG_BY_FAMILY`
@@ -163,8 +211,16 @@ mod tests {
         let mut client = UnixStream::connect(&path).unwrap();
         client.write_all(b"?").unwrap();
         assert!(accepted(&address).is_empty());
+        let waiting = || waiting(inode(&listener)).unwrap();
+        assert_eq!(waiting(), 1);
+        let others = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&path).unwrap()];
+        assert_eq!(waiting(), 3, "more wait");
         let (server, _) = listener.accept().unwrap();
         assert_eq!(accepted(&address), HashSet::from([inode(&server)]));
+        assert_eq!(waiting(), 2, "one is accepted");
+        drop(others);
+        let gone = super::waiting(u64::from(u32::MAX)).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
         fs::remove_dir_all(&dir).unwrap();
     }
 

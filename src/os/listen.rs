@@ -2,6 +2,7 @@
 //!
 //! While the supervisor holds a listener, its queue survives any worker's death, and nobody is refused.
 
+use super::connections;
 use super::spawn::duplicate_above;
 use crate::address::Address;
 use nix::errno::Errno;
@@ -10,6 +11,7 @@ use nix::sys::socket::{
 };
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -48,15 +50,41 @@ impl Listener {
     /// # Errors
     /// As socket(2), bind(2) and listen(2); `EADDRINUSE` for a unix socket only if somebody listens on it.
     pub fn bind(address: &Address, backlog: u32, least: RawFd) -> io::Result<Self> {
+        let listener = Self::bind_only(address, least)?;
+        listener.listen(backlog)?;
+        Ok(listener)
+    }
+
+    /// As [`Listener::bind`], but nobody can connect yet.
+    ///
+    /// # Errors
+    /// As socket(2) and bind(2).
+    pub fn bind_only(address: &Address, least: RawFd) -> io::Result<Self> {
         let (fd, file) = match address {
-            Address::Tcp(address) => (bind_tcp(*address)?, None),
+            Address::Tcp(address) => (bind_tcp(*address, false)?, None),
             Address::Unix(path) => bind_unix(path).map(|(fd, file)| (fd, Some(file)))?,
         };
-        let listener =
-            Self { fd: duplicate_above(fd.as_fd(), least)?, address: address.clone(), _file: file };
-        listener.listen(backlog)?;
-        let address = listener.bound_address();
-        Ok(Self { address, ..listener })
+        let fd = duplicate_above(fd.as_fd(), least)?;
+        let address = bound_address(fd.as_fd()).map_or_else(|| address.clone(), Address::Tcp);
+        Ok(Self { fd, address, _file: file })
+    }
+
+    /// Binds one more socket to where a TCP listener is that [allows](Listener::allow_more) it. It listens not yet.
+    ///
+    /// # Errors
+    /// As socket(2) and bind(2); `EADDRINUSE` if that listener does not allow it, or another user has it.
+    pub fn bind_more(address: SocketAddr, least: RawFd) -> io::Result<Self> {
+        let fd = duplicate_above(bind_tcp(address, true)?.as_fd(), least)?;
+        Ok(Self { fd, address: Address::Tcp(address), _file: None })
+    }
+
+    /// Whether other sockets of the same user may listen where this one does (`SO_REUSEPORT`, socket(7)). Set after
+    /// bind(2), the bind itself was still refused if anybody was there.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn allow_more(&self, allow: bool) -> io::Result<()> {
+        Ok(socket::setsockopt(&self.fd, sockopt::ReusePort, &allow)?)
     }
 
     /// Sets the length of the accept queue, listen(2); also on a socket that listens already.
@@ -74,13 +102,40 @@ impl Listener {
         &self.address
     }
 
-    fn bound_address(&self) -> Address {
-        let Ok(name) = socket::getsockname::<SockaddrStorage>(self.fd.as_raw_fd()) else {
-            return self.address.clone();
-        };
-        let v4 = name.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
-        let v6 = name.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()));
-        v4.or(v6).map_or_else(|| self.address.clone(), Address::Tcp)
+    /// Whether it listens: not if somebody who has it too has called shutdown(2). What waited in the queue of a TCP
+    /// listener is gone then; it can listen again. A unix listener that was shut down is lost, and not told of.
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn is_listening(&self) -> io::Result<bool> {
+        match self.address {
+            Address::Tcp(_) => Ok(tcp_info(self.fd.as_fd())?.tcpi_state == TCP_LISTEN),
+            Address::Unix(_) => Ok(true),
+        }
+    }
+
+    /// How many connections wait to be accepted: `tcpi_unacked`, which for a listener is that (tcp(7)), or what
+    /// sock_diag(7) tells.
+    ///
+    /// # Errors
+    /// As getsockopt(2); for a unix socket whatever the kernel says who tells nothing of those.
+    pub fn queue(&self) -> io::Result<u32> {
+        match self.address {
+            Address::Tcp(_) => {
+                let info = tcp_info(self.fd.as_fd())?;
+                Ok(if info.tcpi_state == TCP_LISTEN { info.tcpi_unacked } else { 0 })
+            }
+            Address::Unix(_) => connections::waiting(self.id()?.inode),
+        }
+    }
+
+    /// Refuses whoever comes from now on, for all who have it: shutdown(2). What waits in the queue of a TCP listener
+    /// is reset.
+    ///
+    /// # Errors
+    /// As shutdown(2).
+    pub fn refuse(&self) -> io::Result<()> {
+        Ok(socket::shutdown(self.fd.as_raw_fd(), socket::Shutdown::Read)?)
     }
 
     /// How others' view of their descriptors will name it.
@@ -117,7 +172,24 @@ impl Drop for SocketFile {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+/// The state of a listener (`include/net/tcp_states.h`).
+const TCP_LISTEN: u8 = 10;
+
+fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
+    // SAFETY: there is room for as much as we say.
+    let result = unsafe {
+        let info = info.as_mut_ptr().cast();
+        libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, &raw mut length)
+    };
+    Errno::result(result)?;
+    // SAFETY: it is plain numbers, and what an older kernel does not know is zero.
+    Ok(unsafe { info.assume_init() })
+}
+
+/// Shared: where others listen who [allow](Listener::allow_more) it.
+fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let fd = socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
@@ -126,8 +198,28 @@ fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
         // `[::]` takes IPv4 too, whatever net.ipv6.bindv6only says.
         socket::setsockopt(&fd, sockopt::Ipv6V6Only, &!address.ip().is_unspecified())?;
     }
+    if shared {
+        socket::setsockopt(&fd, sockopt::ReusePort, &true)?;
+    }
     socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    Ok(fd)
+    match bound_address(fd.as_fd()) {
+        // A port that the kernel chose is lost by shutdown(2), to which any worker has the right (`SOCK_BINDPORT_LOCK`
+        // is not set). One that was asked for is not.
+        Some(chosen) if address.port() == 0 => {
+            socket::setsockopt(&fd, sockopt::ReusePort, &true)?;
+            let asked_for = bind_tcp(chosen, true)?;
+            socket::setsockopt(&asked_for, sockopt::ReusePort, &shared)?;
+            Ok(asked_for)
+        }
+        _ => Ok(fd),
+    }
+}
+
+fn bound_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
+    let name = socket::getsockname::<SockaddrStorage>(fd.as_raw_fd()).ok()?;
+    let v4 = name.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+    let v6 = name.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()));
+    v4.or(v6)
 }
 
 fn bind_unix(path: &Path) -> io::Result<(OwnedFd, SocketFile)> {
