@@ -20,4 +20,5 @@ pub mod send;
 pub mod signals;
 pub mod spawn;
 pub mod stderr;
+pub mod steer;
 pub mod terminal;
