@@ -7,6 +7,7 @@ pub mod accepting;
 pub mod connections;
 pub mod entry;
 pub mod inherited;
+pub mod lanes;
 pub mod last_resort;
 pub mod listen;
 pub mod lookup;

@@ -1,0 +1,303 @@
+//! Lanes: who steers connections has to have a listener for each worker, and say which of them get any.
+//!
+//! A lane is a number from 0; one worker at a time has it. A TCP address has a listener for each lane, all of them held
+//! here to the end, so a queue outlives its worker. A unix socket has one for all lanes, as has every address if
+//! connections are not to be steered or cannot be.
+
+use super::listen::{Listener, SocketId};
+use super::steer::Program;
+use crate::address::Address;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+
+/// How connections get to workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// Each has its own listener, and the kernel chooses one that is live.
+    PerWorker,
+    /// Whoever accepts first.
+    Shared,
+}
+
+/// All listeners of a pool.
+#[derive(Debug)]
+pub struct Lanes {
+    places: Vec<Place>,
+    /// Those that connections go to.
+    live: Vec<u32>,
+    backlog: u32,
+    least_fd: RawFd,
+    /// Nobody is to listen again.
+    refused: bool,
+    fell_back: Option<io::Error>,
+}
+
+/// An address.
+#[derive(Debug)]
+enum Place {
+    One(Listener),
+    PerLane(Group),
+}
+
+/// The listeners at one TCP address.
+#[derive(Debug)]
+struct Group {
+    address: SocketAddr,
+    /// By lane.
+    listeners: Vec<Listener>,
+    /// The lanes in the order of the kernel's list (see [`super::steer`]).
+    order: Vec<u32>,
+}
+
+impl Lanes {
+    /// Binds every address, for so many lanes, and listens. Until the first [`Lanes::steer`] connections
+    /// go to lane 0. Where the kernel cannot steer, addresses have one listener (see [`Lanes::fell_back`]).
+    /// Descriptors are numbered from `least_fd`.
+    ///
+    /// # Errors
+    /// The address, and what socket(2), bind(2) or listen(2) says: `EADDRINUSE` if anybody listens there, even with
+    /// `SO_REUSEPORT` and as our own user.
+    pub fn bind(
+        addresses: &[Address],
+        lanes: u32,
+        spread: Spread,
+        backlog: u32,
+        least_fd: RawFd,
+    ) -> Result<Self, (Address, io::Error)> {
+        let places = Vec::with_capacity(addresses.len());
+        let mut all = Self { places, live: vec![0], backlog, least_fd, refused: false, fell_back: None };
+        for address in addresses {
+            all.add(address, lanes, spread).map_err(|error| (address.clone(), error))?;
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, address: &Address, lanes: u32, spread: Spread) -> io::Result<()> {
+        // While it is by itself, somebody who is there already is noticed.
+        let listener = Listener::bind_only(address, self.least_fd)?;
+        let mut place = match (spread, listener.address()) {
+            (Spread::PerWorker, &Address::Tcp(address)) => match begin_group(&listener, &self.live) {
+                Ok(()) => Place::PerLane(Group { address, listeners: vec![listener], order: Vec::new() }),
+                Err(error) => {
+                    listener.allow_more(false)?;
+                    self.fell_back.get_or_insert(error);
+                    Place::One(listener)
+                }
+            },
+            _ => Place::One(listener),
+        };
+        match &mut place {
+            Place::One(listener) => listener.listen(self.backlog)?,
+            Place::PerLane(group) => {
+                group.extend(lanes.max(1), &self.live, self.backlog, self.least_fd)?;
+            }
+        }
+        self.places.push(place);
+        Ok(())
+    }
+
+    /// Why the kernel cannot steer, if it was asked to.
+    #[must_use]
+    pub fn fell_back(&self) -> Option<&io::Error> {
+        self.fell_back.as_ref()
+    }
+
+    /// Where it listens; with the ports that the kernel chose if port 0 was asked for.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.places.iter().filter_map(|place| Some(place.listener(0)?.address()))
+    }
+
+    /// Whether a connection to any of the addresses is steered.
+    #[must_use]
+    pub fn is_steered(&self) -> bool {
+        self.places.iter().any(|place| matches!(place, Place::PerLane(_)))
+    }
+
+    /// Makes sure that there is this lane, and all before it. It gets no connections before it is steered to.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2) and listen(2): `EMFILE`, or `EACCES` for a port below 1024 if the right to it was given
+    /// up. What there was stays as it was.
+    pub fn open(&mut self, lane: u32) -> io::Result<()> {
+        let least_fd = self.least_fd;
+        let lanes = lane.saturating_add(1);
+        self.each_group(|group, live, backlog| group.extend(lanes, live, backlog, least_fd))
+    }
+
+    /// The listeners that the worker of this lane gets, one per address, in the order of the addresses. None if the
+    /// lane was not opened.
+    #[must_use]
+    pub fn fds(&self, lane: u32) -> Vec<BorrowedFd<'_>> {
+        self.listeners(lane).into_iter().map(AsFd::as_fd).collect()
+    }
+
+    /// As others' view of their descriptors names the listeners of this lane.
+    #[must_use]
+    pub fn ids(&self, lane: u32) -> Vec<SocketId> {
+        self.listeners(lane).into_iter().filter_map(|listener| listener.id().ok()).collect()
+    }
+
+    fn listeners(&self, lane: u32) -> Vec<&Listener> {
+        self.places.iter().map(|place| place.listener(lane)).collect::<Option<_>>().unwrap_or_default()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Listener> {
+        self.places.iter().flat_map(|place| match place {
+            Place::One(listener) => std::slice::from_ref(listener),
+            Place::PerLane(group) => &group.listeners,
+        })
+    }
+
+    /// Sends new connections to the live lanes only, as many to each, from now on; what waits in the queue of another
+    /// stays there. If none of them is open, connections go where they did. Listeners that a worker has shut down listen
+    /// again.
+    ///
+    /// # Errors
+    /// As setsockopt(2) and listen(2), the first; other addresses are steered all the same.
+    pub fn steer(&mut self, live: &[u32]) -> io::Result<()> {
+        if live.iter().any(|lane| self.is_open(*lane)) {
+            self.live = live.to_vec();
+        }
+        self.each_group(|group, live, backlog| {
+            let repaired = group.repair(live, backlog);
+            group.steer(live).and(repaired)
+        })
+    }
+
+    /// To be called when a worker is ready, and when one has ended. Workers change how many connections may wait
+    /// (listen(2)), and some end with shutdown(2), which ends the listening for all who have the socket: both is put
+    /// right. What waited for one that was shut down is lost. A unix socket that was shut down stays so.
+    ///
+    /// # Errors
+    /// As listen(2) and setsockopt(2), the first.
+    pub fn restore(&mut self, lane: u32) -> io::Result<()> {
+        if self.refused {
+            return Ok(());
+        }
+        // First, or a listener that was shut down would listen, and nobody know that its place is another.
+        let result = self.each_group(Group::repair);
+        let listeners = self.listeners(lane).into_iter();
+        first_error(listeners.map(|listener| listener.listen(self.backlog)).chain([result]))
+    }
+
+    /// How many connections wait for the worker of this lane. Those that wait for any worker are counted too; those
+    /// whose client has been answered and has not confirmed it yet are not.
+    ///
+    /// # Errors
+    /// As getsockopt(2) and sock_diag(7).
+    pub fn queue(&self, lane: u32) -> io::Result<u32> {
+        let mut sum: u32 = 0;
+        for listener in self.listeners(lane) {
+            sum = sum.saturating_add(listener.queue()?);
+        }
+        Ok(sum)
+    }
+
+    /// Answers nobody any more who asks for a TCP connection, so that the queues get empty: who asks now asks again
+    /// after a second. Who was answered gets in. Unix sockets have no such thing: their clients wait in the queue.
+    ///
+    /// # Errors
+    /// As setsockopt(2), the first; all are tried.
+    pub fn hold_off(&self) -> io::Result<()> {
+        let drop = Program::drop_requests();
+        let tcp = self.all().filter(|listener| matches!(listener.address(), Address::Tcp(_)));
+        first_error(tcp.map(|listener| drop.filter(listener.as_fd())))
+    }
+
+    /// Refuses all who come from now on, at once, and for good. What waits in a TCP queue is reset.
+    pub fn refuse(&mut self) {
+        self.refused = true;
+        for listener in self.all() {
+            // One that a worker has shut down is what it should be.
+            let _already = listener.refuse();
+        }
+    }
+
+    fn is_open(&self, lane: u32) -> bool {
+        self.places.iter().all(|place| place.listener(lane).is_some())
+    }
+
+    fn each_group(&mut self, act: impl Fn(&mut Group, &[u32], u32) -> io::Result<()>) -> io::Result<()> {
+        if self.refused {
+            return Ok(());
+        }
+        let groups = self.places.iter_mut().filter_map(|place| match place {
+            Place::One(_) => None,
+            Place::PerLane(group) => Some(group),
+        });
+        first_error(groups.map(|group| act(group, &self.live, self.backlog)))
+    }
+}
+
+/// All is done, whatever came of the first.
+fn first_error(results: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
+    let mut first = Ok(());
+    for result in results {
+        first = first.and(result);
+    }
+    first
+}
+
+/// Has a bound listener begin a group, with a program, before it listens.
+fn begin_group(listener: &Listener, live: &[u32]) -> io::Result<()> {
+    listener.allow_more(true)?;
+    Program::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
+}
+
+impl Place {
+    fn listener(&self, lane: u32) -> Option<&Listener> {
+        match self {
+            Self::One(listener) => Some(listener),
+            Self::PerLane(group) => group.listeners.get(usize::try_from(lane).ok()?),
+        }
+    }
+}
+
+impl Group {
+    /// Adds lanes until there are so many.
+    fn extend(&mut self, lanes: u32, live: &[u32], backlog: u32, least_fd: RawFd) -> io::Result<()> {
+        let there = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
+        for _ in there..lanes {
+            self.listeners.push(Listener::bind_more(self.address, least_fd)?);
+        }
+        self.repair(live, backlog)
+    }
+
+    /// Has all listen that do not, and those steer to the live ones as before of which some had stopped. Which of
+    /// several stopped first is not to be known: the lowest lane is supposed to.
+    fn repair(&mut self, live: &[u32], backlog: u32) -> io::Result<()> {
+        let there = self.order.len();
+        for (lane, listener) in (0..).zip(&self.listeners) {
+            if !listener.is_listening()? {
+                // The kernel's list has lost it too.
+                let position = self.order.iter().position(|other| *other == lane);
+                position.map(|position| self.order.swap_remove(position));
+            }
+        }
+        let stopped = self.order.len() < there;
+        let order = &mut self.order;
+        let listened = first_error((0..).zip(&self.listeners).map(|(lane, listener)| {
+            if !order.contains(&lane) {
+                listener.listen(backlog)?;
+                order.push(lane);
+            }
+            Ok(())
+        }));
+        // Some may have stopped for good, but the others are to be steered to all the same.
+        let steered = if stopped { self.steer(live) } else { Ok(()) };
+        listened.and(steered)
+    }
+
+    fn steer(&self, live: &[u32]) -> io::Result<()> {
+        let first = self.order.first().and_then(|lane| self.listeners.get(usize::try_from(*lane).ok()?));
+        match (Program::spread(&self.order, live), first) {
+            (Some(program), Some(listener)) => program.choose(listener.as_fd()),
+            // Nobody is live, or listens: the kernel goes on as it did.
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
