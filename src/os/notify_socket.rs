@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use crate::core::Pid;
 
 /// Longer datagrams are cut: the notices we understand are short.
-const LONGEST: usize = 4096;
+pub const LONGEST: usize = 4096;
 
 /// No message carries more (unix(7), `SCM_MAX_FD`).
 const MOST_DESCRIPTORS: usize = 253;
