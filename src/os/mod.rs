@@ -16,6 +16,7 @@ pub mod notify_socket;
 pub mod pid1;
 pub mod privileges;
 pub mod proc;
+pub mod ready_pipe;
 pub mod reap;
 pub mod send;
 pub mod signals;

@@ -1,0 +1,406 @@
+//! Readiness by a line: the worker writes it to a descriptor that it was given.
+//!
+//! Two protocols in one. s6's `notification-fd`: a newline, and whatever is before it, means ready. einhorn's
+//! `EINHORN_SOCK_FD`: one message a line, JSON or YAML, of which `worker:ack` means ready. Both write once, and both
+//! of those supervisors hang up then; so do we. No kernel need vouch for the sender: nobody but the worker, and
+//! whom it gives it to, has the other end.
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::spawn::duplicate_above;
+
+/// Whoever writes more without a newline is not speaking to us.
+const LONGEST_LINE: usize = 4096;
+
+/// Ends that are read before anything else gets its turn; each is read once.
+const MOST_AT_ONCE: usize = 32;
+
+/// What a worker has said; nothing more comes from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// As given to [`ReadyPipes::open`].
+    pub id: u64,
+    /// What it said.
+    pub what: What,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It is ready.
+    Ready,
+    /// It, and all who had it from it, closed the descriptor without saying so.
+    Closed,
+    /// It wrote too much that is no line.
+    Flooded,
+}
+
+/// Our ends, by the workers they lead to. One epoll set holds them all, since they come and go.
+#[derive(Debug)]
+pub struct ReadyPipes {
+    set: AsyncFd<Set>,
+    ends: HashMap<u64, End>,
+    most: usize,
+}
+
+/// As the runtime wants to have it.
+#[derive(Debug)]
+struct Set(Epoll);
+
+impl AsRawFd for Set {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.0.as_raw_fd()
+    }
+}
+
+/// Our end, and the part of a line that has come through it.
+#[derive(Debug)]
+struct End {
+    stream: UnixStream,
+    text: Vec<u8>,
+}
+
+impl ReadyPipes {
+    /// None are open, and never more than `most` will be. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// As epoll_create1(2) and epoll_ctl(2).
+    pub fn new(most: usize) -> io::Result<Self> {
+        let set = Set(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        // SAFETY: the set owns its descriptor, and nobody exchanges it.
+        let set = unsafe { AsyncFd::register_with_interest(set, Interest::READABLE) }?;
+        Ok(Self { set, ends: HashMap::new(), most })
+    }
+
+    /// Opens a pair and returns the worker's end, to be closed here as soon as the worker has it. Its number is at
+    /// least `least`, out of the way of those the worker will see. One that was open under this id is closed.
+    ///
+    /// # Errors
+    /// As socketpair(2), fcntl(2) and epoll_ctl(2); `QuotaExceeded` when there are as many as may be.
+    pub fn open(&mut self, id: u64, least: RawFd) -> io::Result<OwnedFd> {
+        self.forget(id);
+        if self.ends.len() >= self.most {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let (stream, theirs) = UnixStream::pair()?;
+        stream.set_nonblocking(true)?;
+        let theirs = duplicate_above(theirs.as_fd(), least)?;
+        self.set.get_ref().0.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
+        self.ends.insert(id, End { stream, text: Vec::new() });
+        Ok(theirs)
+    }
+
+    /// Closes our end, if it is open: its worker is gone, or ready by other means. Who still writes gets EPIPE.
+    pub fn forget(&mut self, id: u64) {
+        if let Some(end) = self.ends.remove(&id) {
+            // Closing would do, but for a child that has a copy of it until it executes.
+            let _gone = self.set.get_ref().0.delete(&end.stream);
+            let _hung_up = end.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Ready when there may be something to take.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Ok(mut guard) = ready!(self.set.poll_read_ready(cx)) {
+            guard.retain_ready();
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads what waits, of each worker a piece, and returns those of whom nothing more is to be expected. When it is
+    /// empty, there may be more to take; [`poll_ready`](Self::poll_ready) knows.
+    pub fn take(&mut self) -> Vec<Told> {
+        let mut events = [EpollEvent::empty(); MOST_AT_ONCE];
+        let waiting =
+            self.set.try_io(Interest::READABLE, |set| match set.0.wait(&mut events, EpollTimeout::ZERO)? {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                count => Ok(count),
+            });
+        let waiting = events.iter().take(waiting.unwrap_or(0));
+        waiting.filter_map(|event| self.hear(event.data())).collect()
+    }
+
+    fn hear(&mut self, id: u64) -> Option<Told> {
+        let what = self.ends.get_mut(&id)?.read()?;
+        self.forget(id);
+        Some(Told { id, what })
+    }
+}
+
+impl End {
+    fn read(&mut self) -> Option<What> {
+        let mut piece = [0; LONGEST_LINE];
+        let piece = match self.stream.read(&mut piece) {
+            Ok(0) => return Some(What::Closed),
+            Ok(length) => piece.get(..length)?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
+            Err(_) => return Some(What::Closed),
+        };
+        self.text.extend_from_slice(piece);
+        while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.text.drain(..=end).collect();
+            if line.len() > LONGEST_LINE {
+                return Some(What::Flooded);
+            }
+            if means_ready(&String::from_utf8_lossy(&line)) {
+                return Some(What::Ready);
+            }
+        }
+        (self.text.len() >= LONGEST_LINE).then_some(What::Flooded)
+    }
+}
+
+/// Any line does, but for a message of einhorn's that is another than the one for this.
+fn means_ready(line: &str) -> bool {
+    // Its clients send `{"command":"worker:ack","pid":7}`, or the same as YAML with the newlines in it escaped.
+    if !line.starts_with('{') && !line.starts_with("---") {
+        return true;
+    }
+    let message = line.replace("%0A", "\n").replace("%25", "%");
+    match value(&message, "command") {
+        None => true,
+        Some("worker:ack") => value(&message, "pid").is_none_or(|pid| pid.parse::<u32>().is_ok()),
+        Some(_) => false,
+    }
+}
+
+/// The word after a key. That is as much JSON and YAML as a message of two words in a flat map needs.
+fn value<'a>(message: &'a str, key: &str) -> Option<&'a str> {
+    let separates = |c: char| c.is_whitespace() || "{},\"'".contains(c);
+    let mut words =
+        message.split(separates).map(|word| word.trim_matches(':')).filter(|word| !word.is_empty());
+    words.find(|word| *word == key)?;
+    words.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::spawn::{FIRST_FD, Placement, Program, Settings, spawn};
+    use std::ffi::OsString;
+    use std::fs::File;
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::time::Duration;
+    use tokio::runtime::{Builder, Runtime};
+
+    struct Bench {
+        pipes: ReadyPipes,
+        runtime: Runtime,
+    }
+
+    impl Bench {
+        fn new(most: usize) -> Self {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let inside = runtime.enter();
+            let pipes = ReadyPipes::new(most).unwrap();
+            drop(inside);
+            Self { pipes, runtime }
+        }
+
+        fn open(&mut self, id: u64) -> File {
+            File::from(self.pipes.open(id, 100).unwrap())
+        }
+
+        /// What is told next, waiting for it.
+        fn next(&mut self) -> Vec<Told> {
+            let pipes = &mut self.pipes;
+            let wait = async {
+                loop {
+                    poll_fn(|cx| pipes.poll_ready(cx)).await;
+                    let told = pipes.take();
+                    if !told.is_empty() {
+                        return told;
+                    }
+                }
+            };
+            let limited = async { tokio::time::timeout(Duration::from_secs(20), wait).await };
+            self.runtime.block_on(limited).unwrap()
+        }
+
+        /// Reads all that waits; what was written has arrived already. Nothing is told.
+        fn says_nothing(&mut self) {
+            let pipes = &mut self.pipes;
+            self.runtime.block_on(async {
+                loop {
+                    // The runtime hears of the kernel's events between two turns.
+                    tokio::task::yield_now().await;
+                    let is_ready = poll_fn(|cx| Poll::Ready(pipes.poll_ready(cx).is_ready())).await;
+                    if !is_ready {
+                        break;
+                    }
+                    assert_eq!(pipes.take(), []);
+                }
+            });
+        }
+    }
+
+    fn told(id: u64, what: What) -> Vec<Told> {
+        vec![Told { id, what }]
+    }
+
+    #[test]
+    fn which_lines_mean_ready() {
+        for line in [
+            "\n",
+            "\r\n",
+            "ready\n",
+            "--- ready ---\n",
+            "{\n",
+            "{}\n",
+            "{\"ready\":true}\n",
+            "\u{fffd}\n",
+            "worker:ping\n",
+            "{\"command\":\"worker:ack\",\"pid\":1234}\n",
+            "{ \"pid\" : 1234, \"command\" : \"worker:ack\" }\n",
+            "{\"command\":\"worker:ack\"}\n",
+            "---%0Acommand: worker:ack%0Apid: 1234%0A\n",
+            "--- %0A:command: worker:ack%0A:pid: 1234%0A\n",
+            "---%0A\"command\": \"worker:ack\"%0A'pid': 7%0A\n",
+            "{command: 'worker:ack', pid: 7}\n",
+        ] {
+            assert!(means_ready(line), "{line:?}");
+        }
+        for line in [
+            "{\"command\":\"worker:ping\",\"pid\":1234,\"request_id\":\"worker:ack\"}\n",
+            "---%0Acommand: worker:ping%0Apid: 1234%0A\n",
+            "{\"command\":\"worker:ack\",\"pid\":\"me\"}\n",
+            "{\"command\":\"worker:ack\",\"pid\":-1}\n",
+            "{\"command\":\"worker:acknowledge\",\"pid\":1}\n",
+            "{\"command\":\"worker%25:ack\",\"pid\":1}\n",
+            "{\"command\":\"quit\"}\n",
+        ] {
+            assert!(!means_ready(line), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_in_pieces_is_one_line_and_other_messages_before_it_are_passed_over() {
+        let mut bench = Bench::new(8);
+        let mut worker = bench.open(7);
+        bench.says_nothing();
+        for piece in ["{\"command\":\"worker:pi", "ng\"}\n{\"comm", "and\":\"worker:ack\",", "\"pid\":12"] {
+            worker.write_all(piece.as_bytes()).unwrap();
+            bench.says_nothing();
+        }
+        worker.write_all(b"34}\nmore").unwrap();
+        assert_eq!(bench.next(), told(7, What::Ready));
+        // Heard out.
+        assert_eq!(worker.write_all(b"\n").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        bench.says_nothing();
+        assert!(bench.pipes.ends.is_empty());
+    }
+
+    #[test]
+    fn what_ends_without_a_newline_was_not_said() {
+        let mut bench = Bench::new(8);
+        let mut worker = bench.open(1);
+        worker.write_all(b"ready").unwrap();
+        bench.says_nothing();
+        drop(worker);
+        assert_eq!(bench.next(), told(1, What::Closed));
+        // But what was said before the end was.
+        let mut worker = bench.open(2);
+        worker.write_all(b"\n").unwrap();
+        drop(worker);
+        assert_eq!(bench.next(), told(2, What::Ready));
+        bench.says_nothing();
+    }
+
+    #[test]
+    fn a_flood_ends_and_locks_nobody_out() {
+        let mut bench = Bench::new(8);
+        let mut flooding = bench.open(1);
+        let flood = std::thread::spawn(move || {
+            let piece = [b'x'; 1000];
+            while flooding.write_all(&piece).is_ok() {}
+        });
+        let mut other = bench.open(2);
+        other.write_all(b"\n").unwrap();
+        let mut all = bench.next();
+        while all.len() < 2 {
+            all.extend(bench.next());
+        }
+        all.sort_by_key(|told| told.id);
+        assert_eq!(all, [told(1, What::Flooded), told(2, What::Ready)].concat());
+        flood.join().unwrap();
+        for (length, what) in [(LONGEST_LINE - 1, What::Ready), (LONGEST_LINE, What::Flooded)] {
+            let mut worker = bench.open(3);
+            worker.write_all(&vec![b'x'; length]).unwrap();
+            worker.write_all(b"\n").unwrap();
+            assert_eq!(bench.next(), told(3, what), "{length}");
+        }
+    }
+
+    #[test]
+    fn as_many_as_may_be_are_told_apart_and_no_more_are_opened() {
+        const MOST: u64 = 100;
+        let mut bench = Bench::new(usize::try_from(MOST).unwrap());
+        let mut workers: Vec<File> = (0..MOST).map(|id| bench.open(id)).collect();
+        let refused = bench.pipes.open(MOST, 3).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
+        bench.pipes.forget(0);
+        // Its own takes its place.
+        let mut again = bench.open(1);
+        assert!(workers[0].write_all(b"\n").is_err());
+        assert!(workers[1].write_all(b"\n").is_err());
+        again.write_all(b"\n").unwrap();
+        for worker in &mut workers[2..] {
+            worker.write_all(b"\n").unwrap();
+        }
+        let mut all = Vec::new();
+        while all.len() < workers.len() - 1 {
+            let batch = bench.next();
+            assert!(batch.len() <= MOST_AT_ONCE);
+            all.extend(batch);
+        }
+        all.sort_by_key(|told| told.id);
+        let expected: Vec<Told> = (1..MOST).flat_map(|id| told(id, What::Ready)).collect();
+        assert_eq!(all, expected);
+        assert!(bench.pipes.ends.is_empty());
+    }
+
+    #[test]
+    fn a_child_speaks_through_the_descriptor_it_was_given() {
+        const NOTHING: &Settings = &Settings {
+            identity: None,
+            no_new_privs: false,
+            umask: None,
+            directory: None,
+            oom_score_adj: None,
+        };
+        let ack = r#"printf '{"command":"worker:ack","pid":%d}\n' $$ >&3"#;
+        for (script, what) in
+            [("echo >&3", What::Ready), (ack, What::Ready), ("printf ready >&3", What::Closed)]
+        {
+            let mut bench = Bench::new(1);
+            let end = bench.pipes.open(5, 100).unwrap();
+            assert!(end.as_raw_fd() >= 100);
+            let argv = ["sh", "-c", script].map(OsString::from);
+            let pid = spawn(&Program {
+                argv: &argv,
+                env: std::env::vars_os().collect(),
+                listen_pid: false,
+                fds: &[end.as_fd()],
+                close_others: true,
+                execute_within: Duration::from_secs(10),
+                placement: Placement::Session,
+                settings: NOTHING,
+                parent_death: None,
+            });
+            drop(end);
+            assert_eq!(bench.next(), told(5, what), "{script} at {FIRST_FD}");
+            // SAFETY: a null status is allowed.
+            unsafe { libc::waitpid(pid.unwrap().0, std::ptr::null_mut(), 0) };
+        }
+    }
+}
