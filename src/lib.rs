@@ -89,6 +89,7 @@ pub mod http;
 pub mod logging;
 pub mod notify;
 pub mod os;
+pub mod probe;
 pub mod setup;
 pub mod supervisor;
 pub mod users;

@@ -1,0 +1,470 @@
+//! Asking one worker over HTTP whether it is well.
+//!
+//! Through the public port, as a client would: where each worker has a listener of its own, our source address says
+//! which of them is meant (127.112.0.0/16). A probe decides nothing; what came of it goes back to the loop.
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpSocket;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, timeout};
+
+/// The most an answer's head may take; hyper allows no less.
+const LONGEST_HEAD: usize = 8 * 1024;
+
+const NAME: HeaderValue = HeaderValue::from_static(concat!("prefork-init/", env!("CARGO_PKG_VERSION")));
+
+/// What every probe asks for, checked once.
+#[derive(Clone, Debug)]
+pub struct Question {
+    host: HeaderValue,
+    path: Uri,
+}
+
+impl Question {
+    /// `GET path` of `host`; `None` if that does not fit into a request. The path may have a query.
+    #[must_use]
+    pub fn new(host: &str, path: &str) -> Option<Self> {
+        let path = Some(path).filter(|path| path.starts_with('/'))?;
+        let path = path.parse::<PathAndQuery>().ok()?.into();
+        Some(Self { host: HeaderValue::from_str(host).ok()?, path })
+    }
+}
+
+/// Why a worker cannot be called well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeFailure {
+    /// Not the worker's fault: we have no descriptor, no address or no port to ask from.
+    NotAsked(io::ErrorKind),
+    /// It cannot be connected to.
+    Connect(io::ErrorKind),
+    /// It did not answer in time.
+    TimedOut,
+    /// It closed the connection before it had answered.
+    Closed,
+    /// It answered with this status.
+    Status(u16),
+    /// It answered with something else, or with a head without end.
+    NotHttp,
+}
+
+impl fmt::Display for ProbeFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAsked(kind) => write!(f, "could not be asked: {kind}"),
+            Self::Connect(kind) => write!(f, "cannot connect: {kind}"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Closed => f.write_str("closed without an answer"),
+            Self::Status(status) => write!(f, "answered {status}"),
+            Self::NotHttp => f.write_str("the answer is not HTTP"),
+        }
+    }
+}
+
+/// Where to connect to, to reach a listener that is bound to this address, from 127.0.0.0/8. `None` for one that
+/// only IPv6 reaches; `[::]` takes IPv4 too.
+#[must_use]
+pub fn target(bound: SocketAddr) -> Option<SocketAddr> {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) => ip,
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::UNSPECIFIED,
+        IpAddr::V6(ip) => ip.to_ipv4_mapped()?,
+    };
+    let ip = if ip.is_unspecified() { Ipv4Addr::LOCALHOST } else { ip };
+    Some(SocketAddr::from((ip, bound.port())))
+}
+
+/// Asks once. Well is a status from 200 to 399, as the kubelet has it. No redirect is followed, and no body is read.
+///
+/// # Errors
+/// What came instead.
+pub async fn probe(
+    from: Ipv4Addr,
+    to: SocketAddr,
+    question: &Question,
+    within: Duration,
+) -> Result<(), ProbeFailure> {
+    match timeout(within, ask(from, to, question)).await {
+        Ok(Ok(status)) if (200..400).contains(&status.as_u16()) => Ok(()),
+        Ok(Ok(status)) => Err(ProbeFailure::Status(status.as_u16())),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(ProbeFailure::TimedOut),
+    }
+}
+
+async fn ask(from: Ipv4Addr, to: SocketAddr, question: &Question) -> Result<StatusCode, ProbeFailure> {
+    let not_asked = |error: io::Error| ProbeFailure::NotAsked(error.kind());
+    let socket = TcpSocket::new_v4().map_err(not_asked)?;
+    socket.bind((from, 0).into()).map_err(not_asked)?;
+    let stream = socket.connect(to).await.map_err(|error| match error.kind() {
+        // All ports of ours are taken.
+        kind @ io::ErrorKind::AddrNotAvailable => ProbeFailure::NotAsked(kind),
+        kind => ProbeFailure::Connect(kind),
+    })?;
+    let mut http = http1::Builder::new();
+    http.max_buf_size(LONGEST_HEAD);
+    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
+    let mut request = Request::new(Empty::<Bytes>::new());
+    request.uri_mut().clone_from(&question.path);
+    let headers = request.headers_mut();
+    headers.insert(HOST, question.host.clone());
+    headers.insert(USER_AGENT, NAME);
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    let mut answer = pin!(sender.send_request(request));
+    let mut connection = pin!(connection);
+    let mut is_open = true;
+    // The connection does the work; the answer knows what came of it.
+    let answer = poll_fn(|cx| {
+        is_open = is_open && connection.as_mut().poll(cx).is_pending();
+        answer.as_mut().poll(cx)
+    });
+    answer.await.map(|answer| answer.status()).map_err(no_answer)
+}
+
+/// It hung up, or said something else, maybe before it was asked.
+fn no_answer(error: hyper::Error) -> ProbeFailure {
+    let before = error.source().and_then(|cause| cause.downcast_ref());
+    let error = before.unwrap_or(&error);
+    let hung_up = error.is_incomplete_message()
+        || error.is_canceled()
+        || error.source().is_some_and(|cause| cause.is::<io::Error>());
+    if hung_up { ProbeFailure::Closed } else { ProbeFailure::NotHttp }
+}
+
+/// One probe to be made.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Comes back with the answer.
+    pub id: u64,
+    /// From which address of ours.
+    pub from: Ipv4Addr,
+    /// See [`target`].
+    pub to: SocketAddr,
+    /// What to ask.
+    pub question: Question,
+    /// How long all of it may take.
+    pub within: Duration,
+}
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Which.
+    pub id: u64,
+    /// Whether the worker is well.
+    pub result: Result<(), ProbeFailure>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Makes probes beside the loop, which takes the answers when it comes to it.
+#[derive(Debug)]
+pub struct Prober {
+    asking: mpsc::Sender<Answer>,
+    answers: mpsc::Receiver<Answer>,
+    next: Option<Answer>,
+}
+
+impl Prober {
+    /// No more than `most` probes, and at least one, are under way or wait to be taken.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        let (asking, answers) = mpsc::channel(most.clamp(1, Semaphore::MAX_PERMITS));
+        Self { asking, answers, next: None }
+    }
+
+    /// Begins a probe, whose answer will come for sure; whether it is still of interest then is the caller's to know.
+    /// Returns false when there are too many. Must be called inside the runtime.
+    #[must_use]
+    pub fn start(&self, order: Order) -> bool {
+        let Ok(room) = self.asking.clone().try_reserve_owned() else { return false };
+        tokio::spawn(async move {
+            let Order { id, from, to, question, within } = order;
+            let begin = Instant::now();
+            let result = probe(from, to, &question, within).await;
+            room.send(Answer { id, result, took: begin.elapsed() });
+        });
+        true
+    }
+
+    /// Ready when there is an answer to take.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.next.is_none()
+            && let Poll::Ready(answer) = self.answers.poll_recv(cx)
+        {
+            self.next = answer;
+        }
+        if self.next.is_some() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Takes one answer; `None` when there is none.
+    pub fn take(&mut self) -> Option<Answer> {
+        self.next.take().or_else(|| self.answers.try_recv().ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread::{self, JoinHandle};
+    use tokio::runtime::{Builder, Runtime};
+
+    const LONG: Duration = Duration::from_secs(20);
+    const SHORT: Duration = Duration::from_millis(200);
+    const FROM: Ipv4Addr = Ipv4Addr::new(127, 112, 0, 3);
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    fn question() -> Question {
+        Question::new("app.example:8000", "/healthz?full=1").unwrap()
+    }
+
+    fn ask_once(to: SocketAddr, within: Duration) -> Result<(), ProbeFailure> {
+        runtime().block_on(probe(FROM, to, &question(), within))
+    }
+
+    /// A server of one connection, which it hands over once it has read the request, if it does; what it asked for.
+    fn serve<T: Send + 'static>(
+        reads: bool,
+        answer: impl FnOnce(TcpStream, String) -> T + Send + 'static,
+    ) -> (SocketAddr, JoinHandle<T>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while reads && !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                request.extend(byte);
+            }
+            answer(stream, String::from_utf8(request).unwrap())
+        });
+        (address, server)
+    }
+
+    fn asked_of(answer: &'static str, reads: bool) -> Result<(), ProbeFailure> {
+        let (address, server) = serve(reads, move |mut stream, _| {
+            let _hung_up = stream.write_all(answer.as_bytes());
+        });
+        let result = ask_once(address, LONG);
+        server.join().unwrap();
+        result
+    }
+
+    #[test]
+    fn a_status_from_200_to_399_is_well() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.0 200 OK\r\n\r\nbody until the end",
+            "HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\nzz not a chunk",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            "HTTP/1.1 301 Moved Permanently\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
+            "HTTP/1.1 399 Odd\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            assert_eq!(asked_of(answer, true), Ok(()), "{answer:?}");
+        }
+        for (answer, status) in [
+            ("HTTP/1.1 400 Bad Request\r\n\r\n", 400),
+            ("HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found", 404),
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", 503),
+            ("HTTP/1.1 999 ?\r\n\r\n", 999),
+            ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", 101),
+        ] {
+            assert_eq!(asked_of(answer, true), Err(ProbeFailure::Status(status)), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_and_from_where() {
+        let (address, server) = serve(true, |mut stream, request| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            (stream.peer_addr().unwrap().ip(), request)
+        });
+        assert_eq!(ask_once(address, LONG), Ok(()));
+        let (peer, request) = server.join().unwrap();
+        assert_eq!(peer, IpAddr::V4(FROM));
+        let agent = concat!("user-agent: prefork-init/", env!("CARGO_PKG_VERSION"));
+        let mut lines: Vec<&str> = request.lines().collect();
+        assert_eq!(lines.remove(0), "GET /healthz?full=1 HTTP/1.1");
+        lines.sort_unstable();
+        assert_eq!(lines, ["", "connection: close", "host: app.example:8000", agent]);
+    }
+
+    #[test]
+    fn other_answers_are_told_apart() {
+        for answer in [
+            "+PONG\r\n",
+            "\0\u{1}\u{2}",
+            "HTTP/2 200\r\n\r\n",
+            "HTTP/1.1 two\r\n\r\n",
+            "HTTP/1.1 99 ?\r\n\r\n",
+        ] {
+            assert_eq!(asked_of(answer, true), Err(ProbeFailure::NotHttp), "{answer:?}");
+        }
+        // Before it was asked, or after.
+        let (address, server) = serve(false, |mut stream, _| {
+            stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").unwrap();
+            let _hung_up = stream.read_to_end(&mut Vec::new());
+        });
+        assert_eq!(ask_once(address, LONG), Err(ProbeFailure::NotHttp));
+        server.join().unwrap();
+        for (answer, reads) in [("", true), ("", false), ("HTTP/1.1 200 OK\r\nServer: x\r\n", true)] {
+            assert_eq!(asked_of(answer, reads), Err(ProbeFailure::Closed), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn neither_a_head_nor_a_body_without_end_is_read() {
+        for (begin, result) in [
+            ("HTTP/1.1 200 OK\r\n", Err(ProbeFailure::NotHttp)),
+            ("HTTP/1.1 200 OK\r\nX: ", Err(ProbeFailure::NotHttp)),
+            ("HTTP/1.1 200 OK\r\n\r\n", Ok(())),
+        ] {
+            let (address, server) = serve(true, move |mut stream, _| {
+                stream.write_all(begin.as_bytes()).unwrap();
+                let piece = if begin.ends_with(' ') { "x".repeat(1000) } else { "X: y\r\n".repeat(100) };
+                while stream.write_all(piece.as_bytes()).is_ok() {}
+            });
+            assert_eq!(ask_once(address, LONG), result, "{begin:?}");
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn all_of_it_has_one_deadline() {
+        // Never accepted, but for by the kernel.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let begin = std::time::Instant::now();
+        let result = ask_once(silent.local_addr().unwrap(), SHORT);
+        assert_eq!(result, Err(ProbeFailure::TimedOut));
+        assert!(begin.elapsed() >= SHORT);
+        // Never silent for long.
+        let (address, server) = serve(true, |mut stream, _| {
+            let mut head = b"HTTP/1.1 200 OK\r\nX: ".iter().chain(std::iter::repeat(&b'y'));
+            while stream.write_all(&[*head.next().unwrap()]).is_ok() {
+                thread::sleep(SHORT / 20);
+            }
+        });
+        assert_eq!(ask_once(address, SHORT), Err(ProbeFailure::TimedOut));
+        server.join().unwrap();
+        // Slow, but not too slow.
+        let (address, server) = serve(true, |mut stream, _| {
+            for piece in ["HTTP/1.", "1 20", "0 OK\r", "\n\r", "\n"] {
+                stream.write_all(piece.as_bytes()).unwrap();
+                thread::sleep(SHORT / 20);
+            }
+        });
+        assert_eq!(ask_once(address, LONG), Ok(()));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn who_cannot_be_reached_and_who_cannot_ask_are_told_apart() {
+        // No other test has this address.
+        let gone = TcpListener::bind("127.99.0.9:0").unwrap().local_addr().unwrap();
+        assert_eq!(ask_once(gone, LONG), Err(ProbeFailure::Connect(io::ErrorKind::ConnectionRefused)));
+        let not_ours = Ipv4Addr::new(203, 0, 113, 250);
+        let result = runtime().block_on(probe(not_ours, gone, &question(), LONG));
+        assert_eq!(result, Err(ProbeFailure::NotAsked(io::ErrorKind::AddrNotAvailable)));
+    }
+
+    #[test]
+    fn a_listener_is_reached_by_ipv4_where_it_can_be() {
+        for (bound, to) in [
+            ("0.0.0.0:80", Some("127.0.0.1:80")),
+            ("[::]:80", Some("127.0.0.1:80")),
+            ("10.1.2.3:80", Some("10.1.2.3:80")),
+            ("127.0.0.5:80", Some("127.0.0.5:80")),
+            ("[::ffff:10.1.2.3]:80", Some("10.1.2.3:80")),
+            ("[::ffff:0.0.0.0]:80", Some("127.0.0.1:80")),
+            ("[::1]:80", None),
+            ("[fe80::1]:80", None),
+        ] {
+            assert_eq!(target(bound.parse().unwrap()), to.map(|to| to.parse().unwrap()), "{bound}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_request_is_no_question() {
+        for (host, path) in [("", "/"), ("[::1]:80", "/a//b?c=/%20"), ("a_b", "//")] {
+            assert!(Question::new(host, path).is_some(), "{host} {path}");
+        }
+        for (host, path) in [
+            ("a", ""),
+            ("a", "healthz"),
+            ("a", "*"),
+            ("a", "?a"),
+            ("a", "http://a/"),
+            ("a", "/a b"),
+            ("a", "/\r\nX: y"),
+            ("a\r\nX: y", "/"),
+            ("a\0", "/"),
+        ] {
+            assert!(Question::new(host, path).is_none(), "{host:?} {path:?}");
+        }
+    }
+
+    #[test]
+    fn each_failure_is_told_in_a_few_words() {
+        for (failure, text) in [
+            (ProbeFailure::NotAsked(io::ErrorKind::AddrInUse), "could not be asked: address in use"),
+            (ProbeFailure::Connect(io::ErrorKind::ConnectionRefused), "cannot connect: connection refused"),
+            (ProbeFailure::TimedOut, "no answer in time"),
+            (ProbeFailure::Closed, "closed without an answer"),
+            (ProbeFailure::Status(503), "answered 503"),
+            (ProbeFailure::NotHttp, "the answer is not HTTP"),
+        ] {
+            assert_eq!(failure.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn every_probe_that_begins_is_answered_and_no_more_begin_than_may() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let order = |id, to, within| Order { id, from: FROM, to, question: question(), within };
+        let (well, server) = serve(true, |mut stream, _| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        });
+        runtime().block_on(async {
+            let mut prober = Prober::new(2);
+            assert_eq!(prober.take(), None);
+            let silent = silent.local_addr().unwrap();
+            assert!(prober.start(order(7, silent, SHORT)));
+            assert!(prober.start(order(8, well, LONG)));
+            assert!(!prober.start(order(9, silent, SHORT)));
+            let mut answers = Vec::new();
+            while answers.len() < 2 {
+                poll_fn(|cx| prober.poll_ready(cx)).await;
+                // Being ready takes nothing away.
+                poll_fn(|cx| prober.poll_ready(cx)).await;
+                answers.extend(prober.take());
+            }
+            assert_eq!((answers[0].id, answers[0].result), (8, Ok(())));
+            assert_eq!((answers[1].id, answers[1].result), (7, Err(ProbeFailure::TimedOut)));
+            assert!(answers[1].took >= SHORT);
+            assert!(prober.start(order(9, silent, Duration::ZERO)));
+            poll_fn(|cx| prober.poll_ready(cx)).await;
+            assert_eq!(prober.take().map(|answer| answer.id), Some(9));
+            assert_eq!(prober.take(), None);
+        });
+        server.join().unwrap();
+    }
+}
