@@ -1,7 +1,10 @@
 //! The environment that the command gets: ours, less what would mislead it, plus what it should know.
 
+use crate::os::scoreboard::{FD_VARIABLE, OFFSET_VARIABLE};
+use crate::os::spawn::FIRST_FD;
 use crate::users::Account;
 use std::ffi::OsString;
+use std::time::Duration;
 
 /// Variables about our own relation to a service manager, which a worker would take for its own.
 const OF_OUR_MANAGER: [&str; 7] = [
@@ -18,11 +21,28 @@ const OF_OUR_MANAGER: [&str; 7] = [
 const WORKER_ID: &str = "PREFORK_WORKER_ID";
 const GENERATION: &str = "PREFORK_GENERATION";
 
+/// What einhorn tells its workers: by these its client libraries find the sockets, and the one for their ACK.
+const OF_EINHORN: [&str; 4] =
+    ["EINHORN_MASTER_PID", "EINHORN_SOCK_FD", "EINHORN_SOCK_PATH", "EINHORN_FD_COUNT"];
+
+/// What one worker is told of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfWorker {
+    /// Its slot.
+    pub slot: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// The descriptor on which it may say that it is ready.
+    pub ready_fd: Option<i32>,
+    /// The scoreboard's descriptor, and where its line begins.
+    pub scoreboard: Option<(i32, u64)>,
+}
+
 /// What every worker gets.
 #[derive(Debug)]
 pub struct Environment {
     base: Vec<(OsString, OsString)>,
-    is_pool: bool,
+    listeners: usize,
     listen_pid: bool,
 }
 
@@ -35,27 +55,33 @@ impl Environment {
         let names_us =
             |name: &OsString| listen_pid && ["LISTEN_PID", "LISTEN_PIDFDID"].iter().any(|n| name == n);
         let base = std::env::vars_os().filter(|(name, _)| !names_us(name)).collect();
-        Self { base, is_pool: false, listen_pid }
+        Self { base, listeners: 0, listen_pid }
     }
 
     /// Pool mode: without our own settings, and without `WEB_CONCURRENCY`, which a `uvicorn --fd` would take to
     /// start as many again; with the listeners and the notify socket.
     #[must_use]
-    pub fn of_pool(notify_socket: &str, listeners: usize) -> Self {
+    pub fn of_pool(notify_socket: &str, listeners: usize, watchdog: Option<Duration>) -> Self {
         let ours = crate::cli::own_variables();
         let misleading = |name: &OsString| {
-            ["WEB_CONCURRENCY", WORKER_ID, GENERATION].iter().any(|known| name == known)
+            ["WEB_CONCURRENCY", WORKER_ID, GENERATION, FD_VARIABLE, OFFSET_VARIABLE]
+                .iter()
+                .any(|known| name == known)
+                || OF_EINHORN.iter().any(|known| name == known)
                 || ours.contains(name)
                 || OF_OUR_MANAGER.iter().any(|known| name == known)
         };
         let mut base: Vec<_> = std::env::vars_os().filter(|(name, _)| !misleading(name)).collect();
         base.push(("NOTIFY_SOCKET".into(), notify_socket.into()));
+        if let Some(watchdog) = watchdog {
+            base.push(("WATCHDOG_USEC".into(), watchdog.as_micros().to_string().into()));
+        }
         if listeners > 0 {
             let names: Vec<String> = (0..listeners).map(|index| format!("listener-{index}")).collect();
             base.push(("LISTEN_FDS".into(), listeners.to_string().into()));
             base.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
         }
-        Self { base, is_pool: true, listen_pid: listeners > 0 }
+        Self { base, listeners, listen_pid: listeners > 0 }
     }
 
     /// Says whom the command runs as: `HOME`, and `USER` and `LOGNAME` where the user has a name.
@@ -72,11 +98,23 @@ impl Environment {
 
     /// The environment of one worker, or of the command.
     #[must_use]
-    pub fn of_worker(&self, slot: u32, generation: u32) -> Vec<(OsString, OsString)> {
+    pub fn of_worker(&self, worker: Option<&OfWorker>) -> Vec<(OsString, OsString)> {
         let mut env = self.base.clone();
-        if self.is_pool {
-            env.push((WORKER_ID.into(), slot.to_string().into()));
-            env.push((GENERATION.into(), generation.to_string().into()));
+        let mut tell = |name: &str, value: String| env.push((name.into(), value.into()));
+        let Some(worker) = worker else { return env };
+        tell(WORKER_ID, worker.slot.to_string());
+        tell(GENERATION, worker.generation.to_string());
+        if let Some((fd, offset)) = worker.scoreboard {
+            tell(FD_VARIABLE, fd.to_string());
+            tell(OFFSET_VARIABLE, offset.to_string());
+        }
+        if let Some(fd) = worker.ready_fd {
+            tell("EINHORN_MASTER_PID", std::process::id().to_string());
+            tell("EINHORN_SOCK_FD", fd.to_string());
+            tell("EINHORN_FD_COUNT", self.listeners.to_string());
+            for (index, fd) in (0..self.listeners).zip(FIRST_FD..) {
+                tell(&format!("EINHORN_FD_{index}"), fd.to_string());
+            }
         }
         env
     }

@@ -173,7 +173,7 @@ fn place(config: &Config) -> (&'static str, bool) {
 
 fn pool(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
-    for (fd, address) in (FIRST_FD..).zip(&config.bind) {
+    for (fd, address) in (FIRST_FD..).zip(&config.pool.bind) {
         plan.say("listener", format_args!("{address}, descriptor {fd} of each worker"));
     }
     plan.say(

@@ -3,10 +3,11 @@
 use crate::cli::{Like, LogFormat, LogLevel, Options, ProcessGroup};
 use crate::compat::{Said, Voice};
 use crate::core::Signal;
-use crate::core::action::{Note, ReadyBy, WorkerRef};
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
+use crate::core::note::{Note, ReadyBy, Sign, Verdict, WorkerRef};
 use crate::error::StartError;
+use crate::os::portrait::Portrait;
 use crate::os::signals;
 use crate::os::stderr::{self, Stderr};
 use std::io::{self, Write};
@@ -141,9 +142,9 @@ pub fn note(note: &Note) {
         Note::OrphanReaped { warn: false, .. } => {}
         Note::CommandStarted { pid } => debug!(pid = pid.0, "command started"),
         Note::CommandExited { pid, exit, uptime } => command_exited(pid.0, exit, uptime),
-        Note::WorkerSpawned { worker, max_requests, max_age } => {
+        Note::WorkerSpawned { worker, max_requests, max_age, max_memory } => {
             let max_age_ms = max_age.map(millis);
-            worker_line!(info, worker, max_requests, max_age_ms, "worker spawned");
+            worker_line!(info, worker, max_requests, max_age_ms, max_memory, "worker spawned");
         }
         Note::WorkerReady { worker, by, after } => {
             worker_line!(info, worker, by = %ready_by(by), after_ms = millis(after), "worker ready");
@@ -151,10 +152,43 @@ pub fn note(note: &Note) {
         Note::WorkerUnobservable { worker } => worker_line!(
             warn,
             worker,
-            "worker cannot be observed (it runs as another user); it is ready when it says READY=1 or after --ready-after"
+            "worker cannot be observed (it runs as another user); it is ready when it says READY=1, see --ready"
         ),
         Note::WorkerDue { worker, reason, requests } => {
             worker_line!(info, worker, reason = %reason, requests, "worker due for recycling");
+        }
+        Note::WorkerDraining { worker, reason } => {
+            worker_line!(info, worker, reason = %reason, "worker draining");
+        }
+        Note::DrainCutShort { worker } => {
+            worker_line!(
+                warn,
+                worker,
+                "connections still wait for the worker: they go to the next one in its place"
+            );
+        }
+        Note::WorkerHung { worker, sign } => {
+            worker_line!(error, worker, sign = %hung_by(sign), "worker hung");
+        }
+        Note::WorkerSuspected { worker, verdict: Verdict::Suspected } => {
+            worker_line!(warn, worker, "worker does not take its connections: new ones go elsewhere");
+        }
+        Note::WorkerSuspected { worker, verdict: Verdict::Alive } => {
+            worker_line!(info, worker, "worker goes on after all");
+        }
+        Note::ReloadStarted { generation } => info!("gen" = generation, "reload started"),
+        Note::ReloadConfirmed { generation } => {
+            info!("gen" = generation, "reload goes on: the first new worker is ready");
+        }
+        Note::ReloadFinished { generation, took } => {
+            info!("gen" = generation, took_ms = millis(took), "reload finished");
+        }
+        Note::ReloadFailed { generation, reason } => {
+            error!("gen" = generation, reason = %reason, "reload failed: the first new worker did not get ready, the old ones go on");
+        }
+        Note::Scaled { workers, from } => info!(workers, from, "scaled"),
+        Note::NotScaled { workers } => {
+            warn!(workers, "not scaled: there are as many workers, or as few, as there may be")
         }
         Note::WorkerStopping { worker, reason, signal } => {
             worker_line!(info, worker, reason = %reason, signal = %signal, "worker stopping");
@@ -204,14 +238,29 @@ fn command_exited(pid: i32, exit: Exit, uptime: Duration) {
 fn worker_exited(worker: WorkerRef, exit: Exit, reason: Reason, uptime: Duration) {
     let (exit_code, signal) = parts(exit);
     let uptime_ms = millis(uptime);
-    match reason {
-        Reason::Crash | Reason::BootError | Reason::BootTimeout => {
-            worker_line!(error, worker, reason = %reason, exit_code, signal, uptime_ms, "worker exited: {exit}");
-        }
-        Reason::MaxRequests | Reason::MaxAge | Reason::Stop => {
-            worker_line!(info, worker, reason = %reason, exit_code, signal, uptime_ms, "worker exited: {exit}");
-        }
+    if reason.is_failure() {
+        worker_line!(error, worker, reason = %reason, exit_code, signal, uptime_ms, "worker exited: {exit}");
+    } else {
+        worker_line!(info, worker, reason = %reason, exit_code, signal, uptime_ms, "worker exited: {exit}");
     }
+}
+
+/// What a hung worker looks like.
+pub fn portrait(worker: WorkerRef, portrait: &Portrait) {
+    let Portrait { state, wchan, syscall, rss, threads, sockets, cpu } = portrait;
+    let (state, cpu_ms) = (state.map(display), cpu.map(millis));
+    worker_line!(
+        error,
+        worker,
+        state,
+        wchan,
+        syscall,
+        rss,
+        threads,
+        sockets,
+        cpu_ms,
+        "worker as it was found hung"
+    );
 }
 
 fn spawn_failed(slot: u32, failure: SpawnFailure) {
@@ -253,7 +302,17 @@ fn ready_by(by: ReadyBy) -> &'static str {
     match by {
         ReadyBy::Accepting => "accept",
         ReadyBy::Notified => "notify",
+        ReadyBy::Probed => "probe",
         ReadyBy::Uptime => "uptime",
+    }
+}
+
+fn hung_by(sign: Sign) -> &'static str {
+    match sign {
+        Sign::Watchdog => "watchdog",
+        Sign::Probe => "probe",
+        Sign::AcceptStall => "accept-stall",
+        Sign::RequestDeadline => "request-deadline",
     }
 }
 

@@ -45,14 +45,12 @@ pub fn events(datagram: &Datagram) -> Vec<Event> {
     let event = |word| match word {
         Word::Ready => Some(Event::SaidReady { pid }),
         Word::Requests(total) => Some(Event::RequestsReported { pid, total }),
-        Word::Stopping
-        | Word::Reloading
-        | Word::Watchdog
-        | Word::WatchdogTrigger
-        | Word::WatchdogUsec(_)
-        | Word::ExtendTimeout(_)
-        | Word::Status(_)
-        | Word::Errno(_) => None,
+        Word::Watchdog => Some(Event::Pinged { pid }),
+        Word::WatchdogTrigger => Some(Event::Triggered { pid }),
+        Word::WatchdogUsec(every) => Some(Event::WatchdogSet { pid, every }),
+        Word::ExtendTimeout(by) => Some(Event::StartExtended { pid, by }),
+        Word::Stopping => Some(Event::SaidStopping { pid }),
+        Word::Reloading | Word::Status(_) | Word::Errno(_) => None,
     };
     parse(&datagram.text).filter_map(event).collect()
 }

@@ -3,14 +3,20 @@
 // The doc comments of the options are the help text, where [x] and <x> are no markup.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
+mod amounts;
 mod explain;
 mod init;
+mod pool;
 mod process;
 mod values;
+mod workers;
 
+pub use amounts::Jitter;
 pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
+pub use pool::{Listener, Pool, Replacement, Respawn, Restarts};
 pub use process::{Process, UserSpec};
 pub use values::workers_of_web_concurrency;
+pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
 
 use crate::address::Address;
 use crate::core::Signal;
@@ -49,7 +55,8 @@ pub struct Options {
     /// The command to run, and its arguments.
     ///
     /// In pool mode {fd} stands for the number of the first listener's descriptor, {worker_id} for the
-    /// worker's slot, {max_requests} for the limit drawn for it.
+    /// worker's slot, {max_requests} for the limit drawn for it, {notify_fd} for a descriptor on which it may
+    /// write a line when it is ready.
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "pause")]
     pub command: Vec<OsString>,
 
@@ -69,9 +76,17 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Pool")]
     pub pool: Pool,
 
+    /// How one worker takes another's place.
+    #[command(flatten, next_help_heading = "Replacement")]
+    pub replacement: Replacement,
+
     /// When workers, and the pool, are ready.
     #[command(flatten, next_help_heading = "Readiness")]
     pub readiness: Readiness,
+
+    /// When a worker hangs.
+    #[command(flatten, next_help_heading = "Hang detection")]
+    pub hangs: Hangs,
 
     /// When a worker has lived long enough.
     #[command(flatten, next_help_heading = "Recycling")]
@@ -158,107 +173,6 @@ pub enum Only {
     Init,
 }
 
-/// Workers and their listeners.
-#[derive(Debug, Args)]
-pub struct Pool {
-    /// Keep N copies of the command running [default: $WEB_CONCURRENCY, or 1, if --bind is given].
-    #[arg(short = 'n', long, value_name = "N", env = "PREFORK_WORKERS")]
-    #[arg(allow_negative_numbers = true, value_parser = values::parse_workers)]
-    pub workers: Option<u32>,
-
-    /// Listen here; repeat it, or separate by commas, for more [default: 0.0.0.0:$PORT if PORT is set].
-    ///
-    /// HOST:PORT, [V6]:PORT, :PORT (all IPv4 addresses) or unix:/path. The workers inherit the listeners as
-    /// descriptors 3, 4, ... in this order, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
-    #[arg(short, long, value_name = "ADDR", env = "PREFORK_BIND")]
-    #[arg(value_delimiter = ',', value_parser = values::parse_address)]
-    pub bind: Vec<Address>,
-
-    /// Length of the accept queue, listen(2); set again when a worker changes it.
-    #[arg(long, value_name = "N", env = "PREFORK_BACKLOG", default_value = "2048")]
-    #[arg(allow_negative_numbers = true, value_parser = values::parse_backlog)]
-    pub backlog: u32,
-
-    /// Pass {fd}, {worker_id} and {max_requests} to the command as they are.
-    #[arg(long, env = "PREFORK_NO_PLACEHOLDERS", value_parser = BoolishValueParser::new())]
-    pub no_placeholders: bool,
-}
-
-/// When workers, and the pool, are ready.
-#[derive(Debug, Args)]
-pub struct Readiness {
-    /// Ready workers that make the pool ready.
-    #[arg(long, value_name = "N", env = "PREFORK_MIN_READY", default_value = "1")]
-    #[arg(allow_negative_numbers = true, value_parser = values::parse_min_ready)]
-    pub min_ready: u32,
-
-    /// Count a worker as ready this long after its start, whatever was seen of it.
-    ///
-    /// Without it a worker is ready when it says READY=1 (sd_notify) or is seen waiting for connections; without
-    /// listeners, after 1s.
-    #[arg(long, value_name = "D", env = "PREFORK_READY_AFTER")]
-    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
-    pub ready_after: Option<Duration>,
-
-    /// Give up a worker that is not ready this long after its start.
-    #[arg(long, value_name = "D", env = "PREFORK_START_TIMEOUT", default_value = "60s")]
-    #[arg(allow_hyphen_values = true, value_parser = parse_patience)]
-    pub start_timeout: Patience,
-}
-
-/// When a worker has lived long enough.
-#[derive(Debug, Args)]
-pub struct Recycling {
-    /// Replace a worker after N requests; 0 is never.
-    #[arg(long, value_name = "N", env = "PREFORK_MAX_REQUESTS")]
-    #[arg(allow_negative_numbers = true, value_parser = values::parse_count)]
-    pub max_requests: Option<u64>,
-
-    /// Add a random number from 0 to J to each worker's limit of requests.
-    #[arg(long, value_name = "J", env = "PREFORK_MAX_REQUESTS_JITTER")]
-    #[arg(allow_negative_numbers = true, value_parser = values::parse_count)]
-    pub max_requests_jitter: Option<u64>,
-
-    /// Who counts requests.
-    #[arg(long, value_name = "HOW", env = "PREFORK_COUNT_REQUESTS")]
-    pub count_requests: Option<CountRequests>,
-
-    /// Replace a worker at this age; 0 is never.
-    #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE")]
-    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
-    pub max_age: Option<Duration>,
-
-    /// Add a random time from 0 to D to each worker's limit of age.
-    #[arg(long, value_name = "D", env = "PREFORK_MAX_AGE_JITTER")]
-    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
-    pub max_age_jitter: Option<Duration>,
-}
-
-/// When a worker that died comes back.
-#[derive(Debug, Args)]
-pub struct Respawn {
-    /// Wait this long before the second respawn in a row; doubles each time.
-    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF", default_value = "250ms")]
-    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
-    pub backoff: Duration,
-
-    /// The longest wait before a respawn.
-    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF_MAX", default_value = "30s")]
-    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
-    pub backoff_max: Duration,
-
-    /// Give up, with exit code 3, when a slot needs more restarts than this within --restart-window and no worker
-    /// is ready; or infinity.
-    #[arg(long, value_name = "N", env = "PREFORK_MAX_RESTARTS", default_value = "5")]
-    #[arg(allow_negative_numbers = true, value_parser = values::parse_restarts)]
-    pub max_restarts: Restarts,
-
-    /// See --max-restarts.
-    #[arg(long, value_name = "D", env = "PREFORK_RESTART_WINDOW", default_value = "60s")]
-    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
-    pub restart_window: Duration,
-}
-
 /// How everything ends.
 #[derive(Debug, Args)]
 pub struct Stopping {
@@ -304,15 +218,6 @@ pub struct Logging {
     pub explain: bool,
 }
 
-/// Who counts requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CountRequests {
-    /// The worker, which is told its limit by {max_requests} and ends when it is reached.
-    Worker,
-    /// The worker reports X_PREFORK_REQUESTS=<total> to $NOTIFY_SOCKET, and is replaced, new one first.
-    Notify,
-}
-
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -331,10 +236,6 @@ pub enum LogLevel {
     Info,
     Debug,
 }
-
-/// A number of restarts, or no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Restarts(pub Option<u32>);
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -400,7 +301,7 @@ fn without_variables(command: clap::Command, which: fn(&OsStr) -> bool) -> clap:
 }
 
 /// Help headings of what only a pool can have a use for; one option more, and one less: it can prevent a pool.
-const OF_POOLS: [&str; 4] = ["Pool", "Readiness", "Recycling", "Respawn"];
+const OF_POOLS: [&str; 6] = ["Pool", "Replacement", "Readiness", "Hang detection", "Recycling", "Respawn"];
 const OF_POOLS_TOO: &str = "drain_delay";
 const NOT_OF_POOLS: &str = "no_placeholders";
 

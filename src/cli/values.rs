@@ -1,10 +1,13 @@
 //! Reading the values of options. Each error is "problem: remedy".
 
-use super::{Restarts, UserSpec};
+use super::{Ready, Restarts, UserSpec};
 use crate::address::Address;
 use crate::core::Signal;
+use crate::core::policy::MOST_WORKERS;
 use crate::core::signal::Rewrite;
+use crate::duration::parse_duration;
 use crate::error::StartError;
+use std::time::Duration;
 
 pub(super) fn parse_address(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|(problem, remedy)| format!("{problem}: {remedy}"))
@@ -72,8 +75,46 @@ pub(super) fn parse_stop_signal(text: &str) -> Result<Signal, String> {
     }
 }
 
-/// The most workers: each needs a process and a few descriptors.
-const MOST_WORKERS: u32 = 1024;
+/// `auto`, `notify`, `accept`, `probe`, `delay:D`.
+pub(super) fn parse_ready(text: &str) -> Result<Ready, String> {
+    match (text, text.strip_prefix("delay:")) {
+        ("auto", _) => Ok(Ready::Auto),
+        ("notify", _) => Ok(Ready::Notify),
+        ("accept", _) => Ok(Ready::Accept),
+        ("probe", _) => Ok(Ready::Probe),
+        (_, Some(delay)) => parse_duration(delay).map(Ready::Delay),
+        (_, None) => {
+            Err("no such way: use auto, notify, accept, probe, or delay:D as in delay:5s".to_owned())
+        }
+    }
+}
+
+/// A duration that is some time.
+pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    if time < LEAST_TIME { Err("too short: use 10ms or more".to_owned()) } else { Ok(time) }
+}
+
+/// What is watched is watched at most this often.
+const LEAST_TIME: Duration = Duration::from_millis(10);
+
+/// What may follow `GET ` in a request line.
+pub(super) fn parse_path(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_path {
+        Ok(text.to_owned())
+    } else {
+        Err("not a path: begin with / and escape what is no ASCII".to_owned())
+    }
+}
+
+pub(super) fn parse_surge(text: &str) -> Result<u32, String> {
+    number_within(text, 0, MOST_WORKERS)
+}
+
+pub(super) fn parse_times(text: &str) -> Result<u32, String> {
+    number_within(text, 1, 1_000)
+}
 
 pub(super) fn parse_workers(text: &str) -> Result<u32, String> {
     number_within(text, 1, MOST_WORKERS)
@@ -87,7 +128,7 @@ pub(super) fn parse_backlog(text: &str) -> Result<u32, String> {
     number_within(text, 1, 65_535)
 }
 
-fn number_within(text: &str, least: u32, most: u32) -> Result<u32, String> {
+pub(super) fn number_within(text: &str, least: u32, most: u32) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("not a whole number from {least} to {most}: use one"))
 }

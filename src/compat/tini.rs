@@ -4,7 +4,7 @@
 use super::getopt::{Known, Next, Words};
 use super::{Said, Voice, from_environment, text_of};
 use crate::cli::{Like, Options, Request, Subreaper};
-use crate::core::action::Note;
+use crate::core::Note;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, code};
 use crate::core::policy::Scope;

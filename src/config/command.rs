@@ -19,6 +19,8 @@ pub struct Values {
     pub worker_id: u32,
     /// `{max_requests}`: the limit drawn for this worker.
     pub max_requests: Option<u64>,
+    /// `{notify_fd}`: where a worker may write a line when it is ready, if it has such a descriptor.
+    pub notify_fd: Option<i32>,
 }
 
 /// The placeholder for the first listener's descriptor.
@@ -27,6 +29,9 @@ pub const FD: &str = "{fd}";
 pub const WORKER_ID: &str = "{worker_id}";
 /// The placeholder for the worker's limit of requests.
 pub const MAX_REQUESTS: &str = "{max_requests}";
+
+/// The placeholder for the descriptor on which a worker may say that it is ready.
+pub const NOTIFY_FD: &str = "{notify_fd}";
 
 impl Command {
     /// A command in which placeholders are replaced if `placeholders` says so.
@@ -64,6 +69,7 @@ impl Command {
             (FD, Some(values.fd.to_string())),
             (WORKER_ID, Some(values.worker_id.to_string())),
             (MAX_REQUESTS, max_requests),
+            (NOTIFY_FD, values.notify_fd.map(|fd| fd.to_string())),
         ];
         self.argv.iter().map(|arg| OsString::from_vec(replace(arg.as_bytes(), &replacements))).collect()
     }
@@ -95,7 +101,7 @@ fn replace(mut text: &[u8], replacements: &[(&str, Option<String>)]) -> Vec<u8> 
 mod tests {
     use super::*;
 
-    const VALUES: Values = Values { fd: 3, worker_id: 7, max_requests: Some(1042) };
+    const VALUES: Values = Values { fd: 3, worker_id: 7, max_requests: Some(1042), notify_fd: None };
 
     #[test]
     fn exactly_the_known_placeholders_are_replaced() {

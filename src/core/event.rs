@@ -15,6 +15,11 @@ impl fmt::Display for Pid {
     }
 }
 
+/// The listeners with this number belong to one worker at a time: one for each address, if workers have listeners of
+/// their own. The number is below the most workers that have ever been alive at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane(pub u32);
+
 /// One spawn, told apart from every other of this supervisor's life.
 ///
 /// The answer to a `Spawn` carries it back, so an answer can never reach a later worker.
@@ -51,6 +56,8 @@ pub enum Event {
         pid: Pid,
         /// How it ended.
         exit: Exit,
+        /// Whether the kernel has killed somebody of ours for want of memory since the last exit.
+        out_of_memory: bool,
     },
     /// A child was stopped.
     Stopped {
@@ -99,6 +106,74 @@ pub enum Event {
         /// The total.
         total: u64,
     },
+    /// The worker asked for more time to start, counted from now (`EXTEND_TIMEOUT_USEC`, sd_notify(3)).
+    StartExtended {
+        /// The worker's own pid.
+        pid: Pid,
+        /// How much.
+        by: Duration,
+    },
+    /// The worker said `WATCHDOG=1`.
+    Pinged {
+        /// The worker's own pid.
+        pid: Pid,
+    },
+    /// The worker said how often it will say `WATCHDOG=1` from now on (`WATCHDOG_USEC`).
+    WatchdogSet {
+        /// The worker's own pid.
+        pid: Pid,
+        /// At least this often.
+        every: Duration,
+    },
+    /// The worker said `STOPPING=1`: it is about to end by itself.
+    SaidStopping {
+        /// The worker's own pid.
+        pid: Pid,
+    },
+    /// The worker said `WATCHDOG=trigger`: it has found out itself that it hangs.
+    Triggered {
+        /// The worker's own pid.
+        pid: Pid,
+    },
+    /// A probe of the worker came to an end.
+    Probed {
+        /// The worker's own pid.
+        pid: Pid,
+        /// Whether it answered in time, and well; `None` if it could not be asked, which is not its fault.
+        passed: Option<bool>,
+    },
+    /// So many connections wait for a worker that is draining.
+    QueueSeen {
+        /// The worker's own pid.
+        pid: Pid,
+        /// How many.
+        waiting: u32,
+    },
+    /// So many connections wait for all workers together.
+    QueuesSeen {
+        /// How many.
+        waiting: u32,
+    },
+    /// A worker was measured; what was not asked for or could not be had is left out.
+    Measured {
+        /// The worker's own pid.
+        pid: Pid,
+        /// What.
+        found: Measured,
+    },
+}
+
+/// What a measurement of one worker found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Bytes of memory that it and its descendants take.
+    pub memory: Option<u64>,
+    /// Requests it has finished since its start, by the scoreboard.
+    pub requests: Option<u64>,
+    /// Whether a request in its hands has passed the deadline that the worker set itself.
+    pub request_overdue: bool,
+    /// Connections that wait for it.
+    pub waiting: Option<u32>,
 }
 
 /// Why a program could not be started.

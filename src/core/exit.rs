@@ -55,26 +55,54 @@ impl fmt::Display for Exit {
 pub enum Reason {
     /// It ended by itself after it was ready.
     Crash,
+    /// The kernel killed it for want of memory.
+    Oom,
     /// It ended before it was ready.
     BootError,
     /// It was not ready within the start timeout.
     BootTimeout,
+    /// It did not do what a worker that is alive does.
+    Hung,
     /// It reached its limit of requests.
     MaxRequests,
     /// It reached its limit of age.
     MaxAge,
+    /// It reached its limit of memory.
+    MaxMemory,
+    /// A newer generation takes its place.
+    Reload,
+    /// Fewer workers are wanted.
+    Scale,
     /// The whole pool is being stopped.
     Stop,
+}
+
+impl Reason {
+    /// Whether the worker failed, rather than being replaced by plan.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Crash | Self::Oom | Self::BootError | Self::BootTimeout | Self::Hung => true,
+            Self::MaxRequests | Self::MaxAge | Self::MaxMemory | Self::Reload | Self::Scale | Self::Stop => {
+                false
+            }
+        }
+    }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Crash => "crash",
+            Self::Oom => "oom",
             Self::BootError => "boot-error",
             Self::BootTimeout => "boot-timeout",
+            Self::Hung => "hung",
             Self::MaxRequests => "max-requests",
             Self::MaxAge => "max-age",
+            Self::MaxMemory => "max-memory",
+            Self::Reload => "reload",
+            Self::Scale => "scale",
             Self::Stop => "stop",
         })
     }

@@ -7,9 +7,10 @@
 //!                                            └──orphans are not waited for──▶ exit
 //! ```
 
-use super::action::{Action, Note, SpawnOrder, Target};
-use super::event::{Event, Pid, SpawnFailure, SpawnId};
+use super::action::{Action, SpawnOrder, Target};
+use super::event::{Event, Lane, Pid, SpawnFailure, SpawnId};
 use super::exit::Exit;
+use super::note::Note;
 use super::policy::{InitPolicy, Job, Orphans, Scope};
 use super::shutdown::{Endgame, Tick};
 use super::signal::{Received, Signal};
@@ -102,7 +103,7 @@ impl Init {
             Event::Spawned { id: COMMAND, pid } => self.spawned(now, pid, out),
             Event::SpawnFailed { id: COMMAND, failure } => self.spawn_failed(failure, out),
             Event::Signalled(received) => self.signalled(now, received, out),
-            Event::Exited { pid, exit } => self.exited(now, pid, exit, out),
+            Event::Exited { pid, exit, .. } => self.exited(now, pid, exit, out),
             Event::Stopped { pid, signal, has_terminal } => self.stopped(pid, signal, has_terminal, out),
             Event::StopRefused => self.go_on(out),
             Event::Reaped { children_left } => self.reaped(now, children_left, out),
@@ -114,7 +115,16 @@ impl Init {
             | Event::SeenAccepting { .. }
             | Event::NotSeenAccepting { .. }
             | Event::ObservationRefused { .. }
-            | Event::RequestsReported { .. } => {}
+            | Event::RequestsReported { .. }
+            | Event::StartExtended { .. }
+            | Event::Pinged { .. }
+            | Event::WatchdogSet { .. }
+            | Event::SaidStopping { .. }
+            | Event::Triggered { .. }
+            | Event::Probed { .. }
+            | Event::QueueSeen { .. }
+            | Event::QueuesSeen { .. }
+            | Event::Measured { .. } => {}
         }
         self.tick(now, out);
     }
@@ -156,7 +166,13 @@ impl Init {
         if self.policy.gave_terminal_up {
             out.push(Action::Report(Note::TerminalGivenUp));
         }
-        out.push(Action::Spawn(SpawnOrder { id: COMMAND, slot: 0, generation: 0, max_requests: None }));
+        out.push(Action::Spawn(SpawnOrder {
+            id: COMMAND,
+            slot: 0,
+            lane: Lane(0),
+            generation: 0,
+            max_requests: None,
+        }));
     }
 
     fn spawned(&mut self, now: Monotonic, pid: Pid, out: &mut Vec<Action>) {

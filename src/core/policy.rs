@@ -104,33 +104,94 @@ pub struct PoolPolicy {
     pub rewrites: Rewrites,
     /// Whether each reaped orphan is worth a warning.
     pub warn_on_reap: bool,
-    /// How many workers are wanted, at least 1.
+    /// How many workers are wanted at first, 1 to [`MOST_WORKERS`].
     pub workers: u32,
     /// How many must be ready for the pool to be ready, 1 to `workers`.
     pub min_ready: u32,
-    /// How many workers more than `workers` may live during planned replacements, at least 1.
-    pub max_surge: u32,
+    /// How many workers may come and go at once.
+    pub budget: Budget,
     /// How workers are stopped.
     pub stop: StopPolicy,
     /// How long the pool goes on serving after TERM, while it says it is not ready.
     pub drain_delay: Duration,
+    /// What happens between the last connection for a worker and its stop signal.
+    pub drain: DrainPolicy,
     /// When a worker counts as ready.
     pub ready: ReadyPolicy,
+    /// When a worker that is ready counts as hung.
+    pub hang: HangPolicy,
     /// When a worker is replaced.
     pub recycle: RecyclePolicy,
+    /// How often the workers are measured, if anything depends on that.
+    pub measure_every: Option<Duration>,
     /// When a dead worker is replaced, and when no more.
     pub respawn: RespawnPolicy,
 }
 
-/// When a worker counts as ready.
+/// The most workers: each needs a process and a few descriptors.
+pub const MOST_WORKERS: u32 = 1024;
+
+/// One budget for whatever replaces workers: limits, reloads, scaling, crashes.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// How many workers more than wanted may be alive. Not zero if `max_unavailable` is.
+    pub max_surge: u32,
+    /// How many slots may be without a ready worker by plan.
+    pub max_unavailable: u32,
+    /// The least time between the starts of two planned replacements.
+    pub gap: Duration,
+}
+
+/// How a worker is emptied before it is stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct DrainPolicy {
+    /// Whether there are listeners at all.
+    pub listens: bool,
+    /// Whether new connections can be kept from a single worker: each has a listener of its own.
+    pub steered: bool,
+    /// The signal that tells it to say goodbye to its clients.
+    pub hint: Option<Signal>,
+    /// From the moment when nothing waits for it any more to its stop signal.
+    pub time: Duration,
+}
+
+/// When a worker counts as ready: at the first of the signs that are heeded.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadyPolicy {
     /// Whether there are listeners on which it could be seen to accept.
     pub observe: bool,
+    /// Whether it is believed when it says that it is ready.
+    pub believe: bool,
+    /// Whether it is asked by a probe.
+    pub probe: bool,
     /// This long after its start it counts as ready whatever was seen.
     pub after: Option<Duration>,
     /// This long after its start it is given up if it is not ready.
     pub start_timeout: Patience,
+}
+
+/// When a worker that is ready counts as hung.
+#[derive(Clone, Copy, Debug)]
+pub struct HangPolicy {
+    /// It has to say `WATCHDOG=1` this often (sd_notify(3)).
+    pub watchdog: Option<Duration>,
+    /// Its accept queue may stand still this long before it is steered away from, and this long again.
+    pub accept_stall: Option<Duration>,
+    /// It has to answer probes.
+    pub probe: Option<ProbePolicy>,
+    /// What a hung worker gets first, to show where it hangs.
+    pub abort_signal: Signal,
+    /// How long that may take before `SIGKILL`.
+    pub abort_time: Duration,
+}
+
+/// How a worker that is ready is probed.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbePolicy {
+    /// From one answer, or its absence, to the next probe.
+    pub interval: Duration,
+    /// Failures in a row that make it hung, at least 1.
+    pub failures: u32,
 }
 
 /// When a worker is replaced by plan.
@@ -140,6 +201,12 @@ pub struct RecyclePolicy {
     pub max_requests: Option<Jittered<u64>>,
     /// By age since its start.
     pub max_age: Option<Jittered<Duration>>,
+    /// By memory, in bytes, in [`memory_samples`](Self::memory_samples) measurements in a row.
+    pub max_memory: Option<Jittered<u64>>,
+    /// By memory, in bytes, at once and without a replacement first.
+    pub max_memory_hard: Option<u64>,
+    /// See [`max_memory`](Self::max_memory); at least 1.
+    pub memory_samples: u32,
     /// Whether the worker itself ends at its limit of requests (it was told by `{max_requests}`):
     /// then an exit with code 0 once it was ready is planned.
     pub counted_by_worker: bool,

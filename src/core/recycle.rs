@@ -1,7 +1,7 @@
 //! When a worker is due for a planned replacement: limits drawn once in its life.
 
 use super::exit::Reason;
-use super::policy::RecyclePolicy;
+use super::policy::{Jittered, RecyclePolicy};
 use super::rng::Rng;
 use super::time::{Monotonic, reached};
 use std::time::Duration;
@@ -13,13 +13,19 @@ pub struct Limits {
     pub requests: Option<u64>,
     /// Age it may reach, counted from its spawn.
     pub age: Option<Duration>,
+    /// Memory it may take, in bytes.
+    pub memory: Option<u64>,
 }
 
 impl Limits {
     /// Draws `base + uniform[0, jitter]` for each limit that is set.
     pub fn draw(policy: &RecyclePolicy, rng: &mut Rng) -> Self {
+        let number = |limit: Option<Jittered<u64>>, rng: &mut Rng| {
+            limit.map(|limit| limit.base.saturating_add(rng.up_to(limit.jitter)))
+        };
         Self {
-            requests: policy.max_requests.map(|l| l.base.saturating_add(rng.up_to(l.jitter))),
+            requests: number(policy.max_requests, rng),
+            memory: number(policy.max_memory, rng),
             age: policy.max_age.map(|l| l.base.saturating_add(rng.span_up_to(l.jitter))),
         }
     }
@@ -30,11 +36,13 @@ impl Limits {
         self.age.map(|age| spawned + age)
     }
 
-    /// Why a worker is due now, if it is.
+    /// Why a worker is due now, if it is. `heavy` is whether it has been beyond its limit of memory for long enough.
     #[must_use]
-    pub fn due(&self, now: Monotonic, spawned: Monotonic, requests: u64) -> Option<Reason> {
+    pub fn due(&self, now: Monotonic, spawned: Monotonic, requests: u64, heavy: bool) -> Option<Reason> {
         if self.requests.is_some_and(|limit| requests >= limit) {
             Some(Reason::MaxRequests)
+        } else if heavy && self.memory.is_some() {
+            Some(Reason::MaxMemory)
         } else if reached(self.age_deadline(spawned), now) {
             Some(Reason::MaxAge)
         } else {
@@ -45,7 +53,6 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::policy::Jittered;
     use super::*;
 
     #[test]
@@ -53,7 +60,7 @@ mod tests {
         let policy = RecyclePolicy {
             max_requests: Some(Jittered { base: 100, jitter: 10 }),
             max_age: Some(Jittered { base: Duration::from_secs(60), jitter: Duration::from_secs(6) }),
-            counted_by_worker: false,
+            ..RecyclePolicy::default()
         };
         let mut rng = Rng::new(3);
         let drawn: Vec<_> = (0..2_000).map(|_| Limits::draw(&policy, &mut rng)).collect();
@@ -70,6 +77,6 @@ mod tests {
     #[test]
     fn no_limit_is_never_due() {
         let far = Monotonic(Duration::from_secs(u64::MAX / 2));
-        assert_eq!(Limits::default().due(far, Monotonic::default(), u64::MAX), None);
+        assert_eq!(Limits::default().due(far, Monotonic::default(), u64::MAX, true), None);
     }
 }

@@ -4,6 +4,7 @@
 //! should have been something else.
 
 pub mod accepting;
+pub mod cgroup;
 pub mod connections;
 pub mod entry;
 pub mod inherited;
@@ -14,13 +15,18 @@ pub mod lookup;
 pub mod memory;
 pub mod notify_socket;
 pub mod pid1;
+pub mod portrait;
 pub mod privileges;
 pub mod proc;
 pub mod ready_pipe;
 pub mod reap;
+pub mod scoreboard;
 pub mod send;
 pub mod signals;
 pub mod spawn;
 pub mod stderr;
 pub mod steer;
 pub mod terminal;
+#[cfg(test)]
+mod test_child;
+pub mod usage;

@@ -16,6 +16,8 @@ pub const SETGID: u32 = 6;
 pub const SETUID: u32 = 7;
 /// `CAP_SYS_PTRACE`: see what processes of other users wait for.
 pub const SYS_PTRACE: u32 = 19;
+/// `CAP_NET_BIND_SERVICE`: listen on a port below 1024.
+pub const NET_BIND_SERVICE: u32 = 10;
 /// `CAP_SYS_RESOURCE`: lower an OOM score.
 pub const SYS_RESOURCE: u32 = 24;
 

@@ -54,7 +54,7 @@ pub fn state(pid: Pid) -> Option<char> {
 }
 
 /// The fields of `/proc/PID/stat` from the state on.
-fn stat(pid: Pid) -> Option<String> {
+pub(super) fn stat(pid: Pid) -> Option<String> {
     if !is_ours() {
         return None;
     }

@@ -1,21 +1,131 @@
-//! The end of a pool: workers first, then whatever else descends from us.
+//! The end of a pool: nobody new comes in, what has come is served, the workers are stopped, then whatever else
+//! descends from us.
+//!
+//! ```text
+//!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes ──▶ refuse, and the stop signal at once
+//! ```
+//! Who tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection that
+//! waits, or was taken and not read, when its worker is told to stop would be lost. Refusing comes last, since asyncio
+//! servers spin on a listener that refuses.
 
-use super::{Ending, Phase, Pool};
-use crate::core::action::{Action, Note};
+use super::{Ending, HURRIED_GRACE, Phase, Pool};
+use crate::core::action::Action;
+use crate::core::event::Lane;
 use crate::core::exit::{Reason, code};
+use crate::core::note::Note;
 use crate::core::shutdown::{Endgame, Tick};
+use crate::core::signal::Signal;
 use crate::core::slot::Slot;
 use crate::core::time::{Monotonic, earlier, reached};
-use crate::core::worker::Worker;
+use crate::core::worker::{LOOK_EVERY, Life, Worker};
 use std::time::Duration;
 
+/// The last connections are being served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    /// Since when nothing waits, as far as was seen.
+    quiet_since: Option<Monotonic>,
+    /// How long that has to last.
+    time: Duration,
+    look_at: Monotonic,
+    /// When the workers are stopped though somebody waits: half of their time is left then.
+    give_up_at: Option<Monotonic>,
+    /// When the graceful timeout ends, which begins with this phase.
+    kill_at: Option<Monotonic>,
+}
+
+impl Closing {
+    /// So many connections wait for all workers together.
+    pub(super) fn queues_seen(&mut self, now: Monotonic, waiting: u32) {
+        if waiting > 0 {
+            self.quiet_since = None;
+        } else {
+            self.quiet_since.get_or_insert(now);
+        }
+    }
+
+    fn done_at(&self) -> Option<Monotonic> {
+        earlier(self.quiet_since.map(|since| since + self.time), self.give_up_at)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        earlier(Some(self.look_at), self.done_at())
+    }
+}
+
 impl Pool {
+    /// A stop signal came.
+    pub(super) fn asked_to_stop(&mut self, now: Monotonic, signal: Signal, out: &mut Vec<Action>) {
+        self.stop_signals = self.stop_signals.saturating_add(1);
+        match self.phase {
+            Phase::Unstarted | Phase::Running => {
+                let drain_delay =
+                    if signal == Signal::TERM { self.policy.drain_delay } else { Duration::ZERO };
+                out.push(Action::Report(Note::ShutdownStarted { signal, drain_delay }));
+                self.roll = None;
+                // With no delay, `settle` ends the phase at once.
+                self.phase = Phase::Draining { until: now + drain_delay };
+            }
+            Phase::Draining { .. } | Phase::Closing(_) => {
+                out.push(Action::Report(Note::ShutdownHurried { signal }));
+                self.begin_ending(now, Some(HURRIED_GRACE), out);
+            }
+            Phase::Ending { endgame: Endgame::Stopping { .. }, .. } if self.stop_signals >= 2 => {
+                out.push(Action::Report(Note::ShutdownHurried { signal }));
+                let grace = if self.stop_signals == 2 { HURRIED_GRACE } else { Duration::ZERO };
+                self.hasten(now, now + grace, out);
+            }
+            Phase::Ending { .. } | Phase::Gone => {}
+        }
+    }
+
+    /// Lets nobody new in, if there is somebody who serves those that are.
+    pub(super) fn begin_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let kill_at = self.policy.stop.graceful.deadline(now);
+        if !self.policy.drain.listens || !self.workers().any(Worker::is_ready) || reached(kill_at, now) {
+            return self.begin_ending(now, None, out);
+        }
+        out.push(Action::HoldConnectionsOff);
+        let signal = self.policy.drain.hint;
+        for worker in self.workers().filter(|worker| worker.is_ready()) {
+            out.extend(worker.pid().map(|pid| Action::Hint { pid, lane: worker.lane, signal }));
+        }
+        self.phase = Phase::Closing(Closing {
+            quiet_since: None,
+            time: self.policy.drain.time,
+            look_at: now,
+            give_up_at: halfway(now, kill_at),
+            kill_at,
+        });
+    }
+
+    /// Does what is due.
+    pub(super) fn go_on_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let Phase::Closing(closing) = &mut self.phase else { return };
+        let cap = closing.kill_at.map(|at| at.since(now));
+        if reached(closing.done_at(), now) {
+            return self.begin_ending(now, cap, out);
+        }
+        let look = closing.look_at <= now;
+        if look {
+            closing.look_at = now + LOOK_EVERY;
+        }
+        let takes = |worker: &&Worker| matches!(worker.life, Life::Ready { .. } | Life::Draining(_));
+        let lanes: Vec<Lane> = self.workers().filter(takes).map(|worker| worker.lane).collect();
+        if lanes.is_empty() {
+            self.begin_ending(now, cap, out);
+        } else if look {
+            out.push(Action::LookAtQueues { lanes });
+        }
+    }
+
     /// Asks every worker to stop, within the graceful timeout or `cap` if that is less.
     pub(super) fn begin_ending(&mut self, now: Monotonic, cap: Option<Duration>, out: &mut Vec<Action>) {
         let kill_at = earlier(self.policy.stop.graceful.deadline(now), cap.map(|cap| now + cap));
-        for worker in self.slots.iter_mut().flat_map(Slot::workers_mut) {
-            worker.stop(Reason::Stop, kill_at, &self.policy, out);
+        if self.policy.drain.listens {
+            out.push(Action::RefuseConnections);
         }
+        self.stop_all(kill_at, out);
         self.phase = Phase::Ending {
             endgame: Endgame::Stopping { kill_at },
             orphans_at: halfway(now, kill_at),
@@ -33,10 +143,16 @@ impl Pool {
             *set = earlier(*set, Some(kill_at));
             // Nobody is asked twice, so once more does no harm.
             *orphans_at = halfway(now, *set);
-            for worker in self.slots.iter_mut().flat_map(Slot::workers_mut) {
-                worker.stop(Reason::Stop, Some(kill_at), &self.policy, out);
-            }
+            self.stop_all(Some(kill_at), out);
         }
+    }
+
+    fn stop_all(&mut self, kill_at: Option<Monotonic>, out: &mut Vec<Action>) {
+        let policy = &self.policy;
+        for slot in &mut self.slots {
+            slot.workers_mut().for_each(|worker| worker.stop(Reason::Stop, kill_at, policy, out));
+        }
+        self.retiring.iter_mut().for_each(|worker| worker.stop(Reason::Stop, kill_at, policy, out));
     }
 
     /// Does what is due.
@@ -44,7 +160,8 @@ impl Pool {
         if let Phase::Ending { endgame, orphans_at, .. } = &mut self.phase {
             if reached(*orphans_at, now) {
                 *orphans_at = None;
-                let workers = self.slots.iter().flat_map(Slot::workers).filter_map(Worker::pid).collect();
+                let workers = self.slots.iter().flat_map(Slot::workers).chain(&self.retiring);
+                let workers = workers.filter_map(Worker::pid).collect();
                 let (groups, signal) = (self.remains.asked(), self.policy.stop.signal);
                 out.push(Action::AskOrphans { workers, groups, signal });
             }

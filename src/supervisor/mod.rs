@@ -2,29 +2,28 @@
 //!
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
+mod fleet;
+
 use crate::cli::Like;
 use crate::config::Config;
 use crate::config::command::{Command, Values};
 use crate::core::action::SpawnOrder;
 use crate::core::policy::{Job, StopPolicy};
-use crate::core::{Action, Core, Event, Mode, Monotonic, Pid, Received, Signal};
+use crate::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::Published;
-use crate::os::accepting::{Observer, Seen};
-use crate::os::listen::Listener;
-use crate::os::notify_socket::NotifySocket;
 use crate::os::reap::{self, Found};
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::{self, Terminal};
 use crate::os::{inherited, last_resort, memory, pid1};
-use crate::{logging, notify, setup};
+use crate::{logging, setup};
+use fleet::{Fleet, least_fd};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -32,7 +31,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-/// Batches of signals, datagrams, and ended children, taken before anything else gets its turn.
+/// Batches of signals, and ended children, taken before anything else gets its turn.
 const MOST_AT_ONCE: usize = 64;
 
 /// How long a new process may take to execute its program: a worker, while others are to be looked after, and the
@@ -54,12 +53,10 @@ struct Loop {
     core: Core,
     origin: Instant,
     signals: Signals,
-    notify: Option<NotifySocket>,
-    listeners: Vec<Listener>,
-    observer: Observer,
+    /// What a pool needs.
+    fleet: Option<Fleet>,
     asked: Asked,
     sparing: Sparing,
-    backlog: u32,
     command: Command,
     environment: Environment,
     published: Published,
@@ -98,50 +95,45 @@ impl Supervisor {
         let inside = runtime.enter();
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
         setup::relations(&config);
-        let listeners = setup::listeners(&config)?;
         let ids = settings.identity.as_ref().map(Identity::ids);
-        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
-        let observer = Observer::new(addresses, ids);
-        let (mode, place) = match config.mode.clone() {
+        let (mode, place, fleet) = match config.mode.clone() {
             Mode::Init(mut policy) => {
                 let place = setup::place(config.placing);
                 (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
                 policy.stops_itself |= place.job == Job::Shared;
-                (Mode::Init(policy), Some(place))
+                (Mode::Init(policy), Some(place), None)
             }
-            pool @ Mode::Pool(_) => (pool, None),
+            Mode::Pool(mut policy) => {
+                let lanes = setup::lanes(&config.pool, &mut policy, least_fd(&config.pool))?;
+                let fleet = Fleet::new(&config.pool, lanes, ids);
+                let fleet = fleet.map_err(|(what, error)| setup::refused(what, &error))?;
+                (Mode::Pool(policy), None, Some(fleet))
+            }
         };
         let core = Core::new(mode, pid1::seed());
         let published = Published::new(core.snapshot());
         if let Some(address) = &config.health {
             setup::health(address, published.clone())?;
         }
-        let notify = match config.mode {
-            Mode::Init(_) => None,
-            Mode::Pool(_) => {
-                Some(NotifySocket::open().map_err(|error| setup::refused("notify socket", &error))?)
-            }
-        };
-        let environment = match &notify {
+        let environment = match &fleet {
             None => Environment::of_init(),
-            Some(socket) => Environment::of_pool(socket.name(), listeners.len()),
+            Some(fleet) => {
+                Environment::of_pool(fleet.notify.name(), config.pool.bind.len(), config.pool.watchdog)
+            }
         };
         let environment = match &account {
             None => environment,
             Some(account) => environment.for_account(account),
         };
-        setup::give_up_rights(&settings, &listeners);
+        setup::give_up_rights(&settings, &config.pool);
         drop(inside);
         let state = Loop {
             core,
             origin: Instant::now(),
             signals,
-            notify,
-            listeners,
-            observer,
+            fleet,
             asked: Asked::default(),
             sparing: Sparing::new(ids),
-            backlog: config.backlog,
             environment,
             published,
             stop: *config.mode.stop_policy(),
@@ -175,7 +167,7 @@ impl Loop {
         // While the command loads: it is not kept waiting for this.
         inherited::close_descriptors();
         // A pool starts workers here again.
-        if self.notify.is_none() {
+        if self.fleet.is_none() {
             inherited::leave_directory();
         }
         memory::give_back();
@@ -187,7 +179,7 @@ impl Loop {
             self.wait().await;
             self.take_signals();
             self.reap();
-            self.take_notices();
+            self.take_news();
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
@@ -204,14 +196,14 @@ impl Loop {
 
     /// Waits for a signal, a notice or the next deadline; without a deadline no timer is set. Not at all while
     /// there is somebody left to reap.
-    async fn wait(&self) {
+    async fn wait(&mut self) {
         let deadline = self.core.next_deadline().and_then(|at| self.origin.checked_add(at.0));
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
             let signalled = self.signals.poll_ready(cx).is_ready();
-            let notified = self.notify.as_ref().is_some_and(|socket| socket.poll_ready(cx).is_ready());
+            let news = self.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
-            if signalled || notified || late || self.look_for_ended { Poll::Ready(()) } else { Poll::Pending }
+            if signalled || news || late || self.look_for_ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
@@ -238,12 +230,9 @@ impl Loop {
         }
     }
 
-    fn take_notices(&mut self) {
-        for _ in 0..MOST_AT_ONCE {
-            let Some(datagram) = self.notify.as_ref().and_then(NotifySocket::take) else { break };
-            for event in notify::events(&datagram) {
-                self.handle(event);
-            }
+    fn take_news(&mut self) {
+        for event in self.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
+            self.handle(event);
         }
     }
 
@@ -268,8 +257,9 @@ impl Loop {
                 }
                 Found::Ended(pid, exit) => {
                     debug!(pid = pid.0, %exit, "child reaped");
-                    self.observer.forget(pid);
-                    self.handle(Event::Exited { pid, exit });
+                    let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
+                    let out_of_memory = self.fleet.as_mut().is_some_and(ended);
+                    self.handle(Event::Exited { pid, exit, out_of_memory });
                     reap::release(pid);
                     continue;
                 }
@@ -328,8 +318,17 @@ impl Loop {
                 }
             }
             Action::StopSelf { job } => return self.stop_self(job),
-            Action::Observe { pid } => return Some(self.observe(pid)),
-            Action::RestoreBacklog => self.restore_backlog(),
+            Action::Observe { .. }
+            | Action::RestoreListeners { .. }
+            | Action::Steer { .. }
+            | Action::LookAtQueue { .. }
+            | Action::LookAtQueues { .. }
+            | Action::HoldConnectionsOff
+            | Action::RefuseConnections
+            | Action::Hint { .. }
+            | Action::Probe { .. }
+            | Action::Measure { .. }
+            | Action::Portray { .. } => return self.tend(action),
             Action::Reap => self.look_for_ended = true,
             Action::Report(note) => logging::note(&note),
             Action::Exit(code) => self.exit = Some(code),
@@ -337,18 +336,58 @@ impl Loop {
         None
     }
 
+    /// What concerns the workers of a pool as such.
+    fn tend(&mut self, action: Action) -> Option<Event> {
+        let fleet = self.fleet.as_mut()?;
+        match action {
+            Action::Observe { pid, lane } => return Some(fleet.observe(pid, lane)),
+            Action::RestoreListeners { lane } => fleet.restore(lane),
+            Action::Steer { lanes } => fleet.steer(&lanes),
+            Action::LookAtQueue { pid, lane } => {
+                return Some(Event::QueueSeen { pid, waiting: fleet.queue(lane) });
+            }
+            Action::LookAtQueues { lanes } => {
+                let waiting = lanes.iter().fold(0u32, |sum, lane| sum.saturating_add(fleet.queue(*lane)));
+                return Some(Event::QueuesSeen { waiting });
+            }
+            Action::HoldConnectionsOff => fleet.hold_off(),
+            Action::RefuseConnections => fleet.lanes.refuse(),
+            Action::Hint { pid, lane, signal } => {
+                fleet.hint(lane);
+                if let Some(signal) = signal {
+                    self.told(signal, send::to_process(pid, signal));
+                }
+            }
+            Action::Probe { pid, lane } => return fleet.probe(pid, lane),
+            Action::Measure { pid, lane } => return Some(fleet.measure(pid, lane)),
+            Action::Portray { worker } => fleet.portray(worker),
+            _ => {}
+        }
+        None
+    }
+
     fn spawn(&mut self, order: SpawnOrder) -> Event {
-        let SpawnOrder { id, slot, generation, max_requests } = order;
-        let is_pool = self.notify.is_some();
-        let argv = self.command.with(&Values { fd: FIRST_FD, worker_id: slot, max_requests });
-        let fds: Vec<BorrowedFd<'_>> = self.listeners.iter().map(AsFd::as_fd).collect();
+        let id = order.id;
+        let extras = match self.fleet.as_mut().map(|fleet| fleet.prepare(&order)).transpose() {
+            Ok(extras) => extras,
+            Err(failure) => return Event::SpawnFailed { id, failure },
+        };
+        let of_worker = extras.as_ref().map(|extras| extras.of_worker(&order));
+        let argv = self.command.with(&Values {
+            fd: FIRST_FD,
+            worker_id: order.slot,
+            max_requests: order.max_requests,
+            notify_fd: of_worker.and_then(|worker| worker.ready_fd),
+        });
+        let fleet = self.fleet.as_ref().zip(extras.as_ref());
+        let fds = fleet.map(|(fleet, extras)| fleet.fds(&order, extras)).unwrap_or_default();
         let program = Program {
             argv: &argv,
-            env: self.environment.of_worker(slot, generation),
+            env: self.environment.of_worker(of_worker.as_ref()),
             listen_pid: self.environment.sets_listen_pid(),
             fds: &fds,
-            close_others: is_pool,
-            execute_within: if is_pool { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
+            close_others: fleet.is_some(),
+            execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
             placement: self.placement,
             settings: &self.settings,
             parent_death: self.death_signal,
@@ -356,6 +395,9 @@ impl Loop {
         match spawn::spawn(&program) {
             Ok(pid) => {
                 self.terminal_lent = matches!(self.placement, Placement::Group(Some(_)));
+                if let Some(fleet) = &mut self.fleet {
+                    fleet.has_spawned(&order, pid);
+                }
                 Event::Spawned { id, pid }
             }
             Err(failure) => {
@@ -363,18 +405,11 @@ impl Loop {
                 if let (Some(terminal), Placement::Group(Some(_))) = (&self.terminal, self.placement) {
                     terminal.take_back_from_nobody();
                 }
+                if let Some(fleet) = &mut self.fleet {
+                    fleet.has_not_spawned(&order);
+                }
                 Event::SpawnFailed { id, failure }
             }
-        }
-    }
-
-    fn observe(&mut self, pid: Pid) -> Event {
-        let listeners: Vec<_> = self.listeners.iter().filter_map(|listener| listener.id().ok()).collect();
-        match self.observer.look(pid, &listeners) {
-            (Seen::Accepting, _) => Event::SeenAccepting { pid },
-            (Seen::NotYet, took) => Event::NotSeenAccepting { pid, took, more: false },
-            (Seen::NotAll, took) => Event::NotSeenAccepting { pid, took, more: true },
-            (Seen::Refused, _) => Event::ObservationRefused { pid },
         }
     }
 
@@ -403,14 +438,6 @@ impl Loop {
             warn!(signal = %signal, %error, "signal not sent: {hint}");
         } else {
             debug!(signal = %signal, %error, "signal not sent");
-        }
-    }
-
-    fn restore_backlog(&self) {
-        for listener in &self.listeners {
-            if let Err(error) = listener.listen(self.backlog) {
-                debug!(address = %listener.address(), %error, "cannot set the backlog");
-            }
         }
     }
 }

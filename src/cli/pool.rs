@@ -1,0 +1,112 @@
+//! The options of a pool as a whole.
+
+// The doc comments of the options are the help text, where [x] and <x> are no markup.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+
+use super::values;
+use crate::address::Address;
+use crate::core::Signal;
+use crate::duration::parse_duration;
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+use std::time::Duration;
+
+/// Workers and their listeners.
+#[derive(Debug, Args)]
+pub struct Pool {
+    /// Keep N copies of the command running [default: $WEB_CONCURRENCY, or 1, if --bind is given].
+    #[arg(short = 'n', long, value_name = "N", env = "PREFORK_WORKERS")]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_workers)]
+    pub workers: Option<u32>,
+
+    /// Listen here; repeat it, or separate by commas, for more [default: 0.0.0.0:$PORT if PORT is set].
+    ///
+    /// HOST:PORT, [V6]:PORT, :PORT (all IPv4 addresses) or unix:/path. The workers inherit the listeners as
+    /// descriptors 3, 4, ... in this order, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
+    #[arg(short, long, value_name = "ADDR", env = "PREFORK_BIND")]
+    #[arg(value_delimiter = ',', value_parser = values::parse_address)]
+    pub bind: Vec<Address>,
+
+    /// Whether each worker has a listener of its own or all share one; unix sockets are always shared.
+    #[arg(long, value_name = "HOW", env = "PREFORK_LISTENER", default_value = "per-worker")]
+    pub listener: Listener,
+
+    /// Length of the accept queue, listen(2); set again when a worker changes it.
+    #[arg(long, value_name = "N", env = "PREFORK_BACKLOG", default_value = "2048")]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_backlog)]
+    pub backlog: u32,
+
+    /// Pass {fd}, {worker_id}, {max_requests} and {notify_fd} to the command as they are.
+    #[arg(long, env = "PREFORK_NO_PLACEHOLDERS", value_parser = BoolishValueParser::new())]
+    pub no_placeholders: bool,
+}
+
+/// How one worker takes another's place.
+#[derive(Debug, Args)]
+pub struct Replacement {
+    /// Workers more than N that may be alive while some are replaced.
+    #[arg(long, value_name = "N", env = "PREFORK_MAX_SURGE", default_value = "1")]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_surge)]
+    pub max_surge: u32,
+
+    /// Workers that may be missing while some are replaced.
+    #[arg(long, value_name = "N", env = "PREFORK_MAX_UNAVAILABLE", default_value = "0")]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_surge)]
+    pub max_unavailable: u32,
+
+    /// Start planned replacements at least this far apart.
+    #[arg(long, value_name = "D", env = "PREFORK_REPLACEMENT_GAP", default_value = "1s")]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
+    pub replacement_gap: Duration,
+
+    /// Send this to a worker that gets no new connections any more, so that it says "Connection: close" to its clients.
+    #[arg(long, value_name = "SIGNAL", env = "PREFORK_DRAIN_SIGNAL")]
+    #[arg(value_parser = values::parse_signal)]
+    pub drain_signal: Option<Signal>,
+
+    /// Stop a worker this long after the last new connection.
+    ///
+    /// What it has taken by then it also has read, and clients that keep their connections have had time for another
+    /// request, whose answer can say goodbye.
+    #[arg(long, value_name = "D", env = "PREFORK_DRAIN_TIME", default_value = "500ms")]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
+    pub drain_time: Duration,
+}
+
+/// When a worker that died comes back.
+#[derive(Debug, Args)]
+pub struct Respawn {
+    /// Wait this long before the second respawn in a row; doubles each time.
+    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF", default_value = "250ms")]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
+    pub backoff: Duration,
+
+    /// The longest wait before a respawn.
+    #[arg(long, value_name = "D", env = "PREFORK_BACKOFF_MAX", default_value = "30s")]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
+    pub backoff_max: Duration,
+
+    /// Give up, with exit code 3, when a slot needs more restarts than this within --restart-window and no worker
+    /// is ready; or infinity.
+    #[arg(long, value_name = "N", env = "PREFORK_MAX_RESTARTS", default_value = "5")]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_restarts)]
+    pub max_restarts: Restarts,
+
+    /// See --max-restarts.
+    #[arg(long, value_name = "D", env = "PREFORK_RESTART_WINDOW", default_value = "60s")]
+    #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
+    pub restart_window: Duration,
+}
+
+/// Who listens where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listener {
+    /// Each worker has one: new connections can be kept from a worker that is to be replaced, and none is lost.
+    PerWorker,
+    /// All workers take from one queue: whoever is free is next.
+    Shared,
+}
+
+/// A number of restarts, or no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restarts(pub Option<u32>);

@@ -1,0 +1,158 @@
+//! Who is spawned next, and who is replaced: one budget for limits, reloads, scaling and crashes.
+//!
+//! A spawn needs room: fewer alive than wanted and `max_surge` together. A vacancy has its room kept, so a planned
+//! replacement never takes it away.
+
+use super::{Pool, number};
+use crate::core::action::{Action, SpawnOrder};
+use crate::core::event::{Lane, SpawnId};
+use crate::core::exit::Reason;
+use crate::core::recycle::Limits;
+use crate::core::slot::{Place, Seat, Slot};
+use crate::core::time::{Monotonic, earlier};
+use crate::core::worker::Worker;
+use std::time::Duration;
+
+/// Two spawns in one slot are at least this far apart, even when a worker ends by plan at once.
+const SPAWN_GAP: Duration = Duration::from_millis(100);
+
+impl Pool {
+    fn alive(&self) -> u32 {
+        number(self.workers().count())
+    }
+
+    fn most_alive(&self) -> u32 {
+        self.wanted().saturating_add(self.policy.budget.max_surge)
+    }
+
+    fn vacancies(&self) -> u32 {
+        number(self.slots.iter().filter(|slot| slot.seated().is_none()).count())
+    }
+
+    /// Slots without a worker that serves.
+    fn unavailable(&self) -> u32 {
+        self.wanted().saturating_sub(self.ready())
+    }
+
+    /// Whether one worker more than there are, and than are to come, has room.
+    fn may_surge(&self) -> bool {
+        self.alive().saturating_add(self.vacancies()) < self.most_alive()
+    }
+
+    /// Whether a slot may be emptied before there is a replacement.
+    fn may_break(&self) -> bool {
+        self.unavailable() < self.policy.budget.max_unavailable
+    }
+
+    /// When a vacancy is to be filled, or a replacement may begin. While there is no room, an exit leads on.
+    pub(super) fn next_spawn_deadline(&self) -> Option<Monotonic> {
+        if self.is_spawning() {
+            return None;
+        }
+        let has_room = self.alive() < self.most_alive();
+        let vacancies = self.slots.iter().filter_map(|slot| match slot.seat {
+            Seat::Vacant { spawn_at, .. } if has_room => Some(spawn_at),
+            Seat::Vacant { .. } | Seat::Taken(_) => None,
+        });
+        let planned = self.next_planned().map(|(_, at)| at);
+        vacancies.chain(planned).fold(None, |soonest, at| earlier(soonest, Some(at)))
+    }
+
+    /// Why and since when the worker of a slot is to be replaced by plan.
+    fn wants_replacement(&self, slot: &Slot) -> Option<(Reason, Monotonic)> {
+        let worker = slot.seated().filter(|worker| worker.is_ready() && slot.successor.is_none())?;
+        worker.due().or_else(|| {
+            let since = self.outdated_since(worker)?;
+            Some((Reason::Reload, since))
+        })
+    }
+
+    /// The slot whose planned replacement comes next, and when it may begin: of those that may begin first the one
+    /// that has waited longest. None where the budget allows none.
+    fn next_planned(&self) -> Option<(usize, Monotonic)> {
+        if !self.is_running() || self.canary_is_tried() || !(self.may_surge() || self.may_break()) {
+            return None;
+        }
+        let waiting = self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let (_, since) = self.wants_replacement(slot)?;
+            Some((slot.retry_at.max(self.next_planned_at), since, index))
+        });
+        waiting.min().map(|(at, _, index)| (index, at))
+    }
+
+    /// As [`next_planned`](Self::next_planned), of those whose time has come.
+    fn planned_now(&self, now: Monotonic) -> Option<usize> {
+        if self.next_planned().is_none_or(|(_, at)| at > now) {
+            return None;
+        }
+        let waiting = self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let (_, since) = self.wants_replacement(slot).filter(|_| slot.retry_at <= now)?;
+            Some((since, index))
+        });
+        waiting.min().map(|(_, index)| index)
+    }
+
+    /// Starts at most one worker; others wait until that is answered.
+    pub(super) fn spawn_one(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if self.is_spawning() {
+            return;
+        }
+        let has_room = self.alive() < self.most_alive();
+        let is_due = |slot: &Slot| matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at <= now);
+        match self.slots.iter().position(is_due).filter(|_| has_room) {
+            Some(index) => self.spawn(now, index, Place::Seat, out),
+            None => {
+                if let Some(index) = self.planned_now(now) {
+                    self.replace(now, index, out);
+                }
+            }
+        }
+    }
+
+    /// Begins a planned replacement: with the new worker where there is room for it, else with the end of the old one.
+    fn replace(&mut self, now: Monotonic, index: usize, out: &mut Vec<Action>) {
+        self.next_planned_at = now + self.policy.budget.gap;
+        if self.may_surge() {
+            return self.spawn(now, index, Place::Successor, out);
+        }
+        let reason = self.slots.get(index).and_then(|slot| self.wants_replacement(slot));
+        let (Some((reason, _)), Some(slot)) = (reason, self.slots.get_mut(index)) else { return };
+        let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane: None };
+        if let Seat::Taken(old) = std::mem::replace(&mut slot.seat, vacant) {
+            slot.backoff.served(old.served(now));
+            self.retire(now, old, reason, out);
+        }
+    }
+
+    fn spawn(&mut self, now: Monotonic, index: usize, place: Place, out: &mut Vec<Action>) {
+        let lane = self.lane_for(index, place);
+        let generation = self.generation_to_spawn();
+        let id = SpawnId(self.next_spawn);
+        self.next_spawn = self.next_spawn.saturating_add(1);
+        let limits = Limits::draw(&self.policy.recycle, &mut self.rng);
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let order = SpawnOrder { id, slot: number(index), lane, generation, max_requests: limits.requests };
+        let worker = Worker::new(now, &order, limits);
+        match place {
+            Place::Seat => slot.seat = Seat::Taken(worker),
+            Place::Successor => slot.successor = Some(worker),
+        }
+        slot.gap_until = now + SPAWN_GAP;
+        slot.retry_at = slot.retry_at.max(slot.gap_until);
+        self.roll_has_spawned(id, generation);
+        out.push(Action::Spawn(order));
+    }
+
+    /// The listeners for a new worker: those where connections may wait for a slot that lost its worker, else the first
+    /// that are nobody's.
+    fn lane_for(&self, index: usize, place: Place) -> Lane {
+        let kept = self.slots.get(index).and_then(Slot::kept_lane).filter(|_| place == Place::Seat);
+        let taken: Vec<Lane> = self
+            .workers()
+            .map(|worker| worker.lane)
+            .chain(self.slots.iter().filter_map(Slot::kept_lane))
+            .collect();
+        kept.or_else(|| (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)))
+            .unwrap_or(Lane(0))
+    }
+}

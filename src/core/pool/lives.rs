@@ -1,0 +1,198 @@
+//! Workers that come, get ready, make way and go.
+
+use super::{Ending, Phase, Pool, Whereabouts, number};
+use crate::core::action::Action;
+use crate::core::backoff::Failure;
+use crate::core::event::{Pid, SpawnFailure, SpawnId};
+use crate::core::exit::{Exit, Reason};
+use crate::core::note::{Note, ReadyBy};
+use crate::core::shutdown::Endgame;
+use crate::core::slot::{Place, Seat, Slot};
+use crate::core::time::Monotonic;
+use crate::core::worker::{Life, Worker};
+use std::time::Duration;
+
+impl Pool {
+    pub(super) fn spawned(&mut self, now: Monotonic, id: SpawnId, pid: Pid, out: &mut Vec<Action>) {
+        let is_it = |worker: &Worker| worker.id == id && matches!(worker.life, Life::Spawning);
+        let Some(place) = self.find(is_it) else { return };
+        self.remains.forget(pid);
+        self.ever_spawned = true;
+        let (policy, phase) = (&self.policy, self.phase);
+        let mut workers = self.slots.iter_mut().flat_map(Slot::workers_mut).chain(&mut self.retiring);
+        let Some(worker) = workers.find(|worker| worker.id == id) else { return };
+        worker.spawned(now, pid, policy, out);
+        let not_wanted = match (phase, place) {
+            (Phase::Ending { endgame: Endgame::Stopping { kill_at }, .. }, _) => {
+                Some((Reason::Stop, kill_at))
+            }
+            (Phase::Ending { endgame: Endgame::Killing { .. }, .. }, _) => Some((Reason::Stop, Some(now))),
+            // It made way before it was there.
+            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, Whereabouts::Retiring(_)) => {
+                Some((Reason::Scale, policy.stop.graceful.deadline(now)))
+            }
+            (Phase::Closing(_), _) => Some((Reason::Stop, policy.stop.graceful.deadline(now))),
+            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, Whereabouts::In(..))
+            | (Phase::Gone, _) => None,
+        };
+        if let Some((reason, kill_at)) = not_wanted {
+            worker.stop(reason, kill_at, policy, out);
+        }
+    }
+
+    pub(super) fn spawn_failed(
+        &mut self,
+        now: Monotonic,
+        id: SpawnId,
+        failure: SpawnFailure,
+        out: &mut Vec<Action>,
+    ) {
+        let is_it = |worker: &Worker| worker.id == id && matches!(worker.life, Life::Spawning);
+        let Some(place) = self.find(is_it) else { return };
+        let Some(slot) = self.at(place).map(|worker| worker.slot) else { return };
+        out.push(Action::Report(Note::SpawnFailed { slot, failure }));
+        if !self.ever_spawned && self.is_running() {
+            // The very first: the command is wrong, and nothing runs that would have to be stopped.
+            self.exit(failure.code, out);
+            return;
+        }
+        self.vacate(now, place, Reason::BootError, Some(Failure::Died), out);
+        if self.is_empty() && matches!(self.phase, Phase::Ending { .. }) {
+            out.push(Action::Reap);
+        }
+    }
+
+    pub(super) fn exited(
+        &mut self,
+        now: Monotonic,
+        pid: Pid,
+        exit: Exit,
+        out_of_memory: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(place) = self.find(|worker| worker.pid() == Some(pid)) else {
+            out.push(Action::Report(Note::OrphanReaped { pid, exit, warn: self.policy.warn_on_reap }));
+            return;
+        };
+        let Some(worker) = self.at(place) else { return };
+        let counted_by_worker = self.policy.recycle.counted_by_worker;
+        let (reason, failure) = worker.ended(exit, out_of_memory, counted_by_worker);
+        let was_killed = matches!(worker.life, Life::Killed { .. });
+        let (uptime, served, lane) = (now.since(worker.spawned), worker.served(now), worker.lane);
+        if self.policy.drain.listens {
+            out.push(Action::RestoreListeners { lane });
+        }
+        out.push(Action::Report(Note::WorkerExited { worker: worker.reference(pid), exit, reason, uptime }));
+        if let Whereabouts::In(index, _) = place
+            && let Some(slot) = self.slots.get_mut(index)
+        {
+            slot.backoff.served(served);
+        }
+        match self.phase {
+            // What is left of its group goes with everything else.
+            Phase::Ending { endgame: Endgame::Stopping { .. }, .. } => {
+                self.remains.stop_at_the_end(pid, &self.policy.stop, out);
+            }
+            Phase::Ending { endgame: Endgame::Killing { .. }, .. } | Phase::Gone => {}
+            Phase::Unstarted | Phase::Running | Phase::Draining { .. } | Phase::Closing(_) if was_killed => {}
+            Phase::Unstarted | Phase::Running | Phase::Draining { .. } | Phase::Closing(_) => {
+                self.remains.stop(now, pid, &self.policy.stop, out);
+            }
+        }
+        self.vacate(now, place, reason, failure, out);
+    }
+
+    /// The worker in this place is ready. If that makes a successor of it, the old one retires.
+    pub(super) fn become_ready(
+        &mut self,
+        now: Monotonic,
+        index: usize,
+        place: Place,
+        by: ReadyBy,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let id = slot.at(place).map(|worker| worker.id);
+        let replaced = slot.become_ready(place, now, by, &self.policy, out);
+        if let Some(id) = id {
+            self.roll_has_ready(id, out);
+        }
+        if let Some(old) = replaced {
+            let reason = old.due().map_or(Reason::Reload, |(reason, _)| reason);
+            self.retire(now, old, reason, out);
+        }
+    }
+
+    /// A worker that has made way is emptied and stopped.
+    pub(super) fn retire(
+        &mut self,
+        now: Monotonic,
+        mut worker: Worker,
+        reason: Reason,
+        out: &mut Vec<Action>,
+    ) {
+        if worker.hung_since().is_some() {
+            worker.abort(now, &self.policy, out);
+        } else {
+            worker.drain(now, reason, &self.policy, out);
+        }
+        self.retiring.push(worker);
+    }
+
+    /// Takes a worker that is no more out of its place, and decides when its slot is filled again.
+    fn vacate(
+        &mut self,
+        now: Monotonic,
+        place: Whereabouts,
+        reason: Reason,
+        failure: Option<Failure>,
+        out: &mut Vec<Action>,
+    ) {
+        let (index, place) = match place {
+            Whereabouts::In(index, place) => (index, place),
+            Whereabouts::Retiring(index) => {
+                if index < self.retiring.len() {
+                    self.retiring.remove(index);
+                }
+                return;
+            }
+        };
+        let was_ready =
+            place == Place::Seat && self.slots.get(index).and_then(Slot::seated).is_some_and(Worker::serves);
+        let none_ready = self.ready() == u32::from(was_ready);
+        let (serves, running) = (self.serves(), self.is_running());
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some((id, lane)) = slot.at(place).map(|worker| (worker.id, worker.lane)) else { return };
+        let delay = match failure {
+            Some(failure) if serves => slot.backoff.delay_after(failure, &self.policy.respawn, &mut self.rng),
+            Some(_) | None => Duration::ZERO,
+        };
+        let mut gives_up = None;
+        match place {
+            Place::Successor => {
+                slot.successor = None;
+                slot.retry_at = (now + delay).max(slot.gap_until);
+            }
+            Place::Seat => match slot.successor.take() {
+                Some(successor) => slot.seat = Seat::Taken(successor),
+                None => {
+                    slot.seat =
+                        Seat::Vacant { spawn_at: (now + delay).max(slot.gap_until), lane: Some(lane) };
+                    // A pool that is told to stop has no reason to give up.
+                    if failure.is_some() && running {
+                        gives_up =
+                            slot.backoff.count_restart(now, &self.policy.respawn).filter(|_| none_ready);
+                    }
+                }
+            },
+        }
+        let failures = slot.backoff.failures();
+        self.roll_has_lost(now, id, reason, out);
+        if let Some(restarts) = gives_up {
+            self.ending = Ending::GaveUp { slot: number(index), restarts };
+            self.begin_ending(now, None, out);
+        } else if !delay.is_zero() {
+            out.push(Action::Report(Note::RespawnDelayed { slot: number(index), delay, failures }));
+        }
+    }
+}

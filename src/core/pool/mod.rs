@@ -1,0 +1,386 @@
+//! Pool mode: N slots on listeners, and the order in which workers come and go.
+//!
+//! ```text
+//!  Unstarted ──▶ Running ──TERM──▶ Draining ──drain delay over──▶ Closing ──nothing waits──▶ Ending ──nobody left──▶ Gone
+//!                   ├──INT, QUIT, no drain delay──────────────────▶│                          ▲
+//!                   └──crash loop, nobody to close for────────────────────────────────────────┘
+//! ```
+//! What happened is in this file, what follows from it in the others: who is spawned next (`budget`), generations
+//! (`roll`), how many there are (`scale`), who gets connections and who hangs (`steer`), and the end (`ending`).
+
+mod budget;
+mod ending;
+mod lives;
+mod roll;
+mod scale;
+mod steer;
+
+use super::action::Action;
+use super::event::{Event, Lane, Pid};
+use super::note::{Note, ReadyBy};
+use super::policy::PoolPolicy;
+use super::remains::Remains;
+use super::rng::Rng;
+use super::shutdown::Endgame;
+use super::signal::{Received, Signal};
+use super::slot::{Place, Slot};
+use super::snapshot::{self, Snapshot};
+use super::time::{Monotonic, earlier, reached};
+use super::worker::{Life, Worker};
+use roll::Roll;
+use std::time::Duration;
+
+/// What is left of the graceful timeout, at most, after a second stop signal.
+const HURRIED_GRACE: Duration = Duration::from_secs(5);
+
+/// The state of pool mode.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    policy: PoolPolicy,
+    rng: Rng,
+    /// As many as workers are wanted.
+    slots: Vec<Slot>,
+    /// Workers that have made way and have not been reaped yet.
+    retiring: Vec<Worker>,
+    remains: Remains,
+    phase: Phase,
+    /// Stop signals received so far.
+    stop_signals: u32,
+    ending: Ending,
+    next_spawn: u64,
+    /// Whether any spawn has ever succeeded.
+    ever_spawned: bool,
+    /// Whether enough workers have ever been ready.
+    ever_ready: bool,
+    /// The generation that has proved itself.
+    generation: u32,
+    /// The last one that was asked for.
+    newest: u32,
+    /// A reload that is under way.
+    roll: Option<Roll>,
+    /// No planned replacement begins before this.
+    next_planned_at: Monotonic,
+    /// When the workers are measured next.
+    measure_at: Option<Monotonic>,
+    /// Where new connections go.
+    steered: Vec<Lane>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Unstarted,
+    Running,
+    /// Not ready, still serving.
+    Draining {
+        until: Monotonic,
+    },
+    /// Nobody new comes in; what has come is being served.
+    Closing(ending::Closing),
+    /// Workers are being stopped, then whatever else descends from us.
+    Ending {
+        endgame: Endgame,
+        /// When orphans are asked to stop although there are workers left.
+        orphans_at: Option<Monotonic>,
+        /// Whether everybody was asked to stop, since no worker was left.
+        orphans_asked: bool,
+    },
+    /// `Exit` has been said.
+    Gone,
+}
+
+/// What the end will be called.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Ordered,
+    GaveUp { slot: u32, restarts: u32 },
+}
+
+/// Where a worker is: in a slot, or on its way out.
+#[derive(Clone, Copy, Debug)]
+enum Whereabouts {
+    In(usize, Place),
+    Retiring(usize),
+}
+
+impl Pool {
+    /// A pool with every slot vacant.
+    pub fn new(policy: PoolPolicy, seed: u64) -> Self {
+        Self {
+            slots: (0..policy.workers).map(|_| Slot::new(Monotonic::default())).collect(),
+            policy,
+            rng: Rng::new(seed),
+            retiring: Vec::new(),
+            remains: Remains::default(),
+            phase: Phase::Unstarted,
+            stop_signals: 0,
+            ending: Ending::Ordered,
+            next_spawn: 0,
+            ever_spawned: false,
+            ever_ready: false,
+            generation: roll::FIRST,
+            newest: roll::FIRST,
+            roll: None,
+            next_planned_at: Monotonic::default(),
+            measure_at: None,
+            steered: Vec::new(),
+        }
+    }
+
+    /// See [`Core::step`](super::Core::step).
+    pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
+        // The loop may be in the middle of a reaping round when `Exit` is said.
+        if matches!(self.phase, Phase::Gone) {
+            return;
+        }
+        self.forgive_if_late(now);
+        let woken = matches!(event, Event::Started | Event::DeadlinePassed);
+        self.take_in(now, event, out);
+        self.settle(now, out);
+        // A spawn holds the loop up until the program is executed, and a look takes its time. So nothing but the
+        // clock leads to one: should it be time already, the loop comes at once, but it hears what waits outside
+        // first, a TERM too.
+        if woken {
+            let starting =
+                self.workers_mut().filter_map(|worker| Some((worker.starting()?.look_at()?, worker)));
+            if let Some((_, worker)) = starting.min_by_key(|(at, _)| *at) {
+                worker.look(now, out);
+            }
+            if self.serves() {
+                self.spawn_one(now, out);
+            }
+        }
+        self.steer(out);
+    }
+
+    fn take_in(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Started => {
+                if matches!(self.phase, Phase::Unstarted) {
+                    self.phase = Phase::Running;
+                    self.measure_at = self.policy.measure_every.map(|every| now + every);
+                }
+            }
+            Event::DeadlinePassed => {}
+            Event::Signalled(received) => self.signalled(now, received, out),
+            Event::Spawned { id, pid } => self.spawned(now, id, pid, out),
+            Event::SpawnFailed { id, failure } => self.spawn_failed(now, id, failure, out),
+            Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory, out),
+            // A worker that does not move is found by what it does not do.
+            Event::Stopped { .. } | Event::StopRefused => {}
+            Event::Reaped { children_left } => self.reaped(children_left, out),
+            Event::SaidReady { pid } => self.with_starting(pid, |starting| starting.said_ready(now)),
+            Event::StartExtended { pid, by } => self.with_starting(pid, |starting| starting.extend(now, by)),
+            Event::NotSeenAccepting { pid, took, more } => {
+                self.with_starting(pid, |starting| starting.not_seen(now, took, more));
+            }
+            Event::ObservationRefused { pid } => self.with_worker(pid, |worker, _| worker.unobservable(out)),
+            Event::RequestsReported { pid, total } => {
+                self.with_worker(pid, |worker, _| worker.requests = worker.requests.max(total));
+            }
+            Event::SeenAccepting { pid } => {
+                if let Some(Whereabouts::In(index, place)) = self.find(|worker| worker.pid() == Some(pid)) {
+                    self.become_ready(now, index, place, ReadyBy::Accepting, out);
+                }
+            }
+            Event::Pinged { pid } => self.with_worker(pid, |worker, _| worker.pinged(now, out)),
+            Event::WatchdogSet { pid, every } => {
+                self.with_worker(pid, |worker, _| worker.watchdog_set(now, every));
+            }
+            Event::SaidStopping { pid } => self.with_worker(pid, |worker, _| worker.said_stopping(now, out)),
+            Event::Triggered { pid } => self.with_worker(pid, |worker, _| worker.triggered(now, out)),
+            Event::Probed { pid, passed } => self.probed(now, pid, passed, out),
+            Event::QueueSeen { pid, waiting } => self.with_worker(pid, |worker, _| {
+                if let Life::Draining(draining) = &mut worker.life {
+                    draining.queue_seen(now, waiting);
+                }
+            }),
+            Event::QueuesSeen { waiting } => {
+                if let Phase::Closing(closing) = &mut self.phase {
+                    closing.queues_seen(now, waiting);
+                }
+            }
+            Event::Measured { pid, found } => {
+                let steered = std::mem::take(&mut self.steered);
+                self.with_worker(pid, |worker, policy| {
+                    let steered_to = steered.contains(&worker.lane);
+                    worker.measured(now, found, steered_to, policy, out);
+                });
+                self.steered = steered;
+            }
+        }
+    }
+
+    /// See [`Core::next_deadline`](super::Core::next_deadline).
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        let of_phase = match self.phase {
+            Phase::Unstarted | Phase::Gone => return None,
+            Phase::Running => self.next_spawn_deadline(),
+            Phase::Draining { until } => earlier(Some(until), self.next_spawn_deadline()),
+            Phase::Closing(closing) => closing.next_deadline(),
+            Phase::Ending { endgame, orphans_at, .. } => earlier(endgame.next_deadline(), orphans_at),
+        };
+        let soonest = earlier(earlier(of_phase, self.measure_at), self.remains.next_deadline());
+        let of_slots = self.slots.iter().map(Slot::next_deadline);
+        of_slots.chain(self.retiring.iter().map(Worker::next_deadline)).fold(soonest, earlier)
+    }
+
+    /// See [`Core::snapshot`](super::Core::snapshot).
+    pub fn snapshot(&self) -> Snapshot {
+        let phase = match (self.phase, self.ending) {
+            (_, Ending::GaveUp { .. }) => snapshot::Phase::GivenUp,
+            (Phase::Unstarted | Phase::Running, Ending::Ordered) => snapshot::Phase::Running,
+            (Phase::Draining { .. }, Ending::Ordered) => snapshot::Phase::Draining,
+            (Phase::Closing(_) | Phase::Ending { .. } | Phase::Gone, Ending::Ordered) => {
+                snapshot::Phase::Stopping
+            }
+        };
+        Snapshot {
+            phase,
+            workers: self.wanted(),
+            ready: self.ready(),
+            min_ready: self.min_ready(),
+            started: self.ever_ready,
+        }
+    }
+
+    /// How many workers are wanted.
+    fn wanted(&self) -> u32 {
+        number(self.slots.len())
+    }
+
+    /// Slots that are served.
+    fn ready(&self) -> u32 {
+        number(self.slots.iter().filter(|slot| slot.seated().is_some_and(Worker::serves)).count())
+    }
+
+    /// Where fewer workers are wanted than had to be ready, all of them have to be.
+    fn min_ready(&self) -> u32 {
+        self.policy.min_ready.min(self.wanted())
+    }
+
+    /// Whether a worker that is lost is replaced: until connections are held off, they come in.
+    fn serves(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Draining { .. })
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
+    fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.slots.iter().flat_map(Slot::workers).chain(&self.retiring)
+    }
+
+    fn workers_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
+        self.slots.iter_mut().flat_map(Slot::workers_mut).chain(&mut self.retiring)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.workers().next().is_none()
+    }
+
+    fn is_spawning(&self) -> bool {
+        self.workers().any(|worker| matches!(worker.life, Life::Spawning))
+    }
+
+    fn with_worker(&mut self, pid: Pid, act: impl FnOnce(&mut Worker, &PoolPolicy)) {
+        let workers = self.slots.iter_mut().flat_map(Slot::workers_mut).chain(&mut self.retiring);
+        if let Some(worker) = workers.into_iter().find(|worker| worker.pid() == Some(pid)) {
+            act(worker, &self.policy);
+        }
+    }
+
+    fn with_starting(&mut self, pid: Pid, act: impl FnOnce(&mut super::worker::Starting)) {
+        self.with_worker(pid, |worker, _| {
+            if let Some(starting) = worker.starting() {
+                act(starting);
+            }
+        });
+    }
+
+    fn find(&self, wanted: impl Fn(&Worker) -> bool) -> Option<Whereabouts> {
+        let in_slot = self.slots.iter().enumerate().find_map(|(index, slot)| {
+            let place = [Place::Seat, Place::Successor]
+                .into_iter()
+                .find(|place| slot.at(*place).is_some_and(&wanted))?;
+            Some(Whereabouts::In(index, place))
+        });
+        in_slot.or_else(|| self.retiring.iter().position(wanted).map(Whereabouts::Retiring))
+    }
+
+    fn at(&self, place: Whereabouts) -> Option<&Worker> {
+        match place {
+            Whereabouts::In(index, place) => self.slots.get(index)?.at(place),
+            Whereabouts::Retiring(index) => self.retiring.get(index),
+        }
+    }
+
+    fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
+        out.push(Action::Report(Note::SignalReceived { received }));
+        let Some(signal) = self.policy.rewrites.of(received.signal) else {
+            out.push(Action::Report(Note::SignalDropped { signal: received.signal }));
+            return;
+        };
+        match signal {
+            Signal::TERM | Signal::INT | Signal::QUIT => self.asked_to_stop(now, signal, out),
+            Signal::HUP if self.is_running() => self.reload(now, out),
+            Signal::TTIN if self.is_running() => self.scale_up(now, out),
+            Signal::TTOU if self.is_running() => self.scale_down(now, out),
+            signal => out.push(Action::Report(Note::SignalIgnored { signal })),
+        }
+    }
+
+    /// Brings the state in line with the clock and with itself. After `Exit` there is nothing to bring in line.
+    fn settle(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Gone) {
+            return;
+        }
+        if matches!(self.phase, Phase::Draining { until } if until <= now) {
+            self.begin_closing(now, out);
+        }
+        for index in 0..self.slots.len() {
+            for place in [Place::Seat, Place::Successor] {
+                self.tick(now, index, place, out);
+            }
+        }
+        for worker in &mut self.retiring {
+            worker.tick(now, &self.policy, out);
+        }
+        self.remains.tick(now, out);
+        if !self.ever_ready && self.ready() >= self.min_ready() {
+            self.ever_ready = true;
+            out.push(Action::Report(Note::PoolReady { ready: self.ready() }));
+        }
+        if self.is_running() {
+            self.go_on_rolling(now, out);
+            self.end_hung(now, out);
+        }
+        self.measure(now, out);
+        self.go_on_closing(now, out);
+        self.go_on_ending(now, out);
+    }
+
+    fn tick(&mut self, now: Monotonic, index: usize, place: Place, out: &mut Vec<Action>) {
+        let Some(worker) = self.slots.get_mut(index).and_then(|slot| slot.at_mut(place)) else { return };
+        if let Some(by) = worker.tick(now, &self.policy, out) {
+            self.become_ready(now, index, place, by, out);
+            // A worker can be due the moment it is ready.
+            if let Some(worker) = self.slots.get_mut(index).and_then(Slot::seated_mut) {
+                worker.tick(now, &self.policy, out);
+            }
+        }
+    }
+
+    fn measure(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if !reached(self.measure_at, now) {
+            return;
+        }
+        self.measure_at = self.policy.measure_every.filter(|_| self.serves()).map(|every| now + every);
+        let of = |worker: &Worker| Some((worker.pid().filter(|_| worker.is_ready())?, worker.lane));
+        out.extend(self.workers().filter_map(of).map(|(pid, lane)| Action::Measure { pid, lane }));
+    }
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}

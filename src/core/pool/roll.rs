@@ -1,0 +1,131 @@
+//! Generations: a reload replaces every worker, one after the other, if the first one of the new generation gets ready.
+//!
+//! ```text
+//!  HUP ──▶ Wanted ──spawn──▶ Tried ──ready──▶ Passed ──all are new──▶ finished
+//!             ▲                 └──ended──▶ failed: the old generation goes on
+//!             └── another HUP, at any time: what is newer than new wins
+//! ```
+
+use super::Pool;
+use crate::core::action::Action;
+use crate::core::event::SpawnId;
+use crate::core::exit::Reason;
+use crate::core::note::Note;
+use crate::core::slot::{Seat, Slot};
+use crate::core::time::Monotonic;
+use crate::core::worker::Worker;
+
+/// The generation that a pool starts with.
+pub const FIRST: u32 = 1;
+
+/// A reload under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Roll {
+    to: u32,
+    since: Monotonic,
+    canary: Canary,
+}
+
+/// The first worker of a new generation, on which the others depend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Canary {
+    Wanted,
+    Tried(SpawnId),
+    Passed,
+}
+
+impl Pool {
+    /// Every worker that is alive is to make way for a new one.
+    pub(super) fn reload(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.newest = self.newest.saturating_add(1);
+        self.roll = Some(Roll { to: self.newest, since: now, canary: Canary::Wanted });
+        self.next_planned_at = now;
+        out.push(Action::Report(Note::ReloadStarted { generation: self.newest }));
+        let mut overtaken = Vec::new();
+        for slot in &mut self.slots {
+            overtaken.extend(slot.successor.take());
+            // Somebody may just have mended what made them fail.
+            slot.retry_at = slot.gap_until;
+            if let Seat::Vacant { spawn_at, .. } = &mut slot.seat {
+                *spawn_at = (*spawn_at).min(now.max(slot.gap_until));
+            }
+        }
+        for worker in overtaken {
+            self.retire(now, worker, Reason::Reload, out);
+        }
+    }
+
+    /// The generation of whoever is spawned now.
+    pub(super) fn generation_to_spawn(&self) -> u32 {
+        self.roll.map_or(self.generation, |roll| roll.to)
+    }
+
+    /// Since when this worker is to make way for a newer generation.
+    pub(super) fn outdated_since(&self, worker: &Worker) -> Option<Monotonic> {
+        self.roll.filter(|roll| worker.generation < roll.to).map(|roll| roll.since)
+    }
+
+    /// Whether everything waits for the first worker of a generation.
+    pub(super) fn canary_is_tried(&self) -> bool {
+        self.roll.is_some_and(|roll| matches!(roll.canary, Canary::Tried(_)))
+    }
+
+    pub(super) fn roll_has_spawned(&mut self, id: SpawnId, generation: u32) {
+        if let Some(Roll { to, canary: canary @ Canary::Wanted, .. }) = &mut self.roll
+            && *to == generation
+        {
+            *canary = Canary::Tried(id);
+        }
+    }
+
+    pub(super) fn roll_has_ready(&mut self, id: SpawnId, out: &mut Vec<Action>) {
+        if let Some(Roll { to, canary, .. }) = &mut self.roll
+            && *canary == Canary::Tried(id)
+        {
+            *canary = Canary::Passed;
+            self.generation = *to;
+            out.push(Action::Report(Note::ReloadConfirmed { generation: *to }));
+        }
+    }
+
+    /// A worker has ended, or could not be started.
+    pub(super) fn roll_has_lost(
+        &mut self,
+        now: Monotonic,
+        id: SpawnId,
+        reason: Reason,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(Roll { to, canary, .. }) = &mut self.roll else { return };
+        if *canary != Canary::Tried(id) {
+            return;
+        }
+        let generation = *to;
+        if reason.is_failure() {
+            self.roll = None;
+            out.push(Action::Report(Note::ReloadFailed { generation, reason }));
+        } else {
+            *canary = Canary::Wanted;
+        }
+        self.next_planned_at = self.next_planned_at.max(now);
+    }
+
+    /// A worker that is not wanted any more was perhaps the first of its generation.
+    pub(super) fn roll_has_dropped(&mut self, id: SpawnId) {
+        if let Some(Roll { canary, .. }) = &mut self.roll
+            && *canary == Canary::Tried(id)
+        {
+            *canary = Canary::Wanted;
+        }
+    }
+
+    /// Whether everybody is new by now, and nobody old is left.
+    pub(super) fn go_on_rolling(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let Some(Roll { to, since, canary: Canary::Passed }) = self.roll else { return };
+        let is_new = |slot: &Slot| slot.seated().is_some_and(|w| w.is_ready() && w.generation == to);
+        if self.slots.iter().all(is_new) && self.retiring.iter().all(|worker| worker.generation >= to) {
+            self.roll = None;
+            out.push(Action::Report(Note::ReloadFinished { generation: to, took: now.since(since) }));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Who gets new connections, and what becomes of workers that hang.
+
+use super::Whereabouts;
+use super::{Pool, number};
+use crate::core::action::Action;
+use crate::core::event::{Lane, Pid};
+use crate::core::note::ReadyBy;
+use crate::core::slot::Slot;
+use crate::core::time::{Monotonic, reached};
+use crate::core::worker::{Life, Worker};
+use std::time::Duration;
+
+/// A loop that is later than this was suspended, or had no processor: its workers had none either.
+const LATE: Duration = Duration::from_secs(1);
+
+impl Pool {
+    /// New connections go to those that serve; while nobody does, to those that may soon.
+    pub(super) fn steer(&mut self, out: &mut Vec<Action>) {
+        if !self.policy.drain.steered || !self.serves() {
+            return;
+        }
+        let seated = || self.slots.iter().filter_map(Slot::seated);
+        let lanes = |wanted: fn(&Worker) -> bool| -> Vec<Lane> {
+            let mut lanes: Vec<Lane> =
+                seated().filter(|worker| wanted(worker)).map(|worker| worker.lane).collect();
+            lanes.sort_unstable();
+            lanes
+        };
+        let starts = |worker: &Worker| matches!(worker.life, Life::Spawning | Life::Starting(_));
+        let choices = [Worker::is_trusted, Worker::serves, starts, Worker::is_ready];
+        let wanted = choices.into_iter().map(lanes).find(|lanes| !lanes.is_empty());
+        if let Some(lanes) = wanted
+            && lanes != self.steered
+        {
+            self.steered.clone_from(&lanes);
+            out.push(Action::Steer { lanes });
+        }
+    }
+
+    pub(super) fn probed(&mut self, now: Monotonic, pid: Pid, passed: Option<bool>, out: &mut Vec<Action>) {
+        let mut ready = false;
+        self.with_worker(pid, |worker, policy| ready = worker.probed(now, passed, policy, out));
+        if let (true, Some(Whereabouts::In(index, place))) =
+            (ready, self.find(|worker| worker.pid() == Some(pid)))
+        {
+            self.become_ready(now, index, place, ReadyBy::Probed, out);
+        }
+    }
+
+    /// Ends workers that hang, as many at once as may be unavailable, and one at least: were it the database that
+    /// hangs, all would, and with all of them gone nothing would be better. Their slots are filled again as after a
+    /// crash.
+    pub(super) fn end_hung(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let at_once = self.policy.budget.max_unavailable.max(1);
+        while number(self.slots.iter().filter(|slot| slot.recovers).count()) < at_once {
+            let hung = self.slots.iter().enumerate().filter_map(|(index, slot)| {
+                Some((slot.seated()?.hung_since()?, index)).filter(|_| !slot.recovers)
+            });
+            let Some((_, index)) = hung.min() else { return };
+            let Some(slot) = self.slots.get_mut(index) else { return };
+            slot.recovers = true;
+            if let Some(worker) = slot.seated_mut() {
+                worker.abort(now, &self.policy, out);
+            }
+        }
+    }
+
+    /// A supervisor that had no processor must not take its workers for hung: their clocks start again.
+    pub(super) fn forgive_if_late(&mut self, now: Monotonic) {
+        let hang = &self.policy.hang;
+        let watches = hang.watchdog.is_some() || hang.probe.is_some() || hang.accept_stall.is_some();
+        if watches && reached(self.next_deadline().map(|at| at + LATE), now) {
+            for worker in self.workers_mut() {
+                worker.forgive(now);
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a worker that is ready shows of itself: that it lives, hangs, leaves, or takes too much.
+
+use super::watch::Queue;
+use super::{Life, Worker};
+use crate::core::action::Action;
+use crate::core::event::Measured;
+use crate::core::exit::Reason;
+use crate::core::note::{Note, Sign, Verdict};
+use crate::core::policy::PoolPolicy;
+use crate::core::time::{Monotonic, earlier};
+use std::time::Duration;
+
+/// One that takes more memory than it ever may is not given more than this to stop.
+const HARD_LIMIT_GRACE: Duration = Duration::from_secs(5);
+
+/// Where other things are measured more often, memory counts this often, and a little more for a loop that is early.
+const WEIGH_EVERY: Duration = Duration::from_millis(900);
+
+impl Worker {
+    /// It has shown that it lives, though it may have been taken for hung; so it is not, if nothing has been done yet.
+    fn is_alive(&mut self, out: &mut Vec<Action>) {
+        if let Life::Ready { pid, due: due @ Some((Reason::Hung, _)), .. } = &mut self.life {
+            let pid = *pid;
+            *due = None;
+            let (worker, verdict) = (self.reference(pid), Verdict::Alive);
+            out.push(Action::Report(Note::WorkerSuspected { worker, verdict }));
+        }
+    }
+
+    /// It hangs: what comes of that is the pool's business.
+    pub(super) fn hangs(&mut self, now: Monotonic, sign: Sign, out: &mut Vec<Action>) {
+        let hung = self.hung_since().is_some();
+        if let Life::Ready { pid, due, watch, .. } = &mut self.life
+            && !hung
+        {
+            *due = Some((Reason::Hung, now));
+            watch.found_hung();
+            let pid = *pid;
+            let worker = self.reference(pid);
+            out.push(Action::Report(Note::WorkerHung { worker, sign }));
+            out.push(Action::Portray { worker });
+        }
+    }
+
+    /// It said `WATCHDOG=1`.
+    pub fn pinged(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if let Life::Ready { watch, .. } = &mut self.life
+            && watch.pinged(now)
+        {
+            self.is_alive(out);
+        }
+    }
+
+    /// It said how often it will say `WATCHDOG=1`.
+    pub fn watchdog_set(&mut self, now: Monotonic, every: Duration) {
+        match &mut self.life {
+            Life::Starting(starting) => starting.ping_every = Some(every),
+            Life::Ready { watch, .. } => watch.ping_every(now, every),
+            Life::Spawning | Life::Draining(_) | Life::Stopping { .. } | Life::Killed { .. } => {}
+        }
+    }
+
+    /// It said that it is about to end: it gets no new connections, and a replacement.
+    pub fn said_stopping(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let requests = self.requests;
+        if let Life::Ready { pid, due, leaves, .. } = &mut self.life {
+            let pid = *pid;
+            *leaves = true;
+            if due.is_none() {
+                let reason = Reason::Stop;
+                *due = Some((reason, now));
+                let worker = self.reference(pid);
+                out.push(Action::Report(Note::WorkerDue { worker, reason, requests }));
+            }
+        }
+    }
+
+    /// It said `WATCHDOG=trigger`.
+    pub fn triggered(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.hangs(now, Sign::Watchdog, out);
+    }
+
+    /// A probe ended. Returns whether that makes it ready.
+    pub fn probed(
+        &mut self,
+        now: Monotonic,
+        passed: Option<bool>,
+        policy: &PoolPolicy,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        match (&mut self.life, &policy.hang.probe) {
+            (Life::Starting(starting), _) => {
+                starting.probed(now);
+                return passed == Some(true) && policy.ready.probe;
+            }
+            (Life::Ready { watch, .. }, Some(probe)) => {
+                if watch.probed(now, passed, probe) {
+                    self.hangs(now, Sign::Probe, out);
+                } else if passed == Some(true) {
+                    self.is_alive(out);
+                }
+            }
+            (
+                Life::Spawning
+                | Life::Ready { .. }
+                | Life::Draining(_)
+                | Life::Stopping { .. }
+                | Life::Killed { .. },
+                Some(_) | None,
+            ) => {}
+        }
+        false
+    }
+
+    /// It was measured. `steered_to` is whether new connections come to it.
+    pub fn measured(
+        &mut self,
+        now: Monotonic,
+        found: Measured,
+        steered_to: bool,
+        policy: &PoolPolicy,
+        out: &mut Vec<Action>,
+    ) {
+        self.requests = self.requests.max(found.requests.unwrap_or(0));
+        if let Some(memory) = found.memory {
+            if now.since(self.weighed) >= WEIGH_EVERY {
+                self.weighed = now;
+                let beyond = self.limits.memory.is_some_and(|limit| memory > limit);
+                self.heavy = if beyond { self.heavy.saturating_add(1) } else { 0 };
+            }
+            if policy.recycle.max_memory_hard.is_some_and(|limit| memory > limit) && self.is_ready() {
+                let kill_at = earlier(policy.stop.graceful.deadline(now), Some(now + HARD_LIMIT_GRACE));
+                return self.stop(Reason::MaxMemory, kill_at, policy, out);
+            }
+        }
+        if found.request_overdue {
+            self.hangs(now, Sign::RequestDeadline, out);
+        }
+        let (Life::Ready { pid, watch, .. }, Some(waiting), Some(patience)) =
+            (&mut self.life, found.waiting, policy.hang.accept_stall)
+        else {
+            return;
+        };
+        let pid = *pid;
+        match watch.queue_measured(now, waiting, steered_to, patience) {
+            Queue::Hangs => self.hangs(now, Sign::AcceptStall, out),
+            Queue::Turned(verdict) => {
+                let worker = self.reference(pid);
+                out.push(Action::Report(Note::WorkerSuspected { worker, verdict }));
+            }
+            Queue::AsBefore => {}
+        }
+    }
+
+    /// We were late: what it did not do meanwhile is not held against it.
+    pub fn forgive(&mut self, now: Monotonic) {
+        if let Life::Ready { watch, .. } = &mut self.life {
+            watch.forgive(now);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The life of one worker, from the order to spawn it until it is reaped.
+//!
+//! ```text
+//!  Spawning ──▶ Starting ──▶ Ready ──▶ Draining ──▶ Stopping ──▶ Killed ──▶ (reaped)
+//!                  │           └── hung, or not to be emptied ──▲
+//!                  └──────── not wanted, or too late ───────────┘
+//! ```
+//! Any state but `Spawning` can end by itself: the worker exits, and its slot decides what follows.
+
+mod draining;
+mod hang;
+mod starting;
+mod watch;
+
+pub use draining::{Draining, LOOK_EVERY};
+pub use starting::Starting;
+pub use watch::Watch;
+
+use super::action::{Action, SpawnOrder};
+use super::backoff::{CANNOT_BOOT_CODES, Failure};
+use super::event::{Lane, Pid, SpawnId};
+use super::exit::{Exit, Reason};
+use super::note::{Note, ReadyBy, Sign, WorkerRef};
+use super::policy::PoolPolicy;
+use super::recycle::Limits;
+use super::signal::Signal;
+use super::time::{Monotonic, earlier, reached};
+use std::time::Duration;
+
+/// One copy of the command.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pub id: SpawnId,
+    pub slot: u32,
+    pub lane: Lane,
+    pub generation: u32,
+    /// Drawn once, here, and never again.
+    pub limits: Limits,
+    /// The moment of the order, then of the spawn.
+    pub spawned: Monotonic,
+    /// Requests it has told us of.
+    pub requests: u64,
+    /// Measurements in a row that found it beyond its limit of memory, and when the last one was.
+    heavy: u32,
+    weighed: Monotonic,
+    pub life: Life,
+}
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug)]
+pub enum Life {
+    /// Ordered, not answered yet.
+    Spawning,
+    /// Runs, not ready yet.
+    Starting(Starting),
+    /// Serves.
+    Ready {
+        pid: Pid,
+        since: Monotonic,
+        /// Why and since when it is to be replaced.
+        due: Option<(Reason, Monotonic)>,
+        /// It said that it is about to end.
+        leaves: bool,
+        watch: Watch,
+    },
+    /// Gets no new connections and finishes those it has.
+    Draining(Draining),
+    /// Has got the stop signal.
+    Stopping { pid: Pid, reason: Reason, kill_at: Option<Monotonic> },
+    /// Has got `SIGKILL`.
+    Killed { pid: Pid, reason: Reason },
+}
+
+impl Worker {
+    /// A worker for which this order is given now.
+    pub fn new(now: Monotonic, order: &SpawnOrder, limits: Limits) -> Self {
+        Self {
+            id: order.id,
+            slot: order.slot,
+            lane: order.lane,
+            generation: order.generation,
+            limits,
+            spawned: now,
+            requests: 0,
+            heavy: 0,
+            weighed: now,
+            life: Life::Spawning,
+        }
+    }
+
+    /// The process, from `Spawned` to `Exited`.
+    pub fn pid(&self) -> Option<Pid> {
+        match self.life {
+            Life::Spawning => None,
+            Life::Starting(Starting { pid, .. })
+            | Life::Ready { pid, .. }
+            | Life::Draining(Draining { pid, .. })
+            | Life::Stopping { pid, .. }
+            | Life::Killed { pid, .. } => Some(pid),
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(self.life, Life::Ready { .. })
+    }
+
+    /// Whether it is ready, and not known to hang.
+    pub fn serves(&self) -> bool {
+        self.is_ready() && self.hung_since().is_none()
+    }
+
+    /// Whether new connections should go to it.
+    pub fn is_trusted(&self) -> bool {
+        match &self.life {
+            Life::Ready { leaves, watch, .. } => self.serves() && !leaves && !watch.is_suspected(),
+            Life::Spawning
+            | Life::Starting(_)
+            | Life::Draining(_)
+            | Life::Stopping { .. }
+            | Life::Killed { .. } => false,
+        }
+    }
+
+    /// Why and since when it is to be replaced in turn. A hung worker is not: it goes first and alone.
+    pub fn due(&self) -> Option<(Reason, Monotonic)> {
+        match self.life {
+            Life::Ready { due, .. } => due.filter(|(reason, _)| *reason != Reason::Hung),
+            Life::Spawning
+            | Life::Starting(_)
+            | Life::Draining(_)
+            | Life::Stopping { .. }
+            | Life::Killed { .. } => None,
+        }
+    }
+
+    /// Since when it is known to hang, if nothing has been done about it.
+    pub fn hung_since(&self) -> Option<Monotonic> {
+        match self.life {
+            Life::Ready { due: Some((Reason::Hung, since)), .. } => Some(since),
+            Life::Spawning
+            | Life::Starting(_)
+            | Life::Ready { .. }
+            | Life::Draining(_)
+            | Life::Stopping { .. }
+            | Life::Killed { .. } => None,
+        }
+    }
+
+    /// How long it has been ready; zero if it is not.
+    pub fn served(&self, now: Monotonic) -> Duration {
+        match self.life {
+            Life::Ready { since, .. } => now.since(since),
+            Life::Spawning
+            | Life::Starting(_)
+            | Life::Draining(_)
+            | Life::Stopping { .. }
+            | Life::Killed { .. } => Duration::ZERO,
+        }
+    }
+
+    pub fn reference(&self, pid: Pid) -> WorkerRef {
+        WorkerRef { slot: self.slot, generation: self.generation, pid }
+    }
+
+    pub fn starting(&mut self) -> Option<&mut Starting> {
+        match &mut self.life {
+            Life::Starting(starting) => Some(starting),
+            Life::Spawning
+            | Life::Ready { .. }
+            | Life::Draining(_)
+            | Life::Stopping { .. }
+            | Life::Killed { .. } => None,
+        }
+    }
+
+    // What happened
+
+    /// The order was carried out.
+    pub fn spawned(&mut self, now: Monotonic, pid: Pid, policy: &PoolPolicy, out: &mut Vec<Action>) {
+        self.spawned = now;
+        self.life = Life::Starting(Starting::new(now, pid, &policy.ready));
+        let Limits { requests: max_requests, age: max_age, memory: max_memory } = self.limits;
+        let worker = self.reference(pid);
+        out.push(Action::Report(Note::WorkerSpawned { worker, max_requests, max_age, max_memory }));
+    }
+
+    /// It cannot be seen accepting, ever.
+    pub fn unobservable(&mut self, out: &mut Vec<Action>) {
+        if self.starting().is_some_and(Starting::cannot_be_seen)
+            && let Some(pid) = self.pid()
+        {
+            out.push(Action::Report(Note::WorkerUnobservable { worker: self.reference(pid) }));
+        }
+    }
+
+    /// It is ready. Told once.
+    pub fn become_ready(&mut self, now: Monotonic, by: ReadyBy, policy: &PoolPolicy, out: &mut Vec<Action>) {
+        if let Life::Starting(Starting { pid, ping_every, .. }) = self.life {
+            let watch = Watch::new(now, ping_every, &policy.hang);
+            self.life = Life::Ready { pid, since: now, due: None, leaves: false, watch };
+            let worker = self.reference(pid);
+            out.push(Action::Report(Note::WorkerReady { worker, by, after: now.since(self.spawned) }));
+            if policy.drain.listens {
+                out.push(Action::RestoreListeners { lane: self.lane });
+            }
+        }
+    }
+
+    // What is done with it
+
+    /// Looks at it, if it starts and it is time.
+    pub fn look(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let (spawned, lane) = (self.spawned, self.lane);
+        if let Some(starting) = self.starting() {
+            starting.look(now, spawned, lane, out);
+        }
+    }
+
+    /// Takes new connections from it and lets it finish those it has, then stops it.
+    pub fn drain(&mut self, now: Monotonic, reason: Reason, policy: &PoolPolicy, out: &mut Vec<Action>) {
+        match self.life {
+            Life::Ready { pid, .. } if policy.drain.steered || policy.drain.hint.is_some() => {
+                let worker = self.reference(pid);
+                out.push(Action::Report(Note::WorkerDraining { worker, reason }));
+                self.life = Life::Draining(Draining::new(now, pid, reason, policy));
+                self.tick(now, policy, out);
+            }
+            Life::Starting(_) | Life::Ready { .. } => {
+                self.stop(reason, policy.stop.graceful.deadline(now), policy, out);
+            }
+            Life::Spawning | Life::Draining(_) | Life::Stopping { .. } | Life::Killed { .. } => {}
+        }
+    }
+
+    /// Asks it to stop. `SIGCONT` follows, since a stopped process does not see the signal.
+    pub fn stop(
+        &mut self,
+        reason: Reason,
+        kill_at: Option<Monotonic>,
+        policy: &PoolPolicy,
+        out: &mut Vec<Action>,
+    ) {
+        match &mut self.life {
+            Life::Starting(Starting { pid, .. })
+            | Life::Ready { pid, .. }
+            | Life::Draining(Draining { pid, .. }) => {
+                let pid = *pid;
+                self.ask(pid, reason, kill_at, policy.stop.signal, out);
+            }
+            Life::Stopping { kill_at: already, .. } => *already = earlier(*already, kill_at),
+            Life::Spawning | Life::Killed { .. } => {}
+        }
+    }
+
+    /// Has a hung worker show where it hangs, and end.
+    pub fn abort(&mut self, now: Monotonic, policy: &PoolPolicy, out: &mut Vec<Action>) {
+        if let Life::Ready { pid, .. } = self.life {
+            let kill_at = Some(now + policy.hang.abort_time);
+            self.ask(pid, Reason::Hung, kill_at, policy.hang.abort_signal, out);
+            self.tick(now, policy, out);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        pid: Pid,
+        reason: Reason,
+        kill_at: Option<Monotonic>,
+        signal: Signal,
+        out: &mut Vec<Action>,
+    ) {
+        self.life = Life::Stopping { pid, reason, kill_at };
+        out.push(Action::Signal { pid, signal });
+        out.push(Action::Signal { pid, signal: Signal::CONT });
+        let worker = self.reference(pid);
+        out.push(Action::Report(Note::WorkerStopping { worker, reason, signal }));
+    }
+
+    /// Does what is due by the clock. Whether it counts as ready from now on is the slot's business.
+    pub fn tick(&mut self, now: Monotonic, policy: &PoolPolicy, out: &mut Vec<Action>) -> Option<ReadyBy> {
+        let (spawned, limits, requests) = (self.spawned, self.limits, self.requests);
+        let heavy = self.heavy >= policy.recycle.memory_samples.max(1);
+        let (slot, generation, lane) = (self.slot, self.generation, self.lane);
+        match &mut self.life {
+            Life::Starting(starting) => {
+                if let Some((_, by)) = starting.assumed_ready().filter(|(at, _)| *at <= now) {
+                    return Some(by);
+                }
+                if reached(starting.fail_at, now) {
+                    self.stop(Reason::BootTimeout, policy.stop.graceful.deadline(now), policy, out);
+                    // The graceful timeout may be zero.
+                    return self.tick(now, policy, out);
+                }
+                starting.probe(now, lane, out);
+            }
+            Life::Ready { pid, due, watch, .. } => {
+                let pid = *pid;
+                if let (None, Some(reason)) = (&due, limits.due(now, spawned, requests, heavy)) {
+                    *due = Some((reason, now));
+                    let worker = WorkerRef { slot, generation, pid };
+                    out.push(Action::Report(Note::WorkerDue { worker, reason, requests }));
+                }
+                watch.probe(now, pid, lane, out);
+                if watch.is_overdue(now) {
+                    self.hangs(now, Sign::Watchdog, out);
+                }
+            }
+            Life::Draining(draining) => {
+                let worker = WorkerRef { slot, generation, pid: draining.pid };
+                if draining.tick(now, worker, lane, policy, out) {
+                    let reason = draining.reason;
+                    self.stop(reason, policy.stop.graceful.deadline(now), policy, out);
+                    return self.tick(now, policy, out);
+                }
+            }
+            Life::Stopping { pid, reason, kill_at } if reached(*kill_at, now) => {
+                let (pid, reason) = (*pid, *reason);
+                self.life = Life::Killed { pid, reason };
+                out.push(Action::SignalGroup { pid, signal: Signal::KILL });
+                out.push(Action::Report(Note::WorkerKilled { worker: self.reference(pid), reason }));
+            }
+            Life::Spawning | Life::Stopping { .. } | Life::Killed { .. } => {}
+        }
+        None
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        match &self.life {
+            Life::Starting(starting) => starting.next_deadline(),
+            Life::Ready { due, watch, .. } => {
+                let of_age = self.limits.age_deadline(self.spawned).filter(|_| due.is_none());
+                earlier(of_age, watch.next_deadline())
+            }
+            Life::Draining(draining) => draining.next_deadline(),
+            Life::Stopping { kill_at, .. } => *kill_at,
+            Life::Spawning | Life::Killed { .. } => None,
+        }
+    }
+
+    /// What its end means. `out_of_memory` is whether the kernel has killed somebody for want of memory.
+    pub fn ended(
+        &self,
+        exit: Exit,
+        out_of_memory: bool,
+        counted_by_worker: bool,
+    ) -> (Reason, Option<Failure>) {
+        let killed = matches!(exit, Exit::Signal { signal: Signal::KILL, .. });
+        if out_of_memory && killed && !matches!(self.life, Life::Killed { .. }) {
+            return (Reason::Oom, Some(Failure::Died));
+        }
+        match self.life {
+            // We asked for it: whatever it ended with, uvicorn's death by the stop signal too, is as planned.
+            Life::Stopping { reason, .. } | Life::Killed { reason, .. } => {
+                // Whoever goes beyond the hard limit goes beyond it again: not without a pause.
+                let failed = reason.is_failure() || reason == Reason::MaxMemory;
+                (reason, failed.then_some(Failure::Died))
+            }
+            Life::Draining(Draining { reason, .. }) => (reason, None),
+            Life::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
+            Life::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
+            Life::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => (Reason::MaxRequests, None),
+            Life::Ready { .. } => (Reason::Crash, Some(Failure::Died)),
+            Life::Spawning | Life::Starting(_) => {
+                let says_so = matches!(exit, Exit::Code(code) if CANNOT_BOOT_CODES.contains(&code));
+                (Reason::BootError, Some(if says_so { Failure::CannotBoot } else { Failure::Died }))
+            }
+        }
+    }
+}

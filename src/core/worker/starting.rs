@@ -1,0 +1,137 @@
+//! A worker that runs and is not ready yet: the signs that are waited for.
+
+use crate::core::action::Action;
+use crate::core::event::{Lane, Pid};
+use crate::core::note::ReadyBy;
+use crate::core::policy::ReadyPolicy;
+use crate::core::time::{Monotonic, earlier, reached};
+use std::time::Duration;
+
+/// A worker that said `READY=1` and was not seen accepting counts as ready after this long: gunicorn
+/// says it before its own workers exist, but a program may also wait in ways that cannot be seen.
+const CONFIRM_READY: Duration = Duration::from_secs(5);
+
+/// Looks at a starting worker come this often at first, then every 20th of its age, and at least every `LOOK_RARELY`.
+const LOOK_OFTEN: Duration = Duration::from_millis(5);
+const LOOK_RARELY: Duration = Duration::from_millis(100);
+
+/// A look is followed by a pause so many times as long, lest looking be all we do.
+const LOOK_SHARE: u32 = 20;
+
+/// One that was cut short goes on after a pause so many times as long, and at least this.
+const LOOK_ON_SHARE: u32 = 4;
+const LOOK_ON: Duration = Duration::from_millis(1);
+
+/// From the end of one probe to the next.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Starting {
+    pub pid: Pid,
+    /// When to look at it next, if looking makes sense.
+    look_at: Option<Monotonic>,
+    /// The least pause between two looks, by what the last one cost.
+    look_pause: Duration,
+    /// Whether its word counts.
+    believed: bool,
+    /// When it said `READY=1`.
+    said_at: Option<Monotonic>,
+    /// When to probe it next; not while a probe is under way.
+    probe_at: Option<Monotonic>,
+    /// When it has lived long enough to count as ready.
+    uptime_at: Option<Monotonic>,
+    /// When it is given up.
+    pub fail_at: Option<Monotonic>,
+    /// How often it has to say `WATCHDOG=1`, if it said that itself.
+    pub ping_every: Option<Duration>,
+}
+
+impl Starting {
+    pub fn new(now: Monotonic, pid: Pid, policy: &ReadyPolicy) -> Self {
+        Self {
+            pid,
+            look_at: policy.observe.then(|| now + LOOK_OFTEN),
+            look_pause: Duration::ZERO,
+            believed: policy.believe,
+            said_at: None,
+            probe_at: policy.probe.then(|| now + LOOK_OFTEN),
+            uptime_at: policy.after.map(|after| now + after),
+            fail_at: policy.start_timeout.deadline(now),
+            ping_every: None,
+        }
+    }
+
+    /// It said `READY=1`.
+    pub fn said_ready(&mut self, now: Monotonic) {
+        if self.believed {
+            self.said_at.get_or_insert(now);
+        }
+    }
+
+    /// It asks for so much more time from now.
+    pub fn extend(&mut self, now: Monotonic, by: Duration) {
+        self.fail_at = self.fail_at.map(|at| at.max(now + by));
+    }
+
+    /// When it counts as ready without being seen to accept, and why.
+    pub fn assumed_ready(&self) -> Option<(Monotonic, ReadyBy)> {
+        // Believed at once where nothing better is to be had, else given time to be seen, but never
+        // given up with that word.
+        let notified = self.said_at.map(|said| match self.look_at {
+            Some(_) => (said + CONFIRM_READY).min(self.fail_at.unwrap_or(said + CONFIRM_READY)),
+            None => said,
+        });
+        let notified = notified.map(|at| (at, ReadyBy::Notified));
+        let lived = self.uptime_at.map(|at| (at, ReadyBy::Uptime));
+        notified.into_iter().chain(lived).min_by_key(|(at, _)| *at)
+    }
+
+    /// When to look at it next.
+    pub fn look_at(&self) -> Option<Monotonic> {
+        self.look_at
+    }
+
+    /// Looks at it, if it is time.
+    pub fn look(&mut self, now: Monotonic, spawned: Monotonic, lane: Lane, out: &mut Vec<Action>) {
+        if reached(self.look_at, now) {
+            let pause = (now.since(spawned) / 20).clamp(LOOK_OFTEN, LOOK_RARELY);
+            self.look_at = Some(now + pause.max(self.look_pause));
+            out.push(Action::Observe { pid: self.pid, lane });
+        }
+    }
+
+    /// A look that took so much processor time did not show it accepting. One that was cut short goes on soon.
+    pub fn not_seen(&mut self, now: Monotonic, took: Duration, more: bool) {
+        let Some(look_at) = &mut self.look_at else { return };
+        if more {
+            *look_at = now + took.saturating_mul(LOOK_ON_SHARE).clamp(LOOK_ON, LOOK_RARELY);
+        } else {
+            self.look_pause = took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
+            *look_at = (*look_at).max(now + self.look_pause);
+        }
+    }
+
+    /// The kernel does not let us look. Returns whether that is news.
+    pub fn cannot_be_seen(&mut self) -> bool {
+        self.look_at.take().is_some()
+    }
+
+    /// Probes it, if it is time.
+    pub fn probe(&mut self, now: Monotonic, lane: Lane, out: &mut Vec<Action>) {
+        if reached(self.probe_at, now) {
+            self.probe_at = None;
+            out.push(Action::Probe { pid: self.pid, lane });
+        }
+    }
+
+    /// A probe ended.
+    pub fn probed(&mut self, now: Monotonic) {
+        self.probe_at = Some(now + PROBE_EVERY);
+    }
+
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        let assumed = self.assumed_ready().map(|(at, _)| at);
+        earlier(earlier(self.look_at, self.probe_at), earlier(assumed, self.fail_at))
+    }
+}

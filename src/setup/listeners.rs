@@ -1,0 +1,90 @@
+//! Binding what is listened on.
+
+use super::refused;
+use crate::address::Address;
+use crate::config::Pool;
+use crate::core::exit::code;
+use crate::core::policy::PoolPolicy;
+use crate::error::StartError;
+use crate::http::{self, Published};
+use crate::os::lanes::{Lanes, Spread};
+use crate::os::listen::{self, Listener};
+use crate::os::spawn::FIRST_FD;
+use std::io;
+use tracing::{info, warn};
+
+/// Probes come one at a time; a handful may wait.
+const HEALTH_BACKLOG: u32 = 128;
+
+/// Binds all listeners of the pool, each with a number from `least_fd`. Where the kernel cannot steer connections, the
+/// policy does without.
+///
+/// # Errors
+/// The first that cannot be bound; or a probe is needed that cannot be steered.
+pub fn lanes(pool: &Pool, policy: &mut PoolPolicy, least_fd: i32) -> Result<Lanes, StartError> {
+    let spread = if pool.per_worker { Spread::PerWorker } else { Spread::Shared };
+    let most = policy.workers.saturating_add(policy.budget.max_surge);
+    let lanes = Lanes::bind(&pool.bind, most, spread, pool.backlog, least_fd);
+    let lanes = lanes.map_err(|(address, error)| not_bound("--bind", &address, &error))?;
+    for address in lanes.addresses() {
+        info!(%address, "listening");
+    }
+    if let Some(error) = lanes.fell_back() {
+        warn!(%error, "this kernel cannot steer connections: all workers share a listener, and a worker that is replaced may lose some");
+        if policy.ready.probe {
+            let remedy = "use --ready auto, or a kernel from 4.5 on that allows it";
+            return Err(StartError::value("--ready", "probe", "no single worker can be reached", remedy)
+                .with_code(code::CANNOT_START));
+        }
+        policy.drain.steered = lanes.is_steered();
+        if !policy.drain.steered
+            && (policy.hang.probe.take().is_some() | policy.hang.accept_stall.take().is_some())
+        {
+            warn!("--probe and --accept-stall are ignored: they need a listener per worker");
+        }
+    }
+    Ok(lanes)
+}
+
+/// Binds the health endpoint and serves it. Must be called inside the runtime.
+///
+/// # Errors
+/// If it cannot be bound.
+pub fn health(address: &Address, published: Published) -> Result<(), StartError> {
+    let unsupported =
+        || StartError::value("--health", address, "a unix socket is not supported here", "use HOST:PORT");
+    // Before anything is bound.
+    if matches!(address, Address::Unix(_)) {
+        return Err(unsupported());
+    }
+    let listener = Listener::bind(address, HEALTH_BACKLOG, FIRST_FD);
+    let listener = listener.map_err(|error| not_bound("--health", address, &error))?;
+    info!(address = %listener.address(), "health endpoint");
+    let tcp = listener.into_tcp().ok_or_else(unsupported)?;
+    http::serve(tcp, published).map_err(|error| refused("--health", &error))
+}
+
+fn not_bound(option: &str, address: &Address, error: &io::Error) -> StartError {
+    if listen::is_out_of_descriptors(error) {
+        return refused(option, error);
+    }
+    StartError::value(option, address, error, bind_remedy(address, error)).with_code(code::CANNOT_START)
+}
+
+fn bind_remedy(address: &Address, error: &io::Error) -> &'static str {
+    match (address, error.kind()) {
+        (Address::Tcp(_), io::ErrorKind::AddrInUse) => "stop what listens there, or use another port",
+        (Address::Tcp(_), io::ErrorKind::PermissionDenied) => {
+            "use a port from 1024 up, or add the capability NET_BIND_SERVICE"
+        }
+        (Address::Tcp(_), io::ErrorKind::AddrNotAvailable) => {
+            "use an address of this machine, 0.0.0.0 or [::]"
+        }
+        (Address::Tcp(_), _) => "use another address",
+        (Address::Unix(_), io::ErrorKind::AddrInUse) => {
+            "somebody listens there, or it is no socket: use another path"
+        }
+        (Address::Unix(_), io::ErrorKind::NotFound) => "create the directory first",
+        (Address::Unix(_), _) => "use a path in a directory that we may write to",
+    }
+}

@@ -1,0 +1,163 @@
+//! Getting what the supervisor needs before it runs, or saying in one line why it cannot be had.
+
+use crate::cli::{Like, ProcessGroup, Subreaper};
+use crate::config::command::Values;
+use crate::config::{Config, Placing};
+use crate::core::exit::code;
+use crate::core::policy::Job;
+use crate::core::{Mode, Signal};
+use crate::error::StartError;
+use crate::os::spawn::{FIRST_FD, Placement};
+use crate::os::terminal::{self, Terminal};
+use crate::os::{lookup, pid1};
+use crate::{compat, logging};
+use std::ffi::OsString;
+use std::io;
+use tokio::runtime::{Builder, Runtime};
+use tracing::{debug, warn};
+
+mod listeners;
+mod process;
+
+pub use listeners::{health, lanes};
+pub use process::{account, give_up_rights, settings};
+
+/// Whether the command could be executed, so that a typing error does not bind a port first.
+///
+/// # Errors
+/// Not found (127) or cannot be executed (126).
+pub fn check_command(config: &Config) -> Result<(), StartError> {
+    if matches!(&config.mode, Mode::Init(policy) if policy.pause) {
+        return Ok(());
+    }
+    // A program's name may hold a placeholder: that of the first worker stands for all.
+    let argv = config.command.with(&Values {
+        fd: FIRST_FD,
+        worker_id: 0,
+        max_requests: Some(0),
+        notify_fd: Some(FIRST_FD),
+    });
+    let program = argv.first().map(OsString::as_os_str).unwrap_or_default();
+    let name = program.display();
+    match lookup::find(program) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let is_directory = std::path::Path::new(program).is_dir();
+            let (problem, remedy) = if is_directory {
+                ("it is a directory", "name the program in it")
+            } else {
+                ("it is not executable", "make it so with chmod +x, or name its interpreter first")
+            };
+            Err(StartError::value("COMMAND", name, problem, remedy).with_code(code::CANNOT_EXECUTE))
+        }
+        Err(_) => {
+            let remedy = "check the spelling, the PATH, or give its full path";
+            Err(StartError::value("COMMAND", name, "not found", remedy).with_code(code::NOT_FOUND))
+        }
+    }
+}
+
+/// Events taken from epoll at once. The default of 1024 costs 12 kB for the life of the container.
+const EVENTS_AT_ONCE: usize = 32;
+
+/// A runtime of one thread: the supervisor's.
+///
+/// # Errors
+/// If the kernel gives us no epoll.
+pub fn runtime() -> Result<Runtime, StartError> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_io().enable_time().max_io_events_per_tick(EVENTS_AT_ONCE);
+    builder.build().map_err(|error| refused("epoll", &error))
+}
+
+/// Something of the kernel's that we cannot do without.
+#[must_use]
+pub fn refused(what: &str, error: &io::Error) -> StartError {
+    StartError::usage(
+        what,
+        error,
+        "raise the limit on open files, or loosen the sandbox's system call filter",
+    )
+    .with_code(code::CANNOT_START)
+}
+
+/// Where the command is started, and what we have to do with the terminal.
+#[derive(Debug)]
+pub struct Place {
+    /// Its session and group.
+    pub placement: Placement,
+    /// What it is to the terminal.
+    pub job: Job,
+    /// The terminal, if we have to do with it later.
+    pub terminal: Option<Terminal>,
+    /// Whether we have given it up, of which the kernel tells.
+    pub gave_up: bool,
+}
+
+/// Finds out what terminal there is, and where the command of init mode goes.
+#[must_use]
+pub fn place(placing: Placing) -> Place {
+    let without_terminal = |placement, job| Place { placement, job, terminal: None, gave_up: false };
+    let apart = |placement| without_terminal(placement, Job::Apart);
+    let shared = || without_terminal(Placement::Shared, Job::Shared);
+    match placing {
+        Placing::As(ProcessGroup::Session) => apart(Placement::Session),
+        Placing::As(ProcessGroup::None) => shared(),
+        Placing::WithOurTerminal => {
+            Place { gave_up: terminal::give_up(), ..apart(Placement::SessionWithTerminal(0)) }
+        }
+        Placing::As(wanted @ (ProcessGroup::Auto | ProcessGroup::Group)) => match Terminal::controlling() {
+            // The init of a new PID namespace on an old terminal: whoever made it is of the same job.
+            Some(_) if !terminal::has_known_group() => shared(),
+            Some(terminal) if terminal::leads_session() => own_group(terminal, Job::Ours),
+            Some(terminal)
+                if terminal.is_stdin() && (wanted == ProcessGroup::Group || terminal.is_stdout()) =>
+            {
+                own_group(terminal, Job::OfShell)
+            }
+            // A part of a job, or with its output elsewhere: what has the terminal's keys is the job as a whole.
+            Some(_) if wanted == ProcessGroup::Auto => shared(),
+            None if wanted == ProcessGroup::Auto => apart(Placement::Session),
+            None | Some(_) => apart(Placement::Group(None)),
+        },
+    }
+}
+
+/// A group of its own, in the foreground if ours is.
+fn own_group(terminal: Terminal, job: Job) -> Place {
+    let placement = Placement::Group(terminal.is_ours().then(|| terminal.fd()));
+    Place { placement, job, terminal: Some(terminal), gave_up: false }
+}
+
+/// Gets the orphans, and the news of our parent's death.
+pub fn relations(config: &Config) {
+    if let Some(signal) = config.parent_death_signal
+        && let Err(error) = pid1::ask_for_parent_death_signal(signal, pid1::parent())
+    {
+        warn!(%error, signal = %signal, "the parent's death cannot be watched");
+    }
+    if pid1::is_pid1() {
+        return;
+    }
+    match config.subreaper {
+        Subreaper::Auto => {
+            if let Err(error) = pid1::become_subreaper() {
+                debug!(%error, "cannot become a subreaper: orphans go elsewhere");
+            }
+        }
+        Subreaper::Never if config.like == Like::Tini => {
+            logging::say(&compat::tini::reaper_warning(config.verbosity));
+        }
+        Subreaper::Never => {}
+    }
+}
+
+/// What the command gets should we die without having stopped it: workers the stop signal, lest they go on without
+/// us; the one command what we die of, if that is `SIGKILL` at our own parent's death.
+#[must_use]
+pub fn death_signal_of_command(config: &Config) -> Option<Signal> {
+    match &config.mode {
+        Mode::Pool(policy) => Some(policy.stop.signal),
+        Mode::Init(_) => config.parent_death_signal.filter(|signal| *signal == Signal::KILL),
+    }
+}

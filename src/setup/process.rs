@@ -1,0 +1,101 @@
+//! As whom, where and with which rights the command runs.
+
+use crate::address::Address;
+use crate::cli::Process;
+use crate::config::Pool;
+use crate::core::exit::code;
+use crate::error::StartError;
+use crate::os::privileges::{
+    self, DAC_OVERRIDE, KILL, NET_BIND_SERVICE, SETGID, SETUID, SYS_PTRACE, SYS_RESOURCE,
+};
+use crate::os::spawn::{Identity, Settings};
+use crate::users::{self, Account};
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use tracing::{debug, warn};
+
+/// The account that the command runs under, if it is to be another than ours.
+///
+/// # Errors
+/// If it is not known, or we may not change to it.
+pub fn account(process: &Process) -> Result<Option<Account>, StartError> {
+    let (own_uid, own_gid) = privileges::own_ids();
+    let account = match (&process.user, &process.group) {
+        (None, None) => return Ok(None),
+        (Some(user), group) => users::find(user, group.as_deref())?,
+        (None, Some(group)) => {
+            let gid = users::find_group(group)?;
+            let identity = Identity { uid: own_uid, gid, groups: vec![gid] };
+            let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
+            Account { identity, name: std::env::var("USER").ok(), home }
+        }
+    };
+    let same_ids = account.identity.ids() == (own_uid, own_gid);
+    if same_ids && privileges::own_groups() == account.identity.groups {
+        return Ok(None);
+    }
+    if privileges::have(&[SETUID, SETGID]) {
+        return Ok(Some(account));
+    }
+    if same_ids {
+        warn!("supplementary groups stay as they are: without the capability SETGID we may not change them");
+        return Ok(None);
+    }
+    let (option, value) = match (&process.user, &process.group) {
+        (Some(user), _) => ("--user", &user.user),
+        (None, group) => ("--group", group.as_ref().unwrap_or(&account.home)),
+    };
+    let remedy = "start as root, with the capabilities SETUID and SETGID, or leave it out";
+    Err(StartError::value(option, value, "we may not change to it", remedy).with_code(code::CANNOT_START))
+}
+
+/// What the command changes of itself before it is executed.
+///
+/// # Errors
+/// If its directory is none.
+pub fn settings(process: &Process, account: Option<&Account>) -> Result<Settings, StartError> {
+    let directory = match &process.chdir {
+        None => None,
+        Some(path) => {
+            let cannot = |problem: &dyn std::fmt::Display| {
+                let remedy = "name a directory that is there";
+                StartError::value("--chdir", path.display(), problem, remedy).with_code(code::CANNOT_START)
+            };
+            match std::fs::metadata(path) {
+                Ok(found) if !found.is_dir() => return Err(cannot(&"it is not a directory")),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(cannot(&"not found")),
+                // Where we may not look, the command's user may.
+                Ok(_) | Err(_) => {}
+            }
+            Some(CString::new(path.as_os_str().as_bytes()).map_err(|error| cannot(&error))?)
+        }
+    };
+    Ok(Settings {
+        identity: account.map(|account| account.identity.clone()),
+        no_new_privs: process.no_new_privs,
+        umask: process.umask,
+        directory,
+        oom_score_adj: process.oom_score_adj,
+    })
+}
+
+/// Gives up the rights that we have no use for once everything is bound, if the command has another user's anyway. One
+/// that stays root may not get them back by its exec (`PR_SET_NO_NEW_PRIVS`).
+pub fn give_up_rights(settings: &Settings, pool: &Pool) {
+    if settings.identity.as_ref().is_none_or(|identity| identity.uid == 0) {
+        return;
+    }
+    let mut needed = vec![KILL, SETUID, SETGID, SYS_PTRACE];
+    // A socket's path is removed at the end, from whosever directory.
+    let has_path = pool.bind.iter().any(|address| matches!(address, Address::Unix(_)));
+    // For one worker more there is one listener more.
+    let is_low =
+        |address: &Address| matches!(address, Address::Tcp(address) if (1..1024).contains(&address.port()));
+    needed.extend(pool.bind.iter().any(is_low).then_some(NET_BIND_SERVICE));
+    needed.extend(has_path.then_some(DAC_OVERRIDE));
+    needed.extend(settings.oom_score_adj.map(|_| SYS_RESOURCE));
+    if let Err(error) = privileges::keep_only(&needed) {
+        debug!(%error, "cannot give up rights");
+    }
+}

@@ -1,0 +1,329 @@
+//! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
+//! worker.
+
+use crate::cli::MemoryMeasure;
+use crate::config::Pool;
+use crate::core::action::SpawnOrder;
+use crate::core::event::{Measured, SpawnFailure};
+use crate::core::exit::{Exit, code};
+use crate::core::note::WorkerRef;
+use crate::core::{Event, Lane, Pid, Signal};
+use crate::environment::OfWorker;
+use crate::os::accepting::{Observer, Seen};
+use crate::os::cgroup::Cgroup;
+use crate::os::lanes::Lanes;
+use crate::os::notify_socket::NotifySocket;
+use crate::os::portrait::portrait;
+use crate::os::privileges;
+use crate::os::ready_pipe::{ReadyPipes, What};
+use crate::os::scoreboard::{self, Scoreboard};
+use crate::os::spawn::FIRST_FD;
+use crate::os::steer::probe_source;
+use crate::os::usage::{self, Measure};
+use crate::probe::{Order, ProbeFailure, Prober, Question};
+use crate::{logging, notify};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tracing::{debug, warn};
+
+/// Notices and answers taken before anything else gets its turn.
+const MOST_AT_ONCE: usize = 64;
+
+/// See the module.
+pub struct Fleet {
+    pub notify: NotifySocket,
+    pub lanes: Lanes,
+    observer: Observer,
+    prober: Prober,
+    probing: Option<Probing>,
+    /// Probes under way, and of whom.
+    probed: Vec<(u64, Pid)>,
+    next_probe: u64,
+    pipes: Option<ReadyPipes>,
+    /// Whose pipe is whose.
+    piped: Vec<(u64, Pid)>,
+    scoreboard: Option<Scoreboard>,
+    memory: Option<Measure>,
+    counts_queues: bool,
+    cgroup: Option<Cgroup>,
+    /// Deaths for want of memory that have been told of.
+    out_of_memory: u64,
+    /// As whom to look at workers, if they are not ours.
+    ids: Option<(u32, u32)>,
+}
+
+/// What workers are asked, and where.
+struct Probing {
+    to: SocketAddr,
+    question: Question,
+    within: Duration,
+}
+
+/// What is to be inherited beside the listeners, held until the spawn is over.
+pub struct Extras {
+    ready: Option<OwnedFd>,
+    ready_fd: Option<RawFd>,
+    scoreboard: Option<(RawFd, u64)>,
+}
+
+impl Extras {
+    /// The numbers, as the worker will see them.
+    pub fn of_worker(&self, order: &SpawnOrder) -> OfWorker {
+        let (slot, generation) = (order.slot, order.generation);
+        OfWorker { slot, generation, ready_fd: self.ready_fd, scoreboard: self.scoreboard }
+    }
+}
+
+impl Fleet {
+    /// Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// If the kernel gives us no socket, epoll or memory: what could not be had.
+    pub fn new(
+        pool: &Pool,
+        lanes: Lanes,
+        ids: Option<(u32, u32)>,
+    ) -> Result<Self, (&'static str, io::Error)> {
+        let most = usize::try_from(crate::core::policy::MOST_WORKERS).unwrap_or(usize::MAX).saturating_mul(2);
+        let notify = NotifySocket::open().map_err(|error| ("notify socket", error))?;
+        let to = crate::config::probe_target(lanes.addresses());
+        let probing = pool.probe.as_ref().zip(to).and_then(|(probe, to)| {
+            let question = Question::new(&to.to_string(), &probe.path)?;
+            Some(Probing { to, question, within: probe.timeout })
+        });
+        let pipes = pool.ready_pipe.then(|| ReadyPipes::new(most)).transpose();
+        let least = least_fd(pool);
+        let lines = u32::try_from(most).unwrap_or(u32::MAX);
+        let scoreboard = pool.scoreboard.then(|| Scoreboard::new(lines, least)).transpose();
+        let cgroup = Cgroup::find();
+        Ok(Self {
+            notify,
+            observer: Observer::new(lanes.addresses().cloned().collect(), ids),
+            prober: Prober::new(most),
+            probing,
+            probed: Vec::new(),
+            next_probe: 0,
+            pipes: pipes.map_err(|error| ("--ready", error))?,
+            piped: Vec::new(),
+            scoreboard: scoreboard.map_err(|error| ("scoreboard", error))?,
+            memory: pool.memory.map(|measure| match measure {
+                MemoryMeasure::Rss => Measure::Rss,
+                MemoryMeasure::Pss => Measure::Pss,
+            }),
+            counts_queues: lanes.is_steered(),
+            out_of_memory: cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0),
+            cgroup,
+            lanes,
+            ids,
+        })
+    }
+
+    /// Ready when there is something to take.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let notified = self.notify.poll_ready(cx).is_ready();
+        let piped = self.pipes.as_ref().is_some_and(|pipes| pipes.poll_ready(cx).is_ready());
+        let answered = self.prober.poll_ready(cx).is_ready();
+        if notified || piped || answered { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// What has come in since: notices first, so that a ping is never later than a probe that failed.
+    pub fn take(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for _ in 0..MOST_AT_ONCE {
+            let Some(datagram) = self.notify.take() else { break };
+            events.extend(notify::events(&datagram));
+        }
+        let told = self.pipes.as_mut().map(ReadyPipes::take).unwrap_or_default();
+        for told in told {
+            let pid = take(&mut self.piped, told.id);
+            if let (What::Ready, Some(pid)) = (told.what, pid) {
+                events.push(Event::SaidReady { pid });
+            }
+        }
+        for _ in 0..MOST_AT_ONCE {
+            let Some(answer) = self.prober.take() else { break };
+            if let Some(pid) = take(&mut self.probed, answer.id) {
+                if let Err(failure) = answer.result {
+                    debug!(pid = pid.0, "probe failed: {failure}");
+                }
+                let passed = match answer.result {
+                    Ok(()) => Some(true),
+                    Err(ProbeFailure::NotAsked(_)) => None,
+                    Err(_) => Some(false),
+                };
+                events.push(Event::Probed { pid, passed });
+            }
+        }
+        events
+    }
+
+    // Spawning
+
+    /// Gets a worker's listeners and other descriptors ready.
+    pub fn prepare(&mut self, order: &SpawnOrder) -> Result<Extras, SpawnFailure> {
+        let failure = |step| {
+            move |error: io::Error| SpawnFailure {
+                step,
+                errno: error.raw_os_error().unwrap_or(0),
+                code: code::CANNOT_START,
+            }
+        };
+        self.lanes.open(order.lane.0).map_err(failure("listen"))?;
+        let listeners = self.lanes.fds(order.lane.0).len();
+        let mut next_fd = FIRST_FD.saturating_add(i32::try_from(listeners).unwrap_or(0));
+        let scoreboard = self.scoreboard.as_ref().map(|board| {
+            board.clear(order.lane.0);
+            let fd = next_fd;
+            next_fd = next_fd.saturating_add(1);
+            (fd, scoreboard::offset(order.lane.0))
+        });
+        // Above whatever the worker will see.
+        let least = next_fd.saturating_add(1);
+        let ready = self.pipes.as_mut().map(|pipes| pipes.open(order.id.0, least)).transpose();
+        let ready = ready.map_err(failure("socketpair"))?;
+        Ok(Extras { ready_fd: ready.as_ref().map(|_| next_fd), ready, scoreboard })
+    }
+
+    /// What becomes 3, 4, ... in the worker.
+    pub fn fds<'a>(&'a self, order: &SpawnOrder, extras: &'a Extras) -> Vec<BorrowedFd<'a>> {
+        let mut fds = self.lanes.fds(order.lane.0);
+        fds.extend(self.scoreboard.as_ref().map(Scoreboard::fd));
+        fds.extend(extras.ready.as_ref().map(AsFd::as_fd));
+        fds
+    }
+
+    /// A worker runs.
+    pub fn has_spawned(&mut self, order: &SpawnOrder, pid: Pid) {
+        if self.pipes.is_some() {
+            self.piped.push((order.id.0, pid));
+        }
+    }
+
+    /// A worker could not be started.
+    pub fn has_not_spawned(&mut self, order: &SpawnOrder) {
+        if let Some(pipes) = &mut self.pipes {
+            pipes.forget(order.id.0);
+        }
+    }
+
+    /// A child has ended: its number may come again. Tells whether the kernel has killed somebody for want of memory.
+    pub fn has_ended(&mut self, pid: Pid, exit: Exit) -> bool {
+        self.observer.forget(pid);
+        self.probed.retain(|(_, probed)| *probed != pid);
+        while let Some(at) = self.piped.iter().position(|(_, piped)| *piped == pid) {
+            let (id, _) = self.piped.swap_remove(at);
+            if let Some(pipes) = &mut self.pipes {
+                pipes.forget(id);
+            }
+        }
+        if exit.signal() != Some(Signal::KILL) {
+            return false;
+        }
+        let kills = self.cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0);
+        let grew = kills > self.out_of_memory;
+        // One death, one exit: two at once are two exits.
+        self.out_of_memory = self.out_of_memory.saturating_add(1).min(kills);
+        grew
+    }
+
+    // Looking at workers
+
+    pub fn observe(&mut self, pid: Pid, lane: Lane) -> Event {
+        let ids = self.lanes.ids(lane.0);
+        match self.observer.look(pid, &ids) {
+            (Seen::Accepting, _) => Event::SeenAccepting { pid },
+            (Seen::NotYet, took) => Event::NotSeenAccepting { pid, took, more: false },
+            (Seen::NotAll, took) => Event::NotSeenAccepting { pid, took, more: true },
+            (Seen::Refused, _) => Event::ObservationRefused { pid },
+        }
+    }
+
+    /// Begins a probe, if there are not too many.
+    pub fn probe(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
+        let id = self.next_probe;
+        self.next_probe = self.next_probe.wrapping_add(1);
+        let begun = self.probing.as_ref().is_some_and(|probing| {
+            let Probing { to, question, within } = probing;
+            let from = probe_source(lane.0);
+            self.prober.start(Order { id, from, to: *to, question: question.clone(), within: *within })
+        });
+        if begun {
+            self.probed.push((id, pid));
+        }
+        (!begun).then_some(Event::Probed { pid, passed: None })
+    }
+
+    pub fn measure(&self, pid: Pid, lane: Lane) -> Event {
+        let line = self.scoreboard.as_ref().map(|board| board.read(lane.0));
+        let deadline = line.and_then(|line| line.deadline);
+        let found = Measured {
+            memory: self.memory.and_then(|measure| self.as_worker(|| usage::memory(pid, measure))),
+            requests: line.map(|line| line.finished),
+            request_overdue: deadline.is_some_and(|deadline| deadline < scoreboard::now()),
+            waiting: self.counts_queues.then(|| self.queue(lane)),
+        };
+        Event::Measured { pid, found }
+    }
+
+    /// Connections that wait. Where the kernel does not tell, nobody is waited for.
+    pub fn queue(&self, lane: Lane) -> u32 {
+        self.lanes.queue(lane.0).unwrap_or_else(|error| {
+            debug!(%error, "the accept queue cannot be seen");
+            0
+        })
+    }
+
+    pub fn portray(&self, worker: WorkerRef) {
+        logging::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
+    }
+
+    fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
+        match self.ids {
+            Some((uid, gid)) => privileges::acting_as(uid, gid, look),
+            None => look(),
+        }
+    }
+
+    // Doing something about connections
+
+    pub fn steer(&mut self, lanes: &[Lane]) {
+        let live: Vec<u32> = lanes.iter().map(|lane| lane.0).collect();
+        if let Err(error) = self.lanes.steer(&live) {
+            warn!(%error, "connections cannot be steered");
+        }
+    }
+
+    pub fn restore(&mut self, lane: Lane) {
+        if let Err(error) = self.lanes.restore(lane.0) {
+            debug!(%error, "the listeners cannot be set right");
+        }
+    }
+
+    pub fn hold_off(&self) {
+        if let Err(error) = self.lanes.hold_off() {
+            debug!(%error, "connections cannot be held off");
+        }
+    }
+
+    /// The flag first: whoever handles the signal may look at it.
+    pub fn hint(&self, lane: Lane) {
+        if let Some(board) = &self.scoreboard {
+            board.say_goodbye(lane.0);
+        }
+    }
+}
+
+/// The least number of a descriptor that is out of the way of those the workers see.
+pub fn least_fd(pool: &Pool) -> RawFd {
+    const SCOREBOARD_AND_READY: i32 = 2;
+    let listeners = i32::try_from(pool.bind.len()).unwrap_or(0);
+    FIRST_FD.saturating_add(listeners).saturating_add(SCOREBOARD_AND_READY)
+}
+
+fn take(list: &mut Vec<(u64, Pid)>, id: u64) -> Option<Pid> {
+    let at = list.iter().position(|(known, _)| *known == id)?;
+    Some(list.swap_remove(at).1)
+}
