@@ -9,12 +9,12 @@
 )]
 
 mod compat;
-mod core_scenarios;
 mod examples;
 mod harness;
 mod init;
 mod panic;
 mod pool;
 mod readme;
-mod simulation;
+mod scenarios;
+// mod simulation;
 mod tidy;

@@ -14,12 +14,12 @@ const MOST_PROCESSES: usize = 64;
 /// How memory is measured. Both leave out what is swapped out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// Resident memory, from `/proc/PID/statm` (proc_pid_statm(5)): some 20 microseconds a process. What several
-    /// processes share counts in each. Kernels from 6.2 on count in batches, so it is some hundred kB off.
+    /// Resident memory, from `/proc/PID/statm` (proc_pid_statm(5)): some 10 microseconds a process. What several
+    /// processes share counts in each. Kernels from 6.2 on count in batches, so it is up to 128 kB off a processor.
     Rss,
     /// The proportional share, from `/proc/PID/smaps_rollup` (proc_pid_smaps(5)): what n processes share counts 1/n in
-    /// each. The kernel walks the page tables for it, with the process's map locked: some 140 microseconds for 30 MB,
-    /// more for more, and as long as it takes where the process itself holds that lock.
+    /// each. The kernel walks the page tables for it, with the process's map locked: some 10 microseconds for each MB,
+    /// and as long as it takes where the process itself holds that lock.
     Pss,
 }
 

@@ -1,10 +1,15 @@
 //! A few lives of the core, step by step: what tests/simulation checks everywhere, to be read.
 
+mod hanging;
+mod reloading;
+mod replacing;
+
 use prefork_init::core::action::{Action, SpawnOrder, Target};
 use prefork_init::core::event::SpawnFailure;
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::policy::{
-    InitPolicy, Jittered, Job, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy,
+    Budget, DrainPolicy, HangPolicy, InitPolicy, Jittered, Job, PoolPolicy, ReadyPolicy, RecyclePolicy,
+    RespawnPolicy, StopPolicy,
 };
 use prefork_init::core::time::Patience;
 use prefork_init::core::{Core, Event, Mode, Monotonic, Note, Pid, Received, Rewrites, Signal};
@@ -22,11 +27,26 @@ fn policy(workers: u32) -> PoolPolicy {
         warn_on_reap: false,
         workers,
         min_ready: 1,
-        max_surge: 1,
+        budget: Budget { max_surge: 1, max_unavailable: 0, gap: Duration::ZERO },
         stop: STOP,
         drain_delay: Duration::ZERO,
-        ready: ReadyPolicy { observe: true, after: None, start_timeout: Patience::For(s(60)) },
+        drain: DrainPolicy { listens: false, steered: false, hint: None, time: Duration::ZERO },
+        ready: ReadyPolicy {
+            observe: true,
+            believe: true,
+            probe: false,
+            after: None,
+            start_timeout: Patience::For(s(60)),
+        },
+        hang: HangPolicy {
+            watchdog: None,
+            accept_stall: None,
+            probe: None,
+            abort_signal: Signal::ABRT,
+            abort_time: s(2),
+        },
         recycle: RecyclePolicy::default(),
+        measure_every: None,
         respawn: RespawnPolicy {
             backoff: Duration::from_millis(250),
             backoff_max: s(30),
@@ -86,7 +106,7 @@ impl Scene {
     }
 
     fn exits(&mut self, pid: i32, exit: Exit) -> &[Action] {
-        self.happens(Event::Exited { pid: Pid(pid), exit })
+        self.happens(Event::Exited { pid: Pid(pid), exit, out_of_memory: false })
     }
 
     /// Lets time pass up to the next deadline.
@@ -105,6 +125,35 @@ impl Scene {
         self.actions.iter().any(|action| {
             *action == Action::Signal { pid, signal } || *action == Action::SignalGroup { pid, signal }
         })
+    }
+
+    fn did(&self, wanted: impl Fn(&Action) -> bool) -> bool {
+        self.actions.iter().any(wanted)
+    }
+
+    fn noted(&self, wanted: impl Fn(&Note) -> bool) -> bool {
+        self.did(|action| matches!(action, Action::Report(note) if wanted(note)))
+    }
+
+    /// Where new connections go, if the last step said so.
+    fn steered(&self) -> Option<Vec<u32>> {
+        self.actions.iter().rev().find_map(|action| match action {
+            Action::Steer { lanes } => Some(lanes.iter().map(|lane| lane.0).collect()),
+            _ => None,
+        })
+    }
+
+    fn sees_ready(&mut self, pid: i32) -> &[Action] {
+        self.happens(Event::SeenAccepting { pid: Pid(pid) })
+    }
+
+    /// Lets deadlines pass until this is done; gives up after a simulated hour.
+    fn until(&mut self, what: &str, wanted: impl Fn(&Action) -> bool) {
+        let limit = self.now + s(3_600);
+        while !self.did(&wanted) {
+            assert!(self.now < limit, "{what} does not come");
+            self.deadline();
+        }
     }
 
     fn code(&self) -> Option<u8> {
@@ -136,7 +185,7 @@ fn a_recycled_worker_is_stopped_only_after_its_replacement_is_ready() {
 #[test]
 fn a_worker_that_ends_at_its_own_limit_is_replaced_at_once() {
     let max_requests = Some(Jittered { base: 100, jitter: 10 });
-    let recycle = RecyclePolicy { max_requests, counted_by_worker: true, max_age: None };
+    let recycle = RecyclePolicy { max_requests, counted_by_worker: true, ..RecyclePolicy::default() };
     let mut scene = Scene::ready(PoolPolicy { recycle, ..policy(1) });
     for pid in 10..30 {
         scene.now = scene.now + s(1);

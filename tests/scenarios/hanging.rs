@@ -1,0 +1,127 @@
+//! Workers that hang, and those that only seem to.
+
+use super::*;
+use prefork_init::core::event::Measured;
+use prefork_init::core::note::{Sign, Verdict};
+use prefork_init::core::policy::ProbePolicy;
+
+const NOTHING: HangPolicy = HangPolicy {
+    watchdog: None,
+    accept_stall: None,
+    probe: None,
+    abort_signal: Signal::ABRT,
+    abort_time: s(2),
+};
+const STEERED: DrainPolicy =
+    DrainPolicy { listens: true, steered: true, hint: None, time: Duration::from_millis(100) };
+
+fn watched(workers: u32, hang: HangPolicy) -> PoolPolicy {
+    PoolPolicy { hang, drain: STEERED, ..policy(workers) }
+}
+
+fn hung(scene: &Scene, by: Sign) -> bool {
+    scene.noted(|note| matches!(note, Note::WorkerHung { sign, .. } if *sign == by))
+}
+
+#[test]
+fn a_worker_that_stops_pinging_is_aborted_and_killed_and_comes_back() {
+    let mut scene = Scene::ready(watched(2, HangPolicy { watchdog: Some(s(10)), ..NOTHING }));
+    scene.now = scene.now + s(9);
+    for pid in [10, 11] {
+        scene.happens(Event::Pinged { pid: Pid(pid) });
+    }
+    scene.now = scene.now + s(9);
+    scene.happens(Event::Pinged { pid: Pid(11) });
+    scene.after(s(1));
+    assert!(hung(&scene, Sign::Watchdog) && scene.sent(10, Signal::ABRT), "{:?}", scene.actions);
+    assert!(scene.did(|action| matches!(action, Action::Portray { .. })));
+    assert_eq!(scene.steered(), Some(vec![1]));
+    scene.happens(Event::Pinged { pid: Pid(11) });
+    scene.after(s(2));
+    assert!(scene.sent(10, Signal::KILL));
+    scene.exits(10, Exit::Signal { signal: Signal::KILL, core_dumped: false });
+    assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Hung, .. })));
+    scene.deadline();
+    assert!(scene.order().is_some());
+}
+
+#[test]
+fn a_supervisor_that_was_suspended_takes_nobody_for_hung() {
+    let probe = Some(ProbePolicy { interval: s(5), failures: 1 });
+    let mut scene = Scene::ready(watched(2, HangPolicy { watchdog: Some(s(10)), probe, ..NOTHING }));
+    scene.after(s(5));
+    scene.after(s(3_600));
+    scene.happens(Event::Probed { pid: Pid(10), passed: Some(false) });
+    assert_eq!(scene.core.snapshot().ready, 2);
+    let begun = scene.now;
+    while !hung(&scene, Sign::Watchdog) {
+        assert!(scene.now < begun + s(60), "but its clock runs again");
+        scene.deadline();
+    }
+    assert_eq!(scene.now, begun + s(10));
+}
+
+#[test]
+fn were_it_the_database_that_hangs_only_one_worker_at_a_time_is_ended() {
+    let probe = Some(ProbePolicy { interval: s(5), failures: 2 });
+    let mut scene = Scene::ready(watched(4, HangPolicy { probe, ..NOTHING }));
+    for _ in 0..2 {
+        scene.after(s(5));
+        for pid in 10..14 {
+            scene.happens(Event::Probed { pid: Pid(pid), passed: Some(false) });
+            assert!((11..14).all(|pid| !scene.sent(pid, Signal::ABRT)), "one goes first");
+        }
+    }
+    assert_eq!(scene.core.snapshot().ready, 0);
+    scene.happens(Event::Probed { pid: Pid(12), passed: Some(true) });
+    assert_eq!(scene.core.snapshot().ready, 1, "who answers again has its peace");
+    scene.exits(10, Exit::Signal { signal: Signal::ABRT, core_dumped: true });
+    scene.until("a new one", |action| matches!(action, Action::Spawn(_)));
+    scene.spawns(20);
+    scene.sees_ready(20);
+    assert!(scene.sent(11, Signal::ABRT), "then the next");
+}
+
+#[test]
+fn a_queue_that_stands_still_is_first_steered_away_from() {
+    let mut scene = Scene::ready(PoolPolicy {
+        measure_every: Some(s(1)),
+        ..watched(2, HangPolicy { accept_stall: Some(s(4)), ..NOTHING })
+    });
+    let waits = |scene: &mut Scene, waiting: u32| {
+        scene.after(s(1));
+        let found = Measured { waiting: Some(waiting), ..Measured::default() };
+        scene.happens(Event::Measured { pid: Pid(10), found });
+    };
+    let suspected = |note: &Note| matches!(note, Note::WorkerSuspected { verdict: Verdict::Suspected, .. });
+    for waiting in [1, 2, 3, 3, 3] {
+        assert!(!scene.noted(suspected));
+        waits(&mut scene, waiting);
+    }
+    assert!(scene.noted(suspected));
+    assert_eq!(scene.steered(), Some(vec![1]));
+    // It was only busy.
+    waits(&mut scene, 1);
+    for _ in 0..3 {
+        waits(&mut scene, 1);
+    }
+    waits(&mut scene, 0);
+    assert_eq!(scene.steered(), Some(vec![0, 1]));
+    // And now it is not.
+    for _ in 0..9 {
+        waits(&mut scene, 1);
+    }
+    assert!(scene.sent(10, Signal::ABRT) || hung(&scene, Sign::AcceptStall));
+}
+
+#[test]
+fn a_worker_that_says_it_is_stopping_gets_no_more_connections_and_a_replacement() {
+    let mut scene = Scene::ready(watched(2, NOTHING));
+    scene.happens(Event::SaidStopping { pid: Pid(10) });
+    assert_eq!(scene.steered(), Some(vec![1]));
+    scene.deadline();
+    assert!(scene.order().is_some());
+    scene.spawns(20);
+    scene.exits(10, Exit::Code(0));
+    assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Stop, .. })));
+}

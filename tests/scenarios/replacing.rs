@@ -1,0 +1,168 @@
+//! How a worker makes way: connections first, then the hint, then the stop signal.
+
+use super::*;
+use prefork_init::core::Lane;
+
+const DRAIN: DrainPolicy =
+    DrainPolicy { listens: true, steered: true, hint: Some(Signal::USR2), time: Duration::from_millis(400) };
+
+fn aging(workers: u32, budget: Budget) -> PoolPolicy {
+    let max_age = Some(Jittered { base: s(100), jitter: Duration::ZERO });
+    let recycle = RecyclePolicy { max_age, ..RecyclePolicy::default() };
+    PoolPolicy { recycle, budget, drain: DRAIN, ..policy(workers) }
+}
+
+const ONE_MORE: Budget = Budget { max_surge: 1, max_unavailable: 0, gap: Duration::ZERO };
+
+fn hints(pid: i32) -> impl Fn(&Action) -> bool {
+    move |action| matches!(action, Action::Hint { pid: hinted, signal: Some(Signal::USR2), .. } if hinted.0 == pid)
+}
+
+#[test]
+fn connections_go_elsewhere_before_the_hint_and_the_hint_comes_before_the_stop() {
+    let mut scene = Scene::ready(aging(1, ONE_MORE));
+    scene.after(s(100));
+    scene.spawns(20);
+    assert_eq!(scene.steered(), None, "a worker that is not ready gets no connection");
+    scene.sees_ready(20);
+    assert_eq!(scene.steered(), Some(vec![1]));
+    assert!(!scene.sent(10, Signal::TERM) && !scene.did(hints(10)));
+
+    // Somebody still waits for the old one.
+    scene.until("a look", |action| matches!(action, Action::LookAtQueue { lane: Lane(0), .. }));
+    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 1 });
+    scene.after(s(1));
+    assert!(!scene.did(hints(10)) && !scene.sent(10, Signal::TERM));
+
+    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
+    assert!(scene.did(hints(10)));
+    let hinted = scene.now;
+    scene.until("the stop signal", |action| *action == Action::Signal { pid: Pid(10), signal: Signal::TERM });
+    assert_eq!(scene.now, hinted + DRAIN.time);
+}
+
+#[test]
+fn a_queue_that_never_empties_delays_the_stop_by_the_graceful_timeout_at_most() {
+    let mut scene = Scene::ready(aging(1, ONE_MORE));
+    scene.after(s(100));
+    scene.spawns(20);
+    scene.sees_ready(20);
+    let begun = scene.now;
+    while !scene.sent(10, Signal::TERM) {
+        scene.deadline();
+        if scene.did(|action| matches!(action, Action::LookAtQueue { .. })) {
+            scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 3 });
+        }
+    }
+    assert_eq!(scene.now, begun + s(30));
+    assert!(scene.noted(|note| matches!(note, Note::DrainCutShort { .. })));
+}
+
+#[test]
+fn where_none_more_may_be_alive_one_less_serves_meanwhile_if_that_is_allowed() {
+    let budget = Budget { max_surge: 0, max_unavailable: 1, gap: Duration::ZERO };
+    let mut scene = Scene::ready(aging(2, budget));
+    scene.after(s(100));
+    assert_eq!(scene.order(), None, "there is no room");
+    assert_eq!(scene.steered(), Some(vec![1]), "the old one goes first");
+    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
+    scene.until("the stop signal", |action| *action == Action::Signal { pid: Pid(10), signal: Signal::TERM });
+    assert_eq!(scene.core.snapshot().ready, 1);
+    scene.exits(10, Exit::Code(0));
+    scene.deadline();
+    assert!(scene.order().is_some());
+    assert!(!scene.sent(11, Signal::TERM), "the other waits for its turn");
+}
+
+#[test]
+fn planned_replacements_keep_their_gap_though_all_are_due_at_once() {
+    let gap = s(7);
+    let mut scene = Scene::ready(aging(64, Budget { gap, ..ONE_MORE }));
+    let mut starts = Vec::new();
+    for (pid, old) in (1_000..).zip(10..74) {
+        scene.until("a replacement", |action| matches!(action, Action::Spawn(_)));
+        starts.push(scene.now);
+        scene.spawns(pid);
+        scene.sees_ready(pid);
+        assert!(scene.core.snapshot().ready == 64, "capacity dips");
+        scene.happens(Event::QueueSeen { pid: Pid(old), waiting: 0 });
+        scene.until("the stop", |action| *action == Action::Signal { pid: Pid(old), signal: Signal::TERM });
+        scene.exits(old, Exit::Code(0));
+    }
+    assert!(starts.windows(2).all(|pair| pair[1].since(pair[0]) >= gap), "{starts:?}");
+}
+
+#[test]
+fn who_died_leaves_its_queue_to_its_respawn() {
+    let mut scene = Scene::ready(PoolPolicy { drain: DRAIN, ..policy(3) });
+    scene.exits(11, Exit::Code(1));
+    assert_eq!(scene.steered(), Some(vec![0, 2]));
+    scene.deadline();
+    assert_eq!(scene.order().map(|order| (order.slot, order.lane)), Some((1, Lane(1))));
+    scene.spawns(20);
+    scene.sees_ready(20);
+    assert_eq!(scene.steered(), Some(vec![0, 1, 2]));
+}
+
+#[test]
+fn at_the_end_nobody_new_is_let_in_before_anybody_is_stopped() {
+    let mut scene = Scene::ready(PoolPolicy { drain: DRAIN, ..policy(2) });
+    scene.signal(Signal::TERM);
+    assert!(scene.did(|action| *action == Action::HoldConnectionsOff));
+    assert!(scene.did(hints(10)) && scene.did(hints(11)));
+    assert!(!scene.sent(10, Signal::TERM));
+    scene.happens(Event::QueuesSeen { waiting: 2 });
+    scene.after(s(1));
+    assert!(!scene.sent(10, Signal::TERM), "somebody waits");
+    scene.happens(Event::QueuesSeen { waiting: 0 });
+    let quiet = scene.now;
+    scene.until("the stop signal", |action| *action == Action::Signal { pid: Pid(11), signal: Signal::TERM });
+    assert_eq!(scene.now, quiet + DRAIN.time);
+    let at = |wanted: &Action| scene.actions.iter().position(|action| action == wanted);
+    let refused = at(&Action::RefuseConnections).expect("nobody is refused");
+    assert!(Some(refused) < at(&Action::Signal { pid: Pid(10), signal: Signal::TERM }), "refused first");
+}
+
+#[test]
+fn a_second_term_does_not_wait_for_the_queues() {
+    let mut scene = Scene::ready(PoolPolicy { drain: DRAIN, ..policy(1) });
+    scene.signal(Signal::TERM);
+    assert!(!scene.sent(10, Signal::TERM));
+    scene.signal(Signal::TERM);
+    assert!(scene.sent(10, Signal::TERM));
+}
+
+#[test]
+fn a_worker_beyond_its_memory_waits_its_turn_and_one_beyond_the_hard_limit_does_not() {
+    let recycle = RecyclePolicy {
+        max_memory: Some(Jittered { base: 100, jitter: 0 }),
+        max_memory_hard: Some(1_000),
+        memory_samples: 3,
+        ..RecyclePolicy::default()
+    };
+    let measure_every = Some(s(1));
+    let mut scene = Scene::ready(PoolPolicy { recycle, measure_every, drain: DRAIN, ..policy(2) });
+    let measured = |scene: &mut Scene, pid: i32, memory: u64| {
+        scene.after(s(1));
+        let found = prefork_init::core::event::Measured { memory: Some(memory), ..Default::default() };
+        scene.happens(Event::Measured { pid: Pid(pid), found });
+    };
+    let due =
+        |scene: &Scene| scene.noted(|note| matches!(note, Note::WorkerDue { reason: Reason::MaxMemory, .. }));
+    for memory in [101, 101, 100, 101, 101] {
+        measured(&mut scene, 10, memory);
+        assert!(!due(&scene), "not three in a row");
+    }
+    measured(&mut scene, 10, 101);
+    assert!(due(&scene) && !scene.sent(10, Signal::TERM), "its replacement comes first");
+    measured(&mut scene, 11, 1_001);
+    assert!(scene.sent(11, Signal::TERM));
+}
+
+#[test]
+fn a_kill_that_the_kernel_made_for_want_of_memory_is_called_that() {
+    let mut scene = Scene::ready(policy(1));
+    let killed = Exit::Signal { signal: Signal::KILL, core_dumped: false };
+    scene.happens(Event::Exited { pid: Pid(10), exit: killed, out_of_memory: true });
+    assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Oom, .. })));
+}
