@@ -4,6 +4,7 @@
 //! here to the end, so a queue outlives its worker. A unix socket has one for all lanes, as has every address if
 //! connections are not to be steered or cannot be.
 
+use super::door::Door;
 use super::listen::{Listener, SocketId};
 use super::steer::Program;
 use crate::address::Address;
@@ -48,7 +49,12 @@ struct Group {
     listeners: Vec<Listener>,
     /// The lanes in the order of the kernel's list (see [`super::steer`]).
     order: Vec<u32>,
+    /// There if clients were held off.
+    door: Option<Door>,
 }
+
+/// The closed door's number among the lanes.
+const DOOR: u32 = u32::MAX;
 
 impl Lanes {
     /// Binds every address, for so many lanes, and listens. Until the first [`Lanes::steer`] connections
@@ -78,7 +84,12 @@ impl Lanes {
         let listener = Listener::bind_only(address, self.least_fd)?;
         let mut place = match (spread, listener.address()) {
             (Spread::PerWorker, &Address::Tcp(address)) => match begin_group(&listener, &self.live) {
-                Ok(()) => Place::PerLane(Group { address, listeners: vec![listener], order: Vec::new() }),
+                Ok(()) => Place::PerLane(Group {
+                    address,
+                    listeners: vec![listener],
+                    order: Vec::new(),
+                    door: None,
+                }),
                 Err(error) => {
                     listener.allow_more(false)?;
                     self.fell_back.get_or_insert(error);
@@ -142,13 +153,6 @@ impl Lanes {
         self.places.iter().map(|place| place.listener(lane)).collect::<Option<_>>().unwrap_or_default()
     }
 
-    fn all(&self) -> impl Iterator<Item = &Listener> {
-        self.places.iter().flat_map(|place| match place {
-            Place::One(listener) => std::slice::from_ref(listener),
-            Place::PerLane(group) => &group.listeners,
-        })
-    }
-
     /// Sends new connections to the live lanes only, as many to each, from now on; what waits in the queue of another
     /// stays there. If none of them is open, connections go where they did. Listeners that a worker has shut down listen
     /// again.
@@ -194,23 +198,41 @@ impl Lanes {
         Ok(sum)
     }
 
-    /// Answers nobody any more who asks for a TCP connection, so that the queues get empty: who asks now asks again
-    /// after a second. Who was answered gets in. Unix sockets have no such thing: their clients wait in the queue.
+    /// Answers nobody any more who asks for a TCP connection, until they are steered again, so that the queues get
+    /// empty: who asks now asks again after a second. Who was answered gets in, and a probe too. Unix sockets have no
+    /// such thing: their clients wait in the queue.
     ///
     /// # Errors
-    /// As setsockopt(2), the first; all are tried.
-    pub fn hold_off(&self) -> io::Result<()> {
+    /// The first; all are tried. Where connections are steered, as [`Door::close`], which needs a few descriptors. Where
+    /// all share a listener, as [`Program::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
+    pub fn hold_off(&mut self) -> io::Result<()> {
         let drop = Program::drop_requests();
-        let tcp = self.all().filter(|listener| matches!(listener.address(), Address::Tcp(_)));
-        first_error(tcp.map(|listener| drop.filter(listener.as_fd())))
+        let shared = first_error(self.places.iter().map(|place| match place {
+            Place::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
+            Place::One(_) | Place::PerLane(_) => Ok(()),
+        }));
+        let least_fd = self.least_fd;
+        let steered = self.each_group(|group, live, backlog| {
+            let repaired = group.repair(live, backlog);
+            let closed = group.close_door(live, least_fd);
+            closed.and_then(|()| group.steer(&[DOOR])).and(repaired)
+        });
+        self.live = vec![DOOR];
+        shared.and(steered)
     }
 
     /// Refuses all who come from now on, at once, and for good. What waits in a TCP queue is reset.
     pub fn refuse(&mut self) {
         self.refused = true;
-        for listener in self.all() {
-            // One that a worker has shut down is what it should be.
-            let _already = listener.refuse();
+        for place in &self.places {
+            let (listeners, door) = match place {
+                Place::One(listener) => (std::slice::from_ref(listener), None),
+                Place::PerLane(group) => (group.listeners.as_slice(), group.door.as_ref()),
+            };
+            for listener in listeners.iter().chain(door.map(Door::listener)) {
+                // One that a worker has shut down is what it should be.
+                let _already = listener.refuse();
+            }
         }
     }
 
@@ -289,13 +311,31 @@ impl Group {
         listened.and(steered)
     }
 
-    fn steer(&self, live: &[u32]) -> io::Result<()> {
-        let first = self.order.first().and_then(|lane| self.listeners.get(usize::try_from(*lane).ok()?));
-        match (Program::spread(&self.order, live), first) {
-            (Some(program), Some(listener)) => program.choose(listener.as_fd()),
-            // Nobody is live, or listens: the kernel goes on as it did.
-            _ => Ok(()),
+    /// Has a closed door among the listeners, to which nobody is steered.
+    fn close_door(&mut self, live: &[u32], least_fd: RawFd) -> io::Result<()> {
+        if self.door.is_some() {
+            return Ok(());
         }
+        let position = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
+        let lead = |from| match self.program(live) {
+            Some((program, first)) => program.with_exception(from, position).choose(first.as_fd()),
+            None => Ok(()),
+        };
+        // If it fails it was the last in the kernel's list, and nothing has changed.
+        self.door = Some(Door::close(self.address, least_fd, lead)?);
+        self.order.push(DOOR);
+        Ok(())
+    }
+
+    fn steer(&self, live: &[u32]) -> io::Result<()> {
+        // Nobody is live, or listens: the kernel goes on as it did.
+        self.program(live).map_or(Ok(()), |(program, first)| program.choose(first.as_fd()))
+    }
+
+    /// The program, and one of those that it is for.
+    fn program(&self, live: &[u32]) -> Option<(Program, &Listener)> {
+        let listening = |lane: &u32| self.listeners.get(usize::try_from(*lane).ok()?);
+        Some((Program::spread(&self.order, live)?, self.order.iter().find_map(listening)?))
     }
 }
 

@@ -215,7 +215,9 @@ fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
     }
 }
 
-fn bound_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
+/// The near end of a socket, getsockname(2), if it is one of TCP.
+#[must_use]
+pub fn bound_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     let name = socket::getsockname::<SockaddrStorage>(fd.as_raw_fd()).ok()?;
     let v4 = name.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
     let v6 = name.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()));

@@ -6,6 +6,7 @@
 pub mod accepting;
 pub mod cgroup;
 pub mod connections;
+pub mod door;
 pub mod entry;
 pub mod inherited;
 pub mod lanes;

@@ -8,7 +8,7 @@
 use nix::errno::Errno;
 use std::ffi::c_int;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A program of classic BPF.
@@ -54,6 +54,32 @@ impl Program {
         Some(Self(program))
     }
 
+    /// The same, but that what comes from there goes to the listener at that position.
+    #[must_use]
+    pub fn with_exception(mut self, from: SocketAddr, position: u32) -> Self {
+        let words = |ip: &[u8]| -> Vec<u32> {
+            ip.chunks_exact(4).filter_map(|word| Some(u32::from_be_bytes(*word.first_chunk()?))).collect()
+        };
+        // Where the source and the port are after a header without options.
+        let (protocol, source, at, port_at) = match from {
+            SocketAddr::V4(from) => (IPV4, words(&from.ip().octets()), 12, 20),
+            SocketAddr::V6(from) => (IPV6, words(&from.ip().octets()), 8, 40),
+        };
+        let net = |at| libc::SKF_NET_OFF.saturating_add(at);
+        let mut tests = vec![(load(libc::SKF_AD_OFF.saturating_add(libc::SKF_AD_PROTOCOL)), protocol)];
+        tests.extend((at..).step_by(4).zip(source).map(|(at, word)| (load(net(at)), word)));
+        let port = all(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, net(port_at).cast_unsigned());
+        tests.push((port, from.port().into()));
+        let mut program = vec![all(libc::BPF_RET, position)];
+        // From the end: past what is there, if it is not so.
+        for (load, value) in tests.into_iter().rev() {
+            let rest = u8::try_from(program.len()).unwrap_or(u8::MAX);
+            program.splice(..0, [load, test(libc::BPF_JEQ, value, 0, rest)]);
+        }
+        program.append(&mut self.0);
+        Self(program)
+    }
+
     /// Drops who asks for a connection, unanswered: a TCP header with SYN and without ACK. All else passes, so who was
     /// answered already gets in.
     #[must_use]
@@ -82,7 +108,7 @@ impl Program {
     /// Lets it decide what this socket receives.
     ///
     /// # Errors
-    /// As setsockopt(2).
+    /// As setsockopt(2): `EPERM` for a TCP socket without `CAP_NET_ADMIN`, on some kernels (6.18.44 for one).
     pub fn filter(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         self.attach(socket, libc::SO_ATTACH_FILTER)
     }
@@ -131,6 +157,9 @@ fn lead_probes(order: &[u32]) -> Vec<libc::sock_filter> {
 /// `ETH_P_IP`
 const IPV4: u32 = 0x0800;
 
+/// `ETH_P_IPV6`
+const IPV6: u32 = 0x86dd;
+
 /// Loads 32 bits; where a negative offset leads, bpf(4) does not tell but `linux/filter.h`.
 fn load(offset: c_int) -> libc::sock_filter {
     all(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset.cast_unsigned())
@@ -163,6 +192,7 @@ mod tests {
         };
         let show = |i: &libc::sock_filter| match i.code {
             0x20 => format!("ld {}", name(i.k)),
+            0x28 => format!("ldh {}", name(i.k)),
             0x30 => format!("ldb {}", name(i.k)),
             0x04 => format!("add {}", i.k),
             0x54 => format!("and {:#x}", i.k),
@@ -226,6 +256,18 @@ mod tests {
             let expected = [&head, lead, &["ld random"], spread, &["ret a"]].concat();
             assert_eq!(shown(&Program::spread(order, live).unwrap()), expected, "{order:?} {live:?}");
         }
+        let straight = shown(&Program::spread(&[0], &[0]).unwrap());
+        let except = |from: &str| {
+            let all = Program::spread(&[0], &[0]).unwrap().with_exception(from.parse().unwrap(), 7);
+            let shown = shown(&all);
+            assert_eq!(shown[shown.len() - straight.len()..], straight);
+            shown[..shown.len() - straight.len()].join(", ")
+        };
+        let v4 = "ld protocol, jeq 0x800 0 5, ld source, jeq 0x7f000001 0 3, ldh [-1048556], jeq 0x50 0 1, ret 0x7";
+        assert_eq!(except("127.0.0.1:80"), v4);
+        let v6 = "ld protocol, jeq 0x86dd 0 11, ld [-1048568], jeq 0x0 0 9, ld source, jeq 0x0 0 7, \
+                  ld [-1048560], jeq 0x0 0 5, ld [-1048556], jeq 0x1 0 3, ldh [-1048536], jeq 0x50 0 1, ret 0x7";
+        assert_eq!(except("[::1]:80"), v6);
         assert!(Program::spread(&[0, 1], &[]).is_none());
         assert!(Program::spread(&[0, 1], &[2]).is_none());
         let drop = ["ldb [13]", "and 0x12", "jeq 0x2 0 1", "ret 0x0", "ret 0xffffffff"];
