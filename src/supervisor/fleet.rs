@@ -302,7 +302,7 @@ impl Fleet {
         }
     }
 
-    pub fn hold_off(&self) {
+    pub fn hold_off(&mut self) {
         if let Err(error) = self.lanes.hold_off() {
             debug!(%error, "connections cannot be held off");
         }

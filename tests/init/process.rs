@@ -212,7 +212,7 @@ fn the_path_of_a_socket_in_the_users_directory_is_removed() {
     let socket = dir.path().join("socket");
     let bind = format!("unix:{}", socket.display());
     let words =
-        ["-n", "1", "-b", &bind, "--user", "www-data", "--ready-after", "10ms", "--", "sleep", "1000"];
+        ["-n", "1", "-b", &bind, "--user", "www-data", "--ready", "delay:10ms", "--", "sleep", "1000"];
     let mut run = launch(words).start();
     run.wait_for("worker ready");
     assert!(socket.exists());

@@ -180,7 +180,7 @@ sleep_for_ever()";
 
 #[test]
 fn a_placeholder_may_be_in_the_name_of_the_program() {
-    let launch = launch(words(&["-n", "2", "--ready-after", "1ms", "--", "./sleep-{worker_id}", "1000"]));
+    let launch = launch(words(&["-n", "2", "--ready", "delay:1ms", "--", "./sleep-{worker_id}", "1000"]));
     for worker in 0..2 {
         std::os::unix::fs::symlink("/bin/sleep", launch.dir().join(format!("sleep-{worker}"))).unwrap();
     }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 /// What every script can use.
 const PRELUDE: &str = r#"
-import json, os, select, signal, socket, sys, threading, time
+import errno, json, os, select, signal, socket, sys, threading, time
 
 def note(name, what):
     with open(name, "a") as file:
@@ -33,7 +33,12 @@ def answer(listener, body):
 def serve(listener=None, body=lambda: str(os.getpid())):
     listener = listener or socket.socket(fileno=3)
     while True:
-        answer(listener, body)
+        try:
+            answer(listener, body)
+        except OSError as error:
+            # Refused at the stop: what such a program does then is its own business, and not to be stopped by it.
+            if error.errno != errno.EINVAL: raise
+            sleep_for_ever()
 
 def sleep_for_ever():
     while True:

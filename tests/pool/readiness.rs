@@ -113,7 +113,7 @@ fn a_worker_that_says_ready_and_is_not_seen_accepting_is_believed_after_a_while(
 #[test]
 fn a_worker_that_says_ready_is_believed_at_once_where_nothing_is_to_be_seen() {
     let run = without_listeners(
-        &["--ready-after", "1h", "--start-timeout", "infinity"],
+        &["--ready", "notify", "--start-timeout", "infinity"],
         "say('STATUS=up\\nREADY=1\\n')\nsleep_for_ever()",
     )
     .start();
@@ -130,7 +130,7 @@ fn a_worker_without_listeners_is_ready_after_a_second() {
 
 #[test]
 fn a_worker_can_count_as_ready_by_its_age() {
-    let run = pool(&["--ready-after", "300ms"], python("sleep_for_ever()")).start();
+    let run = pool(&["--ready", "delay:300ms"], python("sleep_for_ever()")).start();
     let line = ready(&run);
     assert_eq!(line["by"], "uptime");
     assert!(line["after_ms"].as_u64().unwrap() >= 300, "{line}");
@@ -143,7 +143,7 @@ for generation in range(2):
     if os.fork() != 0: sleep_for_ever()
 say('READY=1')
 sleep_for_ever()";
-    let run = without_listeners(&["--ready-after", "1h", "--start-timeout", "infinity"], script).start();
+    let run = without_listeners(&["--ready", "notify", "--start-timeout", "infinity"], script).start();
     assert_eq!(ready(&run)["by"], "notify");
 }
 
@@ -164,8 +164,8 @@ wait_for_file('go_on')
 say('X_PREFORK_REQUESTS=100')
 sleep_for_ever()";
     let options = [
-        "--ready-after",
-        "1h",
+        "--ready",
+        "notify",
         "--start-timeout",
         "infinity",
         "--max-requests",
@@ -191,7 +191,7 @@ sleep_for_ever()";
 /// The script notes in `said` when it has said what must not count.
 fn assert_ready_only_by_a_word_of_its_own(script: &str) {
     let script = format!("{script}\nwait_for_file('go')\nsay('READY=1')\nsleep_for_ever()");
-    let run = without_listeners(&["--ready-after", "1h", "--start-timeout", "infinity"], &script).start();
+    let run = without_listeners(&["--ready", "notify", "--start-timeout", "infinity"], &script).start();
     run.wait_lines("said", 1);
     catch_up(&run);
     assert!(run.log.with_message("worker ready").is_empty(), "{}", run.log.text());
@@ -270,7 +270,7 @@ fds = array.array('i', [os.open('/dev/null', os.O_RDONLY) for _ in range(3)])
 sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 sender.sendmsg([b'READY=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)], 0, '\\0' + os.environ['NOTIFY_SOCKET'][1:])
 sleep_for_ever()";
-    let run = without_listeners(&["--ready-after", "1h", "--start-timeout", "infinity"], script).start();
+    let run = without_listeners(&["--ready", "notify", "--start-timeout", "infinity"], script).start();
     assert_eq!(ready(&run)["by"], "notify");
     let ours = || std::fs::read_dir(format!("/proc/{}/fd", run.pid)).unwrap().flatten();
     let kept = ours().filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.ends_with("null"))).count();

@@ -171,7 +171,7 @@ def act():
 daemon(act)
 signal.signal(signal.SIGTERM, lambda *_: time.sleep(0.6) or os._exit(0))
 serve()";
-    let mut run = pool(&["--graceful-timeout", "1s"], python(script)).start();
+    let mut run = pool(&["--graceful-timeout", "1s", "--drain-time", "0"], python(script)).start();
     run.wait_for("worker ready");
     run.wait_lines("daemons", 1);
     stop(&mut run, libc::SIGTERM);

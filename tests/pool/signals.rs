@@ -5,10 +5,10 @@ use super::{pool, uvicorn, with_apps};
 use crate::harness::http;
 
 #[test]
-fn hup_usr1_and_usr2_do_not_reach_uvicorn() {
+fn usr1_and_alrm_do_not_reach_uvicorn() {
     let run = with_apps(pool(&[], uvicorn(&[]))).start();
     let pid = run.wait_for("worker ready")["pid"].to_string();
-    for (signal, name) in [(libc::SIGHUP, "HUP"), (libc::SIGUSR1, "USR1"), (libc::SIGUSR2, "USR2")] {
+    for (signal, name) in [(libc::SIGUSR1, "USR1"), (libc::SIGALRM, "ALRM")] {
         run.signal(signal);
         run.log.wait_for("signal ignored", |line| line["signal"] == name);
         assert_eq!(http::get(&run.address(0), "/").unwrap().body, pid);
