@@ -1,0 +1,155 @@
+//! Clients of three kinds, each a closed loop, that tell a lost request from one that was only refused.
+
+pub mod connection;
+pub mod counts;
+
+use connection::Connection;
+use counts::{Counts, Tally};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a client that was refused waits before it tries again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(2);
+
+/// How a client uses its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// A connection a request.
+    Close,
+    /// One connection, and 5 to 20 ms between an answer and the next request.
+    Think,
+    /// One connection, and the next request at once.
+    Busy,
+}
+
+impl Model {
+    /// All, in the order of the columns of a table.
+    pub const ALL: [Self; 3] = [Self::Close, Self::Think, Self::Busy];
+}
+
+/// Asks for a number's path, and knows which body is right.
+pub type IsRight = fn(number: u64, body: &str) -> bool;
+
+/// Clients of every model at work.
+pub struct Clients {
+    tallies: [Arc<Mutex<Tally>>; 3],
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Clients {
+    /// Starts so many of each model.
+    pub fn start(address: &str, each: usize, is_right: IsRight) -> Self {
+        let address: SocketAddr = address.parse().unwrap();
+        let (stop, numbers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let tallies: [Arc<Mutex<Tally>>; 3] = Default::default();
+        let mut threads = Vec::new();
+        for (model, tally) in Model::ALL.into_iter().zip(&tallies) {
+            for seed in 1..=each {
+                let client = Client {
+                    address,
+                    model,
+                    is_right,
+                    tally: Arc::clone(tally),
+                    numbers: Arc::clone(&numbers),
+                    stop: Arc::clone(&stop),
+                    chance: seed as u64,
+                };
+                threads.push(thread::spawn(move || client.work()));
+            }
+        }
+        Self { tallies, stop, threads }
+    }
+
+    /// Waits until every model has got so many answers since the counts were last taken.
+    pub fn wait_ok(&self, count: u64) {
+        let enough = || self.tallies.iter().all(|tally| tally.lock().unwrap().counts().ok >= count);
+        super::eventually("answers to every kind of client", || enough().then_some(()));
+    }
+
+    /// The counts of each model since the last call.
+    pub fn take(&self) -> [Counts; 3] {
+        self.tallies.each_ref().map(|tally| tally.lock().unwrap().take())
+    }
+
+    /// Stops the clients, each after the request that it has in hand, and takes the counts.
+    pub fn stop(mut self) -> [Counts; 3] {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+        self.take()
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One client.
+struct Client {
+    address: SocketAddr,
+    model: Model,
+    is_right: IsRight,
+    tally: Arc<Mutex<Tally>>,
+    numbers: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    chance: u64,
+}
+
+impl Client {
+    fn work(mut self) {
+        let mut kept = None;
+        while !self.stop.load(Ordering::Relaxed) {
+            if self.model == Model::Think {
+                let pause = self.think();
+                thread::sleep(pause);
+            }
+            if kept.as_ref().is_some_and(Connection::is_closed) {
+                kept = None;
+                self.tally.lock().unwrap().closed_idle();
+            }
+            kept = self.ask(kept);
+        }
+    }
+
+    /// One request, on the connection that was kept or on a new one; returns the connection if it can be kept.
+    fn ask(&self, kept: Option<Connection>) -> Option<Connection> {
+        let (begun, number) = (Instant::now(), self.numbers.fetch_add(1, Ordering::Relaxed));
+        let fresh = || Connection::open(self.address);
+        let mut connection = match kept.map_or_else(fresh, Ok) {
+            Ok(connection) => connection,
+            Err(failure) => {
+                self.tally.lock().unwrap().failed(failure, false);
+                thread::sleep(REFUSED_PAUSE);
+                return None;
+            }
+        };
+        let close = self.model == Model::Close;
+        let answer = connection.get(&format!("/echo/{number}"), close);
+        let mut tally = self.tally.lock().unwrap();
+        match answer {
+            Ok(answer) => {
+                tally.answered(begun, answer.status == 200 && (self.is_right)(number, &answer.body));
+                (!close && !answer.closes).then_some(connection)
+            }
+            Err(failure) => {
+                tally.failed(failure, connection.reused);
+                None
+            }
+        }
+    }
+
+    /// A time to think, of a seeded generator (xorshift): every run has the same.
+    fn think(&mut self) -> Duration {
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 7;
+        self.chance ^= self.chance << 17;
+        Duration::from_millis(5 + self.chance % 16)
+    }
+}
