@@ -12,6 +12,7 @@ mod compat;
 mod examples;
 mod harness;
 mod init;
+mod loss;
 mod panic;
 mod pool;
 mod readme;
