@@ -13,6 +13,7 @@ need unshare "install util-linux"
 need setpriv "install util-linux"
 need ss "install iproute2"
 need strace "install strace"
+need node "install nodejs"
 for original in tini dumb-init catatonit; do
     need "$original" "install $original: the contract tests compare us with it"
 done
