@@ -25,7 +25,7 @@ mod loss {
 mod peers;
 
 use loss::life::{Phase, Row, live};
-use loss::servers::{HINT, SERVERS, Server};
+use loss::servers::{SERVERS, Server};
 use loss::table;
 
 /// What the user asked for.
@@ -57,8 +57,8 @@ impl Wanted {
     /// The lives of a server in our pool.
     fn live(&self, server: &Server) -> Vec<Row> {
         let mut options: Vec<&str> = self.options.iter().map(String::as_str).collect();
-        if server.takes_hint && !self.no_hint {
-            options.extend(HINT);
+        if !self.no_hint {
+            options.extend(server.hint());
         }
         let mut rows = Vec::new();
         for mut phases in server.lives() {

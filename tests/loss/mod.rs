@@ -7,15 +7,14 @@ mod servers;
 mod table;
 
 use life::{CLIENTS, Phase, Row, live};
-use servers::{HINT, by_name};
+use servers::by_name;
 
 /// Runs a server through everything, and holds it to the promise.
 fn keeps_the_promise(name: &str) {
     let server = by_name(name).unwrap();
-    let hint: &[&str] = if server.takes_hint { &HINT } else { &[] };
     let mut rows = Vec::new();
     for phases in server.lives() {
-        let (lived, code) = live(server, &phases, hint);
+        let (lived, code) = live(server, &phases, &server.hint());
         assert_eq!(code, Some(0));
         lived.into_iter().for_each(|row| row.join(&mut rows));
     }

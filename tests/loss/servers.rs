@@ -6,17 +6,13 @@ use crate::harness::{example, python};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// What makes a server that takes the hint say `Connection: close` in time.
-pub const HINT: [&str; 4] = ["--drain-signal", "USR2", "--drain-time", "400ms"];
-
 /// A server, and how the pool runs it.
 pub struct Server {
     pub name: &'static str,
     /// The command of a worker.
     pub command: fn() -> Vec<OsString>,
-    /// Whether it goes on serving at the drain signal. To the others that is not to be sent: gunicorn would start a
-    /// second master, and the rest would die.
-    pub takes_hint: bool,
+    /// The signal at which the application begins to say `Connection: close`. Nobody else may get one: it would die.
+    pub drain_signal: Option<&'static str>,
     pub counted: Counted,
     pub is_right: IsRight,
 }
@@ -39,22 +35,23 @@ pub static SERVERS: [Server; 8] = [
     Server {
         name: "gunicorn-asgi",
         command: || gunicorn(&["-k", "asgi", "app:asgi"]),
-        takes_hint: false,
+        // Its master passes this one on to the application's process. At USR2 it would start a second master.
+        drain_signal: Some("USR1"),
         ..ECHO
     },
     Server {
         name: "gunicorn-gthread",
         command: || gunicorn(&["-k", "gthread", "--threads", "8", "app:wsgi"]),
-        takes_hint: false,
+        drain_signal: None,
         ..ECHO
     },
     Server { name: "hypercorn", command: hypercorn, ..ECHO },
     Server { name: "node", command: node, counted: Counted::Itself, ..ECHO },
-    Server { name: "blocking-accept", command: blocking, takes_hint: false, ..ECHO },
+    Server { name: "blocking-accept", command: blocking, drain_signal: None, ..ECHO },
     Server {
         name: "example-worker",
         command: || words(example("worker"), &["--fd", "{fd}", "--notify"]),
-        takes_hint: false,
+        drain_signal: None,
         counted: Counted::Each,
         // A line of JSON, whatever was asked for.
         is_right: |_, body| body.starts_with("{\"worker_id\":") && body.ends_with("}\n"),
@@ -65,10 +62,18 @@ pub static SERVERS: [Server; 8] = [
 const ECHO: Server = Server {
     name: "",
     command: Vec::new,
-    takes_hint: true,
+    drain_signal: Some("USR2"),
     counted: Counted::OnDemand,
     is_right: |number, body| body.parse() == Ok(number),
 };
+
+impl Server {
+    /// The options that make it drain in time: every client has asked once more before the stop signal comes.
+    pub fn hint(&self) -> Vec<&'static str> {
+        self.drain_signal
+            .map_or_else(Vec::new, |signal| vec!["--drain-signal", signal, "--drain-time", "400ms"])
+    }
+}
 
 /// The server of that name.
 pub fn by_name(name: &str) -> Option<&'static Server> {

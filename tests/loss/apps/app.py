@@ -2,7 +2,7 @@
 `/used-up` the supervisor takes this worker for one that has served its requests.
 
 From the drain signal on, the ASGI one tells its clients to go: `Connection: close` with every answer. That is the one
-thing a server cannot be told from outside, and all that an application has to do for `--drain-signal USR2`.
+thing a server cannot be told from outside, and all that an application has to do for `--drain-signal`.
 """
 
 import os
@@ -17,7 +17,9 @@ def drain(*_):
     draining = True
 
 
-# Imported in the main thread, and after the fork of every server that forks.
+# Imported in the main thread, and after the fork of every server that forks. gunicorn's master keeps USR2 for itself
+# and passes USR1 on.
+signal.signal(signal.SIGUSR1, drain)
 signal.signal(signal.SIGUSR2, drain)
 
 
