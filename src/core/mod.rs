@@ -45,6 +45,8 @@ pub use time::Monotonic;
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
 
 /// What the supervisor is to be.
+// There is one.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Mode {
     /// Run one command and end as it ends.

@@ -361,6 +361,7 @@ impl Loop {
             Action::Probe { pid, lane } => return fleet.probe(pid, lane),
             Action::Measure { pid, lane } => return Some(fleet.measure(pid, lane)),
             Action::Portray { worker } => fleet.portray(worker),
+            // The others are not about workers.
             _ => {}
         }
         None

@@ -1,0 +1,362 @@
+//! One history: the core, the fake kernel and the rules, with time between them. It does what
+//! the loop of `supervisor.rs` does: actions in order, answers before anything else, then reaping.
+
+use super::dice::{Dice, MS};
+use super::init::InitRules;
+use super::kernel::{Due, Heard, Kernel, Traits, stale_answer};
+use super::plan::{Moment, Plan};
+use super::pool::PoolRules;
+use super::rule::Held;
+use prefork_init::core::policy::Job;
+use prefork_init::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Pool,
+    Init,
+}
+
+enum Rules {
+    Pool(Box<PoolRules>),
+    Init(Box<InitRules>),
+}
+
+pub struct History {
+    dice: Dice,
+    plan: Plan,
+    core: Core,
+    kernel: Kernel,
+    rules: Rules,
+    /// Nothing was to be done since this was set.
+    idle: bool,
+    /// A spawn was carried out in this turn.
+    spawned: bool,
+    /// Deadlines that have passed at this moment.
+    deadlines_now: (Monotonic, u32),
+    steps: u64,
+    steps_in_turn: u64,
+    turns: u32,
+    /// How often each trigger's moment has come.
+    seen: Vec<u64>,
+    prods: usize,
+    /// We are stopped until then.
+    stopped_until: Monotonic,
+    trace: Option<Vec<String>>,
+}
+
+/// More steps than this without an event from outside or a deadline are a loop.
+const MOST_STEPS_A_TURN: u64 = 200;
+
+/// A deadline may have come already when a spawn is wanted, but not more often than there are slots,
+/// successors and looks.
+const MOST_DEADLINES_AT_ONCE: u32 = 30;
+
+impl History {
+    pub fn new(kind: Kind, seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let plan = match kind {
+            Kind::Pool => Plan::pool(&mut dice),
+            Kind::Init => Plan::init(&mut dice),
+        };
+        let traits = Traits {
+            stop_signal: plan.mode.stop_policy().signal,
+            luck: plan.luck,
+            most_pid: plan.most_pid,
+            tells_stops: matches!(plan.mode, Mode::Init(_)),
+            one_group: matches!(&plan.mode, Mode::Init(policy) if policy.job == Job::Shared),
+        };
+        let rules = match plan.mode.clone() {
+            Mode::Pool(policy) => Rules::Pool(Box::new(PoolRules::new(policy, plan.is_punctual()))),
+            Mode::Init(policy) => Rules::Init(Box::new(InitRules::new(policy))),
+        };
+        Self {
+            core: Core::new(plan.mode.clone(), plan.core_seed),
+            kernel: Kernel::new(traits),
+            rules,
+            idle: false,
+            spawned: false,
+            deadlines_now: Default::default(),
+            steps: 0,
+            steps_in_turn: 0,
+            turns: 0,
+            seen: vec![0; plan.triggers.len()],
+            prods: 0,
+            stopped_until: Monotonic::default(),
+            trace: None,
+            dice,
+            plan,
+        }
+    }
+
+    pub fn traced(self) -> Self {
+        Self { trace: Some(vec![format!("{:?}", self.plan.mode)]), ..self }
+    }
+
+    pub fn run_to_trace(mut self) -> Vec<String> {
+        // A broken rule ends the trace, and that is what the reader wants to see last.
+        let _ = self.live();
+        self.trace.unwrap_or_default()
+    }
+
+    /// Returns the number of steps, or which rule was broken and how.
+    pub fn run(mut self) -> Result<u64, String> {
+        self.live()?;
+        Ok(self.steps)
+    }
+
+    fn live(&mut self) -> Held {
+        if let Some(every) = self.plan.noise_every {
+            self.kernel.schedule(every, Due::Noise, &mut self.dice);
+        }
+        for _ in 0..self.plan.strays {
+            let temper = self.plan.temper(&mut self.dice);
+            self.kernel.adopt(temper, &mut self.dice);
+        }
+        self.trigger(Moment::Start);
+        self.turn(Event::Started)?;
+        while self.kernel.exit.is_none() {
+            self.turns += 1;
+            self.kernel.now = self.kernel.now.max(self.stopped_until);
+            if self.turns > self.plan.most_turns && self.turns.is_multiple_of(16) {
+                self.prod();
+            }
+            if self.turns > 5_000 {
+                return Err("it does not come to an end".into());
+            }
+            let deadline = self.core.next_deadline();
+            // At the same moment, chance decides.
+            let comes = |at: Monotonic| (at.max(self.kernel.now), self.dice.one_in(2));
+            match (deadline.map(comes), self.kernel.next_at().map(|at| (at.max(self.kernel.now), true))) {
+                (None, None) if self.plan.left_quiet || self.prods >= self.plan.prods.len() => {
+                    return self.quiet();
+                }
+                (None, None) => self.prod(),
+                (Some(deadline), at) if at.is_none_or(|at| deadline < at) => self.pass(deadline.0)?,
+                (_, Some(_) | None) => self.happen()?,
+            }
+        }
+        self.epilogue()
+    }
+
+    /// Sends the next of the signals with which every history can be ended.
+    fn prod(&mut self) {
+        if let Some(signal) = self.plan.prods.get(self.prods) {
+            self.kernel.schedule(Duration::ZERO, Due::Signal(signal.number(), 0), &mut self.dice);
+            self.prods += 1;
+        }
+    }
+
+    /// Nothing will ever happen again: that must be what was asked for.
+    fn quiet(&self) -> Held {
+        match &self.rules {
+            Rules::Pool(_) if self.prods >= self.plan.prods.len() => {
+                Err("three stop signals did not end it".into())
+            }
+            Rules::Init(rules) if rules.is_paused() => Ok(()),
+            Rules::Pool(_) | Rules::Init(_) if self.kernel.is_childless() => {
+                Err("nobody is left, nothing will come, and it did not exit".into())
+            }
+            Rules::Pool(_) | Rules::Init(_) => Ok(()),
+        }
+    }
+
+    /// Lets time pass up to a deadline, or beyond it.
+    fn pass(&mut self, deadline: Monotonic) -> Held {
+        let late = match self.plan.late {
+            Some((most, one_in)) if self.dice.one_in(one_in) => self.dice.span(most),
+            Some(_) | None => Duration::ZERO,
+        };
+        self.kernel.now = self.kernel.now.max(deadline + late);
+        let seen = self.core.snapshot();
+        self.idle = true;
+        let (at, times) = self.deadlines_now;
+        self.deadlines_now = (self.kernel.now, if at == self.kernel.now { times + 1 } else { 1 });
+        if times > MOST_DEADLINES_AT_ONCE {
+            return Err("a busy loop: deadlines pass, and no time".into());
+        }
+        self.turn(Event::DeadlinePassed)?;
+        if self.idle && seen == self.core.snapshot() {
+            return Err("it asked to be woken and had nothing to do".into());
+        }
+        Ok(())
+    }
+
+    /// Lets the next thing on the agenda happen.
+    fn happen(&mut self) -> Held {
+        match self.kernel.advance(&mut self.dice) {
+            None => Ok(()),
+            Some(Heard::Event(event)) => self.turn(event),
+            Some(Heard::Signal(received)) => self.turn(Event::Signalled(received)),
+            Some(Heard::ChildEnded) => {
+                self.steps_in_turn = 0;
+                self.reap()
+            }
+            Some(Heard::Noise) => {
+                if let Some(every) = self.plan.noise_every.filter(|_| self.turns <= self.plan.most_turns) {
+                    self.kernel.schedule(every, Due::Noise, &mut self.dice);
+                }
+                let pid = self.kernel.unknown_pid();
+                let event = match self.dice.up_to(6) {
+                    0 => Event::SaidReady { pid },
+                    1 => Event::SeenAccepting { pid },
+                    2 if self.dice.one_in(2) => Event::ObservationRefused { pid },
+                    2 => Event::NotSeenAccepting { pid, took: Duration::MAX, more: true },
+                    3 => Event::RequestsReported { pid, total: u64::MAX },
+                    4 => stale_answer(&mut self.dice, pid),
+                    5 => Event::Stopped { pid, signal: Signal::TSTP, has_terminal: false },
+                    _ => Event::DeadlinePassed,
+                };
+                self.turn(event)
+            }
+        }
+    }
+
+    /// One event from outside and all that follows from it at once.
+    fn turn(&mut self, event: Event) -> Held {
+        (self.steps_in_turn, self.spawned) = (0, false);
+        self.handle(event)?;
+        self.settled()
+    }
+
+    /// Steps the core, carries out what it wants, and feeds the answers back until there are none.
+    fn handle(&mut self, event: Event) -> Held {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in self.step(event)? {
+                events.extend(self.carry_out(&action)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Each child that has ended is told while it is still a zombie; after some of them, everything else gets its
+    /// turn.
+    fn reap(&mut self) -> Held {
+        for _ in 0..self.plan.reaped_at_once {
+            if let Some((pid, signal)) = self.kernel.stopped() {
+                let has_terminal = self.dice.one_in(3);
+                self.handle(Event::Stopped { pid, signal, has_terminal })?;
+                continue;
+            }
+            let Some((pid, exit)) = self.kernel.zombie() else {
+                return self.turn(Event::Reaped { children_left: !self.kernel.is_childless() });
+            };
+            self.handle(Event::Exited { pid, exit })?;
+            self.kernel.release(pid);
+        }
+        self.kernel.look_again(&mut self.dice);
+        Ok(())
+    }
+
+    fn step(&mut self, event: Event) -> Result<Vec<Action>, String> {
+        self.kernel.now = self.kernel.now + self.dice.span(self.plan.step_takes);
+        let now = self.kernel.now;
+        self.steps += 1;
+        self.steps_in_turn += 1;
+        if self.steps_in_turn > MOST_STEPS_A_TURN {
+            return Err("it goes in circles without time passing".into());
+        }
+        let mut actions = Vec::new();
+        self.core.step(now, event, &mut actions);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:?} {event:?} -> {actions:?}", now.0));
+        }
+        if let Some(action) = actions.first().filter(|_| self.kernel.exit.is_some()) {
+            return Err(format!("after Exit: {action:?}"));
+        }
+        match &mut self.rules {
+            Rules::Pool(rules) => rules.step(now, event, &actions)?,
+            Rules::Init(rules) => rules.step(now, event, &actions)?,
+        }
+        self.idle &= actions.is_empty();
+        Ok(actions)
+    }
+
+    fn trigger(&mut self, moment: Moment) {
+        for (trigger, seen) in self.plan.triggers.iter().zip(&mut self.seen) {
+            if moment == trigger.moment {
+                *seen += 1;
+                if *seen == trigger.nth {
+                    let due = Due::Signal(trigger.signal.number(), trigger.code);
+                    self.kernel.schedule(trigger.after, due, &mut self.dice);
+                }
+            }
+        }
+    }
+
+    /// Until somebody continues us; that is void for PID 1, and in the end nobody does any more.
+    fn stop_us(&mut self) {
+        if self.turns <= self.plan.most_turns && !self.dice.one_in(4) {
+            let away = self.dice.pick_ms(&[0, 1, 3_000, 60_000]);
+            self.stopped_until = self.kernel.now + away;
+            self.kernel.schedule(away, Due::Signal(Signal::CONT.number(), 0), &mut self.dice);
+        }
+    }
+
+    fn carry_out(&mut self, action: &Action) -> Result<Option<Event>, String> {
+        if self.kernel.exit.is_some() {
+            return Err(format!("after Exit: {action:?}"));
+        }
+        if let Some(moment) = Moment::of(action) {
+            self.trigger(moment);
+        }
+        match action {
+            Action::Spawn(order) => {
+                if std::mem::replace(&mut self.spawned, true) {
+                    return Err("a second spawn before the loop has looked around".into());
+                }
+                if self.plan.noise_every.is_some() && self.dice.one_in(8) {
+                    let pid = self.kernel.unknown_pid();
+                    let stale = stale_answer(&mut self.dice, pid);
+                    self.handle(stale)?;
+                }
+                let temper = self.plan.temper(&mut self.dice);
+                Ok(Some(self.kernel.spawn(*order, temper, &mut self.dice)))
+            }
+            // The kernel stops no job that nobody could continue.
+            Action::StopSelf { .. } if self.dice.one_in(4) => Ok(Some(Event::StopRefused)),
+            Action::StopSelf { .. } => {
+                self.stop_us();
+                Ok(None)
+            }
+            Action::Reap => {
+                self.kernel.look_again(&mut self.dice);
+                Ok(None)
+            }
+            other => self.kernel.carry_out(other, &mut self.dice),
+        }
+    }
+
+    /// What must hold whenever the loop goes to sleep.
+    fn settled(&mut self) -> Held {
+        if self.kernel.exit.is_some() || self.kernel.looks_again {
+            return Ok(());
+        }
+        let (now, deadline) = (self.kernel.now, self.core.next_deadline());
+        let snapshot = self.core.snapshot();
+        let childless = self.kernel.is_childless();
+        match &self.rules {
+            Rules::Pool(rules) => rules.settled(now, deadline, &snapshot, childless),
+            Rules::Init(rules) => rules.settled(now, deadline, &snapshot, childless),
+        }
+    }
+
+    /// After `Exit` nothing is said to anything.
+    fn epilogue(&mut self) -> Held {
+        let pid = self.kernel.unknown_pid();
+        self.kernel.end_all(&mut self.dice);
+        self.kernel.now = self.kernel.now + 3_600_000 * MS;
+        let term = Event::Signalled(Received::plain(Signal::TERM));
+        for event in
+            [term, Event::DeadlinePassed, Event::SaidReady { pid }, Event::Reaped { children_left: false }]
+        {
+            self.step(event)?;
+        }
+        match self.core.next_deadline() {
+            None => Ok(()),
+            Some(at) => Err(format!("after Exit it wants to be woken at {at:?}")),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The only thing with a time of its own: the kill of what does not stop, and what is owed while it is waited for.
+
+use super::super::dice::MS;
+use super::super::rule::{Held, check};
+use super::{InitRules, Stage};
+use prefork_init::core::action::Note;
+use prefork_init::core::policy::Job;
+use prefork_init::core::snapshot::Phase;
+use prefork_init::core::{Action, Monotonic, Signal, Snapshot};
+use std::time::Duration;
+
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// What a command ends with that not even `SIGKILL` ends.
+const KILLED: u8 = 137;
+
+/// What happens to what is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// Nobody has been asked to stop.
+    Stands,
+    Runs {
+        kill_by: Option<Monotonic>,
+    },
+    Killing {
+        last: Monotonic,
+        leave_by: Monotonic,
+    },
+}
+
+impl Clock {
+    /// The first to ask for it starts it.
+    pub fn start(&mut self, kill_by: Option<Monotonic>) {
+        if *self == Self::Stands {
+            *self = Self::Runs { kill_by };
+        }
+    }
+}
+
+impl InitRules {
+    pub(super) fn kill_all(&mut self, now: Monotonic) -> Held {
+        match self.clock {
+            Clock::Stands => Err("killed without a stop".into()),
+            Clock::Runs { kill_by } => {
+                self.clock = Clock::Killing { last: now, leave_by: now + MARGIN };
+                self.to_tell.push(Note::KillingAll);
+                // Should nobody be found, the command is known by name: its group, or itself in ours.
+                if let Stage::Runs { pid, .. } = self.stage {
+                    let signal = Signal::KILL;
+                    let shared = self.policy.job == Job::Shared;
+                    let by_name = if shared {
+                        Action::Signal { pid, signal }
+                    } else {
+                        Action::SignalGroup { pid, signal }
+                    };
+                    self.owed.push_back(by_name);
+                }
+                check(kill_by.is_some_and(|by| by <= now), "killed too early")
+            }
+            Clock::Killing { leave_by, .. } => {
+                self.clock = Clock::Killing { last: now, leave_by };
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves those whom not even `SIGKILL` ends.
+    pub(super) fn give_up(&mut self, now: Monotonic, code: u8) -> Held {
+        let unkillable = matches!(self.clock, Clock::Killing { leave_by, .. } if leave_by <= now);
+        check(unkillable, "it leaves while somebody is left")?;
+        let own = match self.stage {
+            Stage::Left { code, .. } => code,
+            Stage::Runs { .. } => KILLED,
+            Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Paused | Stage::Over => {
+                return Err("it waits for nobody".into());
+            }
+        };
+        self.exit = Some(code);
+        check(code == self.told_as(own), "another code than the command's")
+    }
+
+    /// Whenever the loop goes to sleep until `wakes`.
+    pub fn settled(
+        &self,
+        now: Monotonic,
+        wakes: Option<Monotonic>,
+        snapshot: &Snapshot,
+        childless: bool,
+    ) -> Held {
+        match self.stage {
+            Stage::Paused => {}
+            Stage::Runs { .. } => check(!childless, "the command's end was not heard of")?,
+            Stage::Left { asks, .. } => {
+                check(!childless, "nobody is left, and it stays")?;
+                check(asks.is_some(), "orphans were not asked to stop")?;
+            }
+            Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) => {
+                return Err("the spawn was not answered".into());
+            }
+            Stage::Over => return Err("there is nothing to wait for, and it stays".into()),
+        }
+        self.shows(snapshot)?;
+        let owed = match self.clock {
+            // An idle init makes no wake-ups at all.
+            Clock::Stands => None,
+            Clock::Runs { kill_by } => match self.stage {
+                Stage::Left { asks: Some((times, at)), .. } if times < 9 => {
+                    Some(kill_by.map_or(at, |by| by.min(at)))
+                }
+                _ => kill_by,
+            },
+            Clock::Killing { last, leave_by } => Some(leave_by.min(last + 100 * MS)),
+        };
+        match (owed, wakes) {
+            (None, wakes) => check(wakes.is_none(), "woken for nothing"),
+            (Some(by), _) if by <= now => Err("a kill is overdue".into()),
+            (Some(by), wakes) => {
+                check(wakes.is_some_and(|at| at <= by), "nothing wakes the loop for the kill")
+            }
+        }
+    }
+
+    /// Ready is who has a command, or needs none, and is not on his way out.
+    fn shows(&self, snapshot: &Snapshot) -> Held {
+        let has_what_it_needs = matches!(self.stage, Stage::Runs { .. } | Stage::Paused);
+        let stays = has_what_it_needs && self.clock == Clock::Stands;
+        check(snapshot.readiness().is_ok() == stays, "the wrong readiness")?;
+        check((snapshot.phase == Phase::Running) == stays, "the wrong phase")?;
+        check(snapshot.ready == u32::from(has_what_it_needs), "it miscounts who is ready")?;
+        check(snapshot.started, "it has not started, it says")
+    }
+}

@@ -1,0 +1,218 @@
+//! Simulation of the core: seeded histories on a kernel that never was, every rule checked after every step.
+//!
+//! `SIMULATION_HISTORIES=1000000 cargo test --test promises simulation` looks longer.
+
+mod dice;
+mod history;
+mod init;
+mod kernel;
+mod plan;
+mod pool;
+mod rule;
+
+use history::{History, Kind};
+
+/// Histories that once broke a rule; they run always and first. Each comes to what it says as long as the
+/// generators stay as they are.
+const ONCE_BROKEN: [(Kind, u64); 9] = [
+    // A replacement followed its worker within the spawn gap.
+    (Kind::Pool, 0),
+    // A stale answer to a spawn made the core forget what a dead worker had left.
+    (Kind::Pool, 3),
+    // READY=1 was forgotten when the observation was refused after it.
+    (Kind::Pool, 5),
+    // A worker was given up although it had said READY=1.
+    (Kind::Pool, 17),
+    // A healthy worker, replaced by plan, left its slot's failures counted.
+    (Kind::Pool, 64),
+    // Children reaped after Exit were still spoken of.
+    (Kind::Pool, 647),
+    // One spawn led straight to the next, and TERM was not heard in between.
+    (Kind::Pool, 3006),
+    // An init took any answer for its own.
+    (Kind::Init, 25),
+    // A pausing init in the terminal's group left its keys to a command that there was not.
+    (Kind::Init, 1021),
+];
+
+fn histories() -> u64 {
+    std::env::var("SIMULATION_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(30_000)
+}
+
+/// Runs these histories; a broken rule is told with the end of its trace. Returns the number of steps.
+fn run(kind: Kind, seeds: impl IntoIterator<Item = u64>) -> u64 {
+    let mut steps = 0;
+    for (nth, seed) in (1..).zip(seeds) {
+        match History::new(kind, seed).run() {
+            Ok(taken) => steps += taken,
+            Err(broken) => {
+                let trace = History::new(kind, seed).traced().run_to_trace();
+                let (head, rest) = trace.split_at(trace.len().min(8));
+                let tail = rest.split_at(rest.len().saturating_sub(40)).1;
+                panic!(
+                    "{}\n...\n{}\n\nhistory {nth}, {kind:?} seed {seed}: {broken}",
+                    head.join("\n"),
+                    tail.join("\n")
+                );
+            }
+        }
+    }
+    steps
+}
+
+#[test]
+fn a_pool_keeps_every_rule_in_every_history() {
+    for (kind, seed) in ONCE_BROKEN {
+        run(kind, [seed]);
+    }
+    let began = std::time::Instant::now();
+    let steps = run(Kind::Pool, 0..histories());
+    println!("{steps} events of a pool in {:?}", began.elapsed());
+}
+
+#[test]
+fn an_init_keeps_every_rule_in_every_history() {
+    let began = std::time::Instant::now();
+    let steps = run(Kind::Init, 0..histories());
+    println!("{steps} events of an init in {:?}", began.elapsed());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    for seed in 0..100 {
+        for kind in [Kind::Pool, Kind::Init] {
+            let trace = |seed| History::new(kind, seed).traced().run_to_trace();
+            assert_eq!(trace(seed), trace(seed), "{kind:?} seed {seed}");
+            assert_ne!(trace(seed), trace(seed + 1_000), "the seed decides nothing");
+        }
+    }
+}
+
+/// What histories must come to if the rules are to mean anything.
+const CORNERS: [&str; 31] = [
+    "graceful: Forever",
+    "graceful: For(0ns)",
+    "Exit(125)",
+    "Exit(3)",
+    "Exit(126)",
+    "Exit(137)",
+    "Report(PoolStopped), Exit(0)",
+    "GaveUp",
+    "SpawnFailed {",
+    "RespawnDelayed",
+    "ShutdownStarted",
+    "ShutdownHurried",
+    "KillingAll",
+    "StoppingOrphans",
+    "SignalRemains",
+    "SignalIgnored",
+    "Forward",
+    "PoolReady",
+    "WorkerUnobservable",
+    "by: Accepting",
+    "by: Notified",
+    "by: Uptime",
+    "reason: Crash",
+    "reason: BootError",
+    "reason: BootTimeout",
+    "reason: MaxRequests",
+    "reason: MaxAge",
+    "reason: Stop",
+    // A child is reaped in the middle of a step, twice told.
+    "Reap]",
+    "WorkerKilled",
+    "Reaped { children_left: true } -> [Report(StoppingOrphans)",
+];
+
+/// The same, under a policy that says the first: a step that says these, in this order. `value: 0 } })]` is the
+/// end of a step in which a signal came and nothing else was done.
+const CORNERS_UNDER: [(&str, &[&str]); 41] = [
+    // What signals become, and for whom they are.
+    ("scope: Process", &["Forward { to: Process("]),
+    ("job: Shared", &["Forward { to: Process("]),
+    ("rewrites: Rewrites([])", &["Forward { to: Group("]),
+    ("", &["Signalled", "code: -1", "Forward", "value: 3735928559"]),
+    ("", &["SignalDropped { signal: Signal(15)"]),
+    ("", &["Forward", "SignalForwarded { signal: Signal(15), came: Signal(1)"]),
+    ("", &["Forward", "SignalForwarded", "ContinueStopped"]),
+    ("", &["SignalAll", "SignalForwarded"]),
+    (
+        "job: Shared",
+        &["Signalled(Received { signal: Signal(2), code: 128", "SignalReceived", "value: 0 } })]"],
+    ),
+    ("job: Shared", &["code: 0", "Forward"]),
+    ("job: Shared", &["signal: Signal(1), code: 128", "Forward"]),
+    ("spare_unaware: true", &["spare_unaware: true"]),
+    ("spare_unaware: true", &["Signalled(Received { signal: Signal(15)", "spare_unaware: false"]),
+    (
+        "signal: Signal(10), graceful",
+        &["signal: Signal(10)", "spare_unaware: false, asks: true }, ", "ContinueStopped"],
+    ),
+    ("gave_terminal_up: true", &["TerminalGivenUp"]),
+    ("", &["HandOffIgnored { signal: Signal(1)"]),
+    ("", &["HandOffIgnored { signal: Signal(18)"]),
+    ("gave_terminal_up: true", &["SignalForwarded { signal: Signal(1), came: Signal(1)"]),
+    // The terminal.
+    ("job: OfShell", &["Stopped", "StopSelf { job: true }"]),
+    ("job: Ours", &["Stopped", "signal: Signal(20)", "ContinueStopped"]),
+    ("job: Ours", &["Stopped", "signal: Signal(21)", "-> []"]),
+    ("job: Apart", &["Stopped", "-> []"]),
+    ("", &["Signalled(Received { signal: Signal(20)", "Forward", "StopSelf { job: false }"]),
+    ("job: OfShell", &["LendTerminal", "Forward", "signal: Signal(18)"]),
+    ("job: Ours", &["LendTerminal", "Forward", "signal: Signal(18)"]),
+    ("", &["CommandExited", "TakeTerminalBack"]),
+    // The end.
+    ("orphans: Signal", &["SignalGroup { pid", "signal: Signal(10) }", "OrphansLeft", "Exit"]),
+    ("job: Shared", &["OrphansLeft { signal: None", "Exit"]),
+    ("orphans: Leave", &["OrphansLeft { signal: None", "Exit"]),
+    ("", &["warn: true"]),
+    ("job: Shared", &["SignalAll { signal: Signal(9) }", "Signal { pid", "KillingAll"]),
+    ("scope: Process", &["AskOrphans", "groups: []"]),
+    // Codes.
+    ("", &["Exit(77)"]),
+    ("", &["SpawnFailed", "Exit(66)"]),
+    ("137, 77", &["Exit(77)"]),
+    // A pause.
+    ("pause: true", &["Signalled", "SignalReceived", " }), Reap]"]),
+    ("pause: true", &["Signalled", "SignalReceived", "value: 0 } })]"]),
+    ("pause: true", &["AskOrphans"]),
+    // The signals of a pool.
+    ("Pool(", &["SignalDropped"]),
+    ("Pool(", &["Signalled(Received { signal: Signal(1)", "ShutdownStarted"]),
+    ("Pool(", &["Signalled(Received { signal: Signal(15)", "SignalIgnored { signal: Signal(1)"]),
+];
+
+/// Whether the pieces are in the line, in this order.
+fn has(line: &str, pieces: &[&str]) -> bool {
+    let mut rest = line;
+    pieces.iter().all(|piece| match rest.split_once(*piece) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
+}
+
+#[test]
+fn the_histories_reach_every_corner() {
+    let mut times = CORNERS.map(|corner| (corner, 0));
+    let mut times_under = CORNERS_UNDER.map(|corner| (corner, 0));
+    // Init mode has more rules, and shorter histories.
+    for (kind, seeds) in [(Kind::Pool, 600), (Kind::Init, 6_000)] {
+        for seed in 0..seeds {
+            let trace = History::new(kind, seed).traced().run_to_trace();
+            for (corner, times) in &mut times {
+                *times += u32::from(trace.iter().any(|line| line.contains(*corner)));
+            }
+            for ((policy, step), times) in &mut times_under {
+                let is_under = trace[0].contains(*policy);
+                *times += u32::from(is_under && trace[1..].iter().any(|line| has(line, step)));
+            }
+        }
+    }
+    let rare: Vec<_> = times_under.iter().filter(|(_, times)| *times < 3).collect();
+    assert!(rare.is_empty(), "hardly ever reached: {rare:?}");
+    let rare: Vec<_> = times.iter().filter(|(_, times)| *times < 3).collect();
+    assert!(rare.is_empty(), "hardly ever reached: {rare:?}");
+}
