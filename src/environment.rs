@@ -1,5 +1,6 @@
 //! The environment that the command gets: ours, less what would mislead it, plus what it should know.
 
+use crate::handover::VARIABLE;
 use crate::os::scoreboard::{FD_VARIABLE, OFFSET_VARIABLE};
 use crate::os::spawn::FIRST_FD;
 use crate::users::Account;
@@ -64,7 +65,7 @@ impl Environment {
     pub fn of_pool(notify_socket: &str, listeners: usize, watchdog: Option<Duration>) -> Self {
         let ours = crate::cli::own_variables();
         let misleading = |name: &OsString| {
-            ["WEB_CONCURRENCY", WORKER_ID, GENERATION, FD_VARIABLE, OFFSET_VARIABLE]
+            ["WEB_CONCURRENCY", WORKER_ID, GENERATION, FD_VARIABLE, OFFSET_VARIABLE, VARIABLE]
                 .iter()
                 .any(|known| name == known)
                 || OF_EINHORN.iter().any(|known| name == known)

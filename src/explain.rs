@@ -6,6 +6,7 @@ use crate::core::policy::{InitPolicy, Job, Orphans, PoolPolicy, Scope, StopPolic
 use crate::core::time::Patience;
 use crate::core::{Mode, Rewrites, Signal};
 use crate::error::StartError;
+use crate::handover::FORMAT;
 use crate::os::pid1;
 use crate::os::spawn::{FIRST_FD, Placement};
 use crate::os::terminal::{self, Terminal};
@@ -176,9 +177,11 @@ fn pool(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     for (fd, address) in (FIRST_FD..).zip(&config.pool.bind) {
         plan.say("listener", format_args!("{address}, descriptor {fd} of each worker"));
     }
+    plan.say("signals", "TERM, INT and QUIT stop the pool; a second hurries, a third kills");
+    plan.say("", "HUP replaces every worker, the first one alone; TTIN and TTOU: one worker more, one fewer");
     plan.say(
-        "signals",
-        "TERM, INT and QUIT stop the pool; a second hurries, a third kills; others are logged",
+        "",
+        format_args!("USR2 exchanges this program and keeps the workers ({FORMAT}); others are logged"),
     );
     rewrites(plan, &policy.rewrites);
     plan.say(

@@ -85,6 +85,7 @@ pub mod duration;
 pub mod environment;
 pub mod error;
 pub mod explain;
+pub mod handover;
 pub mod http;
 pub mod logging;
 pub mod notify;

@@ -1,6 +1,7 @@
 //! What is to be done. Actions are imperatives; the loop carries them out in order.
 
 use super::event::{Lane, Pid, SpawnId};
+use super::handover::Handover;
 use super::note::{Note, WorkerRef};
 use super::signal::{Received, Signal};
 
@@ -140,6 +141,9 @@ pub enum Action {
         /// Which.
         worker: WorkerRef,
     },
+    /// Exchange our own program for the one that is now in its place, and give it this. Answered by `UpgradeFailed`, if
+    /// at all.
+    Upgrade(Box<Handover>),
     /// Reap what has ended and tell, by `Reaped`, whether any child is left.
     Reap,
     /// Tell people.

@@ -70,6 +70,8 @@ pub enum Event {
     },
     /// We did not stop ourselves: in our process group, nobody could continue us.
     StopRefused,
+    /// Our own program was not exchanged.
+    UpgradeFailed,
     /// All children that had ended are reaped.
     Reaped {
         /// Whether any child is left.

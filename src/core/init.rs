@@ -116,6 +116,7 @@ impl Init {
             | Event::NotSeenAccepting { .. }
             | Event::ObservationRefused { .. }
             | Event::RequestsReported { .. }
+            | Event::UpgradeFailed
             | Event::StartExtended { .. }
             | Event::Pinged { .. }
             | Event::WatchdogSet { .. }

@@ -21,6 +21,7 @@ pub mod action;
 pub mod backoff;
 pub mod event;
 pub mod exit;
+pub mod handover;
 mod init;
 pub mod note;
 pub mod policy;
@@ -37,6 +38,7 @@ mod worker;
 
 pub use action::Action;
 pub use event::{Event, Lane, Pid};
+pub use handover::Handover;
 pub use note::Note;
 pub use signal::{Received, Rewrites, Signal};
 pub use snapshot::Snapshot;
@@ -86,6 +88,12 @@ impl Core {
             Mode::Init(policy) => Machine::Init(init::Init::new(policy)),
             Mode::Pool(policy) => Machine::Pool(pool::Pool::new(policy, seed)),
         })
+    }
+
+    /// A pool that another program began. Its clock goes on from the moment of the handover.
+    #[must_use]
+    pub fn take_over(policy: PoolPolicy, seed: u64, given: &Handover) -> Self {
+        Self(Machine::Pool(pool::Pool::take_over(policy, seed, given)))
     }
 
     /// Takes in one event and appends what is to be done, in order.

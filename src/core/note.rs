@@ -194,6 +194,11 @@ pub enum Note {
         /// What became of its first worker.
         reason: Reason,
     },
+    /// Our own program is to be exchanged.
+    UpgradeAsked {
+        /// Whether that can be now; else it waits until every worker is ready.
+        at_rest: bool,
+    },
     /// More workers are wanted, or fewer.
     Scaled {
         /// How many now.

@@ -51,6 +51,16 @@ impl Remains {
         }
     }
 
+    /// The groups that are killed later, and when.
+    pub fn to_kill(&self) -> impl Iterator<Item = (Pid, Option<Monotonic>)> {
+        self.to_kill.iter().copied()
+    }
+
+    /// The same, from those who asked them to stop.
+    pub fn take_over(to_kill: &[(Pid, Option<Monotonic>)]) -> Self {
+        Self { to_kill: to_kill.iter().copied().take(MOST).collect(), at_the_end: Vec::new() }
+    }
+
     /// The number belongs to a new worker: the old group was empty.
     pub fn forget(&mut self, group: Pid) {
         self.to_kill.retain(|(old, _)| *old != group);

@@ -10,7 +10,7 @@ use super::steer::Program;
 use crate::address::Address;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 /// How connections get to workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,42 @@ impl Lanes {
             all.add(address, lanes, spread).map_err(|error| (address.clone(), error))?;
         }
         Ok(all)
+    }
+
+    /// What another program needs to take these listeners over in this process: for each address the listeners by lane,
+    /// and the lanes in the kernel's order; no order where all lanes have the same one.
+    pub fn hand_over(&self) -> impl Iterator<Item = (Vec<BorrowedFd<'_>>, &[u32])> {
+        self.places.iter().map(|place| match place {
+            Place::One(listener) => (vec![listener.as_fd()], &[][..]),
+            Place::PerLane(group) => (group.listeners.iter().map(AsFd::as_fd).collect(), &group.order[..]),
+        })
+    }
+
+    /// The listeners that another program of ours bound in this process, as [`hand_over`](Self::hand_over) told.
+    /// `None` if it does not fit together.
+    #[must_use]
+    pub fn take_over(
+        addresses: &[Address],
+        given: Vec<(Vec<OwnedFd>, Vec<u32>)>,
+        backlog: u32,
+        least_fd: RawFd,
+    ) -> Option<Self> {
+        if addresses.len() != given.len() {
+            return None;
+        }
+        let place = |(address, (fds, order)): (&Address, (Vec<OwnedFd>, Vec<u32>))| {
+            let mut listeners: Vec<Listener> =
+                fds.into_iter().map(|fd| Listener::take_over(fd, address)).collect();
+            if order.is_empty() {
+                return listeners.pop().filter(|_| listeners.is_empty()).map(Place::One);
+            }
+            let &Address::Tcp(address) = listeners.first()?.address() else { return None };
+            let known = |lane: &u32| usize::try_from(*lane).is_ok_and(|lane| lane < listeners.len());
+            order.iter().all(known).then_some(())?;
+            Some(Place::PerLane(Group { address, listeners, order, door: None }))
+        };
+        let places = addresses.iter().zip(given).map(place).collect::<Option<Vec<_>>>()?;
+        Some(Self { places, live: vec![0], backlog, least_fd, refused: false, fell_back: None })
     }
 
     fn add(&mut self, address: &Address, lanes: u32, spread: Spread) -> io::Result<()> {

@@ -78,6 +78,19 @@ impl Listener {
         Ok(Self { fd, address: Address::Tcp(address), _file: None })
     }
 
+    /// The one that another program of ours bound in this process, to this address.
+    #[must_use]
+    pub fn take_over(fd: OwnedFd, address: &Address) -> Self {
+        let file = match address {
+            Address::Tcp(_) => None,
+            Address::Unix(path) => {
+                identity(path).ok().map(|identity| SocketFile { path: path.clone(), identity })
+            }
+        };
+        let address = bound_address(fd.as_fd()).map_or_else(|| address.clone(), Address::Tcp);
+        Self { fd, address, _file: file }
+    }
+
     /// Whether other sockets of the same user may listen where this one does (`SO_REUSEPORT`, socket(7)). Set after
     /// bind(2), the bind itself was still refused if anybody was there.
     ///
@@ -147,9 +160,9 @@ impl Listener {
         Ok(SocketId { inode: stat.st_ino, device: stat.st_dev })
     }
 
-    /// Turns a TCP listener into std's. A unix listener cannot be one.
+    /// A TCP listener as one of std's, which shares its socket. A unix listener cannot be one.
     #[must_use]
-    pub fn into_tcp(self) -> Option<TcpListener> {
+    pub fn to_tcp(&self) -> Option<TcpListener> {
         match &self.address {
             Address::Tcp(_) => self.fd.try_clone().ok().map(TcpListener::from),
             Address::Unix(_) => None,

@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod connections;
 pub mod door;
 pub mod entry;
+pub mod exchange;
 pub mod inherited;
 pub mod lanes;
 pub mod last_resort;

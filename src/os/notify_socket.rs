@@ -7,7 +7,7 @@ use nix::sys::socket::{
     sockopt,
 };
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -46,6 +46,14 @@ impl NotifySocket {
         socket::setsockopt(&fd, sockopt::PassCred, &true)?;
         // An address without a path asks the kernel for a free abstract name (unix(7), "Autobind feature").
         socket::bind(fd.as_raw_fd(), &UnixAddr::new_unnamed())?;
+        Self::take_over(fd)
+    }
+
+    /// The one that another program of ours opened in this process. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// As getsockname(2) and epoll_ctl(2).
+    pub fn take_over(fd: OwnedFd) -> io::Result<Self> {
         let bound: UnixAddr = socket::getsockname(fd.as_raw_fd())?;
         let name = bound.as_abstract().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let name = format!("@{}", String::from_utf8_lossy(name));
@@ -96,4 +104,10 @@ fn receive(fd: i32) -> io::Result<Datagram> {
     text.truncate(length);
     // 0 is no process we can see, hence nobody's worker.
     Ok(Datagram { sender: sender.unwrap_or(Pid(0)), text })
+}
+
+impl AsFd for NotifySocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
 }

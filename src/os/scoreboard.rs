@@ -120,6 +120,15 @@ impl Scoreboard {
         Ok(Self { fd, memory })
     }
 
+    /// The one that another program of ours made in this process; so many lines must be there.
+    ///
+    /// # Errors
+    /// As mmap(2).
+    pub fn take_over(fd: OwnedFd, lines: u32) -> io::Result<Self> {
+        let memory = Mapping::new(&fd, lines.max(1))?;
+        Ok(Self { fd, memory })
+    }
+
     /// The descriptor that the workers inherit.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {

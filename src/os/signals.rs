@@ -73,6 +73,18 @@ pub(super) fn is_pending(number: i32) -> bool {
     pending & bit(number) != 0
 }
 
+/// The mask that we were given, and whether SIGCHLD was ignored.
+#[must_use]
+pub fn given() -> (u64, bool) {
+    (GIVEN_MASK.load(Ordering::Relaxed), CHILD_IGNORED.load(Ordering::Relaxed))
+}
+
+/// The same, where another program of ours was started with them and has given us this process.
+pub fn take_over((mask, child_ignored): (u64, bool)) {
+    GIVEN_MASK.store(mask, Ordering::Relaxed);
+    CHILD_IGNORED.store(child_ignored, Ordering::Relaxed);
+}
+
 /// Returns the mask before.
 fn set_mask(new: Set) -> Set {
     let mut old: Set = 0;

@@ -6,9 +6,12 @@ use crate::config::Pool;
 use crate::core::exit::code;
 use crate::core::policy::PoolPolicy;
 use crate::error::StartError;
+use crate::handover::{Given, VARIABLE};
 use crate::http::{self, Published};
+use crate::os::exchange;
 use crate::os::lanes::{Lanes, Spread};
 use crate::os::listen::{self, Listener};
+use crate::os::signals;
 use crate::os::spawn::FIRST_FD;
 use std::io;
 use tracing::{info, warn};
@@ -21,7 +24,18 @@ const HEALTH_BACKLOG: u32 = 128;
 ///
 /// # Errors
 /// The first that cannot be bound; or a probe is needed that cannot be steered.
-pub fn lanes(pool: &Pool, policy: &mut PoolPolicy, least_fd: i32) -> Result<Lanes, StartError> {
+pub fn lanes(
+    pool: &Pool,
+    policy: &mut PoolPolicy,
+    least_fd: i32,
+    given: Option<&Given>,
+) -> Result<Lanes, StartError> {
+    if let Some(given) = given {
+        let lanes = taken_over(pool, given, least_fd);
+        let lanes = lanes.ok_or_else(|| handover_error("its listeners are not those of --bind"))?;
+        policy.drain.steered = lanes.is_steered();
+        return Ok(lanes);
+    }
     let spread = if pool.per_worker { Spread::PerWorker } else { Spread::Shared };
     let most = policy.workers.saturating_add(policy.budget.max_surge);
     let lanes = Lanes::bind(&pool.bind, most, spread, pool.backlog, least_fd);
@@ -46,22 +60,55 @@ pub fn lanes(pool: &Pool, policy: &mut PoolPolicy, least_fd: i32) -> Result<Lane
     Ok(lanes)
 }
 
-/// Binds the health endpoint and serves it. Must be called inside the runtime.
+/// Binds the health endpoint, or takes it over, and serves it. Must be called inside the runtime.
 ///
 /// # Errors
 /// If it cannot be bound.
-pub fn health(address: &Address, published: Published) -> Result<(), StartError> {
+pub fn health(address: &Address, published: Published, given: Option<i32>) -> Result<Listener, StartError> {
     let unsupported =
         || StartError::value("--health", address, "a unix socket is not supported here", "use HOST:PORT");
     // Before anything is bound.
     if matches!(address, Address::Unix(_)) {
         return Err(unsupported());
     }
-    let listener = Listener::bind(address, HEALTH_BACKLOG, FIRST_FD);
+    let listener = match given {
+        None => Listener::bind(address, HEALTH_BACKLOG, FIRST_FD),
+        Some(fd) => exchange::adopt(fd).map(|fd| Listener::take_over(fd, address)),
+    };
     let listener = listener.map_err(|error| not_bound("--health", address, &error))?;
     info!(address = %listener.address(), "health endpoint");
-    let tcp = listener.into_tcp().ok_or_else(unsupported)?;
-    http::serve(tcp, published).map_err(|error| refused("--health", &error))
+    let tcp = listener.to_tcp().ok_or_else(unsupported)?;
+    http::serve(tcp, published).map_err(|error| refused("--health", &error))?;
+    Ok(listener)
+}
+
+/// What the program before us in this process has told, if there was one. To be asked for before anything is opened.
+///
+/// # Errors
+/// If it is not understood.
+pub fn given() -> Result<Option<Given>, StartError> {
+    let Some(fd) = std::env::var_os(VARIABLE) else { return Ok(None) };
+    let fd = fd.to_str().and_then(|fd| fd.parse().ok());
+    let text = fd.and_then(|fd| exchange::received(fd).ok());
+    let given = text.and_then(|text| Given::read(&text));
+    let given = given.ok_or_else(|| handover_error("it is not understood"))?;
+    signals::take_over(given.signals);
+    info!(workers = given.pool.kept.len(), "upgraded: this program goes on where the one before it was");
+    Ok(Some(given))
+}
+
+fn handover_error(problem: &str) -> StartError {
+    let remedy = "leave the variable out: it is for the program that takes over at USR2";
+    StartError::usage(VARIABLE, problem, remedy).with_code(code::CANNOT_START)
+}
+
+fn taken_over(pool: &Pool, given: &Given, least_fd: i32) -> Option<Lanes> {
+    let adopt = |(fds, order): &(Vec<i32>, Vec<u32>)| {
+        let fds = fds.iter().map(|fd| exchange::adopt(*fd).ok()).collect::<Option<Vec<_>>>()?;
+        Some((fds, order.clone()))
+    };
+    let places = given.places.iter().map(adopt).collect::<Option<Vec<_>>>()?;
+    Lanes::take_over(&pool.bind, places, pool.backlog, least_fd)
 }
 
 fn not_bound(option: &str, address: &Address, error: &io::Error) -> StartError {

@@ -7,10 +7,13 @@ use crate::core::action::SpawnOrder;
 use crate::core::event::{Measured, SpawnFailure};
 use crate::core::exit::{Exit, code};
 use crate::core::note::WorkerRef;
+use crate::core::policy::MOST_WORKERS;
 use crate::core::{Event, Lane, Pid, Signal};
 use crate::environment::OfWorker;
+use crate::handover::Given;
 use crate::os::accepting::{Observer, Seen};
 use crate::os::cgroup::Cgroup;
+use crate::os::exchange;
 use crate::os::lanes::Lanes;
 use crate::os::notify_socket::NotifySocket;
 use crate::os::portrait::portrait;
@@ -31,6 +34,9 @@ use tracing::{debug, warn};
 
 /// Notices and answers taken before anything else gets its turn.
 const MOST_AT_ONCE: usize = 64;
+
+/// Lines of the scoreboard, and workers with a pipe or a probe: all that are wanted, and as many that make way.
+const MOST_LINES: u32 = 2 * MOST_WORKERS;
 
 /// See the module.
 pub struct Fleet {
@@ -86,9 +92,14 @@ impl Fleet {
         pool: &Pool,
         lanes: Lanes,
         ids: Option<(u32, u32)>,
+        given: Option<&Given>,
     ) -> Result<Self, (&'static str, io::Error)> {
-        let most = usize::try_from(crate::core::policy::MOST_WORKERS).unwrap_or(usize::MAX).saturating_mul(2);
-        let notify = NotifySocket::open().map_err(|error| ("notify socket", error))?;
+        let most = usize::try_from(MOST_LINES).unwrap_or(usize::MAX);
+        let notify = match given {
+            None => NotifySocket::open(),
+            Some(given) => exchange::adopt(given.notify).and_then(NotifySocket::take_over),
+        };
+        let notify = notify.map_err(|error| ("notify socket", error))?;
         let to = crate::config::probe_target(lanes.addresses());
         let probing = pool.probe.as_ref().zip(to).and_then(|(probe, to)| {
             let question = Question::new(&to.to_string(), &probe.path)?;
@@ -96,8 +107,12 @@ impl Fleet {
         });
         let pipes = pool.ready_pipe.then(|| ReadyPipes::new(most)).transpose();
         let least = least_fd(pool);
-        let lines = u32::try_from(most).unwrap_or(u32::MAX);
-        let scoreboard = pool.scoreboard.then(|| Scoreboard::new(lines, least)).transpose();
+        let scoreboard = match given.and_then(|given| given.scoreboard) {
+            Some((fd, lines)) => {
+                exchange::adopt(fd).and_then(|fd| Scoreboard::take_over(fd, lines)).map(Some)
+            }
+            None => pool.scoreboard.then(|| Scoreboard::new(MOST_LINES, least)).transpose(),
+        };
         let cgroup = Cgroup::find();
         Ok(Self {
             notify,
@@ -158,6 +173,11 @@ impl Fleet {
             }
         }
         events
+    }
+
+    /// The scoreboard, and how many lines it has.
+    pub fn scoreboard_fd(&self) -> Option<(BorrowedFd<'_>, u32)> {
+        self.scoreboard.as_ref().map(|board| (board.fd(), MOST_LINES))
     }
 
     // Spawning

@@ -3,6 +3,7 @@
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
 mod fleet;
+mod upgrade;
 
 use crate::cli::Like;
 use crate::config::Config;
@@ -13,17 +14,19 @@ use crate::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::Published;
+use crate::os::listen::Listener;
 use crate::os::reap::{self, Found};
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::{self, Terminal};
-use crate::os::{inherited, last_resort, memory, pid1};
+use crate::os::{exchange, inherited, last_resort, memory, pid1};
 use crate::{logging, setup};
 use fleet::{Fleet, least_fd};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -55,6 +58,10 @@ struct Loop {
     signals: Signals,
     /// What a pool needs.
     fleet: Option<Fleet>,
+    /// The health endpoint's listener.
+    health: Option<Listener>,
+    /// Our own program, for when it is exchanged.
+    program: io::Result<PathBuf>,
     asked: Asked,
     sparing: Sparing,
     command: Command,
@@ -89,6 +96,7 @@ impl Supervisor {
         if is_pool || config.like == Like::Ourselves {
             setup::check_command(&config)?;
         }
+        let given = if is_pool { setup::given()? } else { None };
         let account = setup::account(&config.process)?;
         let settings = setup::settings(&config.process, account.as_ref())?;
         let runtime = setup::runtime()?;
@@ -104,17 +112,23 @@ impl Supervisor {
                 (Mode::Init(policy), Some(place), None)
             }
             Mode::Pool(mut policy) => {
-                let lanes = setup::lanes(&config.pool, &mut policy, least_fd(&config.pool))?;
-                let fleet = Fleet::new(&config.pool, lanes, ids);
+                let least = least_fd(&config.pool);
+                let lanes = setup::lanes(&config.pool, &mut policy, least, given.as_ref())?;
+                let fleet = Fleet::new(&config.pool, lanes, ids, given.as_ref());
                 let fleet = fleet.map_err(|(what, error)| setup::refused(what, &error))?;
                 (Mode::Pool(policy), None, Some(fleet))
             }
         };
-        let core = Core::new(mode, pid1::seed());
+        let core = match (mode, &given) {
+            (Mode::Pool(policy), Some(given)) => Core::take_over(policy, pid1::seed(), &given.pool),
+            (mode, _) => Core::new(mode, pid1::seed()),
+        };
         let published = Published::new(core.snapshot());
-        if let Some(address) = &config.health {
-            setup::health(address, published.clone())?;
-        }
+        let health_fd = given.as_ref().and_then(|given| given.health);
+        let health =
+            config.health.as_ref().map(|address| setup::health(address, published.clone(), health_fd));
+        let health = health.transpose()?;
+        let clock = given.as_ref().map_or(Duration::ZERO, |given| given.pool.now.0);
         let environment = match &fleet {
             None => Environment::of_init(),
             Some(fleet) => {
@@ -129,9 +143,11 @@ impl Supervisor {
         drop(inside);
         let state = Loop {
             core,
-            origin: Instant::now(),
+            origin: Instant::now().checked_sub(clock).unwrap_or_else(Instant::now),
             signals,
             fleet,
+            health,
+            program: exchange::own_program(),
             asked: Asked::default(),
             sparing: Sparing::new(ids),
             environment,
@@ -145,7 +161,8 @@ impl Supervisor {
             terminal_lent: false,
             stops_for_sure: config.like == Like::DumbInit,
             refusal_told: false,
-            look_for_ended: false,
+            // Somebody may have ended while the program was exchanged.
+            look_for_ended: given.is_some(),
             exit: None,
         };
         Ok(Self { runtime: Some(runtime), state })
@@ -329,6 +346,7 @@ impl Loop {
             | Action::Probe { .. }
             | Action::Measure { .. }
             | Action::Portray { .. } => return self.tend(action),
+            Action::Upgrade(pool) => return Some(self.upgrade(*pool)),
             Action::Reap => self.look_for_ended = true,
             Action::Report(note) => logging::note(&note),
             Action::Exit(code) => self.exit = Some(code),

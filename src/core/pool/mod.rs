@@ -14,6 +14,7 @@ mod lives;
 mod roll;
 mod scale;
 mod steer;
+mod upgrade;
 
 use super::action::Action;
 use super::event::{Event, Lane, Pid};
@@ -58,6 +59,8 @@ pub struct Pool {
     newest: u32,
     /// A reload that is under way.
     roll: Option<Roll>,
+    /// The supervisor's own program is to be exchanged.
+    upgrade: bool,
     /// No planned replacement begins before this.
     next_planned_at: Monotonic,
     /// When the workers are measured next.
@@ -120,6 +123,7 @@ impl Pool {
             generation: roll::FIRST,
             newest: roll::FIRST,
             roll: None,
+            upgrade: false,
             next_planned_at: Monotonic::default(),
             measure_at: None,
             steered: Vec::new(),
@@ -166,7 +170,7 @@ impl Pool {
             Event::SpawnFailed { id, failure } => self.spawn_failed(now, id, failure, out),
             Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory, out),
             // A worker that does not move is found by what it does not do.
-            Event::Stopped { .. } | Event::StopRefused => {}
+            Event::Stopped { .. } | Event::StopRefused | Event::UpgradeFailed => {}
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::SaidReady { pid } => self.with_starting(pid, |starting| starting.said_ready(now)),
             Event::StartExtended { pid, by } => self.with_starting(pid, |starting| starting.extend(now, by)),
@@ -324,6 +328,7 @@ impl Pool {
         match signal {
             Signal::TERM | Signal::INT | Signal::QUIT => self.asked_to_stop(now, signal, out),
             Signal::HUP if self.is_running() => self.reload(now, out),
+            Signal::USR2 if self.is_running() => self.upgrade_asked(out),
             Signal::TTIN if self.is_running() => self.scale_up(now, out),
             Signal::TTOU if self.is_running() => self.scale_down(now, out),
             signal => out.push(Action::Report(Note::SignalIgnored { signal })),
@@ -354,6 +359,7 @@ impl Pool {
         if self.is_running() {
             self.go_on_rolling(now, out);
             self.end_hung(now, out);
+            self.upgrade_if_at_rest(now, out);
         }
         self.measure(now, out);
         self.go_on_closing(now, out);

@@ -20,8 +20,9 @@ use super::action::{Action, SpawnOrder};
 use super::backoff::{CANNOT_BOOT_CODES, Failure};
 use super::event::{Lane, Pid, SpawnId};
 use super::exit::{Exit, Reason};
+use super::handover::Kept;
 use super::note::{Note, ReadyBy, Sign, WorkerRef};
-use super::policy::PoolPolicy;
+use super::policy::{HangPolicy, PoolPolicy};
 use super::recycle::Limits;
 use super::signal::Signal;
 use super::time::{Monotonic, earlier, reached};
@@ -85,6 +86,25 @@ impl Worker {
             heavy: 0,
             weighed: now,
             life: Life::Spawning,
+        }
+    }
+
+    /// A worker that was there before us.
+    pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &HangPolicy) -> Self {
+        let Kept { slot, lane, generation, pid, spawned, ready, requests, .. } = *kept;
+        let watch = Watch::new(now, None, policy);
+        let life = Life::Ready { pid, since: ready, due: None, leaves: false, watch };
+        Self {
+            id,
+            slot,
+            lane,
+            generation,
+            limits: kept.limits(),
+            spawned,
+            requests,
+            heavy: 0,
+            weighed: now,
+            life,
         }
     }
 

@@ -1,0 +1,58 @@
+//! What a pool gives to the next program in its own process: workers live on while the supervisor is exchanged.
+
+use super::event::{Lane, Pid};
+use super::recycle::Limits;
+use super::time::Monotonic;
+use std::time::Duration;
+
+/// A pool at rest: every worker it has is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// The moment; the next program's clock goes on from here.
+    pub now: Monotonic,
+    /// How many workers are wanted.
+    pub workers: u32,
+    /// The generation that has proved itself.
+    pub generation: u32,
+    /// The last one that was asked for.
+    pub newest: u32,
+    /// The number of the next spawn.
+    pub next_spawn: u64,
+    /// Whether the pool has ever been ready.
+    pub ever_ready: bool,
+    /// Groups of workers that are gone, and when what is left of them is killed.
+    pub remains: Vec<(Pid, Option<Monotonic>)>,
+    /// The workers there are; other slots are vacant.
+    pub kept: Vec<Kept>,
+}
+
+/// A worker that lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its slot.
+    pub slot: u32,
+    /// Its listeners.
+    pub lane: Lane,
+    /// Its generation.
+    pub generation: u32,
+    /// Its process.
+    pub pid: Pid,
+    /// When it was spawned.
+    pub spawned: Monotonic,
+    /// When it became ready.
+    pub ready: Monotonic,
+    /// Requests it has told of.
+    pub requests: u64,
+    /// What was drawn for it: requests.
+    pub max_requests: Option<u64>,
+    /// What was drawn for it: age.
+    pub max_age: Option<Duration>,
+    /// What was drawn for it: memory, in bytes.
+    pub max_memory: Option<u64>,
+}
+
+impl Kept {
+    pub(super) fn limits(&self) -> Limits {
+        Limits { requests: self.max_requests, age: self.max_age, memory: self.max_memory }
+    }
+}

@@ -1,0 +1,92 @@
+//! USR2: the supervisor's program is exchanged, and the pool goes on in the next one.
+//!
+//! It waits for a moment of rest, in which every worker there is is ready and nobody is on the way out: then there is
+//! little to tell, and nothing that could go wrong halfway.
+
+use super::{Phase, Pool};
+use crate::core::action::Action;
+use crate::core::event::SpawnId;
+use crate::core::handover::{Handover, Kept};
+use crate::core::note::Note;
+use crate::core::policy::PoolPolicy;
+use crate::core::remains::Remains;
+use crate::core::slot::{Seat, Slot};
+use crate::core::time::Monotonic;
+use crate::core::worker::{Life, Worker};
+
+impl Pool {
+    /// The signal came.
+    pub(super) fn upgrade_asked(&mut self, out: &mut Vec<Action>) {
+        self.upgrade = true;
+        out.push(Action::Report(Note::UpgradeAsked { at_rest: self.is_at_rest() }));
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let rests = |slot: &Slot| {
+            slot.successor.is_none()
+                && slot.seated().is_none_or(|worker| worker.serves() && worker.due().is_none())
+        };
+        matches!(self.phase, Phase::Running)
+            && self.roll.is_none()
+            && self.retiring.is_empty()
+            && self.slots.iter().all(rests)
+    }
+
+    /// Hands over, if it was asked for and may be.
+    pub(super) fn upgrade_if_at_rest(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if self.upgrade && self.is_at_rest() {
+            self.upgrade = false;
+            out.push(Action::Upgrade(Box::new(self.hand_over(now))));
+        }
+    }
+
+    fn hand_over(&self, now: Monotonic) -> Handover {
+        let keep = |worker: &Worker| match worker.life {
+            Life::Ready { pid, since, .. } => Some(Kept {
+                slot: worker.slot,
+                lane: worker.lane,
+                generation: worker.generation,
+                pid,
+                spawned: worker.spawned,
+                ready: since,
+                requests: worker.requests,
+                max_requests: worker.limits.requests,
+                max_age: worker.limits.age,
+                max_memory: worker.limits.memory,
+            }),
+            Life::Spawning
+            | Life::Starting(_)
+            | Life::Draining(_)
+            | Life::Stopping { .. }
+            | Life::Killed { .. } => None,
+        };
+        Handover {
+            now,
+            workers: self.wanted(),
+            generation: self.generation,
+            newest: self.newest,
+            next_spawn: self.next_spawn,
+            ever_ready: self.ever_ready,
+            remains: self.remains.to_kill().collect(),
+            kept: self.workers().filter_map(keep).collect(),
+        }
+    }
+
+    /// The pool that was handed over. What is not known of a worker is as if it had just become ready.
+    pub fn take_over(policy: PoolPolicy, seed: u64, given: &Handover) -> Self {
+        let mut pool = Self::new(PoolPolicy { workers: given.workers.max(1), ..policy }, seed);
+        (pool.generation, pool.newest) = (given.generation, given.newest);
+        (pool.next_spawn, pool.ever_ready) = (given.next_spawn, given.ever_ready);
+        pool.ever_spawned = true;
+        pool.remains = Remains::take_over(&given.remains);
+        for kept in &given.kept {
+            let id = SpawnId(pool.next_spawn);
+            pool.next_spawn = pool.next_spawn.saturating_add(1);
+            let slot = usize::try_from(kept.slot).ok().and_then(|index| pool.slots.get_mut(index));
+            if let Some(slot) = slot {
+                slot.seat = Seat::Taken(Worker::kept(given.now, id, kept, &pool.policy.hang));
+            }
+        }
+        pool
+    }
+}

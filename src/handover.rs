@@ -1,0 +1,233 @@
+//! What one program of ours tells the next in the same process, as text: a line a thing.
+//!
+//! ```text
+//! prefork-init 1
+//! clock NOW_US GIVEN_MASK CHILD_IGNORED
+//! pool WORKERS GENERATION NEWEST NEXT_SPAWN EVER_READY
+//! notify FD
+//! scoreboard FD LINES
+//! health FD
+//! place FD,FD,... LANE,LANE,...
+//! remains PID KILL_AT_US
+//! worker SLOT LANE GENERATION PID SPAWNED_US READY_US REQUESTS MAX_REQUESTS MAX_AGE_US MAX_MEMORY
+//! ```
+//! `-` stands for none. The version in the first line is that of [`FORMAT`]: who does not know it is not exchanged for.
+
+use crate::core::handover::{Handover, Kept};
+use crate::core::{Lane, Monotonic, Pid};
+use std::fmt::{Display, Write};
+use std::os::fd::RawFd;
+use std::str::{FromStr, SplitAsciiWhitespace};
+use std::time::Duration;
+
+/// Who prints this as part of the plan (`--explain`) can take over.
+pub const FORMAT: &str = "handover format 1";
+
+/// The variable that holds the number of the descriptor.
+pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
+
+const FIRST_LINE: &str = "prefork-init 1";
+
+/// The core's part, and the descriptors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// What the core knows.
+    pub pool: Handover,
+    /// The signal mask with which the first program was started, and whether SIGCHLD was ignored.
+    pub signals: (u64, bool),
+    /// The notify socket.
+    pub notify: RawFd,
+    /// The scoreboard and how many lines it has.
+    pub scoreboard: Option<(RawFd, u32)>,
+    /// The health endpoint's listener.
+    pub health: Option<RawFd>,
+    /// For each address the listeners by lane, and the lanes in the kernel's order.
+    pub places: Vec<(Vec<RawFd>, Vec<u32>)>,
+}
+
+impl Given {
+    /// As text.
+    #[must_use]
+    pub fn write(&self) -> String {
+        let Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept } = &self.pool;
+        let mut text = format!("{FIRST_LINE}\n");
+        let mut line = |parts: &[&dyn Display]| {
+            let words: Vec<String> = parts.iter().map(ToString::to_string).collect();
+            let _never_fails = writeln!(text, "{}", words.join(" "));
+        };
+        line(&[&"clock", &micros(now.0), &self.signals.0, &u8::from(self.signals.1)]);
+        line(&[&"pool", workers, generation, newest, next_spawn, &u8::from(*ever_ready)]);
+        line(&[&"notify", &self.notify]);
+        if let Some((fd, lines)) = &self.scoreboard {
+            line(&[&"scoreboard", fd, lines]);
+        }
+        if let Some(fd) = &self.health {
+            line(&[&"health", fd]);
+        }
+        for (fds, order) in &self.places {
+            line(&[&"place", &list(fds), &list(order)]);
+        }
+        for (group, kill_at) in remains {
+            line(&[&"remains", group, &maybe(kill_at.map(|at| micros(at.0)))]);
+        }
+        for worker in kept {
+            let Kept { slot, lane, generation, pid, requests, .. } = worker;
+            let (spawned, ready) = (micros(worker.spawned.0), micros(worker.ready.0));
+            let max_requests = maybe(worker.max_requests);
+            let (max_age, max_memory) = (maybe(worker.max_age.map(micros)), maybe(worker.max_memory));
+            line(&[
+                &"worker",
+                slot,
+                &lane.0,
+                generation,
+                pid,
+                &spawned,
+                &ready,
+                requests,
+                &max_requests,
+                &max_age,
+                &max_memory,
+            ]);
+        }
+        text
+    }
+
+    /// From text; `None` if anything in it is not understood.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        (lines.next()? == FIRST_LINE).then_some(())?;
+        let (mut clock, mut pool, mut notify) = (None, None, None);
+        let (mut scoreboard, mut health) = (None, None);
+        let (mut places, mut remains, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for line in lines {
+            let (name, rest) = line.split_once(' ')?;
+            let words = &mut rest.split_ascii_whitespace();
+            match name {
+                "clock" => clock = Some((moment(words)?, (next(words)?, next::<u8>(words)? != 0))),
+                "pool" => {
+                    pool = Some((
+                        next(words)?,
+                        next(words)?,
+                        next(words)?,
+                        next(words)?,
+                        next::<u8>(words)? != 0,
+                    ));
+                }
+                "notify" => notify = Some(next(words)?),
+                "scoreboard" => scoreboard = Some((next(words)?, next(words)?)),
+                "health" => health = Some(next(words)?),
+                "place" => places.push((numbers(words)?, numbers(words)?)),
+                "remains" => {
+                    let kill_at =
+                        option::<u64>(words.clone().nth(1)?)?.map(|at| Monotonic(Duration::from_micros(at)));
+                    remains.push((Pid(next(words)?), kill_at));
+                }
+                "worker" => kept.push(Kept {
+                    slot: next(words)?,
+                    lane: Lane(next(words)?),
+                    generation: next(words)?,
+                    pid: Pid(next(words)?),
+                    spawned: moment(words)?,
+                    ready: moment(words)?,
+                    requests: next(words)?,
+                    max_requests: option(words.next()?)?,
+                    max_age: option(words.next()?)?.map(Duration::from_micros),
+                    max_memory: option(words.next()?)?,
+                }),
+                _ => return None,
+            }
+        }
+        let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
+        let pool = Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept };
+        Some(Self { pool, signals, notify: notify?, scoreboard, health, places })
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn maybe(number: Option<u64>) -> String {
+    number.map_or("-".to_owned(), |number| number.to_string())
+}
+
+fn list<T: Display>(numbers: &[T]) -> String {
+    let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    if words.is_empty() { "-".to_owned() } else { words.join(",") }
+}
+
+fn next<T: FromStr>(words: &mut SplitAsciiWhitespace<'_>) -> Option<T> {
+    words.next()?.parse().ok()
+}
+
+fn moment(words: &mut SplitAsciiWhitespace<'_>) -> Option<Monotonic> {
+    next(words).map(|micros| Monotonic(Duration::from_micros(micros)))
+}
+
+fn option<T: FromStr>(word: &str) -> Option<Option<T>> {
+    if word == "-" { Some(None) } else { word.parse().ok().map(Some) }
+}
+
+fn numbers<T: FromStr>(words: &mut SplitAsciiWhitespace<'_>) -> Option<Vec<T>> {
+    match words.next()? {
+        "-" => Some(Vec::new()),
+        list => list.split(',').map(|word| word.parse().ok()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given() -> Given {
+        let at = |micros| Monotonic(Duration::from_micros(micros));
+        let worker = Kept {
+            slot: 1,
+            lane: Lane(2),
+            generation: 3,
+            pid: Pid(4),
+            spawned: at(5),
+            ready: at(6),
+            requests: 7,
+            max_requests: Some(8),
+            max_age: Some(Duration::from_micros(9)),
+            max_memory: None,
+        };
+        let pool = Handover {
+            now: at(10),
+            workers: 2,
+            generation: 3,
+            newest: 4,
+            next_spawn: 11,
+            ever_ready: true,
+            remains: vec![(Pid(12), Some(at(13))), (Pid(14), None)],
+            kept: vec![worker, Kept { max_requests: None, max_age: None, max_memory: Some(1), ..worker }],
+        };
+        Given {
+            pool,
+            signals: (u64::MAX, true),
+            notify: 20,
+            scoreboard: Some((21, 2048)),
+            health: Some(22),
+            places: vec![(vec![23, 24], vec![1, 0]), (vec![25], vec![])],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        assert_eq!(Given::read(&given().write()), Some(given()));
+        let less = Given { scoreboard: None, health: None, ..given() };
+        assert_eq!(Given::read(&less.write()), Some(less));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_as_a_whole() {
+        let text = given().write();
+        assert_eq!(Given::read(&text.replace("prefork-init 1", "prefork-init 2")), None);
+        assert_eq!(Given::read(&text.replace("worker 1", "worker x")), None);
+        assert_eq!(Given::read(&format!("{text}something else\n")), None);
+        assert_eq!(Given::read(&text.replace("notify 20\n", "")), None);
+        assert_eq!(Given::read(""), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! USR2: the program that is now in our place takes this process over, with its workers and listeners.
+
+use super::Loop;
+use super::fleet::Fleet;
+use crate::core::{Event, Handover};
+use crate::handover::{FORMAT, Given, VARIABLE};
+use crate::os::exchange;
+use crate::os::signals;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+use tracing::error;
+
+/// How long the next program may take to read the command line and print the plan. Meanwhile nothing else is heard.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+impl Loop {
+    /// Returns only if it failed: then everything is as before.
+    pub(super) fn upgrade(&mut self, pool: Handover) -> Event {
+        let remedy = match (&self.program, &self.fleet) {
+            (Ok(program), Some(fleet)) => match self.exchange(program, fleet, pool) {
+                Ok(remedy) => remedy.to_owned(),
+                Err(error) => error.to_string(),
+            },
+            (Err(error), _) => error.to_string(),
+            (_, None) => "there is no pool".to_owned(),
+        };
+        error!("upgrade failed, and everything goes on as before: {remedy}");
+        Event::UpgradeFailed
+    }
+
+    fn exchange(&self, program: &Path, fleet: &Fleet, pool: Handover) -> io::Result<&'static str> {
+        let args: Vec<OsString> = std::env::args_os().collect();
+        // Whoever could not go on must not get here: from PID 1 there is no way back.
+        let plan = exchange::ask(program, &args, ("PREFORK_EXPLAIN", "true"), ANSWER_WITHIN);
+        if !plan.is_some_and(|plan| plan.contains(FORMAT)) {
+            return Ok(
+                "the new program does not accept our command line, or cannot take over; try it with --explain",
+            );
+        }
+        let places: Vec<(Vec<BorrowedFd<'_>>, &[u32])> = fleet.lanes.hand_over().collect();
+        let numbers = |fds: &[BorrowedFd<'_>]| fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let scoreboard = fleet.scoreboard_fd();
+        let given = Given {
+            pool,
+            signals: signals::given(),
+            notify: fleet.notify.as_fd().as_raw_fd(),
+            scoreboard: scoreboard.map(|(fd, lines)| (fd.as_raw_fd(), lines)),
+            health: self.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
+            places: places.iter().map(|(fds, order)| (numbers(fds), order.to_vec())).collect(),
+        };
+        let text = exchange::put_down(&given.write())?;
+        let mut keep: Vec<BorrowedFd<'_>> = places.into_iter().flat_map(|(fds, _)| fds).collect();
+        keep.extend([fleet.notify.as_fd(), text.as_fd()]);
+        keep.extend(scoreboard.map(|(fd, _)| fd));
+        keep.extend(self.health.as_ref().map(AsFd::as_fd));
+        let mut env: Vec<(OsString, OsString)> =
+            std::env::vars_os().filter(|(name, _)| name != VARIABLE).collect();
+        env.push((VARIABLE.into(), text.as_raw_fd().to_string().into()));
+        Err(exchange::exchange(program, &args, &env, &keep))
+    }
+}
