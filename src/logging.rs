@@ -186,8 +186,8 @@ pub fn note(note: &Note) {
         Note::ReloadFailed { generation, reason } => {
             error!("gen" = generation, reason = %reason, "reload failed: the first new worker did not get ready, the old ones go on");
         }
-        Note::UpgradeAsked { at_rest: true } => info!("upgrade: the program is exchanged"),
-        Note::UpgradeAsked { at_rest: false } => info!("upgrade: it waits until every worker is ready"),
+        Note::UpgradeAsked { at_rest: true } => info!("upgrade started"),
+        Note::UpgradeAsked { at_rest: false } => info!("upgrade waits until every worker is ready"),
         Note::Scaled { workers, from } => info!(workers, from, "scaled"),
         Note::NotScaled { workers } => {
             warn!(workers, "not scaled: there are as many workers, or as few, as there may be")

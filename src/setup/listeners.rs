@@ -93,7 +93,7 @@ pub fn given() -> Result<Option<Given>, StartError> {
     let given = text.and_then(|text| Given::read(&text));
     let given = given.ok_or_else(|| handover_error("it is not understood"))?;
     signals::take_over(given.signals);
-    info!(workers = given.pool.kept.len(), "upgraded: this program goes on where the one before it was");
+    info!(workers = given.pool.kept.len(), "upgraded");
     Ok(Some(given))
 }
 

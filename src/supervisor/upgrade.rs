@@ -27,7 +27,7 @@ impl Loop {
             (Err(error), _) => error.to_string(),
             (_, None) => "there is no pool".to_owned(),
         };
-        error!("upgrade failed, and everything goes on as before: {remedy}");
+        error!(reason = remedy, "upgrade failed");
         Event::UpgradeFailed
     }
 

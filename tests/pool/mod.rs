@@ -15,6 +15,7 @@ mod recycling_by_requests;
 mod serving;
 mod shutdown;
 mod signals;
+mod upgrade;
 
 use crate::harness::{Launch, Run, example, launch};
 use python::python;

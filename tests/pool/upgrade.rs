@@ -1,0 +1,140 @@
+//! USR2: another program takes the process over, and nobody notices.
+
+use super::python::python;
+use super::{pool, uvicorn, with_apps};
+use crate::harness::load::Load;
+use crate::harness::{Launch, Run, binary, http};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Runs a copy of the binary, in whose place another can be put.
+fn of_a_copy(launch: Launch) -> Launch {
+    let copy = launch.dir().join("supervisor");
+    fs::copy(binary(), &copy).unwrap();
+    launch.program(&copy).env("PREFORK_LOG_FORMAT", "json").env("PREFORK_LOG_LEVEL", "debug")
+}
+
+/// Puts a program in the place of the one that runs, as a package manager does it.
+fn put(run: &Run, program: &Path) {
+    let new = run.dir().join("new");
+    fs::copy(program, &new).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(new, run.dir().join("supervisor")).unwrap();
+}
+
+fn pids(run: &Run, message: &str) -> BTreeSet<String> {
+    run.log.with_message(message).iter().map(|line| line["pid"].to_string()).collect()
+}
+
+/// The workers that answer.
+fn answering(run: &Run) -> BTreeSet<String> {
+    (0..40).map(|_| http::get(&run.address(0), "/").unwrap().body).collect()
+}
+
+#[test]
+fn workers_listeners_and_the_endpoint_live_through_an_exchange_of_the_program() {
+    let launch = pool(&["-n", "2", "--drain-time", "100ms"], uvicorn(&[]));
+    let mut run = of_a_copy(with_apps(launch)).start();
+    run.log.wait_count("worker ready", 2);
+    let before = answering(&run);
+    assert_eq!(before.len(), 2);
+    let load = Load::start(&run.address(0), "/", 2);
+    load.wait_ok(20);
+    for round in 1..=3 {
+        put(&run, &binary());
+        run.signal(libc::SIGUSR2);
+        run.log.wait_count("upgraded", round);
+        load.wait_ok(20);
+        assert_eq!(http::get(&run.health(), "/readyz").unwrap().status, 200);
+    }
+    assert_eq!(answering(&run), before, "nobody was restarted");
+    assert_eq!(run.log.with_message("worker exited").len(), 0);
+
+    // What it has taken over, it looks after.
+    run.signal(libc::SIGHUP);
+    run.wait_for("reload finished");
+    let after = answering(&run);
+    assert!(after.len() == 2 && after.is_disjoint(&before));
+    let (_, refused, lost, other) = load.stop();
+    assert_eq!((refused, lost, other), (0, 0, 0));
+    let dead: i64 = after.first().unwrap().parse().unwrap();
+    crate::harness::kill(run.outer_pid(dead), libc::SIGKILL);
+    run.log.wait_count("worker ready", 5);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+    assert_eq!(pids(&run, "worker exited"), pids(&run, "worker spawned"));
+}
+
+#[test]
+fn a_program_that_could_not_go_on_is_not_exchanged_for() {
+    let mut run = of_a_copy(pool(&[], python("serve()"))).start();
+    run.wait_for("worker ready");
+    let before = answering(&run);
+    let scripts = [
+        "#!/bin/sh\nexit 1\n",
+        // One from before it could take over prints a plan all the same.
+        "#!/bin/sh\necho mode pool\n",
+        "not a program",
+    ];
+    for (round, script) in (1..).zip(scripts) {
+        let path = run.dir().join("script");
+        fs::write(&path, script).unwrap();
+        put(&run, &path);
+        run.signal(libc::SIGUSR2);
+        run.log.wait_count("upgrade failed", round);
+        assert_eq!(answering(&run), before);
+    }
+    put(&run, &binary());
+    run.signal(libc::SIGUSR2);
+    run.wait_for("upgraded");
+    assert_eq!(answering(&run), before);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
+fn an_upgrade_waits_for_the_end_of_a_reload() {
+    let script = "
+if os.environ['PREFORK_GENERATION'] != '1': wait_for_file('go')
+serve()";
+    let run = of_a_copy(pool(&["--drain-time", "10ms"], python(script))).start();
+    run.wait_for("worker ready");
+    run.signal(libc::SIGHUP);
+    run.log.wait_count("worker spawned", 2);
+    run.signal(libc::SIGUSR2);
+    run.wait_for("upgrade waits");
+    assert!(run.log.with_message("upgraded").is_empty());
+    super::allow(&run, "go");
+    run.wait_for("reload finished");
+    run.wait_for("upgraded");
+}
+
+#[test]
+fn workers_know_nothing_of_it_and_orphans_are_still_ours() {
+    let script = "
+note('environment', json.dumps(dict(os.environ)))
+daemon(lambda: (note('daemons', ''), sleep_for_ever()))
+serve()";
+    let mut run = of_a_copy(pool(&["--drain-time", "10ms"], python(script))).start();
+    run.wait_for("worker ready");
+    run.wait_lines("daemons", 1);
+    run.signal(libc::SIGUSR2);
+    run.wait_for("upgraded");
+    run.signal(libc::SIGHUP);
+    run.wait_for("reload finished");
+    let told = run.wait_lines("environment", 2);
+    assert!(!told.contains("HANDOVER"), "{told}");
+    run.wait_lines("daemons", 2);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
+fn a_handover_that_nobody_made_is_an_error() {
+    let launch = of_a_copy(pool(&[], python("serve()"))).env("PREFORK_HANDOVER_FD", "7");
+    let (code, _, log) = launch.finish();
+    assert_eq!(code, 125);
+    assert!(log.contains("PREFORK_HANDOVER_FD") && log.contains("leave the variable out"), "{log}");
+}
