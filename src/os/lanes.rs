@@ -38,15 +38,16 @@ pub struct Lanes {
 #[derive(Debug)]
 enum Place {
     One(Listener),
-    PerLane(Group),
+    Group(Group),
 }
 
 /// The listeners at one TCP address.
 #[derive(Debug)]
 struct Group {
     address: SocketAddr,
-    /// By lane.
+    /// By lane; a single one if all lanes have the same.
     listeners: Vec<Listener>,
+    all_share: bool,
     /// The lanes in the order of the kernel's list (see [`super::steer`]).
     order: Vec<u32>,
     /// There if clients were held off.
@@ -84,7 +85,7 @@ impl Lanes {
     pub fn hand_over(&self) -> impl Iterator<Item = (Vec<BorrowedFd<'_>>, &[u32])> {
         self.places.iter().map(|place| match place {
             Place::One(listener) => (vec![listener.as_fd()], &[][..]),
-            Place::PerLane(group) => (group.listeners.iter().map(AsFd::as_fd).collect(), &group.order[..]),
+            Place::Group(group) => (group.listeners.iter().map(AsFd::as_fd).collect(), &group.order[..]),
         })
     }
 
@@ -94,6 +95,7 @@ impl Lanes {
     pub fn take_over(
         addresses: &[Address],
         given: Vec<(Vec<OwnedFd>, Vec<u32>)>,
+        spread: Spread,
         backlog: u32,
         least_fd: RawFd,
     ) -> Option<Self> {
@@ -109,7 +111,8 @@ impl Lanes {
             let &Address::Tcp(address) = listeners.first()?.address() else { return None };
             let known = |lane: &u32| usize::try_from(*lane).is_ok_and(|lane| lane < listeners.len());
             order.iter().all(known).then_some(())?;
-            Some(Place::PerLane(Group { address, listeners, order, door: None }))
+            let all_share = spread == Spread::Shared && listeners.len() == 1;
+            Some(Place::Group(Group { address, listeners, all_share, order, door: None }))
         };
         let places = addresses.iter().zip(given).map(place).collect::<Option<Vec<_>>>()?;
         Some(Self { places, live: vec![0], backlog, least_fd, refused: false, fell_back: None })
@@ -118,25 +121,27 @@ impl Lanes {
     fn add(&mut self, address: &Address, lanes: u32, spread: Spread) -> io::Result<()> {
         // While it is by itself, somebody who is there already is noticed.
         let listener = Listener::bind_only(address, self.least_fd)?;
-        let mut place = match (spread, listener.address()) {
-            (Spread::PerWorker, &Address::Tcp(address)) => match begin_group(&listener, &self.live) {
-                Ok(()) => Place::PerLane(Group {
-                    address,
-                    listeners: vec![listener],
-                    order: Vec::new(),
-                    door: None,
-                }),
+        let all_share = spread == Spread::Shared;
+        let mut place = match *listener.address() {
+            // One that all share is in a group too: so the door can be closed.
+            Address::Tcp(address) => match begin_group(&listener, &self.live) {
+                Ok(()) => {
+                    let listeners = vec![listener];
+                    Place::Group(Group { address, listeners, all_share, order: Vec::new(), door: None })
+                }
                 Err(error) => {
                     listener.allow_more(false)?;
-                    self.fell_back.get_or_insert(error);
+                    if !all_share {
+                        self.fell_back.get_or_insert(error);
+                    }
                     Place::One(listener)
                 }
             },
-            _ => Place::One(listener),
+            Address::Unix(_) => Place::One(listener),
         };
         match &mut place {
             Place::One(listener) => listener.listen(self.backlog)?,
-            Place::PerLane(group) => {
+            Place::Group(group) => {
                 group.extend(lanes.max(1), &self.live, self.backlog, self.least_fd)?;
             }
         }
@@ -158,7 +163,7 @@ impl Lanes {
     /// Whether a connection to any of the addresses is steered.
     #[must_use]
     pub fn is_steered(&self) -> bool {
-        self.places.iter().any(|place| matches!(place, Place::PerLane(_)))
+        self.places.iter().any(|place| matches!(place, Place::Group(group) if !group.all_share))
     }
 
     /// Makes sure that there is this lane, and all before it. It gets no connections before it is steered to.
@@ -239,13 +244,13 @@ impl Lanes {
     /// such thing: their clients wait in the queue.
     ///
     /// # Errors
-    /// The first; all are tried. Where connections are steered, as [`Door::close`], which needs a few descriptors. Where
-    /// all share a listener, as [`Program::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
+    /// The first; all are tried. As [`Door::close`], which needs a few descriptors. Where the kernel cannot steer, as
+    /// [`Program::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
     pub fn hold_off(&mut self) -> io::Result<()> {
         let drop = Program::drop_requests();
         let shared = first_error(self.places.iter().map(|place| match place {
             Place::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
-            Place::One(_) | Place::PerLane(_) => Ok(()),
+            Place::One(_) | Place::Group(_) => Ok(()),
         }));
         let least_fd = self.least_fd;
         let steered = self.each_group(|group, live, backlog| {
@@ -263,7 +268,7 @@ impl Lanes {
         for place in &self.places {
             let (listeners, door) = match place {
                 Place::One(listener) => (std::slice::from_ref(listener), None),
-                Place::PerLane(group) => (group.listeners.as_slice(), group.door.as_ref()),
+                Place::Group(group) => (group.listeners.as_slice(), group.door.as_ref()),
             };
             for listener in listeners.iter().chain(door.map(Door::listener)) {
                 // One that a worker has shut down is what it should be.
@@ -282,7 +287,7 @@ impl Lanes {
         }
         let groups = self.places.iter_mut().filter_map(|place| match place {
             Place::One(_) => None,
-            Place::PerLane(group) => Some(group),
+            Place::Group(group) => Some(group),
         });
         first_error(groups.map(|group| act(group, &self.live, self.backlog)))
     }
@@ -307,7 +312,8 @@ impl Place {
     fn listener(&self, lane: u32) -> Option<&Listener> {
         match self {
             Self::One(listener) => Some(listener),
-            Self::PerLane(group) => group.listeners.get(usize::try_from(lane).ok()?),
+            Self::Group(group) if group.all_share => group.listeners.first(),
+            Self::Group(group) => group.listeners.get(usize::try_from(lane).ok()?),
         }
     }
 }
@@ -316,6 +322,7 @@ impl Group {
     /// Adds lanes until there are so many.
     fn extend(&mut self, lanes: u32, live: &[u32], backlog: u32, least_fd: RawFd) -> io::Result<()> {
         let there = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
+        let lanes = if self.all_share { 1 } else { lanes };
         for _ in there..lanes {
             self.listeners.push(Listener::bind_more(self.address, least_fd)?);
         }
@@ -371,6 +378,7 @@ impl Group {
     /// The program, and one of those that it is for.
     fn program(&self, live: &[u32]) -> Option<(Program, &Listener)> {
         let listening = |lane: &u32| self.listeners.get(usize::try_from(*lane).ok()?);
+        let live = if self.all_share && live != [DOOR] { &[0] } else { live };
         Some((Program::spread(&self.order, live)?, self.order.iter().find_map(listening)?))
     }
 }

@@ -30,13 +30,13 @@ pub fn lanes(
     least_fd: i32,
     given: Option<&Given>,
 ) -> Result<Lanes, StartError> {
+    let spread = if pool.per_worker { Spread::PerWorker } else { Spread::Shared };
     if let Some(given) = given {
-        let lanes = taken_over(pool, given, least_fd);
+        let lanes = taken_over(pool, given, spread, least_fd);
         let lanes = lanes.ok_or_else(|| handover_error("its listeners are not those of --bind"))?;
         policy.drain.steered = lanes.is_steered();
         return Ok(lanes);
     }
-    let spread = if pool.per_worker { Spread::PerWorker } else { Spread::Shared };
     let most = policy.workers.saturating_add(policy.budget.max_surge);
     let lanes = Lanes::bind(&pool.bind, most, spread, pool.backlog, least_fd);
     let lanes = lanes.map_err(|(address, error)| not_bound("--bind", &address, &error))?;
@@ -102,13 +102,13 @@ fn handover_error(problem: &str) -> StartError {
     StartError::usage(VARIABLE, problem, remedy).with_code(code::CANNOT_START)
 }
 
-fn taken_over(pool: &Pool, given: &Given, least_fd: i32) -> Option<Lanes> {
+fn taken_over(pool: &Pool, given: &Given, spread: Spread, least_fd: i32) -> Option<Lanes> {
     let adopt = |(fds, order): &(Vec<i32>, Vec<u32>)| {
         let fds = fds.iter().map(|fd| exchange::adopt(*fd).ok()).collect::<Option<Vec<_>>>()?;
         Some((fds, order.clone()))
     };
     let places = given.places.iter().map(adopt).collect::<Option<Vec<_>>>()?;
-    Lanes::take_over(&pool.bind, places, pool.backlog, least_fd)
+    Lanes::take_over(&pool.bind, places, spread, pool.backlog, least_fd)
 }
 
 fn not_bound(option: &str, address: &Address, error: &io::Error) -> StartError {
