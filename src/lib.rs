@@ -5,16 +5,16 @@
 //! # The way of the data
 //!
 //! ```text
-//!             signalfd      NOTIFY_SOCKET     clock        waitid
-//!                 │               │             │             │
-//!                 ▼               ▼             ▼             ▼
+//!      signalfd   NOTIFY_SOCKET   pipes, probes   clock   waitid
+//!          │            │               │           │        │
+//!          ▼            ▼               ▼           ▼        ▼
 //!           ┌──────────────────────────────────────────────────────┐
 //!           │  supervisor: waits for one Event at a time           │
 //!           └──────┬────────────────────────────────────▲──────────┘
 //!            Event │ now                                 │ answers: Spawned, SeenAccepting,
-//!                  ▼                                     │          Reaped, ...  (Events too)
+//!                  ▼                                     │          QueueSeen, Measured, ...  (Events too)
 //!           ┌─────────────┐   [Action] in order   ┌──────┴─────┐
-//!           │ core: step  ├──────────────────────▶│ os         │──▶ kernel: clone, kill, /proc, ...
+//!           │ core: step  ├──────────────────────▶│ os         │──▶ kernel: clone, kill, BPF, /proc, ...
 //!           └──────┬──────┘                       └────────────┘
 //!                  │ Snapshot         [Action::Report] ──▶ logging ──▶ stderr
 //!                  ▼
@@ -31,21 +31,26 @@
 //! # A slot of the pool
 //!
 //! ```text
-//!            spawn                 ready                 due: requests, age
+//!            spawn                 ready                 due: requests, age, memory, reload
 //!  Vacant ─────────▶ Starting ───────────────▶ Ready ───────────────┐
-//!    ▲                  │ exit                   │ exit            ▼
-//!    │  backoff         │ start timeout          │        Ready + successor: Starting
-//!    ├──────────────────┴────────────────────────┤                 │ successor ready
-//!    │                                           │                 ▼
+//!    ▲ keeps its        │ exit                   │ exit            ▼
+//!    │ lane             │ start timeout          │ hung    Ready + successor: Starting
+//!    ├──────────────────┴────────────────────────┤                 │ successor ready: connections are steered to it
+//!    │  backoff                                  │                 ▼
 //!    │            the pool stops:                │        successor takes the seat: Ready
-//!    └── (stays) ◀── Stopping ──▶ Killed         │        old: Stopping ──▶ Killed ──▶ reaped
+//!    └── (stays) ◀── Stopping ──▶ Killed         │        old, retiring: Draining ──▶ Stopping ──▶ Killed ──▶ reaped
 //!                         graceful timeout       └─ a worker that ends at its {max_requests}: no backoff
 //! ```
 //!
 //! *Vacant*: nobody; a time to spawn. *Starting*: runs, and is looked at every few milliseconds until it
-//! waits for connections. *Ready*: serves. *Stopping*: has got the stop signal. *Killed*: has got `SIGKILL`.
-//! The states of one worker are in `core/worker.rs`, those of a slot in `core/slot.rs`, those of the pool in
-//! `core/pool.rs`, and init mode, which has one command and no slots, in `core/init.rs`.
+//! waits for connections. *Ready*: serves. *Draining*: gets no new connections, and finishes what it has. *Stopping*: has
+//! got the stop signal. *Killed*: has got `SIGKILL`. A *lane* is the set of listeners, one for each address, that one worker
+//! at a time has; [`os::lanes`] holds all of them, and [`os::steer`] tells the kernel which of them get connections.
+//!
+//! The states of one worker are in `core/worker/`, those of a slot in `core/slot.rs`. The pool is in `core/pool/`: `mod` takes
+//! events in, `lives` has who comes and goes, `budget` who is next, `roll` generations, `scale` how many, `steer` who gets
+//! connections and who hangs, `ending` the end, `upgrade` the exchange of our own program. Init mode, which has one
+//! command and no slots, is in `core/init.rs`.
 //!
 //! # Invariants
 //!
@@ -55,6 +60,9 @@
 //! * **`unsafe`, `libc` and `nix` are in [`os`] only**, and [`os`] decides nothing.
 //! * **One thread.** It spawns and reaps; nobody else may wait for a child. Tasks (HTTP) see a [`core::Snapshot`] and
 //!   touch no state.
+//! * **One budget.** A spawn of any kind waits until fewer are alive than are wanted and `max_surge` together; what is
+//!   planned waits for its turn, and nobody is emptied by plan of whom more are missing than `max_unavailable`.
+//! * **Connections first.** A worker is told to stop only when no new connection can come to it and its queue is empty.
 //! * **Answers come before outside events.** Actions are carried out in order and their answers are fed back before
 //!   anything is reaped, so an exit cannot overtake the report of its own spawn.
 //! * **A child is told of while it is a zombie** and let go afterwards, so a signal cannot reach a stranger that has
@@ -69,7 +77,7 @@
 //!
 //! # Where to start reading
 //!
-//! `core/mod.rs`, then `core/init.rs` (one screen), `core/worker.rs`, `core/pool.rs`; then [`supervisor`].
+//! `core/mod.rs`, then `core/init.rs` (one screen), `core/worker/mod.rs`, `core/pool/mod.rs`; then [`supervisor`].
 
 #![cfg_attr(
     test,

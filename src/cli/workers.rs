@@ -151,7 +151,7 @@ pub enum CountRequests {
     Worker,
     /// The worker reports X_PREFORK_REQUESTS=<total> to $NOTIFY_SOCKET, and is replaced, new one first.
     Notify,
-    /// The worker counts in shared memory, $PREFORK_SCOREBOARD_FD, and is replaced, new one first.
+    /// The worker counts in shared memory (README, "Who counts requests?"), and is replaced, new one first.
     Scoreboard,
 }
 
