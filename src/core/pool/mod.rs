@@ -67,6 +67,8 @@ pub struct Pool {
     measure_at: Option<Monotonic>,
     /// Where new connections go.
     steered: Vec<Lane>,
+    /// The last step.
+    stepped: Monotonic,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +129,7 @@ impl Pool {
             next_planned_at: Monotonic::default(),
             measure_at: None,
             steered: Vec::new(),
+            stepped: Monotonic::default(),
         }
     }
 
@@ -137,6 +140,7 @@ impl Pool {
             return;
         }
         self.forgive_if_late(now);
+        self.stepped = now;
         let woken = matches!(event, Event::Started | Event::DeadlinePassed);
         self.take_in(now, event, out);
         self.settle(now, out);

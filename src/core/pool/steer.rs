@@ -69,7 +69,9 @@ impl Pool {
     pub(super) fn forgive_if_late(&mut self, now: Monotonic) {
         let hang = &self.policy.hang;
         let watches = hang.watchdog.is_some() || hang.probe.is_some() || hang.accept_stall.is_some();
-        if watches && reached(self.next_deadline().map(|at| at + LATE), now) {
+        // A deadline may have been in the past when it was set: that asks for a step at once.
+        let awaited = self.next_deadline().map(|at| at.max(self.stepped));
+        if watches && reached(awaited.map(|at| at + LATE), now) {
             for worker in self.workers_mut() {
                 worker.forgive(now);
             }
