@@ -136,7 +136,8 @@ impl Watch {
 
     /// We were late, and perhaps it was as well: every clock starts again.
     pub fn forgive(&mut self, now: Monotonic) {
-        self.pinged(now);
+        // Whoever is known to hang has nothing to be in time for.
+        self.ping_by = self.ping_by.and(self.ping_every).map(|every| now + every);
         self.probe_failures = 0;
         self.probe_forgiven = self.probe_at.is_none();
         self.probe_at = self.probe_at.zip(self.probe_every).map(|(_, every)| now + every);
