@@ -129,6 +129,7 @@ impl Worker {
                 self.heavy = if beyond { self.heavy.saturating_add(1) } else { 0 };
             }
             if policy.recycle.max_memory_hard.is_some_and(|limit| memory > limit) && self.is_ready() {
+                self.served = self.served(now);
                 let kill_at = earlier(policy.stop.graceful.deadline(now), Some(now + HARD_LIMIT_GRACE));
                 return self.stop(Reason::MaxMemory, kill_at, policy, out);
             }

@@ -44,6 +44,8 @@ pub struct Worker {
     /// Measurements in a row that found it beyond its limit of memory, and when the last one was.
     heavy: u32,
     weighed: Monotonic,
+    /// How long it had been ready when it was ended without being replaced first.
+    served: Duration,
     pub life: Life,
 }
 
@@ -85,6 +87,7 @@ impl Worker {
             requests: 0,
             heavy: 0,
             weighed: now,
+            served: Duration::ZERO,
             life: Life::Spawning,
         }
     }
@@ -166,15 +169,12 @@ impl Worker {
         }
     }
 
-    /// How long it has been ready; zero if it is not.
+    /// How long it has been ready, or was when it had to be ended at once; zero otherwise.
     pub fn served(&self, now: Monotonic) -> Duration {
         match self.life {
             Life::Ready { since, .. } => now.since(since),
-            Life::Spawning
-            | Life::Starting(_)
-            | Life::Draining(_)
-            | Life::Stopping { .. }
-            | Life::Killed { .. } => Duration::ZERO,
+            Life::Stopping { .. } | Life::Killed { .. } => self.served,
+            Life::Spawning | Life::Starting(_) | Life::Draining(_) => Duration::ZERO,
         }
     }
 
@@ -275,6 +275,7 @@ impl Worker {
     /// Has a hung worker show where it hangs, and end.
     pub fn abort(&mut self, now: Monotonic, policy: &PoolPolicy, out: &mut Vec<Action>) {
         if let Life::Ready { pid, .. } = self.life {
+            self.served = self.served(now);
             let kill_at = Some(now + policy.hang.abort_time);
             self.ask(pid, Reason::Hung, kill_at, policy.hang.abort_signal, out);
             self.tick(now, policy, out);
