@@ -19,9 +19,11 @@ const WEIGH_EVERY: Duration = Duration::from_millis(900);
 impl Worker {
     /// It has shown that it lives, though it may have been taken for hung; so it is not, if nothing has been done yet.
     fn is_alive(&mut self, out: &mut Vec<Action>) {
-        if let Life::Ready { pid, due: due @ Some((Reason::Hung, _)), .. } = &mut self.life {
+        let Some(since) = self.hung_since() else { return };
+        if let Life::Ready { pid, due, leaves, .. } = &mut self.life {
             let pid = *pid;
-            *due = None;
+            // It is still to be replaced if it said that it leaves; its limits tell for themselves.
+            *due = leaves.then_some((Reason::Stop, since));
             let (worker, verdict) = (self.reference(pid), Verdict::Alive);
             out.push(Action::Report(Note::WorkerSuspected { worker, verdict }));
         }
