@@ -147,6 +147,8 @@ impl Worker {
         let pid = *pid;
         match watch.queue_measured(now, waiting, steered_to, patience) {
             Queue::Hangs => self.hangs(now, Sign::AcceptStall, out),
+            // It is told once, whether it was suspected only or known to hang.
+            Queue::Turned(Verdict::Alive) if self.hung_since().is_some() => self.is_alive(out),
             Queue::Turned(verdict) => {
                 let worker = self.reference(pid);
                 out.push(Action::Report(Note::WorkerSuspected { worker, verdict }));
