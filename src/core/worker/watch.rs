@@ -96,10 +96,13 @@ impl Watch {
         self.probe_at = Some(now + policy.interval);
         match passed.filter(|_| !std::mem::take(&mut self.probe_forgiven)) {
             Some(true) => self.probe_failures = 0,
-            Some(false) => self.probe_failures = self.probe_failures.saturating_add(1),
+            Some(false) => {
+                self.probe_failures = self.probe_failures.saturating_add(1);
+                return self.probe_failures >= policy.failures;
+            }
             None => {}
         }
-        self.probe_failures >= policy.failures
+        false
     }
 
     /// So many connections wait for it. `steered_to` is whether new ones come.
