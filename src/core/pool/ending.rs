@@ -66,9 +66,14 @@ impl Pool {
                 // With no delay, `settle` ends the phase at once.
                 self.phase = Phase::Draining { until: now + drain_delay };
             }
-            Phase::Draining { .. } | Phase::Closing(_) => {
+            Phase::Draining { .. } => {
                 out.push(Action::Report(Note::ShutdownHurried { signal }));
                 self.begin_ending(now, Some(HURRIED_GRACE), out);
+            }
+            Phase::Closing(closing) => {
+                out.push(Action::Report(Note::ShutdownHurried { signal }));
+                let left = closing.kill_at.map_or(HURRIED_GRACE, |at| at.since(now));
+                self.begin_ending(now, Some(left.min(HURRIED_GRACE)), out);
             }
             Phase::Ending { endgame: Endgame::Stopping { .. }, .. } if self.stop_signals >= 2 => {
                 out.push(Action::Report(Note::ShutdownHurried { signal }));
