@@ -163,7 +163,7 @@ impl Pool {
         let (serves, running) = (self.serves(), self.is_running());
         let Some(slot) = self.slots.get_mut(index) else { return };
         let Some((id, lane)) = slot.at(place).map(|worker| (worker.id, worker.lane)) else { return };
-        let delay = match failure {
+        let mut delay = match failure {
             Some(failure) if serves => slot.backoff.delay_after(failure, &self.policy.respawn, &mut self.rng),
             Some(_) | None => Duration::ZERO,
         };
@@ -174,7 +174,11 @@ impl Pool {
                 slot.retry_at = (now + delay).max(slot.gap_until);
             }
             Place::Seat => match slot.successor.take() {
-                Some(successor) => slot.seat = Seat::Taken(successor),
+                Some(successor) => {
+                    slot.seat = Seat::Taken(successor);
+                    // Nothing waits for that time.
+                    delay = Duration::ZERO;
+                }
                 None => {
                     slot.seat =
                         Seat::Vacant { spawn_at: (now + delay).max(slot.gap_until), lane: Some(lane) };
