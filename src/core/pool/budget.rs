@@ -70,7 +70,7 @@ impl Pool {
     /// The slot whose planned replacement comes next, and when it may begin: of those that may begin first the one
     /// that has waited longest. None where the budget allows none.
     fn next_planned(&self) -> Option<(usize, Monotonic)> {
-        if !self.is_running() || self.canary_is_tried() || !(self.may_surge() || self.may_break()) {
+        if !self.is_running() || self.awaits_canary() || !(self.may_surge() || self.may_break()) {
             return None;
         }
         let waiting = self.slots.iter().enumerate().filter_map(|(index, slot)| {

@@ -65,9 +65,15 @@ impl Pool {
         self.roll.filter(|roll| worker.generation < roll.to).map(|roll| roll.since)
     }
 
-    /// Whether everything waits for the first worker of a generation.
-    pub(super) fn canary_is_tried(&self) -> bool {
-        self.roll.is_some_and(|roll| matches!(roll.canary, Canary::Tried(_)))
+    /// Whether everything waits for the first worker of a generation: it is tried, or a slot that was emptied by plan
+    /// is about to get it.
+    pub(super) fn awaits_canary(&self) -> bool {
+        let is_emptied = |slot: &Slot| matches!(slot.seat, Seat::Vacant { lane: None, .. });
+        self.roll.is_some_and(|roll| match roll.canary {
+            Canary::Wanted => self.slots.iter().any(is_emptied),
+            Canary::Tried(_) => true,
+            Canary::Passed => false,
+        })
     }
 
     pub(super) fn roll_has_spawned(&mut self, id: SpawnId, generation: u32) {
