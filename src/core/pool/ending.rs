@@ -37,6 +37,7 @@ pub(super) struct Closing {
 impl Closing {
     /// So many connections wait for all workers together.
     pub(super) fn queues_seen(&mut self, now: Monotonic, waiting: u32) {
+        self.look_at = now + LOOK_EVERY;
         if waiting > 0 {
             self.quiet_since = None;
         } else {

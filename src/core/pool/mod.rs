@@ -153,6 +153,8 @@ impl Pool {
             if let Some((_, worker)) = starting.min_by_key(|(at, _)| *at) {
                 worker.look(now, out);
             }
+            self.measure(now, out);
+            self.workers_mut().for_each(|worker| worker.look_at_queue(now, out));
             if self.serves() {
                 self.spawn_one(now, out);
             }
@@ -365,7 +367,6 @@ impl Pool {
             self.end_hung(now, out);
             self.upgrade_if_at_rest(now, out);
         }
-        self.measure(now, out);
         self.go_on_closing(now, out);
         self.go_on_ending(now, out);
     }

@@ -73,14 +73,18 @@ impl Draining {
             }
             return true;
         }
-        if reached(self.look_at, now) {
-            self.look_at = Some(now + LOOK_EVERY);
-            out.push(Action::LookAtQueue { pid: self.pid, lane });
-        }
         if self.quiet_since.is_some() && !std::mem::replace(&mut self.hinted, true) {
             out.push(Action::Hint { pid: self.pid, lane, signal: policy.drain.hint });
         }
         self.is_done(now)
+    }
+
+    /// Looks at its queue, if it is time.
+    pub fn look(&mut self, now: Monotonic, lane: Lane, out: &mut Vec<Action>) {
+        if reached(self.look_at, now) {
+            self.look_at = Some(now + LOOK_EVERY);
+            out.push(Action::LookAtQueue { pid: self.pid, lane });
+        }
     }
 
     fn done_at(&self) -> Option<Monotonic> {

@@ -236,6 +236,14 @@ impl Worker {
         }
     }
 
+    /// Looks at its queue, if it is being emptied and it is time.
+    pub fn look_at_queue(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let lane = self.lane;
+        if let Life::Draining(draining) = &mut self.life {
+            draining.look(now, lane, out);
+        }
+    }
+
     /// Takes new connections from it and lets it finish those it has, then stops it.
     pub fn drain(&mut self, now: Monotonic, reason: Reason, policy: &PoolPolicy, out: &mut Vec<Action>) {
         match self.life {
