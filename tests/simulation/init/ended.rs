@@ -3,7 +3,7 @@
 use super::super::dice::MS;
 use super::clock::Clock;
 use super::{InitRules, Stage};
-use prefork_init::core::action::Note;
+use prefork_init::core::Note;
 use prefork_init::core::policy::{Job, Orphans};
 use prefork_init::core::{Action, Monotonic, Pid};
 

@@ -7,10 +7,11 @@ mod signals;
 
 use super::rule::{Held, check};
 use clock::Clock;
-use prefork_init::core::action::{Note, SpawnOrder, Target};
+use prefork_init::core::Note;
+use prefork_init::core::action::{SpawnOrder, Target};
 use prefork_init::core::event::SpawnId;
 use prefork_init::core::policy::{InitPolicy, Job};
-use prefork_init::core::{Action, Event, Monotonic, Pid, Signal};
+use prefork_init::core::{Action, Event, Lane, Monotonic, Pid, Signal};
 use std::collections::VecDeque;
 
 /// Where the command stands.
@@ -100,11 +101,11 @@ impl InitRules {
                 self.is_over((self.policy.start_failure_code)(&failure));
             }
             (Event::Signalled(received), _) => self.signalled(now, received),
-            (Event::Exited { pid: ended, exit }, Stage::Runs { pid, since }) if ended == pid => {
+            (Event::Exited { pid: ended, exit, .. }, Stage::Runs { pid, since }) if ended == pid => {
                 self.to_tell.push(Note::CommandExited { pid, exit, uptime: now.since(since) });
                 self.command_ended(pid, exit.code());
             }
-            (Event::Exited { pid, exit }, _) => {
+            (Event::Exited { pid, exit, .. }, _) => {
                 self.to_tell.push(Note::OrphanReaped { pid, exit, warn: self.policy.warn_on_reap });
             }
             (Event::Stopped { pid: stopped, signal, has_terminal }, Stage::Runs { pid, .. })
@@ -130,7 +131,16 @@ impl InitRules {
                 | Event::SeenAccepting { .. }
                 | Event::NotSeenAccepting { .. }
                 | Event::ObservationRefused { .. }
-                | Event::RequestsReported { .. },
+                | Event::RequestsReported { .. }
+                | Event::StartExtended { .. }
+                | Event::Pinged { .. }
+                | Event::WatchdogSet { .. }
+                | Event::SaidStopping { .. }
+                | Event::Triggered { .. }
+                | Event::Probed { .. }
+                | Event::QueueSeen { .. }
+                | Event::QueuesSeen { .. }
+                | Event::Measured { .. },
                 _,
             ) => {}
         }
@@ -182,7 +192,7 @@ impl InitRules {
             return Ok(());
         }
         match action {
-            Action::Spawn(SpawnOrder { id, slot: 0, generation: 0, max_requests: None }) => {
+            Action::Spawn(SpawnOrder { id, slot: 0, lane: Lane(0), generation: 0, max_requests: None }) => {
                 check(self.stage == Stage::Wanted, "no command is to be started")?;
                 self.stage = Stage::Ordered(*id);
                 Ok(())
@@ -211,7 +221,16 @@ impl InitRules {
             | Action::SignalAll { .. }
             | Action::AskOrphans { .. }
             | Action::Observe { .. }
-            | Action::RestoreBacklog
+            | Action::RestoreListeners { .. }
+            | Action::Steer { .. }
+            | Action::LookAtQueue { .. }
+            | Action::LookAtQueues { .. }
+            | Action::HoldConnectionsOff
+            | Action::RefuseConnections
+            | Action::Hint { .. }
+            | Action::Probe { .. }
+            | Action::Measure { .. }
+            | Action::Portray { .. }
             | Action::Reap => Err("nothing asks for that, or not yet".into()),
         }
     }

@@ -1,7 +1,8 @@
 //! What becomes of a signal that comes.
 
 use super::{InitRules, Stage};
-use prefork_init::core::action::{Note, Target};
+use prefork_init::core::Note;
+use prefork_init::core::action::Target;
 use prefork_init::core::policy::{Job, Scope};
 use prefork_init::core::{Action, Monotonic, Pid, Received, Signal};
 

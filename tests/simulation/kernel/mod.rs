@@ -2,13 +2,17 @@
 //!
 //! It carries actions out as `os/` would and answers them; what will happen next lies on an agenda.
 
+mod serving;
 mod signals;
+
+pub use serving::Habits;
 
 use super::dice::Dice;
 use prefork_init::core::action::SpawnOrder;
 use prefork_init::core::event::{SpawnFailure, SpawnId};
 use prefork_init::core::exit::Exit;
-use prefork_init::core::{Event, Monotonic, Pid, Received, Signal};
+use prefork_init::core::{Event, Lane, Monotonic, Pid, Received, Signal};
+use serving::Queues;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -38,6 +42,8 @@ pub struct Temper {
     pub handles_tstp: bool,
     /// How many processes it starts in its group that may outlive it, and how many outside.
     pub helpers: (u64, u64),
+    /// What it does as a worker.
+    pub habits: Habits,
 }
 
 /// How spawns go.
@@ -60,6 +66,11 @@ struct Process {
     temper: Temper,
     accepting: bool,
     requests: u64,
+    memory: u64,
+    /// Its listeners, if it is a worker.
+    lane: Option<Lane>,
+    /// It does nothing but end.
+    hung: bool,
     /// What stopped it.
     frozen: Option<Signal>,
     /// That has not been told yet.
@@ -95,6 +106,15 @@ pub enum Turn {
     Ends,
     EndsStopped,
     EndsOtherwise(i32),
+    Pings,
+    SetsWatchdog,
+    Hangs,
+    Recovers,
+    SaysStopping,
+    Triggers,
+    Extends,
+    /// The end of a probe.
+    Answers(Option<bool>),
 }
 
 /// What a history's kernel is like.
@@ -108,6 +128,10 @@ pub struct Traits {
     pub tells_stops: bool,
     /// Whether what is spawned stays in the supervisor's own process group.
     pub one_group: bool,
+    /// Whether each worker has a queue of its own.
+    pub steered: bool,
+    /// Whether workers count their requests where we can see them.
+    pub has_scoreboard: bool,
 }
 
 pub struct Kernel {
@@ -121,6 +145,7 @@ pub struct Kernel {
     reap_on_agenda: bool,
     /// Orphans that were asked to stop.
     asked: Vec<u64>,
+    queues: Queues,
     /// Whether the supervisor will look for zombies before it sleeps.
     pub looks_again: bool,
     pub exit: Option<u8>,
@@ -138,6 +163,7 @@ impl Kernel {
             last_pid: 1,
             reap_on_agenda: false,
             asked: Vec::new(),
+            queues: Queues::default(),
             looks_again: false,
             exit: None,
         }
@@ -227,6 +253,14 @@ impl Kernel {
                 let signal = Signal::from_number(number).unwrap();
                 self.end(serial, Exit::Signal { signal, core_dumped: false }, dice);
             }
+            Turn::Pings
+            | Turn::SetsWatchdog
+            | Turn::Hangs
+            | Turn::Recovers
+            | Turn::SaysStopping
+            | Turn::Triggers
+            | Turn::Extends
+            | Turn::Answers(_) => return self.work(serial, turn, dice),
         }
         None
     }
@@ -278,7 +312,12 @@ impl Kernel {
         self.processes.retain(|p| p.pid != pid || p.ended.is_none());
     }
 
-    pub fn spawn(&mut self, SpawnOrder { id, .. }: SpawnOrder, temper: Temper, dice: &mut Dice) -> Event {
+    pub fn spawn(
+        &mut self,
+        SpawnOrder { id, lane, .. }: SpawnOrder,
+        temper: Temper,
+        dice: &mut Dice,
+    ) -> Event {
         self.now = self.now + self.traits.luck.takes;
         self.spawns += 1;
         let code = match self.traits.luck {
@@ -292,6 +331,9 @@ impl Kernel {
         }
         let ours = self.traits.one_group.then_some(OUR_GROUP);
         let (pid, serial) = self.add_process(None, ours, temper, dice);
+        if let Some(process) = self.processes.last_mut() {
+            process.lane = Some(lane);
+        }
         for _ in 0..temper.helpers.0 {
             self.add_process(Some(serial), Some(ours.unwrap_or(pid)), helper(temper, dice), dice);
         }
@@ -326,7 +368,7 @@ impl Kernel {
             ),
             (temper.ends.map(|(after, _)| after), Turn::Ends),
         ];
-        for (after, turn) in turns {
+        for (after, turn) in turns.into_iter().chain(temper.habits.turns()) {
             if let Some(after) = after {
                 self.schedule(after, Due::Life(serial, turn), dice);
             }
@@ -339,6 +381,9 @@ impl Kernel {
             temper,
             accepting: false,
             requests: 0,
+            memory: temper.habits.memory.0,
+            lane: None,
+            hung: false,
             frozen: None,
             freeze_is_news: false,
             pending_stop: false,
@@ -391,6 +436,7 @@ fn helper(parent: Temper, dice: &mut Dice) -> Temper {
         freezes: dice.one_in(8).then_some((Duration::ZERO, Signal::STOP)),
         handles_tstp: parent.handles_tstp,
         helpers: (0, 0),
+        habits: Habits::default(),
     }
 }
 

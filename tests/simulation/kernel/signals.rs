@@ -44,7 +44,7 @@ impl Kernel {
                 self.signal_where(|p| new.contains(&p.serial), signal, dice);
                 self.signal_where(|p| new.contains(&p.serial), Signal::CONT, dice);
             }
-            Action::Observe { pid } => {
+            Action::Observe { pid, .. } => {
                 self.expect_child(pid, action)?;
                 let seen =
                     self.processes.iter().find(|p| p.pid == pid).map(|p| (p.temper.observable, p.accepting));
@@ -58,11 +58,36 @@ impl Kernel {
                     }),
                 });
             }
+            Action::Hint { pid, signal, .. } => {
+                self.expect_child(pid, action)?;
+                if let Some(signal) = signal {
+                    self.signal_where(|p| p.pid == pid, signal, dice);
+                }
+            }
+            Action::Probe { pid, .. } => {
+                self.expect_child(pid, action)?;
+                return Ok(self.probe(pid, dice));
+            }
+            Action::Measure { pid, lane } => {
+                self.expect_child(pid, action)?;
+                return Ok(Some(self.measure(pid, lane, dice)));
+            }
+            Action::LookAtQueue { pid, lane } => {
+                self.expect_child(pid, action)?;
+                return Ok(Some(Event::QueueSeen { pid, waiting: self.queue(lane, dice) }));
+            }
+            Action::LookAtQueues { ref lanes } => {
+                let waiting = lanes.iter().map(|lane| self.queue(*lane, dice)).sum();
+                return Ok(Some(Event::QueuesSeen { waiting }));
+            }
+            Action::Steer { ref lanes } => self.queues.steered.clone_from(lanes),
+            Action::HoldConnectionsOff | Action::RefuseConnections => self.queues.held_off = true,
             Action::Exit(code) => self.exit = Some(code),
             // A spawn and a reaping round are called by name.
             Action::Spawn(_)
             | Action::Reap
-            | Action::RestoreBacklog
+            | Action::RestoreListeners { .. }
+            | Action::Portray { .. }
             | Action::StopSelf { .. }
             | Action::Report(_)
             | Action::TakeTerminalBack { .. } => {}

@@ -4,11 +4,10 @@ mod init;
 mod pool;
 
 use super::dice::{Dice, MS};
-use super::kernel::{SpawnLuck, Temper};
-use prefork_init::core::action::Note;
+use super::kernel::{Habits, SpawnLuck, Temper};
 use prefork_init::core::exit::Exit;
 use prefork_init::core::time::Patience;
-use prefork_init::core::{Action, Mode, Signal};
+use prefork_init::core::{Action, Mode, Note, Signal};
 use std::time::Duration;
 
 pub struct Plan {
@@ -46,6 +45,7 @@ enum Crowd {
     Unbootable,
     Stubborn,
     Slow,
+    Hanging,
     Mixed,
 }
 
@@ -71,6 +71,12 @@ pub enum Moment {
     Spawn,
     Ready,
     Due,
+    Draining,
+    Hung,
+    Reload,
+    Confirmed,
+    ReloadFailed,
+    Scaled,
     Stopping,
     Killed,
     Exited,
@@ -88,6 +94,12 @@ impl Moment {
             Action::Report(note) => match note {
                 Note::WorkerReady { .. } | Note::CommandStarted { .. } => Self::Ready,
                 Note::WorkerDue { .. } => Self::Due,
+                Note::WorkerDraining { .. } => Self::Draining,
+                Note::WorkerHung { .. } => Self::Hung,
+                Note::ReloadStarted { .. } => Self::Reload,
+                Note::ReloadConfirmed { .. } => Self::Confirmed,
+                Note::ReloadFailed { .. } => Self::ReloadFailed,
+                Note::Scaled { .. } => Self::Scaled,
                 Note::WorkerStopping { .. } => Self::Stopping,
                 Note::WorkerKilled { .. } => Self::Killed,
                 Note::WorkerExited { .. } | Note::CommandExited { .. } => Self::Exited,
@@ -146,13 +158,14 @@ impl Plan {
                 Crowd::Unbootable,
                 Crowd::Stubborn,
                 Crowd::Slow,
+                Crowd::Hanging,
             ]),
             one => one,
         };
         let mut temper = self.calm(dice);
         let boot = temper.accepts.or(temper.says_ready).unwrap_or_default();
         match crowd {
-            Crowd::Calm | Crowd::Mixed => {}
+            Crowd::Calm | Crowd::Hanging | Crowd::Mixed => {}
             Crowd::Crashing => {
                 let lives =
                     self.storm.unwrap_or_else(|| dice.pick_ms(&[0, 1, 30, 1_000, 9_999, 10_000, 12_000]));
@@ -183,6 +196,9 @@ impl Plan {
                 temper.accepts = temper.accepts.filter(|_| !dice.one_in(4)).map(|after| after + later);
                 temper.says_ready = temper.says_ready.filter(|_| !dice.one_in(4)).map(|after| after + later);
             }
+        }
+        if let Mode::Pool(policy) = &self.mode {
+            temper.habits = pool::habits(policy, boot, matches!(crowd, Crowd::Hanging), dice);
         }
         if let Mode::Init(policy) = &self.mode {
             init::stops(policy, &mut temper, dice);
@@ -224,6 +240,7 @@ impl Plan {
             freezes: None,
             handles_tstp: false,
             helpers: dice.pick(&[(0, 0), (0, 0), (0, 0), (1, 0), (2, 1), (0, 1)]),
+            habits: Habits::default(),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What a history of a pool is about.
 
 use super::super::dice::Dice;
+use super::super::kernel::Habits;
 use super::{Crowd, Moment, Plan, patience, trigger};
 use prefork_init::core::policy::{
-    Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy, StopPolicy,
+    Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
+    RespawnPolicy, StopPolicy,
 };
 use prefork_init::core::signal::Rewrite;
 use prefork_init::core::time::Patience;
 use prefork_init::core::{Mode, Rewrites, Signal};
+use std::time::Duration;
 
 const STOPS: [Signal; 5] = [Signal::TERM, Signal::TERM, Signal::TERM, Signal::INT, Signal::QUIT];
 
@@ -20,6 +23,7 @@ impl Plan {
             Crowd::Unbootable,
             Crowd::Stubborn,
             Crowd::Slow,
+            Crowd::Hanging,
             Crowd::Mixed,
             Crowd::Mixed,
         ];
@@ -45,6 +49,26 @@ impl Plan {
         }
         if dice.one_in(4) {
             triggers.push(trigger(dice, &moments, &[Signal::HUP, Signal::CONT]));
+        }
+        // What changes the pool, while it is calm and while something else is under way.
+        let changes = [Signal::HUP, Signal::HUP, Signal::TTIN, Signal::TTOU, Signal::TTOU];
+        let amid = [
+            Moment::Ready,
+            Moment::Ready,
+            Moment::Spawn,
+            Moment::Due,
+            Moment::Draining,
+            Moment::Hung,
+            Moment::Reload,
+            Moment::Confirmed,
+            Moment::ReloadFailed,
+            Moment::Scaled,
+            Moment::Stopping,
+            Moment::Exited,
+            Moment::Shutdown,
+        ];
+        for _ in 0..dice.pick(&[0, 0, 1, 2, 4, 8]) {
+            triggers.push(trigger(dice, &amid, &changes));
         }
         Self { triggers, ..Self::common(dice, Mode::Pool(policy), &crowds) }.with_rewrites()
     }
@@ -85,16 +109,34 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
     });
     let max_requests =
         dice.one_in(3).then(|| Jittered { base: dice.pick(&[0, 1, 2, 100]), jitter: dice.pick(&[0, 1, 50]) });
+    let (mut max_surge, max_unavailable) =
+        (dice.pick(&[0, 1, 1, 2, workers]), dice.pick(&[0, 0, 0, 1, 2, workers]));
+    if max_unavailable == 0 {
+        max_surge = max_surge.max(1);
+    }
+    let listens = !dice.one_in(6);
+    let steered = listens && !dice.one_in(3);
+    let hang = hang_policy(dice, steered);
+    let max_memory =
+        dice.one_in(4).then(|| Jittered { base: dice.pick(&[0, 200, 1_000]), jitter: dice.pick(&[0, 100]) });
     PoolPolicy {
         workers,
         min_ready: 1 + u32::try_from(dice.up_to(u64::from(workers - 1))).unwrap(),
-        max_surge: dice.pick(&[1, 1, 1, 2, workers]),
+        budget: Budget { max_surge, max_unavailable, gap: dice.pick_ms(&[0, 0, 50, 1_000, 5_000]) },
         rewrites: Rewrites::default(),
         warn_on_reap: false,
         stop: StopPolicy { signal, graceful: patience(dice) },
         drain_delay: dice.pick_ms(&[0, 0, 1, 1_500, 20_000]),
+        drain: DrainPolicy {
+            listens,
+            steered,
+            hint: dice.one_in(2).then(|| Signal::from_number(12).unwrap()),
+            time: dice.pick_ms(&[0, 0, 10, 100, 2_000]),
+        },
         ready: ReadyPolicy {
-            observe: !dice.one_in(4),
+            observe: listens && !dice.one_in(4),
+            believe: !dice.one_in(5),
+            probe: dice.one_in(5),
             after: dice.one_in(4).then(|| dice.pick_ms(&[0, 1, 100, 2_000])),
             start_timeout: if dice.one_in(5) {
                 Patience::Forever
@@ -102,16 +144,58 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
                 Patience::For(dice.pick_ms(&[100, 3_000, 5_000, 60_000]))
             },
         },
+        hang,
         recycle: RecyclePolicy {
             max_requests,
             max_age,
+            max_memory,
+            max_memory_hard: dice.one_in(6).then(|| dice.pick(&[300, 5_000])),
+            memory_samples: dice.pick(&[1, 2, 3]),
             counted_by_worker: max_requests.is_some() && dice.one_in(2),
         },
+        measure_every: (hang.accept_stall.is_some() || max_memory.is_some() || dice.one_in(6))
+            .then(|| dice.pick_ms(&[100, 500, 1_000])),
         respawn: RespawnPolicy {
             backoff: dice.pick_ms(&[0, 1, 250, 250, 3_000]),
             backoff_max: dice.pick_ms(&[3_000, 30_000]),
-            max_restarts: dice.pick(&[None, Some(0), Some(1), Some(5), Some(20)]),
+            max_restarts: dice.pick(&[None, None, Some(0), Some(1), Some(5), Some(20)]),
             window: dice.pick_ms(&[1_000, 60_000]),
         },
+    }
+}
+
+fn hang_policy(dice: &mut Dice, steered: bool) -> HangPolicy {
+    HangPolicy {
+        watchdog: dice.one_in(4).then(|| dice.pick_ms(&[200, 1_000, 10_000])),
+        accept_stall: (steered && dice.one_in(3)).then(|| dice.pick_ms(&[300, 2_000])),
+        probe: dice.one_in(4).then(|| ProbePolicy {
+            interval: dice.pick_ms(&[100, 1_000, 5_000]),
+            failures: dice.pick(&[1, 2, 3]),
+        }),
+        abort_signal: Signal::ABRT,
+        abort_time: dice.pick_ms(&[0, 100, 2_000]),
+    }
+}
+
+/// What a worker does once it runs. Its `boot` is when it is about to serve.
+pub fn habits(policy: &PoolPolicy, boot: Duration, hanging: bool, dice: &mut Dice) -> Habits {
+    let lives = policy.hang.watchdog.map(|every| every / dice.pick(&[1, 2, 2, 4]));
+    let rarely = |dice: &mut Dice, moments: &[u64]| {
+        dice.one_in(if hanging { 4 } else { 16 }).then(|| boot + dice.pick_ms(moments))
+    };
+    let later = [0, 1, 300, 2_000, 12_000];
+    Habits {
+        pings: lives.filter(|_| !dice.one_in(12)),
+        sets_watchdog: dice.one_in(8).then(|| (dice.pick_ms(&[0, 1, 500]), dice.pick_ms(&[100, 3_000]))),
+        hangs: hanging.then(|| {
+            let lasts = [None, None, Some(0), Some(400), Some(5_000)];
+            (boot + dice.pick_ms(&later), dice.pick(&lasts).map(Duration::from_millis))
+        }),
+        says_stopping: rarely(dice, &later),
+        triggers: rarely(dice, &later),
+        extends: rarely(dice, &[0, 0, 50]).map(|at| (at / 2, dice.pick_ms(&[0, 100, 4_000]))),
+        answers_after: dice.pick_ms(&[0, 0, 3, 80, 499, 500]),
+        fails_one_in: dice.one_in(4).then(|| dice.pick(&[1, 2, 10])),
+        memory: (dice.pick(&[0, 100, 900]), dice.pick(&[0, 0, 50, 1_000])),
     }
 }

@@ -1,12 +1,13 @@
-//! What has happened, entered from events.
+//! What has happened, as far as events and actions tell.
 
-use super::super::dice::MS;
 use super::backoff::{Backoff, Window};
-use prefork_init::core::action::{Note, ReadyBy, SpawnOrder};
+use super::watch::Watch;
+use prefork_init::core::action::SpawnOrder;
 use prefork_init::core::event::{SpawnFailure, SpawnId};
-use prefork_init::core::exit::{Exit, Reason};
+use prefork_init::core::exit::Reason;
+use prefork_init::core::note::ReadyBy;
 use prefork_init::core::policy::PoolPolicy;
-use prefork_init::core::{Event, Monotonic, Pid, Signal};
+use prefork_init::core::{Lane, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
 pub const SPAWN_GAP: Duration = Duration::from_millis(100);
@@ -16,15 +17,13 @@ pub const MARGIN: Duration = Duration::from_secs(5);
 /// The longest pause between two looks at a starting worker.
 pub const LOOK_RARELY: Duration = Duration::from_millis(100);
 
-/// A look is followed by a pause so many times as long, if that is less.
-const LOOK_SHARE: u32 = 20;
-
 /// A worker from `Spawned` to `Exited`.
 pub struct Worker {
     pub pid: Pid,
     pub order: SpawnOrder,
     pub spawned: Monotonic,
     pub max_age: Option<Duration>,
+    pub max_memory: Option<u64>,
     pub announced: bool,
     pub said_ready: Option<Monotonic>,
     pub refused: bool,
@@ -33,12 +32,32 @@ pub struct Worker {
     pub more: bool,
     /// The pause that the last look has earned.
     pub pause_until: Monotonic,
+    /// When it is given up unless it is ready.
+    pub fail_by: Option<Monotonic>,
     pub ready: Option<(Monotonic, ReadyBy)>,
     pub requests: u64,
+    /// Measurements in a row that found it too big, and when the last one counted.
+    pub heavy: (u32, Monotonic),
     pub due: Option<(Monotonic, Reason)>,
+    /// It said `STOPPING=1`.
+    pub leaves: bool,
+    pub watch: Watch,
+    /// It has made way, for this.
+    pub retired: Option<Reason>,
+    pub drain: Option<Drain>,
     pub stopped: Option<(Monotonic, Reason)>,
-    pub continued: bool,
+    /// When it is killed, if it does not end before.
+    pub kill_by: Option<Monotonic>,
     pub killed: bool,
+}
+
+/// A worker is being emptied.
+#[derive(Clone, Copy)]
+pub struct Drain {
+    pub since: Monotonic,
+    pub looked: Option<Monotonic>,
+    pub quiet: Option<Monotonic>,
+    pub hinted: bool,
 }
 
 impl Worker {
@@ -46,13 +65,23 @@ impl Worker {
         self.ready.is_none() && self.stopped.is_none()
     }
 
-    pub fn serves(&self) -> bool {
-        self.ready.is_some() && self.stopped.is_none()
+    /// It was ready and nothing has been done about that.
+    pub fn is_up(&self) -> bool {
+        self.ready.is_some() && self.stopped.is_none() && self.drain.is_none()
     }
 
-    /// It made way for its successor.
-    pub fn retires(&self) -> bool {
-        matches!(self.stopped, Some((_, Reason::MaxRequests | Reason::MaxAge)))
+    pub fn serves(&self) -> bool {
+        self.is_up() && self.watch.hung.is_none()
+    }
+
+    pub fn is_trusted(&self) -> bool {
+        self.serves() && !self.leaves && !self.watch.suspected
+    }
+
+    /// For how long it was ready before it was told to stop.
+    pub fn up(&self, now: Monotonic) -> Duration {
+        let until = self.stopped.map_or(now, |(at, _)| at);
+        self.ready.map_or(Duration::ZERO, |(since, _)| until.since(since))
     }
 }
 
@@ -64,6 +93,10 @@ pub struct Slot {
     pub vacancy: Window,
     /// When the next successor may come.
     pub retry: Window,
+    /// The listeners of the one that died.
+    pub kept: Option<Lane>,
+    /// Its worker was aborted, and nobody has been ready since.
+    pub recovers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +105,11 @@ pub enum Stage {
     Running,
     Draining {
         until: Monotonic,
+    },
+    Closing {
+        since: Monotonic,
+        looked: Option<Monotonic>,
+        quiet: Option<Monotonic>,
     },
     /// `orphans_by`: when those that no worker answers for are asked to stop.
     Ending {
@@ -84,6 +122,21 @@ pub enum Stage {
     },
 }
 
+/// A reload under way.
+#[derive(Clone, Copy)]
+pub struct Roll {
+    pub to: u32,
+    pub since: Monotonic,
+    pub canary: Canary,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Canary {
+    Wanted,
+    Tried(SpawnId),
+    Passed,
+}
+
 /// What the event of a step obliges the core to do in this very step.
 #[derive(Default)]
 pub struct Expected {
@@ -93,10 +146,30 @@ pub struct Expected {
     pub spawned: Option<Pid>,
     pub ready: Option<Pid>,
     pub spawn_failed: Option<u32>,
-    /// The signal that came is none of those that stop.
-    pub passed_over: Option<Note>,
-    /// A worker that served has ended.
-    pub lost_serving: bool,
+    /// What is said of a signal, or of a canary.
+    pub told: Vec<Note>,
+    /// It has got a signal, and why is not told yet.
+    pub stopping: Option<(Pid, Signal, bool)>,
+    /// This slot is filled again after such a time.
+    pub delay: Option<(u32, Window)>,
+    /// It takes more memory than it ever may.
+    pub too_big: Option<Pid>,
+    /// It has just said `STOPPING=1`.
+    pub leaving: Option<Pid>,
+    /// A picture of it is owed.
+    pub portray: Option<Pid>,
+    /// Connections are to be refused.
+    pub refuse: bool,
+    /// Workers who are owed a hint.
+    pub hints: Vec<Pid>,
+    /// Who was measured.
+    pub measured: Vec<Pid>,
+    /// Slots that lost their worker otherwise than by plan.
+    pub lost: usize,
+    /// The clock alone led to this step: only then may it take its time.
+    pub woken: bool,
+    /// The loop came too late to judge anybody.
+    pub late: bool,
     /// No child is left at all.
     pub childless: bool,
 }
@@ -109,10 +182,18 @@ pub struct Book {
     pub stops: Vec<Monotonic>,
     pub stop_signals: usize,
     pub orphans_asked: bool,
+    /// As many as workers are wanted.
     pub slots: Vec<Slot>,
     pub live: Vec<Worker>,
     pub pending: Option<SpawnOrder>,
     pub last_id: Option<SpawnId>,
+    pub roll: Option<Roll>,
+    pub generation: u32,
+    pub newest: u32,
+    /// The next planned replacement may begin then.
+    pub planned_from: Monotonic,
+    pub steered: Vec<Lane>,
+    pub measure_at: Option<Monotonic>,
     /// Groups whose leader is gone, and when they are killed.
     pub remains: Vec<(Pid, Option<Monotonic>)>,
     /// Groups whose leader ended while everything ended.
@@ -138,6 +219,12 @@ impl Book {
             live: Vec::new(),
             pending: None,
             last_id: None,
+            roll: None,
+            generation: 1,
+            newest: 1,
+            planned_from: Monotonic::default(),
+            steered: Vec::new(),
+            measure_at: None,
             remains: Vec::new(),
             groups_asked: Vec::new(),
             first_failure: None,
@@ -149,227 +236,80 @@ impl Book {
         }
     }
 
+    pub fn wanted(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Slots whose worker serves.
     pub fn serving(&self) -> usize {
-        self.live.iter().filter(|w| w.serves()).count()
+        (0..self.wanted()).filter(|slot| self.seated(*slot).is_some_and(Worker::serves)).count()
+    }
+
+    pub fn min_ready(&self) -> usize {
+        (self.policy.min_ready as usize).min(self.wanted())
+    }
+
+    pub fn alive(&self) -> usize {
+        self.live.len() + usize::from(self.pending.is_some())
     }
 
     pub fn most_alive(&self) -> usize {
-        (self.policy.workers + self.policy.max_surge) as usize
+        self.wanted() + self.policy.budget.max_surge as usize
+    }
+
+    /// Whether workers come and connections with them.
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Running | Stage::Draining { .. })
     }
 
     pub fn slot(&mut self, slot: u32) -> &mut Slot {
         &mut self.slots[slot as usize]
     }
 
-    pub fn in_slot(&self, slot: u32) -> impl Iterator<Item = &Worker> {
-        self.live.iter().filter(move |w| w.order.slot == slot)
+    /// The slot's workers that have not made way, the older one first.
+    pub fn in_slot(&self, slot: usize) -> impl Iterator<Item = &Worker> {
+        self.live.iter().filter(move |w| w.order.slot as usize == slot && w.retired.is_none())
     }
 
     /// The slot's worker, or its successor where that is all there is.
-    pub fn holder(&self, slot: u32) -> Option<&Worker> {
-        self.in_slot(slot).find(|w| !w.retires())
+    pub fn seated(&self, slot: usize) -> Option<&Worker> {
+        self.in_slot(slot).next()
     }
 
-    /// Enters an event.
-    pub fn take_in(&mut self, now: Monotonic, event: Event) {
-        self.expected = Expected::default();
-        match event {
-            Event::Started => {
-                if self.stage == Stage::Unstarted {
-                    self.stage = Stage::Running;
-                }
-            }
-            Event::Signalled(received) => self.received(now, received.signal),
-            Event::Spawned { id, pid } => {
-                if let Some(order) = self.pending.take_if(|order| order.id == id) {
-                    self.spawned(now, order, pid);
-                }
-            }
-            Event::SpawnFailed { id, failure } => {
-                if let Some(order) = self.pending.take_if(|order| order.id == id) {
-                    self.expected.spawn_failed = Some(order.slot);
-                    if self.ever_spawned {
-                        self.ended(now, order.slot, Some(Failure::Other));
-                    } else {
-                        self.first_failure = Some(failure);
-                    }
-                }
-            }
-            Event::Exited { pid, exit } => self.exited(now, pid, exit),
-            Event::Stopped { .. } | Event::StopRefused => {}
-            Event::Reaped { children_left } => self.expected.childless = !children_left,
-            Event::SaidReady { pid } => {
-                let observing = self.policy.ready.observe;
-                if let Some(worker) = self.starting(pid) {
-                    worker.said_ready.get_or_insert(now);
-                    let believed = !observing || worker.refused;
-                    self.expected.ready = believed.then_some(pid);
-                }
-            }
-            Event::SeenAccepting { pid } => {
-                self.expected.ready = self.starting(pid).map(|worker| worker.pid);
-            }
-            Event::NotSeenAccepting { pid, took, more } => {
-                if let Some(worker) = self.starting(pid) {
-                    worker.more = more;
-                    if more {
-                        let pause = took.saturating_mul(4).clamp(MS, LOOK_RARELY);
-                        worker.pause_until = now + pause;
-                    } else {
-                        worker.pause_until = now + took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
-                    }
-                }
-            }
-            Event::ObservationRefused { pid } => {
-                if let Some(worker) = self.starting(pid) {
-                    worker.refused = true;
-                    self.expected.ready = worker.said_ready.map(|_| pid);
-                }
-            }
-            Event::RequestsReported { pid, total } => {
-                if let Some(worker) = self.live.iter_mut().find(|w| w.pid == pid) {
-                    worker.requests = worker.requests.max(total);
-                }
-            }
-            Event::DeadlinePassed => {}
-        }
-        if matches!(self.stage, Stage::Draining { until } if until <= now) {
-            self.begin_ending(now, None);
-        }
+    pub fn is_spawning(&self, slot: usize) -> bool {
+        self.pending.is_some_and(|order| order.slot as usize == slot)
+    }
+
+    /// Whether the slot has a successor, or is about to.
+    pub fn has_successor(&self, slot: usize) -> bool {
+        self.in_slot(slot).count() + usize::from(self.is_spawning(slot)) > 1
+    }
+
+    pub fn is_vacant(&self, slot: usize) -> bool {
+        self.seated(slot).is_none() && !self.is_spawning(slot)
+    }
+
+    pub fn vacancies(&self) -> usize {
+        (0..self.wanted()).filter(|slot| self.is_vacant(*slot)).count()
+    }
+
+    pub fn worker(&mut self, pid: Pid) -> Result<&mut Worker, String> {
+        self.live.iter_mut().find(|w| w.pid == pid).ok_or_else(|| "nobody of ours has this pid".into())
+    }
+
+    /// The worker with this pid and these listeners.
+    pub fn worker_on(&mut self, pid: Pid, lane: Lane) -> Result<&mut Worker, String> {
+        let worker = self.worker(pid)?;
+        if worker.order.lane == lane { Ok(worker) } else { Err("these are not its listeners".into()) }
     }
 
     pub fn starting(&mut self, pid: Pid) -> Option<&mut Worker> {
         self.live.iter_mut().find(|w| w.pid == pid && w.starts())
     }
 
-    fn received(&mut self, now: Monotonic, came: Signal) {
+    /// What a signal that came counts as.
+    pub fn name_of(&self, came: Signal) -> Option<Signal> {
         let rules = self.policy.rewrites.rules();
-        let name = rules.iter().find(|rule| rule.from == came).map_or(Some(came), |rule| rule.to);
-        match name {
-            None => self.expected.passed_over = Some(Note::SignalDropped { signal: came }),
-            Some(signal) if [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) => {
-                self.asked_to_stop(now, signal);
-            }
-            Some(signal) => self.expected.passed_over = Some(Note::SignalIgnored { signal }),
-        }
+        rules.iter().find(|rule| rule.from == came).map_or(Some(came), |rule| rule.to)
     }
-
-    fn asked_to_stop(&mut self, now: Monotonic, signal: Signal) {
-        self.stop_signals += 1;
-        match &mut self.stage {
-            Stage::Unstarted | Stage::Running => {
-                let delay = if signal == Signal::TERM { self.policy.drain_delay } else { Duration::ZERO };
-                self.stage = Stage::Draining { until: now + delay };
-            }
-            Stage::Draining { .. } => self.begin_ending(now, Some(HURRIED)),
-            Stage::Ending { kill_by, orphans_by } if self.stop_signals >= 2 => {
-                let hurried = if self.stop_signals == 2 { now + HURRIED } else { now };
-                let by = kill_by.map_or(hurried, |by| by.min(hurried));
-                *kill_by = Some(by);
-                *orphans_by = Some(now + by.since(now) / 2);
-            }
-            Stage::Ending { .. } | Stage::Killing { .. } => {}
-        }
-        self.stops.push(now);
-    }
-
-    fn begin_ending(&mut self, now: Monotonic, cap: Option<Duration>) {
-        let grace = self.policy.stop.graceful.deadline(now);
-        let kill_by = grace.into_iter().chain(cap.map(|cap| now + cap)).min();
-        self.stage = Stage::Ending { kill_by, orphans_by: kill_by.map(|by| now + by.since(now) / 2) };
-    }
-
-    fn spawned(&mut self, now: Monotonic, order: SpawnOrder, pid: Pid) {
-        self.ever_spawned = true;
-        // The kernel gives no number away that is still a group's.
-        self.remains.retain(|(group, _)| *group != pid);
-        self.expected.spawned = Some(pid);
-        self.live.push(Worker {
-            pid,
-            order,
-            spawned: now,
-            max_age: None,
-            announced: false,
-            said_ready: None,
-            refused: false,
-            looked: None,
-            more: false,
-            pause_until: Monotonic::default(),
-            ready: None,
-            requests: 0,
-            due: None,
-            stopped: None,
-            continued: false,
-            killed: false,
-        });
-    }
-
-    fn exited(&mut self, now: Monotonic, pid: Pid, exit: Exit) {
-        let Some(at) = self.live.iter().position(|w| w.pid == pid) else { return };
-        let worker = self.live.remove(at);
-        let ending = matches!(self.stage, Stage::Ending { .. });
-        if ending || (!worker.killed && !matches!(self.stage, Stage::Killing { .. })) {
-            self.expected.group_asked = Some((pid, 0));
-            if ending {
-                self.groups_asked.push(pid);
-            } else {
-                self.remains.push((pid, self.policy.stop.graceful.deadline(now)));
-            }
-        }
-        let (reason, failure) = match (worker.stopped, worker.ready) {
-            (Some((_, Reason::BootTimeout)), _) => (Reason::BootTimeout, Some(Failure::Other)),
-            (Some((_, planned)), _) => (planned, None),
-            (None, Some(_)) if exit == Exit::Code(0) && self.policy.recycle.counted_by_worker => {
-                (Reason::MaxRequests, None)
-            }
-            (None, Some(_)) => (Reason::Crash, Some(Failure::Other)),
-            (None, None) if matches!(exit, Exit::Code(3 | 4)) => {
-                (Reason::BootError, Some(Failure::CannotBoot))
-            }
-            (None, None) => (Reason::BootError, Some(Failure::Other)),
-        };
-        self.expected.exited = Some((pid, reason));
-        self.expected.lost_serving = worker.serves();
-        let slot = worker.order.slot;
-        if let Some((since, _)) = worker.ready.filter(|_| worker.serves()) {
-            self.slot(slot).backoff.served(now.since(since));
-        }
-        if !worker.retires() {
-            self.ended(now, slot, failure);
-        }
-    }
-
-    /// A worker of this slot that was not retiring is no more, or could not be started.
-    fn ended(&mut self, now: Monotonic, slot: u32, failure: Option<Failure>) {
-        if !matches!(self.stage, Stage::Running | Stage::Draining { .. }) {
-            return;
-        }
-        // The one that is left either waits for the successor that has just failed, or was the successor itself.
-        let waits = self.holder(slot).map(|left| left.due.is_some());
-        let (none_serves, respawn) = (self.serving() == 0, self.policy.respawn);
-        let running = self.stage == Stage::Running;
-        let backoff = &mut self.slot(slot).backoff;
-        let window = match failure {
-            Some(failure) => backoff.failed(now, failure == Failure::CannotBoot, &respawn),
-            None => Window::at(now),
-        };
-        match waits {
-            Some(true) => self.slot(slot).retry = window,
-            Some(false) => {}
-            None => {
-                let too_often = running && failure.is_some() && backoff.restarts_too_often(now, &respawn);
-                self.slot(slot).vacancy = window;
-                if too_often && none_serves {
-                    self.gave_up = Some(slot);
-                    self.begin_ending(now, None);
-                }
-            }
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    CannotBoot,
-    Other,
 }

@@ -2,19 +2,22 @@
 
 use super::super::dice::MS;
 use super::super::rule::{Held, check};
-use super::book::{Book, MARGIN, SPAWN_GAP, Stage, Worker};
-use prefork_init::core::action::SpawnOrder;
+use super::book::{Book, MARGIN, Stage, Worker};
 use prefork_init::core::exit::Reason;
-use prefork_init::core::{Action, Monotonic, Pid, Signal};
+use prefork_init::core::{Action, Lane, Monotonic, Pid, Signal};
+use std::time::Duration;
 
 /// As many groups are waited for; of more, the oldest is killed early.
 const MOST_REMAINS: usize = 64;
+
+/// What a worker beyond its hard limit gets at most.
+const HARD_LIMIT_GRACE: Duration = Duration::from_secs(5);
 
 impl Book {
     pub fn judge(&mut self, now: Monotonic, action: &Action) -> Held {
         match *action {
             Action::Spawn(order) => self.spawn(now, order),
-            Action::Signal { pid, signal } => self.signal(now, pid, signal),
+            Action::Signal { pid, signal } => self.signal(pid, signal),
             Action::SignalGroup { pid, signal } => self.signal_group(now, pid, signal),
             Action::SignalRemains { group, signal } => self.signal_remains(now, group, signal),
             Action::SignalAll { signal } => self.signal_all(now, signal),
@@ -26,8 +29,9 @@ impl Book {
             | Action::LendTerminal { .. }
             | Action::TakeTerminalBack { .. }
             | Action::StopSelf { .. } => Err("a pool forwards nothing".into()),
-            Action::Observe { pid } => {
+            Action::Observe { pid, lane } => {
                 let observe = self.policy.ready.observe;
+                self.worker_on(pid, lane)?;
                 let Some(worker) = self.starting(pid) else { return Err("it is not starting".into()) };
                 let last = worker.looked.replace(now).unwrap_or(worker.spawned);
                 check(observe && !worker.refused, "there is nothing to see")?;
@@ -35,88 +39,131 @@ impl Book {
                 worker.more = false;
                 check(now >= least.max(worker.pause_until), "looks too often")
             }
-            Action::RestoreBacklog | Action::Reap => Ok(()),
+            Action::Steer { ref lanes } => {
+                check(self.policy.drain.steered && self.is_open(), "nobody steers now")?;
+                check(*lanes != self.steered, "that is where they go")?;
+                self.steered.clone_from(lanes);
+                Ok(())
+            }
+            Action::LookAtQueue { pid, lane } => self.look_at_queue(now, pid, lane),
+            Action::LookAtQueues { ref lanes } => self.look_at_queues(now, lanes),
+            Action::HoldConnectionsOff => self.hold_connections_off(now),
+            Action::RefuseConnections => self.refuse_connections(now),
+            Action::Hint { pid, lane, signal } => self.hint(pid, lane, signal),
+            Action::Probe { pid, lane } => self.probe(now, pid, lane),
+            Action::Measure { pid, lane } => {
+                check(self.worker_on(pid, lane)?.is_up(), "it does not serve")?;
+                check(self.expected.woken, "measured while something else waits")?;
+                check(self.measure_at.is_some_and(|at| at <= now), "measured too early")?;
+                self.expected.measured.push(pid);
+                Ok(())
+            }
+            Action::Portray { worker } => {
+                check(self.expected.portray.take() == Some(worker.pid), "it does not hang")
+            }
+            Action::RestoreListeners { .. } => check(self.policy.drain.listens, "there are none"),
+            Action::Reap => Ok(()),
             Action::Report(ref note) => self.note(now, note),
             Action::Exit(code) => self.exit(now, code),
         }
     }
 
-    fn spawn(&mut self, now: Monotonic, order: SpawnOrder) -> Held {
-        let serves = matches!(self.stage, Stage::Running | Stage::Draining { .. });
-        check(serves, "a spawn after the stop began")?;
-        check(self.pending.is_none(), "two spawns at once")?;
-        check(self.last_id.replace(order.id).is_none_or(|last| last < order.id), "a spawn id again")?;
-        check(order.slot < self.policy.workers, "no such slot")?;
-        let extra = self.replacing();
-        check(self.in_slot(order.slot).count() <= 1, "a second extra worker in one slot")?;
-        let last = self.slots[order.slot as usize].last_spawn;
-        check(last.is_none_or(|last| last + SPAWN_GAP <= now), "two spawns of one slot within 100 ms")?;
-        let slot = &self.slots[order.slot as usize];
-        let window = match self.holder(order.slot) {
-            None => slot.vacancy,
-            Some(old) => {
-                check(self.stage == Stage::Running, "a replacement after TERM")?;
-                check(old.serves() && old.due.is_some(), "a replacement for a worker that is not due")?;
-                check(extra < self.policy.max_surge as usize, "a replacement beyond the budget")?;
-                slot.retry
+    fn probe(&mut self, now: Monotonic, pid: Pid, lane: Lane) -> Held {
+        let worker = self.worker_on(pid, lane)?;
+        check(worker.starts() || worker.is_up(), "it is on its way out")?;
+        check(worker.watch.probe_at.take().is_some_and(|at| at <= now), "probed too early")
+    }
+
+    /// To ask a worker to stop takes two signals and a word about it.
+    fn signal(&mut self, pid: Pid, signal: Signal) -> Held {
+        if let Some((asked, _, continued)) = self.expected.stopping.as_mut() {
+            check(*asked == pid && signal == Signal::CONT, "another signal before the first is explained")?;
+            return check(!std::mem::replace(continued, true), "continued twice");
+        }
+        check(self.worker(pid)?.stopped.is_none(), "asked to stop again")?;
+        self.expected.stopping = Some((pid, signal, false));
+        Ok(())
+    }
+
+    /// Why a worker has just been asked to stop.
+    pub fn stopping(&mut self, now: Monotonic, pid: Pid, reason: Reason, signal: Signal) -> Held {
+        let asked = self.expected.stopping.take();
+        check(asked == Some((pid, signal, true)), "it was not asked, or otherwise, or not continued")?;
+        let grace = self.policy.stop.graceful.deadline(now);
+        let worker = self.worker(pid)?;
+        let by_stage = reason == Reason::Stop && worker.retired.is_none() && worker.due.is_none();
+        let ends = matches!(self.stage, Stage::Ending { .. } | Stage::Killing { .. });
+        let kill_by = if reason == Reason::Hung {
+            self.may_abort(pid)?;
+            check(signal == self.policy.hang.abort_signal, "the wrong signal")?;
+            Some(now + self.policy.hang.abort_time)
+        } else {
+            check(signal == self.policy.stop.signal, "the wrong signal")?;
+            match reason {
+                Reason::Stop if ends => None,
+                // It was ordered just before nobody was wanted any more.
+                Reason::Stop if by_stage && matches!(self.stage, Stage::Closing { .. }) => {
+                    check(self.worker(pid)?.spawned == now, "too early")?;
+                    grace
+                }
+                Reason::BootTimeout => self.may_give_up(now, pid).map(|()| grace)?,
+                Reason::MaxMemory if self.expected.too_big == Some(pid) => {
+                    self.expected.too_big = None;
+                    let worker = self.worker(pid)?;
+                    let (serves, in_slot) = (worker.serves(), worker.retired.is_none());
+                    self.expected.lost += usize::from(serves && in_slot);
+                    grace.into_iter().chain([now + HARD_LIMIT_GRACE]).min()
+                }
+                planned => self.may_stop(now, pid, planned).map(|()| grace)?,
             }
         };
-        check(window.earliest <= now, "sooner than the backoff allows")?;
-        self.slot(order.slot).last_spawn = Some(now);
-        self.pending = Some(order);
-        let in_bounds = match (order.max_requests, self.policy.recycle.max_requests) {
-            (None, None) => true,
-            (Some(n), Some(limit)) => (limit.base..=limit.base + limit.jitter).contains(&n),
-            (None, Some(_)) | (Some(_), None) => false,
-        };
-        check(in_bounds, "a limit out of its bounds")
+        let worker = self.worker(pid)?;
+        (worker.stopped, worker.kill_by) = (Some((now, reason)), kill_by);
+        Ok(())
     }
 
-    /// Slots with one worker more than they need: a successor, or one that makes way for it.
-    pub fn replacing(&self) -> usize {
-        (0..self.policy.workers).filter(|slot| self.is_replacing(*slot)).count()
+    fn may_give_up(&mut self, now: Monotonic, pid: Pid) -> Held {
+        let worker = self.worker(pid)?;
+        check(worker.starts() && worker.fail_by.is_some_and(|at| at <= now), "stopped while it starts")?;
+        check(worker.said_ready.is_none(), "given up although it said that it is ready")
     }
 
-    pub fn is_replacing(&self, slot: u32) -> bool {
-        let pending = self.pending.is_some_and(|order| order.slot == slot);
-        self.in_slot(slot).any(Worker::retires) || self.in_slot(slot).count() + usize::from(pending) > 1
-    }
-
-    fn signal(&mut self, now: Monotonic, pid: Pid, signal: Signal) -> Held {
-        let Some(at) = self.live.iter().position(|w| w.pid == pid) else {
-            return Err("nobody of ours has this pid".into());
-        };
-        if signal != self.policy.stop.signal {
-            let worker = &mut self.live[at];
-            worker.continued = true;
-            return check(signal == Signal::CONT && worker.stopped.is_some(), "no reason for this signal");
-        }
-        let reason = self.may_stop(now, &self.live[at])?;
-        let worker = &mut self.live[at];
-        worker.stopped = Some((now, reason));
-        if let (true, Some((since, _)), slot) = (worker.retires(), worker.ready, worker.order.slot) {
-            self.slot(slot).backoff.served(now.since(since));
+    /// Those that hang are ended one after the other, unless somebody has taken their place.
+    fn may_abort(&mut self, pid: Pid) -> Held {
+        let worker = self.worker(pid)?;
+        check(worker.is_up() && worker.watch.hung.is_some(), "it does not hang")?;
+        let (slot, made_way) = (worker.order.slot, worker.retired.is_some());
+        if !made_way {
+            check(self.stage == Stage::Running, "aborted at the end")?;
+            check(self.recovering() < self.most_recovering(), "too many are ended at once")?;
+            check(!std::mem::replace(&mut self.slot(slot).recovers, true), "aborted again")?;
         }
         Ok(())
     }
 
-    /// Why this worker may get the stop signal now.
-    fn may_stop(&self, now: Monotonic, worker: &Worker) -> Result<Reason, String> {
-        check(worker.stopped.is_none(), "the stop signal again")?;
-        // One that was ordered just before everything was killed comes after it.
-        if matches!(self.stage, Stage::Ending { .. } | Stage::Killing { .. }) {
-            return Ok(Reason::Stop);
+    pub fn recovering(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.recovers).count()
+    }
+
+    pub fn most_recovering(&self) -> usize {
+        (self.policy.budget.max_unavailable as usize).max(1)
+    }
+
+    /// Whether a worker may be stopped now because it makes way.
+    fn may_stop(&mut self, now: Monotonic, pid: Pid, reason: Reason) -> Held {
+        let empties = self.empties();
+        let worker = self.worker(pid)?;
+        if worker.retired.is_none() {
+            check(!empties, "stopped before it was emptied")?;
+            self.begin_break(now, pid, reason)?;
         }
-        let Some(_) = worker.ready else {
-            let by = self.policy.ready.start_timeout.deadline(worker.spawned);
-            check(by.is_some_and(|at| at <= now), "stopped while it starts")?;
-            check(worker.said_ready.is_none(), "given up although it said that it is ready")?;
-            return Ok(Reason::BootTimeout);
-        };
-        let Some((_, reason)) = worker.due else { return Err("stopped, and it is not due".into()) };
-        let mut others = self.in_slot(worker.order.slot).filter(|w| w.pid != worker.pid);
-        check(others.any(Worker::serves), "a break before the make")?;
-        Ok(reason)
+        let worker = self.worker(pid)?;
+        check(worker.retired == Some(reason), "for another reason")?;
+        match (worker.ready, worker.drain) {
+            (Some(_), Some(drain)) => self.is_emptied(now, &drain),
+            (Some(_), None) => check(!empties, "stopped before it was emptied"),
+            (None, _) => Ok(()),
+        }
     }
 
     fn signal_group(&mut self, now: Monotonic, pid: Pid, signal: Signal) -> Held {
@@ -137,10 +184,9 @@ impl Book {
         let of_ending = match self.stage {
             Stage::Ending { kill_by, .. } => kill_by,
             Stage::Killing { last, .. } => Some(last),
-            Stage::Unstarted | Stage::Running | Stage::Draining { .. } => None,
+            Stage::Unstarted | Stage::Running | Stage::Draining { .. } | Stage::Closing { .. } => None,
         };
-        let (stopped, _) = worker.stopped?;
-        self.policy.stop.graceful.deadline(stopped).into_iter().chain(of_ending).min()
+        worker.stopped.and(worker.kill_by.into_iter().chain(of_ending).min())
     }
 
     fn signal_remains(&mut self, now: Monotonic, group: Pid, signal: Signal) -> Held {
@@ -204,7 +250,7 @@ impl Book {
         let right_time = match self.stage {
             Stage::Ending { .. } => nobody_left,
             Stage::Killing { leave_by, .. } => nobody_left || leave_by <= now,
-            Stage::Unstarted | Stage::Running | Stage::Draining { .. } => false,
+            Stage::Unstarted | Stage::Running | Stage::Draining { .. } | Stage::Closing { .. } => false,
         };
         check(right_time, "it leaves while somebody is left")?;
         check(self.end_was_told, "it leaves without a word")?;

@@ -3,9 +3,13 @@
 
 mod backoff;
 mod book;
+mod drain;
+mod events;
 mod judge;
 mod notes;
 mod owed;
+mod plans;
+mod watch;
 
 use super::rule::{Held, check};
 use book::Book;
@@ -16,20 +20,35 @@ pub struct PoolRules {
     book: Book,
     /// Whether the loop is never late: then the whole shutdown has a bound.
     punctual: bool,
+    /// The last step.
+    last: Monotonic,
+    /// The last time the clock led to something that does not show.
+    had_reason: bool,
 }
 
 impl PoolRules {
     pub fn new(policy: PoolPolicy, punctual: bool) -> Self {
-        Self { book: Book::new(policy), punctual }
+        Self { book: Book::new(policy), punctual, last: Monotonic::default(), had_reason: false }
     }
 
-    /// After each step.
-    pub fn step(&mut self, now: Monotonic, event: Event, actions: &[Action]) -> Held {
+    /// After each step. `asked_for` is when the loop was to come back at the latest.
+    pub fn step(
+        &mut self,
+        now: Monotonic,
+        asked_for: Option<Monotonic>,
+        event: Event,
+        actions: &[Action],
+    ) -> Held {
         if self.book.exit.is_some() {
             return Ok(());
         }
-        let (serving, stage) = (self.book.serving(), self.book.stage);
-        self.book.take_in(now, event);
+        let before = self.book.serving();
+        // What was wanted in the past was wanted at once.
+        let awaited = asked_for.map(|at| at.max(self.last));
+        self.last = now;
+        let measures = self.book.measure_at.is_some_and(|at| at <= now);
+        self.book.take_in(now, awaited, event);
+        self.had_reason = measures || self.book.expected.late;
         for action in actions {
             self.book.judge(now, action).map_err(|broken| format!("{broken}: {action:?}"))?;
         }
@@ -37,13 +56,14 @@ impl PoolRules {
             return Ok(());
         }
         self.book.all_was_said(now)?;
-        let lost = usize::from(self.book.expected.lost_serving);
-        check(
-            self.book.serving() + lost >= serving || self.book.stage != stage,
-            "fewer workers serve, and nobody died",
-        )?;
-        let alive = self.book.live.len() + usize::from(self.book.pending.is_some());
-        check(alive <= self.book.most_alive(), "more workers are alive than may be")
+        let floor = self.book.wanted().saturating_sub(self.book.policy.budget.max_unavailable as usize);
+        let serves = self.book.serving() + self.book.expected.lost;
+        check(!self.book.is_open() || serves >= before.min(floor), "too few serve, by plan")
+    }
+
+    /// Whether it was woken for a measurement of nobody, or too late to hold anything against anybody.
+    pub fn woke_for_a_reason(&self) -> bool {
+        self.had_reason
     }
 
     /// Whenever the loop goes to sleep until `deadline`.

@@ -1,70 +1,91 @@
 //! Whether what is told is true.
 
 use super::super::rule::{Held, check};
-use super::book::{Book, HURRIED, Slot, Stage, Worker};
-use prefork_init::core::action::{Note, ReadyBy, WorkerRef};
+use super::book::{Book, Canary, HURRIED, Stage, Worker};
 use prefork_init::core::exit::Reason;
-use prefork_init::core::{Monotonic, Pid};
+use prefork_init::core::note::{ReadyBy, Sign, WorkerRef};
+use prefork_init::core::{Monotonic, Note, Pid};
 
 impl Book {
     pub fn note(&mut self, now: Monotonic, note: &Note) -> Held {
+        if let Some(at) = self.expected.told.iter().position(|owed| owed == note) {
+            self.expected.told.remove(at);
+            return Ok(());
+        }
         match *note {
-            Note::WorkerSpawned { worker, max_requests, max_age } => {
+            Note::WorkerSpawned { worker, max_requests, max_age, max_memory } => {
                 check(self.expected.spawned.take() == Some(worker.pid), "nobody was spawned")?;
-                let in_bounds = match (max_age, self.policy.recycle.max_age) {
+                let recycle = self.policy.recycle;
+                let age_fits = match (max_age, recycle.max_age) {
                     (None, None) => true,
                     (Some(age), Some(limit)) => (limit.base..=limit.base + limit.jitter).contains(&age),
                     (None, Some(_)) | (Some(_), None) => false,
                 };
+                let memory_fits = match (max_memory, recycle.max_memory) {
+                    (None, None) => true,
+                    (Some(most), Some(limit)) => (limit.base..=limit.base + limit.jitter).contains(&most),
+                    (None, Some(_)) | (Some(_), None) => false,
+                };
                 let known = self.known(worker)?;
-                known.max_age = max_age;
+                (known.max_age, known.max_memory) = (max_age, max_memory);
                 check(!std::mem::replace(&mut known.announced, true), "spawned twice")?;
                 check(known.order.max_requests == max_requests, "another limit than the worker was given")?;
-                check(in_bounds, "an age out of its bounds")
+                check(age_fits && memory_fits, "a limit out of its bounds")
             }
-            Note::WorkerReady { worker, by, .. } => {
-                let seen = self.expected.ready.take() == Some(worker.pid);
-                let after = self.policy.ready.after;
-                let confirm_at = self.confirm_at(worker.pid);
-                let known = self.known(worker)?;
-                check(known.starts(), "ready again, or too late")?;
-                known.ready = Some((now, by));
-                let sign = match by {
-                    ReadyBy::Accepting => seen,
-                    ReadyBy::Notified => confirm_at.is_some_and(|at| at <= now),
-                    ReadyBy::Uptime => after.is_some_and(|after| known.spawned + after <= now),
-                };
-                check(sign, "no sign that it is ready")
-            }
+            Note::WorkerReady { worker, by, .. } => self.is_ready(now, worker, by),
             Note::WorkerDue { worker, reason, requests } => {
+                let leaves = self.expected.leaving.take() == Some(worker.pid);
+                let samples = self.policy.recycle.memory_samples;
                 let known = self.known(worker)?;
                 check(known.serves() && known.due.replace((now, reason)).is_none(), "due again")?;
                 check(known.requests == requests, "miscounted")?;
-                let (by_requests, by_age) = known.limits_reached(now);
-                check(if reason == Reason::MaxRequests { by_requests } else { by_age }, "due too early")
+                let due = match reason {
+                    Reason::MaxRequests => known.has_served_enough(),
+                    Reason::MaxAge => known.has_age(now),
+                    Reason::MaxMemory => known.is_heavy(samples),
+                    Reason::Stop => leaves,
+                    _ => false,
+                };
+                check(due, "due too early")
             }
-            Note::WorkerStopping { worker, reason, .. } => {
-                let just_ready = |w: &Worker| w.pid != worker.pid && w.ready.is_some_and(|(at, _)| at == now);
-                let made_way = self.in_slot(worker.slot).any(just_ready);
+            Note::WorkerDraining { worker, reason } => self.drain(now, worker.pid, reason),
+            Note::DrainCutShort { worker } => {
+                let drain = self.known(worker)?.drain;
+                let given_up = drain.is_some_and(|drain| {
+                    let (done, by) = self.emptied_at(&drain);
+                    done.is_none() && by.is_some_and(|by| by <= now)
+                });
+                check(given_up && self.policy.drain.steered, "it was emptied, or has time")
+            }
+            Note::WorkerHung { worker, sign } => {
+                check(sign == Sign::Watchdog && !self.expected.late, "no sign that it hangs")?;
                 let known = self.known(worker)?;
-                // The end of the drain delay may come in the step that makes the successor ready.
-                if made_way && known.stopped == Some((now, Reason::Stop)) && known.due.is_some() {
-                    known.stopped = Some((now, reason));
-                }
-                let stopped = known.stopped;
-                check(stopped == Some((now, reason)), "stopped for another reason, or not at all")
+                check(known.serves(), "it does not serve")?;
+                check(known.watch.ping_by.is_some_and(|by| by <= now), "no sign that it hangs")?;
+                self.found_hung(now, worker.pid);
+                Ok(())
             }
-            Note::WorkerKilled { worker, .. } => check(self.known(worker)?.killed, "it was not killed"),
+            Note::WorkerStopping { worker, reason, signal } => self.stopping(now, worker.pid, reason, signal),
+            Note::WorkerKilled { worker, reason } => {
+                let known = self.known(worker)?;
+                check(known.killed, "it was not killed")?;
+                check(known.stopped.is_some_and(|(_, why)| why == reason), "for another reason")
+            }
             Note::WorkerExited { worker, reason, .. } => {
                 let expected = self.expected.exited.take();
-                check(expected == Some((worker.pid, reason)), "it ended otherwise")
+                check(expected == Some((worker.pid, reason)), &format!("it ended otherwise: {expected:?}"))
             }
             Note::SpawnFailed { slot, .. } => {
                 check(self.expected.spawn_failed.take() == Some(slot), "no spawn failed")
             }
             Note::PoolReady { ready } => {
                 check(!std::mem::replace(&mut self.pool_ready, true), "ready for the first time, again")?;
-                check(self.serving() == ready as usize && ready >= self.policy.min_ready, "miscounted")
+                check(self.serving() == ready as usize && self.serving() >= self.min_ready(), "miscounted")
+            }
+            Note::ReloadFinished { generation, took } => {
+                let roll = self.roll.take().filter(|roll| roll.to == generation);
+                let finished = roll.is_some_and(|roll| now.since(roll.since) == took);
+                check(finished && self.is_all_new(generation), "an old one is left")
             }
             Note::ShutdownStarted { .. } => check(self.stops.first() == Some(&now), "no stop signal came"),
             Note::StoppingOrphans => check(!self.orphans_asked, "orphans are asked again"),
@@ -78,17 +99,23 @@ impl Book {
                 check(self.gave_up.is_none(), "it was given up, not stopped")
             }
             Note::RespawnDelayed { slot, delay, .. } => {
-                let Slot { vacancy, retry, .. } = self.slot(slot);
-                let told = [vacancy, retry].iter().any(|w| (w.earliest..=w.latest).contains(&(now + delay)));
-                check(told, "another delay than the backoff allows")
-            }
-            Note::SignalIgnored { .. } | Note::SignalDropped { .. } => {
-                check(self.expected.passed_over.take().as_ref() == Some(note), "something else came of it")
+                let told = self.expected.delay.is_some_and(|(of, window)| {
+                    of == slot && (window.earliest..=window.latest).contains(&(now + delay))
+                });
+                check(told, "no respawn waits, or not so long")
             }
             Note::OrphanReaped { warn, .. } => check(warn == self.policy.warn_on_reap, "the wrong loudness"),
             Note::WorkerUnobservable { .. } | Note::ShutdownHurried { .. } | Note::SignalReceived { .. } => {
                 Ok(())
             }
+            Note::SignalIgnored { .. }
+            | Note::SignalDropped { .. }
+            | Note::WorkerSuspected { .. }
+            | Note::ReloadStarted { .. }
+            | Note::ReloadConfirmed { .. }
+            | Note::ReloadFailed { .. }
+            | Note::Scaled { .. }
+            | Note::NotScaled { .. } => Err("nothing of that kind happened".into()),
             Note::CommandStarted { .. }
             | Note::CommandExited { .. }
             | Note::SignalForwarded { .. }
@@ -99,8 +126,43 @@ impl Book {
         }
     }
 
+    fn is_ready(&mut self, now: Monotonic, worker: WorkerRef, by: ReadyBy) -> Held {
+        let seen = self.expected.ready.take() == Some(worker.pid);
+        let after = self.policy.ready.after;
+        let confirm_at = self.confirm_at(worker.pid);
+        let known = self.known(worker)?;
+        check(known.starts() && known.retired.is_none(), "ready again, or too late")?;
+        known.ready = Some((now, by));
+        let (id, spawned, slot) = (known.order.id, known.spawned, worker.slot as usize);
+        self.watch_from(now, worker.pid);
+        let sign = match by {
+            ReadyBy::Accepting | ReadyBy::Probed => seen,
+            ReadyBy::Notified => confirm_at.is_some_and(|at| at <= now),
+            ReadyBy::Uptime => after.is_some_and(|after| spawned + after <= now),
+        };
+        check(sign, "no sign that it is ready")?;
+        self.slots[slot].recovers = false;
+        if let Some(roll) = self.roll.as_mut().filter(|roll| roll.canary == Canary::Tried(id)) {
+            (roll.canary, self.generation) = (Canary::Passed, roll.to);
+            self.expected.told.push(Note::ReloadConfirmed { generation: roll.to });
+        }
+        let old = self.seated(slot).filter(|seated| seated.pid != worker.pid);
+        match old.map(|old| (old.pid, old.due)) {
+            Some((old, due)) => self.retire(now, old, due.map_or(Reason::Reload, |(_, reason)| reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether every slot has a ready worker of this generation, and no older one is left.
+    fn is_all_new(&self, generation: u32) -> bool {
+        let is_new =
+            |slot: usize| self.seated(slot).is_some_and(|w| w.is_up() && w.order.generation == generation);
+        let is_old = |w: &Worker| w.retired.is_some() && w.order.generation < generation;
+        (0..self.wanted()).all(is_new) && !self.live.iter().any(is_old)
+    }
+
     fn known(&mut self, named: WorkerRef) -> Result<&mut Worker, String> {
-        let known = self.live.iter_mut().find(|w| w.pid == named.pid && w.order.slot == named.slot);
+        let known = self.live.iter_mut().find(|w| w.named() == named);
         known.ok_or_else(|| "nobody of ours".into())
     }
 
@@ -112,12 +174,11 @@ impl Book {
         if !self.policy.ready.observe || worker.refused {
             return Some(said);
         }
-        let given_up = self.policy.ready.start_timeout.deadline(worker.spawned);
-        given_up.into_iter().chain([said + HURRIED]).min()
+        worker.fail_by.into_iter().chain([said + HURRIED]).min()
     }
 
     /// Whether everything that had to follow in this very step did.
-    pub fn all_was_said(&self, now: Monotonic) -> Held {
+    pub fn all_was_said(&mut self, now: Monotonic) -> Held {
         let expected = &self.expected;
         check(expected.exited.is_none(), "a worker ended and nothing was said")?;
         check(expected.spawned.is_none(), "a worker was spawned and nothing was said")?;
@@ -125,25 +186,61 @@ impl Book {
         let starts = |pid| self.live.iter().any(|w| w.pid == pid && w.starts());
         check(!expected.ready.is_some_and(starts), "a worker is ready and nothing was said")?;
         check(expected.spawn_failed.is_none(), "a spawn failed and nothing was said")?;
-        check(expected.passed_over.is_none(), "a signal was passed over and nothing was said")?;
+        check(expected.told.is_empty(), &format!("not told: {:?}", expected.told))?;
+        check(expected.stopping.is_none(), "a worker was asked to stop and nothing was said")?;
+        check(expected.portray.is_none(), "nobody knows what it looked like")?;
+        check(expected.leaving.is_none(), "it leaves, and no replacement comes")?;
+        check(expected.too_big.is_none(), "it is beyond the hard limit and goes on")?;
         check(
             expected.group_asked.is_none_or(|(_, times)| times == 2),
             "what a worker left was not asked to stop",
         )?;
-        for worker in &self.live {
-            check(worker.stopped.is_none() || worker.continued, "a stop signal without SIGCONT")?;
-            if worker.serves() && worker.due.is_none() {
-                check(worker.limits_reached(now) == (false, false), "a limit was passed over")?;
-            }
+        let samples = self.policy.recycle.memory_samples;
+        for worker in self.live.iter().filter(|w| w.serves()) {
+            let limits = worker.has_served_enough() || worker.has_age(now) || worker.is_heavy(samples);
+            check(worker.due.is_some() || !limits, "a limit was passed over")?;
+            check(worker.watch.ping_by.is_none_or(|by| by > now), "a silent worker was passed over")?;
         }
-        Ok(())
+        self.measure_was_taken(now)?;
+        self.is_steered()?;
+        if self.stage == Stage::Running {
+            let waits = |slot: &usize| {
+                let hung = self.seated(*slot).is_some_and(|w| w.is_up() && w.watch.hung.is_some());
+                hung && !self.slots[*slot].recovers
+            };
+            let idle =
+                self.recovering() < self.most_recovering() && (0..self.wanted()).any(|slot| waits(&slot));
+            check(!idle, "one that hangs was not ended")?;
+            let roll = self.roll.filter(|roll| roll.canary == Canary::Passed);
+            check(
+                !roll.is_some_and(|roll| self.is_all_new(roll.to)),
+                "a reload is over and nothing was said",
+            )?;
+        }
+        self.is_emptying(now)
+    }
+
+    /// Everybody who serves is measured, all at a time.
+    fn measure_was_taken(&mut self, now: Monotonic) -> Held {
+        if !self.expected.woken || self.measure_at.is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        self.measure_at = self.policy.measure_every.filter(|_| self.is_open()).map(|every| now + every);
+        let measured = &self.expected.measured;
+        check(self.live.iter().all(|w| !w.is_up() || measured.contains(&w.pid)), "a worker was not measured")
     }
 }
 
 impl Worker {
-    /// Whether it has reached its limit of requests, and of age.
-    fn limits_reached(&self, now: Monotonic) -> (bool, bool) {
-        let by_requests = self.order.max_requests.is_some_and(|limit| self.requests >= limit);
-        (by_requests, self.max_age.is_some_and(|age| self.spawned + age <= now))
+    fn has_served_enough(&self) -> bool {
+        self.order.max_requests.is_some_and(|limit| self.requests >= limit)
+    }
+
+    fn has_age(&self, now: Monotonic) -> bool {
+        self.max_age.is_some_and(|age| self.spawned + age <= now)
+    }
+
+    fn is_heavy(&self, samples: u32) -> bool {
+        self.max_memory.is_some() && self.heavy.0 >= samples
     }
 }

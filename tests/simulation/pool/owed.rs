@@ -39,8 +39,10 @@ impl Book {
         for (_, kill_by) in &self.remains {
             kill_by.iter().for_each(|by| tell("the kill of a left group", *by));
         }
+        self.measure_at.iter().for_each(|at| tell("a measurement", *at));
+        self.owed_to_closing(tell);
         match self.stage {
-            Stage::Unstarted => {}
+            Stage::Unstarted | Stage::Closing { .. } => {}
             Stage::Running => self.owed_spawns(tell),
             Stage::Draining { until } => {
                 tell("the end of the drain delay", until);
@@ -60,8 +62,7 @@ impl Book {
     fn owed_to(&self, worker: &Worker, tell: &mut dyn FnMut(&'static str, Monotonic)) {
         let ready = &self.policy.ready;
         if worker.starts() {
-            let given_up = ready.start_timeout.deadline(worker.spawned);
-            given_up.iter().for_each(|by| tell("giving a worker up", *by));
+            worker.fail_by.iter().for_each(|by| tell("giving a worker up", *by));
             ready.after.iter().for_each(|after| tell("readiness by uptime", worker.spawned + *after));
             self.confirm_at(worker.pid).iter().for_each(|by| tell("readiness by READY=1", *by));
             if ready.observe && !worker.refused {
@@ -69,24 +70,31 @@ impl Book {
                 let by = last + LOOK_RARELY;
                 tell("a look", by.max(worker.pause_until));
             }
-        } else if worker.serves() && worker.due.is_none() {
+        }
+        if worker.serves() && worker.due.is_none() {
             worker.max_age.iter().for_each(|age| tell("the end of an age", worker.spawned + *age));
-        } else if worker.stopped.is_some() && !worker.killed {
+        }
+        if worker.starts() || worker.is_up() {
+            worker.watch.probe_at.iter().for_each(|at| tell("a probe", *at));
+            worker.watch.ping_by.iter().for_each(|by| tell("the end of patience", *by));
+        }
+        self.owed_to_draining(worker, tell);
+        if worker.stopped.is_some() && !worker.killed {
             self.kill_by(worker).iter().for_each(|by| tell("the kill of a worker", *by));
         }
     }
 
     fn owed_spawns(&self, tell: &mut dyn FnMut(&'static str, Monotonic)) {
-        let replaces = self.stage == Stage::Running;
-        let budget = replaces && self.replacing() < self.policy.max_surge as usize;
-        for (number, slot) in (0..).zip(&self.slots) {
+        let has_budget = self.stage == Stage::Running && (self.may_surge() || self.may_break());
+        let replaces = has_budget && !self.awaits_canary();
+        let has_room = self.alive() < self.most_alive();
+        for (number, slot) in self.slots.iter().enumerate() {
             let gap = slot.last_spawn.map_or(Monotonic::default(), |last| last + SPAWN_GAP);
-            match self.holder(number) {
-                None => tell("a respawn", slot.vacancy.latest.max(gap)),
-                Some(worker) if worker.due.is_some() && budget && !self.is_replacing(number) => {
-                    tell("a replacement", slot.retry.latest.max(gap));
-                }
-                Some(_) => {}
+            if self.is_vacant(number) && has_room {
+                tell("a respawn", slot.vacancy.latest.max(gap));
+            }
+            if replaces && self.wants_replacement(number).is_some() {
+                tell("a replacement", slot.retry.latest.max(gap).max(self.planned_from));
             }
         }
     }
@@ -109,12 +117,13 @@ impl Book {
             _ if self.gave_up.is_some() => Phase::GivenUp,
             Stage::Unstarted | Stage::Running => Phase::Running,
             Stage::Draining { .. } => Phase::Draining,
-            Stage::Ending { .. } | Stage::Killing { .. } => Phase::Stopping,
+            Stage::Closing { .. } | Stage::Ending { .. } | Stage::Killing { .. } => Phase::Stopping,
         };
         check(snapshot.phase == phase, "another phase than the book's")?;
         check(snapshot.ready as usize == self.serving(), "the snapshot miscounts who is ready")?;
         check(snapshot.started == self.pool_ready, "started, and nothing was said")?;
-        let enough = self.serving() >= self.policy.min_ready as usize;
+        check(snapshot.workers as usize == self.wanted(), "the snapshot miscounts who is wanted")?;
+        let enough = self.serving() >= self.min_ready();
         check(self.pool_ready || !enough, "the pool is ready for the first time, and nothing was said")?;
         let ready = phase == Phase::Running && enough;
         check(snapshot.readiness().is_ok() == ready, "the wrong readiness")

@@ -1,0 +1,136 @@
+//! What a worker does once it runs: it takes connections, answers, says that it lives, and grows; or it stops doing so.
+
+use super::super::dice::Dice;
+use super::{Due, Kernel, Process, Turn};
+use prefork_init::core::event::Measured;
+use prefork_init::core::{Event, Lane, Pid};
+use std::time::Duration;
+
+/// How long a probe waits for an answer.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How a worker goes about its work.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Habits {
+    /// How often it says `WATCHDOG=1`, from its start on.
+    pub pings: Option<Duration>,
+    /// When it says how often it will, and what.
+    pub sets_watchdog: Option<(Duration, Duration)>,
+    /// When it begins to hang: it neither pings nor answers nor takes connections. And for how long, if not for ever.
+    pub hangs: Option<(Duration, Option<Duration>)>,
+    /// When it says `STOPPING=1`.
+    pub says_stopping: Option<Duration>,
+    /// When it says `WATCHDOG=trigger`.
+    pub triggers: Option<Duration>,
+    /// When it asks for more time to start, and how much.
+    pub extends: Option<(Duration, Duration)>,
+    /// How long it takes for an answer to a probe.
+    pub answers_after: Duration,
+    /// One answer in so many is bad.
+    pub fails_one_in: Option<u64>,
+    /// The memory it takes at first, and by how much that grows from one measurement to the next.
+    pub memory: (u64, u64),
+}
+
+impl Habits {
+    /// The turns in the life of whoever has them.
+    pub fn turns(&self) -> [(Option<Duration>, Turn); 6] {
+        [
+            (self.pings, Turn::Pings),
+            (self.sets_watchdog.map(|(after, _)| after), Turn::SetsWatchdog),
+            (self.hangs.map(|(after, _)| after), Turn::Hangs),
+            (self.says_stopping, Turn::SaysStopping),
+            (self.triggers, Turn::Triggers),
+            (self.extends.map(|(after, _)| after), Turn::Extends),
+        ]
+    }
+}
+
+/// Connections that wait, lane by lane.
+#[derive(Default)]
+pub struct Queues {
+    waiting: Vec<u32>,
+    /// Where new ones go.
+    pub steered: Vec<Lane>,
+    /// No new ones come.
+    pub held_off: bool,
+}
+
+impl Kernel {
+    /// A turn in the life of a worker that runs.
+    pub(super) fn work(&mut self, serial: u64, turn: Turn, dice: &mut Dice) -> Option<Event> {
+        let process = self.processes.iter_mut().find(|p| p.serial == serial && p.ended.is_none())?;
+        let (pid, habits) = (process.pid, process.temper.habits);
+        let moves = process.frozen.is_none() && !process.hung;
+        match turn {
+            Turn::Hangs => {
+                process.hung = true;
+                if let Some(later) = habits.hangs?.1 {
+                    self.schedule(later, Due::Life(serial, Turn::Recovers), dice);
+                }
+                None
+            }
+            Turn::Recovers => {
+                process.hung = false;
+                None
+            }
+            Turn::Pings => {
+                self.schedule(habits.pings?, Due::Life(serial, Turn::Pings), dice);
+                moves.then_some(Event::Pinged { pid })
+            }
+            Turn::SetsWatchdog => Some(Event::WatchdogSet { pid, every: habits.sets_watchdog?.1 }),
+            Turn::SaysStopping => Some(Event::SaidStopping { pid }),
+            Turn::Triggers => Some(Event::Triggered { pid }),
+            Turn::Extends => Some(Event::StartExtended { pid, by: habits.extends?.1 }),
+            Turn::Answers(passed) => Some(Event::Probed { pid, passed }),
+            _ => None,
+        }
+    }
+
+    /// A probe is answered late, badly, at its timeout or not at all, and some cannot even be sent.
+    pub(super) fn probe(&mut self, pid: Pid, dice: &mut Dice) -> Option<Event> {
+        if dice.one_in(12) {
+            return Some(Event::Probed { pid, passed: None });
+        }
+        let process = self.processes.iter().find(|p| p.pid == pid)?;
+        let Habits { answers_after, fails_one_in, .. } = process.temper.habits;
+        let deaf = process.hung || process.frozen.is_some() || !process.accepting;
+        let serial = process.serial;
+        let late = deaf || answers_after >= PROBE_TIMEOUT;
+        let passed = !late && !fails_one_in.is_some_and(|n| dice.one_in(n));
+        let after = if late { PROBE_TIMEOUT } else { answers_after };
+        self.schedule(after, Due::Life(serial, Turn::Answers(Some(passed))), dice);
+        None
+    }
+
+    /// How many connections wait in a lane by now.
+    pub(super) fn queue(&mut self, lane: Lane, dice: &mut Dice) -> u32 {
+        let is_taken = |p: &Process| p.lane == Some(lane) && !p.hung && p.frozen.is_none();
+        let taken = self.processes.iter().any(is_taken);
+        let at = lane.0 as usize;
+        if self.queues.waiting.len() <= at {
+            self.queues.waiting.resize(at + 1, 0);
+        }
+        let comes = !self.queues.held_off && self.queues.steered.contains(&lane);
+        let waiting = &mut self.queues.waiting[at];
+        *waiting += if comes { dice.pick(&[0, 0, 1, 3]) } else { 0 };
+        if taken {
+            let rest = if dice.one_in(4) { dice.up_to(u64::from(*waiting)) } else { 0 };
+            *waiting = u32::try_from(rest).unwrap();
+        }
+        *waiting
+    }
+
+    pub(super) fn measure(&mut self, pid: Pid, lane: Lane, dice: &mut Dice) -> Event {
+        let waiting = self.traits.steered.then(|| self.queue(lane, dice));
+        let scoreboard = self.traits.has_scoreboard;
+        let mut found = Measured { waiting, ..Measured::default() };
+        if let Some(process) = self.processes.iter_mut().find(|p| p.pid == pid) {
+            process.memory += dice.up_to(process.temper.habits.memory.1);
+            found.memory = (!dice.one_in(9)).then_some(process.memory);
+            found.requests = scoreboard.then_some(process.requests);
+            found.request_overdue = scoreboard && process.hung && dice.one_in(3);
+        }
+        Event::Measured { pid, found }
+    }
+}

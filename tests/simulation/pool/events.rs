@@ -1,0 +1,353 @@
+//! What an event enters into the book.
+
+use super::super::dice::MS;
+use super::backoff::Window;
+use super::book::{Book, Canary, Expected, HURRIED, LOOK_RARELY, Roll, Slot, Stage, Worker};
+use super::watch::Watch;
+use prefork_init::core::action::SpawnOrder;
+use prefork_init::core::exit::{Exit, Reason};
+use prefork_init::core::{Event, Monotonic, Note, Pid, Signal};
+use std::time::Duration;
+
+/// A look is followed by a pause so many times as long, if that is less than the longest.
+const LOOK_SHARE: u32 = 20;
+
+const MOST_WORKERS: usize = 1024;
+const LATE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    CannotBoot,
+    Other,
+}
+
+impl Book {
+    /// Enters an event. `awaited` is when the loop was expected at last.
+    pub fn take_in(&mut self, now: Monotonic, awaited: Option<Monotonic>, event: Event) {
+        let woken = matches!(event, Event::Started | Event::DeadlinePassed);
+        self.expected = Expected { woken, ..Expected::default() };
+        let hang = &self.policy.hang;
+        let watches = hang.watchdog.is_some() || hang.probe.is_some() || hang.accept_stall.is_some();
+        if watches && awaited.is_some_and(|at| at + LATE <= now) {
+            self.forgive(now);
+        }
+        match event {
+            Event::Started => {
+                if self.stage == Stage::Unstarted {
+                    self.stage = Stage::Running;
+                    self.measure_at = self.policy.measure_every.map(|every| now + every);
+                }
+            }
+            Event::Signalled(received) => self.received(now, received.signal),
+            Event::Spawned { id, pid } => {
+                if let Some(order) = self.pending.take_if(|order| order.id == id) {
+                    self.spawned(now, order, pid);
+                }
+            }
+            Event::SpawnFailed { id, failure } => {
+                if let Some(order) = self.pending.take_if(|order| order.id == id) {
+                    self.expected.spawn_failed = Some(order.slot);
+                    if self.ever_spawned {
+                        self.ended(now, order, Reason::BootError, Some(Failure::Other));
+                    } else {
+                        self.first_failure = Some(failure);
+                    }
+                }
+            }
+            Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory),
+            Event::Stopped { .. } | Event::StopRefused | Event::DeadlinePassed => {}
+            Event::Reaped { children_left } => self.expected.childless = !children_left,
+            Event::SaidReady { .. }
+            | Event::SeenAccepting { .. }
+            | Event::NotSeenAccepting { .. }
+            | Event::ObservationRefused { .. }
+            | Event::StartExtended { .. } => self.starts_up(now, event),
+            Event::RequestsReported { pid, total } => {
+                if let Ok(worker) = self.worker(pid) {
+                    worker.requests = worker.requests.max(total);
+                }
+            }
+            Event::Pinged { pid } => self.pinged(now, pid),
+            Event::WatchdogSet { pid, every } => self.watchdog_set(now, pid, every),
+            Event::SaidStopping { pid } => {
+                if let Some(worker) = self.live.iter_mut().find(|w| w.pid == pid && w.is_up()) {
+                    worker.leaves = true;
+                    let is_news = worker.due.is_none() && worker.watch.hung.is_none();
+                    self.expected.leaving = is_news.then_some(pid);
+                }
+            }
+            Event::Triggered { pid } => self.hangs(now, pid, prefork_init::core::note::Sign::Watchdog),
+            Event::Probed { pid, passed } => self.probed(now, pid, passed),
+            Event::QueueSeen { pid, waiting } => {
+                if let Some(drain) = self.worker(pid).ok().and_then(|worker| worker.drain.as_mut()) {
+                    drain.quiet = drain.quiet.or(Some(now)).filter(|_| waiting == 0);
+                }
+            }
+            Event::QueuesSeen { waiting } => {
+                if let Stage::Closing { looked, quiet, .. } = &mut self.stage {
+                    *looked = Some(now);
+                    *quiet = quiet.or(Some(now)).filter(|_| waiting == 0);
+                }
+            }
+            Event::Measured { pid, found } => self.measured(now, pid, found),
+        }
+        if !self.policy.drain.listens && matches!(self.stage, Stage::Draining { until } if until <= now) {
+            self.begin_ending(now, None);
+        }
+    }
+
+    fn starts_up(&mut self, now: Monotonic, event: Event) {
+        let ready = self.policy.ready;
+        match event {
+            Event::SaidReady { pid } => {
+                if let Some(worker) = self.starting(pid).filter(|_| ready.believe) {
+                    worker.said_ready.get_or_insert(now);
+                    let believed = !ready.observe || worker.refused;
+                    self.expected.ready = believed.then_some(pid);
+                }
+            }
+            Event::SeenAccepting { pid } => {
+                self.expected.ready = self.starting(pid).map(|worker| worker.pid);
+            }
+            Event::NotSeenAccepting { pid, took, more } => {
+                if let Some(worker) = self.starting(pid) {
+                    worker.more = more;
+                    if more {
+                        let pause = took.saturating_mul(4).clamp(MS, LOOK_RARELY);
+                        worker.pause_until = now + pause;
+                    } else {
+                        worker.pause_until = now + took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
+                    }
+                }
+            }
+            Event::ObservationRefused { pid } => {
+                if let Some(worker) = self.starting(pid) {
+                    worker.refused = true;
+                    self.expected.ready = worker.said_ready.map(|_| pid);
+                }
+            }
+            Event::StartExtended { pid, by } => {
+                if let Some(worker) = self.starting(pid) {
+                    worker.fail_by = worker.fail_by.map(|at| at.max(now + by));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn received(&mut self, now: Monotonic, came: Signal) {
+        let running = self.stage == Stage::Running;
+        match self.name_of(came) {
+            None => self.expected.told.push(Note::SignalDropped { signal: came }),
+            Some(signal) if [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) => {
+                self.asked_to_stop(now, signal);
+            }
+            Some(Signal::HUP) if running => self.reload(now),
+            Some(Signal::TTIN) if running => self.scale_up(now),
+            Some(Signal::TTOU) if running => self.scale_down(),
+            Some(signal) => self.expected.told.push(Note::SignalIgnored { signal }),
+        }
+    }
+
+    fn reload(&mut self, now: Monotonic) {
+        self.newest += 1;
+        self.roll = Some(Roll { to: self.newest, since: now, canary: Canary::Wanted });
+        self.planned_from = now;
+        self.expected.told.push(Note::ReloadStarted { generation: self.newest });
+        for slot in 0..self.wanted() {
+            let overtaken = self.in_slot(slot).nth(1).map(|worker| worker.pid);
+            if let Some(worker) = overtaken.and_then(|pid| self.worker(pid).ok()) {
+                worker.retired = Some(Reason::Reload);
+            }
+        }
+        for slot in &mut self.slots {
+            slot.retry = Window::at(now);
+            slot.vacancy.earliest = slot.vacancy.earliest.min(now);
+            slot.vacancy.latest = slot.vacancy.latest.min(now);
+        }
+    }
+
+    fn scale_up(&mut self, now: Monotonic) {
+        let from = u32::try_from(self.wanted()).unwrap();
+        if self.wanted() >= MOST_WORKERS {
+            return self.expected.told.push(Note::NotScaled { workers: from });
+        }
+        self.slots.push(Slot { vacancy: Window::at(now), ..Slot::default() });
+        self.expected.told.push(Note::Scaled { workers: from + 1, from });
+    }
+
+    fn scale_down(&mut self) {
+        let from = u32::try_from(self.wanted()).unwrap();
+        if from == 1 {
+            return self.expected.told.push(Note::NotScaled { workers: from });
+        }
+        let last = self.wanted() - 1;
+        self.expected.lost += usize::from(self.seated(last).is_some_and(Worker::serves));
+        for worker in self.live.iter_mut().filter(|w| w.order.slot == from - 1 && w.retired.is_none()) {
+            worker.retired = Some(Reason::Scale);
+            if let Some(Roll { canary, .. }) = &mut self.roll
+                && *canary == Canary::Tried(worker.order.id)
+            {
+                *canary = Canary::Wanted;
+            }
+        }
+        self.slots.pop();
+        self.expected.told.push(Note::Scaled { workers: from - 1, from });
+    }
+
+    fn asked_to_stop(&mut self, now: Monotonic, signal: Signal) {
+        self.stop_signals += 1;
+        match &mut self.stage {
+            Stage::Unstarted | Stage::Running => {
+                let delay = if signal == Signal::TERM { self.policy.drain_delay } else { Duration::ZERO };
+                self.stage = Stage::Draining { until: now + delay };
+                self.roll = None;
+            }
+            Stage::Draining { .. } => self.begin_ending(now, Some(now + HURRIED)),
+            Stage::Closing { since, .. } => {
+                let by = self.policy.stop.graceful.deadline(*since);
+                self.begin_ending(now, by.into_iter().chain([now + HURRIED]).min());
+            }
+            Stage::Ending { kill_by, orphans_by } if self.stop_signals >= 2 => {
+                let hurried = if self.stop_signals == 2 { now + HURRIED } else { now };
+                let by = kill_by.map_or(hurried, |by| by.min(hurried));
+                *kill_by = Some(by);
+                *orphans_by = Some(now + by.since(now) / 2);
+            }
+            Stage::Ending { .. } | Stage::Killing { .. } => {}
+        }
+        self.stops.push(now);
+    }
+
+    /// Everybody gets the stop signal, and is killed when `cap` has come at the latest.
+    pub fn begin_ending(&mut self, now: Monotonic, cap: Option<Monotonic>) {
+        let grace = self.policy.stop.graceful.deadline(now);
+        let kill_by = grace.into_iter().chain(cap).min();
+        self.expected.refuse = self.policy.drain.listens;
+        self.stage = Stage::Ending { kill_by, orphans_by: kill_by.map(|by| now + by.since(now) / 2) };
+    }
+
+    fn spawned(&mut self, now: Monotonic, order: SpawnOrder, pid: Pid) {
+        self.ever_spawned = true;
+        // The kernel gives no number away that is still a group's.
+        self.remains.retain(|(group, _)| *group != pid);
+        self.expected.spawned = Some(pid);
+        let ordered = self.slots.get(order.slot as usize).and_then(|slot| slot.last_spawn).unwrap_or(now);
+        let ready = &self.policy.ready;
+        let mut watch = Watch::default();
+        watch.probe_at = ready.probe.then(|| now + 5 * MS);
+        self.live.push(Worker {
+            pid,
+            order,
+            spawned: now,
+            max_age: None,
+            max_memory: None,
+            announced: false,
+            said_ready: None,
+            refused: false,
+            looked: None,
+            more: false,
+            pause_until: Monotonic::default(),
+            fail_by: ready.start_timeout.deadline(now),
+            ready: None,
+            requests: 0,
+            heavy: (0, ordered),
+            due: None,
+            leaves: false,
+            watch,
+            retired: None,
+            drain: None,
+            stopped: None,
+            kill_by: None,
+            killed: false,
+        });
+    }
+
+    fn exited(&mut self, now: Monotonic, pid: Pid, exit: Exit, out_of_memory: bool) {
+        let Some(at) = self.live.iter().position(|w| w.pid == pid) else { return };
+        let serves = self.live[at].serves() && self.live[at].retired.is_none();
+        let worker = self.live.remove(at);
+        let ending = matches!(self.stage, Stage::Ending { .. });
+        if ending || (!worker.killed && !matches!(self.stage, Stage::Killing { .. })) {
+            self.expected.group_asked = Some((pid, 0));
+            if ending {
+                self.groups_asked.push(pid);
+            } else {
+                self.remains.push((pid, self.policy.stop.graceful.deadline(now)));
+            }
+        }
+        let (reason, failure) = self.why(&worker, exit, out_of_memory);
+        self.expected.exited = Some((pid, reason));
+        self.expected.lost += usize::from(serves);
+        if worker.retired.is_none() {
+            self.slot(worker.order.slot).backoff.served(worker.up(now));
+            self.ended(now, worker.order, reason, failure);
+        }
+    }
+
+    /// What the end of a worker means.
+    fn why(&self, worker: &Worker, exit: Exit, out_of_memory: bool) -> (Reason, Option<Failure>) {
+        let killed = matches!(exit, Exit::Signal { signal: Signal::KILL, .. });
+        let by_plan = exit == Exit::Code(0) && worker.watch.hung.is_none();
+        match (worker.stopped, worker.drain) {
+            _ if killed && out_of_memory && !worker.killed => (Reason::Oom, Some(Failure::Other)),
+            (Some((_, reason @ (Reason::BootTimeout | Reason::Hung | Reason::MaxMemory))), _) => {
+                (reason, Some(Failure::Other))
+            }
+            (Some((_, planned)), _) => (planned, None),
+            (None, Some(_)) => (worker.retired.unwrap_or(Reason::Crash), None),
+            (None, None) if worker.ready.is_some() => match worker.watch.hung {
+                Some(_) => (Reason::Hung, Some(Failure::Other)),
+                None if by_plan && worker.leaves => (Reason::Stop, None),
+                None if by_plan && self.policy.recycle.counted_by_worker => (Reason::MaxRequests, None),
+                None => (Reason::Crash, Some(Failure::Other)),
+            },
+            (None, None) if matches!(exit, Exit::Code(3 | 4)) => {
+                (Reason::BootError, Some(Failure::CannotBoot))
+            }
+            (None, None) => (Reason::BootError, Some(Failure::Other)),
+        }
+    }
+
+    /// A worker that had not made way is no more, or could not be started.
+    fn ended(&mut self, now: Monotonic, order: SpawnOrder, reason: Reason, failure: Option<Failure>) {
+        if let Some(Roll { to, canary, .. }) = &mut self.roll
+            && *canary == Canary::Tried(order.id)
+        {
+            let generation = *to;
+            if reason.is_failure() {
+                self.roll = None;
+                self.expected.told.push(Note::ReloadFailed { generation, reason });
+            } else {
+                *canary = Canary::Wanted;
+            }
+        }
+        let was_successor = self.seated(order.slot as usize).is_some_and(|left| left.order.id < order.id);
+        let is_vacant = self.is_vacant(order.slot as usize);
+        if is_vacant {
+            self.slot(order.slot).kept = Some(order.lane);
+        }
+        if !self.is_open() {
+            return;
+        }
+        let (none_serves, respawn) = (self.serving() == 0, self.policy.respawn);
+        let running = self.stage == Stage::Running;
+        let backoff = &mut self.slot(order.slot).backoff;
+        let window = match failure {
+            Some(failure) => backoff.failed(now, failure == Failure::CannotBoot, &respawn),
+            None => Window::at(now),
+        };
+        if was_successor {
+            self.slot(order.slot).retry = window;
+        } else if is_vacant {
+            let too_often = running && failure.is_some() && backoff.restarts_too_often(now, &respawn);
+            self.slot(order.slot).vacancy = window;
+            if too_often && none_serves {
+                self.gave_up = Some(order.slot);
+                self.begin_ending(now, None);
+                return;
+            }
+        }
+        self.expected.delay = (was_successor || is_vacant).then_some((order.slot, window));
+    }
+}

@@ -1,0 +1,138 @@
+//! The budget: who may be spawned, who may be replaced, and who gets new connections.
+
+use super::super::rule::{Held, check};
+use super::book::{Book, Canary, SPAWN_GAP, Stage, Worker};
+use prefork_init::core::action::SpawnOrder;
+use prefork_init::core::exit::Reason;
+use prefork_init::core::{Lane, Monotonic, Pid};
+
+impl Book {
+    pub fn spawn(&mut self, now: Monotonic, order: SpawnOrder) -> Held {
+        check(self.is_open(), "a spawn after the stop began")?;
+        check(self.pending.is_none(), "two spawns at once")?;
+        check(self.last_id.replace(order.id).is_none_or(|last| last < order.id), "a spawn id again")?;
+        let at = order.slot as usize;
+        check(at < self.wanted(), "no such slot")?;
+        check(self.alive() < self.most_alive(), "more workers are alive than may be")?;
+        check(!self.has_successor(at), "a second extra worker in one slot")?;
+        let last = self.slots[at].last_spawn;
+        check(last.is_none_or(|last| last + SPAWN_GAP <= now), "two spawns of one slot within 100 ms")?;
+        let generation = self.roll.map_or(self.generation, |roll| roll.to);
+        check(order.generation == generation, "of another generation")?;
+        self.may_have_lane(order.lane, at)?;
+        if self.is_vacant(at) {
+            check(self.slots[at].vacancy.earliest <= now, "sooner than the backoff allows")?;
+        } else {
+            check(self.wants_replacement(at).is_some(), "a replacement for a worker that is not due")?;
+            check(self.may_surge(), "a replacement takes the room of a vacancy")?;
+            self.begin_planned(now, at)?;
+        }
+        if let Some(roll) = self.roll.as_mut().filter(|roll| roll.canary == Canary::Wanted) {
+            roll.canary = Canary::Tried(order.id);
+        }
+        let slot = self.slot(order.slot);
+        (slot.last_spawn, slot.kept) = (Some(now), None);
+        self.pending = Some(order);
+        let in_bounds = match (order.max_requests, self.policy.recycle.max_requests) {
+            (None, None) => true,
+            (Some(n), Some(limit)) => (limit.base..=limit.base + limit.jitter).contains(&n),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        check(in_bounds, "a limit out of its bounds")
+    }
+
+    /// Listeners belong to one worker at a time, and those of one that died are for the next of its slot.
+    fn may_have_lane(&self, lane: Lane, slot: usize) -> Held {
+        check(self.live.iter().all(|w| w.order.lane != lane), "listeners that another has")?;
+        match self.slots[slot].kept.filter(|_| self.is_vacant(slot)) {
+            Some(kept) => check(kept == lane, "not the listeners of its predecessor"),
+            None => check(self.slots.iter().all(|s| s.kept != Some(lane)), "listeners kept for another"),
+        }
+    }
+
+    /// Whether one more has room beside those that are and are to come.
+    pub fn may_surge(&self) -> bool {
+        self.alive() + self.vacancies() < self.most_alive()
+    }
+
+    pub fn may_break(&self) -> bool {
+        self.wanted() - self.serving() < self.policy.budget.max_unavailable as usize
+    }
+
+    /// Why the slot's worker is to be replaced by plan.
+    pub fn wants_replacement(&self, slot: usize) -> Option<Reason> {
+        let worker = self.seated(slot).filter(|w| w.is_up() && !self.has_successor(slot))?;
+        let outdated = self.roll.is_some_and(|roll| worker.order.generation < roll.to);
+        worker.due.map(|(_, reason)| reason).or(outdated.then_some(Reason::Reload))
+    }
+
+    /// Whether everything waits for the first worker of a generation, which comes alone.
+    pub fn awaits_canary(&self) -> bool {
+        self.roll.is_some_and(|roll| match roll.canary {
+            Canary::Wanted => {
+                (0..self.wanted()).any(|at| self.is_vacant(at) && self.slots[at].kept.is_none())
+            }
+            Canary::Tried(_) => true,
+            Canary::Passed => false,
+        })
+    }
+
+    fn begin_planned(&mut self, now: Monotonic, slot: usize) -> Held {
+        check(self.stage == Stage::Running, "a replacement after TERM")?;
+        check(!self.awaits_canary(), "a replacement while the first of a generation is tried")?;
+        check(self.planned_from <= now, "two planned replacements within the gap")?;
+        check(self.slots[slot].retry.earliest <= now, "sooner than the backoff allows")?;
+        let last = self.slots[slot].last_spawn;
+        check(last.is_none_or(|last| last + SPAWN_GAP <= now), "replaced within 100 ms")?;
+        self.planned_from = now + self.policy.budget.gap;
+        Ok(())
+    }
+
+    /// A worker makes way before there is anybody in its place.
+    pub fn begin_break(&mut self, now: Monotonic, pid: Pid, reason: Reason) -> Held {
+        let slot = self.worker(pid)?.order.slot as usize;
+        check(self.seated(slot).is_some_and(|w| w.pid == pid), "it has no slot")?;
+        check(self.wants_replacement(slot) == Some(reason), "it is not due, or not for that")?;
+        check(!self.may_surge(), "a break where there is room for the make")?;
+        check(self.may_break(), "a break before the make, beyond the budget")?;
+        self.begin_planned(now, slot)?;
+        self.retire(now, pid, reason)?;
+        let slot = &mut self.slots[slot];
+        slot.vacancy = super::backoff::Window::at(now);
+        slot.kept = None;
+        Ok(())
+    }
+
+    /// A worker has made way.
+    pub fn retire(&mut self, now: Monotonic, pid: Pid, reason: Reason) -> Held {
+        let worker = self.worker(pid)?;
+        worker.retired = Some(reason);
+        let (up, slot) = (worker.up(now), worker.order.slot);
+        self.slot(slot).backoff.served(up);
+        Ok(())
+    }
+
+    /// Who gets new connections: the best of what there is. Nothing, if that says nothing.
+    pub fn who_is_served(&self) -> Vec<Lane> {
+        let seats = || (0..self.wanted()).filter_map(|slot| self.seated(slot));
+        let of = |wanted: fn(&Worker) -> bool| seats().filter(|w| wanted(w)).map(|w| w.order.lane).collect();
+        let mut starting: Vec<Lane> = of(Worker::starts);
+        let pending = self.pending.filter(|order| self.seated(order.slot as usize).is_none());
+        starting.extend(pending.map(|order| order.lane));
+        let choices: [Vec<Lane>; 4] =
+            [of(Worker::is_trusted), of(Worker::serves), starting, of(Worker::is_up)];
+        let mut lanes = choices.into_iter().find(|lanes| !lanes.is_empty()).unwrap_or_default();
+        lanes.sort_unstable();
+        lanes
+    }
+
+    /// New connections go where they are served, from this very step on.
+    pub fn is_steered(&self) -> Held {
+        let lanes = self.who_is_served();
+        let matters = self.policy.drain.steered && self.is_open() && !lanes.is_empty();
+        check(
+            !matters || lanes == self.steered,
+            &format!("connections go to {:?}, not {lanes:?}", self.steered),
+        )
+    }
+}
