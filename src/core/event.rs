@@ -16,7 +16,7 @@ impl fmt::Display for Pid {
 }
 
 /// The listeners with this number belong to one worker at a time: one for each address, if workers have listeners of
-/// their own. The number is below the most workers that have ever been alive at once.
+/// their own. Numbers are as low as possible; a slot that lost its worker keeps its lane for the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(pub u32);
 
