@@ -17,5 +17,5 @@ mod panic;
 mod pool;
 mod readme;
 mod scenarios;
-// mod simulation;
+mod simulation;
 mod tidy;

@@ -107,6 +107,7 @@ impl Worker {
             requests,
             heavy: 0,
             weighed: now,
+            served: Duration::ZERO,
             life,
         }
     }

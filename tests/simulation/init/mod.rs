@@ -126,6 +126,7 @@ impl InitRules {
                 | Event::SpawnFailed { .. }
                 | Event::Stopped { .. }
                 | Event::StopRefused
+                | Event::UpgradeFailed
                 | Event::Reaped { .. }
                 | Event::SaidReady { .. }
                 | Event::SeenAccepting { .. }
@@ -231,6 +232,7 @@ impl InitRules {
             | Action::Probe { .. }
             | Action::Measure { .. }
             | Action::Portray { .. }
+            | Action::Upgrade(_)
             | Action::Reap => Err("nothing asks for that, or not yet".into()),
         }
     }

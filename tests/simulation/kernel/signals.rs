@@ -68,6 +68,8 @@ impl Kernel {
                 self.expect_child(pid, action)?;
                 return Ok(self.probe(pid, dice));
             }
+            // The program that is there now is no better than ours.
+            Action::Upgrade(_) => return Ok(Some(Event::UpgradeFailed)),
             Action::Measure { pid, lane } => {
                 self.expect_child(pid, action)?;
                 return Ok(Some(self.measure(pid, lane, dice)));

@@ -48,7 +48,7 @@ impl Plan {
             }
         }
         if dice.one_in(4) {
-            triggers.push(trigger(dice, &moments, &[Signal::HUP, Signal::CONT]));
+            triggers.push(trigger(dice, &moments, &[Signal::HUP, Signal::CONT, Signal::USR2]));
         }
         // What changes the pool, while it is calm and while something else is under way.
         let changes = [Signal::HUP, Signal::HUP, Signal::TTIN, Signal::TTOU, Signal::TTOU];

@@ -188,6 +188,8 @@ pub struct Book {
     pub pending: Option<SpawnOrder>,
     pub last_id: Option<SpawnId>,
     pub roll: Option<Roll>,
+    /// Our own program is to be exchanged.
+    pub upgrade: bool,
     pub generation: u32,
     pub newest: u32,
     /// The next planned replacement may begin then.
@@ -220,6 +222,7 @@ impl Book {
             pending: None,
             last_id: None,
             roll: None,
+            upgrade: false,
             generation: 1,
             newest: 1,
             planned_from: Monotonic::default(),

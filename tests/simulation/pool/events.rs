@@ -55,7 +55,7 @@ impl Book {
                 }
             }
             Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory),
-            Event::Stopped { .. } | Event::StopRefused | Event::DeadlinePassed => {}
+            Event::Stopped { .. } | Event::StopRefused | Event::UpgradeFailed | Event::DeadlinePassed => {}
             Event::Reaped { children_left } => self.expected.childless = !children_left,
             Event::SaidReady { .. }
             | Event::SeenAccepting { .. }
@@ -143,6 +143,7 @@ impl Book {
                 self.asked_to_stop(now, signal);
             }
             Some(Signal::HUP) if running => self.reload(now),
+            Some(Signal::USR2) if running => self.upgrade = true,
             Some(Signal::TTIN) if running => self.scale_up(now),
             Some(Signal::TTOU) if running => self.scale_down(),
             Some(signal) => self.expected.told.push(Note::SignalIgnored { signal }),

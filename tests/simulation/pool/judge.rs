@@ -4,6 +4,7 @@ use super::super::dice::MS;
 use super::super::rule::{Held, check};
 use super::book::{Book, MARGIN, Stage, Worker};
 use prefork_init::core::exit::Reason;
+use prefork_init::core::handover::Kept;
 use prefork_init::core::{Action, Lane, Monotonic, Pid, Signal};
 use std::time::Duration;
 
@@ -57,6 +58,16 @@ impl Book {
                 check(self.measure_at.is_some_and(|at| at <= now), "measured too early")?;
                 self.expected.measured.push(pid);
                 Ok(())
+            }
+            Action::Upgrade(ref given) => {
+                let known =
+                    |kept: &Kept| self.live.iter().any(|w| w.pid == kept.pid && w.order.lane == kept.lane);
+                let all = given.kept.len() == self.live.len() && given.kept.iter().all(known);
+                check(
+                    std::mem::take(&mut self.upgrade),
+                    "nobody asked for an upgrade, or it failed already",
+                )?;
+                check(all && self.live.iter().all(Worker::serves), "an upgrade in the middle of something")
             }
             Action::Portray { worker } => {
                 check(self.expected.portray.take() == Some(worker.pid), "it does not hang")

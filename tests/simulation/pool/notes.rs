@@ -116,6 +116,7 @@ impl Book {
             | Note::ReloadFailed { .. }
             | Note::Scaled { .. }
             | Note::NotScaled { .. } => Err("nothing of that kind happened".into()),
+            Note::UpgradeAsked { .. } => check(self.upgrade, "nobody asked for an upgrade"),
             Note::CommandStarted { .. }
             | Note::CommandExited { .. }
             | Note::SignalForwarded { .. }
