@@ -108,6 +108,12 @@ pub(super) fn parse_path(text: &str) -> Result<String, String> {
     }
 }
 
+/// `90%`, or `90`.
+pub(super) fn parse_percent(text: &str) -> Result<u32, String> {
+    let percent = number_within(text.strip_suffix('%').unwrap_or(text), 1, 100);
+    percent.map_err(|_| "not a whole number of percent from 1 to 100: use one, as in 90%".to_owned())
+}
+
 pub(super) fn parse_surge(text: &str) -> Result<u32, String> {
     number_within(text, 0, MOST_WORKERS)
 }

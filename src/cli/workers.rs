@@ -134,7 +134,13 @@ pub struct Recycling {
     #[arg(allow_negative_numbers = true, value_parser = amounts::parse_size)]
     pub max_memory_hard: Option<u64>,
 
-    /// Measurements in a row, a second apart, in which a worker is beyond --max-memory.
+    /// Replace the heaviest worker when the container takes more than this part of its memory limit, without what the
+    /// kernel can take back. 90%.
+    #[arg(long, value_name = "PERCENT", env = "PREFORK_MEMORY_PRESSURE")]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_percent)]
+    pub memory_pressure: Option<u32>,
+
+    /// Measurements in a row, a second apart, in which a worker is beyond --max-memory, or all beyond --memory-pressure.
     #[arg(long, value_name = "N", env = "PREFORK_MEMORY_SAMPLES", default_value = "3")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_times)]
     pub memory_samples: u32,

@@ -118,7 +118,7 @@ pub(super) fn resolve(
             window: options.respawn.restart_window,
         },
     };
-    let has_memory_limit = recycle.max_memory.is_some() || recycle.max_memory_hard.is_some();
+    let has_memory_limit = measures_memory(&recycle);
     let pool = Pool {
         bind,
         backlog: options.pool.backlog,
@@ -239,9 +239,13 @@ fn accept_stall(options: &Options, has_tcp: bool) -> Result<Option<Duration>, St
     Ok(Some(stall))
 }
 
+fn measures_memory(recycle: &RecyclePolicy) -> bool {
+    recycle.max_memory.is_some() || recycle.max_memory_hard.is_some() || recycle.memory_pressure.is_some()
+}
+
 fn measure_every(options: &Options, recycle: &RecyclePolicy) -> Option<Duration> {
     let scoreboard = options.recycling.count_requests == Some(CountRequests::Scoreboard);
-    let of_limits = recycle.max_memory.is_some() || recycle.max_memory_hard.is_some() || scoreboard;
+    let of_limits = measures_memory(recycle) || scoreboard;
     let of_stall = options.hangs.accept_stall.map(|stall| stall / MEASURES_OF_A_STALL);
     of_limits.then_some(MEASURE_EVERY).into_iter().chain(of_stall.map(|every| every.min(MEASURE_EVERY))).min()
 }
@@ -319,6 +323,7 @@ fn recycle(options: &Options, command: &Command) -> Result<RecyclePolicy, StartE
         max_age,
         max_memory,
         max_memory_hard,
+        memory_pressure: recycling.memory_pressure,
         memory_samples: recycling.memory_samples,
         counted_by_worker: told,
     })

@@ -136,6 +136,8 @@ pub enum Action {
         /// Its.
         lane: Lane,
     },
+    /// Measure the container. Answered by `ContainerMeasured`, if it has a limit.
+    MeasureContainer,
     /// Tell people what a hung worker looks like, before it is gone.
     Portray {
         /// Which.

@@ -156,6 +156,13 @@ pub enum Event {
         /// How many.
         waiting: u32,
     },
+    /// The container was measured: after its workers.
+    ContainerMeasured {
+        /// Bytes in use that the kernel cannot just take back.
+        used: u64,
+        /// How many there may be.
+        limit: u64,
+    },
     /// A worker was measured; what was not asked for or could not be had is left out.
     Measured {
         /// The worker's own pid.

@@ -125,6 +125,7 @@ impl Init {
             | Event::Probed { .. }
             | Event::QueueSeen { .. }
             | Event::QueuesSeen { .. }
+            | Event::ContainerMeasured { .. }
             | Event::Measured { .. } => {}
         }
         self.tick(now, out);

@@ -205,6 +205,9 @@ pub struct RecyclePolicy {
     pub max_memory: Option<Jittered<u64>>,
     /// By memory, in bytes, at once and without a replacement first.
     pub max_memory_hard: Option<u64>,
+    /// The heaviest, when all of us together take more than so many hundredths of what the container may, in
+    /// [`memory_samples`](Self::memory_samples) measurements in a row.
+    pub memory_pressure: Option<u32>,
     /// See [`max_memory`](Self::max_memory); at least 1.
     pub memory_samples: u32,
     /// Whether the worker itself ends at its limit of requests (it was told by `{max_requests}`):

@@ -28,8 +28,11 @@ enum Version {
 /// How much memory a cgroup has, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// In use: by processes, but by the page cache too, which the kernel takes back when it needs to.
+    /// In use: by processes, but by the page cache too.
     pub current: u64,
+    /// Of that, what the kernel takes back as soon as it needs to: files that have not been used lately. What is left
+    /// is what the kubelet calls the working set.
+    pub reclaimable: u64,
     /// Its own limit, if there is one. One further up in the tree may be lower.
     pub limit: Option<u64>,
 }
@@ -98,7 +101,13 @@ impl Cgroup {
     pub fn memory(&self) -> Option<Memory> {
         let current = self.read(self.by_version("memory.usage_in_bytes", "memory.current"))?;
         let limit = self.read(self.by_version("memory.limit_in_bytes", "memory.max"));
-        Some(Memory { current: current.trim().parse().ok()?, limit: limit.and_then(|text| limit_of(&text)) })
+        let stat = self.read("memory.stat").unwrap_or_default();
+        let reclaimable = value_of(self.by_version("total_inactive_file", "inactive_file"), &stat);
+        Some(Memory {
+            current: current.trim().parse().ok()?,
+            reclaimable: reclaimable.unwrap_or(0),
+            limit: limit.and_then(|text| limit_of(&text)),
+        })
     }
 
     fn by_version(&self, one: &'static str, two: &'static str) -> &'static str {
@@ -168,7 +177,7 @@ mod tests {
         let found = Cgroup::find_in(host.path(), "0::/system.slice/pool.service\n").unwrap();
         assert_eq!(found.directory(), host.path().join("system.slice/pool.service"));
         assert_eq!(found.oom_kills(), Some(2));
-        assert_eq!(found.memory(), Some(Memory { current: 4096, limit: None }));
+        assert_eq!(found.memory(), Some(Memory { current: 4096, reclaimable: 0, limit: None }));
 
         let files = [("memory.events", EVENTS), ("memory.current", "1\n"), ("memory.max", "1024\n")];
         let container = tree(&files);
@@ -195,7 +204,7 @@ mod tests {
         let found = Cgroup::find_in(root.path(), lines).unwrap();
         assert_eq!(found.directory(), root.path().join("memory/docker/abc"));
         assert_eq!(found.oom_kills(), Some(7));
-        assert_eq!(found.memory(), Some(Memory { current: 4096, limit: None }));
+        assert_eq!(found.memory(), Some(Memory { current: 4096, reclaimable: 0, limit: None }));
         let found = Cgroup::find_in(root.path(), "4:memory:/kubepods/xyz\n0::/\n").unwrap();
         assert_eq!(found.oom_kills(), Some(1));
         assert_eq!(Cgroup::find_in(root.path(), "5:cpu:/docker/abc\n"), None);

@@ -12,7 +12,7 @@ use crate::core::{Event, Lane, Pid, Signal};
 use crate::environment::OfWorker;
 use crate::handover::Given;
 use crate::os::accepting::{Observer, Seen};
-use crate::os::cgroup::Cgroup;
+use crate::os::cgroup::{self, Cgroup};
 use crate::os::exchange;
 use crate::os::lanes::Lanes;
 use crate::os::notify_socket::NotifySocket;
@@ -286,6 +286,12 @@ impl Fleet {
             waiting: self.counts_queues.then(|| self.queue(lane)),
         };
         Event::Measured { pid, found }
+    }
+
+    /// Nothing where there is no limit, or none is to be seen.
+    pub fn measure_container(&self) -> Option<Event> {
+        let cgroup::Memory { current, reclaimable, limit } = self.cgroup.as_ref()?.memory()?;
+        Some(Event::ContainerMeasured { used: current.saturating_sub(reclaimable), limit: limit? })
     }
 
     /// Connections that wait. Where the kernel does not tell, nobody is waited for.

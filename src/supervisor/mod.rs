@@ -345,6 +345,7 @@ impl Loop {
             | Action::Hint { .. }
             | Action::Probe { .. }
             | Action::Measure { .. }
+            | Action::MeasureContainer
             | Action::Portray { .. } => return self.tend(action),
             Action::Upgrade(pool) => return Some(self.upgrade(*pool)),
             Action::Reap => self.look_for_ended = true,
@@ -378,6 +379,7 @@ impl Loop {
             }
             Action::Probe { pid, lane } => return fleet.probe(pid, lane),
             Action::Measure { pid, lane } => return Some(fleet.measure(pid, lane)),
+            Action::MeasureContainer => return fleet.measure_container(),
             Action::Portray { worker } => fleet.portray(worker),
             // The others are not about workers.
             _ => {}

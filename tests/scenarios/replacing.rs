@@ -166,3 +166,31 @@ fn a_kill_that_the_kernel_made_for_want_of_memory_is_called_that() {
     scene.happens(Event::Exited { pid: Pid(10), exit: killed, out_of_memory: true });
     assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Oom, .. })));
 }
+
+#[test]
+fn where_all_together_take_too_much_the_heaviest_makes_way_and_one_at_a_time() {
+    let recycle = RecyclePolicy { memory_pressure: Some(90), memory_samples: 2, ..RecyclePolicy::default() };
+    let mut scene =
+        Scene::ready(PoolPolicy { recycle, measure_every: Some(s(1)), drain: DRAIN, ..policy(3) });
+    let due = |pid: i32| move |note: &Note| matches!(note, Note::WorkerDue { worker, .. } if worker.pid == Pid(pid));
+    let measured = |scene: &mut Scene, used: u64| {
+        scene.after(s(1));
+        assert_eq!(scene.actions.last(), Some(&Action::MeasureContainer), "after its workers");
+        for (pid, memory) in [(10, 1), (11, 3), (12, 2)] {
+            let found = prefork_init::core::event::Measured { memory: Some(memory), ..Default::default() };
+            scene.happens(Event::Measured { pid: Pid(pid), found });
+        }
+        scene.happens(Event::ContainerMeasured { used, limit: 1_000 });
+    };
+    for used in [901, 900, 901] {
+        measured(&mut scene, used);
+        assert!(!scene.noted(due(11)), "not twice in a row");
+    }
+    measured(&mut scene, 901);
+    assert!(scene.noted(due(11)));
+    for _ in 0..3 {
+        scene.after(s(1));
+        scene.happens(Event::ContainerMeasured { used: 1_000, limit: 1_000 });
+        assert!(!scene.noted(due(12)) && !scene.noted(due(10)), "the first is not done");
+    }
+}

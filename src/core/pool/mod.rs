@@ -11,6 +11,7 @@
 mod budget;
 mod ending;
 mod lives;
+mod measuring;
 mod roll;
 mod scale;
 mod steer;
@@ -26,7 +27,7 @@ use super::shutdown::Endgame;
 use super::signal::{Received, Signal};
 use super::slot::{Place, Slot};
 use super::snapshot::{self, Snapshot};
-use super::time::{Monotonic, earlier, reached};
+use super::time::{Monotonic, earlier};
 use super::worker::{Life, Worker};
 use roll::Roll;
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct Pool {
     next_planned_at: Monotonic,
     /// When the workers are measured next.
     measure_at: Option<Monotonic>,
+    /// Measurements in a row that found the container short of memory.
+    pressed: u32,
     /// Where new connections go.
     steered: Vec<Lane>,
     /// The last step.
@@ -128,6 +131,7 @@ impl Pool {
             upgrade: false,
             next_planned_at: Monotonic::default(),
             measure_at: None,
+            pressed: 0,
             steered: Vec::new(),
             stepped: Monotonic::default(),
         }
@@ -209,6 +213,7 @@ impl Pool {
                     closing.queues_seen(now, waiting);
                 }
             }
+            Event::ContainerMeasured { used, limit } => self.container_measured(now, used, limit, out),
             Event::Measured { pid, found } => {
                 let steered = std::mem::take(&mut self.steered);
                 self.with_worker(pid, |worker, policy| {
@@ -380,15 +385,6 @@ impl Pool {
                 worker.tick(now, &self.policy, out);
             }
         }
-    }
-
-    fn measure(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if !reached(self.measure_at, now) {
-            return;
-        }
-        self.measure_at = self.policy.measure_every.filter(|_| self.serves()).map(|every| now + every);
-        let of = |worker: &Worker| Some((worker.pid().filter(|_| worker.is_ready())?, worker.lane));
-        out.extend(self.workers().filter_map(of).map(|(pid, lane)| Action::Measure { pid, lane }));
     }
 }
 

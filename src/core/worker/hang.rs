@@ -64,16 +64,9 @@ impl Worker {
 
     /// It said that it is about to end: it gets no new connections, and a replacement.
     pub fn said_stopping(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let requests = self.requests;
-        if let Life::Ready { pid, due, leaves, .. } = &mut self.life {
-            let pid = *pid;
+        if let Life::Ready { leaves, .. } = &mut self.life {
             *leaves = true;
-            if due.is_none() {
-                let reason = Reason::Stop;
-                *due = Some((reason, now));
-                let worker = self.reference(pid);
-                out.push(Action::Report(Note::WorkerDue { worker, reason, requests }));
-            }
+            self.becomes_due(now, Reason::Stop, out);
         }
     }
 
@@ -114,6 +107,21 @@ impl Worker {
         false
     }
 
+    /// It takes more than the others, and all together too much.
+    pub fn too_heavy(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.becomes_due(now, Reason::MaxMemory, out);
+    }
+
+    fn becomes_due(&mut self, now: Monotonic, reason: Reason, out: &mut Vec<Action>) {
+        let requests = self.requests;
+        if let Life::Ready { pid, due: due @ None, .. } = &mut self.life {
+            let pid = *pid;
+            *due = Some((reason, now));
+            let worker = self.reference(pid);
+            out.push(Action::Report(Note::WorkerDue { worker, reason, requests }));
+        }
+    }
+
     /// It was measured. `steered_to` is whether new connections come to it.
     pub fn measured(
         &mut self,
@@ -125,6 +133,7 @@ impl Worker {
     ) {
         self.requests = self.requests.max(found.requests.unwrap_or(0));
         if let Some(memory) = found.memory {
+            self.memory = memory;
             if now.since(self.weighed) >= WEIGH_EVERY {
                 self.weighed = now;
                 let beyond = self.limits.memory.is_some_and(|limit| memory > limit);

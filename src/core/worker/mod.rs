@@ -41,6 +41,8 @@ pub struct Worker {
     pub spawned: Monotonic,
     /// Requests it has told us of.
     pub requests: u64,
+    /// What it took when it was measured last, in bytes.
+    pub memory: u64,
     /// Measurements in a row that found it beyond its limit of memory, and when the last one was.
     heavy: u32,
     weighed: Monotonic,
@@ -85,6 +87,7 @@ impl Worker {
             limits,
             spawned: now,
             requests: 0,
+            memory: 0,
             heavy: 0,
             weighed: now,
             served: Duration::ZERO,
@@ -105,6 +108,7 @@ impl Worker {
             limits: kept.limits(),
             spawned,
             requests,
+            memory: 0,
             heavy: 0,
             weighed: now,
             served: Duration::ZERO,

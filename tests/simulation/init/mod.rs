@@ -127,6 +127,7 @@ impl InitRules {
                 | Event::Stopped { .. }
                 | Event::StopRefused
                 | Event::UpgradeFailed
+                | Event::ContainerMeasured { .. }
                 | Event::Reaped { .. }
                 | Event::SaidReady { .. }
                 | Event::SeenAccepting { .. }
@@ -232,6 +233,7 @@ impl InitRules {
             | Action::Probe { .. }
             | Action::Measure { .. }
             | Action::Portray { .. }
+            | Action::MeasureContainer
             | Action::Upgrade(_)
             | Action::Reap => Err("nothing asks for that, or not yet".into()),
         }

@@ -89,6 +89,7 @@ impl Kernel {
             Action::Spawn(_)
             | Action::Reap
             | Action::RestoreListeners { .. }
+            | Action::MeasureContainer
             | Action::Portray { .. }
             | Action::StopSelf { .. }
             | Action::Report(_)

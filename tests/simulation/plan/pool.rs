@@ -146,6 +146,7 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
         },
         hang,
         recycle: RecyclePolicy {
+            memory_pressure: None,
             max_requests,
             max_age,
             max_memory,

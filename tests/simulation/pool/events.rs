@@ -55,7 +55,11 @@ impl Book {
                 }
             }
             Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory),
-            Event::Stopped { .. } | Event::StopRefused | Event::UpgradeFailed | Event::DeadlinePassed => {}
+            Event::Stopped { .. }
+            | Event::StopRefused
+            | Event::UpgradeFailed
+            | Event::ContainerMeasured { .. }
+            | Event::DeadlinePassed => {}
             Event::Reaped { children_left } => self.expected.childless = !children_left,
             Event::SaidReady { .. }
             | Event::SeenAccepting { .. }

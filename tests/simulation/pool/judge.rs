@@ -59,6 +59,7 @@ impl Book {
                 self.expected.measured.push(pid);
                 Ok(())
             }
+            Action::MeasureContainer => Err("nobody asked for that".into()),
             Action::Upgrade(ref given) => {
                 let known =
                     |kept: &Kept| self.live.iter().any(|w| w.pid == kept.pid && w.order.lane == kept.lane);
