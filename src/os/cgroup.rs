@@ -184,7 +184,7 @@ mod tests {
         for line in ["0::/\n", "0::/docker/not/to/be/seen\n", "0::/../elsewhere\n"] {
             let found = Cgroup::find_in(container.path(), line).unwrap();
             assert_eq!(found.directory(), container.path(), "{line}");
-            assert_eq!(found.memory(), Some(Memory { current: 1, limit: Some(1024) }));
+            assert_eq!(found.memory(), Some(Memory { current: 1, reclaimable: 0, limit: Some(1024) }));
         }
         // The root of a host has no such files.
         assert_eq!(Cgroup::find_in(host.path(), "0::/\n"), None);
