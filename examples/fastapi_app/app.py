@@ -1,11 +1,12 @@
 """A FastAPI application under prefork-init. From this directory, after `pip install -r requirements.txt`:
 
-    prefork-init -n 2 -b :8000 -- uvicorn app:app --fd {fd} --limit-max-requests {max_requests}
+    prefork-init -n 2 -b :8000 --drain-signal USR2 --max-requests 10000 --count-requests notify -- \\
+        uvicorn app:app --fd {fd}
 
 The supervisor is the process manager, so each worker is one plain uvicorn without `--workers`. gunicorn finds the
 listener by itself, in LISTEN_FDS, and must not be given it a second time with `-b`:
 
-    prefork-init -n 2 -b :8000 -- gunicorn app:app -k asgi --workers 1
+    prefork-init -n 2 -b :8000 --drain-signal USR1 -- gunicorn app:app -k asgi --workers 1
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Query
 
 from counting import CountRequests
+from goodbye import SayGoodbye
 
 
 def number(variable):
@@ -36,6 +38,7 @@ async def lifespan(app: FastAPI):
 
 
 app = FastAPI(lifespan=lifespan)
+app.add_middleware(SayGoodbye)
 if "NOTIFY_SOCKET" in os.environ:
     app.add_middleware(CountRequests)
 

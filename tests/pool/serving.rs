@@ -69,6 +69,26 @@ fn uvicorn_serves_the_fastapi_example() {
 }
 
 #[test]
+fn the_fastapi_example_says_goodbye_before_its_worker_is_stopped() {
+    let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fastapi_app");
+    let command = [server("uvicorn").into(), "app:app".into(), "--app-dir".into(), app.into(), "--fd".into()];
+    let command = command.into_iter().chain(["{fd}".into()]).collect();
+    let run = pool(&["--drain-signal", "USR2", "--drain-time", "5s"], command).start();
+    run.wait_for("worker ready");
+    let mut client = http::KeptAlive::connect(&run.address(0)).unwrap();
+    assert_eq!(client.get("/").unwrap().header("connection"), "");
+    run.signal(libc::SIGHUP);
+    run.wait_for("worker draining");
+    let goodbye = crate::harness::eventually("a goodbye", || {
+        let answer = client.get("/").unwrap();
+        (answer.header("connection") == "close").then_some(answer)
+    });
+    assert_eq!(goodbye.status, 200);
+    assert!(run.log.with_message("worker stopping").is_empty(), "it came in time");
+    assert_ends_well(run);
+}
+
+#[test]
 fn uvicorn_workers_share_the_load() {
     let run = with_apps(pool(&["-n", "2"], uvicorn(&[]))).start();
     run.log.wait_count("worker ready", 2);

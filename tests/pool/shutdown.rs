@@ -240,8 +240,8 @@ serve()";
     assert_eq!(left.lines().collect::<Vec<_>>(), ["sh", "sh"]);
 }
 
-/// Stops a pool under load, and tells what that cost.
-fn stop_under_load(mut run: Run, path: &str) -> u64 {
+/// Stops a pool under load: clients may be refused.
+fn stop_under_load(mut run: Run, path: &str) {
     const CLIENTS: usize = 4;
     run.log.wait_count("worker ready", 2);
     let load = Load::start(&run.address(0), path, CLIENTS);
@@ -249,24 +249,21 @@ fn stop_under_load(mut run: Run, path: &str) -> u64 {
     stop(&mut run, libc::SIGTERM);
     let (ok, refused, lost, other) = load.stop();
     println!("stopped under load: {ok} answered, {refused} refused, {lost} lost, {other} other");
-    assert_eq!(other, 0);
-    // A client loses at most one with each worker, and one that nobody took any more.
-    assert!(lost <= 3 * CLIENTS as u64, "{lost}");
-    lost
+    assert_eq!((lost, other), (0, 0));
 }
 
 #[test]
-fn term_under_load_loses_at_most_what_was_under_way() {
+fn term_under_load_loses_nothing() {
     stop_under_load(pool(&["-n", "2"], example_worker(&[])).start(), "/");
 }
 
 #[test]
-fn term_under_load_of_uvicorn_loses_at_most_what_was_under_way() {
+fn term_under_load_of_uvicorn_loses_nothing() {
     stop_under_load(with_apps(pool(&["-n", "2"], uvicorn(&[]))).start(), "/");
 }
 
 #[test]
-fn term_under_load_of_gunicorn_loses_at_most_what_was_under_way() {
+fn term_under_load_of_gunicorn_loses_nothing() {
     for options in [&["apps:wsgi"][..], &["-k", "gthread", "apps:wsgi"], &["-k", "asgi", "apps:asgi"]] {
         let run = with_apps(pool(&["-n", "2"], gunicorn(options))).start();
         let log = run.log.clone();
