@@ -79,7 +79,7 @@ fn the_fastapi_example_says_goodbye_before_its_worker_is_stopped() {
     assert_eq!(client.get("/").unwrap().header("connection"), "");
     run.signal(libc::SIGHUP);
     run.wait_for("worker draining");
-    let goodbye = crate::harness::eventually("a goodbye", || {
+    let goodbye = eventually("a goodbye", || {
         let answer = client.get("/").unwrap();
         (answer.header("connection") == "close").then_some(answer)
     });
