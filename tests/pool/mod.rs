@@ -12,13 +12,16 @@ mod python;
 mod readiness;
 mod recycling_by_age;
 mod recycling_by_requests;
+mod reload;
+mod scale;
 mod serving;
 mod shutdown;
 mod signals;
 mod upgrade;
 
-use crate::harness::{Launch, Run, example, launch};
+use crate::harness::{Launch, Run, eventually, example, http, launch};
 use python::python;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 
@@ -58,6 +61,56 @@ fn with_apps(launch: Launch) -> Launch {
 /// Creates the file for which `wait_for_file` waits in a worker.
 fn allow(run: &Run, name: &str) {
     fs::write(run.dir().join(name), "").unwrap();
+}
+
+/// Options that leave out the pauses of a replacement which no client of these tests needs.
+const BRISK: [&str; 4] = ["--replacement-gap", "0s", "--drain-time", "50ms"];
+
+/// Whose worker is ready and has not been told to go, as the log has it.
+fn serving(lines: &[serde_json::Value]) -> BTreeSet<i64> {
+    let mut pids = BTreeSet::new();
+    for line in lines {
+        let (Some(message), Some(pid)) = (line["message"].as_str(), line["pid"].as_i64()) else { continue };
+        if message == "worker ready" {
+            pids.insert(pid);
+        } else if ["worker draining", "worker stopping", "worker exited"]
+            .iter()
+            .any(|m| message.starts_with(m))
+        {
+            pids.remove(&pid);
+        }
+    }
+    pids
+}
+
+/// Waits until so many serve, and returns who.
+fn wait_serving(run: &Run, workers: usize) -> BTreeSet<i64> {
+    run.log.wait_until(|lines| serving(lines).len() == workers);
+    serving(&run.log.lines())
+}
+
+/// Who answers at this address: asks until so many have.
+fn who_answers(address: &str, workers: usize) -> BTreeSet<i64> {
+    let mut seen = BTreeSet::new();
+    eventually("an answer of every worker", || {
+        seen.insert(http::get(address, "/").unwrap().body.trim().parse().unwrap());
+        (seen.len() >= workers).then(|| seen.clone())
+    })
+}
+
+/// What the endpoint says of the pool: the status, and how many are ready, have to be, and are wanted.
+fn readiness(run: &Run) -> (u16, u64, u64, u64) {
+    let answer = http::get(&run.health(), "/readyz").unwrap();
+    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let number = |name: &str| body[name].as_u64().unwrap();
+    (answer.status, number("ready"), number("min_ready"), number("workers"))
+}
+
+/// Stops the pool and holds that it ended in order.
+fn assert_stops(mut run: Run) {
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0, "{}", run.log.text());
+    assert_eq!(run.log.lines().last().unwrap()["message"], "pool stopped");
 }
 
 /// Waits until the supervisor has taken in whatever reached it before this call: it reads signals before

@@ -2,6 +2,8 @@
 
 use crate::harness;
 use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
 
 /// What every script can use.
 const PRELUDE: &str = r#"
@@ -40,6 +42,26 @@ def serve(listener=None, body=lambda: str(os.getpid())):
             if error.errno != errno.EINVAL: raise
             sleep_for_ever()
 
+def serve_all(body=lambda: str(os.getpid())):
+    # All listeners, and at SIGTERM nothing that was taken is left unanswered.
+    stopping = []
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
+    listeners = [socket.socket(fileno=3 + n) for n in range(int(os.environ["LISTEN_FDS"]))]
+    for listener in listeners: listener.setblocking(False)
+    while not stopping:
+        for listener in select.select(listeners, [], [], 0.02)[0]:
+            try:
+                connection = listener.accept()[0]
+            except OSError:
+                # Another was first, or it is refused.
+                continue
+            with connection:
+                connection.settimeout(5)
+                connection.recv(65536)
+                text = body()
+                head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(text)
+                connection.sendall((head + text).encode())
+
 def sleep_for_ever():
     while True:
         time.sleep(1000)
@@ -60,6 +82,17 @@ pub fn python(script: &str) -> Vec<OsString> {
     // Isolated and without site packages: it starts in 20 ms.
     let script = format!("{PRELUDE}\n{script}");
     [program].into_iter().chain(["-I", "-S", "-c", &script].map(OsString::from)).collect()
+}
+
+/// A worker that runs the script of [`write_app`].
+pub fn app() -> Vec<OsString> {
+    [harness::python()].into_iter().chain(["-I", "-S", "app.py"].map(OsString::from)).collect()
+}
+
+/// Puts a version of an application in place, at once.
+pub fn write_app(dir: &Path, script: &str) {
+    fs::write(dir.join("app.new"), format!("{PRELUDE}\n{script}")).unwrap();
+    fs::rename(dir.join("app.new"), dir.join("app.py")).unwrap();
 }
 
 /// Applications for the real servers: `/` answers with the process's pid, `/slow` after a second.
