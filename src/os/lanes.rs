@@ -174,7 +174,10 @@ impl Lanes {
     pub fn open(&mut self, lane: u32) -> io::Result<()> {
         let least_fd = self.least_fd;
         let lanes = lane.saturating_add(1);
-        self.each_group(|group, live, backlog| group.extend(lanes, live, backlog, least_fd))
+        self.each_group(|group, live, backlog| {
+            group.extend(lanes, live, backlog, least_fd)?;
+            group.make_blocking(lane)
+        })
     }
 
     /// The listeners that the worker of this lane gets, one per address, in the order of the addresses. None if the
@@ -327,6 +330,13 @@ impl Group {
             self.listeners.push(Listener::bind_more(self.address, least_fd)?);
         }
         self.repair(live, backlog)
+    }
+
+    /// A worker that had this lane before may have had accept(2) not wait, of which the next one knows nothing. What all
+    /// share is as the others want it.
+    fn make_blocking(&self, lane: u32) -> io::Result<()> {
+        let listener = usize::try_from(lane).ok().and_then(|lane| self.listeners.get(lane));
+        listener.filter(|_| !self.all_share).map_or(Ok(()), Listener::make_blocking)
     }
 
     /// Has all listen that do not, and those steer to the live ones as before of which some had stopped. Which of

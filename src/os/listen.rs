@@ -6,6 +6,7 @@ use super::connections;
 use super::spawn::duplicate_above;
 use crate::address::Address;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, sockopt,
 };
@@ -107,6 +108,15 @@ impl Listener {
     pub fn listen(&self, backlog: u32) -> io::Result<()> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         Ok(socket::listen(&self.fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN))?)
+    }
+
+    /// Has accept(2) wait, as at first, for all who have it.
+    ///
+    /// # Errors
+    /// As fcntl(2).
+    pub fn make_blocking(&self) -> io::Result<()> {
+        fcntl(&self.fd, FcntlArg::F_SETFL(OFlag::empty()))?;
+        Ok(())
     }
 
     /// Where it listens; with the port that the kernel chose if port 0 was asked for.
