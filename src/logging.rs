@@ -180,6 +180,9 @@ pub fn note(note: &Note) {
         Note::ReloadConfirmed { generation } => {
             info!("gen" = generation, "reload goes on: the first new worker is ready");
         }
+        Note::ReloadPaused { generation, reason } => {
+            warn!("gen" = generation, reason = %reason, "reload pauses: a new worker failed; the old ones that are left go on until all have served for a while");
+        }
         Note::ReloadFinished { generation, took } => {
             info!("gen" = generation, took_ms = millis(took), "reload finished");
         }

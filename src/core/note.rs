@@ -180,6 +180,13 @@ pub enum Note {
         /// Which.
         generation: u32,
     },
+    /// A worker of the new generation failed after the first was ready: no more of the old ones make way for now.
+    ReloadPaused {
+        /// Which.
+        generation: u32,
+        /// What became of it.
+        reason: Reason,
+    },
     /// Every worker is of the new generation; no old one is left.
     ReloadFinished {
         /// Which.

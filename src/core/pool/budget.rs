@@ -30,7 +30,7 @@ impl Pool {
     }
 
     /// Slots without a worker that serves.
-    fn unavailable(&self) -> u32 {
+    pub(super) fn unavailable(&self) -> u32 {
         self.wanted().saturating_sub(self.ready())
     }
 
@@ -58,13 +58,14 @@ impl Pool {
         vacancies.chain(planned).fold(None, |soonest, at| earlier(soonest, Some(at)))
     }
 
-    /// Why and since when the worker of a slot is to be replaced by plan.
-    fn wants_replacement(&self, slot: &Slot) -> Option<(Reason, Monotonic)> {
+    /// Why and since when the worker of a slot is to be replaced by plan, and from when on that may be.
+    fn wants_replacement(&self, slot: &Slot) -> Option<(Reason, Monotonic, Monotonic)> {
         let worker = slot.seated().filter(|worker| worker.is_ready() && slot.successor.is_none())?;
-        worker.due().or_else(|| {
-            let since = self.outdated_since(worker)?;
-            Some((Reason::Reload, since))
-        })
+        if let Some((reason, since)) = worker.due() {
+            return Some((reason, since, slot.retry_at));
+        }
+        let since = self.outdated_since(worker)?;
+        Some((Reason::Reload, since, slot.retry_at.max(self.roll_goes_on_at()?)))
     }
 
     /// The slot whose planned replacement comes next, and when it may begin: of those that may begin first the one
@@ -74,8 +75,8 @@ impl Pool {
             return None;
         }
         let waiting = self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            let (_, since) = self.wants_replacement(slot)?;
-            Some((slot.retry_at.max(self.next_planned_at), since, index))
+            let (_, since, from) = self.wants_replacement(slot)?;
+            Some((from.max(self.next_planned_at), since, index))
         });
         waiting.min().map(|(at, _, index)| (index, at))
     }
@@ -86,7 +87,7 @@ impl Pool {
             return None;
         }
         let waiting = self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            let (_, since) = self.wants_replacement(slot).filter(|_| slot.retry_at <= now)?;
+            let (_, since, _) = self.wants_replacement(slot).filter(|(_, _, from)| *from <= now)?;
             Some((since, index))
         });
         waiting.min().map(|(_, index)| index)
@@ -116,7 +117,7 @@ impl Pool {
             return self.spawn(now, index, Place::Successor, out);
         }
         let reason = self.slots.get(index).and_then(|slot| self.wants_replacement(slot));
-        let (Some((reason, _)), Some(slot)) = (reason, self.slots.get_mut(index)) else { return };
+        let (Some((reason, ..)), Some(slot)) = (reason, self.slots.get_mut(index)) else { return };
         let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane: None };
         if let Seat::Taken(old) = std::mem::replace(&mut slot.seat, vacant) {
             slot.backoff.served(old.served(now));

@@ -162,7 +162,8 @@ impl Pool {
         let none_ready = self.ready() == u32::from(was_ready);
         let (serves, running) = (self.serves(), self.is_running());
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let Some((id, lane)) = slot.at(place).map(|worker| (worker.id, worker.lane)) else { return };
+        let Some(worker) = slot.at(place) else { return };
+        let (id, generation, lane) = (worker.id, worker.generation, worker.lane);
         let mut delay = match failure {
             Some(failure) if serves => slot.backoff.delay_after(failure, &self.policy.respawn, &mut self.rng),
             Some(_) | None => Duration::ZERO,
@@ -191,7 +192,7 @@ impl Pool {
             },
         }
         let failures = slot.backoff.failures();
-        self.roll_has_lost(now, id, reason, out);
+        self.roll_has_lost(now, (id, generation), reason, out);
         if let Some(restarts) = gives_up {
             self.ending = Ending::GaveUp { slot: number(index), restarts };
             self.begin_ending(now, None, out);

@@ -5,9 +5,12 @@
 //!             ▲                 └──ended──▶ failed: the old generation goes on
 //!             └── another HUP, at any time: what is newer than new wins
 //! ```
+//! A version can get ready and fail then: as soon as a new worker has, no more slots are given to the new generation
+//! before every slot has served for a while.
 
 use super::Pool;
 use crate::core::action::Action;
+use crate::core::backoff::HEALTHY_AFTER;
 use crate::core::event::SpawnId;
 use crate::core::exit::Reason;
 use crate::core::note::Note;
@@ -24,6 +27,17 @@ pub struct Roll {
     to: u32,
     since: Monotonic,
     canary: Canary,
+    pause: Pause,
+}
+
+/// Whether a reload that has proved itself waits.
+#[derive(Clone, Copy, Debug)]
+enum Pause {
+    No,
+    /// One of its workers has failed. Since when every slot has served from then on.
+    Hurt {
+        whole_since: Option<Monotonic>,
+    },
 }
 
 /// The first worker of a new generation, on which the others depend.
@@ -38,7 +52,7 @@ impl Pool {
     /// Every worker that is alive is to make way for a new one.
     pub(super) fn reload(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.newest = self.newest.saturating_add(1);
-        self.roll = Some(Roll { to: self.newest, since: now, canary: Canary::Wanted });
+        self.roll = Some(Roll { to: self.newest, since: now, canary: Canary::Wanted, pause: Pause::No });
         self.next_planned_at = now;
         out.push(Action::Report(Note::ReloadStarted { generation: self.newest }));
         let mut overtaken = Vec::new();
@@ -63,6 +77,15 @@ impl Pool {
     /// Since when this worker is to make way for a newer generation.
     pub(super) fn outdated_since(&self, worker: &Worker) -> Option<Monotonic> {
         self.roll.filter(|roll| worker.generation < roll.to).map(|roll| roll.since)
+    }
+
+    /// When the next worker may make way for a newer generation, as far as that has done well; None is not before it
+    /// does.
+    pub(super) fn roll_goes_on_at(&self) -> Option<Monotonic> {
+        match self.roll?.pause {
+            Pause::No => Some(Monotonic::default()),
+            Pause::Hurt { whole_since } => whole_since.map(|since| since + HEALTHY_AFTER),
+        }
     }
 
     /// Whether everything waits for the first worker of a generation: it is tried, or a slot that was emptied by plan
@@ -98,15 +121,20 @@ impl Pool {
     pub(super) fn roll_has_lost(
         &mut self,
         now: Monotonic,
-        id: SpawnId,
+        (id, generation): (SpawnId, u32),
         reason: Reason,
         out: &mut Vec<Action>,
     ) {
-        let Some(Roll { to, canary, .. }) = &mut self.roll else { return };
+        let Some(Roll { to, canary, pause, .. }) = &mut self.roll else { return };
+        if *canary == Canary::Passed && generation == *to && reason.is_failure() {
+            if matches!(pause, Pause::No) {
+                out.push(Action::Report(Note::ReloadPaused { generation, reason }));
+            }
+            *pause = Pause::Hurt { whole_since: None };
+        }
         if *canary != Canary::Tried(id) {
             return;
         }
-        let generation = *to;
         if reason.is_failure() {
             self.roll = None;
             out.push(Action::Report(Note::ReloadFailed { generation, reason }));
@@ -127,7 +155,11 @@ impl Pool {
 
     /// Whether everybody is new by now, and nobody old is left.
     pub(super) fn go_on_rolling(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let Some(Roll { to, since, canary: Canary::Passed }) = self.roll else { return };
+        let all_serve = self.unavailable() == 0;
+        if let Some(Roll { pause: Pause::Hurt { whole_since }, .. }) = &mut self.roll {
+            *whole_since = if all_serve { whole_since.or(Some(now)) } else { None };
+        }
+        let Some(Roll { to, since, canary: Canary::Passed, .. }) = self.roll else { return };
         let is_new = |slot: &Slot| slot.seated().is_some_and(|w| w.is_ready() && w.generation == to);
         if self.slots.iter().all(is_new) && self.retiring.iter().all(|worker| worker.generation >= to) {
             self.roll = None;

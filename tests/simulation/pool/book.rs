@@ -128,6 +128,10 @@ pub struct Roll {
     pub to: u32,
     pub since: Monotonic,
     pub canary: Canary,
+    /// One of its workers has failed after the first was ready.
+    pub hurt: bool,
+    /// Since when every slot has served, if it is hurt.
+    pub whole_since: Option<Monotonic>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -156,7 +156,13 @@ impl Book {
 
     fn reload(&mut self, now: Monotonic) {
         self.newest += 1;
-        self.roll = Some(Roll { to: self.newest, since: now, canary: Canary::Wanted });
+        self.roll = Some(Roll {
+            to: self.newest,
+            since: now,
+            canary: Canary::Wanted,
+            hurt: false,
+            whole_since: None,
+        });
         self.planned_from = now;
         self.expected.told.push(Note::ReloadStarted { generation: self.newest });
         for slot in 0..self.wanted() {
@@ -316,6 +322,15 @@ impl Book {
 
     /// A worker that had not made way is no more, or could not be started.
     fn ended(&mut self, now: Monotonic, order: SpawnOrder, reason: Reason, failure: Option<Failure>) {
+        if let Some(Roll { to, canary: Canary::Passed, hurt, whole_since, .. }) = &mut self.roll
+            && *to == order.generation
+            && reason.is_failure()
+        {
+            if !std::mem::replace(hurt, true) {
+                self.expected.told.push(Note::ReloadPaused { generation: *to, reason });
+            }
+            *whole_since = None;
+        }
         if let Some(Roll { to, canary, .. }) = &mut self.roll
             && *canary == Canary::Tried(order.id)
         {

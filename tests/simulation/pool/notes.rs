@@ -114,6 +114,7 @@ impl Book {
             | Note::ReloadStarted { .. }
             | Note::ReloadConfirmed { .. }
             | Note::ReloadFailed { .. }
+            | Note::ReloadPaused { .. }
             | Note::Scaled { .. }
             | Note::NotScaled { .. } => Err("nothing of that kind happened".into()),
             Note::UpgradeAsked { .. } => check(self.upgrade, "nobody asked for an upgrade"),
@@ -212,6 +213,10 @@ impl Book {
             let idle =
                 self.recovering() < self.most_recovering() && (0..self.wanted()).any(|slot| waits(&slot));
             check(!idle, "one that hangs was not ended")?;
+            let all_serve = self.serving() == self.wanted();
+            if let Some(roll) = self.roll.as_mut().filter(|roll| roll.hurt) {
+                roll.whole_since = roll.whole_since.or(Some(now)).filter(|_| all_serve);
+            }
             let roll = self.roll.filter(|roll| roll.canary == Canary::Passed);
             check(
                 !roll.is_some_and(|roll| self.is_all_new(roll.to)),

@@ -93,8 +93,9 @@ impl Book {
             if self.is_vacant(number) && has_room {
                 tell("a respawn", slot.vacancy.latest.max(gap));
             }
-            if replaces && self.wants_replacement(number).is_some() {
-                tell("a replacement", slot.retry.latest.max(gap).max(self.planned_from));
+            let wanted = self.wants_replacement(number).filter(|_| replaces);
+            if let Some(from) = wanted.and_then(|reason| self.goes_on_at(reason)) {
+                tell("a replacement", slot.retry.latest.max(gap).max(self.planned_from).max(from));
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::super::rule::{Held, check};
 use super::book::{Book, Canary, SPAWN_GAP, Stage, Worker};
 use prefork_init::core::action::SpawnOrder;
+use prefork_init::core::backoff::HEALTHY_AFTER;
 use prefork_init::core::exit::Reason;
 use prefork_init::core::{Lane, Monotonic, Pid};
 
@@ -23,9 +24,9 @@ impl Book {
         if self.is_vacant(at) {
             check(self.slots[at].vacancy.earliest <= now, "sooner than the backoff allows")?;
         } else {
-            check(self.wants_replacement(at).is_some(), "a replacement for a worker that is not due")?;
+            let reason = self.wants_replacement(at).ok_or("a replacement for a worker that is not due")?;
             check(self.may_surge(), "a replacement takes the room of a vacancy")?;
-            self.begin_planned(now, at)?;
+            self.begin_planned(now, at, reason)?;
         }
         if let Some(roll) = self.roll.as_mut().filter(|roll| roll.canary == Canary::Wanted) {
             roll.canary = Canary::Tried(order.id);
@@ -77,9 +78,19 @@ impl Book {
         })
     }
 
-    fn begin_planned(&mut self, now: Monotonic, slot: usize) -> Held {
+    /// From when on a replacement for this reason may be: a reload that is hurt waits until it is healed.
+    pub fn goes_on_at(&self, reason: Reason) -> Option<Monotonic> {
+        match self.roll.filter(|roll| roll.hurt && reason == Reason::Reload) {
+            Some(roll) => roll.whole_since.map(|since| since + HEALTHY_AFTER),
+            None => Some(Monotonic::default()),
+        }
+    }
+
+    fn begin_planned(&mut self, now: Monotonic, slot: usize, reason: Reason) -> Held {
         check(self.stage == Stage::Running, "a replacement after TERM")?;
         check(!self.awaits_canary(), "a replacement while the first of a generation is tried")?;
+        let goes_on = self.goes_on_at(reason).is_some_and(|from| from <= now);
+        check(goes_on, "a reload goes on though a new worker has failed")?;
         check(self.planned_from <= now, "two planned replacements within the gap")?;
         check(self.slots[slot].retry.earliest <= now, "sooner than the backoff allows")?;
         let last = self.slots[slot].last_spawn;
@@ -95,7 +106,7 @@ impl Book {
         check(self.wants_replacement(slot) == Some(reason), "it is not due, or not for that")?;
         check(!self.may_surge(), "a break where there is room for the make")?;
         check(self.may_break(), "a break before the make, beyond the budget")?;
-        self.begin_planned(now, slot)?;
+        self.begin_planned(now, slot, reason)?;
         self.retire(now, pid, reason)?;
         let slot = &mut self.slots[slot];
         slot.vacancy = super::backoff::Window::at(now);
