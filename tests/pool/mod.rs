@@ -1,11 +1,15 @@
 //! Pool mode, black box, with real servers: one module a promise.
 
+mod addresses;
 mod backoff;
+mod budget;
 mod crash;
 mod endpoint;
 mod environment;
 mod history;
+mod hostile;
 mod idle;
+mod lanes;
 mod listeners;
 mod logs;
 mod python;
@@ -19,7 +23,7 @@ mod shutdown;
 mod signals;
 mod upgrade;
 
-use crate::harness::{Launch, Run, eventually, example, http, launch};
+use crate::harness::{Launch, Run, eventually, example, http, kill, launch};
 use python::python;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -83,10 +87,19 @@ fn serving(lines: &[serde_json::Value]) -> BTreeSet<i64> {
     pids
 }
 
-/// Waits until so many serve, and returns who.
+/// Waits until so many serve and connections are led to them, and returns who.
 fn wait_serving(run: &Run, workers: usize) -> BTreeSet<i64> {
     run.log.wait_until(|lines| serving(lines).len() == workers);
+    // The line comes first.
+    catch_up(run);
     serving(&run.log.lines())
+}
+
+/// Stops a process, and waits until it is stopped: it may have been about to take a connection.
+fn freeze(run: &Run, pid: i64) {
+    let pid = run.outer_pid(pid);
+    kill(pid, libc::SIGSTOP);
+    eventually("a stopped process", || run.others().contains(&(pid, 'T')).then_some(()));
 }
 
 /// Who answers at this address: asks until so many have.
