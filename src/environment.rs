@@ -5,6 +5,7 @@ use crate::os::scoreboard::{FD_VARIABLE, OFFSET_VARIABLE};
 use crate::os::spawn::FIRST_FD;
 use crate::users::Account;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// Variables about our own relation to a service manager, which a worker would take for its own.
@@ -22,9 +23,11 @@ const OF_OUR_MANAGER: [&str; 7] = [
 const WORKER_ID: &str = "PREFORK_WORKER_ID";
 const GENERATION: &str = "PREFORK_GENERATION";
 
-/// What einhorn tells its workers: by these its client libraries find the sockets, and the one for their ACK.
+/// What einhorn tells its workers: by these its client libraries find the sockets, and the one for their ACK. There is
+/// one of `EINHORN_FD_0`, `EINHORN_FD_1`, ... for each socket.
 const OF_EINHORN: [&str; 4] =
     ["EINHORN_MASTER_PID", "EINHORN_SOCK_FD", "EINHORN_SOCK_PATH", "EINHORN_FD_COUNT"];
+const SOCKETS_OF_EINHORN: &[u8] = b"EINHORN_FD_";
 
 /// What one worker is told of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,7 @@ impl Environment {
                 .iter()
                 .any(|known| name == known)
                 || OF_EINHORN.iter().any(|known| name == known)
+                || name.as_bytes().starts_with(SOCKETS_OF_EINHORN)
                 || ours.contains(name)
                 || OF_OUR_MANAGER.iter().any(|known| name == known)
         };

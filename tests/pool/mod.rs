@@ -14,6 +14,7 @@ mod listeners;
 mod logs;
 mod python;
 mod readiness;
+mod ready_modes;
 mod recycling_by_age;
 mod recycling_by_requests;
 mod reload;
