@@ -102,7 +102,7 @@ pub struct Recycling {
 
     /// Add a random number from 0 to J, or to J% of the limit, to each worker's limit of requests.
     #[arg(long, value_name = "J", env = "PREFORK_MAX_REQUESTS_JITTER")]
-    #[arg(allow_negative_numbers = true, value_parser = amounts::parse_jitter_count)]
+    #[arg(allow_hyphen_values = true, value_parser = amounts::parse_jitter_count)]
     pub max_requests_jitter: Option<Jitter<u64>>,
 
     /// Who counts requests.
@@ -121,17 +121,17 @@ pub struct Recycling {
 
     /// Replace a worker that takes more memory than this, with its descendants; 0 is never. 512M, 1.5G.
     #[arg(long, value_name = "SIZE", env = "PREFORK_MAX_MEMORY")]
-    #[arg(allow_negative_numbers = true, value_parser = amounts::parse_size)]
+    #[arg(allow_hyphen_values = true, value_parser = amounts::parse_size)]
     pub max_memory: Option<u64>,
 
     /// Add a random size from 0 to J, or to J% of the limit, to each worker's limit of memory.
     #[arg(long, value_name = "J", env = "PREFORK_MAX_MEMORY_JITTER")]
-    #[arg(allow_negative_numbers = true, value_parser = amounts::parse_jitter_size)]
+    #[arg(allow_hyphen_values = true, value_parser = amounts::parse_jitter_size)]
     pub max_memory_jitter: Option<Jitter<u64>>,
 
     /// Stop a worker that takes more memory than this at once, without a replacement first.
     #[arg(long, value_name = "SIZE", env = "PREFORK_MAX_MEMORY_HARD")]
-    #[arg(allow_negative_numbers = true, value_parser = amounts::parse_size)]
+    #[arg(allow_hyphen_values = true, value_parser = amounts::parse_size)]
     pub max_memory_hard: Option<u64>,
 
     /// Replace the heaviest worker when the container takes more than this part of its memory limit, without what the

@@ -194,3 +194,82 @@ fn too_few_descriptors() {
     let few = ["sh", "-c", "ulimit -n 8; exec \"$@\"", "sh"];
     refuses(many.through(few), 125, &["--bind", "Too many open files", "raise the limit on open files"]);
 }
+
+#[test]
+fn options_of_a_pool_that_do_not_go_together() {
+    let with = |more: &[&str]| {
+        let pool = ["-n", "2", "-b", "127.0.0.1:0"];
+        options(&pool.iter().chain(more).copied().collect::<Vec<_>>())
+    };
+    let table: &[(&[&str], &[&str])] = &[
+        (&["--ready", "probe"], &["--ready 'probe'", "not said what to ask for", "add --probe PATH"]),
+        (&["--ready", "delay:"], &["--ready 'delay:'", "not a duration", "500ms, 30s"]),
+        (&["--ready", "maybe"], &["--ready 'maybe'", "no such way", "auto, notify, accept, probe"]),
+        (&["--probe", "/", "--listener", "shared"], &["--probe '/'", "shared", "--listener per-worker"]),
+        (&["--probe", "healthz"], &["--probe 'healthz'", "not a path", "begin with /"]),
+        (&["--probe", "/a b"], &["--probe '/a b'", "not a path", "escape"]),
+        (&["--probe", ""], &["--probe", "begin with /"]),
+        (&["--probe-interval", "1s"], &["--probe-interval", "nothing is probed", "add --probe PATH"]),
+        (&["--probe-timeout", "1s"], &["--probe-timeout", "nothing is probed", "add --probe PATH"]),
+        (&["--probe-failures", "1"], &["--probe-failures", "nothing is probed", "add --probe PATH"]),
+        (&["--probe", "/", "--probe-failures", "0"], &["--probe-failures '0'", "from 1 to 1000"]),
+        (&["--probe", "/", "--probe-interval", "1ms"], &["--probe-interval '1ms'", "use 10ms or more"]),
+        (&["--watchdog", "0"], &["--watchdog '0'", "too short", "use 10ms or more"]),
+        (&["--watchdog", "infinity"], &["--watchdog 'infinity'", "not a duration"]),
+        (
+            &["--accept-stall", "5s", "--listener", "shared"],
+            &["--accept-stall '5s'", "no queue of their own", "--listener per-worker"],
+        ),
+        (&["--listener", "own"], &["--listener 'own'", "per-worker, shared"]),
+        (&["--abort-signal", "STOP"], &["--abort-signal 'STOP'", "stops nobody", "TERM, QUIT or INT"]),
+        (
+            &["--max-surge", "0", "--max-unavailable", "0"],
+            &["--max-surge '0'", "--max-unavailable is 0 too", "raise the one or the other"],
+        ),
+        (&["--max-surge", "0"], &["--max-surge '0'", "raise the one or the other"]),
+        (&["--max-unavailable", "-1"], &["--max-unavailable '-1'", "from 0 to 1024"]),
+        (&["--drain-signal", "TERM"], &["--drain-signal 'TERM'", "it is the stop signal", "USR2"]),
+        (
+            &["--drain-signal", "USR2", "--stop-signal", "12"],
+            &["--drain-signal 'USR2'", "it is the stop signal", "use one"],
+        ),
+        (
+            &["--max-memory", "1G", "--max-memory-hard", "1024M"],
+            &["--max-memory-hard '1073741824'", "not more than --max-memory", "use a larger size"],
+        ),
+        (
+            &["--max-memory", "100", "--max-memory-jitter", "10%", "--max-memory-hard", "110"],
+            &["--max-memory-hard '110'", "and its jitter", "use a larger size"],
+        ),
+        (&["--max-memory-jitter", "10%"], &["--max-memory-jitter '10%'", "no limit", "add --max-memory"]),
+        (&["--max-requests-jitter", "5%"], &["--max-requests-jitter '5%'", "add --max-requests"]),
+        (&["--max-age", "0", "--max-age-jitter", "5%"], &["--max-age-jitter '5%'", "add --max-age"]),
+        (&["--max-memory", "1X"], &["--max-memory '1X'", "not a size", "512M, 1.5G"]),
+        (&["--max-memory", "-1M"], &["--max-memory '-1M'", "not a size", "512M, 1.5G"]),
+        (&["--max-memory", "99999999T"], &["--max-memory '99999999T'", "use a smaller size"]),
+        (&["--max-memory", "1M", "--max-memory-jitter", "101%"], &["'101%'", "from 0 to 100", "10%"]),
+        (
+            &["--max-memory", "1M", "--max-memory-jitter", "x"],
+            &["--max-memory-jitter 'x'", "not a size", "10%"],
+        ),
+        (&["--memory-samples", "0"], &["--memory-samples '0'", "from 1 to 1000"]),
+        (&["--memory-measure", "uss"], &["--memory-measure 'uss'", "rss, pss"]),
+    ];
+    for (line, parts) in table {
+        refuses(with(line), 2, parts);
+    }
+    refuses(
+        options(&["-n", "1", "--ready", "accept"]),
+        2,
+        &["--ready 'accept'", "no listener", "add --bind"],
+    );
+    refuses(
+        options(&["-n", "1", "--accept-stall", "1s"]),
+        2,
+        &["--accept-stall '1s'", "no queue of their own", "--bind HOST:PORT"],
+    );
+    for bind in ["[::1]:0", "unix:s", "unix:s,[::1]:0"] {
+        let line = ["-b", bind, "--probe", "/"];
+        refuses(options(&line), 2, &["--probe '/'", "over IPv4", "add --bind with an IPv4 address"]);
+    }
+}
