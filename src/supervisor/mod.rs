@@ -37,6 +37,9 @@ use tracing::{debug, warn};
 /// Batches of signals, and ended children, taken before anything else gets its turn.
 const MOST_AT_ONCE: usize = 64;
 
+/// A deadline that is seen so long after it passed was not waited for.
+const LATE: Duration = Duration::from_millis(10);
+
 /// How long a new process may take to execute its program: a worker, while others are to be looked after, and the
 /// one command, without which there is nothing to do.
 const EXECUTE_WORKER_WITHIN: Duration = Duration::from_secs(10);
@@ -197,6 +200,7 @@ impl Loop {
             self.take_signals();
             self.reap();
             self.take_news();
+            self.hear_out().await;
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
@@ -204,6 +208,17 @@ impl Loop {
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// If we are late, as after having been suspended, the runtime may have noticed the time and nothing else: what
+    /// workers have said meanwhile must be heard before they are found to have said nothing.
+    async fn hear_out(&mut self) {
+        if self.fleet.is_some() && self.core.next_deadline().is_some_and(|at| at + LATE <= self.now()) {
+            tokio::task::yield_now().await;
+            self.take_signals();
+            self.reap();
+            self.take_news();
         }
     }
 

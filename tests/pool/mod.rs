@@ -6,6 +6,7 @@ mod budget;
 mod crash;
 mod endpoint;
 mod environment;
+mod hanging;
 mod history;
 mod hostile;
 mod idle;

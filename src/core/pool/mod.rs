@@ -174,7 +174,8 @@ impl Pool {
                     self.measure_at = self.policy.measure_every.map(|every| now + every);
                 }
             }
-            Event::DeadlinePassed => {}
+            // Pings that wait are heard before this, and after anything else.
+            Event::DeadlinePassed => self.workers_mut().for_each(|worker| worker.all_heard(now, out)),
             Event::Signalled(received) => self.signalled(now, received, out),
             Event::Spawned { id, pid } => self.spawned(now, id, pid, out),
             Event::SpawnFailed { id, failure } => self.spawn_failed(now, id, failure, out),

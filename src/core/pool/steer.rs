@@ -11,7 +11,7 @@ use crate::core::worker::{Life, Worker};
 use std::time::Duration;
 
 /// A loop that is later than this was suspended, or had no processor: its workers had none either.
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_millis(250);
 
 impl Pool {
     /// New connections go to those that serve; while nobody does, to those that may soon.

@@ -53,6 +53,13 @@ impl Worker {
         }
     }
 
+    /// Nothing more is to be heard of what it said up to now: perhaps it should have pinged.
+    pub fn all_heard(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if matches!(&self.life, Life::Ready { watch, .. } if watch.is_overdue(now)) {
+            self.hangs(now, Sign::Watchdog, out);
+        }
+    }
+
     /// It said how often it will say `WATCHDOG=1`.
     pub fn watchdog_set(&mut self, now: Monotonic, every: Duration) {
         match &mut self.life {

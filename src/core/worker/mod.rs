@@ -21,7 +21,7 @@ use super::backoff::{CANNOT_BOOT_CODES, Failure};
 use super::event::{Lane, Pid, SpawnId};
 use super::exit::{Exit, Reason};
 use super::handover::Kept;
-use super::note::{Note, ReadyBy, Sign, WorkerRef};
+use super::note::{Note, ReadyBy, WorkerRef};
 use super::policy::{HangPolicy, PoolPolicy};
 use super::recycle::Limits;
 use super::signal::Signal;
@@ -335,9 +335,6 @@ impl Worker {
                     out.push(Action::Report(Note::WorkerDue { worker, reason, requests }));
                 }
                 watch.probe(now, pid, lane, out);
-                if watch.is_overdue(now) {
-                    self.hangs(now, Sign::Watchdog, out);
-                }
             }
             Life::Draining(draining) => {
                 let worker = WorkerRef { slot, generation, pid: draining.pid };
