@@ -274,3 +274,38 @@ while True:
         assert!(run.log.with_message("worker hung").is_empty(), "{}", run.log.text());
     }
 }
+
+#[test]
+fn a_worker_that_says_it_is_stopping_gets_no_new_connections_and_has_its_time() {
+    let script = "
+leaves, successor = is_worker(0), os.path.exists('leaving')
+if successor: wait_for_file('go')
+serve_beside()
+while not (leaves and os.path.exists('leave') and not successor):
+    say('WATCHDOG=1')
+    note('moments', '')
+    time.sleep(0.05)
+note('leaving', '')
+say('STOPPING=1')
+wait_for_file('end')
+os._exit(0)";
+    let run = ready(2, &["--watchdog", "1s"], script);
+    allow(&run, "leave");
+    let due = run.wait_for("worker due");
+    assert_eq!((&due["slot"], &due["reason"]), (&0.into(), &"stop".into()));
+    assert_only_served_by(&run, 1, 20);
+    // It pings no more, and is not held to it.
+    let before = run.wait_lines("moments", 1).lines().count();
+    run.wait_lines("moments", before + 40);
+    catch_up(&run);
+    assert!(run.log.with_message("worker hung").is_empty(), "{}", run.log.text());
+    allow(&run, "end");
+    let exited = run.wait_for("worker exited");
+    assert_eq!(
+        (&exited["slot"], &exited["reason"], &exited["exit_code"], &exited["level"]),
+        (&0.into(), &"stop".into(), &0.into(), &"INFO".into())
+    );
+    allow(&run, "go");
+    run.log.wait_count("worker ready", 3);
+    assert!(run.log.with_message("respawn delayed").is_empty(), "{}", run.log.text());
+}

@@ -29,14 +29,18 @@ impl Worker {
         }
     }
 
-    /// It hangs: what comes of that is the pool's business.
+    /// It hangs: what comes of that is the pool's business. One that leaves is replaced anyway, and owes no sign of life
+    /// any more.
     pub(super) fn hangs(&mut self, now: Monotonic, sign: Sign, out: &mut Vec<Action>) {
         let hung = self.hung_since().is_some();
-        if let Life::Ready { pid, due, watch, .. } = &mut self.life
+        if let Life::Ready { pid, due, watch, leaves, .. } = &mut self.life
             && !hung
         {
+            watch.not_to_ping();
+            if *leaves {
+                return;
+            }
             *due = Some((Reason::Hung, now));
-            watch.found_hung();
             let pid = *pid;
             let worker = self.reference(pid);
             out.push(Action::Report(Note::WorkerHung { worker, sign }));

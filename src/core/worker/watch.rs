@@ -78,8 +78,8 @@ impl Watch {
         self.ping_by = self.ping_by.and(self.ping_every).map(|every| now + every);
     }
 
-    /// It is known to hang: that it does not ping is no news any more.
-    pub fn found_hung(&mut self) {
+    /// It is known to hang, or to leave: that it does not ping is no news any more.
+    pub fn not_to_ping(&mut self) {
         self.ping_by = None;
     }
 
