@@ -13,6 +13,7 @@ mod idle;
 mod lanes;
 mod listeners;
 mod logs;
+mod memory;
 mod python;
 mod readiness;
 mod ready_modes;
