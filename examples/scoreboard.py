@@ -4,6 +4,9 @@
     app = scoreboard.WSGI(app)  # Flask, Django under gunicorn
 
 Without prefork-init it does nothing. A request is done when the application has returned, with its background tasks.
+
+ASGI also says goodbye: once the supervisor has taken new connections from the worker, answers say `Connection: close`.
+WSGI cannot: an application may not set that header (PEP 3333), and servers drop it or fail.
 """
 
 import fcntl
@@ -14,7 +17,7 @@ import time
 
 
 class Board:
-    """This process's line: three numbers in memory that is shared with the supervisor."""
+    """This process's line: four numbers in memory that is shared with the supervisor, of which it writes the last."""
 
     def __init__(self):
         self.lock, self.in_hand, self.line = threading.Lock(), {}, None
@@ -24,7 +27,7 @@ class Board:
             # A child has the variables, but may have another file under that number: this one is sealed.
             if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
                 words = memoryview(mmap.mmap(fd, 0)).cast("Q")
-                self.line = words[offset // 8 : offset // 8 + 3]
+                self.line = words[offset // 8 : offset // 8 + 4]
                 self.line[1], self.line[2] = self.line[0], 0  # What a predecessor had in hand died with it.
         except (KeyError, ValueError, OSError):
             pass
@@ -39,6 +42,10 @@ class Board:
             self.in_hand[number] = time.monotonic_ns() + self.timeout if self.timeout else 0
             self.line[2] = next(iter(self.in_hand.values()))  # All have the same time: the first is due first.
         return lambda: self.end(number)
+
+    def says_goodbye(self):
+        """Whether clients should be told to come back by another connection."""
+        return self.line is not None and self.line[3] != 0
 
     def end(self, number):
         with self.lock:
@@ -55,9 +62,20 @@ class ASGI:
         self.app = app
 
     async def __call__(self, scope, receive, send):
-        end = board.begin() if scope["type"] == "http" else lambda: None
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        async def send_with_goodbye(message):
+            if message["type"] == "http.response.start" and board.says_goodbye():
+                headers = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"connection"]
+                message = {**message, "headers": [*headers, (b"connection", b"close")]}
+            await send(message)
+
+        end = board.begin()
         try:
-            await self.app(scope, receive, send)
+            # HTTP/2 says goodbye by itself, and has no such header.
+            is_http_1 = scope.get("http_version", "1.1").startswith("1")
+            await self.app(scope, receive, send_with_goodbye if is_http_1 else send)
         finally:
             end()
 

@@ -9,7 +9,7 @@ fn every_example_has_a_test() {
     let tested: BTreeMap<&str, &str> = BTreeMap::from([
         ("demo.sh", "tests/demo.sh"),
         ("fastapi_app", "tests/pool/serving.rs"),
-        ("scoreboard.py", "src/os/scoreboard.rs"),
+        ("scoreboard.py", "tests/pool/scoreboard.rs"),
         ("worker.rs", "tests/pool/serving.rs"),
     ]);
     let root = env!("CARGO_MANIFEST_DIR");

@@ -21,6 +21,7 @@ mod recycling_by_age;
 mod recycling_by_requests;
 mod reload;
 mod scale;
+mod scoreboard;
 mod serving;
 mod shutdown;
 mod signals;
