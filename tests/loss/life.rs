@@ -54,14 +54,17 @@ impl Phase {
 }
 
 impl Server {
-    /// Everything in one life, or two for a worker that reports each request: it would never come of age.
+    /// Age has a life of its own: where a boot takes long, workers come of age before anything else happens to them. So
+    /// has a worker that reports each request.
     pub fn lives(&self) -> Vec<Vec<Phase>> {
+        let others = |but: &[Phase]| Phase::ALL.into_iter().filter(|phase| !but.contains(phase)).collect();
         match self.counted {
-            Counted::OnDemand | Counted::Itself => vec![Phase::ALL.to_vec()],
-            Counted::Each => {
-                let others = Phase::ALL.into_iter().filter(|phase| *phase != Phase::Requests);
-                vec![others.collect(), vec![Phase::Requests, Phase::Term]]
-            }
+            Counted::OnDemand | Counted::Itself => vec![vec![Phase::Age], others(&[Phase::Age])],
+            Counted::Each => vec![
+                vec![Phase::Age],
+                vec![Phase::Requests],
+                others(&[Phase::Age, Phase::Requests]),
+            ],
         }
     }
 }

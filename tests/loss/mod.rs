@@ -15,7 +15,7 @@ fn keeps_the_promise(name: &str) {
     let mut rows = Vec::new();
     for phases in server.lives() {
         let (lived, code) = live(server, &phases, &server.hint());
-        assert_eq!(code, Some(0));
+        assert_eq!(code, phases.contains(&Phase::Term).then_some(0));
         lived.into_iter().for_each(|row| row.join(&mut rows));
     }
     println!("{}", table::head());

@@ -13,7 +13,7 @@ use std::time::Duration;
 const LOOK_SHARE: u32 = 20;
 
 const MOST_WORKERS: usize = 1024;
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -58,8 +58,8 @@ impl Book {
             Event::Stopped { .. }
             | Event::StopRefused
             | Event::UpgradeFailed
-            | Event::ContainerMeasured { .. }
-            | Event::DeadlinePassed => {}
+            | Event::ContainerMeasured { .. } => {}
+            Event::DeadlinePassed => self.all_heard(now),
             Event::Reaped { children_left } => self.expected.childless = !children_left,
             Event::SaidReady { .. }
             | Event::SeenAccepting { .. }
