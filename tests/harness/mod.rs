@@ -154,7 +154,9 @@ fn find_pid(child: &mut Child, program: &Path, log: &Log) -> i32 {
     let start = Instant::now();
     let outer = child.id();
     loop {
-        if let Some(pid) = program_below(outer as i32, program) {
+        // Twice: it may have begun to run, and have forked, between the looks at itself and at its children.
+        let found = program_below(outer as i32, program).and_then(|_| program_below(outer as i32, program));
+        if let Some(pid) = found {
             return pid;
         }
         if child.try_wait().unwrap().is_some() {
