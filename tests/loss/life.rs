@@ -60,11 +60,9 @@ impl Server {
         let others = |but: &[Phase]| Phase::ALL.into_iter().filter(|phase| !but.contains(phase)).collect();
         match self.counted {
             Counted::OnDemand | Counted::Itself => vec![vec![Phase::Age], others(&[Phase::Age])],
-            Counted::Each => vec![
-                vec![Phase::Age],
-                vec![Phase::Requests],
-                others(&[Phase::Age, Phase::Requests]),
-            ],
+            Counted::Each => {
+                vec![vec![Phase::Age], vec![Phase::Requests], others(&[Phase::Age, Phase::Requests])]
+            }
         }
     }
 }

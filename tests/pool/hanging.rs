@@ -1,44 +1,11 @@
 //! A worker that hangs is found, shown and replaced; one that only seems to is spared.
 
-use super::python::python;
+use super::python::{SERVER, python};
 use super::{allow, catch_up, pool};
 use crate::harness::http::{self, Pending};
 use crate::harness::{LIMIT, Run, eventually, kill, status_line};
 use serde_json::Value;
 use std::time::{Duration, Instant};
-
-/// Answers one connection at a time: `/block` when a file appears, the probe badly while it is ill, and any other path
-/// at once, with the number of the slot. Who hangs up meanwhile is no reason to end.
-const SERVER: &str = r#"
-me = os.environ["PREFORK_WORKER_ID"]
-
-def ill():
-    return False
-
-def server():
-    listener = socket.socket(fileno=3)
-    while True:
-        connection, _ = listener.accept()
-        with connection:
-            try:
-                path = connection.recv(65536).decode().split(" ")[1]
-                if path == "/block":
-                    note("blocked", me)
-                    wait_for_file("go")
-                code = "500 Ill" if path == "/probe" and ill() else "200 OK"
-                head = "HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 1\r\n\r\n" % code
-                connection.sendall((head + me).encode())
-            except (OSError, IndexError):
-                pass
-
-def serve_beside():
-    threading.Thread(target=server, daemon=True).start()
-
-def wait_for_signals():
-    # The kernel may give a signal to the other thread, and Python handles it in this one, once that wakes.
-    while True:
-        time.sleep(0.02)
-"#;
 
 /// A pool of these workers, all of them ready.
 fn ready(workers: usize, options: &[&str], script: &str) -> Run {

@@ -95,6 +95,39 @@ pub fn write_app(dir: &Path, script: &str) {
     fs::rename(dir.join("app.new"), dir.join("app.py")).unwrap();
 }
 
+/// Answers one connection at a time: `/block` when a file appears, the probe badly while it is ill, and any other path
+/// at once, with the number of the slot. Who hangs up meanwhile is no reason to end.
+pub const SERVER: &str = r#"
+me = os.environ["PREFORK_WORKER_ID"]
+
+def ill():
+    return False
+
+def server():
+    listener = socket.socket(fileno=3)
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            try:
+                path = connection.recv(65536).decode().split(" ")[1]
+                if path == "/block":
+                    note("blocked", me)
+                    wait_for_file("go")
+                code = "500 Ill" if path == "/probe" and ill() else "200 OK"
+                head = "HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 1\r\n\r\n" % code
+                connection.sendall((head + me).encode())
+            except (OSError, IndexError):
+                pass
+
+def serve_beside():
+    threading.Thread(target=server, daemon=True).start()
+
+def wait_for_signals():
+    # The kernel may give a signal to the other thread, and Python handles it in this one, once that wakes.
+    while True:
+        time.sleep(0.02)
+"#;
+
 /// Applications for the real servers: `/` answers with the process's pid, `/slow` after a second.
 pub const APPS: &str = r#"
 import asyncio, os, time
