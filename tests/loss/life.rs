@@ -115,7 +115,8 @@ fn start(server: &Server, phases: &[Phase], options: &[&str]) -> Run {
     if phases.contains(&Phase::Age) {
         words.extend(["--max-age", "3s", "--max-age-jitter", "1s"]);
     }
-    if phases.contains(&Phase::Requests) {
+    // A worker that ends by itself has to be told when.
+    if phases.contains(&Phase::Requests) || server.counted == Counted::Itself {
         words.extend(["--max-requests", if server.counted == Counted::Each { FEW } else { NEVER }]);
         words.extend([
             "--count-requests",

@@ -36,10 +36,10 @@ impl Worker {
         if let Life::Ready { pid, due, watch, leaves, .. } = &mut self.life
             && !hung
         {
-            watch.not_to_ping();
             if *leaves {
                 return;
             }
+            watch.not_to_ping();
             *due = Some((Reason::Hung, now));
             let pid = *pid;
             let worker = self.reference(pid);
@@ -75,8 +75,9 @@ impl Worker {
 
     /// It said that it is about to end: it gets no new connections, and a replacement.
     pub fn said_stopping(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if let Life::Ready { leaves, .. } = &mut self.life {
+        if let Life::Ready { leaves, watch, .. } = &mut self.life {
             *leaves = true;
+            watch.owes_no_ping();
             self.becomes_due(now, Reason::Stop, out);
         }
     }

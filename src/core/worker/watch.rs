@@ -78,7 +78,12 @@ impl Watch {
         self.ping_by = self.ping_by.and(self.ping_every).map(|every| now + every);
     }
 
-    /// It is known to hang, or to leave: that it does not ping is no news any more.
+    /// It leaves, and need not ping any more.
+    pub fn owes_no_ping(&mut self) {
+        (self.ping_every, self.ping_by) = (None, None);
+    }
+
+    /// It is known to hang: that it does not ping is no news any more.
     pub fn not_to_ping(&mut self) {
         self.ping_by = None;
     }

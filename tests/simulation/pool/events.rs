@@ -58,8 +58,8 @@ impl Book {
             Event::Stopped { .. }
             | Event::StopRefused
             | Event::UpgradeFailed
-            | Event::ContainerMeasured { .. } => {}
-            Event::DeadlinePassed => self.all_heard(now),
+            | Event::ContainerMeasured { .. }
+            | Event::DeadlinePassed => {}
             Event::Reaped { children_left } => self.expected.childless = !children_left,
             Event::SaidReady { .. }
             | Event::SeenAccepting { .. }
@@ -76,6 +76,7 @@ impl Book {
             Event::SaidStopping { pid } => {
                 if let Some(worker) = self.live.iter_mut().find(|w| w.pid == pid && w.is_up()) {
                     worker.leaves = true;
+                    (worker.watch.pings, worker.watch.ping_by) = (None, None);
                     let is_news = worker.due.is_none() && worker.watch.hung.is_none();
                     self.expected.leaving = is_news.then_some(pid);
                 }

@@ -106,19 +106,11 @@ impl Book {
         }
     }
 
-    /// Who leaves is not expected to say that it lives any more, once it has not in time.
-    pub fn all_heard(&mut self, now: Monotonic) {
-        for worker in self.live.iter_mut().filter(|worker| worker.leaves && worker.is_up()) {
-            worker.watch.ping_by = worker.watch.ping_by.filter(|by| *by > now);
-        }
-    }
-
     /// That it hangs is to be told in this step.
     pub fn hangs(&mut self, now: Monotonic, pid: Pid, sign: Sign) {
-        let Some(worker) = self.live.iter_mut().find(|w| w.pid == pid && w.serves()) else { return };
+        let Some(worker) = self.live.iter().find(|w| w.pid == pid && w.serves()) else { return };
         // One that leaves owes no sign of life.
         if worker.leaves {
-            worker.watch.ping_by = None;
             return;
         }
         let note = Note::WorkerHung { worker: worker.named(), sign };
