@@ -104,6 +104,11 @@ pub enum Action {
         /// Its.
         lane: Lane,
     },
+    /// Count the connections that wait in a lane that is nobody's. Answered by `LaneSeen`.
+    LookAtLane {
+        /// Which.
+        lane: Lane,
+    },
     /// Count the connections that wait in these lanes. Answered by `QueuesSeen`.
     LookAtQueues {
         /// Which.

@@ -151,6 +151,13 @@ pub enum Event {
         /// How many.
         waiting: u32,
     },
+    /// So many connections wait in a lane that is nobody's.
+    LaneSeen {
+        /// Which.
+        lane: Lane,
+        /// How many.
+        waiting: u32,
+    },
     /// So many connections wait for all workers together.
     QueuesSeen {
         /// How many.

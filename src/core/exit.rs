@@ -71,6 +71,8 @@ pub enum Reason {
     MaxMemory,
     /// A newer generation takes its place.
     Reload,
+    /// Connections wait in a queue that lost its worker: it makes way for one who takes them.
+    Queue,
     /// Fewer workers are wanted.
     Scale,
     /// The whole pool is being stopped.
@@ -83,9 +85,13 @@ impl Reason {
     pub fn is_failure(self) -> bool {
         match self {
             Self::Crash | Self::Oom | Self::BootError | Self::BootTimeout | Self::Hung => true,
-            Self::MaxRequests | Self::MaxAge | Self::MaxMemory | Self::Reload | Self::Scale | Self::Stop => {
-                false
-            }
+            Self::MaxRequests
+            | Self::MaxAge
+            | Self::MaxMemory
+            | Self::Reload
+            | Self::Queue
+            | Self::Scale
+            | Self::Stop => false,
         }
     }
 }
@@ -102,6 +108,7 @@ impl fmt::Display for Reason {
             Self::MaxAge => "max-age",
             Self::MaxMemory => "max-memory",
             Self::Reload => "reload",
+            Self::Queue => "queue",
             Self::Scale => "scale",
             Self::Stop => "stop",
         })

@@ -124,6 +124,7 @@ impl Init {
             | Event::Triggered { .. }
             | Event::Probed { .. }
             | Event::QueueSeen { .. }
+            | Event::LaneSeen { .. }
             | Event::QueuesSeen { .. }
             | Event::ContainerMeasured { .. }
             | Event::Measured { .. } => {}

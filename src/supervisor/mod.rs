@@ -3,6 +3,7 @@
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
 mod fleet;
+mod tend;
 mod upgrade;
 
 use crate::cli::Like;
@@ -354,6 +355,7 @@ impl Loop {
             | Action::RestoreListeners { .. }
             | Action::Steer { .. }
             | Action::LookAtQueue { .. }
+            | Action::LookAtLane { .. }
             | Action::LookAtQueues { .. }
             | Action::HoldConnectionsOff
             | Action::RefuseConnections
@@ -366,38 +368,6 @@ impl Loop {
             Action::Reap => self.look_for_ended = true,
             Action::Report(note) => logging::note(&note),
             Action::Exit(code) => self.exit = Some(code),
-        }
-        None
-    }
-
-    /// What concerns the workers of a pool as such.
-    fn tend(&mut self, action: Action) -> Option<Event> {
-        let fleet = self.fleet.as_mut()?;
-        match action {
-            Action::Observe { pid, lane } => return Some(fleet.observe(pid, lane)),
-            Action::RestoreListeners { lane } => fleet.restore(lane),
-            Action::Steer { lanes } => fleet.steer(&lanes),
-            Action::LookAtQueue { pid, lane } => {
-                return Some(Event::QueueSeen { pid, waiting: fleet.queue(lane) });
-            }
-            Action::LookAtQueues { lanes } => {
-                let waiting = lanes.iter().fold(0u32, |sum, lane| sum.saturating_add(fleet.queue(*lane)));
-                return Some(Event::QueuesSeen { waiting });
-            }
-            Action::HoldConnectionsOff => fleet.hold_off(),
-            Action::RefuseConnections => fleet.lanes.refuse(),
-            Action::Hint { pid, lane, signal } => {
-                fleet.hint(lane);
-                if let Some(signal) = signal {
-                    self.told(signal, send::to_process(pid, signal));
-                }
-            }
-            Action::Probe { pid, lane } => return fleet.probe(pid, lane),
-            Action::Measure { pid, lane } => return Some(fleet.measure(pid, lane)),
-            Action::MeasureContainer => return fleet.measure_container(),
-            Action::Portray { worker } => fleet.portray(worker),
-            // The others are not about workers.
-            _ => {}
         }
         None
     }

@@ -2,9 +2,10 @@
 
 use super::history::{lives, time};
 use super::python::python;
-use super::{allow, assert_stops, example_worker, pool, readiness, wait_serving, who_answers};
+use super::{allow, assert_stops, example_worker, freeze, pool, readiness, wait_serving, who_answers};
+use crate::harness::http::Pending;
 use crate::harness::load::Load;
-use crate::harness::{Run, http, kill};
+use crate::harness::{Run, eventually, http, kill};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -131,5 +132,40 @@ fn who_dies_while_its_replacement_comes_is_replaced_by_that() {
     run.wait_for("reload finished");
     assert_eq!(readiness(&run), (200, 2, 1, 2));
     assert_eq!(run.log.with_message("worker spawned").len(), 4);
+    assert_stops(run);
+}
+/// What waited for the old one is not forgotten because another has its seat.
+#[test]
+fn connections_of_one_that_dies_while_its_replacement_comes_are_served() {
+    let (run, old, _) = half_way("1");
+    freeze(&run, old);
+    let address = run.address(0);
+    let waiting: Vec<_> = (0..5).map(|_| Pending::get(&address, "/").unwrap()).collect();
+    kill(run.outer_pid(old), libc::SIGKILL);
+    run.wait_for("worker exited");
+    let later = Pending::get(&address, "/").unwrap();
+    allow(&run, "go");
+    assert_eq!(later.answer().unwrap().status, 200);
+    for waiting in waiting {
+        assert_eq!(waiting.answer().unwrap().status, 200);
+    }
+    assert_stops(run);
+}
+
+/// As above, of one that has made way already.
+#[test]
+fn connections_of_one_that_dies_while_it_drains_are_served() {
+    let (run, old, _) = half_way("1");
+    freeze(&run, old);
+    let address = run.address(0);
+    let waiting: Vec<_> = (0..5).map(|_| Pending::get(&address, "/").unwrap()).collect();
+    allow(&run, "go");
+    run.wait_for("worker draining");
+    kill(run.outer_pid(old), libc::SIGKILL);
+    run.wait_for("reload finished");
+    for waiting in waiting {
+        assert_eq!(waiting.answer().unwrap().status, 200);
+    }
+    eventually("one worker", || (run.others().len() == 1).then_some(()));
     assert_stops(run);
 }

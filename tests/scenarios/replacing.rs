@@ -194,3 +194,19 @@ fn where_all_together_take_too_much_the_heaviest_makes_way_and_one_at_a_time() {
         assert!(!scene.noted(due(12)) && !scene.noted(due(10)), "the first is not done");
     }
 }
+
+#[test]
+fn who_waits_where_nobody_serves_any_more_gets_another() {
+    let mut scene = Scene::ready(aging(1, ONE_MORE));
+    scene.after(s(100));
+    scene.spawns(20);
+    // The old one dies while its successor starts, which has a queue of its own.
+    scene.exits(10, Exit::Code(1));
+    scene.until("a look", |action| *action == Action::LookAtLane { lane: Lane(0) });
+    scene.happens(Event::LaneSeen { lane: Lane(0), waiting: 3 });
+    scene.sees_ready(20);
+    let makes_way = |note: &Note| matches!(note, Note::WorkerDue { reason: Reason::Queue, .. });
+    assert!(scene.noted(makes_way), "{:?}", scene.actions);
+    scene.until("one for that queue", |action| matches!(action, Action::Spawn(_)));
+    assert_eq!(scene.order().map(|order| order.lane), Some(Lane(0)));
+}

@@ -127,6 +127,7 @@ impl Pool {
 
     fn spawn(&mut self, now: Monotonic, index: usize, place: Place, out: &mut Vec<Action>) {
         let lane = self.lane_for(index, place);
+        self.is_given(lane);
         let generation = self.generation_to_spawn();
         let id = SpawnId(self.next_spawn);
         self.next_spawn = self.next_spawn.saturating_add(1);
@@ -144,8 +145,8 @@ impl Pool {
         out.push(Action::Spawn(order));
     }
 
-    /// The listeners for a new worker: those where connections may wait for a slot that lost its worker, else the first
-    /// that are nobody's.
+    /// The listeners for a new worker: those where connections may wait since their slot, or anybody, lost its worker,
+    /// else the first that are nobody's.
     fn lane_for(&self, index: usize, place: Place) -> Lane {
         let kept = self.slots.get(index).and_then(Slot::kept_lane).filter(|_| place == Place::Seat);
         let taken: Vec<Lane> = self
@@ -153,7 +154,8 @@ impl Pool {
             .map(|worker| worker.lane)
             .chain(self.slots.iter().filter_map(Slot::kept_lane))
             .collect();
-        kept.or_else(|| (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)))
+        kept.or_else(|| self.owed_lane())
+            .or_else(|| (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)))
             .unwrap_or(Lane(0))
     }
 }

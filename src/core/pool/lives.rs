@@ -152,7 +152,8 @@ impl Pool {
             Whereabouts::In(index, place) => (index, place),
             Whereabouts::Retiring(index) => {
                 if index < self.retiring.len() {
-                    self.retiring.remove(index);
+                    let lane = self.retiring.remove(index).lane;
+                    self.leave(now, lane);
                 }
                 return;
             }
@@ -168,15 +169,17 @@ impl Pool {
             Some(failure) if serves => slot.backoff.delay_after(failure, &self.policy.respawn, &mut self.rng),
             Some(_) | None => Duration::ZERO,
         };
-        let mut gives_up = None;
+        let (mut gives_up, mut left) = (None, None);
         match place {
             Place::Successor => {
                 slot.successor = None;
+                left = Some(lane);
                 slot.retry_at = (now + delay).max(slot.gap_until);
             }
             Place::Seat => match slot.successor.take() {
                 Some(successor) => {
                     slot.seat = Seat::Taken(successor);
+                    left = Some(lane);
                     // Nothing waits for that time.
                     delay = Duration::ZERO;
                 }
@@ -192,6 +195,9 @@ impl Pool {
             },
         }
         let failures = slot.backoff.failures();
+        if let Some(lane) = left {
+            self.leave(now, lane);
+        }
         self.roll_has_lost(now, (id, generation), reason, out);
         if let Some(restarts) = gives_up {
             self.ending = Ending::GaveUp { slot: number(index), restarts };

@@ -12,6 +12,7 @@ mod budget;
 mod ending;
 mod lives;
 mod measuring;
+mod owed;
 mod roll;
 mod scale;
 mod steer;
@@ -68,6 +69,8 @@ pub struct Pool {
     measure_at: Option<Monotonic>,
     /// Measurements in a row that found the container short of memory.
     pressed: u32,
+    /// Lanes that are nobody's, in which somebody may wait.
+    owed: Vec<owed::Owed>,
     /// Where new connections go.
     steered: Vec<Lane>,
     /// The last step.
@@ -132,6 +135,7 @@ impl Pool {
             next_planned_at: Monotonic::default(),
             measure_at: None,
             pressed: 0,
+            owed: Vec::new(),
             steered: Vec::new(),
             stepped: Monotonic::default(),
         }
@@ -159,6 +163,7 @@ impl Pool {
             }
             self.measure(now, out);
             self.workers_mut().for_each(|worker| worker.look_at_queue(now, out));
+            self.look_at_owed(now, out);
             if self.serves() {
                 self.spawn_one(now, out);
             }
@@ -209,6 +214,7 @@ impl Pool {
                     draining.queue_seen(now, waiting);
                 }
             }),
+            Event::LaneSeen { lane, waiting } => self.lane_seen(lane, waiting),
             Event::QueuesSeen { waiting } => {
                 if let Phase::Closing(closing) = &mut self.phase {
                     closing.queues_seen(now, waiting);
@@ -235,7 +241,9 @@ impl Pool {
             Phase::Closing(closing) => closing.next_deadline(),
             Phase::Ending { endgame, orphans_at, .. } => earlier(endgame.next_deadline(), orphans_at),
         };
-        let soonest = earlier(earlier(of_phase, self.measure_at), self.remains.next_deadline());
+        let soonest = [self.measure_at, self.next_look_at_owed(), self.remains.next_deadline()]
+            .into_iter()
+            .fold(of_phase, earlier);
         let of_slots = self.slots.iter().map(Slot::next_deadline);
         of_slots.chain(self.retiring.iter().map(Worker::next_deadline)).fold(soonest, earlier)
     }
@@ -371,6 +379,7 @@ impl Pool {
         if self.is_running() {
             self.go_on_rolling(now, out);
             self.end_hung(now, out);
+            self.settle_owed(now, out);
             self.upgrade_if_at_rest(now, out);
         }
         self.go_on_closing(now, out);

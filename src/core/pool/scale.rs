@@ -25,6 +25,9 @@ impl Pool {
         let last = if from > 1 { self.slots.pop() } else { None };
         let Some(slot) = last else { return out.push(Action::Report(Note::NotScaled { workers: from })) };
         out.push(Action::Report(Note::Scaled { workers: self.wanted(), from }));
+        if let Some(lane) = slot.kept_lane() {
+            self.leave(now, lane);
+        }
         let seated = match slot.seat {
             Seat::Taken(worker) => Some(worker),
             Seat::Vacant { .. } => None,

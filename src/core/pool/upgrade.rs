@@ -29,6 +29,7 @@ impl Pool {
         matches!(self.phase, Phase::Running)
             && self.roll.is_none()
             && self.retiring.is_empty()
+            && self.owed.is_empty()
             && self.slots.iter().all(rests)
     }
 

@@ -124,6 +124,11 @@ impl Worker {
         self.becomes_due(now, Reason::MaxMemory, out);
     }
 
+    /// Another is to have a queue that lost its worker.
+    pub fn makes_way(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.becomes_due(now, Reason::Queue, out);
+    }
+
     fn becomes_due(&mut self, now: Monotonic, reason: Reason, out: &mut Vec<Action>) {
         let requests = self.requests;
         if let Life::Ready { pid, due: due @ None, .. } = &mut self.life {

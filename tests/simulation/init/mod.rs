@@ -127,6 +127,7 @@ impl InitRules {
                 | Event::Stopped { .. }
                 | Event::StopRefused
                 | Event::UpgradeFailed
+                | Event::LaneSeen { .. }
                 | Event::ContainerMeasured { .. }
                 | Event::Reaped { .. }
                 | Event::SaidReady { .. }
@@ -233,6 +234,7 @@ impl InitRules {
             | Action::Probe { .. }
             | Action::Measure { .. }
             | Action::Portray { .. }
+            | Action::LookAtLane { .. }
             | Action::MeasureContainer
             | Action::Upgrade(_)
             | Action::Reap => Err("nothing asks for that, or not yet".into()),

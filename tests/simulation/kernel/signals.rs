@@ -78,6 +78,9 @@ impl Kernel {
                 self.expect_child(pid, action)?;
                 return Ok(Some(Event::QueueSeen { pid, waiting: self.queue(lane, dice) }));
             }
+            Action::LookAtLane { lane } => {
+                return Ok(Some(Event::LaneSeen { lane, waiting: self.queue(lane, dice) }));
+            }
             Action::LookAtQueues { ref lanes } => {
                 let waiting = lanes.iter().map(|lane| self.queue(*lane, dice)).sum();
                 return Ok(Some(Event::QueuesSeen { waiting }));

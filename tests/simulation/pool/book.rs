@@ -194,6 +194,8 @@ pub struct Book {
     pub roll: Option<Roll>,
     /// Our own program is to be exchanged.
     pub upgrade: bool,
+    /// Lanes that are nobody's, and whether somebody was seen waiting there.
+    pub left: Vec<(Lane, bool)>,
     pub generation: u32,
     pub newest: u32,
     /// The next planned replacement may begin then.
@@ -227,6 +229,7 @@ impl Book {
             last_id: None,
             roll: None,
             upgrade: false,
+            left: Vec::new(),
             generation: 1,
             newest: 1,
             planned_from: Monotonic::default(),

@@ -55,6 +55,13 @@ impl Book {
                 }
             }
             Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory),
+            Event::LaneSeen { lane, waiting } => {
+                if waiting == 0 {
+                    self.left.retain(|(left, _)| *left != lane);
+                } else if let Some((_, waits)) = self.left.iter_mut().find(|(left, _)| *left == lane) {
+                    *waits = true;
+                }
+            }
             Event::Stopped { .. }
             | Event::StopRefused
             | Event::UpgradeFailed
@@ -203,7 +210,8 @@ impl Book {
                 *canary = Canary::Wanted;
             }
         }
-        self.slots.pop();
+        let kept = self.slots.pop().and_then(|slot| slot.kept);
+        self.left.extend(kept.map(|lane| (lane, false)));
         self.expected.told.push(Note::Scaled { workers: from - 1, from });
     }
 
@@ -291,7 +299,9 @@ impl Book {
         let (reason, failure) = self.why(&worker, exit, out_of_memory);
         self.expected.exited = Some((pid, reason));
         self.expected.lost += usize::from(serves);
-        if worker.retired.is_none() {
+        if worker.retired.is_some() {
+            self.left.push((worker.order.lane, false));
+        } else {
             self.slot(worker.order.slot).backoff.served(worker.up(now));
             self.ended(now, worker.order, reason, failure);
         }
@@ -347,6 +357,8 @@ impl Book {
         let is_vacant = self.is_vacant(order.slot as usize);
         if is_vacant {
             self.slot(order.slot).kept = Some(order.lane);
+        } else {
+            self.left.push((order.lane, false));
         }
         if !self.is_open() {
             return;

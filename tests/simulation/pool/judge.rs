@@ -47,6 +47,13 @@ impl Book {
                 Ok(())
             }
             Action::LookAtQueue { pid, lane } => self.look_at_queue(now, pid, lane),
+            Action::LookAtLane { lane } => {
+                let is_owned = self.live.iter().any(|w| w.order.lane == lane)
+                    || self.slots.iter().any(|slot| slot.kept == Some(lane));
+                check(self.expected.woken, "looked at while something else waits")?;
+                check(self.policy.drain.steered && !is_owned, "somebody looks after these connections")?;
+                check(self.left.contains(&(lane, false)), "nobody has left it, or it was looked at")
+            }
             Action::LookAtQueues { ref lanes } => self.look_at_queues(now, lanes),
             Action::HoldConnectionsOff => self.hold_connections_off(now),
             Action::RefuseConnections => self.refuse_connections(now),

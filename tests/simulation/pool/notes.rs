@@ -36,6 +36,7 @@ impl Book {
             Note::WorkerDue { worker, reason, requests } => {
                 let leaves = self.expected.leaving.take() == Some(worker.pid);
                 let samples = self.policy.recycle.memory_samples;
+                let owed = self.owed_replacements() > 0;
                 let known = self.known(worker)?;
                 check(known.serves() && known.due.replace((now, reason)).is_none(), "due again")?;
                 check(known.requests == requests, "miscounted")?;
@@ -44,6 +45,7 @@ impl Book {
                     Reason::MaxAge => known.has_age(now),
                     Reason::MaxMemory => known.is_heavy(samples),
                     Reason::Stop => leaves,
+                    Reason::Queue => owed,
                     _ => false,
                 };
                 check(due, "due too early")
@@ -161,6 +163,17 @@ impl Book {
             |slot: usize| self.seated(slot).is_some_and(|w| w.is_up() && w.order.generation == generation);
         let is_old = |w: &Worker| w.retired.is_some() && w.order.generation < generation;
         (0..self.wanted()).all(is_new) && !self.live.iter().any(is_old)
+    }
+
+    /// Lanes in which somebody waits for whom nobody makes way yet.
+    fn owed_replacements(&self) -> usize {
+        let makes_way = |w: &&Worker| {
+            matches!(w.due, Some((_, Reason::Queue)))
+                && w.is_up()
+                && !self.has_successor(w.order.slot as usize)
+        };
+        let waits = self.left.iter().filter(|(_, waits)| *waits).count();
+        waits.saturating_sub(self.live.iter().filter(makes_way).count())
     }
 
     fn known(&mut self, named: WorkerRef) -> Result<&mut Worker, String> {

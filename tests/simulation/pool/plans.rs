@@ -33,6 +33,7 @@ impl Book {
         }
         let slot = self.slot(order.slot);
         (slot.last_spawn, slot.kept) = (Some(now), None);
+        self.left.retain(|(lane, _)| *lane != order.lane);
         self.pending = Some(order);
         let in_bounds = match (order.max_requests, self.policy.recycle.max_requests) {
             (None, None) => true,
@@ -42,11 +43,14 @@ impl Book {
         check(in_bounds, "a limit out of its bounds")
     }
 
-    /// Listeners belong to one worker at a time, and those of one that died are for the next of its slot.
+    /// Listeners belong to one worker at a time, and those of one that died are for the next of its slot. Where somebody
+    /// waits in a lane that is nobody's, the next of any slot gets it.
     fn may_have_lane(&self, lane: Lane, slot: usize) -> Held {
         check(self.live.iter().all(|w| w.order.lane != lane), "listeners that another has")?;
+        let owed = || self.left.iter().find(|(_, waits)| *waits).is_none_or(|(owed, _)| *owed == lane);
         match self.slots[slot].kept.filter(|_| self.is_vacant(slot)) {
             Some(kept) => check(kept == lane, "not the listeners of its predecessor"),
+            None if !owed() => Err("somebody goes on waiting where nobody serves".into()),
             None => check(self.slots.iter().all(|s| s.kept != Some(lane)), "listeners kept for another"),
         }
     }

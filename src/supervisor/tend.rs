@@ -1,0 +1,40 @@
+//! Carrying out what concerns the workers of a pool as such: all but their spawn, their signals and their end.
+
+use super::Loop;
+use crate::core::{Action, Event};
+use crate::os::send;
+
+impl Loop {
+    /// What concerns the workers of a pool as such.
+    pub(super) fn tend(&mut self, action: Action) -> Option<Event> {
+        let fleet = self.fleet.as_mut()?;
+        match action {
+            Action::Observe { pid, lane } => return Some(fleet.observe(pid, lane)),
+            Action::RestoreListeners { lane } => fleet.restore(lane),
+            Action::Steer { lanes } => fleet.steer(&lanes),
+            Action::LookAtQueue { pid, lane } => {
+                return Some(Event::QueueSeen { pid, waiting: fleet.queue(lane) });
+            }
+            Action::LookAtLane { lane } => return Some(Event::LaneSeen { lane, waiting: fleet.queue(lane) }),
+            Action::LookAtQueues { lanes } => {
+                let waiting = lanes.iter().fold(0u32, |sum, lane| sum.saturating_add(fleet.queue(*lane)));
+                return Some(Event::QueuesSeen { waiting });
+            }
+            Action::HoldConnectionsOff => fleet.hold_off(),
+            Action::RefuseConnections => fleet.lanes.refuse(),
+            Action::Hint { pid, lane, signal } => {
+                fleet.hint(lane);
+                if let Some(signal) = signal {
+                    self.told(signal, send::to_process(pid, signal));
+                }
+            }
+            Action::Probe { pid, lane } => return fleet.probe(pid, lane),
+            Action::Measure { pid, lane } => return Some(fleet.measure(pid, lane)),
+            Action::MeasureContainer => return fleet.measure_container(),
+            Action::Portray { worker } => fleet.portray(worker),
+            // The others are not about workers.
+            _ => {}
+        }
+        None
+    }
+}
