@@ -73,6 +73,7 @@ pub(super) fn resolve(
         let remedy = "use one that the application handles, such as USR2";
         return Err(StartError::value("--drain-signal", signal, "it is the stop signal", remedy));
     }
+    let scoreboard = options.recycling.count_requests == Some(CountRequests::Scoreboard);
     let per_worker = options.pool.listener == Listener::PerWorker;
     let has_tcp = bind.iter().any(|address| matches!(address, Address::Tcp(_)));
     let probe = probing(options, &bind)?;
@@ -96,6 +97,7 @@ pub(super) fn resolve(
         drain: DrainPolicy {
             listens: !bind.is_empty(),
             steered: per_worker && has_tcp,
+            told: replacement.drain_signal.is_some() || scoreboard,
             hint: replacement.drain_signal,
             time: replacement.drain_time,
         },
@@ -125,7 +127,7 @@ pub(super) fn resolve(
         per_worker,
         probe,
         memory: has_memory_limit.then_some(options.recycling.memory_measure),
-        scoreboard: options.recycling.count_requests == Some(CountRequests::Scoreboard),
+        scoreboard,
         ready_pipe: command.mentions(NOTIFY_FD) || options.readiness.ready == Ready::Notify,
         watchdog: hangs.watchdog,
     };

@@ -149,7 +149,9 @@ pub struct DrainPolicy {
     pub listens: bool,
     /// Whether new connections can be kept from a single worker: each has a listener of its own.
     pub steered: bool,
-    /// The signal that tells it to say goodbye to its clients.
+    /// Whether it is told to say goodbye to its clients: by a signal, or where it looks itself.
+    pub told: bool,
+    /// The signal for that.
     pub hint: Option<Signal>,
     /// From the moment when nothing waits for it any more to its stop signal.
     pub time: Duration,

@@ -13,7 +13,7 @@ const NOTHING: HangPolicy = HangPolicy {
     abort_time: s(2),
 };
 const STEERED: DrainPolicy =
-    DrainPolicy { listens: true, steered: true, hint: None, time: Duration::from_millis(100) };
+    DrainPolicy { listens: true, steered: true, told: false, hint: None, time: Duration::from_millis(100) };
 
 fn watched(workers: u32, hang: HangPolicy) -> PoolPolicy {
     PoolPolicy { hang, drain: STEERED, ..policy(workers) }

@@ -30,7 +30,7 @@ fn policy(workers: u32) -> PoolPolicy {
         budget: Budget { max_surge: 1, max_unavailable: 0, gap: Duration::ZERO },
         stop: STOP,
         drain_delay: Duration::ZERO,
-        drain: DrainPolicy { listens: false, steered: false, hint: None, time: Duration::ZERO },
+        drain: DrainPolicy { listens: false, steered: false, told: false, hint: None, time: Duration::ZERO },
         ready: ReadyPolicy {
             observe: true,
             believe: true,

@@ -3,8 +3,13 @@
 use super::*;
 use prefork_init::core::Lane;
 
-const DRAIN: DrainPolicy =
-    DrainPolicy { listens: true, steered: true, hint: Some(Signal::USR2), time: Duration::from_millis(400) };
+const DRAIN: DrainPolicy = DrainPolicy {
+    listens: true,
+    steered: true,
+    told: true,
+    hint: Some(Signal::USR2),
+    time: Duration::from_millis(400),
+};
 
 fn aging(workers: u32, budget: Budget) -> PoolPolicy {
     let max_age = Some(Jittered { base: s(100), jitter: Duration::ZERO });

@@ -68,7 +68,7 @@ impl Pool {
     /// A supervisor that had no processor must not take its workers for hung: their clocks start again.
     pub(super) fn forgive_if_late(&mut self, now: Monotonic) {
         let hang = &self.policy.hang;
-        let watches = hang.watchdog.is_some() || hang.probe.is_some() || hang.accept_stall.is_some();
+        let watches = hang.watchdog.is_some() || hang.probe.is_some() || self.policy.measure_every.is_some();
         // A deadline may have been in the past when it was set: that asks for a step at once.
         let awaited = self.next_deadline().map(|at| at.max(self.stepped));
         if watches && reached(awaited.map(|at| at + LATE), now) {

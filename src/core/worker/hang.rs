@@ -162,7 +162,9 @@ impl Worker {
                 return self.stop(Reason::MaxMemory, kill_at, policy, out);
             }
         }
-        if found.request_overdue {
+        if let Life::Ready { watch, .. } = &mut self.life
+            && watch.overdue(found.request_overdue)
+        {
             self.hangs(now, Sign::RequestDeadline, out);
         }
         let (Life::Ready { pid, watch, .. }, Some(waiting), Some(patience)) =

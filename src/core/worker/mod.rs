@@ -252,7 +252,7 @@ impl Worker {
     /// Takes new connections from it and lets it finish those it has, then stops it.
     pub fn drain(&mut self, now: Monotonic, reason: Reason, policy: &PoolPolicy, out: &mut Vec<Action>) {
         match self.life {
-            Life::Ready { pid, .. } if policy.drain.steered || policy.drain.hint.is_some() => {
+            Life::Ready { pid, .. } if policy.drain.steered || policy.drain.told => {
                 let worker = self.reference(pid);
                 out.push(Action::Report(Note::WorkerDraining { worker, reason }));
                 self.life = Life::Draining(Draining::new(now, pid, reason, policy));

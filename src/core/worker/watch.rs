@@ -21,6 +21,8 @@ pub struct Watch {
     probe_failures: u32,
     /// The probe that is under way does not count.
     probe_forgiven: bool,
+    /// Nor does a request that is overdue, until none is.
+    overdue_forgiven: bool,
     /// Connections that waited for it when its queue was last measured.
     waiting: u32,
     /// Since when some wait and none was taken, as far as was seen.
@@ -51,6 +53,7 @@ impl Watch {
             probe_every,
             probe_failures: 0,
             probe_forgiven: false,
+            overdue_forgiven: false,
             waiting: 0,
             still_since: None,
             suspected: false,
@@ -142,11 +145,18 @@ impl Watch {
         Queue::Turned(Verdict::Suspected)
     }
 
+    /// Whether a request that is overdue, or that none is, means that it hangs.
+    pub fn overdue(&mut self, is_overdue: bool) -> bool {
+        self.overdue_forgiven &= is_overdue;
+        is_overdue && !self.overdue_forgiven
+    }
+
     /// We were late, and perhaps it was as well: every clock starts again.
     pub fn forgive(&mut self, now: Monotonic) {
         // Whoever is known to hang has nothing to be in time for.
         self.ping_by = self.ping_by.and(self.ping_every).map(|every| now + every);
         self.probe_failures = 0;
+        self.overdue_forgiven = true;
         self.probe_forgiven = self.probe_at.is_none();
         self.probe_at = self.probe_at.zip(self.probe_every).map(|(_, every)| now + every);
         self.still_since = self.still_since.map(|_| now);

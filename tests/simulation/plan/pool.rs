@@ -127,11 +127,11 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
         warn_on_reap: false,
         stop: StopPolicy { signal, graceful: patience(dice) },
         drain_delay: dice.pick_ms(&[0, 0, 1, 1_500, 20_000]),
-        drain: DrainPolicy {
-            listens,
-            steered,
-            hint: dice.one_in(2).then(|| Signal::from_number(12).unwrap()),
-            time: dice.pick_ms(&[0, 0, 10, 100, 2_000]),
+        drain: {
+            let hint = dice.one_in(2).then(|| Signal::from_number(12).unwrap());
+            // The scoreboard tells it too.
+            let told = hint.is_some() || workers % 2 == 0;
+            DrainPolicy { listens, steered, told, hint, time: dice.pick_ms(&[0, 0, 10, 100, 2_000]) }
         },
         ready: ReadyPolicy {
             observe: listens && !dice.one_in(4),

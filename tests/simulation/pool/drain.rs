@@ -10,7 +10,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Book {
     pub fn empties(&self) -> bool {
-        self.policy.drain.steered || self.policy.drain.hint.is_some()
+        self.policy.drain.steered || self.policy.drain.told
     }
 
     /// It gets no new connections from now on.

@@ -27,7 +27,8 @@ impl Book {
         let woken = matches!(event, Event::Started | Event::DeadlinePassed);
         self.expected = Expected { woken, ..Expected::default() };
         let hang = &self.policy.hang;
-        let watches = hang.watchdog.is_some() || hang.probe.is_some() || hang.accept_stall.is_some();
+        let measures = self.policy.measure_every.is_some();
+        let watches = hang.watchdog.is_some() || hang.probe.is_some() || measures;
         if watches && awaited.is_some_and(|at| at + LATE <= now) {
             self.forgive(now);
         }

@@ -24,6 +24,8 @@ pub struct Watch {
     failures: u32,
     /// The probe under way does not count.
     forgiven: bool,
+    /// Nor does a request that is overdue, until none is.
+    overdue_forgiven: bool,
     waiting: u32,
     still_since: Option<Monotonic>,
 }
@@ -42,6 +44,7 @@ impl Book {
             let watch = &mut worker.watch;
             watch.ping_by = watch.ping_by.and(watch.pings).map(|every| now + every);
             watch.failures = 0;
+            watch.overdue_forgiven = true;
             watch.forgiven = watch.probe_at.is_none();
             watch.probe_at = watch.probe_at.zip(interval).map(|(_, interval)| now + interval);
             watch.still_since = watch.still_since.map(|_| now);
@@ -152,7 +155,8 @@ impl Book {
                 return;
             }
         }
-        if found.request_overdue {
+        worker.watch.overdue_forgiven &= found.request_overdue;
+        if found.request_overdue && !worker.watch.overdue_forgiven {
             self.hangs(now, pid, Sign::RequestDeadline);
         }
         if let (Some(waiting), Some(patience)) = (found.waiting, self.policy.hang.accept_stall) {
