@@ -130,7 +130,7 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
         drain: {
             let hint = dice.one_in(2).then(|| Signal::from_number(12).unwrap());
             // The scoreboard tells it too.
-            let told = hint.is_some() || workers % 2 == 0;
+            let told = hint.is_some() || workers.is_multiple_of(2);
             DrainPolicy { listens, steered, told, hint, time: dice.pick_ms(&[0, 0, 10, 100, 2_000]) }
         },
         ready: ReadyPolicy {

@@ -1,14 +1,15 @@
 //! `--explain`: what would be done, in words.
 
+mod pool;
+
 use crate::cli::Subreaper;
 use crate::config::{Config, Placing};
-use crate::core::policy::{InitPolicy, Job, Orphans, PoolPolicy, Scope, StopPolicy};
+use crate::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
 use crate::core::time::Patience;
 use crate::core::{Mode, Rewrites, Signal};
 use crate::error::StartError;
-use crate::handover::FORMAT;
 use crate::os::pid1;
-use crate::os::spawn::{FIRST_FD, Placement};
+use crate::os::spawn::Placement;
 use crate::os::terminal::{self, Terminal};
 use crate::setup;
 use std::fmt::{self, Write};
@@ -27,7 +28,7 @@ pub fn plan(config: &Config) -> Result<String, StartError> {
     match &config.mode {
         Mode::Init(policy) if policy.pause => pause(&mut plan, policy),
         Mode::Init(policy) => init(&mut plan, config, policy),
-        Mode::Pool(policy) => pool(&mut plan, config, policy),
+        Mode::Pool(policy) => pool::plan(&mut plan, config, policy),
     }
     let reaps = if pid1::is_pid1() {
         "all that lose their parent: we are PID 1".to_owned()
@@ -170,53 +171,6 @@ fn place(config: &Config) -> (&'static str, bool) {
         }
     };
     (words, place.placement == Placement::Shared)
-}
-
-fn pool(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
-    plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
-    for (fd, address) in (FIRST_FD..).zip(&config.pool.bind) {
-        plan.say("listener", format_args!("{address}, descriptor {fd} of each worker"));
-    }
-    plan.say("signals", "TERM, INT and QUIT stop the pool; a second hurries, a third kills");
-    plan.say("", "HUP replaces every worker, the first one alone; TTIN and TTOU: one worker more, one fewer");
-    plan.say(
-        "",
-        format_args!("USR2 exchanges this program and keeps the workers ({FORMAT}); others are logged"),
-    );
-    rewrites(plan, &policy.rewrites);
-    plan.say(
-        "at the stop",
-        format_args!(
-            "not ready; after {} each worker gets {}; {}",
-            time(policy.drain_delay),
-            policy.stop.signal,
-            kill(&policy.stop)
-        ),
-    );
-    if let Some(limit) = &policy.recycle.max_requests {
-        plan.say(
-            "recycled",
-            format_args!("after {} to {} requests", limit.base, limit.base.saturating_add(limit.jitter)),
-        );
-    }
-    if let Some(limit) = &policy.recycle.max_age {
-        plan.say(
-            "recycled",
-            format_args!(
-                "at an age of {} to {}",
-                time(limit.base),
-                time(limit.base.saturating_add(limit.jitter))
-            ),
-        );
-    }
-    let restarts = policy.respawn.max_restarts.map_or("never given up".to_owned(), |most| {
-        format!(
-            "given up, with code 3, after more than {most} restarts of a slot in {}",
-            time(policy.respawn.window)
-        )
-    });
-    plan.say("crashes", format_args!("replaced; {restarts}"));
-    plan.say("exit code", "0 after an ordered stop, 3 when a crash loop is given up");
 }
 
 fn rewrites(plan: &mut Plan, rewrites: &Rewrites) {
