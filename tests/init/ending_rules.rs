@@ -136,6 +136,32 @@ fn the_plan_is_told_and_nothing_is_run() {
 }
 
 #[test]
+fn the_plan_of_a_pool_says_how_workers_are_replaced() {
+    let told = |options: &str| {
+        let options = format!("--explain -b :80 {options} -- sleep 1");
+        launch(options.split(' ').filter(|word| !word.is_empty())).finish().1
+    };
+    for (options, parts) in [
+        ("", ["each worker has its own", "is seen waiting for connections or it says so", "1 more alive"]),
+        ("--listener shared --ready notify", ["all workers share it", "when it says so;", "0 fewer ready"]),
+        (
+            "--drain-signal USR2 --drain-time 3s",
+            ["gets USR2, and is stopped 3s", "HUP replaces", "USR2 exchanges"],
+        ),
+        ("--ready delay:7s --start-timeout 8s", ["it is 7s old", "given up after 8s", "starts 1s apart"]),
+        ("--max-memory 1M --max-memory-hard 2M", ["beyond 1048576", "at once beyond 2097152", "500ms after"]),
+        ("--watchdog 9s --abort-signal QUIT", ["WATCHDOG=1 every 9s", "it gets QUIT", "KILL after 2s"]),
+        ("--probe /x --probe-failures 4", ["fails 4 probes", "10s apart", "it gets ABRT"]),
+        ("--accept-stall 6s --memory-pressure 80", ["still for 6s", "80% of the container's", "TERM"]),
+    ] {
+        let plan = told(options);
+        for part in parts {
+            assert!(plan.contains(part), "{part}: {plan}");
+        }
+    }
+}
+
+#[test]
 fn the_plan_says_what_is_done() {
     let plan =
         |options: &[&str]| launch(options.iter().copied().chain(["--explain", "--", "true"])).finish().1;
