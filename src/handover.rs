@@ -9,11 +9,12 @@
 //! health FD
 //! place FD,FD,... LANE,LANE,...
 //! remains PID KILL_AT_US
-//! worker SLOT LANE GENERATION PID SPAWNED_US READY_US REQUESTS MAX_REQUESTS MAX_AGE_US MAX_MEMORY
+//! vacant SLOT LANE SPAWN_AT_US FAILURES
+//! worker SLOT LANE GENERATION PID SPAWNED_US READY_US PING_EVERY_US REQUESTS MAX_REQUESTS MAX_AGE_US MAX_MEMORY
 //! ```
 //! `-` stands for none. The version in the first line is that of [`FORMAT`]: who does not know it is not exchanged for.
 
-use crate::core::handover::{Handover, Kept};
+use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::{Lane, Monotonic, Pid};
 use std::fmt::{Display, Write};
 use std::os::fd::RawFd;
@@ -49,7 +50,8 @@ impl Given {
     /// As text.
     #[must_use]
     pub fn write(&self) -> String {
-        let Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept } = &self.pool;
+        let Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant } =
+            &self.pool;
         let mut text = format!("{FIRST_LINE}\n");
         let mut line = |parts: &[&dyn Display]| {
             let words: Vec<String> = parts.iter().map(ToString::to_string).collect();
@@ -70,10 +72,15 @@ impl Given {
         for (group, kill_at) in remains {
             line(&[&"remains", group, &maybe(kill_at.map(|at| micros(at.0)))]);
         }
+        for Vacancy { slot, lane, spawn_at, failures } in vacant {
+            let lane = maybe(lane.map(|lane| u64::from(lane.0)));
+            line(&[&"vacant", slot, &lane, &micros(spawn_at.0), failures]);
+        }
         for worker in kept {
             let Kept { slot, lane, generation, pid, requests, .. } = worker;
             let (spawned, ready) = (micros(worker.spawned.0), micros(worker.ready.0));
             let max_requests = maybe(worker.max_requests);
+            let ping_every = maybe(worker.ping_every.map(micros));
             let (max_age, max_memory) = (maybe(worker.max_age.map(micros)), maybe(worker.max_memory));
             line(&[
                 &"worker",
@@ -83,6 +90,7 @@ impl Given {
                 pid,
                 &spawned,
                 &ready,
+                &ping_every,
                 requests,
                 &max_requests,
                 &max_age,
@@ -99,7 +107,8 @@ impl Given {
         (lines.next()? == FIRST_LINE).then_some(())?;
         let (mut clock, mut pool, mut notify) = (None, None, None);
         let (mut scoreboard, mut health) = (None, None);
-        let (mut places, mut remains, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut places, mut remains, mut kept, mut vacant) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for line in lines {
             let (name, rest) = line.split_once(' ')?;
             let words = &mut rest.split_ascii_whitespace();
@@ -123,6 +132,12 @@ impl Given {
                         option::<u64>(words.clone().nth(1)?)?.map(|at| Monotonic(Duration::from_micros(at)));
                     remains.push((Pid(next(words)?), kill_at));
                 }
+                "vacant" => vacant.push(Vacancy {
+                    slot: next(words)?,
+                    lane: option(words.next()?)?.map(Lane),
+                    spawn_at: moment(words)?,
+                    failures: next(words)?,
+                }),
                 "worker" => kept.push(Kept {
                     slot: next(words)?,
                     lane: Lane(next(words)?),
@@ -130,6 +145,7 @@ impl Given {
                     pid: Pid(next(words)?),
                     spawned: moment(words)?,
                     ready: moment(words)?,
+                    ping_every: option(words.next()?)?.map(Duration::from_micros),
                     requests: next(words)?,
                     max_requests: option(words.next()?)?,
                     max_age: option(words.next()?)?.map(Duration::from_micros),
@@ -139,7 +155,8 @@ impl Given {
             }
         }
         let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
-        let pool = Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept };
+        let pool =
+            Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
         Some(Self { pool, signals, notify: notify?, scoreboard, health, places })
     }
 }
@@ -189,6 +206,7 @@ mod tests {
             pid: Pid(4),
             spawned: at(5),
             ready: at(6),
+            ping_every: Some(Duration::from_micros(15)),
             requests: 7,
             max_requests: Some(8),
             max_age: Some(Duration::from_micros(9)),
@@ -202,7 +220,14 @@ mod tests {
             next_spawn: 11,
             ever_ready: true,
             remains: vec![(Pid(12), Some(at(13))), (Pid(14), None)],
-            kept: vec![worker, Kept { max_requests: None, max_age: None, max_memory: Some(1), ..worker }],
+            vacant: vec![
+                Vacancy { slot: 0, lane: Some(Lane(1)), spawn_at: at(16), failures: 2 },
+                Vacancy { slot: 2, lane: None, spawn_at: at(17), failures: 0 },
+            ],
+            kept: vec![
+                worker,
+                Kept { max_requests: None, max_age: None, ping_every: None, max_memory: Some(1), ..worker },
+            ],
         };
         Given {
             pool,

@@ -78,7 +78,10 @@ fn word(line: &[u8]) -> Option<Word> {
         ("RELOADING", "1") => Some(Word::Reloading),
         ("WATCHDOG", "1") => Some(Word::Watchdog),
         ("WATCHDOG", "trigger") => Some(Word::WatchdogTrigger),
-        ("WATCHDOG_USEC", usec) => number(usec).map(Duration::from_micros).map(Word::WatchdogUsec),
+        // Nobody can ping that often.
+        ("WATCHDOG_USEC", usec) => {
+            number(usec).filter(|usec| *usec > 0).map(Duration::from_micros).map(Word::WatchdogUsec)
+        }
         ("EXTEND_TIMEOUT_USEC", usec) => number(usec).map(Duration::from_micros).map(Word::ExtendTimeout),
         ("X_PREFORK_REQUESTS", total) => number(total).map(Word::Requests),
         ("STATUS", status) => {

@@ -36,6 +36,12 @@ pub enum Failure {
 }
 
 impl Backoff {
+    /// So many failures in a row, of which another program has told.
+    #[must_use]
+    pub fn after(failures: u32) -> Self {
+        Self { failures, restarts: VecDeque::new() }
+    }
+
     /// A worker that was ready this long has ended, by plan or not, or makes way for its successor.
     pub fn served(&mut self, up: Duration) {
         if up >= HEALTHY_AFTER {

@@ -22,8 +22,23 @@ pub struct Handover {
     pub ever_ready: bool,
     /// Groups of workers that are gone, and when what is left of them is killed.
     pub remains: Vec<(Pid, Option<Monotonic>)>,
-    /// The workers there are; other slots are vacant.
+    /// The workers there are.
     pub kept: Vec<Kept>,
+    /// Slots without one.
+    pub vacant: Vec<Vacancy>,
+}
+
+/// A slot without a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vacancy {
+    /// Which.
+    pub slot: u32,
+    /// The listeners that wait for the next, if connections may wait there.
+    pub lane: Option<Lane>,
+    /// When the next is to come.
+    pub spawn_at: Monotonic,
+    /// Failures in a row.
+    pub failures: u32,
 }
 
 /// A worker that lives on.
@@ -41,6 +56,8 @@ pub struct Kept {
     pub spawned: Monotonic,
     /// When it became ready.
     pub ready: Monotonic,
+    /// How often it has to say `WATCHDOG=1`, if it has to.
+    pub ping_every: Option<Duration>,
     /// Requests it has told of.
     pub requests: u64,
     /// What was drawn for it: requests.

@@ -31,29 +31,32 @@ pub fn lanes(
     given: Option<&Given>,
 ) -> Result<Lanes, StartError> {
     let spread = if pool.per_worker { Spread::PerWorker } else { Spread::Shared };
-    if let Some(given) = given {
-        let lanes = taken_over(pool, given, spread, least_fd);
-        let lanes = lanes.ok_or_else(|| handover_error("its listeners are not those of --bind"))?;
-        policy.drain.steered = lanes.is_steered();
-        return Ok(lanes);
-    }
-    let most = policy.workers.saturating_add(policy.budget.max_surge);
-    let lanes = Lanes::bind(&pool.bind, most, spread, pool.backlog, least_fd);
-    let lanes = lanes.map_err(|(address, error)| not_bound("--bind", &address, &error))?;
-    for address in lanes.addresses() {
-        info!(%address, "listening");
-    }
+    let lanes = match given {
+        Some(given) => {
+            let lanes = taken_over(pool, given, spread, least_fd);
+            lanes.ok_or_else(|| handover_error("its listeners are not those of --bind"))?
+        }
+        None => {
+            let most = policy.workers.saturating_add(policy.budget.max_surge);
+            let lanes = Lanes::bind(&pool.bind, most, spread, pool.backlog, least_fd);
+            let lanes = lanes.map_err(|(address, error)| not_bound("--bind", &address, &error))?;
+            for address in lanes.addresses() {
+                info!(%address, "listening");
+            }
+            lanes
+        }
+    };
     if let Some(error) = lanes.fell_back() {
         warn!(%error, "this kernel cannot steer connections: all workers share a listener, and a worker that is replaced may lose some");
+    }
+    if policy.drain.steered && !lanes.is_steered() {
         if policy.ready.probe {
             let remedy = "use --ready auto, or a kernel from 4.5 on that allows it";
             return Err(StartError::value("--ready", "probe", "no single worker can be reached", remedy)
                 .with_code(code::CANNOT_START));
         }
-        policy.drain.steered = lanes.is_steered();
-        if !policy.drain.steered
-            && (policy.hang.probe.take().is_some() | policy.hang.accept_stall.take().is_some())
-        {
+        policy.drain.steered = false;
+        if policy.hang.probe.take().is_some() | policy.hang.accept_stall.take().is_some() {
             warn!("--probe and --accept-stall are ignored: they need a listener per worker");
         }
     }

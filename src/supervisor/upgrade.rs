@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::error;
 
 /// How long the next program may take to read the command line and print the plan. Meanwhile nothing else is heard.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 impl Loop {
     /// Returns only if it failed: then everything is as before.

@@ -121,6 +121,7 @@ impl Pool {
         let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane: None };
         if let Seat::Taken(old) = std::mem::replace(&mut slot.seat, vacant) {
             slot.backoff.served(old.served(now));
+            self.roll_has_emptied();
             self.retire(now, old, reason, out);
         }
     }

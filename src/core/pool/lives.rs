@@ -112,10 +112,10 @@ impl Pool {
         out: &mut Vec<Action>,
     ) {
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let id = slot.at(place).map(|worker| worker.id);
+        let generation = slot.at(place).map(|worker| worker.generation);
         let replaced = slot.become_ready(place, now, by, &self.policy, out);
-        if let Some(id) = id {
-            self.roll_has_ready(id, out);
+        if let Some(generation) = generation {
+            self.roll_has_ready(generation, out);
         }
         if let Some(old) = replaced {
             let reason = old.due().map_or(Reason::Reload, |(reason, _)| reason);

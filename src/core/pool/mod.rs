@@ -164,6 +164,10 @@ impl Pool {
             self.measure(now, out);
             self.workers_mut().for_each(|worker| worker.look_at_queue(now, out));
             self.look_at_owed(now, out);
+            // Nothing else may be in hand: what has been read from the kernel would be lost with this program.
+            if out.is_empty() && self.upgrades_now() {
+                return self.upgrade(now, out);
+            }
             if self.serves() {
                 self.spawn_one(now, out);
             }
@@ -236,6 +240,7 @@ impl Pool {
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let of_phase = match self.phase {
             Phase::Unstarted | Phase::Gone => return None,
+            Phase::Running if self.upgrades_now() => return Some(self.stepped),
             Phase::Running => self.next_spawn_deadline(),
             Phase::Draining { until } => earlier(Some(until), self.next_spawn_deadline()),
             Phase::Closing(closing) => closing.next_deadline(),
@@ -380,7 +385,6 @@ impl Pool {
             self.go_on_rolling(now, out);
             self.end_hung(now, out);
             self.settle_owed(now, out);
-            self.upgrade_if_at_rest(now, out);
         }
         self.go_on_closing(now, out);
         self.go_on_ending(now, out);

@@ -107,9 +107,11 @@ impl Pool {
         }
     }
 
-    pub(super) fn roll_has_ready(&mut self, id: SpawnId, out: &mut Vec<Action>) {
+    /// Any worker of the new generation will do: another than the one that is tried may have come after a crash.
+    pub(super) fn roll_has_ready(&mut self, generation: u32, out: &mut Vec<Action>) {
         if let Some(Roll { to, canary, .. }) = &mut self.roll
-            && *canary == Canary::Tried(id)
+            && *canary != Canary::Passed
+            && *to == generation
         {
             *canary = Canary::Passed;
             self.generation = *to;
@@ -142,6 +144,13 @@ impl Pool {
             *canary = Canary::Wanted;
         }
         self.next_planned_at = self.next_planned_at.max(now);
+    }
+
+    /// A slot is emptied by plan: not all serve any more.
+    pub(super) fn roll_has_emptied(&mut self) {
+        if let Some(Roll { pause: Pause::Hurt { whole_since }, .. }) = &mut self.roll {
+            *whole_since = None;
+        }
     }
 
     /// A worker that is not wanted any more was perhaps the first of its generation.

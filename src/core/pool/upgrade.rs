@@ -3,10 +3,11 @@
 //! It waits for a moment of rest, in which every worker there is is ready and nobody is on the way out: then there is
 //! little to tell, and nothing that could go wrong halfway.
 
-use super::{Phase, Pool};
+use super::{Phase, Pool, number};
 use crate::core::action::Action;
+use crate::core::backoff::Backoff;
 use crate::core::event::SpawnId;
-use crate::core::handover::{Handover, Kept};
+use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::note::Note;
 use crate::core::policy::PoolPolicy;
 use crate::core::remains::Remains;
@@ -24,7 +25,7 @@ impl Pool {
     fn is_at_rest(&self) -> bool {
         let rests = |slot: &Slot| {
             slot.successor.is_none()
-                && slot.seated().is_none_or(|worker| worker.serves() && worker.due().is_none())
+                && slot.seated().is_none_or(|worker| worker.is_trusted() && worker.due().is_none())
         };
         matches!(self.phase, Phase::Running)
             && self.roll.is_none()
@@ -33,17 +34,21 @@ impl Pool {
             && self.slots.iter().all(rests)
     }
 
-    /// Hands over, if it was asked for and may be.
-    pub(super) fn upgrade_if_at_rest(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if self.upgrade && self.is_at_rest() {
-            self.upgrade = false;
-            out.push(Action::Upgrade(Box::new(self.hand_over(now))));
-        }
+    /// Whether it was asked for and may be.
+    pub(super) fn upgrades_now(&self) -> bool {
+        self.upgrade && self.is_at_rest()
+    }
+
+    /// Hands over.
+    pub(super) fn upgrade(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.upgrade = false;
+        out.push(Action::Upgrade(Box::new(self.hand_over(now))));
     }
 
     fn hand_over(&self, now: Monotonic) -> Handover {
         let keep = |worker: &Worker| match worker.life {
-            Life::Ready { pid, since, .. } => Some(Kept {
+            Life::Ready { pid, since, watch, .. } => Some(Kept {
+                ping_every: watch.pings(),
                 slot: worker.slot,
                 lane: worker.lane,
                 generation: worker.generation,
@@ -61,8 +66,15 @@ impl Pool {
             | Life::Stopping { .. }
             | Life::Killed { .. } => None,
         };
+        let vacant = |(index, slot): (usize, &Slot)| match slot.seat {
+            Seat::Vacant { spawn_at, lane } => {
+                Some(Vacancy { slot: number(index), lane, spawn_at, failures: slot.backoff.failures() })
+            }
+            Seat::Taken(_) => None,
+        };
         Handover {
             now,
+            vacant: self.slots.iter().enumerate().filter_map(vacant).collect(),
             workers: self.wanted(),
             generation: self.generation,
             newest: self.newest,
@@ -80,6 +92,13 @@ impl Pool {
         (pool.next_spawn, pool.ever_ready) = (given.next_spawn, given.ever_ready);
         pool.ever_spawned = true;
         pool.remains = Remains::take_over(&given.remains);
+        for vacancy in &given.vacant {
+            let slot = usize::try_from(vacancy.slot).ok().and_then(|index| pool.slots.get_mut(index));
+            if let Some(slot) = slot {
+                slot.seat = Seat::Vacant { spawn_at: vacancy.spawn_at, lane: vacancy.lane };
+                slot.backoff = Backoff::after(vacancy.failures);
+            }
+        }
         for kept in &given.kept {
             let id = SpawnId(pool.next_spawn);
             pool.next_spawn = pool.next_spawn.saturating_add(1);

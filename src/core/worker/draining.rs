@@ -19,6 +19,9 @@ use std::time::Duration;
 /// The queue is looked at this often.
 pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Whoever waits in the queue has this long, though the graceful timeout is shorter.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Draining {
@@ -45,7 +48,7 @@ impl Draining {
             hinted: false,
             time: policy.drain.time,
             look_at: steered.then(|| now + LOOK_EVERY),
-            give_up_at: policy.stop.graceful.deadline(now),
+            give_up_at: policy.stop.graceful.deadline(now).map(|at| at.max(now + LEAST_PATIENCE)),
         }
     }
 
@@ -67,10 +70,8 @@ impl Draining {
         policy: &PoolPolicy,
         out: &mut Vec<Action>,
     ) -> bool {
-        if reached(self.give_up_at, now) && !self.is_done(now) {
-            if self.look_at.is_some() && self.quiet_since.is_none() {
-                out.push(Action::Report(Note::DrainCutShort { worker }));
-            }
+        if self.quiet_since.is_none() && reached(self.give_up_at, now) {
+            out.push(Action::Report(Note::DrainCutShort { worker }));
             return true;
         }
         if self.quiet_since.is_some() && !std::mem::replace(&mut self.hinted, true) {
@@ -96,6 +97,7 @@ impl Draining {
     }
 
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        earlier(earlier(self.look_at, self.done_at()), self.give_up_at)
+        let gives_up = self.give_up_at.filter(|_| self.quiet_since.is_none());
+        earlier(earlier(self.look_at, self.done_at()), gives_up)
     }
 }

@@ -98,7 +98,7 @@ impl Worker {
     /// A worker that was there before us.
     pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &HangPolicy) -> Self {
         let Kept { slot, lane, generation, pid, spawned, ready, requests, .. } = *kept;
-        let watch = Watch::new(now, None, policy);
+        let watch = Watch::new(now, kept.ping_every, policy);
         let life = Life::Ready { pid, since: ready, due: None, leaves: false, watch };
         Self {
             id,

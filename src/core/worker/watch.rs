@@ -64,6 +64,11 @@ impl Watch {
         self.suspected
     }
 
+    /// How often it has to ping, if it has to.
+    pub fn pings(&self) -> Option<Duration> {
+        self.ping_every
+    }
+
     /// Returns whether that was waited for.
     pub fn pinged(&mut self, now: Monotonic) -> bool {
         self.ping_by = self.ping_every.map(|every| now + every);

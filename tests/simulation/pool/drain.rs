@@ -56,7 +56,10 @@ impl Book {
     /// When a worker that is being emptied is, and when that is given up.
     pub fn emptied_at(&self, drain: &Drain) -> (Option<Monotonic>, Option<Monotonic>) {
         let quiet = drain.quiet.map(|since| since + self.policy.drain.time);
-        (quiet, self.policy.stop.graceful.deadline(drain.since))
+        let patience = self.policy.stop.graceful.deadline(drain.since);
+        // Nobody who waits is cut short within five seconds; where nobody waits, there is nothing to give up.
+        let given_up = patience.map(|at| at.max(drain.since + Duration::from_secs(5)));
+        (quiet, given_up.filter(|_| quiet.is_none()))
     }
 
     /// Whether its queue was seen empty long enough ago, or its time is over.

@@ -1,7 +1,7 @@
 //! Whether what is told is true.
 
 use super::super::rule::{Held, check};
-use super::book::{Book, Canary, HURRIED, Stage, Worker};
+use super::book::{Book, Canary, HURRIED, Roll, Stage, Worker};
 use prefork_init::core::exit::Reason;
 use prefork_init::core::note::{ReadyBy, Sign, WorkerRef};
 use prefork_init::core::{Monotonic, Note, Pid};
@@ -137,7 +137,7 @@ impl Book {
         let known = self.known(worker)?;
         check(known.starts() && known.retired.is_none(), "ready again, or too late")?;
         known.ready = Some((now, by));
-        let (id, spawned, slot) = (known.order.id, known.spawned, worker.slot as usize);
+        let (generation, spawned, slot) = (known.order.generation, known.spawned, worker.slot as usize);
         self.watch_from(now, worker.pid);
         let sign = match by {
             ReadyBy::Accepting | ReadyBy::Probed => seen,
@@ -146,7 +146,8 @@ impl Book {
         };
         check(sign, "no sign that it is ready")?;
         self.slots[slot].recovers = false;
-        if let Some(roll) = self.roll.as_mut().filter(|roll| roll.canary == Canary::Tried(id)) {
+        let proves = |roll: &&mut Roll| roll.canary != Canary::Passed && roll.to == generation;
+        if let Some(roll) = self.roll.as_mut().filter(proves) {
             (roll.canary, self.generation) = (Canary::Passed, roll.to);
             self.expected.told.push(Note::ReloadConfirmed { generation: roll.to });
         }
