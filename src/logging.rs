@@ -152,7 +152,7 @@ pub fn note(note: &Note) {
         Note::WorkerUnobservable { worker } => worker_line!(
             warn,
             worker,
-            "worker cannot be observed (it runs as another user); it is ready when it says READY=1, see --ready"
+            "worker cannot be observed (it runs as another user, ends just now, or there is no /proc); it is ready when it says READY=1, see --ready"
         ),
         Note::WorkerDue { worker, reason, requests } => {
             worker_line!(info, worker, reason = %reason, requests, "worker due for recycling");
@@ -281,6 +281,7 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
         ("execute", libc_errno::ETIMEDOUT) => {
             ": perhaps its file system hangs, or somebody has stopped the process"
         }
+        (_, libc_errno::EMFILE | libc_errno::ENFILE) => ": raise the limit on open files (ulimit -n)",
         ("execute", libc_errno::ENOEXEC) => ": perhaps it was built for another architecture",
         _ => "",
     };
@@ -292,6 +293,8 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
 mod libc_errno {
     pub const ENOENT: i32 = 2;
     pub const ENOEXEC: i32 = 8;
+    pub const ENFILE: i32 = 23;
+    pub const EMFILE: i32 = 24;
     pub const ETIMEDOUT: i32 = 110;
 }
 

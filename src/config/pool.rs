@@ -3,13 +3,13 @@
 use super::Environment;
 use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
 use crate::address::Address;
-use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready};
-use crate::core::Rewrites;
+use crate::cli::{CountRequests, Given, Jitter, Listener, MemoryMeasure, Options, Ready};
 use crate::core::policy::{
     Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, StopPolicy,
 };
 use crate::core::time::Patience;
+use crate::core::{Rewrites, Signal};
 use crate::error::StartError;
 use crate::probe;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct Pool {
     pub probe: Option<Probing>,
     /// How memory is measured, if there is a limit.
     pub memory: Option<MemoryMeasure>,
+    /// Whether the container's memory counts too.
+    pub memory_pressure: bool,
     /// Whether workers count requests in shared memory.
     pub scoreboard: bool,
     /// Whether each worker gets a descriptor on which it may say that it is ready.
@@ -72,6 +74,10 @@ pub(super) fn resolve(
         let signal = options.stopping.stop_signal;
         let remedy = "use one that the application handles, such as USR2";
         return Err(StartError::value("--drain-signal", signal, "it is the stop signal", remedy));
+    }
+    if let Some(signal @ (Signal::KILL | Signal::STOP)) = replacement.drain_signal {
+        let remedy = "use one that the application handles, such as USR2";
+        return Err(StartError::value("--drain-signal", signal, "nobody can handle it", remedy));
     }
     let scoreboard = options.recycling.count_requests == Some(CountRequests::Scoreboard);
     let per_worker = options.pool.listener == Listener::PerWorker;
@@ -121,11 +127,20 @@ pub(super) fn resolve(
         },
     };
     let has_memory_limit = measures_memory(&recycle);
+    if !has_memory_limit {
+        let names = ["memory_samples", "memory_measure"];
+        useless(options, &names, "memory has no limit", "add --max-memory SIZE")?;
+    }
+    if hangs.watchdog.is_none() && hangs.accept_stall.is_none() && probe.is_none() && !scoreboard {
+        let remedy = "add --watchdog, --probe or --accept-stall";
+        useless(options, &["abort_signal", "abort_time"], "nothing finds out that a worker hangs", remedy)?;
+    }
     let pool = Pool {
         bind,
         backlog: options.pool.backlog,
         per_worker,
         probe,
+        memory_pressure: recycle.memory_pressure.is_some(),
         memory: has_memory_limit.then_some(options.recycling.memory_measure),
         scoreboard,
         ready_pipe: command.mentions(NOTIFY_FD) || options.readiness.ready == Ready::Notify,
@@ -175,6 +190,10 @@ fn ready(options: &Options, bind: &[Address]) -> Result<ReadyPolicy, StartError>
         let remedy = "use a shorter time, or a longer --start-timeout";
         return Err(StartError::value("--ready", delay, "longer than the start timeout", remedy));
     }
+    if start_timeout == Patience::For(Duration::ZERO) {
+        let remedy = "use some time, or infinity";
+        return Err(StartError::value("--start-timeout", 0, "no worker is ready at once", remedy));
+    }
     Ok(match how {
         Ready::Accept if bind.is_empty() => {
             let remedy = "add --bind ADDR, or use notify or delay:D";
@@ -200,13 +219,8 @@ fn ready(options: &Options, bind: &[Address]) -> Result<ReadyPolicy, StartError>
 fn probing(options: &Options, bind: &[Address]) -> Result<Option<Probing>, StartError> {
     let hangs = &options.hangs;
     let Some(path) = &hangs.probe else {
-        for name in ["probe_interval", "probe_timeout", "probe_failures"] {
-            if let Some(given) =
-                options.given.iter().find(|given| given.field == name && given.variable.is_none())
-            {
-                return Err(StartError::usage(&given.flag, "nothing is probed", "add --probe PATH"));
-            }
-        }
+        let names = ["probe_interval", "probe_timeout", "probe_failures"];
+        useless(options, &names, "nothing is probed", "add --probe PATH")?;
         return Ok(None);
     };
     if options.pool.listener == Listener::Shared {
@@ -219,6 +233,15 @@ fn probing(options: &Options, bind: &[Address]) -> Result<Option<Probing>, Start
         return Err(StartError::value("--probe", path, problem, remedy));
     }
     Ok(Some(Probing { path: path.clone(), timeout: hangs.probe_timeout }))
+}
+
+/// A flag that has no use is a mistake; a variable may be there for other commands in the same image.
+fn useless(options: &Options, names: &[&str], problem: &str, remedy: &str) -> Result<(), StartError> {
+    let is_one = |given: &&Given| given.variable.is_none() && names.contains(&given.field.as_str());
+    match options.given.iter().find(is_one) {
+        Some(given) => Err(StartError::usage(&given.flag, problem, remedy)),
+        None => Ok(()),
+    }
 }
 
 /// Where probes go.

@@ -8,7 +8,7 @@ use super::listen::Listener;
 use super::spawn::duplicate_above;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -59,6 +59,9 @@ impl Door {
             let mut connected = [PollFd::new(client.as_fd(), PollFlags::POLLOUT)];
             if nix::poll::poll(&mut connected, PollTimeout::from(WITHIN))? == 0 {
                 return Err(io::ErrorKind::TimedOut.into());
+            }
+            if let error @ 1.. = socket::getsockopt(&client, sockopt::SocketError)? {
+                return Err(io::Error::from_raw_os_error(error));
             }
             clients.push(client);
         }

@@ -6,6 +6,7 @@
 
 use super::door::Door;
 use super::listen::{Listener, SocketId};
+use super::spawn::duplicate_above;
 use super::steer::Program;
 use crate::address::Address;
 use std::io;
@@ -29,6 +30,8 @@ pub struct Lanes {
     live: Vec<u32>,
     backlog: u32,
     least_fd: RawFd,
+    /// Descriptors for the doors, kept for when there may be no others.
+    reserve: Vec<OwnedFd>,
     /// Nobody is to listen again.
     refused: bool,
     fell_back: Option<io::Error>,
@@ -54,6 +57,9 @@ struct Group {
     door: Option<Door>,
 }
 
+/// A listener, two clients, and one for a moment.
+const DESCRIPTORS_OF_A_DOOR: usize = 4;
+
 /// The closed door's number among the lanes.
 const DOOR: u32 = u32::MAX;
 
@@ -73,9 +79,18 @@ impl Lanes {
         least_fd: RawFd,
     ) -> Result<Self, (Address, io::Error)> {
         let places = Vec::with_capacity(addresses.len());
-        let mut all = Self { places, live: vec![0], backlog, least_fd, refused: false, fell_back: None };
+        let mut all = Self {
+            places,
+            live: vec![0],
+            backlog,
+            least_fd,
+            reserve: Vec::new(),
+            refused: false,
+            fell_back: None,
+        };
         for address in addresses {
             all.add(address, lanes, spread).map_err(|error| (address.clone(), error))?;
+            all.keep_reserve().map_err(|error| (address.clone(), error))?;
         }
         Ok(all)
     }
@@ -115,7 +130,22 @@ impl Lanes {
             Some(Place::Group(Group { address, listeners, all_share, order, door: None }))
         };
         let places = addresses.iter().zip(given).map(place).collect::<Option<Vec<_>>>()?;
-        Some(Self { places, live: vec![0], backlog, least_fd, refused: false, fell_back: None })
+        let reserve = Vec::new();
+        let mut all =
+            Self { places, live: vec![0], backlog, least_fd, reserve, refused: false, fell_back: None };
+        // There was one before: it was closed with the other program.
+        let _as_many_as_can_be = all.keep_reserve();
+        Some(all)
+    }
+
+    /// A door takes three descriptors, at the very end, when there may be none left.
+    fn keep_reserve(&mut self) -> io::Result<()> {
+        let groups = self.places.iter().filter(|place| matches!(place, Place::Group(_))).count();
+        while self.reserve.len() < groups.saturating_mul(DESCRIPTORS_OF_A_DOOR) {
+            let Some(any) = self.places.iter().find_map(|place| place.listener(0)) else { return Ok(()) };
+            self.reserve.push(duplicate_above(any.as_fd(), self.least_fd)?);
+        }
+        Ok(())
     }
 
     fn add(&mut self, address: &Address, lanes: u32, spread: Spread) -> io::Result<()> {
@@ -229,6 +259,33 @@ impl Lanes {
         first_error(listeners.map(|listener| listener.listen(self.backlog)).chain([result]))
     }
 
+    /// All TCP listeners that can be mended.
+    pub fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.places.iter().flat_map(|place| {
+            match place {
+                Place::One(_) => &[],
+                Place::Group(group) => group.listeners.as_slice(),
+            }
+            .iter()
+            .map(AsFd::as_fd)
+        })
+    }
+
+    /// Lanes of which a worker has shut a listener down for everybody; none once all are refused.
+    #[must_use]
+    pub fn shut(&self) -> Vec<u32> {
+        let mut lanes = Vec::new();
+        for place in self.places.iter().filter(|_| !self.refused) {
+            if let Place::Group(group) = place {
+                let is_shut = |listener: &Listener| listener.is_listening().is_ok_and(|listens| !listens);
+                lanes.extend(
+                    (0..).zip(&group.listeners).filter(|(_, one)| is_shut(one)).map(|(lane, _)| lane),
+                );
+            }
+        }
+        lanes
+    }
+
     /// How many connections wait for the worker of this lane. Those that wait for any worker are counted too; those
     /// whose client has been answered and has not confirmed it yet are not.
     ///
@@ -250,6 +307,7 @@ impl Lanes {
     /// The first; all are tried. As [`Door::close`], which needs a few descriptors. Where the kernel cannot steer, as
     /// [`Program::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
     pub fn hold_off(&mut self) -> io::Result<()> {
+        self.reserve.clear();
         let drop = Program::drop_requests();
         let shared = first_error(self.places.iter().map(|place| match place {
             Place::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),

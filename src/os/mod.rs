@@ -24,6 +24,7 @@ pub mod ready_pipe;
 pub mod reap;
 pub mod scoreboard;
 pub mod send;
+pub mod shut_watch;
 pub mod signals;
 pub mod spawn;
 pub mod stderr;

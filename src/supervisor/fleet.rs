@@ -20,6 +20,7 @@ use crate::os::portrait::portrait;
 use crate::os::privileges;
 use crate::os::ready_pipe::{ReadyPipes, What};
 use crate::os::scoreboard::{self, Scoreboard};
+use crate::os::shut_watch::ShutWatch;
 use crate::os::spawn::FIRST_FD;
 use crate::os::steer::probe_source;
 use crate::os::usage::{self, Measure};
@@ -42,12 +43,17 @@ const MOST_LINES: u32 = 2 * MOST_WORKERS;
 pub struct Fleet {
     pub notify: NotifySocket,
     pub lanes: Lanes,
+    shut: ShutWatch,
+    /// Whose lanes are whose.
+    owners: Vec<(u32, Pid)>,
     observer: Observer,
     prober: Prober,
     probing: Option<Probing>,
     /// Probes under way, and of whom.
     probed: Vec<(u64, Pid)>,
     next_probe: u64,
+    /// Who failed the last one.
+    failing: Vec<Pid>,
     pipes: Option<ReadyPipes>,
     /// Whose pipe is whose.
     piped: Vec<(u64, Pid)>,
@@ -113,7 +119,15 @@ impl Fleet {
             }
             None => pool.scoreboard.then(|| Scoreboard::new(MOST_LINES, least)).transpose(),
         };
+        let mut shut = ShutWatch::new().map_err(|error| ("epoll", error))?;
+        shut.watch(lanes.all()).map_err(|error| ("epoll", error))?;
         let cgroup = Cgroup::find();
+        let limit = cgroup.as_ref().and_then(Cgroup::memory).and_then(|memory| memory.limit);
+        if pool.memory_pressure && limit.is_none() {
+            warn!(
+                "--memory-pressure has no effect: the container has no memory limit, or none is to be seen"
+            );
+        }
         Ok(Self {
             notify,
             observer: Observer::new(lanes.addresses().cloned().collect(), ids),
@@ -121,6 +135,7 @@ impl Fleet {
             probing,
             probed: Vec::new(),
             next_probe: 0,
+            failing: Vec::new(),
             pipes: pipes.map_err(|error| ("--ready", error))?,
             piped: Vec::new(),
             scoreboard: scoreboard.map_err(|error| ("scoreboard", error))?,
@@ -129,6 +144,8 @@ impl Fleet {
                 MemoryMeasure::Pss => Measure::Pss,
             }),
             counts_queues: lanes.is_steered(),
+            shut,
+            owners: given.map(kept_owners).unwrap_or_default(),
             out_of_memory: cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0),
             cgroup,
             lanes,
@@ -141,7 +158,8 @@ impl Fleet {
         let notified = self.notify.poll_ready(cx).is_ready();
         let piped = self.pipes.as_ref().is_some_and(|pipes| pipes.poll_ready(cx).is_ready());
         let answered = self.prober.poll_ready(cx).is_ready();
-        if notified || piped || answered { Poll::Ready(()) } else { Poll::Pending }
+        let shut = self.shut.poll_ready(cx).is_ready();
+        if notified || piped || answered || shut { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// What has come in since: notices first, so that a ping is never later than a probe that failed.
@@ -150,6 +168,9 @@ impl Fleet {
         for _ in 0..MOST_AT_ONCE {
             let Some(datagram) = self.notify.take() else { break };
             events.extend(notify::events(&datagram));
+        }
+        if self.shut.take() {
+            events.extend(self.mend_shut());
         }
         let told = self.pipes.as_mut().map(ReadyPipes::take).unwrap_or_default();
         for told in told {
@@ -161,8 +182,14 @@ impl Fleet {
         for _ in 0..MOST_AT_ONCE {
             let Some(answer) = self.prober.take() else { break };
             if let Some(pid) = take(&mut self.probed, answer.id) {
-                if let Err(failure) = answer.result {
-                    debug!(pid = pid.0, "probe failed: {failure}");
+                match answer.result {
+                    Ok(()) => self.failing.retain(|failing| *failing != pid),
+                    // The first in a row: whoever reads that it hangs wants to know why.
+                    Err(failure) if !self.failing.contains(&pid) => {
+                        self.failing.push(pid);
+                        warn!(pid = pid.0, "probe failed: {failure}");
+                    }
+                    Err(failure) => debug!(pid = pid.0, "probe failed: {failure}"),
                 }
                 let passed = match answer.result {
                     Ok(()) => Some(true),
@@ -171,6 +198,26 @@ impl Fleet {
                 };
                 events.push(Event::Probed { pid, passed });
             }
+        }
+        events
+    }
+
+    /// A worker that has shut its listener down for everybody takes no connections any more: it leaves, whatever it
+    /// thinks. The listener listens again, for the next.
+    fn mend_shut(&mut self) -> Vec<Event> {
+        let shut = self.lanes.shut();
+        let mut events = Vec::new();
+        for lane in &shut {
+            for (_, pid) in self.owners.iter().filter(|(owned, _)| owned == lane) {
+                warn!(
+                    pid = pid.0,
+                    "worker shut its listener down: it gets no more connections, and is replaced"
+                );
+                events.push(Event::SaidStopping { pid: *pid });
+            }
+        }
+        if let Some(lane) = shut.first() {
+            self.restore(Lane(*lane));
         }
         events
     }
@@ -192,6 +239,9 @@ impl Fleet {
             }
         };
         self.lanes.open(order.lane.0).map_err(failure("listen"))?;
+        if let Err(error) = self.shut.watch(self.lanes.all()) {
+            debug!(%error, "the listeners cannot be watched");
+        }
         let listeners = self.lanes.fds(order.lane.0).len();
         let mut next_fd = FIRST_FD.saturating_add(i32::try_from(listeners).unwrap_or(0));
         let scoreboard = self.scoreboard.as_ref().map(|board| {
@@ -217,6 +267,7 @@ impl Fleet {
 
     /// A worker runs.
     pub fn has_spawned(&mut self, order: &SpawnOrder, pid: Pid) {
+        self.owners.push((order.lane.0, pid));
         if self.pipes.is_some() {
             self.piped.push((order.id.0, pid));
         }
@@ -232,6 +283,8 @@ impl Fleet {
     /// A child has ended: its number may come again. Tells whether the kernel has killed somebody for want of memory.
     pub fn has_ended(&mut self, pid: Pid, exit: Exit) -> bool {
         self.observer.forget(pid);
+        self.owners.retain(|(_, owner)| *owner != pid);
+        self.failing.retain(|failing| *failing != pid);
         self.probed.retain(|(_, probed)| *probed != pid);
         while let Some(at) = self.piped.iter().position(|(_, piped)| *piped == pid) {
             let (id, _) = self.piped.swap_remove(at);
@@ -330,7 +383,7 @@ impl Fleet {
 
     pub fn hold_off(&mut self) {
         if let Err(error) = self.lanes.hold_off() {
-            debug!(%error, "connections cannot be held off");
+            warn!(%error, "connections cannot be held off: some may be lost; raise the limit on open files, or give us the capability NET_ADMIN");
         }
     }
 
@@ -340,6 +393,11 @@ impl Fleet {
             board.say_goodbye(lane.0);
         }
     }
+}
+
+/// Those that the program before us has told of.
+fn kept_owners(given: &Given) -> Vec<(u32, Pid)> {
+    given.pool.kept.iter().map(|kept| (kept.lane.0, kept.pid)).collect()
 }
 
 /// The least number of a descriptor that is out of the way of those the workers see.

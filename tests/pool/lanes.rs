@@ -231,3 +231,19 @@ serve()";
     assert_eq!(held(), before, "the supervisor gathers descriptors");
     assert_stops(run);
 }
+
+#[test]
+fn a_worker_that_shuts_its_listener_down_and_lives_on_costs_nobody_anything() {
+    let run = spoil("listener.shutdown(socket.SHUT_RDWR)");
+    let spoiler: i64 = run.wait_lines("spoilt", 1).trim().parse().unwrap();
+    let warning = run.log.wait_for("worker shut its listener down", |line| line["pid"] == spoiler);
+    assert_eq!(warning["level"], "WARN");
+    // It takes none, and nobody waits for it.
+    for _ in 0..60 {
+        let who: i64 = http::get(&run.address(0), "/").unwrap().body.trim().parse().unwrap();
+        assert_ne!(who, spoiler);
+    }
+    run.log.wait_for("worker stopping", |line| line["pid"] == spoiler);
+    assert_eq!(who_answers(&run.address(0), 3), wait_serving(&run, 3));
+    assert_stops(run);
+}

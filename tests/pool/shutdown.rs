@@ -6,7 +6,7 @@ use super::{allow, example_worker, gunicorn, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
 use crate::harness::{Run, binary, http, kill, plain_command};
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn position(run: &Run, message: &str) -> usize {
@@ -417,4 +417,22 @@ fn a_hurried_stop_asks_daemons_too_where_there_was_no_timeout() {
     run.wait_lines("asked", 1);
     allow(&run, "go");
     assert_eq!(run.wait_exit(), 0);
+}
+
+/// What is needed at the end was put aside at the start.
+#[test]
+fn term_loses_nothing_although_no_descriptor_is_left() {
+    let mut run = with_apps(pool(&["-n", "2"], uvicorn(&[]))).start();
+    run.log.wait_count("worker ready", 2);
+    let load = Load::start(&run.address(0), "/", 4);
+    load.wait_ok(100);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", run.pid)).unwrap().flatten();
+    let open = open.filter_map(|fd| fd.file_name().to_str()?.parse::<u32>().ok());
+    let limit = format!("--nofile={0}:{0}", open.max().unwrap() + 1);
+    let status = Command::new("prlimit").args(["--pid", &run.pid.to_string(), &limit]).status();
+    assert!(status.unwrap().success());
+    stop(&mut run, libc::SIGTERM);
+    let (_, _, lost, other) = load.stop();
+    assert_eq!((lost, other), (0, 0));
+    assert_no(&run, "connections cannot be held off");
 }

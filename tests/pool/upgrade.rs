@@ -138,3 +138,76 @@ fn a_handover_that_nobody_made_is_an_error() {
     assert_eq!(code, 125);
     assert!(log.contains("PREFORK_HANDOVER_FD") && log.contains("leave the variable out"), "{log}");
 }
+
+/// What comes together with the signal is read in one go: it must not end with the old program.
+#[test]
+fn a_term_that_comes_with_the_usr2_is_heard() {
+    let mut run = of_a_copy(pool(&[], python("serve()"))).start();
+    run.wait_for("worker ready");
+    // Nothing is read before both are there.
+    crate::harness::kill(run.pid, libc::SIGSTOP);
+    run.signal(libc::SIGUSR2);
+    run.signal(libc::SIGTERM);
+    crate::harness::kill(run.pid, libc::SIGCONT);
+    run.wait_for("shutdown started");
+    assert_eq!(run.wait_exit(), 0);
+}
+
+/// A slot that waits out its backoff has a queue too.
+#[test]
+fn who_waits_for_a_respawn_does_so_through_an_upgrade() {
+    let options = ["-n", "2", "--backoff", "4s", "--backoff-max", "4s", "--drain-time", "10ms"];
+    let mut run = of_a_copy(pool(&options, python("serve()"))).start();
+    run.log.wait_count("worker ready", 2);
+    // The lanes are not those of a fresh start any more.
+    run.signal(libc::SIGHUP);
+    run.wait_for("reload finished");
+    run.log.wait_count("worker ready", 4);
+    let slot = |line: &serde_json::Value| line["slot"] == 1;
+    for ready in 2..=3 {
+        run.log.wait_until(|lines| {
+            lines.iter().filter(|line| line["message"] == "worker ready" && slot(line)).count() >= ready
+        });
+        let pid = run.log.with_message("worker ready").into_iter().rfind(slot).unwrap()["pid"].as_i64();
+        super::freeze(&run, pid.unwrap());
+        if ready == 2 {
+            crate::harness::kill(run.outer_pid(pid.unwrap()), libc::SIGKILL);
+            continue;
+        }
+        // Some of these wait for the one that is stopped.
+        let address = run.address(0);
+        let waiting: Vec<_> = (0..12).map(|_| http::Pending::get(&address, "/").unwrap()).collect();
+        crate::harness::kill(run.outer_pid(pid.unwrap()), libc::SIGKILL);
+        run.log.wait_for("respawn delayed", slot);
+        run.signal(libc::SIGUSR2);
+        run.wait_for("upgraded");
+        for waiting in waiting {
+            assert_eq!(waiting.answer().unwrap().status, 200);
+        }
+    }
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
+fn how_often_a_worker_wants_to_ping_is_known_to_the_next_program() {
+    let script = "
+say('WATCHDOG_USEC=3600000000\\nREADY=1')
+note('said', '')
+serve()";
+    let options = ["--ready", "notify", "--watchdog", "1s"];
+    let mut run = of_a_copy(pool(&options, python(script))).start();
+    run.wait_for("worker ready");
+    run.wait_lines("said", 1);
+    super::catch_up(&run);
+    run.signal(libc::SIGUSR2);
+    run.wait_for("upgraded");
+    // It would be hung after a second: longer than these take.
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < std::time::Duration::from_millis(1_500) {
+        assert_eq!(http::get(&run.address(0), "/").unwrap().status, 200);
+    }
+    assert!(run.log.with_message("worker hung").is_empty(), "{}", run.log.text());
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
