@@ -210,6 +210,9 @@ pub fn note(note: &Note) {
         Note::ShutdownStarted { signal, drain_delay } => {
             info!(signal = %signal, drain_delay_ms = millis(drain_delay), "shutdown started");
         }
+        Note::ClosingCutShort => {
+            warn!("connections still wait, and may be lost: no worker takes them, see --graceful-timeout");
+        }
         Note::ShutdownHurried { signal } => warn!(signal = %signal, "shutdown hurried"),
         Note::KillingAll => warn!(signal = %Signal::KILL, "graceful timeout over: killing what is left"),
         Note::StoppingOrphans => info!("stopping the processes that were left behind"),

@@ -273,6 +273,8 @@ pub enum Note {
         /// How long the workers go on serving.
         drain_delay: Duration,
     },
+    /// Connections still waited when the time for that was over: the workers are stopped all the same.
+    ClosingCutShort,
     /// Another stop signal came: what waits is cut short.
     ShutdownHurried {
         /// Which.

@@ -103,3 +103,31 @@ fn one_worker_is_the_fewest() {
     assert!(scene.noted(|note| matches!(note, Note::NotScaled { workers: 1 })));
     assert!(!scene.sent(10, Signal::TERM));
 }
+
+#[test]
+fn a_reload_whose_first_worker_is_not_wanted_any_more_ends_all_the_same() {
+    let mut slow = policy(2);
+    slow.respawn.backoff = s(10);
+    let mut scene = Scene::ready(slow);
+    for pid in [11, 12] {
+        scene.exits(pid, Exit::Code(1));
+        if pid == 11 {
+            scene.until("a respawn", |action| matches!(action, Action::Spawn(_)));
+            scene.spawns(12);
+        }
+    }
+    // The slot in backoff gets the first of the new generation, the other one the second, after a crash.
+    scene.after(s(1));
+    scene.signal(Signal::HUP);
+    scene.until("the first", |action| matches!(action, Action::Spawn(order) if order.slot == 1));
+    scene.spawns(20);
+    scene.exits(10, Exit::Code(1));
+    scene.until("the second", |action| matches!(action, Action::Spawn(order) if order.slot == 0));
+    assert_eq!(generation(&scene), Some(2));
+    scene.spawns(21);
+    scene.signal(Signal::TTOU);
+    scene.exits(20, Exit::Code(0));
+    scene.sees_ready(21);
+    let finished = |note: &Note| matches!(note, Note::ReloadFinished { generation: 2, .. });
+    assert!(scene.noted(finished), "{:?}", scene.actions);
+}

@@ -215,3 +215,18 @@ fn who_waits_where_nobody_serves_any_more_gets_another() {
     scene.until("one for that queue", |action| matches!(action, Action::Spawn(_)));
     assert_eq!(scene.order().map(|order| order.lane), Some(Lane(0)));
 }
+
+#[test]
+fn a_graceful_timeout_of_zero_takes_no_connection_away_from_who_waits() {
+    let stop = StopPolicy { graceful: Patience::For(Duration::ZERO), ..STOP };
+    let mut scene = Scene::ready(PoolPolicy { stop, ..aging(1, ONE_MORE) });
+    scene.after(s(100));
+    scene.spawns(20);
+    scene.sees_ready(20);
+    assert!(!scene.sent(10, Signal::TERM));
+    scene.until("a look", |action| matches!(action, Action::LookAtQueue { .. }));
+    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
+    let quiet = scene.now;
+    scene.until("the end", |action| *action == Action::SignalGroup { pid: Pid(10), signal: Signal::KILL });
+    assert_eq!(scene.now, quiet + DRAIN.time);
+}

@@ -110,6 +110,9 @@ impl Pool {
         let Phase::Closing(closing) = &mut self.phase else { return };
         let cap = closing.kill_at.map(|at| at.since(now));
         if reached(closing.done_at(), now) {
+            if closing.quiet_since.is_none() {
+                out.push(Action::Report(Note::ClosingCutShort));
+            }
             return self.begin_ending(now, cap, out);
         }
         let look = closing.look_at <= now;

@@ -107,9 +107,10 @@ impl Book {
                 check(told, "no respawn waits, or not so long")
             }
             Note::OrphanReaped { warn, .. } => check(warn == self.policy.warn_on_reap, "the wrong loudness"),
-            Note::WorkerUnobservable { .. } | Note::ShutdownHurried { .. } | Note::SignalReceived { .. } => {
-                Ok(())
-            }
+            Note::ClosingCutShort
+            | Note::WorkerUnobservable { .. }
+            | Note::ShutdownHurried { .. }
+            | Note::SignalReceived { .. } => Ok(()),
             Note::SignalIgnored { .. }
             | Note::SignalDropped { .. }
             | Note::WorkerSuspected { .. }
