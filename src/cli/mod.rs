@@ -36,8 +36,8 @@ Examples:
   prefork-init myserver --port 8000
   prefork-init --rewrite-signal TERM=QUIT --user www-data -- nginx -g 'daemon off;'
   prefork-init -n 4 -b :8000 --health :9000 -- uvicorn app:app --fd {fd}
-  prefork-init -n 4 -b :8000 --max-requests 10000 --max-requests-jitter 1000 -- \\
-      uvicorn app:app --fd {fd} --limit-max-requests {max_requests}
+  prefork-init -n 4 -b :8000 --max-age 6h --max-age-jitter 10% --max-memory 500M --drain-signal USR2 -- \\
+      uvicorn app:app --fd {fd}
 
 Durations: 500ms, 30s, 1m30s, 2h; a bare number is seconds.
 Exit codes: the command's own, or 128+n if signal n ended it; of a pool 0 after an ordered stop and 3 when a
