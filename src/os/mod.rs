@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod connections;
 pub mod door;
 pub mod entry;
+mod epoll_set;
 pub mod exchange;
 pub mod inherited;
 pub mod lanes;

@@ -5,16 +5,15 @@
 //! of those supervisors hang up then; so do we. No kernel need vouch for the sender: nobody but the worker, and
 //! whom it gives it to, has the other end.
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::task::{Context, Poll, ready};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use std::task::{Context, Poll};
 
+use super::epoll_set::EpollSet;
 use super::spawn::duplicate_above;
 
 /// Whoever writes more without a newline is not speaking to us.
@@ -46,19 +45,9 @@ pub enum What {
 /// Our ends, by the workers they lead to. One epoll set holds them all, since they come and go.
 #[derive(Debug)]
 pub struct ReadyPipes {
-    set: AsyncFd<Set>,
+    set: EpollSet,
     ends: HashMap<u64, End>,
     most: usize,
-}
-
-/// As the runtime wants to have it.
-#[derive(Debug)]
-struct Set(Epoll);
-
-impl AsRawFd for Set {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.0.as_raw_fd()
-    }
 }
 
 /// Our end, and the part of a line that has come through it.
@@ -74,10 +63,7 @@ impl ReadyPipes {
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
     pub fn new(most: usize) -> io::Result<Self> {
-        let set = Set(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
-        // SAFETY: the set owns its descriptor, and nobody exchanges it.
-        let set = unsafe { AsyncFd::register_with_interest(set, Interest::READABLE) }?;
-        Ok(Self { set, ends: HashMap::new(), most })
+        Ok(Self { set: EpollSet::new()?, ends: HashMap::new(), most })
     }
 
     /// Opens a pair and returns the worker's end, to be closed here as soon as the worker has it. Its number is at
@@ -93,7 +79,7 @@ impl ReadyPipes {
         let (stream, theirs) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
         let theirs = duplicate_above(theirs.as_fd(), least)?;
-        self.set.get_ref().0.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
+        self.set.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
         self.ends.insert(id, End { stream, text: Vec::new() });
         Ok(theirs)
     }
@@ -102,29 +88,22 @@ impl ReadyPipes {
     pub fn forget(&mut self, id: u64) {
         if let Some(end) = self.ends.remove(&id) {
             // Closing would do, but for a child that has a copy of it until it executes.
-            let _gone = self.set.get_ref().0.delete(&end.stream);
+            let _gone = self.set.delete(&end.stream);
             let _hung_up = end.stream.shutdown(Shutdown::Both);
         }
     }
 
     /// Ready when there may be something to take.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Ok(mut guard) = ready!(self.set.poll_read_ready(cx)) {
-            guard.retain_ready();
-        }
-        Poll::Ready(())
+        self.set.poll_ready(cx)
     }
 
     /// Reads what waits, of each worker a piece, and returns those of whom nothing more is to be expected. When it is
     /// empty, there may be more to take; [`poll_ready`](Self::poll_ready) knows.
     pub fn take(&mut self) -> Vec<Told> {
         let mut events = [EpollEvent::empty(); MOST_AT_ONCE];
-        let waiting =
-            self.set.try_io(Interest::READABLE, |set| match set.0.wait(&mut events, EpollTimeout::ZERO)? {
-                0 => Err(io::ErrorKind::WouldBlock.into()),
-                count => Ok(count),
-            });
-        let waiting = events.iter().take(waiting.unwrap_or(0));
+        let waiting = self.set.take(&mut events);
+        let waiting = events.iter().take(waiting);
         waiting.filter_map(|event| self.hear(event.data())).collect()
     }
 
@@ -190,6 +169,7 @@ mod tests {
     use std::fs::File;
     use std::future::poll_fn;
     use std::io::Write;
+    use std::os::fd::AsRawFd;
     use std::time::Duration;
     use tokio::runtime::{Builder, Runtime};
 

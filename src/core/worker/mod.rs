@@ -312,8 +312,10 @@ impl Worker {
 
     /// Does what is due by the clock. Whether it counts as ready from now on is the slot's business.
     pub fn tick(&mut self, now: Monotonic, policy: &PoolPolicy, out: &mut Vec<Action>) -> Option<ReadyBy> {
-        let (spawned, limits, requests) = (self.spawned, self.limits, self.requests);
         let heavy = self.heavy >= policy.recycle.memory_samples.max(1);
+        if let Some(reason) = self.limits.due(now, self.spawned, self.requests, heavy) {
+            self.becomes_due(now, reason, out);
+        }
         let (slot, generation, lane) = (self.slot, self.generation, self.lane);
         match &mut self.life {
             Life::Starting(starting) => {
@@ -327,15 +329,7 @@ impl Worker {
                 }
                 starting.probe(now, lane, out);
             }
-            Life::Ready { pid, due, watch, .. } => {
-                let pid = *pid;
-                if let (None, Some(reason)) = (&due, limits.due(now, spawned, requests, heavy)) {
-                    *due = Some((reason, now));
-                    let worker = WorkerRef { slot, generation, pid };
-                    out.push(Action::Report(Note::WorkerDue { worker, reason, requests }));
-                }
-                watch.probe(now, pid, lane, out);
-            }
+            Life::Ready { pid, watch, .. } => watch.probe(now, *pid, lane, out),
             Life::Draining(draining) => {
                 let worker = WorkerRef { slot, generation, pid: draining.pid };
                 if draining.tick(now, worker, lane, policy, out) {
