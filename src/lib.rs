@@ -88,6 +88,7 @@ pub mod address;
 pub mod cli;
 pub mod compat;
 pub mod config;
+pub mod control;
 pub mod core;
 pub mod duration;
 pub mod environment;

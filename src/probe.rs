@@ -3,27 +3,20 @@
 //! Through the public port, as a client would: where each worker has a listener of its own, our source address says
 //! which of them is meant (127.112.0.0/16). A probe decides nothing; what came of it goes back to the loop.
 
-use http_body_util::Empty;
+use crate::http::client::{NoAnswer, exchange};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
-use std::error::Error;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
-
-/// The most an answer's head may take; hyper allows no less.
-const LONGEST_HEAD: usize = 8 * 1024;
 
 const NAME: HeaderValue = HeaderValue::from_static(concat!("prefork-init/", env!("CARGO_PKG_VERSION")));
 
@@ -114,34 +107,17 @@ async fn ask(from: Ipv4Addr, to: SocketAddr, question: &Question) -> Result<Stat
         kind @ io::ErrorKind::AddrNotAvailable => ProbeFailure::NotAsked(kind),
         kind => ProbeFailure::Connect(kind),
     })?;
-    let mut http = http1::Builder::new();
-    http.max_buf_size(LONGEST_HEAD);
-    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
-    let mut request = Request::new(Empty::<Bytes>::new());
+    let mut request = Request::new(Full::<Bytes>::default());
     request.uri_mut().clone_from(&question.path);
     let headers = request.headers_mut();
     headers.insert(HOST, question.host.clone());
     headers.insert(USER_AGENT, NAME);
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    let mut answer = pin!(sender.send_request(request));
-    let mut connection = pin!(connection);
-    let mut is_open = true;
-    // The connection does the work; the answer knows what came of it.
-    let answer = poll_fn(|cx| {
-        is_open = is_open && connection.as_mut().poll(cx).is_pending();
-        answer.as_mut().poll(cx)
-    });
-    answer.await.map(|answer| answer.status()).map_err(no_answer)
-}
-
-/// It hung up, or said something else, maybe before it was asked.
-fn no_answer(error: hyper::Error) -> ProbeFailure {
-    let before = error.source().and_then(|cause| cause.downcast_ref());
-    let error = before.unwrap_or(&error);
-    let hung_up = error.is_incomplete_message()
-        || error.is_canceled()
-        || error.source().is_some_and(|cause| cause.is::<io::Error>());
-    if hung_up { ProbeFailure::Closed } else { ProbeFailure::NotHttp }
+    let answer = exchange(stream, request, None).await;
+    answer.map(|(status, _)| status).map_err(|failure| match failure {
+        NoAnswer::Closed => ProbeFailure::Closed,
+        NoAnswer::NotHttp | NoAnswer::TooLong => ProbeFailure::NotHttp,
+    })
 }
 
 /// One probe to be made.
@@ -219,6 +195,7 @@ impl Prober {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::thread::{self, JoinHandle};

@@ -4,6 +4,7 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 mod amounts;
+mod commands;
 mod explain;
 mod init;
 mod pool;
@@ -259,6 +260,9 @@ pub enum Request {
 /// One line for the first thing that is wrong.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(read) = commands::read(&args) {
+        return read;
+    }
     let mut command = without_variables(Options::command(), is_empty);
     let mut matches = command.try_get_matches_from_mut(&args);
     if matches.as_ref().is_ok_and(runs_ourselves) {

@@ -170,6 +170,8 @@ pub enum Event {
         /// How many there may be.
         limit: u64,
     },
+    /// Somebody who may asked for this.
+    Asked(Demand),
     /// A worker was measured; what was not asked for or could not be had is left out.
     Measured {
         /// The worker's own pid.
@@ -177,6 +179,25 @@ pub enum Event {
         /// What.
         found: Measured,
     },
+}
+
+/// What somebody may ask of a running pool, beside what signals say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Replace every worker, as HUP does.
+    Reload,
+    /// Replace the worker of this slot, in its turn.
+    Recycle {
+        /// Which.
+        slot: u32,
+    },
+    /// Have so many workers.
+    Scale {
+        /// How many, 1 to [`MOST_WORKERS`](super::policy::MOST_WORKERS).
+        workers: u32,
+    },
+    /// Stop in order, as TERM does.
+    Stop,
 }
 
 /// What a measurement of one worker found.

@@ -71,6 +71,8 @@ pub enum Reason {
     MaxMemory,
     /// A newer generation takes its place.
     Reload,
+    /// Somebody asked for its replacement.
+    Asked,
     /// Connections wait in a queue that lost its worker: it makes way for one who takes them.
     Queue,
     /// Fewer workers are wanted.
@@ -89,6 +91,7 @@ impl Reason {
             | Self::MaxAge
             | Self::MaxMemory
             | Self::Reload
+            | Self::Asked
             | Self::Queue
             | Self::Scale
             | Self::Stop => false,
@@ -108,6 +111,7 @@ impl fmt::Display for Reason {
             Self::MaxAge => "max-age",
             Self::MaxMemory => "max-memory",
             Self::Reload => "reload",
+            Self::Asked => "asked",
             Self::Queue => "queue",
             Self::Scale => "scale",
             Self::Stop => "stop",

@@ -9,12 +9,12 @@
 
 use super::action::{Action, SpawnOrder, Target};
 use super::event::{Event, Lane, Pid, SpawnFailure, SpawnId};
-use super::exit::Exit;
+use super::exit::{Exit, Reason};
 use super::note::Note;
 use super::policy::{InitPolicy, Job, Orphans, Scope};
 use super::shutdown::{Endgame, Tick};
 use super::signal::{Received, Signal};
-use super::snapshot::{Phase, Snapshot};
+use super::snapshot::{self, Phase, Snapshot, Status};
 use super::time::{Monotonic, earlier, reached};
 use std::time::Duration;
 
@@ -127,6 +127,7 @@ impl Init {
             | Event::LaneSeen { .. }
             | Event::QueuesSeen { .. }
             | Event::ContainerMeasured { .. }
+            | Event::Asked(_)
             | Event::Measured { .. } => {}
         }
         self.tick(now, out);
@@ -156,6 +157,38 @@ impl Init {
         };
         let started = !matches!(self.state, State::Starting);
         Snapshot { phase, workers: 1, ready, min_ready: 1, started }
+    }
+
+    /// See [`Core::status`](super::Core::status).
+    #[must_use]
+    pub fn status(&self, now: Monotonic) -> Status {
+        let command = match self.state {
+            State::Running { pid, since, endgame } => Some(snapshot::Worker {
+                slot: 0,
+                generation: 0,
+                pid: Some(pid),
+                lane: Lane(0),
+                state: match endgame {
+                    None => snapshot::State::Ready,
+                    Some(Endgame::Stopping { .. }) => snapshot::State::Stopping,
+                    Some(Endgame::Killing { .. }) => snapshot::State::Killed,
+                },
+                reason: endgame.map(|_| Reason::Stop),
+                uptime: now.since(since),
+                requests: 0,
+                max_requests: None,
+                max_age: None,
+                max_memory: None,
+            }),
+            State::Starting | State::Paused | State::Ended { .. } | State::Gone => None,
+        };
+        Status {
+            summary: self.snapshot(),
+            generation: 0,
+            reload: None,
+            slots: Vec::new(),
+            workers: command.into_iter().collect(),
+        }
     }
 
     fn started(&mut self, out: &mut Vec<Action>) {

@@ -41,7 +41,7 @@ pub use event::{Event, Lane, Pid};
 pub use handover::Handover;
 pub use note::Note;
 pub use signal::{Received, Rewrites, Signal};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Status};
 pub use time::Monotonic;
 
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
@@ -113,7 +113,16 @@ impl Core {
         }
     }
 
-    /// What the outside may see.
+    /// Everything there is to see.
+    #[must_use]
+    pub fn status(&self, now: Monotonic) -> Status {
+        match &self.0 {
+            Machine::Init(init) => init.status(now),
+            Machine::Pool(pool) => pool.status(now),
+        }
+    }
+
+    /// What the outside may see, in short.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         match &self.0 {

@@ -1,4 +1,8 @@
-//! What the outside may see of the core, for the health endpoint.
+//! What the outside may see of the core: a [`Snapshot`] for the health endpoint, and on request a whole [`Status`].
+
+use super::event::{Lane, Pid};
+use super::exit::Reason;
+use std::time::Duration;
 
 /// A picture of the supervisor between two events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,126 @@ impl Snapshot {
             Phase::Running if self.ready >= self.min_ready => Ok(()),
             Phase::Running => Err(NotReady::TooFew),
             leaving @ (Phase::Draining | Phase::Stopping | Phase::GivenUp) => Err(NotReady::Leaving(leaving)),
+        }
+    }
+}
+
+/// Everything there is to see, for people and for metrics. Of init mode its one command, as a worker of slot 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The whole in short.
+    pub summary: Snapshot,
+    /// The generation that has proved itself; 0 in init mode.
+    pub generation: u32,
+    /// How the last reload stands, if there was one.
+    pub reload: Option<Reload>,
+    /// The slots in order; none in init mode.
+    pub slots: Vec<Slot>,
+    /// All workers that are alive: by slot, in it the seated one first, then those that make way.
+    pub workers: Vec<Worker>,
+}
+
+/// A slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Failures of its workers in a row.
+    pub failures: u32,
+    /// Where nobody is: how long until the next spawn.
+    pub respawn_in: Option<Duration>,
+}
+
+/// How a reload stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// To which generation.
+    pub generation: u32,
+    /// Where it is.
+    pub state: ReloadState,
+}
+
+/// Where a reload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadState {
+    /// Under way.
+    Running,
+    /// Every worker is of the new generation.
+    Finished,
+    /// Its first worker did not get ready; the old ones go on.
+    Failed(Reason),
+}
+
+/// A worker that is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// The number of its place.
+    pub slot: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// Its process, once there is one.
+    pub pid: Option<Pid>,
+    /// Its listeners.
+    pub lane: Lane,
+    /// What it does.
+    pub state: State,
+    /// Why it is to be replaced, or has been told to go.
+    pub reason: Option<Reason>,
+    /// Since its spawn.
+    pub uptime: Duration,
+    /// Requests it is known to have served.
+    pub requests: u64,
+    /// The limit of requests drawn for it.
+    pub max_requests: Option<u64>,
+    /// The limit of age drawn for it.
+    pub max_age: Option<Duration>,
+    /// The limit of memory drawn for it, in bytes.
+    pub max_memory: Option<u64>,
+}
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Runs, or is about to, and is not ready yet.
+    Starting,
+    /// Serves.
+    Ready,
+    /// Is ready, but was found to hang.
+    Hung,
+    /// Gets no new connections and finishes those it has.
+    Draining,
+    /// Has got the stop signal.
+    Stopping,
+    /// Has got `SIGKILL`.
+    Killed,
+}
+
+impl State {
+    /// All of them, in the order of a life.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Ready, Self::Hung, Self::Draining, Self::Stopping, Self::Killed];
+
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Hung => "hung",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+impl Phase {
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+            Self::GivenUp => "given-up",
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The health endpoint. It sees a [`Snapshot`] and nothing else, and it runs in the supervisor, so that a busy
 //! or stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
 
+pub mod client;
 pub mod routes;
 
+use crate::control::Desk;
 use crate::core::Snapshot;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -51,18 +53,27 @@ impl Published {
     }
 }
 
+/// What the endpoint may know: the latest snapshot at once, and the rest by asking the loop.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Whether we live, are ready, have started.
+    pub published: Published,
+    /// For everything else.
+    pub desk: Desk,
+}
+
 /// Serves for as long as the runtime runs. Must be called inside it.
 ///
 /// # Errors
 /// If the runtime cannot watch the listener.
-pub fn serve(listener: net::TcpListener, published: Published) -> io::Result<()> {
+pub fn serve(listener: net::TcpListener, edge: Edge) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    tokio::spawn(accept_all(listener, published));
+    tokio::spawn(accept_all(listener, edge));
     Ok(())
 }
 
-async fn accept_all(listener: TcpListener, published: Published) {
+async fn accept_all(listener: TcpListener, edge: Edge) {
     let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
     loop {
         match listener.accept().await {
@@ -77,9 +88,9 @@ async fn accept_all(listener: TcpListener, published: Published) {
                 {
                     oldest.abort();
                 }
-                let published = published.clone();
+                let edge = edge.clone();
                 open.push_back(tokio::spawn(async move {
-                    let _late = tokio::time::timeout(CONNECTION_LIFE, serve_one(stream, published)).await;
+                    let _late = tokio::time::timeout(CONNECTION_LIFE, serve_one(stream, edge)).await;
                 }));
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -87,10 +98,10 @@ async fn accept_all(listener: TcpListener, published: Published) {
     }
 }
 
-async fn serve_one(stream: TcpStream, published: Published) {
+async fn serve_one(stream: TcpStream, edge: Edge) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let answer = routes::answer(request.method(), request.uri().path(), &published.get());
-        std::future::ready(Ok::<_, Infallible>(answer))
+        let edge = edge.clone();
+        async move { Ok::<_, Infallible>(routes::answer(request.method(), request.uri(), &edge).await) }
     });
     let mut http = http1::Builder::new();
     // A prober that hangs up early is its own business.

@@ -1,11 +1,12 @@
 //! Which path asks what, and the answers.
 
+use super::Edge;
 use crate::core::Snapshot;
 use crate::core::snapshot::{NotReady, Phase};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Uri};
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +30,11 @@ fn question(path: &str) -> Option<Question> {
 }
 
 /// Answers one request.
-#[must_use]
-pub fn answer(method: &Method, path: &str, snapshot: &Snapshot) -> Response<Full<Bytes>> {
+pub async fn answer(method: &Method, uri: &Uri, edge: &Edge) -> Response<Full<Bytes>> {
+    health(method, uri.path(), &edge.published.get())
+}
+
+fn health(method: &Method, path: &str, snapshot: &Snapshot) -> Response<Full<Bytes>> {
     let Some(question) = question(path) else {
         let reason = "no such path; try /livez, /readyz or /startupz";
         return respond(StatusCode::NOT_FOUND, error(reason));
@@ -94,7 +98,7 @@ mod tests {
 
     fn status(path: &str, phase: Phase, ready: u32, started: bool) -> u16 {
         let snapshot = Snapshot { phase, workers: 4, ready, min_ready: 2, started };
-        answer(&Method::GET, path, &snapshot).status().as_u16()
+        health(&Method::GET, path, &snapshot).status().as_u16()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::core::exit::code;
 use crate::core::policy::PoolPolicy;
 use crate::error::StartError;
 use crate::handover::{Given, VARIABLE};
-use crate::http::{self, Published};
+use crate::http::{self, Edge};
 use crate::os::exchange;
 use crate::os::lanes::{Lanes, Spread};
 use crate::os::listen::{self, Listener};
@@ -67,7 +67,7 @@ pub fn lanes(
 ///
 /// # Errors
 /// If it cannot be bound.
-pub fn health(address: &Address, published: Published, given: Option<i32>) -> Result<Listener, StartError> {
+pub fn health(address: &Address, edge: Edge, given: Option<i32>) -> Result<Listener, StartError> {
     let unsupported =
         || StartError::value("--health", address, "a unix socket is not supported here", "use HOST:PORT");
     // Before anything is bound.
@@ -81,7 +81,7 @@ pub fn health(address: &Address, published: Published, given: Option<i32>) -> Re
     let listener = listener.map_err(|error| not_bound("--health", address, &error))?;
     info!(address = %listener.address(), "health endpoint");
     let tcp = listener.to_tcp().ok_or_else(unsupported)?;
-    http::serve(tcp, published).map_err(|error| refused("--health", &error))?;
+    http::serve(tcp, edge).map_err(|error| refused("--health", &error))?;
     Ok(listener)
 }
 

@@ -9,12 +9,13 @@ mod upgrade;
 use crate::cli::Like;
 use crate::config::Config;
 use crate::config::command::{Command, Values};
+use crate::control::{self, Ask, Inbox};
 use crate::core::action::SpawnOrder;
 use crate::core::policy::{Job, StopPolicy};
-use crate::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
+use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
-use crate::http::Published;
+use crate::http::{Edge, Published};
 use crate::os::listen::Listener;
 use crate::os::reap::{self, Found};
 use crate::os::send::{self, Asked, Sparing};
@@ -71,6 +72,8 @@ struct Loop {
     command: Command,
     environment: Environment,
     published: Published,
+    /// What tasks ask of us.
+    inbox: Inbox,
     stop: StopPolicy,
     placement: Placement,
     settings: Settings,
@@ -128,9 +131,10 @@ impl Supervisor {
             (mode, _) => Core::new(mode, pid1::seed()),
         };
         let published = Published::new(core.snapshot());
+        let (desk, inbox) = control::open();
+        let edge = Edge { published: published.clone(), desk };
         let health_fd = given.as_ref().and_then(|given| given.health);
-        let health =
-            config.health.as_ref().map(|address| setup::health(address, published.clone(), health_fd));
+        let health = config.health.as_ref().map(|address| setup::health(address, edge, health_fd));
         let health = health.transpose()?;
         let clock = given.as_ref().map_or(Duration::ZERO, |given| given.pool.now.0);
         let environment = match &fleet {
@@ -156,6 +160,7 @@ impl Supervisor {
             sparing: Sparing::new(ids),
             environment,
             published,
+            inbox,
             stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
@@ -201,6 +206,7 @@ impl Loop {
             self.take_signals();
             self.reap();
             self.take_news();
+            self.take_asks();
             self.hear_out().await;
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
@@ -235,8 +241,13 @@ impl Loop {
         poll_fn(|cx| {
             let signalled = self.signals.poll_ready(cx).is_ready();
             let news = self.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
+            let asked = self.inbox.poll_ready(cx).is_ready();
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
-            if signalled || news || late || self.look_for_ended { Poll::Ready(()) } else { Poll::Pending }
+            if signalled || news || asked || late || self.look_for_ended {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -266,6 +277,18 @@ impl Loop {
     fn take_news(&mut self) {
         for event in self.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
             self.handle(event);
+        }
+    }
+
+    /// Answers what tasks have asked.
+    fn take_asks(&mut self) {
+        for _ in 0..MOST_AT_ONCE {
+            match self.inbox.take() {
+                Some(Ask::Status(answer)) => {
+                    let _gone = answer.send(self.core.status(self.now()));
+                }
+                None => break,
+            }
         }
     }
 
@@ -366,10 +389,15 @@ impl Loop {
             | Action::Portray { .. } => return self.tend(action),
             Action::Upgrade(pool) => return Some(self.upgrade(*pool)),
             Action::Reap => self.look_for_ended = true,
-            Action::Report(note) => logging::note(&note),
+            Action::Report(note) => self.report(&note),
             Action::Exit(code) => self.exit = Some(code),
         }
         None
+    }
+
+    /// Tells everybody who wants to know.
+    fn report(&mut self, note: &Note) {
+        logging::note(note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {

@@ -8,6 +8,7 @@
 //! What happened is in this file, what follows from it in the others: who is spawned next (`budget`), generations
 //! (`roll`), how many there are (`scale`), who gets connections and who hangs (`steer`), and the end (`ending`).
 
+mod asked;
 mod budget;
 mod ending;
 mod lives;
@@ -15,6 +16,7 @@ mod measuring;
 mod owed;
 mod roll;
 mod scale;
+mod status;
 mod steer;
 mod upgrade;
 
@@ -61,6 +63,8 @@ pub struct Pool {
     newest: u32,
     /// A reload that is under way.
     roll: Option<Roll>,
+    /// How the last one ended.
+    last_reload: Option<snapshot::Reload>,
     /// The supervisor's own program is to be exchanged.
     upgrade: bool,
     /// No planned replacement begins before this.
@@ -131,6 +135,7 @@ impl Pool {
             generation: roll::FIRST,
             newest: roll::FIRST,
             roll: None,
+            last_reload: None,
             upgrade: false,
             next_planned_at: Monotonic::default(),
             measure_at: None,
@@ -224,6 +229,7 @@ impl Pool {
                     closing.queues_seen(now, waiting);
                 }
             }
+            Event::Asked(demand) => self.asked(now, demand, out),
             Event::ContainerMeasured { used, limit } => self.container_measured(now, used, limit, out),
             Event::Measured { pid, found } => {
                 let steered = std::mem::take(&mut self.steered);

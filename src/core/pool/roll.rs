@@ -15,6 +15,7 @@ use crate::core::event::SpawnId;
 use crate::core::exit::Reason;
 use crate::core::note::Note;
 use crate::core::slot::{Seat, Slot};
+use crate::core::snapshot::{Reload, ReloadState};
 use crate::core::time::Monotonic;
 use crate::core::worker::Worker;
 
@@ -67,6 +68,11 @@ impl Pool {
         for worker in overtaken {
             self.retire(now, worker, Reason::Reload, out);
         }
+    }
+
+    /// Which generation is to take over, if one is.
+    pub(super) fn reloads_to(&self) -> Option<u32> {
+        self.roll.map(|roll| roll.to)
     }
 
     /// The generation of whoever is spawned now.
@@ -139,6 +145,7 @@ impl Pool {
         }
         if reason.is_failure() {
             self.roll = None;
+            self.last_reload = Some(Reload { generation, state: ReloadState::Failed(reason) });
             out.push(Action::Report(Note::ReloadFailed { generation, reason }));
         } else {
             *canary = Canary::Wanted;
@@ -172,6 +179,7 @@ impl Pool {
         let is_new = |slot: &Slot| slot.seated().is_some_and(|w| w.is_ready() && w.generation == to);
         if self.slots.iter().all(is_new) && self.retiring.iter().all(|worker| worker.generation >= to) {
             self.roll = None;
+            self.last_reload = Some(Reload { generation: to, state: ReloadState::Finished });
             out.push(Action::Report(Note::ReloadFinished { generation: to, took: now.since(since) }));
         }
     }

@@ -1,4 +1,4 @@
-//! How many workers are wanted: one more, one fewer.
+//! How many workers are wanted: one more, one fewer, or so many.
 
 use super::Pool;
 use crate::core::action::Action;
@@ -11,20 +11,31 @@ use crate::core::time::Monotonic;
 impl Pool {
     /// One more.
     pub(super) fn scale_up(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let from = self.wanted();
-        if from >= MOST_WORKERS {
-            return out.push(Action::Report(Note::NotScaled { workers: from }));
-        }
-        self.slots.push(Slot::new(now));
-        out.push(Action::Report(Note::Scaled { workers: self.wanted(), from }));
+        self.scale_to(now, self.wanted().saturating_add(1), out);
     }
 
-    /// One fewer: the one with the highest number makes way. Never none.
+    /// One fewer.
     pub(super) fn scale_down(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let from = self.wanted();
-        let last = if from > 1 { self.slots.pop() } else { None };
-        let Some(slot) = last else { return out.push(Action::Report(Note::NotScaled { workers: from })) };
-        out.push(Action::Report(Note::Scaled { workers: self.wanted(), from }));
+        self.scale_to(now, self.wanted().saturating_sub(1), out);
+    }
+
+    /// So many, at least one. Those with the highest numbers make way.
+    pub(super) fn scale_to(&mut self, now: Monotonic, workers: u32, out: &mut Vec<Action>) {
+        let (from, workers) = (self.wanted(), workers.clamp(1, MOST_WORKERS));
+        if workers == from {
+            return out.push(Action::Report(Note::NotScaled { workers }));
+        }
+        out.push(Action::Report(Note::Scaled { workers, from }));
+        for _ in from..workers {
+            self.slots.push(Slot::new(now));
+        }
+        for _ in workers..from {
+            self.drop_last(now, out);
+        }
+    }
+
+    fn drop_last(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let Some(slot) = self.slots.pop() else { return };
         if let Some(lane) = slot.kept_lane() {
             self.leave(now, lane);
         }

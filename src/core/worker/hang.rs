@@ -130,7 +130,7 @@ impl Worker {
     }
 
     /// If it is ready, and nothing else has made it due.
-    pub(super) fn becomes_due(&mut self, now: Monotonic, reason: Reason, out: &mut Vec<Action>) {
+    pub fn becomes_due(&mut self, now: Monotonic, reason: Reason, out: &mut Vec<Action>) {
         let requests = self.requests;
         if let Life::Ready { pid, due: due @ None, .. } = &mut self.life {
             let pid = *pid;

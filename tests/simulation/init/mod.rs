@@ -127,6 +127,7 @@ impl InitRules {
                 | Event::Stopped { .. }
                 | Event::StopRefused
                 | Event::UpgradeFailed
+                | Event::Asked(_)
                 | Event::LaneSeen { .. }
                 | Event::ContainerMeasured { .. }
                 | Event::Reaped { .. }

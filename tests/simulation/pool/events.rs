@@ -66,6 +66,7 @@ impl Book {
             Event::Stopped { .. }
             | Event::StopRefused
             | Event::UpgradeFailed
+            | Event::Asked(_)
             | Event::ContainerMeasured { .. }
             | Event::DeadlinePassed => {}
             Event::Reaped { children_left } => self.expected.childless = !children_left,

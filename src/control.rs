@@ -1,0 +1,65 @@
+//! What tasks at the edge ask of the loop, and how it answers.
+
+use crate::core::Status;
+use tokio::sync::{mpsc, oneshot};
+
+/// More that wait at once are refused: each waits for at most one round of the loop.
+const MOST_WAITING: usize = 64;
+
+/// One question or order. Who does not wait for the answer any more is not told.
+#[derive(Debug)]
+pub enum Ask {
+    /// Everything there is to see.
+    Status(oneshot::Sender<Status>),
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct Inbox {
+    asks: mpsc::Receiver<Ask>,
+    /// Taken by [`poll_ready`](Self::poll_ready), which cannot look without taking.
+    next: Option<Ask>,
+}
+
+/// A task's end.
+#[derive(Clone, Debug)]
+pub struct Desk(mpsc::Sender<Ask>);
+
+/// The two ends.
+#[must_use]
+pub fn open() -> (Desk, Inbox) {
+    let (sender, asks) = mpsc::channel(MOST_WAITING);
+    (Desk(sender), Inbox { asks, next: None })
+}
+
+impl Inbox {
+    /// Ready when there is something to take.
+    pub fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        if self.next.is_none() {
+            match self.asks.poll_recv(cx) {
+                std::task::Poll::Ready(Some(ask)) => self.next = Some(ask),
+                // The last desk is gone: nobody will ask any more.
+                std::task::Poll::Ready(None) | std::task::Poll::Pending => return std::task::Poll::Pending,
+            }
+        }
+        std::task::Poll::Ready(())
+    }
+
+    /// Takes what has come.
+    pub fn take(&mut self) -> Option<Ask> {
+        self.next.take().or_else(|| self.asks.try_recv().ok())
+    }
+}
+
+impl Desk {
+    /// Everything there is to see; `None` if the loop is too busy, or has ended.
+    pub async fn status(&self) -> Option<Status> {
+        self.ask(Ask::Status).await
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (sender, answer) = oneshot::channel();
+        self.0.try_send(ask(sender)).ok()?;
+        answer.await.ok()
+    }
+}

@@ -1,0 +1,52 @@
+//! What people and metrics see of a pool.
+
+use super::Pool;
+use crate::core::slot::{Seat, Slot};
+use crate::core::snapshot::{self, Reload, ReloadState, State, Status};
+use crate::core::time::Monotonic;
+use crate::core::worker::{Life, Worker};
+
+impl Pool {
+    /// See [`Core::status`](crate::core::Core::status).
+    pub fn status(&self, now: Monotonic) -> Status {
+        let of_slot = |slot: &Slot| snapshot::Slot {
+            failures: slot.backoff.failures(),
+            respawn_in: match slot.seat {
+                Seat::Vacant { spawn_at, .. } => Some(spawn_at.since(now)),
+                Seat::Taken(_) => None,
+            },
+        };
+        let running = self.reloads_to().map(|generation| Reload { generation, state: ReloadState::Running });
+        Status {
+            summary: self.snapshot(),
+            generation: self.generation,
+            reload: running.or(self.last_reload),
+            slots: self.slots.iter().map(of_slot).collect(),
+            workers: self.workers().map(|worker| of_worker(worker, now)).collect(),
+        }
+    }
+}
+
+fn of_worker(worker: &Worker, now: Monotonic) -> snapshot::Worker {
+    let (state, reason) = match worker.life {
+        Life::Spawning | Life::Starting(_) => (State::Starting, None),
+        Life::Ready { .. } if worker.hung_since().is_some() => (State::Hung, None),
+        Life::Ready { due, .. } => (State::Ready, due.map(|(reason, _)| reason)),
+        Life::Draining(draining) => (State::Draining, Some(draining.reason)),
+        Life::Stopping { reason, .. } => (State::Stopping, Some(reason)),
+        Life::Killed { reason, .. } => (State::Killed, Some(reason)),
+    };
+    snapshot::Worker {
+        slot: worker.slot,
+        generation: worker.generation,
+        pid: worker.pid(),
+        lane: worker.lane,
+        state,
+        reason,
+        uptime: now.since(worker.spawned),
+        requests: worker.requests,
+        max_requests: worker.limits.requests,
+        max_age: worker.limits.age,
+        max_memory: worker.limits.memory,
+    }
+}

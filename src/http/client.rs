@@ -1,0 +1,82 @@
+//! One request on a stream of its own: what a probe, a check and our own clients need of HTTP.
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The most an answer's head may take; hyper allows no less.
+const LONGEST_HEAD: usize = 8 * 1024;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The other side closed the connection before it had answered.
+    Closed,
+    /// It answered with something else than HTTP, or with a head without end.
+    NotHttp,
+    /// The body is longer than we care to read.
+    TooLong,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed without an answer",
+            Self::NotHttp => "the answer is not HTTP",
+            Self::TooLong => "the answer is too long",
+        })
+    }
+}
+
+/// Sends a request, and returns the answer's status and up to `longest` bytes of body; with `None` no body is read. No
+/// redirect is followed. The caller sees to the time.
+///
+/// # Errors
+/// What came instead.
+pub async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+    longest: Option<usize>,
+) -> Result<(StatusCode, Bytes), NoAnswer> {
+    let mut http = http1::Builder::new();
+    http.max_buf_size(LONGEST_HEAD);
+    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
+    let answer = async move {
+        let answer = sender.send_request(request).await.map_err(no_answer)?;
+        let status = answer.status();
+        let Some(longest) = longest else { return Ok((status, Bytes::new())) };
+        match Limited::new(answer.into_body(), longest).collect().await {
+            Ok(body) => Ok((status, body.to_bytes())),
+            Err(error) => match error.downcast::<hyper::Error>() {
+                Ok(error) => Err(no_answer(*error)),
+                Err(_) => Err(NoAnswer::TooLong),
+            },
+        }
+    };
+    let (mut answer, mut connection) = (pin!(answer), pin!(connection));
+    let mut is_open = true;
+    // The connection does the work; the answer knows what came of it.
+    poll_fn(|cx| {
+        is_open = is_open && connection.as_mut().poll(cx).is_pending();
+        answer.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// It hung up, or said something else, maybe before it was asked.
+fn no_answer(error: hyper::Error) -> NoAnswer {
+    let before = error.source().and_then(|cause| cause.downcast_ref());
+    let error = before.unwrap_or(&error);
+    let hung_up = error.is_incomplete_message()
+        || error.is_canceled()
+        || error.source().is_some_and(|cause| cause.is::<io::Error>());
+    if hung_up { NoAnswer::Closed } else { NoAnswer::NotHttp }
+}
