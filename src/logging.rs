@@ -176,6 +176,9 @@ pub fn note(note: &Note) {
         Note::WorkerSuspected { worker, verdict: Verdict::Alive } => {
             worker_line!(info, worker, "worker goes on after all");
         }
+        Note::ReloadRefused { generation } => {
+            error!("gen" = generation, "reload refused: the configuration is wrong, the old workers go on");
+        }
         Note::ReloadStarted { generation } => info!("gen" = generation, "reload started"),
         Note::ReloadConfirmed { generation } => {
             info!("gen" = generation, "reload goes on: the first new worker is ready");

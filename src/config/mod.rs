@@ -108,6 +108,29 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What is decided once, by option, as it can be compared: listeners, users and what workers inherit.
+    #[must_use]
+    pub fn fixed(&self) -> Vec<(&'static str, String)> {
+        let pool = &self.pool;
+        let is_pool = matches!(self.mode, Mode::Pool(_));
+        vec![
+            ("workers", format!("{is_pool}")),
+            ("bind", format!("{:?}", pool.bind)),
+            ("listener", format!("{:?}", pool.per_worker)),
+            ("backlog", pool.backlog.to_string()),
+            ("probe", format!("{:?}", pool.probe.is_some())),
+            ("count-requests", format!("{:?}", pool.scoreboard)),
+            ("ready", format!("{:?}", pool.ready_pipe)),
+            ("watchdog", format!("{:?}", pool.watchdog)),
+            ("health", format!("{:?}", self.health)),
+            ("user", format!("{:?}", self.process)),
+            ("subreaper", format!("{:?}", self.subreaper)),
+            ("parent-death-signal", format!("{:?}", self.parent_death_signal)),
+        ]
+    }
+}
+
 /// Flags that the mode has no use for are a mistake, not a decoration. A variable may be there for the image's usual
 /// command, and this one is another.
 fn none_only_for(mode: Only, options: &Options, problem: &str, remedy: &str) -> Result<(), StartError> {

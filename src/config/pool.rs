@@ -125,6 +125,7 @@ pub(super) fn resolve(
             max_restarts: options.respawn.max_restarts.0,
             window: options.respawn.restart_window,
         },
+        rereads: false,
     };
     let has_memory_limit = measures_memory(&recycle);
     if !has_memory_limit {

@@ -127,6 +127,7 @@ impl Init {
             | Event::LaneSeen { .. }
             | Event::QueuesSeen { .. }
             | Event::ContainerMeasured { .. }
+            | Event::ConfigurationRead { .. }
             | Event::Asked(_)
             | Event::Measured { .. } => {}
         }

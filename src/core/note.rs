@@ -170,6 +170,11 @@ pub enum Note {
         /// Whether it is.
         verdict: Verdict,
     },
+    /// A reload does not begin: the configuration is wrong, as was told. Everything goes on as before.
+    ReloadRefused {
+        /// Which generation does not come.
+        generation: u32,
+    },
     /// A new generation is to take over.
     ReloadStarted {
         /// Which.

@@ -126,6 +126,8 @@ pub struct PoolPolicy {
     pub measure_every: Option<Duration>,
     /// When a dead worker is replaced, and when no more.
     pub respawn: RespawnPolicy,
+    /// Whether a reload reads the configuration anew before it begins.
+    pub rereads: bool,
 }
 
 /// The most workers: each needs a process and a few descriptors.

@@ -95,6 +95,8 @@ pub enum ReloadState {
     Running,
     /// Every worker is of the new generation.
     Finished,
+    /// It did not begin: the configuration is wrong.
+    Refused,
     /// Its first worker did not get ready; the old ones go on.
     Failed(Reason),
 }

@@ -3,6 +3,7 @@
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
 mod fleet;
+mod renew;
 mod tend;
 mod upgrade;
 
@@ -25,6 +26,7 @@ use crate::os::terminal::{self, Terminal};
 use crate::os::{exchange, inherited, last_resort, memory, pid1};
 use crate::{logging, setup};
 use fleet::{Fleet, least_fd};
+use renew::InForce;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -70,6 +72,7 @@ struct Loop {
     asked: Asked,
     sparing: Sparing,
     command: Command,
+    in_force: InForce,
     environment: Environment,
     published: Published,
     /// What tasks ask of us.
@@ -166,6 +169,7 @@ impl Supervisor {
             settings,
             death_signal: setup::death_signal_of_command(&config),
             terminal: place.and_then(|place| place.terminal),
+            in_force: InForce::new(&config),
             command: config.command,
             terminal_lent: false,
             stops_for_sure: config.like == Like::DumbInit,
@@ -387,6 +391,7 @@ impl Loop {
             | Action::Measure { .. }
             | Action::MeasureContainer
             | Action::Portray { .. } => return self.tend(action),
+            Action::ReadConfiguration => return Some(self.read_configuration()),
             Action::Upgrade(pool) => return Some(self.upgrade(*pool)),
             Action::Reap => self.look_for_ended = true,
             Action::Report(note) => self.report(&note),
@@ -398,6 +403,7 @@ impl Loop {
     /// Tells everybody who wants to know.
     fn report(&mut self, note: &Note) {
         logging::note(note);
+        self.configuration_heard(note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {

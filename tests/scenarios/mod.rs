@@ -2,6 +2,7 @@
 
 mod hanging;
 mod reloading;
+mod renewing;
 mod replacing;
 
 use prefork_init::core::action::{Action, SpawnOrder, Target};
@@ -53,6 +54,7 @@ fn policy(workers: u32) -> PoolPolicy {
             max_restarts: Some(3),
             window: s(60),
         },
+        rereads: false,
     }
 }
 

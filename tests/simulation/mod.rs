@@ -70,7 +70,8 @@ fn the_same_seed_gives_the_same_history() {
 }
 
 /// What histories must come to if the rules are to mean anything.
-const CORNERS: [&str; 31] = [
+const CORNERS: [&str; 32] = [
+    "ReloadRefused",
     "graceful: Forever",
     "graceful: For(0ns)",
     "Exit(125)",

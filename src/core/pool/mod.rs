@@ -14,6 +14,7 @@ mod ending;
 mod lives;
 mod measuring;
 mod owed;
+mod renew;
 mod roll;
 mod scale;
 mod status;
@@ -65,6 +66,10 @@ pub struct Pool {
     roll: Option<Roll>,
     /// How the last one ended.
     last_reload: Option<snapshot::Reload>,
+    /// The policy of the generation that has proved itself, while another is tried with another.
+    policy_before: Option<PoolPolicy>,
+    /// How many workers are wanted once that one has proved itself, if not as many as now.
+    rescale: Option<u32>,
     /// The supervisor's own program is to be exchanged.
     upgrade: bool,
     /// No planned replacement begins before this.
@@ -136,6 +141,8 @@ impl Pool {
             newest: roll::FIRST,
             roll: None,
             last_reload: None,
+            policy_before: None,
+            rescale: None,
             upgrade: false,
             next_planned_at: Monotonic::default(),
             measure_at: None,
@@ -229,6 +236,10 @@ impl Pool {
                     closing.queues_seen(now, waiting);
                 }
             }
+            Event::ConfigurationRead { accepted } if self.is_running() => {
+                self.configuration_read(now, accepted, out);
+            }
+            Event::ConfigurationRead { .. } => {}
             Event::Asked(demand) => self.asked(now, demand, out),
             Event::ContainerMeasured { used, limit } => self.container_measured(now, used, limit, out),
             Event::Measured { pid, found } => {
@@ -358,7 +369,7 @@ impl Pool {
         };
         match signal {
             Signal::TERM | Signal::INT | Signal::QUIT => self.asked_to_stop(now, signal, out),
-            Signal::HUP if self.is_running() => self.reload(now, out),
+            Signal::HUP if self.is_running() => self.reload_asked(now, out),
             Signal::USR2 if self.is_running() => self.upgrade_asked(out),
             Signal::TTIN if self.is_running() => self.scale_up(now, out),
             Signal::TTOU if self.is_running() => self.scale_down(now, out),

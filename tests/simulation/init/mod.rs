@@ -127,6 +127,7 @@ impl InitRules {
                 | Event::Stopped { .. }
                 | Event::StopRefused
                 | Event::UpgradeFailed
+                | Event::ConfigurationRead { .. }
                 | Event::Asked(_)
                 | Event::LaneSeen { .. }
                 | Event::ContainerMeasured { .. }
@@ -237,6 +238,7 @@ impl InitRules {
             | Action::Portray { .. }
             | Action::LookAtLane { .. }
             | Action::MeasureContainer
+            | Action::ReadConfiguration
             | Action::Upgrade(_)
             | Action::Reap => Err("nothing asks for that, or not yet".into()),
         }

@@ -77,6 +77,7 @@ impl Plan {
     fn with_rewrites(mut self) -> Self {
         let dice = &mut Dice::new(!self.core_seed);
         let Mode::Pool(policy) = &mut self.mode else { return self };
+        policy.rereads = self.core_seed.is_multiple_of(3);
         policy.warn_on_reap = dice.one_in(3);
         if !dice.one_in(3) {
             return self;
@@ -120,6 +121,7 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
     let max_memory =
         dice.one_in(4).then(|| Jittered { base: dice.pick(&[0, 200, 1_000]), jitter: dice.pick(&[0, 100]) });
     PoolPolicy {
+        rereads: false,
         workers,
         min_ready: 1 + u32::try_from(dice.up_to(u64::from(workers - 1))).unwrap(),
         budget: Budget { max_surge, max_unavailable, gap: dice.pick_ms(&[0, 0, 50, 1_000, 5_000]) },

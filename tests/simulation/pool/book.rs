@@ -176,6 +176,8 @@ pub struct Expected {
     pub late: bool,
     /// No child is left at all.
     pub childless: bool,
+    /// The configuration is to be read.
+    pub reread: bool,
 }
 
 pub struct Book {

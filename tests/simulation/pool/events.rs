@@ -55,6 +55,11 @@ impl Book {
                     }
                 }
             }
+            Event::ConfigurationRead { accepted: true } => self.reload(now),
+            Event::ConfigurationRead { accepted: false } => {
+                self.newest += 1;
+                self.expected.told.push(Note::ReloadRefused { generation: self.newest });
+            }
             Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory),
             Event::LaneSeen { lane, waiting } => {
                 if waiting == 0 {
@@ -156,6 +161,7 @@ impl Book {
             Some(signal) if [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) => {
                 self.asked_to_stop(now, signal);
             }
+            Some(Signal::HUP) if running && self.policy.rereads => self.expected.reread = true,
             Some(Signal::HUP) if running => self.reload(now),
             Some(Signal::USR2) if running => self.upgrade = true,
             Some(Signal::TTIN) if running => self.scale_up(now),

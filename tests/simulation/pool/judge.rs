@@ -67,6 +67,9 @@ impl Book {
                 Ok(())
             }
             Action::MeasureContainer => Err("nobody asked for that".into()),
+            Action::ReadConfiguration => {
+                check(std::mem::take(&mut self.expected.reread), "nobody asked for a reload")
+            }
             Action::Upgrade(ref given) => {
                 let known =
                     |kept: &Kept| self.live.iter().any(|w| w.pid == kept.pid && w.order.lane == kept.lane);

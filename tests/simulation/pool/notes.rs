@@ -114,6 +114,7 @@ impl Book {
             Note::SignalIgnored { .. }
             | Note::SignalDropped { .. }
             | Note::WorkerSuspected { .. }
+            | Note::ReloadRefused { .. }
             | Note::ReloadStarted { .. }
             | Note::ReloadConfirmed { .. }
             | Note::ReloadFailed { .. }
