@@ -61,8 +61,23 @@ pub fn plan(config: &Config) -> Result<String, StartError> {
     if config.process.no_new_privs {
         plan.say("privileges", "no new ones");
     }
-    plan.say("health", config.health.as_ref().map_or("no endpoint".to_owned(), ToString::to_string));
+    sockets(&mut plan, config);
     Ok(plan.0)
+}
+
+/// The lines of the plan about what is bound: who takes over at USR2 has to have the same.
+#[must_use]
+pub fn bound(config: &Config) -> Vec<String> {
+    let mut plan = Plan::default();
+    if let Mode::Pool(policy) = &config.mode {
+        pool::listeners(&mut plan, config, policy);
+    }
+    sockets(&mut plan, config);
+    plan.0.lines().map(str::to_owned).collect()
+}
+
+fn sockets(plan: &mut Plan, config: &Config) {
+    plan.say("health", config.health.as_ref().map_or("no endpoint".to_owned(), ToString::to_string));
 }
 
 #[derive(Default)]

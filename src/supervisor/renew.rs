@@ -7,7 +7,7 @@ use crate::config::command::Command;
 use crate::config::{Config, Environment, Pool};
 use crate::core::{Event, Mode, Note};
 use crate::error::StartError;
-use crate::setup;
+use crate::{explain, setup};
 use tracing::{error, warn};
 
 /// What the configuration says to the loop: with what workers are started and measured.
@@ -17,6 +17,8 @@ pub struct InForce {
     pool: Pool,
     /// What holds until we are started anew, as it was then.
     fixed: Vec<(&'static str, String)>,
+    /// What is bound, in the words of the plan.
+    pub(super) bound: Vec<String>,
     /// The first two as of the generation that has proved itself, while another is tried.
     before: Option<(Command, Pool)>,
 }
@@ -26,7 +28,7 @@ impl InForce {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let (command, pool) = (config.command.clone(), config.pool.clone());
-        Self { command, pool, fixed: config.fixed(), before: None }
+        Self { command, pool, fixed: config.fixed(), bound: explain::bound(config), before: None }
     }
 }
 

@@ -13,6 +13,9 @@ use std::path::Path;
 use std::time::Duration;
 use tracing::error;
 
+/// Lines of a plan about what is bound.
+const SOCKETS: [&str; 2] = ["listener ", "health "];
+
 /// How long the next program may take to read the command line and print the plan. Meanwhile nothing else is heard.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -35,10 +38,20 @@ impl Loop {
         let args: Vec<OsString> = std::env::args_os().collect();
         // Whoever could not go on must not get here: from PID 1 there is no way back.
         let plan = exchange::ask(program, &args, ("PREFORK_EXPLAIN", "true"), ANSWER_WITHIN);
-        if !plan.is_some_and(|plan| plan.contains(FORMAT)) {
+        let Some(plan) = plan.filter(|plan| plan.contains(FORMAT)) else {
             return Ok(
                 "the new program does not accept our command line, or cannot take over; try it with --explain",
             );
+        };
+        let of_sockets = |line: &&str| SOCKETS.iter().any(|label| line.starts_with(label));
+        if plan.lines().filter(of_sockets).ne(self
+            .in_force
+            .bound
+            .iter()
+            .map(String::as_str)
+            .filter(of_sockets))
+        {
+            return Ok("the configuration says to listen elsewhere now, which takes a restart");
         }
         let places: Vec<(Vec<BorrowedFd<'_>>, &[u32])> = fleet.lanes.hand_over().collect();
         let numbers = |fds: &[BorrowedFd<'_>]| fds.iter().map(AsRawFd::as_raw_fd).collect();
