@@ -69,8 +69,6 @@ pub struct Counts {
     pub exits: Tally<Reason>,
     /// Workers that were killed since they did not stop in time.
     pub kills: Tally<Reason>,
-    /// Ends of a graceful timeout at which everything left was killed.
-    pub killed_all: u64,
     /// Workers that were found to hang.
     pub hung: Tally<Sign>,
     /// From a worker's start until it was ready.
@@ -104,7 +102,6 @@ impl Default for Counts {
             restarts: 0,
             exits: Tally::of(&Reason::ALL),
             kills: Tally::of(&Reason::ALL),
-            killed_all: 0,
             hung: Tally::of(&Sign::ALL),
             ready: Histogram::new(OF_A_LIFE),
             drain: Histogram::new(OF_A_LIFE),
@@ -155,7 +152,6 @@ impl Counts {
             Note::ReloadFinished { .. } => self.end_reload(Reloaded::Finished),
             Note::ReloadFailed { .. } => self.end_reload(Reloaded::Failed),
             Note::ShutdownStarted { .. } => self.end_reload(Reloaded::Overtaken),
-            Note::KillingAll => add_one(&mut self.killed_all),
             Note::OrphanReaped { .. } => add_one(&mut self.orphans),
             Note::SignalReceived { received } => self.received.add(received.signal),
             Note::SignalForwarded { signal, .. } => self.forwarded.add(signal),
@@ -320,10 +316,9 @@ mod tests {
             Note::OrphanReaped { pid: Pid(9), exit: Exit::Code(0), warn: false },
             Note::SpawnFailed { slot: 0, failure },
             spawned(0, 1),
-            Note::KillingAll,
         ]);
         assert_eq!((of(&counts.received, Signal::HUP), of(&counts.received, Signal::TERM)), (2, 0));
-        assert_eq!((of(&counts.forwarded, Signal::QUIT), counts.orphans, counts.killed_all), (1, 1, 1));
+        assert_eq!((of(&counts.forwarded, Signal::QUIT), counts.orphans), (1, 1));
         assert_eq!((counts.spawn_failures, counts.spawns, counts.restarts), (1, 1, 1));
     }
 }

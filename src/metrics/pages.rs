@@ -253,8 +253,6 @@ fn workers(sheet: &mut Sheet, seats: &[Seat], pool: Option<&PoolSeen>) {
 
 fn processes(sheet: &mut Sheet, counts: &Counts) {
     use Kind::Counter;
-    let help = "Graceful timeouts at whose end everything left was killed.";
-    sheet.one("prefork_graceful_timeouts", Counter, help, counts.killed_all);
     sheet.one("prefork_orphans_reaped", Counter, "Orphans that came to us and ended.", counts.orphans);
     let help = "Signals that came, by what they came as.";
     sheet.each("prefork_signals_received", Counter, help, "signal", counts.received.each());
