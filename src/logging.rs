@@ -5,7 +5,7 @@ use crate::compat::{Said, Voice};
 use crate::core::Signal;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
-use crate::core::note::{Note, ReadyBy, Sign, Verdict, WorkerRef};
+use crate::core::note::{Note, ReadyBy, Verdict, WorkerRef};
 use crate::error::StartError;
 use crate::os::portrait::Portrait;
 use crate::os::signals;
@@ -168,7 +168,7 @@ pub fn note(note: &Note) {
             );
         }
         Note::WorkerHung { worker, sign } => {
-            worker_line!(error, worker, sign = %hung_by(sign), "worker hung");
+            worker_line!(error, worker, sign = %sign.name(), "worker hung");
         }
         Note::WorkerSuspected { worker, verdict: Verdict::Suspected } => {
             worker_line!(warn, worker, "worker does not take its connections: new ones go elsewhere");
@@ -318,15 +318,6 @@ fn ready_by(by: ReadyBy) -> &'static str {
         ReadyBy::Notified => "notify",
         ReadyBy::Probed => "probe",
         ReadyBy::Uptime => "uptime",
-    }
-}
-
-fn hung_by(sign: Sign) -> &'static str {
-    match sign {
-        Sign::Watchdog => "watchdog",
-        Sign::Probe => "probe",
-        Sign::AcceptStall => "accept-stall",
-        Sign::RequestDeadline => "request-deadline",
     }
 }
 

@@ -9,6 +9,8 @@ fn every_example_has_a_test() {
     let tested: BTreeMap<&str, &str> = BTreeMap::from([
         ("demo.sh", "tests/demo.sh"),
         ("fastapi_app", "tests/pool/serving.rs"),
+        ("grafana-dashboard.json", "tests/pool/metrics.rs"),
+        ("prometheus-alerts.yaml", "tests/pool/metrics.rs"),
         ("scoreboard.py", "tests/pool/scoreboard.rs"),
         ("worker.rs", "tests/pool/serving.rs"),
     ]);

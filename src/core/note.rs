@@ -42,6 +42,22 @@ pub enum Sign {
     RequestDeadline,
 }
 
+impl Sign {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Watchdog, Self::Probe, Self::AcceptStall, Self::RequestDeadline];
+
+    /// In one word, the same in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Watchdog => "watchdog",
+            Self::Probe => "probe",
+            Self::AcceptStall => "accept-stall",
+            Self::RequestDeadline => "request-deadline",
+        }
+    }
+}
+
 /// Why new connections are kept from a worker, or no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

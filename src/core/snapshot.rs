@@ -77,6 +77,8 @@ pub struct Slot {
     pub failures: u32,
     /// Where nobody is: how long until the next spawn.
     pub respawn_in: Option<Duration>,
+    /// Where nobody is: the listeners that are kept for the next, in which connections may wait.
+    pub kept_lane: Option<Lane>,
 }
 
 /// How a reload stands.

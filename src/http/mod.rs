@@ -2,6 +2,7 @@
 //! or stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
 
 pub mod client;
+pub mod metrics;
 pub mod routes;
 
 use crate::control::Desk;
@@ -101,7 +102,12 @@ async fn accept_all(listener: TcpListener, edge: Edge) {
 async fn serve_one(stream: TcpStream, edge: Edge) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let edge = edge.clone();
-        async move { Ok::<_, Infallible>(routes::answer(request.method(), request.uri(), &edge).await) }
+        async move {
+            if let Some(answer) = metrics::answer(&request, &edge).await {
+                return Ok(answer);
+            }
+            Ok::<_, Infallible>(routes::answer(request.method(), request.uri(), &edge).await)
+        }
     });
     let mut http = http1::Builder::new();
     // A prober that hangs up early is its own business.

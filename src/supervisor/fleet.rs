@@ -363,7 +363,13 @@ impl Fleet {
         logging::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
     }
 
-    fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
+    /// Whether the memory of workers is measured by their proportional share.
+    pub fn measures_shares(&self) -> bool {
+        self.memory == Some(Measure::Pss)
+    }
+
+    /// With the rights of a worker, if it is of another user.
+    pub fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
         match self.ids {
             Some((uid, gid)) => privileges::acting_as(uid, gid, look),
             None => look(),

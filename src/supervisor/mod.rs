@@ -2,8 +2,10 @@
 //!
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
+mod echo;
 mod fleet;
 mod renew;
+mod scrape;
 mod tend;
 mod upgrade;
 
@@ -13,10 +15,11 @@ use crate::config::command::{Command, Values};
 use crate::control::{self, Ask, Inbox};
 use crate::core::action::SpawnOrder;
 use crate::core::policy::{Job, StopPolicy};
-use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
+use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::{Edge, Published};
+use crate::metrics::Metrics;
 use crate::os::listen::Listener;
 use crate::os::reap::{self, Found};
 use crate::os::send::{self, Asked, Sparing};
@@ -25,6 +28,7 @@ use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::{self, Terminal};
 use crate::os::{exchange, inherited, last_resort, memory, pid1};
 use crate::{logging, setup};
+use echo::is_our_own_echo;
 use fleet::{Fleet, least_fd};
 use renew::InForce;
 use std::collections::VecDeque;
@@ -77,6 +81,7 @@ struct Loop {
     published: Published,
     /// What tasks ask of us.
     inbox: Inbox,
+    metrics: Metrics,
     stop: StopPolicy,
     placement: Placement,
     settings: Settings,
@@ -164,6 +169,7 @@ impl Supervisor {
             environment,
             published,
             inbox,
+            metrics: Metrics::default(),
             stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
@@ -207,14 +213,17 @@ impl Loop {
                 return code;
             }
             self.wait().await;
+            let begin = Instant::now();
             self.take_signals();
             self.reap();
             self.take_news();
             self.take_asks();
+            self.go_on_measuring();
             self.hear_out().await;
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
+            self.metrics.turns.observe(begin.elapsed());
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
@@ -241,19 +250,23 @@ impl Loop {
     /// there is somebody left to reap.
     async fn wait(&mut self) {
         let deadline = self.core.next_deadline().and_then(|at| self.origin.checked_add(at.0));
+        let ahead = deadline.filter(|at| *at > Instant::now());
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
             let signalled = self.signals.poll_ready(cx).is_ready();
             let news = self.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
             let asked = self.inbox.poll_ready(cx).is_ready();
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
-            if signalled || news || asked || late || self.look_for_ended {
+            if signalled || news || asked || late || self.look_for_ended || self.metrics.is_wanted() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
             }
         })
         .await;
+        if let Some(late) = ahead.and_then(|at| Instant::now().checked_duration_since(at)) {
+            self.metrics.lag.observe(late);
+        }
     }
 
     /// All of them, before the children that have ended: so a signal that came before a death is never taken for
@@ -271,7 +284,7 @@ impl Loop {
                     // Not a word: it might be the next one.
                 } else {
                     #[cfg(debug_assertions)]
-                    panic_for_a_test(received.signal);
+                    echo::panic_for_a_test(received.signal);
                     self.handle(Event::Signalled(received));
                 }
             }
@@ -291,6 +304,7 @@ impl Loop {
                 Some(Ask::Status(answer)) => {
                     let _gone = answer.send(self.core.status(self.now()));
                 }
+                Some(ask @ (Ask::Metrics(_) | Ask::Liveness(_))) => self.scrape(ask),
                 None => break,
             }
         }
@@ -404,6 +418,7 @@ impl Loop {
     fn report(&mut self, note: &Note) {
         logging::note(note);
         self.configuration_heard(note);
+        self.metrics.note(self.now(), note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {
@@ -479,21 +494,5 @@ impl Loop {
         } else {
             debug!(signal = %signal, %error, "signal not sent");
         }
-    }
-}
-
-/// Our own write to a pipe that nobody reads any more: passing the signal on, and logging that we did, would raise the
-/// next one. And the TSTP for the rest of our group.
-fn is_our_own_echo(received: Received) -> bool {
-    let ours = u32::try_from(received.sender) == Ok(std::process::id());
-    ours && [Signal::PIPE, Signal::TSTP].contains(&received.signal)
-}
-
-/// The only way to see that a panic ends in order is to have one. Not in release builds.
-#[cfg(debug_assertions)]
-#[allow(clippy::panic)]
-fn panic_for_a_test(signal: Signal) {
-    if signal == Signal::USR1 && std::env::var_os("PREFORK_DEBUG_PANIC").is_some() {
-        panic!("asked for by PREFORK_DEBUG_PANIC");
     }
 }

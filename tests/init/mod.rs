@@ -10,6 +10,7 @@ mod graceful_timeout;
 mod hostile_surroundings;
 mod idle;
 mod inheritance;
+mod metrics;
 mod nobody_is_cut_off;
 mod orphans;
 mod process;

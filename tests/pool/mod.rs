@@ -14,6 +14,7 @@ mod lanes;
 mod listeners;
 mod logs;
 mod memory;
+mod metrics;
 mod python;
 mod readiness;
 mod ready_modes;
