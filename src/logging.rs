@@ -210,6 +210,13 @@ pub fn note(note: &Note) {
         Note::ShutdownStarted { signal, drain_delay } => {
             info!(signal = %signal, drain_delay_ms = millis(drain_delay), "shutdown started");
         }
+        Note::DeadlinePassed { after } => {
+            warn!(
+                after_ms = millis(after),
+                "deadline passed, after {}: everything is stopped",
+                in_short(after)
+            );
+        }
         Note::ClosingCutShort => {
             warn!("connections still wait, and may be lost: no worker takes them, see --graceful-timeout");
         }

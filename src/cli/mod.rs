@@ -191,6 +191,11 @@ pub struct Stopping {
     #[arg(long, value_name = "D", env = "PREFORK_DRAIN_DELAY", default_value = "0s")]
     #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub drain_delay: Duration,
+
+    /// Stop everything as at TERM this long after the start, and end with 124; --before counts too.
+    #[arg(long, value_name = "D", env = "PREFORK_DEADLINE")]
+    #[arg(allow_hyphen_values = true, value_parser = values::parse_time)]
+    pub deadline: Option<Duration>,
 }
 
 /// The supervisor's own HTTP endpoint.

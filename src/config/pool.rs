@@ -9,7 +9,7 @@ use crate::core::policy::{
     RespawnPolicy, StopPolicy,
 };
 use crate::core::time::Patience;
-use crate::core::{Rewrites, Signal};
+use crate::core::{Monotonic, Rewrites, Signal};
 use crate::error::StartError;
 use crate::probe;
 use std::time::Duration;
@@ -125,6 +125,7 @@ pub(super) fn resolve(
             max_restarts: options.respawn.max_restarts.0,
             window: options.respawn.restart_window,
         },
+        deadline: options.stopping.deadline.map(Monotonic),
     };
     let has_memory_limit = measures_memory(&recycle);
     if !has_memory_limit {

@@ -70,7 +70,9 @@ fn the_same_seed_gives_the_same_history() {
 }
 
 /// What histories must come to if the rules are to mean anything.
-const CORNERS: [&str; 31] = [
+const CORNERS: [&str; 33] = [
+    "DeadlinePassed { after",
+    "Report(PoolStopped), Exit(124)",
     "graceful: Forever",
     "graceful: For(0ns)",
     "Exit(125)",
@@ -107,7 +109,12 @@ const CORNERS: [&str; 31] = [
 
 /// The same, under a policy that says the first: a step that says these, in this order. `value: 0 } })]` is the
 /// end of a step in which a signal came and nothing else was done.
-const CORNERS_UNDER: [(&str, &[&str]); 41] = [
+const CORNERS_UNDER: [(&str, &[&str]); 45] = [
+    // The time of the whole run.
+    ("Pool(", &["DeadlinePassed {", "ShutdownStarted"]),
+    ("pause: false", &["DeadlinePassed {", "Forward {"]),
+    ("pause: true", &["DeadlinePassed {", "Reap"]),
+    ("deadline: Some", &["Exit(124)"]),
     // What signals become, and for whom they are.
     ("scope: Process", &["Forward { to: Process("]),
     ("job: Shared", &["Forward { to: Process("]),
