@@ -85,6 +85,7 @@
 )]
 
 pub mod address;
+pub mod check;
 pub mod cli;
 pub mod compat;
 pub mod config;
@@ -93,6 +94,7 @@ pub mod core;
 pub mod duration;
 pub mod environment;
 pub mod error;
+pub mod events;
 pub mod explain;
 pub mod handover;
 pub mod http;
@@ -103,3 +105,4 @@ pub mod probe;
 pub mod setup;
 pub mod supervisor;
 pub mod users;
+pub mod words;

@@ -316,7 +316,7 @@ fn parts(exit: Exit) -> (Option<u8>, Option<DisplayValue<Signal>>) {
     }
 }
 
-fn ready_by(by: ReadyBy) -> &'static str {
+pub(crate) fn ready_by(by: ReadyBy) -> &'static str {
     match by {
         ReadyBy::Accepting => "accept",
         ReadyBy::Notified => "notify",
@@ -325,7 +325,7 @@ fn ready_by(by: ReadyBy) -> &'static str {
     }
 }
 
-fn hung_by(sign: Sign) -> &'static str {
+pub(crate) fn hung_by(sign: Sign) -> &'static str {
     match sign {
         Sign::Watchdog => "watchdog",
         Sign::Probe => "probe",
@@ -343,6 +343,6 @@ fn in_short(span: Duration) -> String {
     }
 }
 
-fn millis(span: Duration) -> u64 {
+pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

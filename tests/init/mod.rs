@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command_line;
+mod deadline;
 mod ending_rules;
 mod exit_codes;
 mod first_moments;

@@ -48,7 +48,7 @@ impl Book {
             Event::SpawnFailed { id, failure } => {
                 if let Some(order) = self.pending.take_if(|order| order.id == id) {
                     self.expected.spawn_failed = Some(order.slot);
-                    if self.ever_spawned {
+                    if self.ever_spawned || self.stage != Stage::Running {
                         self.ended(now, order, Reason::BootError, Some(Failure::Other));
                     } else {
                         self.first_failure = Some(failure);
