@@ -52,6 +52,11 @@ impl Around {
         self.aside.is_some()
     }
 
+    /// Whether there is anything to be run while the command runs.
+    pub fn runs_more(&self) -> bool {
+        self.checker.is_some() || self.hooks.are_wanted()
+    }
+
     /// Something has happened.
     pub fn happened(&mut self, note: &Note) {
         self.hooks.push(note);

@@ -50,6 +50,11 @@ impl Hooks {
         Self { words, ..Self::default() }
     }
 
+    /// Whether there is anything to run.
+    pub fn are_wanted(&self) -> bool {
+        self.words.is_some()
+    }
+
     /// Something has happened.
     pub fn push(&mut self, note: &Note) {
         if self.words.is_none() {
@@ -113,6 +118,7 @@ impl Loop {
         let now = self.now();
         if reached(self.around.hooks.ends_at, now) {
             self.around.hooks.ends_at = None;
+            self.around.had_last_words = true;
             self.around.hooks.give_up();
             // Whoever waits for the end is to hear of it.
             self.look_for_ended = true;
@@ -155,7 +161,6 @@ impl Loop {
         }
         let until = *self.around.hooks.ends_at.get_or_insert(now + LAST_WORDS);
         self.around.errands.hasten(|kind| kind == Kind::Hook, until);
-        self.around.had_last_words = until <= now;
         until > now
     }
 
@@ -163,7 +168,8 @@ impl Loop {
     pub(super) async fn last_words(&mut self) {
         if self.has_hooks() {
             let now = self.now();
-            let until = self.around.hooks.ends_at.unwrap_or(now + LAST_WORDS).max(now + VERY_LAST_WORDS);
+            let left = if self.around.had_last_words { VERY_LAST_WORDS } else { LAST_WORDS };
+            let until = self.around.hooks.ends_at.unwrap_or(now + left).max(now + VERY_LAST_WORDS);
             self.around.hooks.ends_at = Some(until);
             self.around.errands.hasten(|kind| kind == Kind::Hook, until);
             self.tend_hooks();

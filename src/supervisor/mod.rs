@@ -239,8 +239,8 @@ impl Loop {
     fn let_go(&self) {
         // While the command loads: it is not kept waiting for this.
         inherited::close_descriptors();
-        // A pool starts workers here again.
-        if self.fleet.is_none() {
+        // A pool starts workers here again, and others may be started too.
+        if self.fleet.is_none() && !self.around.runs_more() {
             inherited::leave_directory();
         }
         memory::give_back();

@@ -23,7 +23,7 @@ impl Loop {
         pool.remains.extend(self.around.errands.all().filter(|(_, kill_at)| kill_at.is_some()));
         let waiting = self.around.hooks.waiting();
         if waiting > 0 {
-            warn!(count = waiting, "events dropped: they wait for hooks, and the upgrade does not");
+            warn!(count = waiting, "events wait for hooks: they are dropped by the upgrade");
         }
         let remedy = match (&self.program, &self.fleet) {
             (Ok(program), Some(fleet)) => match self.exchange(program, fleet, pool) {

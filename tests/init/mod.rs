@@ -14,6 +14,7 @@ mod inheritance;
 mod nobody_is_cut_off;
 mod orphans;
 mod process;
+mod ready_check;
 mod signal_rules;
 mod terminal;
 

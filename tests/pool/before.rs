@@ -175,12 +175,8 @@ fn what_cannot_be_run_is_told_before_anything_is_done() {
         ("--ready-check-timeout", "5s", 2, "--ready-check-timeout: nothing is checked"),
         ("--deadline", "soon", 2, "--deadline 'soon': not a duration"),
     ] {
-        let (exit, out, log) = pool(&["--before", "echo no", option, value], worker()).finish();
-        let (exit, out, log) = if option == "--before-timeout" {
-            pool(&[option, value], worker()).finish()
-        } else {
-            (exit, out, log)
-        };
+        let first: &[&str] = if option == "--before-timeout" { &[] } else { &["--before", "echo no"] };
+        let (exit, out, log) = pool(&[first, &[option, value]].concat(), worker()).finish();
         assert_eq!((exit, out.as_str()), (code, ""), "{option} {value}: {log}");
         assert!(log.contains(told), "{option} {value}: {log}");
     }

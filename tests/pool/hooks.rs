@@ -174,20 +174,21 @@ fn a_flood_of_events_is_dropped_and_counted() {
 
 #[test]
 fn a_hook_that_fails_or_leaves_daemons_harms_nobody() {
-    let daemons = "sh -c '(setsid sh -c \"echo daemon >> daemons; sleep 1000\" &); sleep 1000 & exit 9'";
+    // It waits until its daemon has a session of its own.
+    let daemons = "sh -c 'me=$$; (setsid sh -c \"touch d.$me; echo x >> daemons; exec sleep 2000\" &); \
+                   while ! test -e d.$me; do sleep 0.01; done; sleep 1000 & exit 9'";
     let mut run = pool(&["--on-event", daemons], python("serve()")).start();
     run.wait_for("worker ready");
     run.wait_for("hook failed: code 9");
-    run.wait_lines("daemons", 2);
-    // What stayed in its group went with it.
-    eventually("no child of a hook", || {
-        let line = |pid: i32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let hooks = run.others().into_iter().filter(|(pid, _)| {
-            let stat = line(*pid);
-            stat.contains("(sleep)") && stat.split(' ').nth(3) == Some(&run.pid.to_string())
-        });
-        (hooks.count() == 0).then_some(())
-    });
+    run.wait_lines("daemons", 3);
+    let sleeping = |run: &Run, how_long: &str| {
+        let line = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        run.others().into_iter().filter(|(pid, _)| line(*pid).contains(how_long)).count()
+    };
+    // What stayed in its group went with it, and what did not is an orphan like others.
+    run.log.wait_count("hook failed: code 9", 3);
+    eventually("no child of a hook", || (sleeping(&run, "1000") == 0).then_some(()));
+    assert_eq!(sleeping(&run, "2000"), 3);
     assert_eq!(readiness(&run).0, 200);
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0, "{}", run.log.text());

@@ -187,7 +187,7 @@ fn the_histories_reach_every_corner() {
     let mut times = CORNERS.map(|corner| (corner, 0));
     let mut times_under = CORNERS_UNDER.map(|corner| (corner, 0));
     // Init mode has more rules, and shorter histories.
-    for (kind, seeds) in [(Kind::Pool, 900), (Kind::Init, 6_000)] {
+    for (kind, seeds) in [(Kind::Pool, 1_500), (Kind::Init, 6_000)] {
         for seed in 0..seeds {
             let trace = History::new(kind, seed).traced().run_to_trace();
             for (corner, times) in &mut times {
