@@ -73,6 +73,8 @@
 //! * **Every wait has a deadline**, unless the user said `infinity`. The one in which nothing else is heard, for a new
 //!   child to execute the command, is 10 s at most and a millisecond as a rule.
 //! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.
+//! * **Errands are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
+//!   and time, reaped before the core hears of it, and gone before we are (`supervisor/errands.rs`).
 //! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.
 //!
 //! # Where to start reading
@@ -85,6 +87,7 @@
 )]
 
 pub mod address;
+pub mod check;
 pub mod cli;
 pub mod compat;
 pub mod config;
@@ -93,6 +96,7 @@ pub mod core;
 pub mod duration;
 pub mod environment;
 pub mod error;
+pub mod events;
 pub mod explain;
 pub mod handover;
 pub mod http;
@@ -104,3 +108,4 @@ pub mod probe;
 pub mod setup;
 pub mod supervisor;
 pub mod users;
+pub mod words;

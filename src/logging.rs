@@ -213,6 +213,13 @@ pub fn note(note: &Note) {
         Note::ShutdownStarted { signal, drain_delay } => {
             info!(signal = %signal, drain_delay_ms = millis(drain_delay), "shutdown started");
         }
+        Note::DeadlinePassed { after } => {
+            warn!(
+                after_ms = millis(after),
+                "deadline passed, after {}: everything is stopped",
+                in_short(after)
+            );
+        }
         Note::ClosingCutShort => {
             warn!("connections still wait, and may be lost: no worker takes them, see --graceful-timeout");
         }
@@ -312,7 +319,7 @@ fn parts(exit: Exit) -> (Option<u8>, Option<DisplayValue<Signal>>) {
     }
 }
 
-fn ready_by(by: ReadyBy) -> &'static str {
+pub(crate) fn ready_by(by: ReadyBy) -> &'static str {
     match by {
         ReadyBy::Accepting => "accept",
         ReadyBy::Notified => "notify",
@@ -330,6 +337,6 @@ fn in_short(span: Duration) -> String {
     }
 }
 
-fn millis(span: Duration) -> u64 {
+pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

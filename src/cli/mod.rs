@@ -4,6 +4,7 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 mod amounts;
+mod around;
 mod commands;
 mod explain;
 mod init;
@@ -13,6 +14,7 @@ mod values;
 mod workers;
 
 pub use amounts::Jitter;
+pub use around::{Around, Checks};
 pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
 pub use pool::{Listener, Pool, Replacement, Respawn, Restarts};
 pub use process::{Process, UserSpec};
@@ -101,9 +103,17 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Stopping")]
     pub stopping: Stopping,
 
+    /// What runs before and beside the command.
+    #[command(flatten, next_help_heading = "Before and beside")]
+    pub around: Around,
+
     /// The supervisor's own HTTP endpoint.
     #[command(flatten, next_help_heading = "Endpoint")]
     pub endpoint: Endpoint,
+
+    /// The application's own readiness.
+    #[command(flatten, next_help_heading = "Endpoint")]
+    pub checks: Checks,
 
     /// What is logged, and how.
     #[command(flatten, next_help_heading = "Logging")]
@@ -191,6 +201,11 @@ pub struct Stopping {
     #[arg(long, value_name = "D", env = "PREFORK_DRAIN_DELAY", default_value = "0s")]
     #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub drain_delay: Duration,
+
+    /// Stop everything as at TERM this long after the start, and end with 124; --before counts too.
+    #[arg(long, value_name = "D", env = "PREFORK_DEADLINE")]
+    #[arg(allow_hyphen_values = true, value_parser = values::parse_time)]
+    pub deadline: Option<Duration>,
 }
 
 /// The supervisor's own HTTP endpoint.

@@ -1,14 +1,16 @@
 //! What is to be done, checked: every rule about options that concerns more than one of them.
 
+mod around;
 pub mod command;
 mod init;
 mod pool;
 
+pub use around::{Around, Check};
 pub use init::Placing;
 pub use pool::{Pool, Probing, probe_target};
 
 use crate::address::Address;
-use crate::cli::{Like, Only, Options, Process, Subreaper};
+use crate::cli::{Given, Like, Only, Options, Process, Subreaper};
 use crate::core::{Mode, Signal};
 use crate::error::StartError;
 use command::{Command, FD};
@@ -26,6 +28,8 @@ pub struct Config {
     pub pool: Pool,
     /// Where the health endpoint listens.
     pub health: Option<Address>,
+    /// What runs before and beside the command.
+    pub around: Around,
     /// Whose manners we have.
     pub like: Like,
     /// How much is said in their words.
@@ -92,12 +96,14 @@ impl Config {
             none_only_for(Only::Pool, &options, "only a pool has workers", "add --workers N or --bind ADDR")?;
             (Mode::Init(init::policy(&options)?), Pool::default(), command.literal())
         };
+        let around = around::resolve(&options)?;
         let (placing, subreaper) = (init::placing(&options), init::subreaper(&options));
         Ok(Self {
             command,
             mode,
             pool,
             health: options.endpoint.health,
+            around,
             like: options.like,
             verbosity: options.verbosity,
             placing,
@@ -141,4 +147,13 @@ fn none_only_for(mode: Only, options: &Options, problem: &str, remedy: &str) -> 
         }
     }
     Ok(())
+}
+
+/// A flag that has no use is a mistake; a variable may be there for other commands in the same image.
+fn useless(options: &Options, names: &[&str], problem: &str, remedy: &str) -> Result<(), StartError> {
+    let is_one = |given: &&Given| given.variable.is_none() && names.contains(&given.field.as_str());
+    match options.given.iter().find(is_one) {
+        Some(given) => Err(StartError::usage(&given.flag, problem, remedy)),
+        None => Ok(()),
+    }
 }

@@ -152,6 +152,8 @@ pub mod code {
     pub const CRASH_LOOP: u8 = 3;
     /// We failed inside, and stopped the children in order.
     pub const INTERNAL: u8 = 70;
+    /// A deadline has passed, and everything was stopped in order; as timeout(1) has it.
+    pub const DEADLINE: u8 = 124;
     /// Something could not be set up or started.
     pub const CANNOT_START: u8 = 125;
     /// The command was found and cannot be executed.

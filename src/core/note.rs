@@ -294,6 +294,11 @@ pub enum Note {
         /// How long the workers go on serving.
         drain_delay: Duration,
     },
+    /// The deadline of the whole run has passed: what follows is as at TERM.
+    DeadlinePassed {
+        /// How long it ran.
+        after: Duration,
+    },
     /// Connections still waited when the time for that was over: the workers are stopped all the same.
     ClosingCutShort,
     /// Another stop signal came: what waits is cut short.

@@ -31,10 +31,12 @@ pub enum Reloaded {
     Failed,
     /// Another reload, or the stop, came before its end.
     Overtaken,
+    /// It did not begin: the configuration was wrong.
+    Refused,
 }
 
 impl Reloaded {
-    const ALL: [Self; 3] = [Self::Finished, Self::Failed, Self::Overtaken];
+    const ALL: [Self; 4] = [Self::Finished, Self::Failed, Self::Overtaken, Self::Refused];
 
     /// In one word.
     #[must_use]
@@ -43,6 +45,7 @@ impl Reloaded {
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Overtaken => "overtaken",
+            Self::Refused => "refused",
         }
     }
 }
@@ -151,6 +154,7 @@ impl Counts {
             }
             Note::ReloadFinished { .. } => self.end_reload(Reloaded::Finished),
             Note::ReloadFailed { .. } => self.end_reload(Reloaded::Failed),
+            Note::ReloadRefused { .. } => self.reloads.add(Reloaded::Refused),
             Note::ShutdownStarted { .. } => self.end_reload(Reloaded::Overtaken),
             Note::OrphanReaped { .. } => add_one(&mut self.orphans),
             Note::SignalReceived { received } => self.received.add(received.signal),
@@ -301,7 +305,7 @@ mod tests {
         let shutdown = Note::ShutdownStarted { signal: Signal::TERM, drain_delay: Duration::ZERO };
         let counts = counted(&[started(2), started(3), failed, started(4), shutdown.clone(), shutdown]);
         let results: Vec<_> = counts.reloads.each().map(|(result, count)| (result.name(), count)).collect();
-        assert_eq!(results, [("finished", 0), ("failed", 1), ("overtaken", 2)]);
+        assert_eq!(results, [("finished", 0), ("failed", 1), ("overtaken", 2), ("refused", 0)]);
         assert!(!counts.reloading && counted(&[started(2)]).reloading);
     }
 

@@ -2,10 +2,17 @@
 //!
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
+mod around;
+mod before;
+mod checks;
 mod echo;
+mod errands;
 mod fleet;
+mod hooks;
+mod reaping;
 mod renew;
 mod scrape;
+mod telling;
 mod tend;
 mod upgrade;
 
@@ -15,19 +22,20 @@ use crate::config::command::{Command, Values};
 use crate::control::{self, Ask, Inbox};
 use crate::core::action::SpawnOrder;
 use crate::core::policy::{Job, StopPolicy};
+use crate::core::time::earlier;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::{Edge, Published};
 use crate::metrics::Metrics;
 use crate::os::listen::Listener;
-use crate::os::reap::{self, Found};
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
-use crate::os::terminal::{self, Terminal};
+use crate::os::terminal::Terminal;
 use crate::os::{exchange, inherited, last_resort, memory, pid1};
 use crate::{logging, setup};
+use around::Around;
 use echo::is_our_own_echo;
 use fleet::{Fleet, least_fd};
 use renew::InForce;
@@ -40,7 +48,6 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
 
 /// Batches of signals, and ended children, taken before anything else gets its turn.
 const MOST_AT_ONCE: usize = 64;
@@ -82,6 +89,8 @@ struct Loop {
     /// What tasks ask of us.
     inbox: Inbox,
     metrics: Metrics,
+    /// What runs before and beside the command.
+    around: Around,
     stop: StopPolicy,
     placement: Placement,
     settings: Settings,
@@ -156,6 +165,7 @@ impl Supervisor {
             Some(account) => environment.for_account(account),
         };
         setup::give_up_rights(&settings, &config.pool);
+        let around = Around::new(config.around.clone(), &environment, given.as_ref());
         drop(inside);
         let state = Loop {
             core,
@@ -170,6 +180,7 @@ impl Supervisor {
             published,
             inbox,
             metrics: Metrics::default(),
+            around,
             stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
@@ -199,17 +210,22 @@ impl Supervisor {
 
 impl Loop {
     async fn run(&mut self) -> u8 {
-        self.handle(Event::Started);
-        // While the command loads: it is not kept waiting for this.
-        inherited::close_descriptors();
-        // A pool starts workers here again.
-        if self.fleet.is_none() {
-            inherited::leave_directory();
+        self.publish_beside();
+        if let Some(code) = self.prepare().await {
+            return code;
         }
-        memory::give_back();
+        self.live().await
+    }
+
+    async fn live(&mut self) -> u8 {
+        self.handle(Event::Started);
+        if !self.around.prepares() {
+            self.let_go();
+        }
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {
+                self.last_words().await;
                 return code;
             }
             self.wait().await;
@@ -224,11 +240,23 @@ impl Loop {
                 self.handle(Event::DeadlinePassed);
             }
             self.metrics.turns.observe(begin.elapsed());
+            self.tend_around();
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Lets go of what only the start needed.
+    fn let_go(&self) {
+        // While the command loads: it is not kept waiting for this.
+        inherited::close_descriptors();
+        // A pool starts workers here again, and others may be started too.
+        if self.fleet.is_none() && !self.around.runs_more() {
+            inherited::leave_directory();
+        }
+        memory::give_back();
     }
 
     /// If we are late, as after having been suspended, the runtime may have noticed the time and nothing else: what
@@ -249,13 +277,14 @@ impl Loop {
     /// Waits for a signal, a notice or the next deadline; without a deadline no timer is set. Not at all while
     /// there is somebody left to reap.
     async fn wait(&mut self) {
-        let deadline = self.core.next_deadline().and_then(|at| self.origin.checked_add(at.0));
+        let next = earlier(self.core.next_deadline(), self.next_around_deadline());
+        let deadline = next.and_then(|at| self.origin.checked_add(at.0));
         let ahead = deadline.filter(|at| *at > Instant::now());
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
             let signalled = self.signals.poll_ready(cx).is_ready();
             let news = self.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
-            let asked = self.inbox.poll_ready(cx).is_ready();
+            let asked = self.inbox.poll_ready(cx).is_ready() | self.around.poll_ready(cx).is_ready();
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
             if signalled || news || asked || late || self.look_for_ended || self.metrics.is_wanted() {
                 Poll::Ready(())
@@ -302,47 +331,12 @@ impl Loop {
         for _ in 0..MOST_AT_ONCE {
             match self.inbox.take() {
                 Some(Ask::Status(answer)) => {
-                    let _gone = answer.send(self.core.status(self.now()));
+                    let _gone = answer.send(self.shown().status(self.now()));
                 }
                 Some(ask @ (Ask::Metrics(_) | Ask::Liveness(_))) => self.scrape(ask),
                 None => break,
             }
         }
-    }
-
-    /// Reaps what has ended. Each is told to the core while it is still a zombie, so that what the core wants to
-    /// signal is what it means. Where they end faster than this reaps, the rest waits for the next round.
-    fn reap(&mut self) {
-        if !std::mem::take(&mut self.look_for_ended) {
-            return;
-        }
-        for _ in 0..MOST_AT_ONCE {
-            // Whom the terminal stops matters where we have to do with it.
-            let children_left = match reap::look(self.terminal.is_some()) {
-                Found::Stopped(pid, signal) => {
-                    // First: it may be continued, and stopped anew, before we are told of that.
-                    reap::forget_stop(pid);
-                    // Below a script it may be anybody who stops and continues the command alone.
-                    if signal != Signal::STOP || terminal::leads_group() {
-                        let has_terminal = self.terminal.as_ref().is_some_and(Terminal::is_ours);
-                        self.handle(Event::Stopped { pid, signal, has_terminal });
-                    }
-                    continue;
-                }
-                Found::Ended(pid, exit) => {
-                    debug!(pid = pid.0, %exit, "child reaped");
-                    let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
-                    let out_of_memory = self.fleet.as_mut().is_some_and(ended);
-                    self.handle(Event::Exited { pid, exit, out_of_memory });
-                    reap::release(pid);
-                    continue;
-                }
-                Found::AllAlive => true,
-                Found::Nobody => false,
-            };
-            return self.handle(Event::Reaped { children_left });
-        }
-        self.look_for_ended = true;
     }
 
     /// Steps the core, carries out what it wants in order, and feeds the answers back until there are none.
@@ -355,7 +349,7 @@ impl Loop {
                 events.extend(self.carry_out(action));
             }
         }
-        self.published.set(self.core.snapshot());
+        self.published.set(self.shown().snapshot());
     }
 
     fn carry_out(&mut self, action: Action) -> Option<Event> {
@@ -367,7 +361,8 @@ impl Loop {
             Action::ContinueStopped { to } => self.told(Signal::CONT, send::continue_stopped(to)),
             Action::SignalAll { signal } => self.told(signal, send::to_all(signal)),
             Action::AskOrphans { workers, groups, signal } => {
-                let sent = self.asked.ask_orphans(&workers, &groups, signal);
+                let spared = self.around.spared(workers);
+                let sent = self.asked.ask_orphans(&spared, &groups, signal);
                 self.told(signal, sent);
             }
             Action::Forward { to, received, spare_unaware, asks } => {
@@ -416,9 +411,13 @@ impl Loop {
 
     /// Tells everybody who wants to know.
     fn report(&mut self, note: &Note) {
+        if self.around.prepares() {
+            return self.report_before(note);
+        }
         logging::note(note);
         self.configuration_heard(note);
         self.metrics.note(self.now(), note);
+        self.around.happened(note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {
@@ -441,7 +440,7 @@ impl Loop {
             env: self.environment.of_worker(of_worker.as_ref()),
             listen_pid: self.environment.sets_listen_pid(),
             fds: &fds,
-            close_others: fleet.is_some(),
+            close_others: fleet.is_some() || self.around.prepares(),
             execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
             placement: self.placement,
             settings: &self.settings,
@@ -465,34 +464,6 @@ impl Loop {
                 }
                 Event::SpawnFailed { id, failure }
             }
-        }
-    }
-
-    /// A job stops as Ctrl-Z stops it, dumb-init for sure.
-    fn stop_self(&mut self, job: bool) -> Option<Event> {
-        let how = match (job, self.placement) {
-            (true, _) => terminal::Stop::Job,
-            (false, _) if self.stops_for_sure => terminal::Stop::ForSure,
-            (false, _) => terminal::Stop::LikeTheJob,
-        };
-        // Whoever continues us says whose the terminal is then.
-        self.terminal_lent &= !job;
-        (!terminal::stop_self(how)).then_some(Event::StopRefused)
-    }
-
-    /// A signal that could not be sent is worth a line, never more: the process may be gone, or not ours to signal.
-    /// The latter somebody can mend.
-    fn told(&mut self, signal: Signal, sent: io::Result<()>) {
-        let Err(error) = sent else { return };
-        let hint = match error.kind() {
-            io::ErrorKind::PermissionDenied => "it runs as another user, give us the capability KILL",
-            io::ErrorKind::WouldBlock => "too many wait for its user, raise RLIMIT_SIGPENDING",
-            _ => "",
-        };
-        if !hint.is_empty() && !std::mem::replace(&mut self.refusal_told, true) {
-            warn!(signal = %signal, %error, "signal not sent: {hint}");
-        } else {
-            debug!(signal = %signal, %error, "signal not sent");
         }
     }
 }

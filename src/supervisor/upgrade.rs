@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
-use tracing::error;
+use tracing::{error, warn};
 
 /// Lines of a plan about what is bound.
 const SOCKETS: [&str; 2] = ["listener ", "health "];
@@ -21,7 +21,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 impl Loop {
     /// Returns only if it failed: then everything is as before.
-    pub(super) fn upgrade(&mut self, pool: Handover) -> Event {
+    pub(super) fn upgrade(&mut self, mut pool: Handover) -> Event {
+        // The next program knows them as what is left of a group, and kills them at the same time.
+        pool.remains.extend(self.around.errands.all().filter(|(_, kill_at)| kill_at.is_some()));
+        let waiting = self.around.hooks.waiting();
+        if waiting > 0 {
+            warn!(count = waiting, "events wait for hooks: they are dropped by the upgrade");
+        }
         let remedy = match (&self.program, &self.fleet) {
             (Ok(program), Some(fleet)) => match self.exchange(program, fleet, pool) {
                 Ok(remedy) => remedy.to_owned(),
@@ -62,6 +68,7 @@ impl Loop {
             notify: fleet.notify.as_fd().as_raw_fd(),
             scoreboard: scoreboard.map(|(fd, lines)| (fd.as_raw_fd(), lines)),
             health: self.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
+            check_passes: self.around.check_passes(),
             places: places.iter().map(|(fds, order)| (numbers(fds), order.to_vec())).collect(),
         };
         let text = exchange::put_down(&given.write())?;

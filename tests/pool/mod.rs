@@ -2,12 +2,15 @@
 
 mod addresses;
 mod backoff;
+mod before;
 mod budget;
 mod crash;
+mod deadline;
 mod endpoint;
 mod environment;
 mod hanging;
 mod history;
+mod hooks;
 mod hostile;
 mod idle;
 mod lanes;
@@ -17,6 +20,7 @@ mod memory;
 mod metrics;
 mod python;
 mod readiness;
+mod ready_check;
 mod ready_modes;
 mod recycling_by_age;
 mod recycling_by_requests;

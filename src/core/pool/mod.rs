@@ -112,7 +112,12 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Ordered,
-    GaveUp { slot: u32, restarts: u32 },
+    GaveUp {
+        slot: u32,
+        restarts: u32,
+    },
+    /// The deadline of the whole run has passed.
+    Overdue,
 }
 
 /// Where a worker is: in a slot, or on its way out.
@@ -258,7 +263,7 @@ impl Pool {
         let of_phase = match self.phase {
             Phase::Unstarted | Phase::Gone => return None,
             Phase::Running if self.upgrades_now() => return Some(self.stepped),
-            Phase::Running => self.next_spawn_deadline(),
+            Phase::Running => earlier(self.policy.deadline, self.next_spawn_deadline()),
             Phase::Draining { until } => earlier(Some(until), self.next_spawn_deadline()),
             Phase::Closing(closing) => closing.next_deadline(),
             Phase::Ending { endgame, orphans_at, .. } => earlier(endgame.next_deadline(), orphans_at),
@@ -274,9 +279,11 @@ impl Pool {
     pub fn snapshot(&self) -> Snapshot {
         let phase = match (self.phase, self.ending) {
             (_, Ending::GaveUp { .. }) => snapshot::Phase::GivenUp,
-            (Phase::Unstarted | Phase::Running, Ending::Ordered) => snapshot::Phase::Running,
-            (Phase::Draining { .. }, Ending::Ordered) => snapshot::Phase::Draining,
-            (Phase::Closing(_) | Phase::Ending { .. } | Phase::Gone, Ending::Ordered) => {
+            (Phase::Unstarted | Phase::Running, Ending::Ordered | Ending::Overdue) => {
+                snapshot::Phase::Running
+            }
+            (Phase::Draining { .. }, Ending::Ordered | Ending::Overdue) => snapshot::Phase::Draining,
+            (Phase::Closing(_) | Phase::Ending { .. } | Phase::Gone, Ending::Ordered | Ending::Overdue) => {
                 snapshot::Phase::Stopping
             }
         };
@@ -382,6 +389,7 @@ impl Pool {
         if matches!(self.phase, Phase::Gone) {
             return;
         }
+        self.stop_in_time(now, out);
         if matches!(self.phase, Phase::Draining { until } if until <= now) {
             self.begin_closing(now, out);
         }

@@ -9,7 +9,7 @@ use prefork_init::core::policy::{
 };
 use prefork_init::core::signal::Rewrite;
 use prefork_init::core::time::Patience;
-use prefork_init::core::{Mode, Rewrites, Signal};
+use prefork_init::core::{Mode, Monotonic, Rewrites, Signal};
 use std::time::Duration;
 
 const STOPS: [Signal; 5] = [Signal::TERM, Signal::TERM, Signal::TERM, Signal::INT, Signal::QUIT];
@@ -164,6 +164,7 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
             max_restarts: dice.pick(&[None, None, Some(0), Some(1), Some(5), Some(20)]),
             window: dice.pick_ms(&[1_000, 60_000]),
         },
+        deadline: dice.one_in(8).then(|| Monotonic(dice.pick_ms(&[0, 50, 1_500, 12_000, 60_000]))),
     }
 }
 

@@ -214,6 +214,8 @@ pub struct Book {
     pub end_was_told: bool,
     pub expected: Expected,
     pub exit: Option<u8>,
+    /// The time of the whole run was over.
+    pub overdue: bool,
 }
 
 impl Book {
@@ -245,6 +247,7 @@ impl Book {
             end_was_told: false,
             expected: Expected::default(),
             exit: None,
+            overdue: false,
         }
     }
 

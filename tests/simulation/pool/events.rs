@@ -48,7 +48,7 @@ impl Book {
             Event::SpawnFailed { id, failure } => {
                 if let Some(order) = self.pending.take_if(|order| order.id == id) {
                     self.expected.spawn_failed = Some(order.slot);
-                    if self.ever_spawned {
+                    if self.ever_spawned || self.stage != Stage::Running {
                         self.ended(now, order, Reason::BootError, Some(Failure::Other));
                     } else {
                         self.first_failure = Some(failure);
@@ -109,6 +109,12 @@ impl Book {
                 }
             }
             Event::Measured { pid, found } => self.measured(now, pid, found),
+        }
+        let is_over = self.policy.deadline.is_some_and(|by| by <= now);
+        if is_over && self.stage == Stage::Running && self.first_failure.is_none() {
+            self.overdue = true;
+            self.expected.told.push(Note::DeadlinePassed { after: now.0 });
+            self.asked_to_stop(now, Signal::TERM);
         }
         if !self.policy.drain.listens && matches!(self.stage, Stage::Draining { until } if until <= now) {
             self.begin_ending(now, None);

@@ -113,6 +113,7 @@ impl Book {
             | Note::SignalReceived { .. } => Ok(()),
             Note::SignalIgnored { .. }
             | Note::SignalDropped { .. }
+            | Note::DeadlinePassed { .. }
             | Note::WorkerSuspected { .. }
             | Note::ReloadRefused { .. }
             | Note::ReloadStarted { .. }
