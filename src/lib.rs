@@ -85,6 +85,7 @@
 )]
 
 pub mod address;
+pub mod check;
 pub mod cli;
 pub mod compat;
 pub mod config;

@@ -3,7 +3,7 @@
 use super::Environment;
 use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
 use crate::address::Address;
-use crate::cli::{CountRequests, Given, Jitter, Listener, MemoryMeasure, Options, Ready};
+use crate::cli::{CountRequests, Given, Jitter, Listener, MemoryMeasure, Options, Ready, Source};
 use crate::core::policy::{
     Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, StopPolicy,
@@ -237,7 +237,7 @@ fn probing(options: &Options, bind: &[Address]) -> Result<Option<Probing>, Start
 
 /// A flag that has no use is a mistake; a variable may be there for other commands in the same image.
 fn useless(options: &Options, names: &[&str], problem: &str, remedy: &str) -> Result<(), StartError> {
-    let is_one = |given: &&Given| given.variable.is_none() && names.contains(&given.field.as_str());
+    let is_one = |given: &&Given| given.source == Source::Flag && names.contains(&given.field.as_str());
     match options.given.iter().find(is_one) {
         Some(given) => Err(StartError::usage(&given.flag, problem, remedy)),
         None => Ok(()),
@@ -370,7 +370,7 @@ mod tests {
         };
         match read(args) {
             Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
-            Ok(Request::Print { text, .. }) => panic!("{text}"),
+            Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }
     }
