@@ -6,6 +6,8 @@ mod program;
 mod rules;
 mod script;
 mod server_rules;
+#[cfg(test)]
+mod tests;
 
 use crate::cli::{Given, Only, Options, Source};
 use crate::config::{Config, Environment};

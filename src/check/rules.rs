@@ -318,9 +318,9 @@ fn runs_as_root(case: &Case<'_>) -> Option<Finding> {
 
 fn setting_ignored(case: &Case<'_>) -> Option<Finding> {
     let (other, mode) = if case.pool().is_some() {
-        (Only::Init, "init mode has a use for them, and this is a pool")
+        (Only::Init, "only init mode has a use for it, and this is a pool")
     } else {
-        (Only::Pool, "a pool has a use for them, and this is init mode")
+        (Only::Pool, "only a pool has a use for it, and this is init mode")
     };
     let ignored = case.given.iter().filter(|given| given.only == Some(other));
     let names = ignored.filter_map(|given| match &given.source {
@@ -331,8 +331,8 @@ fn setting_ignored(case: &Case<'_>) -> Option<Finding> {
     let names: Vec<String> = names.collect();
     (!names.is_empty()).then(|| {
         (
-            format!("{} ignored: only {mode}", names.join(", ")),
-            "unset them, or ask for the other mode".to_owned(),
+            format!("ignored: {}: {mode}", names.join(", ")),
+            "leave it out here, or ask for the other mode".to_owned(),
         )
     })
 }
@@ -350,12 +350,13 @@ pub(super) fn time(span: Duration) -> String {
     humantime::format_duration(span).to_string()
 }
 
-/// `512M`, `1.5G`, as the options take it; cut off, not rounded.
+/// `512M`, `1.5G`, as the options take it; rounded.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u32); 4] = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
     let unit = UNITS.into_iter().find(|(_, shift)| bytes >> shift > 0);
     let Some((letter, shift)) = unit else { return bytes.to_string() };
-    let tenths = u128::from(bytes).saturating_mul(10) >> shift;
+    let half = (1u128 << shift) >> 1;
+    let tenths = u128::from(bytes).saturating_mul(10).saturating_add(half) >> shift;
     match (tenths / 10, tenths % 10) {
         (whole, 0) => format!("{whole}{letter}"),
         (whole, part) => format!("{whole}.{part}{letter}"),
