@@ -1,7 +1,9 @@
 //! The file at work: its command runs, its errors are one line with its name.
 
 use super::file;
-use crate::harness::{Launch, binary, launch};
+use crate::harness::servers::server;
+use crate::harness::{Launch, binary, http, launch};
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -35,7 +37,7 @@ fn what_is_wrong_in_it_is_told_with_its_name_and_key() {
         ("workers = [4]", &["workers: a list", "one value"]),
         ("graceful-timeout = \"soon\"", &["graceful-timeout 'soon'", "500ms, 30s"]),
         ("bind = [\":8000\", \"nonsense\"]", &["bind 'nonsense'", "HOST:PORT"]),
-        ("log-format = \"yaml\"", &["log-format 'yaml'", "text, json"]),
+        ("listener = \"yaml\"", &["listener 'yaml'", "per-worker, shared"]),
         ("no-placeholders = \"yes\"", &["no-placeholders: neither on nor off"]),
         ("workers = 2\nmin-ready = 3", &["min-ready '3'", "from 1 to 2"]),
         ("workers = 2\nmax-age-jitter = \"1h\"", &["max-age-jitter '1h'", "add --max-age"]),
@@ -131,6 +133,28 @@ fn its_command_and_settings_run_for_real() {
     run.log.wait_count("worker ready", 1);
     run.signal(15);
     assert_eq!((run.wait_exit(), run.stdout().as_str()), (0, "[]\n"));
+}
+
+#[test]
+fn the_example_serves_with_a_real_server() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = root.join("examples/prefork.toml");
+    let app = root.join("examples/fastapi_app");
+    let path = std::env::join_paths(
+        [server("uvicorn").parent().unwrap().to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let flags = ["--bind", "127.0.0.1:0", "--health", "127.0.0.1:0", "--user", "root", "--drain-delay", "0s"];
+    let words = flags.map(OsString::from).into_iter().chain(["--chdir".into(), app.into()]);
+    let mut run = launch(words)
+        .env("PREFORK_CONFIG", example.to_str().unwrap())
+        .env("PATH", path.unwrap().to_str().unwrap())
+        .start();
+    run.log.wait_count("worker ready", 2);
+    assert_eq!(http::get(&run.address(0), "/health").unwrap().status, 200);
+    run.signal(15);
+    assert_eq!(run.wait_exit(), 0);
 }
 
 #[test]

@@ -28,16 +28,17 @@ const SAMPLES: [(&str, [&str; 3]); 18] = [
 ];
 
 /// What an option needs beside it to be valid.
-const BESIDE: [(&str, &str); 13] = [
+const BESIDE: [(&str, &str); 14] = [
+    ("max-requests", "--count-requests=scoreboard"),
     ("max-requests-jitter", "--max-requests=100"),
     ("count-requests", "--max-requests=100"),
     ("max-age-jitter", "--max-age=1h"),
     ("max-memory-jitter", "--max-memory=1G"),
     ("memory-samples", "--max-memory=1G"),
     ("memory-measure", "--max-memory=1G"),
-    ("probe-interval", "--probe=/health"),
-    ("probe-timeout", "--probe=/health"),
-    ("probe-failures", "--probe=/health"),
+    ("probe-interval", "--probe=/health --bind=127.0.0.1:0"),
+    ("probe-timeout", "--probe=/health --bind=127.0.0.1:0"),
+    ("probe-failures", "--probe=/health --bind=127.0.0.1:0"),
     ("abort-signal", "--watchdog=1s"),
     ("abort-time", "--watchdog=1s"),
     ("probe", "--bind=127.0.0.1:0"),
@@ -99,7 +100,8 @@ fn beside(arg: &Arg) -> Vec<String> {
     } else if !WITHOUT_POOL.contains(&heading) {
         words.push("--workers=8".into());
     }
-    words.extend(BESIDE.iter().filter(|(known, _)| *known == long).map(|(_, flag)| (*flag).to_owned()));
+    let (_, flags) = BESIDE.iter().find(|(known, _)| *known == long).unwrap_or(&("", ""));
+    words.extend(flags.split_whitespace().map(str::to_owned));
     words
 }
 
@@ -108,7 +110,7 @@ fn command(arg: &Arg) -> Vec<String> {
     let long = arg.get_long().unwrap();
     let words: &[&str] = match long {
         "pause" => &[],
-        "max-requests" | "max-requests-jitter" | "count-requests" => &["--", "true", "{max_requests}"],
+        "max-requests-jitter" | "count-requests" => &["--", "true", "{max_requests}"],
         _ => &["--", "true"],
     };
     words.iter().map(ToString::to_string).collect()
@@ -141,7 +143,7 @@ fn every_option_is_taken_from_the_last_layer_that_has_it() {
         let (_dir, path) = file(&format!("{long} = {}\n", toml(arg, &in_file)));
         let (beside, command) = (beside(arg), command(arg));
         let words = |flags: &[String]| [flags, &beside, &command].concat();
-        let by_config = format!("--config={path}");
+        let by_config = [format!("--config={path}")];
         let flag = match arg.get_action() {
             ArgAction::SetTrue => format!("--{long}"),
             _ => format!("--{long}={in_flag}"),
@@ -154,7 +156,7 @@ fn every_option_is_taken_from_the_last_layer_that_has_it() {
                 assert_eq!(value, expected(arg, default.to_str().unwrap()), "--{long}");
             }
         }
-        let (value, layer, source) = seen(arg, &words(&[by_config.clone()]), &[]);
+        let (value, layer, source) = seen(arg, &words(&by_config), &[]);
         assert_eq!(
             (value, layer.as_str(), source),
             (expected(arg, &in_file), "file", Some(path)),
@@ -163,20 +165,20 @@ fn every_option_is_taken_from_the_last_layer_that_has_it() {
 
         // Off is off, and then no command is missing.
         let off = if long == "pause" {
-            vec![by_config.clone(), "--".into(), "true".into()]
+            vec![by_config[0].clone(), "--".into(), "true".into()]
         } else {
-            words(&[by_config.clone()])
+            words(&by_config)
         };
         let (value, layer, source) = seen(arg, &off, &[(variable, &in_variable)]);
         let wanted = (expected(arg, &in_variable), "environment", Some(variable.to_owned()));
         assert_eq!((value, layer.as_str(), source), wanted, "--{long}");
 
         let (value, layer, source) =
-            seen(arg, &words(&[by_config.clone(), flag]), &[(variable, &in_variable)]);
+            seen(arg, &words(&[by_config[0].clone(), flag]), &[(variable, &in_variable)]);
         assert_eq!((value, layer.as_str(), source), (expected(arg, &in_flag), "flag", None), "--{long}");
 
         // An empty variable is none.
-        let (value, layer, _) = seen(arg, &words(&[by_config]), &[(variable, "")]);
+        let (value, layer, _) = seen(arg, &words(&by_config), &[(variable, "")]);
         assert_eq!((value, layer.as_str()), (expected(arg, &in_file), "file"), "--{long}");
         count += 1;
     }
@@ -232,7 +234,7 @@ fn web_concurrency_and_port_come_after_all_layers() {
 #[test]
 fn the_variables_are_left_to_the_innermost_of_us() {
     let (_dir, path) = file("workers = 2\n");
-    let found = report(&["--", "/nowhere/../bin/true"], &[("PREFORK_CONFIG", &path)]);
+    let found = report(&["--", "true"], &[("PREFORK_CONFIG", &path)]);
     assert_eq!(found["mode"], "pool");
     let us = crate::harness::binary();
     let found = report(&["--", us.to_str().unwrap()], &[("PREFORK_CONFIG", &path), ("PREFORK_WORKERS", "3")]);
