@@ -23,10 +23,10 @@
 //!           └─────────────┘
 //! ```
 //!
-//! [`cli`] reads the command line (or [`compat`], under the name of another init, whose options it turns into ours),
-//! [`config`] checks it, [`setup`] binds and opens what is needed, and
-//! [`supervisor::Supervisor::run`] takes over. Until then everything may fail, with a [`error::StartError`] of one
-//! line; from then on nothing may, for there is nobody to return an error to.
+//! [`cli`] reads the command line, the variables and the file (or [`compat`], under the name of another init, whose
+//! options it turns into ours), [`config`] checks them ([`check`] goes no further, and tells what it thinks of them),
+//! [`setup`] binds and opens what is needed, and [`supervisor::Supervisor::run`] takes over. Until then everything may
+//! fail, with a [`error::StartError`] of one line; from then on nothing may, for there is nobody to return an error to.
 //!
 //! # A slot of the pool
 //!
@@ -105,6 +105,7 @@ pub mod metrics;
 pub mod notify;
 pub mod os;
 pub mod probe;
+pub mod ready_check;
 pub mod setup;
 pub mod supervisor;
 pub mod users;

@@ -3,9 +3,9 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 use super::values;
-use crate::check::Target;
 use crate::core::time::Patience;
 use crate::duration::parse_patience;
+use crate::ready_check::Target;
 use crate::words::Words;
 use clap::Args;
 use std::time::Duration;

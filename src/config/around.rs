@@ -1,11 +1,11 @@
 //! What runs before and beside the command, from the options.
 
 use super::useless;
-use crate::check::Target;
 use crate::cli::Options;
 use crate::core::Monotonic;
 use crate::core::time::Patience;
 use crate::error::StartError;
+use crate::ready_check::Target;
 use crate::words::Words;
 use std::time::Duration;
 

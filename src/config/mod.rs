@@ -10,7 +10,7 @@ pub use init::Placing;
 pub use pool::{Pool, Probing, probe_target};
 
 use crate::address::Address;
-use crate::cli::{Given, Like, Only, Options, Process, Subreaper};
+use crate::cli::{Given, Like, Only, Options, Process, Source, Subreaper};
 use crate::core::{Mode, Signal};
 use crate::error::StartError;
 use command::{Command, FD};
@@ -137,13 +137,18 @@ impl Config {
     }
 }
 
-/// Flags that the mode has no use for are a mistake, not a decoration. A variable may be there for the image's usual
+/// Flags that the mode has no use for are a mistake, not a decoration. A variable, or a setting of a file, may be there for
+/// the image's usual
 /// command, and this one is another.
 fn none_only_for(mode: Only, options: &Options, problem: &str, remedy: &str) -> Result<(), StartError> {
     for given in options.given.iter().filter(|given| given.only == Some(mode)) {
-        match &given.variable {
-            None => return Err(StartError::usage(&given.flag, problem, remedy)),
-            Some(variable) => warn!(variable, "variable ignored: {problem}, {remedy}"),
+        match &given.source {
+            Source::Flag => return Err(StartError::usage(&given.flag, problem, remedy)),
+            Source::Variable(variable) => warn!(variable, "variable ignored: {problem}, {remedy}"),
+            Source::File(file) => {
+                let key = given.flag.trim_start_matches('-');
+                warn!(file, key, "setting ignored: {problem}, {remedy}");
+            }
         }
     }
     Ok(())
@@ -151,7 +156,7 @@ fn none_only_for(mode: Only, options: &Options, problem: &str, remedy: &str) -> 
 
 /// A flag that has no use is a mistake; a variable may be there for other commands in the same image.
 fn useless(options: &Options, names: &[&str], problem: &str, remedy: &str) -> Result<(), StartError> {
-    let is_one = |given: &&Given| given.variable.is_none() && names.contains(&given.field.as_str());
+    let is_one = |given: &&Given| given.source == Source::Flag && names.contains(&given.field.as_str());
     match options.given.iter().find(is_one) {
         Some(given) => Err(StartError::usage(&given.flag, problem, remedy)),
         None => Ok(()),

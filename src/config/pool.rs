@@ -125,7 +125,7 @@ pub(super) fn resolve(
             max_restarts: options.respawn.max_restarts.0,
             window: options.respawn.restart_window,
         },
-        rereads: false,
+        rereads: options.configuration.config.is_some(),
         deadline: options.stopping.deadline.map(Monotonic),
     };
     let has_memory_limit = measures_memory(&recycle);
@@ -363,7 +363,7 @@ mod tests {
         };
         match read(args) {
             Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
-            Ok(Request::Print { text, .. }) => panic!("{text}"),
+            Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }
     }

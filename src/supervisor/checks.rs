@@ -2,12 +2,12 @@
 
 use super::Loop;
 use super::errands::Kind;
-use crate::check::{self, CheckFailure, Target};
 use crate::config;
 use crate::core::exit::Exit;
 use crate::core::snapshot::Phase;
 use crate::core::time::Monotonic;
 use crate::http::Check;
+use crate::ready_check::{self, CheckFailure, Target};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -158,12 +158,12 @@ impl Loop {
             }
             Target::Http { to, question, .. } => {
                 tokio::spawn(async move {
-                    let _late = sender.send((id, check::ask_tcp(to, &question, within).await)).await;
+                    let _late = sender.send((id, ready_check::ask_tcp(to, &question, within).await)).await;
                 });
             }
             Target::Unix { to, question, .. } => {
                 tokio::spawn(async move {
-                    let _late = sender.send((id, check::ask_unix(to, &question, within).await)).await;
+                    let _late = sender.send((id, ready_check::ask_unix(to, &question, within).await)).await;
                 });
             }
         }

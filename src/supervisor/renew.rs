@@ -1,7 +1,7 @@
 //! A reload with a configuration file: it is read anew, and what it says of the workers holds from then on.
 
 use super::Loop;
-use crate::cli::Request;
+use crate::cli::{self, Request};
 use crate::compat;
 use crate::config::command::Command;
 use crate::config::{Config, Environment, Pool};
@@ -90,7 +90,16 @@ impl Loop {
 
 fn read() -> Result<Config, StartError> {
     match compat::read(std::env::args_os())? {
-        Request::Run(options) => Config::resolve(*options, &Environment::read()),
-        Request::Print { .. } => Err(StartError::usage("command line", "asks for help", "start anew")),
+        Request::Run(options) => {
+            let given = options.given.clone();
+            let config = Config::resolve(*options, &Environment::read());
+            let config = config.map_err(|error| error.by_name(|flag| cli::name_of(flag, &given)))?;
+            setup::check_command(&config)?;
+            Ok(config)
+        }
+        // The command line is what it was, and that was to run something.
+        Request::Check(_) | Request::Print { .. } => {
+            Err(StartError::usage("command line", "runs nothing", "start anew"))
+        }
     }
 }
