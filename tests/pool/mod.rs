@@ -25,6 +25,7 @@ mod ready_modes;
 mod recycling_by_age;
 mod recycling_by_requests;
 mod reload;
+mod renew;
 mod scale;
 mod scoreboard;
 mod serving;
