@@ -456,6 +456,16 @@ fn an_exchanged_program_counts_anew_and_says_since_when() {
     assert!(uptime(&after) > uptime(&before), "the workers live on");
 }
 
+#[test]
+fn workers_of_another_user_are_measured_too() {
+    let run = pool(&["--user", "www-data"], python("kept = [os.dup(0) for _ in range(20)]\nserve()")).start();
+    run.wait_for("worker ready");
+    let page = wait_page(&run, "a ready worker", |page| page.value("prefork_workers_ready") == 1.0);
+    assert!(page.of("prefork_worker_open_fds", "slot", "0") > 20.0);
+    assert!(page.of("prefork_worker_resident_memory_bytes", "slot", "0") > 1e6);
+    assert_eq!(page.of("prefork_worker_processes", "slot", "0"), 1.0);
+}
+
 /// The page with every metric there is.
 fn full_page() -> Page {
     let options = ["-n", "2", "--max-memory", "1G", "--memory-measure", "pss"];
