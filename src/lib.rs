@@ -19,7 +19,7 @@
 //!                  │ Snapshot         [Action::Report] ──▶ logging ──▶ stderr
 //!                  ▼
 //!           ┌─────────────┐
-//!           │ http        │◀── GET /livez /readyz /startupz
+//!           │ http        │◀── GET /livez /readyz /startupz /metrics
 //!           └─────────────┘
 //! ```
 //!
@@ -51,6 +51,9 @@
 //! events in, `lives` has who comes and goes, `budget` who is next, `roll` generations, `scale` how many, `steer` who gets
 //! connections and who hangs, `ending` the end, `upgrade` the exchange of our own program. Init mode, which has one
 //! command and no slots, is in `core/init.rs`.
+//!
+//! Metrics count what is reported (`metrics/counts.rs`), and look at everything else when somebody asks: tasks ask at
+//! the [`control`] desk, and the loop answers between two events (`supervisor/scrape.rs`).
 //!
 //! # Invariants
 //!
