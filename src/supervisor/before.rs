@@ -69,7 +69,7 @@ impl Loop {
             environment: replace(&mut self.environment, Environment::exactly(self.around.env.clone())),
             placement: replace(&mut self.placement, Placement::Session),
             terminal: self.terminal.take(),
-            death_signal: replace(&mut self.death_signal, Some(self.stop.signal)),
+            death_signal: self.death_signal.replace(self.stop.signal),
             stopped_by: None,
         };
         self.around.aside = Some(Box::new(aside));
