@@ -43,6 +43,7 @@ Examples:
   prefork-init -n 4 -b :8000 --health :9000 -- uvicorn app:app --fd {fd}
   prefork-init -n 4 -b :8000 --max-age 6h --max-age-jitter 10% --max-memory 500M --drain-signal USR2 -- \\
       uvicorn app:app --fd {fd}
+  prefork-init check -n 4 -b :8000 -- uvicorn app:app --fd {fd}      (prints settings and warnings, starts nothing)
 
 Durations: 500ms, 30s, 1m30s, 2h; a bare number is seconds.
 Exit codes: the command's own, or 128+n if signal n ended it; of a pool 0 after an ordered stop and 3 when a
