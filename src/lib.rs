@@ -97,6 +97,7 @@ pub mod explain;
 pub mod handover;
 pub mod http;
 pub mod logging;
+pub mod manager;
 pub mod notify;
 pub mod os;
 pub mod probe;

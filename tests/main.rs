@@ -13,6 +13,7 @@ mod examples;
 mod harness;
 mod init;
 mod loss;
+mod manager;
 mod panic;
 mod pool;
 mod readme;

@@ -15,6 +15,7 @@ pub mod lanes;
 pub mod last_resort;
 pub mod listen;
 pub mod lookup;
+pub mod manager_socket;
 pub mod memory;
 pub mod notify_socket;
 pub mod pid1;

@@ -3,6 +3,7 @@
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
 mod fleet;
+mod outlook;
 mod tend;
 mod upgrade;
 
@@ -74,6 +75,7 @@ struct Loop {
     published: Published,
     /// What tasks ask of us.
     inbox: Inbox,
+    outlook: outlook::Outlook,
     stop: StopPolicy,
     placement: Placement,
     settings: Settings,
@@ -161,6 +163,7 @@ impl Supervisor {
             environment,
             published,
             inbox,
+            outlook: outlook::Outlook::of(&config.mode),
             stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
@@ -208,6 +211,7 @@ impl Loop {
             self.take_news();
             self.take_asks();
             self.hear_out().await;
+            self.outlook.act();
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
@@ -237,6 +241,7 @@ impl Loop {
     /// there is somebody left to reap.
     async fn wait(&mut self) {
         let deadline = self.core.next_deadline().and_then(|at| self.origin.checked_add(at.0));
+        let deadline = deadline.into_iter().chain(self.outlook.next_deadline()).min();
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
             let signalled = self.signals.poll_ready(cx).is_ready();
@@ -338,6 +343,7 @@ impl Loop {
             }
         }
         self.published.set(self.core.snapshot());
+        self.outlook.look(&self.core, self.now());
     }
 
     fn carry_out(&mut self, action: Action) -> Option<Event> {
@@ -398,6 +404,7 @@ impl Loop {
     /// Tells everybody who wants to know.
     fn report(&mut self, note: &Note) {
         logging::note(note);
+        self.outlook.note(note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {
