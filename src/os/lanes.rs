@@ -4,13 +4,13 @@
 //! here to the end, so a queue outlives its worker. A unix socket has one for all lanes, as has every address if
 //! connections are not to be steered or cannot be.
 
+use super::activation;
 use super::door::Door;
 use super::listen::{Listener, SocketId};
 use super::spawn::duplicate_above;
 use super::steer::Program;
 use crate::address::Address;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 /// How connections get to workers.
@@ -41,13 +41,14 @@ pub struct Lanes {
 #[derive(Debug)]
 enum Place {
     One(Listener),
+    /// Somebody else's.
+    Adopted(Listener),
     Group(Group),
 }
 
 /// The listeners at one TCP address.
 #[derive(Debug)]
 struct Group {
-    address: SocketAddr,
     /// By lane; a single one if all lanes have the same.
     listeners: Vec<Listener>,
     all_share: bool,
@@ -55,6 +56,8 @@ struct Group {
     order: Vec<u32>,
     /// There if clients were held off.
     door: Option<Door>,
+    /// The first one is somebody else's, who may have use for it after us.
+    adopted: bool,
 }
 
 /// A listener, two clients, and one for a moment.
@@ -78,37 +81,57 @@ impl Lanes {
         backlog: u32,
         least_fd: RawFd,
     ) -> Result<Self, (Address, io::Error)> {
-        let places = Vec::with_capacity(addresses.len());
-        let mut all = Self {
-            places,
-            live: vec![0],
-            backlog,
-            least_fd,
-            reserve: Vec::new(),
-            refused: false,
-            fell_back: None,
-        };
+        Self::adopt(Vec::new(), addresses, lanes, spread, backlog, least_fd)
+    }
+
+    /// As [`Lanes::bind`], with listeners of somebody else's before those. They are never shut down: whoever waits in
+    /// them at the end, or comes later, waits for the next who gets them. Those that cannot be steered are shared (see
+    /// [`Lanes::fell_back`]).
+    ///
+    /// # Errors
+    /// As [`Lanes::bind`].
+    pub fn adopt(
+        adopted: Vec<Listener>,
+        addresses: &[Address],
+        lanes: u32,
+        spread: Spread,
+        backlog: u32,
+        least_fd: RawFd,
+    ) -> Result<Self, (Address, io::Error)> {
+        let mut all = Self::with(Vec::new(), backlog, least_fd);
+        for listener in adopted {
+            let address = listener.address().clone();
+            all.add(listener, true, lanes, spread).map_err(|error| (address, error))?;
+        }
         for address in addresses {
-            all.add(address, lanes, spread).map_err(|error| (address.clone(), error))?;
-            all.keep_reserve().map_err(|error| (address.clone(), error))?;
+            // While it is by itself, somebody who is there already is noticed.
+            let bound = Listener::bind_only(address, least_fd);
+            let added = bound.and_then(|listener| all.add(listener, false, lanes, spread));
+            added.map_err(|error| (address.clone(), error))?;
         }
         Ok(all)
+    }
+
+    fn with(places: Vec<Place>, backlog: u32, least_fd: RawFd) -> Self {
+        let reserve = Vec::new();
+        Self { places, live: vec![0], backlog, least_fd, reserve, refused: false, fell_back: None }
     }
 
     /// What another program needs to take these listeners over in this process: for each address the listeners by lane,
     /// and the lanes in the kernel's order; no order where all lanes have the same one.
     pub fn hand_over(&self) -> impl Iterator<Item = (Vec<BorrowedFd<'_>>, &[u32])> {
         self.places.iter().map(|place| match place {
-            Place::One(listener) => (vec![listener.as_fd()], &[][..]),
+            Place::One(listener) | Place::Adopted(listener) => (vec![listener.as_fd()], &[][..]),
             Place::Group(group) => (group.listeners.iter().map(AsFd::as_fd).collect(), &group.order[..]),
         })
     }
 
-    /// The listeners that another program of ours bound in this process, as [`hand_over`](Self::hand_over) told.
-    /// `None` if it does not fit together.
+    /// The listeners that another program of ours bound in this process, as [`hand_over`](Self::hand_over) told; at the
+    /// first so many addresses it had adopted them. `None` if it does not fit together.
     #[must_use]
     pub fn take_over(
         addresses: &[Address],
+        adopted: usize,
         given: Vec<(Vec<OwnedFd>, Vec<u32>)>,
         spread: Spread,
         backlog: u32,
@@ -117,22 +140,22 @@ impl Lanes {
         if addresses.len() != given.len() {
             return None;
         }
-        let place = |(address, (fds, order)): (&Address, (Vec<OwnedFd>, Vec<u32>))| {
-            let mut listeners: Vec<Listener> =
-                fds.into_iter().map(|fd| Listener::take_over(fd, address)).collect();
+        let place = |(index, (address, (fds, order))): (usize, (&Address, (Vec<OwnedFd>, Vec<u32>)))| {
+            let adopted = index < adopted;
+            let take = if adopted { Listener::adopt } else { Listener::take_over };
+            let mut listeners: Vec<Listener> = fds.into_iter().map(|fd| take(fd, address)).collect();
             if order.is_empty() {
-                return listeners.pop().filter(|_| listeners.is_empty()).map(Place::One);
+                let one = listeners.pop().filter(|_| listeners.is_empty());
+                return one.map(if adopted { Place::Adopted } else { Place::One });
             }
-            let &Address::Tcp(address) = listeners.first()?.address() else { return None };
+            matches!(listeners.first()?.address(), Address::Tcp(_)).then_some(())?;
             let known = |lane: &u32| usize::try_from(*lane).is_ok_and(|lane| lane < listeners.len());
             order.iter().all(known).then_some(())?;
             let all_share = spread == Spread::Shared && listeners.len() == 1;
-            Some(Place::Group(Group { address, listeners, all_share, order, door: None }))
+            Some(Place::Group(Group { listeners, all_share, order, door: None, adopted }))
         };
-        let places = addresses.iter().zip(given).map(place).collect::<Option<Vec<_>>>()?;
-        let reserve = Vec::new();
-        let mut all =
-            Self { places, live: vec![0], backlog, least_fd, reserve, refused: false, fell_back: None };
+        let places = addresses.iter().zip(given).enumerate().map(place).collect::<Option<Vec<_>>>()?;
+        let mut all = Self::with(places, backlog, least_fd);
         // There was one before: it was closed with the other program.
         let _as_many_as_can_be = all.keep_reserve();
         Some(all)
@@ -148,35 +171,36 @@ impl Lanes {
         Ok(())
     }
 
-    fn add(&mut self, address: &Address, lanes: u32, spread: Spread) -> io::Result<()> {
-        // While it is by itself, somebody who is there already is noticed.
-        let listener = Listener::bind_only(address, self.least_fd)?;
+    fn add(&mut self, listener: Listener, adopted: bool, lanes: u32, spread: Spread) -> io::Result<()> {
+        let alone = if adopted { Place::Adopted } else { Place::One };
         let all_share = spread == Spread::Shared;
-        let mut place = match *listener.address() {
+        let mut place = match listener.address() {
             // One that all share is in a group too: so the door can be closed.
-            Address::Tcp(address) => match begin_group(&listener, &self.live) {
+            Address::Tcp(_) => match begin_group(&listener, adopted, &self.live, self.least_fd) {
                 Ok(()) => {
                     let listeners = vec![listener];
-                    Place::Group(Group { address, listeners, all_share, order: Vec::new(), door: None })
+                    Place::Group(Group { listeners, all_share, order: Vec::new(), door: None, adopted })
                 }
                 Err(error) => {
-                    listener.allow_more(false)?;
+                    if !adopted {
+                        listener.allow_more(false)?;
+                    }
                     if !all_share {
                         self.fell_back.get_or_insert(error);
                     }
-                    Place::One(listener)
+                    alone(listener)
                 }
             },
-            Address::Unix(_) => Place::One(listener),
+            Address::Unix(_) => alone(listener),
         };
         match &mut place {
-            Place::One(listener) => listener.listen(self.backlog)?,
+            Place::One(listener) | Place::Adopted(listener) => listener.listen(self.backlog)?,
             Place::Group(group) => {
                 group.extend(lanes.max(1), &self.live, self.backlog, self.least_fd)?;
             }
         }
         self.places.push(place);
-        Ok(())
+        self.keep_reserve()
     }
 
     /// Why the kernel cannot steer, if it was asked to.
@@ -234,6 +258,9 @@ impl Lanes {
     /// # Errors
     /// As setsockopt(2) and listen(2), the first; other addresses are steered all the same.
     pub fn steer(&mut self, live: &[u32]) -> io::Result<()> {
+        if self.refused {
+            return Ok(());
+        }
         if live.iter().any(|lane| self.is_open(*lane)) {
             self.live = live.to_vec();
         }
@@ -250,11 +277,11 @@ impl Lanes {
     /// # Errors
     /// As listen(2) and setsockopt(2), the first.
     pub fn restore(&mut self, lane: u32) -> io::Result<()> {
-        if self.refused {
-            return Ok(());
-        }
         // First, or a listener that was shut down would listen, and nobody know that its place is another.
         let result = self.each_group(Group::repair);
+        if self.refused {
+            return result;
+        }
         let listeners = self.listeners(lane).into_iter();
         first_error(listeners.map(|listener| listener.listen(self.backlog)).chain([result]))
     }
@@ -263,7 +290,7 @@ impl Lanes {
     pub fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.places.iter().flat_map(|place| {
             match place {
-                Place::One(_) => &[],
+                Place::One(_) | Place::Adopted(_) => &[],
                 Place::Group(group) => group.listeners.as_slice(),
             }
             .iter()
@@ -271,12 +298,14 @@ impl Lanes {
         })
     }
 
-    /// Lanes of which a worker has shut a listener down for everybody; none once all are refused.
+    /// Lanes of which a worker has shut a listener down for everybody; none of ours once all are refused.
     #[must_use]
     pub fn shut(&self) -> Vec<u32> {
         let mut lanes = Vec::new();
-        for place in self.places.iter().filter(|_| !self.refused) {
-            if let Place::Group(group) = place {
+        for place in &self.places {
+            if let Place::Group(group) = place
+                && (group.adopted || !self.refused)
+            {
                 let is_shut = |listener: &Listener| listener.is_listening().is_ok_and(|listens| !listens);
                 lanes.extend(
                     (0..).zip(&group.listeners).filter(|(_, one)| is_shut(one)).map(|(lane, _)| lane),
@@ -311,7 +340,8 @@ impl Lanes {
         let drop = Program::drop_requests();
         let shared = first_error(self.places.iter().map(|place| match place {
             Place::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
-            Place::One(_) | Place::Group(_) => Ok(()),
+            // The filter would stay when we are gone, and lets nobody in.
+            Place::One(_) | Place::Adopted(_) | Place::Group(_) => Ok(()),
         }));
         let least_fd = self.least_fd;
         let steered = self.each_group(|group, live, backlog| {
@@ -323,11 +353,19 @@ impl Lanes {
         shared.and(steered)
     }
 
-    /// Refuses all who come from now on, at once, and for good. What waits in a TCP queue is reset.
+    /// Refuses all who come from now on, at once, and for good. What waits in a TCP queue is reset. Not at somebody
+    /// else's listener: who comes there goes on to wait, outside of a closed door, or else in that listener's queue.
     pub fn refuse(&mut self) {
         self.refused = true;
         for place in &self.places {
             let (listeners, door) = match place {
+                Place::Adopted(_) => continue,
+                Place::Group(group) if group.adopted => {
+                    if group.door.is_none() {
+                        let _as_before = group.steer(&[0]);
+                    }
+                    continue;
+                }
                 Place::One(listener) => (std::slice::from_ref(listener), None),
                 Place::Group(group) => (group.listeners.as_slice(), group.door.as_ref()),
             };
@@ -343,12 +381,10 @@ impl Lanes {
     }
 
     fn each_group(&mut self, act: impl Fn(&mut Group, &[u32], u32) -> io::Result<()>) -> io::Result<()> {
-        if self.refused {
-            return Ok(());
-        }
+        let refused = self.refused;
         let groups = self.places.iter_mut().filter_map(|place| match place {
-            Place::One(_) => None,
-            Place::Group(group) => Some(group),
+            Place::One(_) | Place::Adopted(_) => None,
+            Place::Group(group) => (group.adopted || !refused).then_some(group),
         });
         first_error(groups.map(|group| act(group, &self.live, self.backlog)))
     }
@@ -363,8 +399,11 @@ fn first_error(results: impl Iterator<Item = io::Result<()>>) -> io::Result<()> 
     first
 }
 
-/// Has a bound listener begin a group, with a program, before it listens.
-fn begin_group(listener: &Listener, live: &[u32]) -> io::Result<()> {
+/// Has a listener begin a group, with a program; before it listens, if it is ours.
+fn begin_group(listener: &Listener, adopted: bool, live: &[u32], least_fd: RawFd) -> io::Result<()> {
+    if adopted {
+        return activation::begin_group(listener, live, least_fd);
+    }
     listener.allow_more(true)?;
     Program::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
 }
@@ -372,7 +411,7 @@ fn begin_group(listener: &Listener, live: &[u32]) -> io::Result<()> {
 impl Place {
     fn listener(&self, lane: u32) -> Option<&Listener> {
         match self {
-            Self::One(listener) => Some(listener),
+            Self::One(listener) | Self::Adopted(listener) => Some(listener),
             Self::Group(group) if group.all_share => group.listeners.first(),
             Self::Group(group) => group.listeners.get(usize::try_from(lane).ok()?),
         }
@@ -385,7 +424,12 @@ impl Group {
         let there = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let lanes = if self.all_share { 1 } else { lanes };
         for _ in there..lanes {
-            self.listeners.push(Listener::bind_more(self.address, least_fd)?);
+            let first = self.listeners.first().ok_or(io::ErrorKind::NotFound)?;
+            let more = first.bind_more(least_fd)?;
+            if self.adopted {
+                activation::copy_options(first, &more);
+            }
+            self.listeners.push(more);
         }
         self.repair(live, backlog)
     }
@@ -433,7 +477,8 @@ impl Group {
             None => Ok(()),
         };
         // If it fails it was the last in the kernel's list, and nothing has changed.
-        self.door = Some(Door::close(self.address, least_fd, lead)?);
+        let first = self.listeners.first().ok_or(io::ErrorKind::NotFound)?;
+        self.door = Some(Door::close(first, least_fd, lead)?);
         self.order.push(DOOR);
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! should have been something else.
 
 pub mod accepting;
+pub mod activation;
 pub mod cgroup;
 pub mod connections;
 pub mod door;

@@ -142,7 +142,7 @@ impl Supervisor {
         let environment = match &fleet {
             None => Environment::of_init(),
             Some(fleet) => {
-                Environment::of_pool(fleet.notify.name(), config.pool.bind.len(), config.pool.watchdog)
+                Environment::of_pool(fleet.notify.name(), &config.pool.names(), config.pool.watchdog)
             }
         };
         let environment = match &account {

@@ -1,5 +1,6 @@
 //! Below a manager, systemd or podman: what a pool tells it, and what it takes over from it.
 
+mod activation;
 mod fake;
 mod notify;
 mod watchdog;
