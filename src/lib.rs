@@ -23,6 +23,9 @@
 //!           └─────────────┘
 //! ```
 //!
+//! What stands above us hears of it too: `supervisor/outlook.rs` has the manager ([`manager`], sd_notify(3)) and the person at
+//! the terminal ([`os::progress_line`]) told after each event.
+//!
 //! [`cli`] reads the command line (or [`compat`], under the name of another init, whose options it turns into ours),
 //! [`config`] checks it, [`setup`] binds and opens what is needed, and
 //! [`supervisor::Supervisor::run`] takes over. Until then everything may fail, with a [`error::StartError`] of one

@@ -151,3 +151,90 @@ fn set_number(
     Errno::result(result)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+
+    const LEAST: RawFd = 40;
+
+    /// A listener that somebody else made, and where a client finds it.
+    fn given(address: &str) -> (TcpListener, Listener, SocketAddr) {
+        let theirs = TcpListener::bind(address).unwrap();
+        let address = theirs.local_addr().unwrap();
+        let ours = OwnedFd::from(theirs.try_clone().unwrap());
+        let mut to = address;
+        if to.ip().is_unspecified() {
+            to.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        (theirs, Listener::adopt(ours, &Address::Tcp(address)), to)
+    }
+
+    #[test]
+    fn a_group_begins_with_a_listener_that_listens_and_nobody_gets_lost() {
+        for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
+            let (theirs, listener, to) = given(address);
+            let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let clients = {
+                let stop = std::sync::Arc::clone(&stop);
+                std::thread::spawn(move || {
+                    let mut clients = Vec::new();
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) && clients.len() < 100 {
+                        clients.push(TcpStream::connect(to).unwrap());
+                    }
+                    clients
+                })
+            };
+            // Again and again, as each of our programs does that gets it; clients come meanwhile.
+            for _ in 0..20 {
+                begin_group(&listener, &[0], LEAST).unwrap();
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            let clients = clients.join().unwrap();
+            let more = listener.bind_more(LEAST).unwrap();
+            more.listen(10).unwrap();
+            let late: Vec<_> = (0..10).map(|_| TcpStream::connect(to).unwrap()).collect();
+            assert_eq!(more.queue().unwrap(), 0, "{address}: the program leads all to the first");
+            for _ in clients.iter().chain(&late) {
+                theirs.accept().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_not_alone_cannot_begin_one_and_stays_as_he_was() {
+        let (_theirs, listener, _) = given("127.0.0.1:0");
+        listener.allow_more(true).unwrap();
+        let stranger = listener.bind_more(LEAST).unwrap();
+        stranger.listen(10).unwrap();
+        let error = begin_group(&listener, &[0], LEAST).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert!(listener.allows_more().unwrap());
+        drop(stranger);
+        begin_group(&listener, &[0], LEAST).unwrap();
+        let unix = Listener::adopt(
+            std::os::unix::net::UnixListener::bind_addr(
+                &std::os::linux::net::SocketAddrExt::from_abstract_name("prefork-init activation").unwrap(),
+            )
+            .unwrap()
+            .into(),
+            &Address::Unix("@x".into()),
+        );
+        assert!(begin_group(&unix, &[0], LEAST).is_err());
+    }
+
+    #[test]
+    fn what_other_sockets_are_is_told() {
+        let look_at = |fd: &dyn AsRawFd| look(fd.as_raw_fd());
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(look_at(&tcp), Ok(Address::Tcp(tcp.local_addr().unwrap())));
+        let client = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+        assert_eq!(look_at(&client), Err("it does not listen"));
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(look_at(&udp), Err("it is not a stream socket"));
+        assert_eq!(look_at(&std::fs::File::open("/dev/null").unwrap()), Err("it is not a socket"));
+        assert_eq!(look(100_000), Err("there is no such descriptor"));
+    }
+}

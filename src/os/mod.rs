@@ -23,6 +23,7 @@ pub mod pid1;
 pub mod portrait;
 pub mod privileges;
 pub mod proc;
+pub mod progress_line;
 pub mod ready_pipe;
 pub mod reap;
 pub mod scoreboard;

@@ -211,7 +211,7 @@ impl Loop {
             self.take_news();
             self.take_asks();
             self.hear_out().await;
-            self.outlook.act();
+            self.outlook.act(&self.core, self.now());
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }

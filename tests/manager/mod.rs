@@ -3,6 +3,8 @@
 mod activation;
 mod fake;
 mod notify;
+mod systemd;
+mod terminal;
 mod watchdog;
 
 use crate::harness::{Launch, launch, python};

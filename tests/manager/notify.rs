@@ -52,7 +52,7 @@ fn a_start_a_reload_and_a_stop() {
             "STATUS=reloading to generation 2: 2 of 2",
             "READY=1 STATUS=2 of 2 workers ready",
         ]);
-        assert_eq!(run.log.with_message("reload finished").len(), 1);
+        run.wait_for("reload finished");
         stops(run, &manager);
     }
 }
