@@ -140,8 +140,7 @@ impl Lanes {
         if addresses.len() != given.len() {
             return None;
         }
-        let place = |(index, (address, (fds, order))): (usize, (&Address, (Vec<OwnedFd>, Vec<u32>)))| {
-            let adopted = index < adopted;
+        let place = |adopted: bool, address: &Address, fds: Vec<OwnedFd>, order: Vec<u32>| {
             let take = if adopted { Listener::adopt } else { Listener::take_over };
             let mut listeners: Vec<Listener> = fds.into_iter().map(|fd| take(fd, address)).collect();
             if order.is_empty() {
@@ -154,8 +153,9 @@ impl Lanes {
             let all_share = spread == Spread::Shared && listeners.len() == 1;
             Some(Place::Group(Group { listeners, all_share, order, door: None, adopted }))
         };
-        let places = addresses.iter().zip(given).enumerate().map(place).collect::<Option<Vec<_>>>()?;
-        let mut all = Self::with(places, backlog, least_fd);
+        let places = addresses.iter().zip(given).enumerate();
+        let places = places.map(|(at, (address, (fds, order)))| place(at < adopted, address, fds, order));
+        let mut all = Self::with(places.collect::<Option<_>>()?, backlog, least_fd);
         // There was one before: it was closed with the other program.
         let _as_many_as_can_be = all.keep_reserve();
         Some(all)
