@@ -28,6 +28,9 @@ pub const FORMAT: &str = "handover format 1";
 /// The variable that holds the number of the descriptor.
 pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
 
+/// Who prints this of a listener that was given to us can take it over as such.
+pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
+
 const FIRST_LINE: &str = "prefork-init 1";
 
 /// The core's part, and the descriptors.

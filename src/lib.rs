@@ -23,6 +23,9 @@
 //!           └─────────────┘
 //! ```
 //!
+//! What stands above us hears of it too: `supervisor/outlook.rs` has the manager ([`manager`], sd_notify(3)) and the person at
+//! the terminal ([`os::progress_line`]) told after each event.
+//!
 //! [`cli`] reads the command line, the variables and the file (or [`compat`], under the name of another init, whose
 //! options it turns into ours), [`config`] checks them ([`check`] goes no further, and tells what it thinks of them),
 //! [`setup`] binds and opens what is needed, and [`supervisor::Supervisor::run`] takes over. Until then everything may
@@ -104,6 +107,7 @@ pub mod explain;
 pub mod handover;
 pub mod http;
 pub mod logging;
+pub mod manager;
 pub mod metrics;
 pub mod notify;
 pub mod os;

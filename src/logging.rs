@@ -8,6 +8,7 @@ use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, ReadyBy, Verdict, WorkerRef};
 use crate::error::StartError;
 use crate::os::portrait::Portrait;
+use crate::os::progress_line;
 use crate::os::signals;
 use crate::os::stderr::{self, Stderr};
 use std::io::{self, Write};
@@ -32,6 +33,7 @@ static COMMAND: OnceLock<String> = OnceLock::new();
 pub fn start(options: &Options) {
     let command = options.command.first().map(|command| command.display().to_string()).unwrap_or_default();
     let _set = COMMAND.set(command.clone());
+    progress_line::allow(options.logging.log_format == LogFormat::Text);
     let ours = options.like == Like::Ourselves
         || ["log_format", "log_level", "workers", "bind"].iter().any(|name| options.is_given(name));
     if ours {

@@ -4,7 +4,7 @@ use super::{Plan, kill, rewrites, time};
 use crate::config::Config;
 use crate::core::policy::{HangPolicy, PoolPolicy, ReadyPolicy, RecyclePolicy};
 use crate::core::time::Patience;
-use crate::handover::FORMAT;
+use crate::handover::{FORMAT, GIVEN_LISTENER};
 use crate::os::spawn::FIRST_FD;
 
 pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
@@ -45,8 +45,10 @@ pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
 
 pub(super) fn listeners(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     let whose = if policy.drain.steered { "each worker has its own" } else { "all workers share it" };
-    for (fd, address) in (FIRST_FD..).zip(&config.pool.bind) {
-        plan.say("listener", format_args!("{address}, descriptor {fd} of each worker; {whose}"));
+    let adopted = config.pool.adopted.addresses.len();
+    for (index, (fd, address)) in (FIRST_FD..).zip(config.pool.listeners()).enumerate() {
+        let by = if index < adopted { GIVEN_LISTENER } else { "" };
+        plan.say("listener", format_args!("{address}{by}, descriptor {fd} of each worker; {whose}"));
     }
 }
 

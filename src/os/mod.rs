@@ -4,6 +4,7 @@
 //! should have been something else.
 
 pub mod accepting;
+pub mod activation;
 pub mod cgroup;
 pub mod connections;
 pub mod door;
@@ -15,6 +16,7 @@ pub mod lanes;
 pub mod last_resort;
 pub mod listen;
 pub mod lookup;
+pub mod manager_socket;
 pub mod memory;
 pub mod netstat;
 pub mod notify_socket;
@@ -23,6 +25,7 @@ pub mod pid1;
 pub mod portrait;
 pub mod privileges;
 pub mod proc;
+pub mod progress_line;
 pub mod ready_pipe;
 pub mod reap;
 pub mod scoreboard;

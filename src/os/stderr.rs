@@ -5,6 +5,7 @@
 //! itself that it will not wait, or goes through an open file of our own; a line that does not fit is dropped and
 //! counted.
 
+use super::progress_line::above;
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
@@ -102,6 +103,11 @@ impl Stderr {
         }
     }
 
+    /// Writes what may as well be missing.
+    pub(super) fn draw(&mut self, bytes: &[u8]) {
+        let _missing = self.write_now(bytes);
+    }
+
     /// Says how many lines were dropped, if there were any and there is room again.
     fn tell_dropped(&mut self) {
         if self.dropped == 0 {
@@ -180,8 +186,8 @@ impl Write for Stderr {
         self.tell_dropped();
         let fits = line.get(..LONGEST.saturating_sub(1)).filter(|_| line.len() > LONGEST);
         let sent = match fits {
-            Some(head) => self.write_now(&[head, b"\n"].concat()),
-            None => self.write_now(line),
+            Some(head) => self.write_now(&above(&[head, b"\n"].concat())),
+            None => self.write_now(&above(line)),
         };
         if sent.is_err() {
             self.dropped = self.dropped.saturating_add(1);

@@ -3,6 +3,7 @@
 
 use crate::cli::MemoryMeasure;
 use crate::config::Pool;
+use crate::config::activation::Activation;
 use crate::core::action::SpawnOrder;
 use crate::core::event::{Measured, SpawnFailure};
 use crate::core::exit::{Exit, code};
@@ -43,6 +44,8 @@ const MOST_LINES: u32 = 2 * MOST_WORKERS;
 pub struct Fleet {
     pub notify: NotifySocket,
     pub lanes: Lanes,
+    /// Whose listeners were there before us.
+    pub adopted: Activation,
     shut: ShutWatch,
     /// Whose lanes are whose.
     owners: Vec<(u32, Pid)>,
@@ -142,6 +145,7 @@ impl Fleet {
             out_of_memory: cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0),
             cgroup,
             lanes,
+            adopted: pool.adopted.clone(),
             ids,
         })
     }
@@ -413,7 +417,7 @@ fn kept_owners(given: &Given) -> Vec<(u32, Pid)> {
 /// The least number of a descriptor that is out of the way of those the workers see.
 pub fn least_fd(pool: &Pool) -> RawFd {
     const SCOREBOARD_AND_READY: i32 = 2;
-    let listeners = i32::try_from(pool.bind.len()).unwrap_or(0);
+    let listeners = i32::try_from(pool.listeners().count()).unwrap_or(0);
     FIRST_FD.saturating_add(listeners).saturating_add(SCOREBOARD_AND_READY)
 }
 

@@ -9,6 +9,7 @@ mod echo;
 mod errands;
 mod fleet;
 mod hooks;
+mod outlook;
 mod reaping;
 mod renew;
 mod scrape;
@@ -91,6 +92,7 @@ struct Loop {
     metrics: Metrics,
     /// What runs before and beside the command.
     around: Around,
+    outlook: outlook::Outlook,
     stop: StopPolicy,
     placement: Placement,
     settings: Settings,
@@ -157,7 +159,7 @@ impl Supervisor {
         let environment = match &fleet {
             None => Environment::of_init(),
             Some(fleet) => {
-                Environment::of_pool(fleet.notify.name(), config.pool.bind.len(), config.pool.watchdog)
+                Environment::of_pool(fleet.notify.name(), &config.pool.names(), config.pool.watchdog)
             }
         };
         let environment = match &account {
@@ -181,6 +183,7 @@ impl Supervisor {
             inbox,
             metrics: Metrics::default(),
             around,
+            outlook: outlook::Outlook::of(&config.mode),
             stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
@@ -236,6 +239,7 @@ impl Loop {
             self.take_asks();
             self.go_on_measuring();
             self.hear_out().await;
+            self.outlook.act(self.around.shown(&self.core), Monotonic(self.origin.elapsed()));
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
@@ -279,6 +283,7 @@ impl Loop {
     async fn wait(&mut self) {
         let next = earlier(self.core.next_deadline(), self.next_around_deadline());
         let deadline = next.and_then(|at| self.origin.checked_add(at.0));
+        let deadline = deadline.into_iter().chain(self.outlook.next_deadline()).min();
         let ahead = deadline.filter(|at| *at > Instant::now());
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
@@ -350,6 +355,7 @@ impl Loop {
             }
         }
         self.published.set(self.shown().snapshot());
+        self.outlook.look(self.around.shown(&self.core), self.now());
     }
 
     fn carry_out(&mut self, action: Action) -> Option<Event> {
@@ -418,6 +424,7 @@ impl Loop {
         self.configuration_heard(note);
         self.metrics.note(self.now(), note);
         self.around.happened(note);
+        self.outlook.note(note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {

@@ -2,6 +2,7 @@
 
 use super::Loop;
 use super::fleet::Fleet;
+use crate::config::activation::VARIABLE as LISTEN;
 use crate::core::{Event, Handover};
 use crate::handover::{FORMAT, Given, VARIABLE};
 use crate::os::exchange;
@@ -43,7 +44,11 @@ impl Loop {
     fn exchange(&self, program: &Path, fleet: &Fleet, pool: Handover) -> io::Result<&'static str> {
         let args: Vec<OsString> = std::env::args_os().collect();
         // Whoever could not go on must not get here: from PID 1 there is no way back.
-        let plan = exchange::ask(program, &args, ("PREFORK_EXPLAIN", "true"), ANSWER_WITHIN);
+        let listen = fleet.adopted.to_hand_over();
+        let given_some = !fleet.adopted.addresses.is_empty();
+        let variables = [("PREFORK_EXPLAIN", "true"), (LISTEN, listen.as_str())];
+        let variables = variables.get(..if given_some { 2 } else { 1 }).unwrap_or_default();
+        let plan = exchange::ask(program, &args, variables, ANSWER_WITHIN);
         let Some(plan) = plan.filter(|plan| plan.contains(FORMAT)) else {
             return Ok(
                 "the new program does not accept our command line, or cannot take over; try it with --explain",
@@ -77,7 +82,8 @@ impl Loop {
         keep.extend(scoreboard.map(|(fd, _)| fd));
         keep.extend(self.health.as_ref().map(AsFd::as_fd));
         let mut env: Vec<(OsString, OsString)> =
-            std::env::vars_os().filter(|(name, _)| name != VARIABLE).collect();
+            std::env::vars_os().filter(|(name, _)| name != VARIABLE && name != LISTEN).collect();
+        env.extend(given_some.then(|| (LISTEN.into(), listen.into())));
         env.push((VARIABLE.into(), text.as_raw_fd().to_string().into()));
         Err(exchange::exchange(program, &args, &env, &keep))
     }

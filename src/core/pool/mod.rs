@@ -14,6 +14,7 @@ mod ending;
 mod lives;
 mod measuring;
 mod owed;
+mod progress;
 mod renew;
 mod roll;
 mod scale;
