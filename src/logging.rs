@@ -221,7 +221,7 @@ pub fn note(note: &Note) {
             debug!(signal = %signal, "signal ignored");
         }
         Note::SignalIgnored { signal } => {
-            info!(signal = %signal, "signal ignored: a pool does not forward it, since it would end most servers");
+            info!(signal = %signal, "signal ignored: a pool does not forward it, since it would end most servers; see --forward-signal");
         }
         Note::PoolStopped => info!("pool stopped"),
         Note::GaveUp { slot, restarts, window } => error!(

@@ -304,9 +304,9 @@ fn without_variables(command: clap::Command, which: fn(&OsStr) -> bool) -> clap:
     command.mut_args(|arg| if arg.get_env().is_some_and(which) { arg.env(Resettable::Reset) } else { arg })
 }
 
-/// Help headings of what only a pool can have a use for; one option more, and one less: it can prevent a pool.
+/// Help headings of what only a pool can have a use for; some options more, and one less: it can prevent a pool.
 const OF_POOLS: [&str; 6] = ["Pool", "Replacement", "Readiness", "Hang detection", "Recycling", "Respawn"];
-const OF_POOLS_TOO: &str = "drain_delay";
+const OF_POOLS_TOO: [&str; 2] = ["drain_delay", "forward_signal"];
 const NOT_OF_POOLS: &str = "no_placeholders";
 
 fn given(arg: &Arg, matches: &ArgMatches) -> Option<Given> {
@@ -322,7 +322,7 @@ fn given(arg: &Arg, matches: &ArgMatches) -> Option<Given> {
 fn only(arg: &Arg) -> Option<Only> {
     match arg.get_help_heading()? {
         _ if arg.get_id() == NOT_OF_POOLS => None,
-        _ if arg.get_id() == OF_POOLS_TOO => Some(Only::Pool),
+        _ if OF_POOLS_TOO.contains(&arg.get_id().as_str()) => Some(Only::Pool),
         "Init" => Some(Only::Init),
         heading => OF_POOLS.contains(&heading).then_some(Only::Pool),
     }

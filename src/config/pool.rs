@@ -79,6 +79,7 @@ pub(super) fn resolve(
         let remedy = "use one that the application handles, such as USR2";
         return Err(StartError::value("--drain-signal", signal, "nobody can handle it", remedy));
     }
+    let forwards = forwards(options)?;
     let scoreboard = options.recycling.count_requests == Some(CountRequests::Scoreboard);
     let per_worker = options.pool.listener == Listener::PerWorker;
     let has_tcp = bind.iter().any(|address| matches!(address, Address::Tcp(_)));
@@ -87,6 +88,7 @@ pub(super) fn resolve(
     let recycle = recycle(options, command)?;
     let policy = PoolPolicy {
         rewrites: Rewrites::new(options.signals.rewrite_signal.clone()),
+        forwards,
         warn_on_reap: options.signals.warn_on_reap,
         workers,
         min_ready: options.readiness.min_ready,
@@ -147,6 +149,25 @@ pub(super) fn resolve(
         watchdog: hangs.watchdog,
     };
     Ok((policy, pool))
+}
+
+/// A worker must not take what is passed on for what we mean by the same signal.
+fn forwards(options: &Options) -> Result<Vec<Signal>, StartError> {
+    let means = [
+        (Some(options.stopping.stop_signal), "it is the stop signal"),
+        (options.replacement.drain_signal, "it is the drain signal"),
+    ];
+    for (signal, problem) in means {
+        if let Some(signal) = signal.filter(|signal| options.signals.forward_signal.contains(signal)) {
+            return Err(StartError::value(
+                "--forward-signal",
+                signal,
+                problem,
+                "use another for the one or the other",
+            ));
+        }
+    }
+    Ok(options.signals.forward_signal.clone())
 }
 
 fn workers(options: &Options, environment: &Environment) -> Result<u32, StartError> {

@@ -20,6 +20,10 @@ pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
         "",
         format_args!("USR2 exchanges this program and keeps the workers ({FORMAT}); others are logged"),
     );
+    if !policy.forwards.is_empty() {
+        let names: Vec<String> = policy.forwards.iter().map(ToString::to_string).collect();
+        plan.say("", format_args!("{} goes to every worker that is ready", names.join(", ")));
+    }
     rewrites(plan, &policy.rewrites);
     replaced(plan, policy);
     recycled(plan, &policy.recycle);

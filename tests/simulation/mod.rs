@@ -107,7 +107,7 @@ const CORNERS: [&str; 31] = [
 
 /// The same, under a policy that says the first: a step that says these, in this order. `value: 0 } })]` is the
 /// end of a step in which a signal came and nothing else was done.
-const CORNERS_UNDER: [(&str, &[&str]); 41] = [
+const CORNERS_UNDER: [(&str, &[&str]); 44] = [
     // What signals become, and for whom they are.
     ("scope: Process", &["Forward { to: Process("]),
     ("job: Shared", &["Forward { to: Process("]),
@@ -161,6 +161,9 @@ const CORNERS_UNDER: [(&str, &[&str]); 41] = [
     ("Pool(", &["SignalDropped"]),
     ("Pool(", &["Signalled(Received { signal: Signal(1)", "ShutdownStarted"]),
     ("Pool(", &["Signalled(Received { signal: Signal(15)", "SignalIgnored { signal: Signal(1)"]),
+    ("Pool(", &["SignalReceived", "Signal { pid", "signal: Signal(10) }", "SignalForwarded"]),
+    ("Pool(", &["SignalReceived", "value: 0 } }), Report(SignalForwarded"]),
+    ("Pool(", &["SignalReceived", "Signal { pid", "Signal { pid", "SignalForwarded { signal: Signal(28)"]),
 ];
 
 /// Whether the pieces are in the line, in this order.
