@@ -99,6 +99,7 @@ pub mod http;
 pub mod logging;
 pub mod notify;
 pub mod os;
+pub mod output;
 pub mod probe;
 pub mod setup;
 pub mod supervisor;

@@ -213,6 +213,13 @@ pub struct Logging {
     #[arg(long, value_name = "LEVEL", env = "PREFORK_LOG_LEVEL", default_value = "info")]
     pub log_level: LogLevel,
 
+    /// Workers' output: as it comes, or line by line, with slot and pid before each or as JSON.
+    ///
+    /// prefix and json read it through pipes: a program that sees no terminal may keep its output back for a while
+    /// (PYTHONUNBUFFERED=1, stdbuf -oL). inherit leaves our stdout and stderr to the workers.
+    #[arg(long, value_name = "HOW", env = "PREFORK_WORKER_OUTPUT", default_value = "inherit")]
+    pub worker_output: WorkerOutput,
+
     /// Print the plan (who gets which signal, what happens at the end, which limits apply) and end without running
     /// anything.
     #[arg(long, env = "PREFORK_EXPLAIN", value_parser = BoolishValueParser::new())]
@@ -224,6 +231,18 @@ pub struct Logging {
 pub enum LogFormat {
     /// For people.
     Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What becomes of workers' output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WorkerOutput {
+    /// They have our own stdout and stderr.
+    #[default]
+    Inherit,
+    /// `[SLOT PID] ` before each line.
+    Prefix,
     /// One JSON object a line.
     Json,
 }
@@ -306,7 +325,7 @@ fn without_variables(command: clap::Command, which: fn(&OsStr) -> bool) -> clap:
 
 /// Help headings of what only a pool can have a use for; some options more, and one less: it can prevent a pool.
 const OF_POOLS: [&str; 6] = ["Pool", "Replacement", "Readiness", "Hang detection", "Recycling", "Respawn"];
-const OF_POOLS_TOO: [&str; 2] = ["drain_delay", "forward_signal"];
+const OF_POOLS_TOO: [&str; 3] = ["drain_delay", "forward_signal", "worker_output"];
 const NOT_OF_POOLS: &str = "no_placeholders";
 
 fn given(arg: &Arg, matches: &ArgMatches) -> Option<Given> {

@@ -3,7 +3,7 @@
 use super::Environment;
 use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
 use crate::address::Address;
-use crate::cli::{CountRequests, Given, Jitter, Listener, MemoryMeasure, Options, Ready};
+use crate::cli::{CountRequests, Given, Jitter, Listener, MemoryMeasure, Options, Ready, WorkerOutput};
 use crate::core::policy::{
     Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, StopPolicy,
@@ -11,6 +11,7 @@ use crate::core::policy::{
 use crate::core::time::Patience;
 use crate::core::{Rewrites, Signal};
 use crate::error::StartError;
+use crate::output::Style;
 use crate::probe;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Pool {
     pub ready_pipe: bool,
     /// How often each worker has to say `WATCHDOG=1`.
     pub watchdog: Option<Duration>,
+    /// How workers' lines look, if their output goes through us.
+    pub output: Option<Style>,
 }
 
 /// What workers are probed for.
@@ -147,6 +150,11 @@ pub(super) fn resolve(
         scoreboard,
         ready_pipe: command.mentions(NOTIFY_FD) || options.readiness.ready == Ready::Notify,
         watchdog: hangs.watchdog,
+        output: match options.logging.worker_output {
+            WorkerOutput::Inherit => None,
+            WorkerOutput::Prefix => Some(Style::Prefix),
+            WorkerOutput::Json => Some(Style::Json),
+        },
     };
     Ok((policy, pool))
 }

@@ -6,6 +6,7 @@ use crate::core::policy::{HangPolicy, PoolPolicy, ReadyPolicy, RecyclePolicy};
 use crate::core::time::Patience;
 use crate::handover::FORMAT;
 use crate::os::spawn::FIRST_FD;
+use crate::output::Style;
 
 pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
@@ -25,6 +26,11 @@ pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
         plan.say("", format_args!("{} goes to every worker that is ready", names.join(", ")));
     }
     rewrites(plan, &policy.rewrites);
+    match config.pool.output {
+        None => {}
+        Some(Style::Prefix) => plan.say("output", "each line of a worker after its slot and pid"),
+        Some(Style::Json) => plan.say("output", "each line of a worker as JSON"),
+    }
     replaced(plan, policy);
     recycled(plan, &policy.recycle);
     hangs(plan, &policy.hang);

@@ -5,6 +5,7 @@
 
 pub mod accepting;
 pub mod cgroup;
+pub mod channel;
 pub mod connections;
 pub mod door;
 pub mod entry;
@@ -17,6 +18,7 @@ pub mod listen;
 pub mod lookup;
 pub mod memory;
 pub mod notify_socket;
+pub mod output_pipes;
 pub mod pid1;
 pub mod portrait;
 pub mod privileges;
@@ -27,6 +29,7 @@ pub mod scoreboard;
 pub mod send;
 pub mod shut_watch;
 pub mod signals;
+pub mod sink;
 pub mod spawn;
 pub mod stderr;
 pub mod steer;

@@ -3,6 +3,7 @@
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
 mod fleet;
+mod output;
 mod tend;
 mod upgrade;
 
@@ -24,7 +25,7 @@ use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::{self, Terminal};
 use crate::os::{exchange, inherited, last_resort, memory, pid1};
 use crate::{logging, setup};
-use fleet::{Fleet, least_fd};
+use fleet::{Extras, Fleet, least_fd};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -200,6 +201,7 @@ impl Loop {
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {
+                self.finish_output().await;
                 return code;
             }
             self.wait().await;
@@ -398,6 +400,7 @@ impl Loop {
     /// Tells everybody who wants to know.
     fn report(&mut self, note: &Note) {
         logging::note(note);
+        self.heed_end(note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {
@@ -419,6 +422,7 @@ impl Loop {
             argv: &argv,
             env: self.environment.of_worker(of_worker.as_ref()),
             listen_pid: self.environment.sets_listen_pid(),
+            output: extras.as_ref().map(Extras::output).unwrap_or_default(),
             fds: &fds,
             close_others: fleet.is_some(),
             execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
