@@ -11,6 +11,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 /// A pipe takes this much at once or nothing (pipe(7), `PIPE_BUF`).
 pub const AT_ONCE: usize = 4096;
 
+/// The number of our stderr.
+pub const STDERR: RawFd = libc::STDERR_FILENO;
+
 /// Another name of a terminal that belongs to another user, which can be opened only if it is our own.
 const OWN_TERMINAL: &CStr = c"/dev/tty";
 

@@ -8,6 +8,7 @@ use crate::core::policy::PoolPolicy;
 use crate::error::StartError;
 use crate::handover::{Given, Output, VARIABLE};
 use crate::http::{self, Edge};
+use crate::os::channel::{self, STDERR};
 use crate::os::exchange;
 use crate::os::lanes::{Lanes, Spread};
 use crate::os::listen::{self, Listener};
@@ -98,7 +99,9 @@ pub fn given() -> Result<Option<Given>, StartError> {
     let given = given.ok_or_else(|| handover_error("it is not understood"))?;
     signals::take_over(given.signals);
     // The rest of a worker's line comes first.
-    let torn = |output: &Output| output.waiting.iter().any(|waiting| waiting.torn);
+    let torn = |output: &Output| {
+        output.waiting.iter().any(|waiting| waiting.torn && channel::are_same(waiting.stream, STDERR))
+    };
     stderr::hold(given.output.as_ref().is_some_and(torn));
     info!(workers = given.pool.kept.len(), "upgraded");
     Ok(Some(given))

@@ -14,6 +14,7 @@ mod lanes;
 mod listeners;
 mod logs;
 mod memory;
+mod output;
 mod python;
 mod readiness;
 mod ready_modes;
