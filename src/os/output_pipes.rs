@@ -67,7 +67,7 @@ impl OutputPipes {
 
     /// The key of the next pipe from which there is something to read, or that has ended; it may be forgotten already. All
     /// have their turn.
-    pub fn next(&mut self) -> Option<u64> {
+    pub fn take(&mut self) -> Option<u64> {
         if self.told.is_empty() {
             let mut events = [EpollEvent::empty(); AT_ONCE];
             let count = self.set.take(&mut events);

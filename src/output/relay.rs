@@ -345,7 +345,7 @@ impl Out {
                         }
                     }
                 }
-            } else if let Some(key) = self.pipes.next() {
+            } else if let Some(key) = self.pipes.take() {
                 self.read(key, ends, room, time);
             } else {
                 break;
