@@ -111,6 +111,7 @@ pub mod manager;
 pub mod metrics;
 pub mod notify;
 pub mod os;
+pub mod output;
 pub mod probe;
 pub mod ready_check;
 pub mod setup;

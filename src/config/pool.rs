@@ -4,7 +4,7 @@ use super::activation::Activation;
 use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
 use super::{Environment, useless};
 use crate::address::Address;
-use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready, Source};
+use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready, Source, WorkerOutput};
 use crate::core::policy::{
     Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, StopPolicy,
@@ -12,6 +12,7 @@ use crate::core::policy::{
 use crate::core::time::Patience;
 use crate::core::{Monotonic, Rewrites, Signal};
 use crate::error::StartError;
+use crate::output::Style;
 use crate::probe;
 use std::time::Duration;
 use tracing::warn;
@@ -46,6 +47,8 @@ pub struct Pool {
     pub ready_pipe: bool,
     /// How often each worker has to say `WATCHDOG=1`.
     pub watchdog: Option<Duration>,
+    /// How workers' lines look, if their output goes through us.
+    pub output: Option<Style>,
 }
 
 impl Pool {
@@ -101,6 +104,7 @@ pub(super) fn resolve(
         let remedy = "use one that the application handles, such as USR2";
         return Err(StartError::value("--drain-signal", signal, "nobody can handle it", remedy));
     }
+    let forwards = forwards(options)?;
     let scoreboard = options.recycling.count_requests == Some(CountRequests::Scoreboard);
     let per_worker = options.pool.listener == Listener::PerWorker;
     let has_tcp = listeners.iter().any(|address| matches!(address, Address::Tcp(_)));
@@ -109,6 +113,7 @@ pub(super) fn resolve(
     let recycle = recycle(options, command)?;
     let policy = PoolPolicy {
         rewrites: Rewrites::new(options.signals.rewrite_signal.clone()),
+        forwards,
         warn_on_reap: options.signals.warn_on_reap,
         workers,
         min_ready: options.readiness.min_ready,
@@ -170,8 +175,32 @@ pub(super) fn resolve(
         scoreboard,
         ready_pipe: command.mentions(NOTIFY_FD) || options.readiness.ready == Ready::Notify,
         watchdog: hangs.watchdog,
+        output: match options.logging.worker_output {
+            WorkerOutput::Inherit => None,
+            WorkerOutput::Prefix => Some(Style::Prefix),
+            WorkerOutput::Json => Some(Style::Json),
+        },
     };
     Ok((policy, pool))
+}
+
+/// A worker must not take what is passed on for what we mean by the same signal.
+fn forwards(options: &Options) -> Result<Vec<Signal>, StartError> {
+    let means = [
+        (Some(options.stopping.stop_signal), "it is the stop signal"),
+        (options.replacement.drain_signal, "it is the drain signal"),
+    ];
+    for (signal, problem) in means {
+        if let Some(signal) = signal.filter(|signal| options.signals.forward_signal.contains(signal)) {
+            return Err(StartError::value(
+                "--forward-signal",
+                signal,
+                problem,
+                "use another for the one or the other",
+            ));
+        }
+    }
+    Ok(options.signals.forward_signal.clone())
 }
 
 fn workers(options: &Options, environment: &Environment) -> Result<u32, StartError> {

@@ -6,6 +6,7 @@ use crate::core::policy::{HangPolicy, PoolPolicy, ReadyPolicy, RecyclePolicy};
 use crate::core::time::Patience;
 use crate::handover::{FORMAT, GIVEN_LISTENER};
 use crate::os::spawn::FIRST_FD;
+use crate::output::Style;
 
 pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
@@ -17,7 +18,16 @@ pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
         "",
         format_args!("USR2 exchanges this program and keeps the workers ({FORMAT}); others are logged"),
     );
+    if !policy.forwards.is_empty() {
+        let names: Vec<String> = policy.forwards.iter().map(ToString::to_string).collect();
+        plan.say("", format_args!("{} goes to every worker that is ready", names.join(", ")));
+    }
     rewrites(plan, &policy.rewrites);
+    match config.pool.output {
+        None => {}
+        Some(Style::Prefix) => plan.say("output", "each line of a worker after its slot and pid"),
+        Some(Style::Json) => plan.say("output", "each line of a worker as JSON"),
+    }
     replaced(plan, policy);
     recycled(plan, &policy.recycle);
     hangs(plan, &policy.hang);

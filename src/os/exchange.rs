@@ -57,11 +57,11 @@ pub fn ask(
     }
 }
 
-/// Puts a text into a file without a name, for [`received`].
+/// Puts bytes into a file without a name, for [`received`].
 ///
 /// # Errors
 /// As memfd_create(2) and write(2).
-pub fn put_down(text: &str) -> io::Result<OwnedFd> {
+pub fn put_down(bytes: &[u8]) -> io::Result<OwnedFd> {
     // SAFETY: the name is a C string.
     let fd = unsafe { libc::memfd_create(c"prefork-handover".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
@@ -69,7 +69,7 @@ pub fn put_down(text: &str) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just given us this descriptor.
     let mut file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     file.seek(SeekFrom::Start(0))?;
     // Not one of those that a program may have to have.
     duplicate_above(OwnedFd::from(file).as_fd(), 3)
@@ -83,6 +83,16 @@ pub fn received(fd: RawFd) -> io::Result<String> {
     let mut text = String::new();
     std::fs::File::from(adopt(fd)?).take(LONGEST).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// The bytes that were put down, however many.
+///
+/// # Errors
+/// As read(2).
+pub fn received_bytes(fd: RawFd) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::from(adopt(fd)?).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A descriptor that was left open for us; from here on it is closed on exec.

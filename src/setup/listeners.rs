@@ -6,13 +6,14 @@ use crate::config::Pool;
 use crate::core::exit::code;
 use crate::core::policy::PoolPolicy;
 use crate::error::StartError;
-use crate::handover::{Given, VARIABLE};
+use crate::handover::{Given, Output, VARIABLE};
 use crate::http::{self, Edge};
+use crate::os::channel::{self, STDERR};
 use crate::os::lanes::{Lanes, Spread};
 use crate::os::listen::{self, Listener};
 use crate::os::signals;
 use crate::os::spawn::FIRST_FD;
-use crate::os::{activation, exchange};
+use crate::os::{activation, exchange, stderr};
 use std::io;
 use tracing::{info, warn};
 
@@ -106,6 +107,11 @@ pub fn given() -> Result<Option<Given>, StartError> {
     let given = text.and_then(|text| Given::read(&text));
     let given = given.ok_or_else(|| handover_error("it is not understood"))?;
     signals::take_over(given.signals);
+    // The rest of a worker's line comes first.
+    let torn = |output: &Output| {
+        output.waiting.iter().any(|waiting| waiting.torn && channel::are_same(waiting.stream, STDERR))
+    };
+    stderr::hold(given.output.as_ref().is_some_and(torn));
     info!(workers = given.pool.kept.len(), "upgraded");
     Ok(Some(given))
 }

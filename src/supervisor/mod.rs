@@ -10,6 +10,7 @@ mod errands;
 mod fleet;
 mod hooks;
 mod outlook;
+mod output;
 mod reaping;
 mod renew;
 mod scrape;
@@ -38,7 +39,7 @@ use crate::os::{exchange, inherited, last_resort, memory, pid1};
 use crate::{logging, setup};
 use around::Around;
 use echo::is_our_own_echo;
-use fleet::{Fleet, least_fd};
+use fleet::{Extras, Fleet, least_fd};
 use renew::InForce;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -229,6 +230,7 @@ impl Loop {
         loop {
             if let Some(code) = self.exit {
                 self.last_words().await;
+                self.finish_output().await;
                 return code;
             }
             self.wait().await;
@@ -425,6 +427,7 @@ impl Loop {
         self.metrics.note(self.now(), note);
         self.around.happened(note);
         self.outlook.note(note);
+        self.heed_end(note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {
@@ -446,6 +449,7 @@ impl Loop {
             argv: &argv,
             env: self.environment.of_worker(of_worker.as_ref()),
             listen_pid: self.environment.sets_listen_pid(),
+            output: extras.as_ref().map(Extras::output).unwrap_or_default(),
             fds: &fds,
             close_others: fleet.is_some() || self.around.prepares(),
             execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },

@@ -4,9 +4,10 @@ use super::Loop;
 use super::fleet::Fleet;
 use crate::config::activation::VARIABLE as LISTEN;
 use crate::core::{Event, Handover};
-use crate::handover::{FORMAT, Given, VARIABLE};
+use crate::handover::{FORMAT, Given, Output, VARIABLE};
 use crate::os::exchange;
 use crate::os::signals;
+use crate::output::Relay;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -67,6 +68,9 @@ impl Loop {
         let places: Vec<(Vec<BorrowedFd<'_>>, &[u32])> = fleet.lanes.hand_over().collect();
         let numbers = |fds: &[BorrowedFd<'_>]| fds.iter().map(AsRawFd::as_raw_fd).collect();
         let scoreboard = fleet.scoreboard_fd();
+        let output = fleet.output.as_ref().map(Relay::hand_over);
+        let output = output.map(|(output, bytes)| Ok::<_, io::Error>((output, exchange::put_down(&bytes)?)));
+        let output = output.transpose()?;
         let given = Given {
             pool,
             signals: signals::given(),
@@ -74,11 +78,14 @@ impl Loop {
             scoreboard: scoreboard.map(|(fd, lines)| (fd.as_raw_fd(), lines)),
             health: self.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
             check_passes: self.around.check_passes(),
+            output: output.as_ref().map(|(output, fd)| Output { bytes: fd.as_raw_fd(), ..output.clone() }),
             places: places.iter().map(|(fds, order)| (numbers(fds), order.to_vec())).collect(),
         };
-        let text = exchange::put_down(&given.write())?;
+        let text = exchange::put_down(given.write().as_bytes())?;
         let mut keep: Vec<BorrowedFd<'_>> = places.into_iter().flat_map(|(fds, _)| fds).collect();
         keep.extend([fleet.notify.as_fd(), text.as_fd()]);
+        keep.extend(output.as_ref().map(|(_, fd)| fd.as_fd()));
+        keep.extend(fleet.output.iter().flat_map(Relay::fds));
         keep.extend(scoreboard.map(|(fd, _)| fd));
         keep.extend(self.health.as_ref().map(AsFd::as_fd));
         let mut env: Vec<(OsString, OsString)> =

@@ -18,6 +18,7 @@ mod listeners;
 mod logs;
 mod memory;
 mod metrics;
+mod output;
 mod python;
 mod readiness;
 mod ready_check;
