@@ -101,5 +101,6 @@ pub mod notify;
 pub mod os;
 pub mod probe;
 pub mod setup;
+pub mod sizing;
 pub mod supervisor;
 pub mod users;

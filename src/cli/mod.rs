@@ -14,7 +14,7 @@ mod workers;
 
 pub use amounts::Jitter;
 pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
-pub use pool::{Listener, Pool, Replacement, Respawn, Restarts};
+pub use pool::{Listener, Pool, Replacement, Respawn, Restarts, Workers};
 pub use process::{Process, UserSpec};
 pub use values::workers_of_web_concurrency;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};

@@ -3,6 +3,7 @@
 pub mod command;
 mod init;
 mod pool;
+mod workers;
 
 pub use init::Placing;
 pub use pool::{Pool, Probing, probe_target};
@@ -11,6 +12,7 @@ use crate::address::Address;
 use crate::cli::{Like, Only, Options, Process, Subreaper};
 use crate::core::{Mode, Signal};
 use crate::error::StartError;
+use crate::os::capacity::Capacity;
 use command::{Command, FD};
 use std::ffi::OsString;
 use tracing::warn;
@@ -47,6 +49,8 @@ pub struct Environment {
     pub web_concurrency: Option<OsString>,
     /// `PORT`: where to listen (gunicorn, and most platforms).
     pub port: Option<OsString>,
+    /// What `--workers auto` goes by; `None` is to look when it is asked for.
+    pub capacity: Option<Capacity>,
 }
 
 impl Environment {
@@ -54,7 +58,7 @@ impl Environment {
     #[must_use]
     pub fn read() -> Self {
         let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Self { web_concurrency: read("WEB_CONCURRENCY"), port: read("PORT") }
+        Self { web_concurrency: read("WEB_CONCURRENCY"), port: read("PORT"), capacity: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rules of pool mode, from the options.
 
-use super::Environment;
 use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
+use super::{Environment, workers};
 use crate::address::Address;
 use crate::cli::{CountRequests, Given, Jitter, Listener, MemoryMeasure, Options, Ready};
 use crate::core::policy::{
@@ -12,6 +12,7 @@ use crate::core::time::Patience;
 use crate::core::{Rewrites, Signal};
 use crate::error::StartError;
 use crate::probe;
+use crate::sizing::Sizing;
 use std::time::Duration;
 
 /// When a worker that cannot be seen accepting, because there are no listeners, counts as ready.
@@ -42,6 +43,8 @@ pub struct Pool {
     pub ready_pipe: bool,
     /// How often each worker has to say `WATCHDOG=1`.
     pub watchdog: Option<Duration>,
+    /// Where the number of workers comes from, if nobody said how many.
+    pub sizing: Option<Sizing>,
 }
 
 /// What workers are probed for.
@@ -58,9 +61,10 @@ pub(super) fn resolve(
     environment: &Environment,
     command: &Command,
 ) -> Result<(PoolPolicy, Pool), StartError> {
-    let workers = workers(options, environment)?;
+    let (workers, sizing) = workers::resolve(options, environment)?;
     let bind = bind(options, environment, command)?;
-    if options.readiness.min_ready > workers {
+    // Who leaves the number to us cannot know it.
+    if options.readiness.min_ready > workers && sizing.is_none() {
         let remedy = format!("use a number from 1 to {workers}");
         let min_ready = options.readiness.min_ready;
         return Err(StartError::value("--min-ready", min_ready, "more than there are workers", remedy));
@@ -145,16 +149,9 @@ pub(super) fn resolve(
         scoreboard,
         ready_pipe: command.mentions(NOTIFY_FD) || options.readiness.ready == Ready::Notify,
         watchdog: hangs.watchdog,
+        sizing,
     };
     Ok((policy, pool))
-}
-
-fn workers(options: &Options, environment: &Environment) -> Result<u32, StartError> {
-    match (options.pool.workers, &environment.web_concurrency) {
-        (Some(workers), _) => Ok(workers),
-        (None, Some(text)) => crate::cli::workers_of_web_concurrency(&text.to_string_lossy()),
-        (None, None) => Ok(1),
-    }
 }
 
 fn bind(options: &Options, environment: &Environment, command: &Command) -> Result<Vec<Address>, StartError> {
@@ -236,7 +233,12 @@ fn probing(options: &Options, bind: &[Address]) -> Result<Option<Probing>, Start
 }
 
 /// A flag that has no use is a mistake; a variable may be there for other commands in the same image.
-fn useless(options: &Options, names: &[&str], problem: &str, remedy: &str) -> Result<(), StartError> {
+pub(super) fn useless(
+    options: &Options,
+    names: &[&str],
+    problem: &str,
+    remedy: &str,
+) -> Result<(), StartError> {
     let is_one = |given: &&Given| given.variable.is_none() && names.contains(&given.field.as_str());
     match options.given.iter().find(is_one) {
         Some(given) => Err(StartError::usage(&given.flag, problem, remedy)),
@@ -367,6 +369,7 @@ mod tests {
         let environment = Environment {
             web_concurrency: web_concurrency.map(OsString::from),
             port: port.map(OsString::from),
+            capacity: None,
         };
         match read(args) {
             Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),

@@ -9,6 +9,12 @@ use crate::os::spawn::FIRST_FD;
 
 pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
+    if let Some(sizing) = &config.pool.sizing {
+        plan.say("workers", sizing);
+        for warning in sizing.warnings(policy.min_ready) {
+            plan.say("", warning);
+        }
+    }
     let whose = if policy.drain.steered { "each worker has its own" } else { "all workers share it" };
     for (fd, address) in (FIRST_FD..).zip(&config.pool.bind) {
         plan.say("listener", format_args!("{address}, descriptor {fd} of each worker; {whose}"));

@@ -4,6 +4,7 @@
 //! should have been something else.
 
 pub mod accepting;
+pub mod capacity;
 pub mod cgroup;
 pub mod connections;
 pub mod door;
