@@ -3,14 +3,19 @@
 //! A subcommand is the first word, and nothing else: behind `--`, or behind any option, `check` and `status` are
 //! commands to run like all others.
 
-use super::Request;
+use super::{Request, generate};
 use crate::error::StartError;
 use std::ffi::OsString;
 
 /// Reads the command line of a subcommand, if it is one.
 pub fn read(args: &[OsString]) -> Option<Result<Request, StartError>> {
-    #[allow(clippy::match_single_binding)]
     match args.get(1)?.to_str()? {
+        "generate" => Some(generate::read(args)),
         _ => None,
     }
+}
+
+/// All of them, for what is generated from their definitions.
+pub fn definitions() -> Vec<clap::Command> {
+    vec![generate::definition()]
 }

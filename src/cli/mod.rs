@@ -6,6 +6,7 @@
 mod amounts;
 mod commands;
 mod explain;
+pub mod generate;
 mod init;
 mod pool;
 mod process;
@@ -332,6 +333,13 @@ fn only(arg: &Arg) -> Option<Only> {
 #[must_use]
 pub fn boolean(value: &OsStr) -> Option<bool> {
     BoolishValueParser::new().parse_ref(&Options::command(), None, value).ok()
+}
+
+/// The whole command line with its subcommands, for what is generated from it. [`read`] takes it apart by itself: a
+/// subcommand is the first word or none.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Options::command().disable_help_subcommand(true).subcommands(commands::definitions())
 }
 
 /// The names of the environment variables that are ours.
