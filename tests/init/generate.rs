@@ -146,7 +146,8 @@ fn assert_offered(output: &Output, line: &str, offered: &str) {
         Some(one) => assert!(words.contains(&one), "{line}: {words:?}"),
         None => {
             let mut offered: Vec<&str> = offered.split_ascii_whitespace().collect();
-            (words.sort_unstable(), offered.sort_unstable());
+            words.sort_unstable();
+            offered.sort_unstable();
             assert_eq!(words, offered, "{line}");
         }
     }
@@ -288,5 +289,5 @@ fn plain(text: &str) -> String {
             out.push(c);
         }
     }
-    out.replace('\u{2010}', "-").replace('\u{2212}', "-").replace(['\u{2018}', '\u{2019}'], "'")
+    out.replace(['\u{2010}', '\u{2212}'], "-").replace(['\u{2018}', '\u{2019}'], "'")
 }
