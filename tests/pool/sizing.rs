@@ -144,7 +144,8 @@ fn where_there_is_no_room_for_one_there_is_one_with_a_warning() {
         explained(&run)["message"],
         "workers: 1 = min(2 x 1 CPU + 1, (128M - 64M) / 200M), but 1 at least"
     );
-    run.log.wait_count("--workers auto: ", 2);
+    // The last of them.
+    run.wait_for("--workers auto: --min-ready");
     let warnings: Vec<Value> = run.log.with_message("--workers auto: ");
     assert!(warnings.iter().all(|line| line["level"] == "WARN"));
     let texts: Vec<&str> = warnings.iter().filter_map(|line| line["message"].as_str()).collect();

@@ -48,10 +48,12 @@ pub fn script(line: &Line) -> String {
     let mut out = "# Completions of prefork-init for fish.\n\n".to_owned();
     out.push_str("# Whether this is the subcommand, and the cursor is at an option, at the value of one, or behind them.\n");
     let names: Vec<&str> = line.subcommands.iter().map(|sub| sub.name.as_str()).collect();
-    let mut valued: Vec<String> = line.subcommands.iter().flat_map(|sub| with_value(&sub.flags)).collect();
-    valued.extend(with_value(&line.flags));
-    valued.sort();
-    valued.dedup();
+    let mut valued = with_value(&line.flags);
+    for name in line.subcommands.iter().flat_map(|sub| with_value(&sub.flags)) {
+        if !valued.contains(&name) {
+            valued.push(name);
+        }
+    }
     let _ = writeln!(out, "function __prefork_init_at\n    set -l subcommands {}", names.join(" "));
     let _ = write!(out, "    set -l with_value {}", valued.join(" "));
     out.push_str(PLACE);

@@ -90,11 +90,11 @@ fn options(page: &mut Page, command: &Command) {
     let mut headings = Vec::new();
     for arg in options_of(command) {
         let heading = arg.get_help_heading();
-        if !headings.contains(&heading) {
+        if heading.is_some() && !headings.contains(&heading) {
             headings.push(heading);
         }
     }
-    headings.sort_by_key(Option::is_none);
+    headings.push(None);
     for heading in headings {
         page.subsection(heading.unwrap_or("Other"));
         for arg in options_of(command).filter(|arg| arg.get_help_heading() == heading) {
