@@ -115,6 +115,7 @@ pub mod output;
 pub mod probe;
 pub mod ready_check;
 pub mod setup;
+pub mod sizing;
 pub mod supervisor;
 pub mod users;
 pub mod words;

@@ -7,10 +7,12 @@ use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, ReadyBy, Verdict, WorkerRef};
 use crate::error::StartError;
+use crate::os::capacity::Quota;
 use crate::os::portrait::Portrait;
 use crate::os::progress_line;
 use crate::os::signals;
 use crate::os::stderr::{self, Stderr};
+use crate::sizing::Sizing;
 use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -249,6 +251,23 @@ pub fn note(note: &Note) {
             window_ms = millis(window),
             "crash loop given up: no worker stays up; see the workers' output above, or raise --max-restarts"
         ),
+    }
+}
+
+/// Why there are as many workers as there are, and what is wrong with it.
+pub fn sized(sizing: &Sizing, min_ready: u32) {
+    let Sizing { capacity, worker_memory, .. } = sizing;
+    info!(
+        workers = sizing.workers(),
+        cpus = capacity.cpus(),
+        processors = capacity.processors,
+        cpu_quota_millis = capacity.quota.map(Quota::millis),
+        memory_limit = capacity.memory_limit,
+        worker_memory,
+        "workers: {sizing}"
+    );
+    for warning in sizing.warnings(min_ready) {
+        warn!("--workers auto: {warning}");
     }
 }
 

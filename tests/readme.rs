@@ -1,6 +1,7 @@
 //! The README tells the truth about the command line.
 
 use crate::harness::binary;
+use prefork_init::cli::generate::tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -27,6 +28,33 @@ fn the_option_table_has_every_option_and_variable_of_the_help_and_no_other() {
     // The prefix alone, as in "`PREFORK_...` variables".
     in_table.remove("PREFORK_");
     assert_eq!(in_table, in_help);
+}
+
+/// The rows of the table below a heading, as plain text, without its head.
+fn rows(heading: &str) -> Vec<Vec<String>> {
+    let readme = include_str!("../README.md");
+    let (_, text) = readme.split_once(heading).unwrap();
+    let lines = text.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| plain(cell.trim())).collect()).collect()
+}
+
+/// Without code marks, and of links the text alone.
+fn plain(cell: &str) -> String {
+    let mut parts = cell.split("](");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let rest = parts.map(|part| part.split_once(')').map_or(part, |(_, rest)| rest));
+    (first + &rest.collect::<String>()).replace(['`', '['], "")
+}
+
+#[test]
+fn the_man_page_has_its_tables() {
+    let signals = SIGNALS.map(|(signal, init, pool)| vec![signal, init, pool]);
+    assert_eq!(rows("\n## Signals\n"), signals);
+    let codes = EXIT_CODES.map(|(code, meaning)| vec![code, meaning]);
+    assert_eq!(rows("\n## Exit codes\n"), codes);
+    let variables = OF_WORKERS.map(|(name, meaning)| vec![name, meaning]);
+    assert_eq!(rows("The workers' environment is ours"), variables);
 }
 
 #[test]

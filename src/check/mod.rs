@@ -15,12 +15,11 @@ use crate::core::Mode;
 use crate::core::policy::{InitPolicy, PoolPolicy};
 use crate::core::time::Patience;
 use crate::error::StartError;
-use crate::os::cgroup::Cgroup;
+use crate::os::capacity::Capacity;
 use crate::os::privileges;
 use crate::{cli, logging, setup};
 use program::Program;
 use std::ffi::OsString;
-use std::num::NonZero;
 
 /// What `check` is asked for.
 #[derive(Debug)]
@@ -94,11 +93,11 @@ impl Surroundings {
     #[must_use]
     pub fn look(environment: &Environment) -> Self {
         let (uid, _) = privileges::own_ids();
+        let capacity = Capacity::here();
         let gunicorn_args = std::env::var("GUNICORN_CMD_ARGS").unwrap_or_default();
         Self {
-            cpus: std::thread::available_parallelism()
-                .map_or(1, |cpus| u32::try_from(NonZero::get(cpus)).unwrap_or(u32::MAX)),
-            memory_limit: Cgroup::find().and_then(|cgroup| cgroup.memory()?.limit),
+            cpus: capacity.cpus(),
+            memory_limit: capacity.memory_limit,
             command_is_root: uid == 0,
             web_concurrency: environment
                 .web_concurrency

@@ -61,17 +61,16 @@ pub fn warnings(case: &Case<'_>) -> Vec<Warning> {
     found.collect()
 }
 
-/// The most that one worker takes before something is done, and what says so. An expected size of a worker, should
-/// there be an option for it, would come last.
-fn memory_of_a_worker(recycle: &RecyclePolicy) -> Option<(&'static str, u64)> {
+/// The most that one worker takes before something is done, or else what it is expected to take, and what says so.
+fn memory_of_a_worker(case: &Case<'_>, recycle: &RecyclePolicy) -> Option<(&'static str, u64)> {
     let hard = recycle.max_memory_hard.map(|limit| ("--max-memory-hard", limit));
     let soft = recycle.max_memory.map(|limit| ("--max-memory", limit.base.saturating_add(limit.jitter)));
-    hard.or(soft)
+    hard.or(soft).or(case.config.pool.worker_memory.map(|size| ("--worker-memory", size)))
 }
 
 fn memory_overcommit(case: &Case<'_>) -> Option<Finding> {
     let (pool, limit) = (case.pool()?, case.around.memory_limit?);
-    let (option, each) = memory_of_a_worker(&pool.recycle)?;
+    let (option, each) = memory_of_a_worker(case, &pool.recycle)?;
     let surge = pool.budget.max_surge;
     let count = u64::from(pool.workers).saturating_add(u64::from(surge));
     let sum = count.saturating_mul(each);

@@ -42,6 +42,7 @@ const GUNICORN: &str = "gunicorn -w 1 --graceful-timeout 20 app:app";
 #[rustfmt::skip]
 const TRIGGERS: [(&str, &str, &str); 60] = [
     ("memory-overcommit", "4 workers (and 1 more during a replacement) x 1G of --max-memory = 5G, more than the container's 4G", "-n 4 --max-memory 1G x"),
+    ("memory-overcommit", "x 1G of --worker-memory = 5G, more than the container's 4G", "-n 4 --worker-memory 1G x"),
     ("memory-overcommit", "(and 1 more during a replacement) x 1.1G of --max-memory = 5.5G, more", "-n 4 --max-memory 1G --max-memory-jitter 10% x"),
     ("memory-overcommit", "3 workers x 1.5G of --max-memory-hard = 4.5G", "-n 3 --max-surge 0 --max-unavailable 1 --max-memory 512M --max-memory-hard 1.5G x"),
     ("too-many-workers", "6 workers on 2 CPU: more than 2 x 2 + 1 = 5", "-n 6 x"),

@@ -53,6 +53,11 @@ fn command() -> Command {
     command.override_usage("prefork-init check [OPTIONS] [--json] [--deny ID|all] [--] COMMAND [ARG...]")
 }
 
+/// For what is generated from the definitions.
+pub(super) fn definition() -> Command {
+    command().name(NAME).bin_name("prefork-init check")
+}
+
 /// Reads the command line; the first of `args` is our name, the second `check`.
 pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
     let words: Vec<OsString> = args.iter().take(1).chain(args.iter().skip(2)).cloned().collect();

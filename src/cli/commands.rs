@@ -3,7 +3,7 @@
 //! A subcommand is the first word, and nothing else: behind `--`, or behind any option, `check` and `status` are
 //! commands to run like all others.
 
-use super::{Request, check};
+use super::{Request, check, generate};
 use crate::error::StartError;
 use std::ffi::OsString;
 
@@ -11,6 +11,12 @@ use std::ffi::OsString;
 pub fn read(args: &[OsString]) -> Option<Result<Request, StartError>> {
     match args.get(1)?.to_str()? {
         check::NAME => Some(check::read(args)),
+        "generate" => Some(generate::read(args)),
         _ => None,
     }
+}
+
+/// All of them, for what is generated from their definitions.
+pub fn definitions() -> Vec<clap::Command> {
+    vec![check::definition(), generate::definition()]
 }

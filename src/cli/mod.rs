@@ -9,6 +9,7 @@ mod check;
 mod commands;
 mod explain;
 mod file;
+pub mod generate;
 mod init;
 mod layers;
 mod pool;
@@ -19,7 +20,7 @@ mod workers;
 pub use amounts::Jitter;
 pub use around::{Around, Checks};
 pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
-pub use pool::{Listener, Pool, Replacement, Respawn, Restarts};
+pub use pool::{Listener, Pool, Replacement, Respawn, Restarts, Workers};
 pub use process::{Process, UserSpec};
 pub use values::workers_of_web_concurrency;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
@@ -382,6 +383,13 @@ fn only(arg: &Arg) -> Option<Only> {
 #[must_use]
 pub fn boolean(value: &OsStr) -> Option<bool> {
     BoolishValueParser::new().parse_ref(&Options::command(), None, value).ok()
+}
+
+/// The whole command line with its subcommands, for what is generated from it. [`read`] takes it apart by itself: a
+/// subcommand is the first word or none.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Options::command().disable_help_subcommand(true).subcommands(commands::definitions())
 }
 
 /// The names of the environment variables that are ours.

@@ -3,7 +3,7 @@
 // The doc comments of the options are the help text, where [x] and <x> are no markup.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
-use super::values;
+use super::{amounts, values};
 use crate::address::Address;
 use crate::core::Signal;
 use crate::duration::parse_duration;
@@ -15,9 +15,21 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub struct Pool {
     /// Keep N copies of the command running [default: $WEB_CONCURRENCY, or 1, if --bind is given].
+    ///
+    /// auto: 2 x CPUs + 1, by the container's quota, or as many as its memory has room for, see --worker-memory.
     #[arg(short = 'n', long, value_name = "N", env = "PREFORK_WORKERS")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_workers)]
-    pub workers: Option<u32>,
+    pub workers: Option<Workers>,
+
+    /// What one worker takes: with --workers auto there are no more than memory has room for. 300M, 1.5G.
+    #[arg(long, value_name = "SIZE", env = "PREFORK_WORKER_MEMORY")]
+    #[arg(allow_hyphen_values = true, value_parser = amounts::parse_size)]
+    pub worker_memory: Option<u64>,
+
+    /// What --workers auto leaves of the memory for everything else.
+    #[arg(long, value_name = "SIZE", env = "PREFORK_MEMORY_RESERVE", default_value = "64M")]
+    #[arg(allow_hyphen_values = true, value_parser = amounts::parse_size)]
+    pub memory_reserve: u64,
 
     /// Listen here; repeat it, or separate by commas, for more [default: 0.0.0.0:$PORT if PORT is set].
     ///
@@ -97,6 +109,15 @@ pub struct Respawn {
     #[arg(long, value_name = "D", env = "PREFORK_RESTART_WINDOW", default_value = "60s")]
     #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub restart_window: Duration,
+}
+
+/// How many workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// So many.
+    Number(u32),
+    /// As many as there is room for: see [`crate::sizing`].
+    Auto,
 }
 
 /// Who listens where.

@@ -1,6 +1,6 @@
 //! Reading the values of options. Each error is "problem: remedy".
 
-use super::{Ready, Restarts, UserSpec};
+use super::{Ready, Restarts, UserSpec, Workers};
 use crate::address::Address;
 use crate::core::Signal;
 use crate::core::policy::MOST_WORKERS;
@@ -139,8 +139,13 @@ pub(super) fn parse_times(text: &str) -> Result<u32, String> {
     number_within(text, 1, 1_000)
 }
 
-pub(super) fn parse_workers(text: &str) -> Result<u32, String> {
-    number_within(text, 1, MOST_WORKERS)
+/// A number, or `auto`.
+pub(super) fn parse_workers(text: &str) -> Result<Workers, String> {
+    match number_within(text, 1, MOST_WORKERS) {
+        Ok(workers) => Ok(Workers::Number(workers)),
+        Err(_) if text == "auto" => Ok(Workers::Auto),
+        Err(_) => Err(format!("not a whole number from 1 to {MOST_WORKERS}, nor auto: use one")),
+    }
 }
 
 pub(super) fn parse_min_ready(text: &str) -> Result<u32, String> {
@@ -170,12 +175,12 @@ pub(super) fn parse_restarts(text: &str) -> Result<Restarts, String> {
     }
 }
 
-/// `WEB_CONCURRENCY` as a number of workers, under the rules of `--workers`.
+/// `WEB_CONCURRENCY` as a number of workers, under the rules of `--workers`; those who read it know no `auto`.
 ///
 /// # Errors
 /// As `--workers`.
 pub fn workers_of_web_concurrency(text: &str) -> Result<u32, StartError> {
-    parse_workers(text).map_err(|problem| {
+    number_within(text, 1, MOST_WORKERS).map_err(|problem| {
         StartError::value(
             "WEB_CONCURRENCY",
             text,

@@ -5,6 +5,7 @@ mod around;
 pub mod command;
 mod init;
 mod pool;
+mod workers;
 
 pub use around::{Around, Check};
 pub use init::Placing;
@@ -14,6 +15,7 @@ use crate::address::Address;
 use crate::cli::{Given, Like, Only, Options, Process, Source, Subreaper};
 use crate::core::{Mode, Signal};
 use crate::error::StartError;
+use crate::os::capacity::Capacity;
 use command::{Command, FD};
 use std::ffi::OsString;
 use tracing::warn;
@@ -54,6 +56,8 @@ pub struct Environment {
     pub port: Option<OsString>,
     /// `LISTEN_FDS` and its like: sockets that are there already.
     pub activation: Option<activation::Variables>,
+    /// What `--workers auto` goes by; `None` is to look when it is asked for.
+    pub capacity: Option<Capacity>,
 }
 
 impl Environment {
@@ -62,7 +66,7 @@ impl Environment {
     pub fn read() -> Self {
         let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let activation = activation::Variables::read();
-        Self { web_concurrency: read("WEB_CONCURRENCY"), port: read("PORT"), activation }
+        Self { web_concurrency: read("WEB_CONCURRENCY"), port: read("PORT"), activation, capacity: None }
     }
 }
 

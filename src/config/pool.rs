@@ -2,7 +2,7 @@
 
 use super::activation::Activation;
 use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
-use super::{Environment, useless};
+use super::{Environment, useless, workers};
 use crate::address::Address;
 use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready, Source, WorkerOutput};
 use crate::core::policy::{
@@ -14,6 +14,7 @@ use crate::core::{Monotonic, Rewrites, Signal};
 use crate::error::StartError;
 use crate::output::Style;
 use crate::probe;
+use crate::sizing::Sizing;
 use std::time::Duration;
 use tracing::warn;
 
@@ -49,6 +50,10 @@ pub struct Pool {
     pub watchdog: Option<Duration>,
     /// How workers' lines look, if their output goes through us.
     pub output: Option<Style>,
+    /// What one worker is expected to take, in bytes.
+    pub worker_memory: Option<u64>,
+    /// Where the number of workers comes from, if nobody said how many.
+    pub sizing: Option<Sizing>,
 }
 
 impl Pool {
@@ -81,11 +86,12 @@ pub(super) fn resolve(
     environment: &Environment,
     command: &Command,
 ) -> Result<(PoolPolicy, Pool), StartError> {
-    let workers = workers(options, environment)?;
+    let (workers, sizing) = workers::resolve(options, environment)?;
     let adopted = Activation::resolve(environment.activation.as_ref())?;
     let bind = bind(options, environment, command, &adopted)?;
     let listeners = [&adopted.addresses[..], &bind[..]].concat();
-    if options.readiness.min_ready > workers {
+    // Who leaves the number to us cannot know it.
+    if options.readiness.min_ready > workers && sizing.is_none() {
         let remedy = format!("use a number from 1 to {workers}");
         let min_ready = options.readiness.min_ready;
         return Err(StartError::value("--min-ready", min_ready, "more than there are workers", remedy));
@@ -180,6 +186,8 @@ pub(super) fn resolve(
             WorkerOutput::Prefix => Some(Style::Prefix),
             WorkerOutput::Json => Some(Style::Json),
         },
+        worker_memory: options.pool.worker_memory.filter(|size| *size > 0),
+        sizing,
     };
     Ok((policy, pool))
 }
@@ -201,14 +209,6 @@ fn forwards(options: &Options) -> Result<Vec<Signal>, StartError> {
         }
     }
     Ok(options.signals.forward_signal.clone())
-}
-
-fn workers(options: &Options, environment: &Environment) -> Result<u32, StartError> {
-    match (options.pool.workers, &environment.web_concurrency) {
-        (Some(workers), _) => Ok(workers),
-        (None, Some(text)) => crate::cli::workers_of_web_concurrency(&text.to_string_lossy()),
-        (None, None) => Ok(1),
-    }
 }
 
 /// A flag is meant for this very run. A variable and PORT may be there for when no socket is given.
@@ -428,6 +428,7 @@ mod tests {
             web_concurrency: web_concurrency.map(OsString::from),
             port: port.map(OsString::from),
             activation: None,
+            capacity: None,
         };
         match read(args) {
             Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),

@@ -10,6 +10,12 @@ use crate::output::Style;
 
 pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
+    if let Some(sizing) = &config.pool.sizing {
+        plan.say("workers", sizing);
+        for warning in sizing.warnings(policy.min_ready) {
+            plan.say("", warning);
+        }
+    }
     listeners(plan, config, policy);
     plan.say("ready", ready(&policy.ready));
     plan.say("signals", "TERM, INT and QUIT stop the pool; a second hurries, a third kills");

@@ -7,7 +7,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-const MOUNT: &str = "/sys/fs/cgroup";
+/// Where the tree, or those of version 1, are.
+pub(super) const MOUNT: &str = "/sys/fs/cgroup";
 
 /// Version 1 says that there is no limit by one that nothing reaches: the largest number of whole pages.
 const NO_LIMIT: u64 = 1 << 60;
@@ -58,27 +59,15 @@ impl Cgroup {
         Some(Self { directory: directory.to_owned(), version })
     }
 
-    /// `membership` is a line `id:controllers:/path` for each tree; version 2 has id 0 and names no controllers.
     fn find_in(mount: &Path, membership: &str) -> Option<Self> {
-        let path_in = |tree: fn(&str, &str) -> bool| {
-            membership.lines().find_map(|line| {
-                let (id, rest) = line.split_once(':')?;
-                let (controllers, path) = rest.split_once(':')?;
-                tree(id, controllers).then_some(path)
-            })
-        };
-        let unified = path_in(|id, controllers| id == "0" && controllers.is_empty());
-        let memory = path_in(|_, controllers| controllers.split(',').any(|name| name == "memory"));
-        let unified = unified.and_then(|path| Self::below(mount, path));
-        unified.or_else(|| Self::below(&mount.join("memory"), memory?))
+        let unified = path_of(membership, None).and_then(|path| Self::below(mount, path));
+        let memory = || Self::below(&mount.join("memory"), path_of(membership, Some("memory"))?);
+        unified.or_else(memory)
     }
 
     /// The one of that path, or the root of what is mounted if that path is not to be seen here.
     fn below(mount: &Path, path: &str) -> Option<Self> {
-        let path = Path::new(path.trim_start_matches('/'));
-        // A path that leads out of our cgroup namespace begins with `/..` (cgroup_namespaces(7)).
-        let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
-        let own = is_inside.then(|| Self::at(&mount.join(path))).flatten();
+        let own = inside(path).and_then(|path| Self::at(&mount.join(path)));
         own.or_else(|| Self::at(mount))
     }
 
@@ -122,19 +111,39 @@ impl Cgroup {
     }
 }
 
+/// Our path in the tree of a controller of version 1, or in that of version 2. `membership` is a line
+/// `id:controllers:/path` for each tree; version 2 has id 0 and names no controllers.
+pub(super) fn path_of<'a>(membership: &'a str, controller: Option<&str>) -> Option<&'a str> {
+    membership.lines().find_map(|line| {
+        let (id, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let is_it = match controller {
+            Some(controller) => controllers.split(',').any(|name| name == controller),
+            None => id == "0" && controllers.is_empty(),
+        };
+        is_it.then_some(path)
+    })
+}
+
+/// A path below the mount. One that leads out of our cgroup namespace begins with `/..` (cgroup_namespaces(7)).
+pub(super) fn inside(path: &str) -> Option<&Path> {
+    let path = Path::new(path.trim_start_matches('/'));
+    path.components().all(|part| matches!(part, Component::Normal(_))).then_some(path)
+}
+
 /// Of a line `name value`.
-fn value_of(name: &str, text: &str) -> Option<u64> {
+pub(super) fn value_of(name: &str, text: &str) -> Option<u64> {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
     text.lines().find_map(value)
 }
 
 /// `max`, or a number of bytes.
-fn limit_of(text: &str) -> Option<u64> {
+pub(super) fn limit_of(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::os::privileges::own_ids;
     use std::io;
@@ -143,7 +152,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     /// A tree of directories with these files.
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    pub(in crate::os) fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);

@@ -8,6 +8,7 @@ use crate::core::policy::PoolPolicy;
 use crate::error::StartError;
 use crate::handover::{Given, Output, VARIABLE};
 use crate::http::{self, Edge};
+use crate::logging;
 use crate::os::channel::{self, STDERR};
 use crate::os::lanes::{Lanes, Spread};
 use crate::os::listen::{self, Listener};
@@ -38,6 +39,9 @@ pub fn lanes(
             lanes.ok_or_else(|| handover_error("its listeners are not those of --bind"))?
         }
         None => {
+            if let Some(sizing) = &pool.sizing {
+                logging::sized(sizing, policy.min_ready);
+            }
             let most = policy.workers.saturating_add(policy.budget.max_surge);
             let adopted = adopt(pool, least_fd)?;
             let lanes = Lanes::adopt(adopted, &pool.bind, most, spread, pool.backlog, least_fd);

@@ -6,7 +6,9 @@ use prefork_init::cli::Options;
 use serde_json::{Value, json};
 
 /// Three valid values for what is not one of a few words: by the option's long name, or else by its value's name.
-const SAMPLES: [(&str, [&str; 3]); 18] = [
+const SAMPLES: [(&str, [&str; 3]); 20] = [
+    ("ready-check", ["http://127.0.0.1:1/", "unix:/two:/ready", "exec:true"]),
+    ("forward-signal", ["USR1", "WINCH", "RTMIN"]),
     ("ready", ["notify", "delay:1s", "delay:2s"]),
     ("remap-exit-code", ["1=2", "1=3", "1=4"]),
     ("N", ["2", "3", "4"]),
@@ -28,7 +30,14 @@ const SAMPLES: [(&str, [&str; 3]); 18] = [
 ];
 
 /// What an option needs beside it to be valid.
-const BESIDE: [(&str, &str); 14] = [
+const BESIDE: [(&str, &str); 21] = [
+    ("ready-check-interval", "--ready-check=exec:true --health=127.0.0.1:0"),
+    ("ready-check-timeout", "--ready-check=exec:true --health=127.0.0.1:0"),
+    ("before-timeout", "--before=true"),
+    ("forward-signal", "--workers=8"),
+    ("worker-output", "--workers=8"),
+    ("memory-reserve", "--worker-memory=100M"),
+    ("ready-check", "--health=127.0.0.1:0"),
     ("max-requests", "--count-requests=scoreboard"),
     ("max-requests-jitter", "--max-requests=100"),
     ("count-requests", "--max-requests=100"),
@@ -46,7 +55,8 @@ const BESIDE: [(&str, &str); 14] = [
 ];
 
 /// Help headings of what init mode alone has a use for, and of what both have.
-const WITHOUT_POOL: [&str; 6] = ["Init", "Signals", "Process", "Logging", "Configuration", "Endpoint"];
+const WITHOUT_POOL: [&str; 7] =
+    ["Before and beside", "Init", "Signals", "Process", "Logging", "Configuration", "Endpoint"];
 
 /// Three values, of which each differs from the next; on and off for what has none.
 fn samples(arg: &Arg) -> [String; 3] {

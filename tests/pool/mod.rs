@@ -32,6 +32,7 @@ mod scoreboard;
 mod serving;
 mod shutdown;
 mod signals;
+mod sizing;
 mod upgrade;
 
 use crate::harness::{Launch, Run, eventually, example, http, kill, launch};

@@ -1,0 +1,45 @@
+//! Tables of the man page that are the README's, too; tests/readme.rs holds them to be the same.
+
+/// A signal; what comes of it in init mode; and in pool mode.
+pub const SIGNALS: [(&str, &str, &str); 8] = [
+    (
+        "TERM",
+        "passed on; starts the graceful timeout",
+        "not ready, drain delay, stop, graceful timeout, kill, exit 0",
+    ),
+    ("INT, QUIT", "passed on", "the same without the drain delay"),
+    ("a second of these", "passed on", "ends the drain delay, and leaves 5 s at most"),
+    ("a third", "passed on", "kills at once"),
+    ("HUP", "passed on", "reload"),
+    ("TTIN, TTOU", "passed on", "one worker more, one fewer"),
+    ("USR2", "passed on", "upgrade: exchange our own program"),
+    ("all others", "passed on", "logged, not passed on: HUP, USR1 and USR2 end most servers"),
+];
+
+/// An exit code, and its meaning.
+pub const EXIT_CODES: [(&str, &str); 7] = [
+    ("the command's own, 128+n", "init mode, unless remapped"),
+    ("0", "the pool was stopped in order, even if some worker had to be killed (the log says so)"),
+    ("2", "wrong option, value or combination"),
+    ("3", "a crash loop was given up"),
+    ("70", "an error of our own; everything was stopped in order first"),
+    ("125", "something could not be set up: an address in use, say"),
+    ("126, 127", "the command cannot be executed; was not found"),
+];
+
+/// A variable that a worker gets, and its meaning.
+pub const OF_WORKERS: [(&str, &str); 7] = [
+    (
+        "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
+        "the listeners, from descriptor 3 on, as sd_listen_fds(3) has it",
+    ),
+    ("NOTIFY_SOCKET", "where to say READY=1 and X_PREFORK_REQUESTS=<total>, as sd_notify(3) has it"),
+    ("PREFORK_WORKER_ID", "the slot, from 0; stable over replacements"),
+    ("PREFORK_GENERATION", "the generation, from 1; grows at each reload"),
+    ("WATCHDOG_USEC", "with --watchdog"),
+    ("PREFORK_SCOREBOARD_FD, PREFORK_SCOREBOARD_OFFSET", "with --count-requests scoreboard"),
+    (
+        "EINHORN_SOCK_FD, EINHORN_MASTER_PID, EINHORN_FD_COUNT, EINHORN_FD_0, ...",
+        "with --ready notify or {notify_fd}: for einhorn's client libraries",
+    ),
+];

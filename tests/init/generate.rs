@@ -1,0 +1,293 @@
+//! `prefork-init generate`: completions that complete, and a man page that man(1) reads without complaint.
+
+use crate::harness::{binary, launch};
+use clap::CommandFactory;
+use prefork_init::cli::{Options, definition, own_variables};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn generated(what: &str) -> String {
+    let (code, out, err) = launch(["generate", what]).finish();
+    assert_eq!((code, err.as_str()), (0, ""), "{what}");
+    out
+}
+
+/// The generated text in a file of this name.
+fn file(what: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(what);
+    fs::write(&path, generated(what)).unwrap();
+    (directory, path)
+}
+
+/// Whether there is such a program here; says so if not.
+fn is_here(program: &str) -> bool {
+    let here = Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status();
+    let here = here.unwrap().success();
+    if !here {
+        println!("{program} is not here: nothing was tested with it");
+    }
+    here
+}
+
+fn assert_silent(output: &Output) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.is_empty(), "{}: {text}", output.status);
+}
+
+fn longs() -> Vec<String> {
+    let mut command = Options::command();
+    command.build();
+    let longs: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+    assert!(longs.len() > 50, "{longs:?}");
+    longs
+}
+
+#[test]
+fn every_option_and_subcommand_is_in_each() {
+    for what in ["bash", "zsh", "fish", "man"] {
+        let text = generated(what).replace("\\-", "-");
+        let is_there = |name: &str| {
+            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
+            text.match_indices(name).any(|(at, _)| ends(&text[at + name.len()..]))
+        };
+        for long in longs() {
+            let name = if what == "fish" { format!("-l {long}") } else { format!("--{long}") };
+            assert!(is_there(&name), "{what}: {name}");
+        }
+        let subcommands: Vec<String> =
+            definition().get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        assert!(subcommands.contains(&"generate".to_owned()));
+        for name in subcommands {
+            assert!(is_there(&name), "{what}: {name}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_generated_is_told_and_only_the_first_word_is_a_subcommand() {
+    for words in [vec![], vec!["elvish"], vec!["man", "bash"], vec!["--force"]] {
+        let (code, out, err) = launch([&["generate"], &words[..]].concat()).finish();
+        assert_eq!((code, out.as_str()), (2, ""), "{words:?}");
+        assert!(err.starts_with("prefork-init: generate '") && err.lines().count() == 1, "{err}");
+        assert!(err.contains("use one of bash, zsh, fish and man"), "{err}");
+    }
+    let (code, out, _) = launch(["generate", "--help"]).finish();
+    assert!(code == 0 && out.contains("Usage: prefork-init generate"), "{out}");
+    for words in [vec!["--", "generate", "man"], vec!["--log-level", "error", "generate", "man"]] {
+        let (code, out, err) = launch(words).finish();
+        assert_eq!((code, out.as_str()), (127, ""), "{err}");
+    }
+}
+
+/// A line, the words bash makes of it (it breaks them at `=` and `:`), and what is offered for the last one: these words
+/// and no other, or among others the one behind `+`.
+const COMPLETED: [(&str, &str, &str); 20] = [
+    ("--max-req", "--max-req", "--max-requests --max-requests-jitter"),
+    ("--explain --max-su", "--explain --max-su", "--max-surge"),
+    ("gener", "gener", "+generate"),
+    ("generate ", "generate ''", "bash zsh fish man"),
+    ("generate f", "generate f", "fish"),
+    ("generate -", "generate -", "-h --help"),
+    ("generate man ", "generate man ''", ""),
+    ("-n ", "-n ''", "auto"),
+    ("--listener ", "--listener ''", "per-worker shared"),
+    ("--listener=", "--listener =", "per-worker shared"),
+    ("--listener=sh", "--listener = sh", "shared"),
+    ("--log-level w", "--log-level w", "warn"),
+    ("--user roo", "--user roo", "+root"),
+    ("--chdir /proc/sys/ker", "--chdir /proc/sys/ker", "/proc/sys/kernel"),
+    ("--stop-signal QU", "--stop-signal QU", "QUIT"),
+    ("-n 4 -b :8000 --log-l", "-n 4 -b : 8000 --log-l", "--log-level"),
+    // The command itself; behind it nothing is ours.
+    ("-n 4 -b :8000 unshar", "-n 4 -b : 8000 unshar", "+unshare"),
+    ("-n 4 -- unshar", "-n 4 -- unshar", "+unshare"),
+    ("-n 4 -b :8000 unshare --max-", "-n 4 -b : 8000 unshare --max-", ""),
+    ("-- unshare --max-", "-- unshare --max-", ""),
+];
+
+/// As bash calls it: with the line in variables.
+const COMPLETE_IN_BASH: &str = r#"
+source "$1" || exit 3
+shift
+COMP_LINE=$1 COMP_POINT=${#1}
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_prefork_init prefork-init "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+printf '%s\n' "${COMPREPLY[@]}"
+"#;
+
+#[test]
+fn bash_completes_options_their_values_subcommands_and_the_command() {
+    let (_directory, script) = file("bash");
+    assert_silent(&Command::new("bash").arg("-n").arg(&script).output().unwrap());
+    for (line, words, offered) in COMPLETED {
+        let words = format!("prefork-init {words}").replace("''", "\u{1}");
+        let words: Vec<String> = words.split(' ').map(|word| word.replace('\u{1}', "")).collect();
+        let output = Command::new("bash")
+            .args(["--norc", "-c", COMPLETE_IN_BASH, "bash"])
+            .arg(&script)
+            .arg(format!("prefork-init {line}"))
+            .args(words)
+            .output()
+            .unwrap();
+        assert_silent(&output);
+        assert_offered(&output, line, offered);
+    }
+}
+
+fn assert_offered(output: &Output, line: &str, offered: &str) {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let mut words: Vec<&str> =
+        text.lines().filter_map(|line| line.split('\t').next()).filter(|word| !word.is_empty()).collect();
+    match offered.strip_prefix('+') {
+        Some(one) => assert!(words.contains(&one), "{line}: {words:?}"),
+        None => {
+            let mut offered: Vec<&str> = offered.split_ascii_whitespace().collect();
+            words.sort_unstable();
+            offered.sort_unstable();
+            assert_eq!(words, offered, "{line}");
+        }
+    }
+}
+
+#[test]
+fn fish_completes_the_same() {
+    let (_directory, script) = file("fish");
+    if !is_here("fish") {
+        return;
+    }
+    assert_silent(&Command::new("fish").args(["--no-config", "-n"]).arg(&script).output().unwrap());
+    for (line, words, offered) in COMPLETED {
+        let complete = "source $argv[1]; complete -C $argv[2]";
+        let line = format!("prefork-init {line}");
+        let mut fish = Command::new("fish");
+        fish.args(["--no-config", "-c", complete]).arg(&script).arg(&line).env("HOME", "/nonexistent");
+        let output = fish.output().unwrap();
+        // It adds a slash to directories, and the option to values that are joined with it.
+        let offered = match words.split_once(" =") {
+            Some((option, _)) => {
+                offered.split(' ').map(|word| format!("{option}={word}")).collect::<Vec<_>>().join(" ")
+            }
+            None if line.contains("--chdir") => format!("{offered}/"),
+            None => offered.to_owned(),
+        };
+        assert_offered(&output, &line, &offered);
+    }
+}
+
+/// Types lines, each with a tab, in a terminal of its own, and prints what each has become.
+const COMPLETE_IN_ZSH: &str = r#"
+zmodload zsh/zpty
+zpty shell zsh -f -i
+# What the shell prints up to the end of this.
+wait_for() { text= ; while [[ $text != *$1* ]] { zpty -r shell part || exit 4; text+=$part } }
+zpty -w shell "PS1= RPS1= PS2=; unsetopt zle_bracketed_paste; autoload -Uz compinit && compinit -u -D
+source $1; show() { print -r -- \"<<\$BUFFER>>\"; BUFFER=; zle accept-line }; zle -N show; bindkey ^X show; print set'-'up"
+wait_for set-up
+shift
+for line {
+    zpty -n -w shell $line$'\t\x18'
+    wait_for \>\>
+    text=${text##*\<\<}
+    print -r -- ${text%%\>\>*}
+}
+zpty -d shell
+"#;
+
+/// A line, and what it becomes.
+const COMPLETED_IN_ZSH: [(&str, &str); 9] = [
+    ("--max-su", "--max-surge="),
+    ("gener", "generate "),
+    ("generate f", "generate fish "),
+    ("-n 4 gener", "-n 4 gener"),
+    ("-n 4 -b :8000 --log-le", "-n 4 -b :8000 --log-level="),
+    ("--listener=sh", "--listener=shared "),
+    ("-n 4 -b :8000 unshar", "-n 4 -b :8000 unshare "),
+    ("-n 4 -- unshar", "-n 4 -- unshare "),
+    ("-- unshare --max-su", "-- unshare --max-su"),
+];
+
+#[test]
+fn zsh_completes_the_same() {
+    let (_directory, script) = file("zsh");
+    if !is_here("zsh") {
+        return;
+    }
+    assert_silent(&Command::new("zsh").args(["-f", "-n"]).arg(&script).output().unwrap());
+    let lines = COMPLETED_IN_ZSH.map(|(line, _)| format!("prefork-init {line}"));
+    // Should its terminal never say what is waited for.
+    let mut zsh = Command::new("timeout");
+    let output =
+        zsh.args(["60", "zsh", "-f", "-c", COMPLETE_IN_ZSH, "zsh"]).arg(&script).args(lines).output();
+    let output = output.unwrap();
+    let expected = COMPLETED_IN_ZSH.map(|(_, completed)| format!("prefork-init {completed}\n")).concat();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{output:?}");
+}
+
+#[test]
+fn the_man_page_has_the_sections_of_one_and_every_variable_and_default() {
+    let page = generated("man");
+    let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+    let expected = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "SUBCOMMANDS",
+        "SIGNALS",
+        "EXIT STATUS",
+        "ENVIRONMENT",
+        "EXAMPLES",
+        "SEE ALSO",
+    ];
+    assert_eq!(sections, expected);
+    assert!(page.is_ascii());
+    assert!(page.contains(".SS Hang detection\n") && page.contains(".SS Pool\n"));
+    // It is broken into lines anywhere.
+    let text = page.split_ascii_whitespace().collect::<Vec<_>>().join(" ").replace("\\-", "-");
+    for variable in own_variables() {
+        let variable = format!("Variable: {}.", variable.display());
+        assert!(text.contains(&variable), "{variable}");
+    }
+    assert!(text.contains("Default: 64M. Variable: PREFORK_MEMORY_RESERVE."));
+    assert!(text.contains("\\fB-n\\fR, \\fB--workers\\fR \\fIN\\fR Keep N copies"));
+    // What is set in our environment is nobody else's business.
+    let secret = Command::new(binary()).args(["generate", "man"]).env("PREFORK_CHDIR", "/secret").output();
+    assert_eq!(String::from_utf8(secret.unwrap().stdout).unwrap(), page);
+}
+
+#[test]
+fn groff_formats_the_man_page_without_a_warning() {
+    let (_directory, page) = file("man");
+    if !is_here("groff") {
+        return;
+    }
+    let output = Command::new("groff").args(["-man", "-ww", "-Tutf8", "-P-c"]).arg(&page).output().unwrap();
+    assert_silent(&output);
+    let text = plain(&String::from_utf8(output.stdout).unwrap());
+    for line in ["NAME", "   Pool", "       -n, --workers N", "EXIT STATUS"] {
+        assert!(text.lines().any(|found| found.trim_end() == line), "{line}\n{text}");
+    }
+    // Told apart from what a shell takes for a dash.
+    assert!(
+        text.contains("prefork-init -n 4 -b :8000 --health :9000 -- uvicorn app:app --fd {fd}"),
+        "{text}"
+    );
+    assert!(text.contains("nginx -g 'daemon off;'"), "{text}");
+}
+
+/// Without overstriking, by which old terminals have bold.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if c == '\u{8}' {
+            out.pop();
+        } else {
+            out.push(c);
+        }
+    }
+    out.replace(['\u{2010}', '\u{2212}'], "-").replace(['\u{2018}', '\u{2019}'], "'")
+}
