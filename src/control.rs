@@ -1,6 +1,7 @@
 //! What tasks at the edge ask of the loop, and how it answers.
 
 use crate::core::Status;
+use crate::metrics::Page;
 use tokio::sync::{mpsc, oneshot};
 
 /// More that wait at once are refused: each waits for at most one round of the loop.
@@ -11,6 +12,10 @@ const MOST_WAITING: usize = 64;
 pub enum Ask {
     /// Everything there is to see.
     Status(oneshot::Sender<Status>),
+    /// The page of all metrics.
+    Metrics(oneshot::Sender<Page>),
+    /// The page of the supervisor's own metrics.
+    Liveness(oneshot::Sender<Page>),
 }
 
 /// The loop's end.
@@ -55,6 +60,16 @@ impl Desk {
     /// Everything there is to see; `None` if the loop is too busy, or has ended.
     pub async fn status(&self) -> Option<Status> {
         self.ask(Ask::Status).await
+    }
+
+    /// All metrics; `None` as for [`status`](Self::status). Those who ask at the same time get the same page.
+    pub async fn metrics(&self) -> Option<Page> {
+        self.ask(Ask::Metrics).await
+    }
+
+    /// The supervisor's own metrics, at once; `None` as for [`status`](Self::status).
+    pub async fn liveness(&self) -> Option<Page> {
+        self.ask(Ask::Liveness).await
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {

@@ -7,6 +7,7 @@
 //! notify FD
 //! scoreboard FD LINES
 //! health FD
+//! check PASSES
 //! output FD
 //! waiting STREAM LENGTH TORN
 //! pipe FD STREAM SLOT GENERATION PID LENGTH
@@ -29,6 +30,9 @@ pub const FORMAT: &str = "handover format 2";
 
 /// The variable that holds the number of the descriptor.
 pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
+
+/// Who prints this of a listener that was given to us can take it over as such.
+pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
 
 const FIRST_LINE: &str = "prefork-init 2";
 
@@ -84,6 +88,8 @@ pub struct Given {
     pub scoreboard: Option<(RawFd, u32)>,
     /// The health endpoint's listener.
     pub health: Option<RawFd>,
+    /// Whether the application said last that it is ready.
+    pub check_passes: bool,
     /// Workers' output, if it goes through us.
     pub output: Option<Output>,
     /// For each address the listeners by lane, and the lanes in the kernel's order.
@@ -109,6 +115,9 @@ impl Given {
         }
         if let Some(fd) = &self.health {
             line(&[&"health", fd]);
+        }
+        if self.check_passes {
+            line(&[&"check", &1]);
         }
         if let Some(Output { bytes, waiting, pipes }) = &self.output {
             line(&[&"output", bytes]);
@@ -159,7 +168,7 @@ impl Given {
         let mut lines = text.lines();
         (lines.next()? == FIRST_LINE).then_some(())?;
         let (mut clock, mut pool, mut notify) = (None, None, None);
-        let (mut scoreboard, mut health) = (None, None);
+        let (mut scoreboard, mut health, mut check_passes) = (None, None, false);
         let mut output: Option<Output> = None;
         let (mut places, mut remains, mut kept, mut vacant) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -180,6 +189,7 @@ impl Given {
                 "notify" => notify = Some(next(words)?),
                 "scoreboard" => scoreboard = Some((next(words)?, next(words)?)),
                 "health" => health = Some(next(words)?),
+                "check" => check_passes = next::<u8>(words)? != 0,
                 "output" => {
                     output = Some(Output { bytes: next(words)?, waiting: Vec::new(), pipes: Vec::new() });
                 }
@@ -227,7 +237,7 @@ impl Given {
         let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
         let pool =
             Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
-        Some(Self { pool, signals, notify: notify?, scoreboard, health, output, places })
+        Some(Self { pool, signals, notify: notify?, scoreboard, health, check_passes, output, places })
     }
 }
 
@@ -305,6 +315,7 @@ mod tests {
             notify: 20,
             scoreboard: Some((21, 2048)),
             health: Some(22),
+            check_passes: true,
             output: Some(Output {
                 bytes: 26,
                 waiting: vec![Waiting { stream: 1, length: 27, torn: true }],
@@ -317,7 +328,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         assert_eq!(Given::read(&given().write()), Some(given()));
-        let less = Given { scoreboard: None, health: None, output: None, ..given() };
+        let less = Given { scoreboard: None, health: None, check_passes: false, output: None, ..given() };
         assert_eq!(Given::read(&less.write()), Some(less));
     }
 

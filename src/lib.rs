@@ -19,14 +19,17 @@
 //!                  │ Snapshot         [Action::Report] ──▶ logging ──▶ stderr
 //!                  ▼
 //!           ┌─────────────┐
-//!           │ http        │◀── GET /livez /readyz /startupz
+//!           │ http        │◀── GET /livez /readyz /startupz /metrics
 //!           └─────────────┘
 //! ```
 //!
-//! [`cli`] reads the command line (or [`compat`], under the name of another init, whose options it turns into ours),
-//! [`config`] checks it, [`setup`] binds and opens what is needed, and
-//! [`supervisor::Supervisor::run`] takes over. Until then everything may fail, with a [`error::StartError`] of one
-//! line; from then on nothing may, for there is nobody to return an error to.
+//! What stands above us hears of it too: `supervisor/outlook.rs` has the manager ([`manager`], sd_notify(3)) and the person at
+//! the terminal ([`os::progress_line`]) told after each event.
+//!
+//! [`cli`] reads the command line, the variables and the file (or [`compat`], under the name of another init, whose
+//! options it turns into ours), [`config`] checks them ([`check`] goes no further, and tells what it thinks of them),
+//! [`setup`] binds and opens what is needed, and [`supervisor::Supervisor::run`] takes over. Until then everything may
+//! fail, with a [`error::StartError`] of one line; from then on nothing may, for there is nobody to return an error to.
 //!
 //! # A slot of the pool
 //!
@@ -52,6 +55,9 @@
 //! connections and who hangs, `ending` the end, `upgrade` the exchange of our own program. Init mode, which has one
 //! command and no slots, is in `core/init.rs`.
 //!
+//! Metrics count what is reported (`metrics/counts.rs`), and look at everything else when somebody asks: tasks ask at
+//! the [`control`] desk, and the loop answers between two events (`supervisor/scrape.rs`).
+//!
 //! # Invariants
 //!
 //! * **The core is pure.** No clock, no system call, no log, no chance but a seeded generator; it can be run for
@@ -73,6 +79,8 @@
 //! * **Every wait has a deadline**, unless the user said `infinity`. The one in which nothing else is heard, for a new
 //!   child to execute the command, is 10 s at most and a millisecond as a rule.
 //! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.
+//! * **Errands are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
+//!   and time, reaped before the core hears of it, and gone before we are (`supervisor/errands.rs`).
 //! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.
 //!
 //! # Where to start reading
@@ -85,6 +93,7 @@
 )]
 
 pub mod address;
+pub mod check;
 pub mod cli;
 pub mod compat;
 pub mod config;
@@ -93,14 +102,19 @@ pub mod core;
 pub mod duration;
 pub mod environment;
 pub mod error;
+pub mod events;
 pub mod explain;
 pub mod handover;
 pub mod http;
 pub mod logging;
+pub mod manager;
+pub mod metrics;
 pub mod notify;
 pub mod os;
 pub mod output;
 pub mod probe;
+pub mod ready_check;
 pub mod setup;
 pub mod supervisor;
 pub mod users;
+pub mod words;

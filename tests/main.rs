@@ -8,11 +8,13 @@
     clippy::arithmetic_side_effects
 )]
 
+mod check;
 mod compat;
 mod examples;
 mod harness;
 mod init;
 mod loss;
+mod manager;
 mod panic;
 mod pool;
 mod readme;

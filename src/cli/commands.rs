@@ -3,14 +3,14 @@
 //! A subcommand is the first word, and nothing else: behind `--`, or behind any option, `check` and `status` are
 //! commands to run like all others.
 
-use super::Request;
+use super::{Request, check};
 use crate::error::StartError;
 use std::ffi::OsString;
 
 /// Reads the command line of a subcommand, if it is one.
 pub fn read(args: &[OsString]) -> Option<Result<Request, StartError>> {
-    #[allow(clippy::match_single_binding)]
     match args.get(1)?.to_str()? {
+        check::NAME => Some(check::read(args)),
         _ => None,
     }
 }

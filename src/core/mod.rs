@@ -41,7 +41,7 @@ pub use event::{Event, Lane, Pid};
 pub use handover::Handover;
 pub use note::Note;
 pub use signal::{Received, Rewrites, Signal};
-pub use snapshot::{Snapshot, Status};
+pub use snapshot::{Progress, Snapshot, Status};
 pub use time::Monotonic;
 
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
@@ -104,6 +104,15 @@ impl Core {
         }
     }
 
+    /// Puts another policy into force, but for what was decided when the listeners were bound: for the reload that
+    /// follows, with which it is confirmed or taken back. Workers keep the limits that were drawn for them.
+    pub fn renew(&mut self, policy: PoolPolicy) {
+        match &mut self.0 {
+            Machine::Init(_) => {}
+            Machine::Pool(pool) => pool.renew(policy),
+        }
+    }
+
     /// When `DeadlinePassed` is wanted, if nothing happens before; `None` is never.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
@@ -119,6 +128,15 @@ impl Core {
         match &self.0 {
             Machine::Init(init) => init.status(now),
             Machine::Pool(pool) => pool.status(now),
+        }
+    }
+
+    /// What is under way.
+    #[must_use]
+    pub fn progress(&self, now: Monotonic) -> Progress {
+        match &self.0 {
+            Machine::Init(_) => Progress::Steady,
+            Machine::Pool(pool) => pool.progress(now),
         }
     }
 

@@ -32,6 +32,32 @@ pub enum Phase {
     GivenUp,
 }
 
+/// What is under way in a pool, and how far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing is, or there is no pool.
+    Steady,
+    /// A reload.
+    Rolling {
+        /// To which generation.
+        to: u32,
+        /// Slots that are served by it.
+        new: u32,
+    },
+    /// The first stop signal came, and the workers go on serving.
+    Draining {
+        /// For so long.
+        left: Duration,
+    },
+    /// The workers are being stopped.
+    Stopping {
+        /// How many are alive.
+        left: u32,
+        /// When what is left is killed, from now; `None` is never.
+        grace: Option<Duration>,
+    },
+}
+
 /// Why the pool is not ready, worded for whoever reads the probe's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {
@@ -77,6 +103,8 @@ pub struct Slot {
     pub failures: u32,
     /// Where nobody is: how long until the next spawn.
     pub respawn_in: Option<Duration>,
+    /// Where nobody is: the listeners that are kept for the next, in which connections may wait.
+    pub kept_lane: Option<Lane>,
 }
 
 /// How a reload stands.
@@ -95,6 +123,8 @@ pub enum ReloadState {
     Running,
     /// Every worker is of the new generation.
     Finished,
+    /// It did not begin: the configuration is wrong.
+    Refused,
     /// Its first worker did not get ready; the old ones go on.
     Failed(Reason),
 }

@@ -1,8 +1,12 @@
 //! The health endpoint. It sees a [`Snapshot`] and nothing else, and it runs in the supervisor, so that a busy
 //! or stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
 
+mod beside;
 pub mod client;
+pub mod metrics;
 pub mod routes;
+
+pub use beside::{Beside, Check};
 
 use crate::control::Desk;
 use crate::core::Snapshot;
@@ -30,15 +34,15 @@ const LONGEST_HEAD: usize = 8 * 1024;
 /// Wait after a failed accept(2), EMFILE for instance: trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The latest snapshot, for whoever asks.
+/// The latest snapshot, and what there is to know beside it, for whoever asks.
 #[derive(Clone, Debug)]
-pub struct Published(Arc<Mutex<Snapshot>>);
+pub struct Published(Arc<Mutex<Snapshot>>, Arc<Mutex<Beside>>);
 
 impl Published {
     /// Starts with this one.
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
-        Self(Arc::new(Mutex::new(snapshot)))
+        Self(Arc::new(Mutex::new(snapshot)), Arc::default())
     }
 
     /// Replaces it.
@@ -50,6 +54,17 @@ impl Published {
     #[must_use]
     pub fn get(&self) -> Snapshot {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces what there is to know beside it.
+    pub fn set_beside(&self, beside: Beside) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = beside;
+    }
+
+    /// What there is to know beside it.
+    #[must_use]
+    pub fn beside(&self) -> Beside {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -101,7 +116,12 @@ async fn accept_all(listener: TcpListener, edge: Edge) {
 async fn serve_one(stream: TcpStream, edge: Edge) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let edge = edge.clone();
-        async move { Ok::<_, Infallible>(routes::answer(request.method(), request.uri(), &edge).await) }
+        async move {
+            if let Some(answer) = metrics::answer(&request, &edge).await {
+                return Ok(answer);
+            }
+            Ok::<_, Infallible>(routes::answer(request.method(), request.uri(), &edge).await)
+        }
     });
     let mut http = http1::Builder::new();
     // A prober that hangs up early is its own business.

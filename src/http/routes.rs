@@ -1,12 +1,13 @@
 //! Which path asks what, and the answers.
 
-use super::Edge;
+use super::{Beside, Edge};
 use crate::core::Snapshot;
 use crate::core::snapshot::{NotReady, Phase};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use hyper::{Method, Response, StatusCode, Uri};
+use std::borrow::Cow;
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +32,10 @@ fn question(path: &str) -> Option<Question> {
 
 /// Answers one request.
 pub async fn answer(method: &Method, uri: &Uri, edge: &Edge) -> Response<Full<Bytes>> {
-    health(method, uri.path(), &edge.published.get())
+    health(method, uri.path(), &edge.published.get(), &edge.published.beside())
 }
 
-fn health(method: &Method, path: &str, snapshot: &Snapshot) -> Response<Full<Bytes>> {
+fn health(method: &Method, path: &str, snapshot: &Snapshot, beside: &Beside) -> Response<Full<Bytes>> {
     let Some(question) = question(path) else {
         let reason = "no such path; try /livez, /readyz or /startupz";
         return respond(StatusCode::NOT_FOUND, error(reason));
@@ -44,19 +45,25 @@ fn health(method: &Method, path: &str, snapshot: &Snapshot) -> Response<Full<Byt
         response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    match verdict(question, snapshot) {
+    match verdict(question, snapshot, beside) {
         Ok(()) => respond(StatusCode::OK, body("ok", None, snapshot)),
-        Err(reason) => respond(StatusCode::SERVICE_UNAVAILABLE, body("unavailable", Some(reason), snapshot)),
+        Err(reason) => respond(StatusCode::SERVICE_UNAVAILABLE, body("unavailable", Some(&reason), snapshot)),
     }
 }
 
-fn verdict(question: Question, snapshot: &Snapshot) -> Result<(), &'static str> {
+fn verdict(question: Question, snapshot: &Snapshot, beside: &Beside) -> Result<(), Cow<'static, str>> {
     match question {
-        Question::Live if snapshot.phase == Phase::GivenUp => Err(reason(NotReady::Leaving(Phase::GivenUp))),
+        Question::Live if snapshot.phase == Phase::GivenUp => {
+            Err(reason(NotReady::Leaving(Phase::GivenUp)).into())
+        }
         Question::Live => Ok(()),
-        Question::Ready => snapshot.readiness().map_err(reason),
+        Question::Ready => match (beside.start(), snapshot.readiness()) {
+            (Ok(()), Err(not_ready)) => Err(reason(not_ready).into()),
+            (Err(_), _) | (Ok(()), Ok(())) => beside.readiness(),
+        },
+        Question::Started if beside.prepares => Ok(beside.start()?),
         Question::Started if snapshot.started => Ok(()),
-        Question::Started => Err("not enough workers have been ready yet"),
+        Question::Started => Err("not enough workers have been ready yet".into()),
     }
 }
 
@@ -94,11 +101,12 @@ fn respond(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Check;
     use super::*;
 
     fn status(path: &str, phase: Phase, ready: u32, started: bool) -> u16 {
         let snapshot = Snapshot { phase, workers: 4, ready, min_ready: 2, started };
-        health(&Method::GET, path, &snapshot).status().as_u16()
+        health(&Method::GET, path, &snapshot, &Beside::default()).status().as_u16()
     }
 
     #[test]
@@ -119,5 +127,21 @@ mod tests {
             assert_eq!(status(path, Phase::Running, 0, true), 200, "{path}");
         }
         assert_eq!(status("/", Phase::Running, 2, true), 404);
+    }
+
+    #[test]
+    fn the_applications_own_word_concerns_readiness_alone() {
+        let snapshot = Snapshot { phase: Phase::Running, workers: 4, ready: 4, min_ready: 2, started: true };
+        let all = |beside: &Beside| {
+            ["/livez", "/readyz", "/startupz"]
+                .map(|path| health(&Method::GET, path, &snapshot, beside).status().as_u16())
+        };
+        let checked = |check| Beside { prepares: false, check: Some(check) };
+        assert_eq!(all(&checked(Check::Passes)), [200, 200, 200]);
+        assert_eq!(all(&checked(Check::Awaited)), [200, 503, 200]);
+        assert_eq!(all(&checked(Check::Fails("answered 500".into()))), [200, 503, 200]);
+        assert_eq!(all(&Beside { prepares: true, check: None }), [200, 503, 503]);
+        let failed = checked(Check::Fails("answered 500".into()));
+        assert_eq!(failed.readiness().unwrap_err(), "--ready-check failed: answered 500");
     }
 }

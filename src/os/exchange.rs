@@ -25,14 +25,19 @@ pub fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// Runs a program with these arguments and one variable more, and returns what it prints; nothing if it does not end
+/// Runs a program with these arguments and these variables more, and returns what it prints; nothing if it does not end
 /// with code 0 within this time. All waits for it: it is to be short.
 #[must_use]
-pub fn ask(program: &Path, args: &[OsString], variable: (&str, &str), within: Duration) -> Option<String> {
+pub fn ask(
+    program: &Path,
+    args: &[OsString],
+    variables: &[(&str, &str)],
+    within: Duration,
+) -> Option<String> {
     let (name, rest) = args.split_first()?;
     let begin = Instant::now();
     let mut command = Command::new(program);
-    command.arg0(name).args(rest).env(variable.0, variable.1).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.arg0(name).args(rest).envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().ok()?;
     loop {
         match child.try_wait() {

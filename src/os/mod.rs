@@ -4,6 +4,7 @@
 //! should have been something else.
 
 pub mod accepting;
+pub mod activation;
 pub mod cgroup;
 pub mod channel;
 pub mod connections;
@@ -16,13 +17,17 @@ pub mod lanes;
 pub mod last_resort;
 pub mod listen;
 pub mod lookup;
+pub mod manager_socket;
 pub mod memory;
+pub mod netstat;
 pub mod notify_socket;
 pub mod output_pipes;
+pub mod own_usage;
 pub mod pid1;
 pub mod portrait;
 pub mod privileges;
 pub mod proc;
+pub mod progress_line;
 pub mod ready_pipe;
 pub mod reap;
 pub mod scoreboard;

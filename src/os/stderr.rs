@@ -5,7 +5,9 @@
 //! come in the middle of one.
 
 use super::channel::{self, AT_ONCE, Channel};
+use super::progress_line::above;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Longer lines are cut, so that a pipe takes each as a whole.
@@ -35,6 +37,15 @@ pub fn hold(holds: bool) {
 #[must_use]
 pub fn take_held() -> Vec<u8> {
     std::mem::take(&mut held().lines)
+}
+
+/// All lines that were ever dropped.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many log lines were dropped since the start, since nobody read them.
+#[must_use]
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
 }
 
 /// Our stderr.
@@ -84,6 +95,13 @@ impl Stderr {
         let _nobody_to_tell = self.channel().write_now(line);
     }
 
+    /// Writes what may as well be missing.
+    pub(super) fn draw(&mut self, bytes: &[u8]) {
+        if !held().holds {
+            let _missing = self.channel().write_now(bytes);
+        }
+    }
+
     /// Says how many lines were dropped, if there were any and there is room again.
     fn tell_dropped(&mut self) {
         if self.dropped == 0 {
@@ -105,11 +123,12 @@ impl Write for Stderr {
         self.tell_dropped();
         let fits = line.get(..LONGEST.saturating_sub(1)).filter(|_| line.len() > LONGEST);
         let sent = match fits {
-            Some(head) => self.write_now(&[head, b"\n"].concat()),
-            None => self.write_now(line),
+            Some(head) => self.write_now(&above(&[head, b"\n"].concat())),
+            None => self.write_now(&above(line)),
         };
         if sent.is_err() {
             self.dropped = self.dropped.saturating_add(1);
+            DROPPED.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }

@@ -3,6 +3,7 @@
 
 use crate::cli::MemoryMeasure;
 use crate::config::Pool;
+use crate::config::activation::Activation;
 use crate::core::action::SpawnOrder;
 use crate::core::event::{Measured, SpawnFailure};
 use crate::core::exit::{Exit, code};
@@ -45,6 +46,8 @@ const MOST_LINES: u32 = 2 * MOST_WORKERS;
 pub struct Fleet {
     pub notify: NotifySocket,
     pub lanes: Lanes,
+    /// Whose listeners were there before us.
+    pub adopted: Activation,
     shut: ShutWatch,
     /// Whose lanes are whose.
     owners: Vec<(u32, Pid)>,
@@ -118,11 +121,7 @@ impl Fleet {
             Some(given) => exchange::adopt(given.notify).and_then(NotifySocket::take_over),
         };
         let notify = notify.map_err(|error| ("notify socket", error))?;
-        let to = crate::config::probe_target(lanes.addresses());
-        let probing = pool.probe.as_ref().zip(to).and_then(|(probe, to)| {
-            let question = Question::new(&to.to_string(), &probe.path)?;
-            Some(Probing { to, question, within: probe.timeout })
-        });
+        let probing = probing(pool, &lanes);
         let pipes = pool.ready_pipe.then(|| ReadyPipes::new(most)).transpose();
         let least = least_fd(pool);
         let scoreboard = match given.and_then(|given| given.scoreboard) {
@@ -156,18 +155,27 @@ impl Fleet {
             scoreboard: scoreboard.map_err(|error| ("scoreboard", error))?,
             output,
             end_by: None,
-            memory: pool.memory.map(|measure| match measure {
-                MemoryMeasure::Rss => Measure::Rss,
-                MemoryMeasure::Pss => Measure::Pss,
-            }),
+            memory: measure(pool),
             counts_queues: lanes.is_steered(),
             shut,
             owners: given.map(kept_owners).unwrap_or_default(),
             out_of_memory: cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0),
             cgroup,
             lanes,
+            adopted: pool.adopted.clone(),
             ids,
         })
+    }
+
+    /// Measures and asks as this says from now on.
+    pub fn renew(&mut self, pool: &Pool) {
+        self.memory = measure(pool);
+        self.probing = probing(pool, &self.lanes).or(self.probing.take());
+    }
+
+    /// Whether connections can be led to single workers.
+    pub fn steers(&self) -> bool {
+        self.lanes.is_steered()
     }
 
     /// Ready when there is something to take.
@@ -391,7 +399,13 @@ impl Fleet {
         logging::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
     }
 
-    fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
+    /// Whether the memory of workers is measured by their proportional share.
+    pub fn measures_shares(&self) -> bool {
+        self.memory == Some(Measure::Pss)
+    }
+
+    /// With the rights of a worker, if it is of another user.
+    pub fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
         match self.ids {
             Some((uid, gid)) => privileges::acting_as(uid, gid, look),
             None => look(),
@@ -435,11 +449,26 @@ fn kept_owners(given: &Given) -> Vec<(u32, Pid)> {
 /// The least number of a descriptor that is out of the way of those the workers see.
 pub fn least_fd(pool: &Pool) -> RawFd {
     const SCOREBOARD_AND_READY: i32 = 2;
-    let listeners = i32::try_from(pool.bind.len()).unwrap_or(0);
+    let listeners = i32::try_from(pool.listeners().count()).unwrap_or(0);
     FIRST_FD.saturating_add(listeners).saturating_add(SCOREBOARD_AND_READY)
 }
 
 fn take(list: &mut Vec<(u64, Pid)>, id: u64) -> Option<Pid> {
     let at = list.iter().position(|(known, _)| *known == id)?;
     Some(list.swap_remove(at).1)
+}
+
+fn probing(pool: &Pool, lanes: &Lanes) -> Option<Probing> {
+    let to = crate::config::probe_target(lanes.addresses());
+    pool.probe.as_ref().zip(to).and_then(|(probe, to)| {
+        let question = Question::new(&to.to_string(), &probe.path)?;
+        Some(Probing { to, question, within: probe.timeout })
+    })
+}
+
+fn measure(pool: &Pool) -> Option<Measure> {
+    pool.memory.map(|measure| match measure {
+        MemoryMeasure::Rss => Measure::Rss,
+        MemoryMeasure::Pss => Measure::Pss,
+    })
 }

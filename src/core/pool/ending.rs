@@ -45,6 +45,11 @@ impl Closing {
         }
     }
 
+    /// When what is left is killed.
+    pub(super) fn kill_at(&self) -> Option<Monotonic> {
+        self.kill_at
+    }
+
     fn done_at(&self) -> Option<Monotonic> {
         earlier(self.quiet_since.map(|since| since + self.time), self.give_up_at)
     }
@@ -82,6 +87,15 @@ impl Pool {
                 self.hasten(now, now + grace, out);
             }
             Phase::Ending { .. } | Phase::Gone => {}
+        }
+    }
+
+    /// The deadline is a TERM of our own.
+    pub(super) fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if self.is_running() && reached(self.policy.deadline, now) {
+            self.ending = Ending::Overdue;
+            out.push(Action::Report(Note::DeadlinePassed { after: now.0 }));
+            self.asked_to_stop(now, Signal::TERM, out);
         }
     }
 
@@ -199,6 +213,7 @@ impl Pool {
     pub(super) fn exit_as_ended(&mut self, out: &mut Vec<Action>) {
         let (note, code) = match self.ending {
             Ending::Ordered => (Note::PoolStopped, code::OK),
+            Ending::Overdue => (Note::PoolStopped, code::DEADLINE),
             Ending::GaveUp { slot, restarts } => {
                 (Note::GaveUp { slot, restarts, window: self.policy.respawn.window }, code::CRASH_LOOP)
             }
