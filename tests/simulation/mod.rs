@@ -107,7 +107,7 @@ const CORNERS: [&str; 31] = [
 
 /// The same, under a policy that says the first: a step that says these, in this order. `value: 0 } })]` is the
 /// end of a step in which a signal came and nothing else was done.
-const CORNERS_UNDER: [(&str, &[&str]); 41] = [
+const CORNERS_UNDER: [(&str, &[&str]); 49] = [
     // What signals become, and for whom they are.
     ("scope: Process", &["Forward { to: Process("]),
     ("job: Shared", &["Forward { to: Process("]),
@@ -161,6 +161,15 @@ const CORNERS_UNDER: [(&str, &[&str]); 41] = [
     ("Pool(", &["SignalDropped"]),
     ("Pool(", &["Signalled(Received { signal: Signal(1)", "ShutdownStarted"]),
     ("Pool(", &["Signalled(Received { signal: Signal(15)", "SignalIgnored { signal: Signal(1)"]),
+    // What is asked for.
+    ("Pool(", &["Asked(Recycle", "WorkerDue", "reason: Asked"]),
+    ("Pool(", &["Asked(Recycle", "-> []"]),
+    ("Pool(", &["WorkerExited", "reason: Asked"]),
+    ("Pool(", &["Asked(Scale { workers: 9", "Scaled { workers: 9, from: 1 }"]),
+    ("Pool(", &["Asked(Scale { workers: 1 }", "Scaled { workers: 1, from: "]),
+    ("Pool(", &["Asked(Reload)", "ReloadStarted"]),
+    ("Pool(", &["Asked(Stop)", "ShutdownStarted"]),
+    ("Init(", &["Asked(Stop)", "Forward", "SignalForwarded"]),
 ];
 
 /// Whether the pieces are in the line, in this order.
