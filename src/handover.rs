@@ -7,6 +7,7 @@
 //! notify FD
 //! scoreboard FD LINES
 //! health FD
+//! control FD
 //! place FD,FD,... LANE,LANE,...
 //! remains PID KILL_AT_US
 //! vacant SLOT LANE SPAWN_AT_US FAILURES
@@ -42,6 +43,8 @@ pub struct Given {
     pub scoreboard: Option<(RawFd, u32)>,
     /// The health endpoint's listener.
     pub health: Option<RawFd>,
+    /// The control socket's listener.
+    pub control: Option<RawFd>,
     /// For each address the listeners by lane, and the lanes in the kernel's order.
     pub places: Vec<(Vec<RawFd>, Vec<u32>)>,
 }
@@ -65,6 +68,9 @@ impl Given {
         }
         if let Some(fd) = &self.health {
             line(&[&"health", fd]);
+        }
+        if let Some(fd) = &self.control {
+            line(&[&"control", fd]);
         }
         for (fds, order) in &self.places {
             line(&[&"place", &list(fds), &list(order)]);
@@ -106,7 +112,7 @@ impl Given {
         let mut lines = text.lines();
         (lines.next()? == FIRST_LINE).then_some(())?;
         let (mut clock, mut pool, mut notify) = (None, None, None);
-        let (mut scoreboard, mut health) = (None, None);
+        let (mut scoreboard, mut health, mut control) = (None, None, None);
         let (mut places, mut remains, mut kept, mut vacant) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for line in lines {
@@ -126,6 +132,7 @@ impl Given {
                 "notify" => notify = Some(next(words)?),
                 "scoreboard" => scoreboard = Some((next(words)?, next(words)?)),
                 "health" => health = Some(next(words)?),
+                "control" => control = Some(next(words)?),
                 "place" => places.push((numbers(words)?, numbers(words)?)),
                 "remains" => {
                     let kill_at =
@@ -157,7 +164,7 @@ impl Given {
         let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
         let pool =
             Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
-        Some(Self { pool, signals, notify: notify?, scoreboard, health, places })
+        Some(Self { pool, signals, notify: notify?, scoreboard, health, control, places })
     }
 }
 
@@ -235,6 +242,7 @@ mod tests {
             notify: 20,
             scoreboard: Some((21, 2048)),
             health: Some(22),
+            control: Some(26),
             places: vec![(vec![23, 24], vec![1, 0]), (vec![25], vec![])],
         }
     }
@@ -242,7 +250,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         assert_eq!(Given::read(&given().write()), Some(given()));
-        let less = Given { scoreboard: None, health: None, ..given() };
+        let less = Given { scoreboard: None, health: None, control: None, ..given() };
         assert_eq!(Given::read(&less.write()), Some(less));
     }
 

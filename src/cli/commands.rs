@@ -9,8 +9,8 @@ use std::ffi::OsString;
 
 /// Reads the command line of a subcommand, if it is one.
 pub fn read(args: &[OsString]) -> Option<Result<Request, StartError>> {
-    #[allow(clippy::match_single_binding)]
     match args.get(1)?.to_str()? {
+        "status" | "ctl" | "healthcheck" => Some(super::asking::read(args)),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 mod amounts;
+mod asking;
 mod commands;
 mod explain;
 mod init;
@@ -20,6 +21,7 @@ pub use values::workers_of_web_concurrency;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
 
 use crate::address::Address;
+use crate::client;
 use crate::core::Signal;
 use crate::core::time::Patience;
 use crate::duration::{parse_duration, parse_patience};
@@ -39,6 +41,8 @@ Examples:
   prefork-init -n 4 -b :8000 --health :9000 -- uvicorn app:app --fd {fd}
   prefork-init -n 4 -b :8000 --max-age 6h --max-age-jitter 10% --max-memory 500M --drain-signal USR2 -- \\
       uvicorn app:app --fd {fd}
+
+Ask one that runs: prefork-init status, prefork-init ctl, prefork-init healthcheck; each has a help of its own.
 
 Durations: 500ms, 30s, 1m30s, 2h; a bare number is seconds.
 Exit codes: the command's own, or 128+n if signal n ended it; of a pool 0 after an ordered stop and 3 when a
@@ -196,10 +200,15 @@ pub struct Stopping {
 /// The supervisor's own HTTP endpoint.
 #[derive(Debug, Args)]
 pub struct Endpoint {
-    /// Serve /livez, /readyz and /startupz here.
+    /// Serve /livez, /readyz, /startupz and /status here.
     #[arg(long, value_name = "ADDR", env = "PREFORK_HEALTH")]
     #[arg(value_parser = values::parse_address)]
     pub health: Option<Address>,
+
+    /// Take orders (status, ctl) at this unix socket, from our own user and root alone.
+    #[arg(long, value_name = "PATH", env = "PREFORK_CONTROL")]
+    #[arg(value_parser = values::parse_socket)]
+    pub control: Option<Address>,
 }
 
 /// What is logged, and how.
@@ -238,6 +247,19 @@ pub enum LogLevel {
     Debug,
 }
 
+impl LogLevel {
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Request {
@@ -252,6 +274,8 @@ pub enum Request {
         /// The exit code.
         code: u8,
     },
+    /// Ask one of us that runs.
+    Client(client::Request),
 }
 
 /// Reads the command line and the `PREFORK_...` variables.

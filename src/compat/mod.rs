@@ -53,7 +53,9 @@ fn from_environment(command: Vec<OsString>, like: Like) -> Result<Box<Options>, 
             Ok(options)
         }
         // Nothing in the environment asks for that.
-        Request::Print { .. } => Err(StartError::usage("environment", "asks for help", "unset it")),
+        Request::Print { .. } | Request::Client(_) => {
+            Err(StartError::usage("environment", "asks for help", "unset it"))
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Config {
     pub pool: Pool,
     /// Where the health endpoint listens.
     pub health: Option<Address>,
+    /// Where orders are taken.
+    pub control: Option<Address>,
     /// Whose manners we have.
     pub like: Like,
     /// How much is said in their words.
@@ -98,6 +100,7 @@ impl Config {
             mode,
             pool,
             health: options.endpoint.health,
+            control: options.endpoint.control,
             like: options.like,
             verbosity: options.verbosity,
             placing,

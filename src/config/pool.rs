@@ -370,7 +370,7 @@ mod tests {
         };
         match read(args) {
             Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
-            Ok(Request::Print { text, .. }) => panic!("{text}"),
+            Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }
     }

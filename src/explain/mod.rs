@@ -62,6 +62,7 @@ pub fn plan(config: &Config) -> Result<String, StartError> {
         plan.say("privileges", "no new ones");
     }
     plan.say("health", config.health.as_ref().map_or("no endpoint".to_owned(), ToString::to_string));
+    plan.say("control", config.control.as_ref().map_or("no socket".to_owned(), ToString::to_string));
     Ok(plan.0)
 }
 

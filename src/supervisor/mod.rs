@@ -3,28 +3,30 @@
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
 mod fleet;
+mod orders;
 mod tend;
 mod upgrade;
 
 use crate::cli::Like;
 use crate::config::Config;
 use crate::config::command::{Command, Values};
-use crate::control::{self, Ask, Inbox};
+use crate::control::{self, Inbox};
 use crate::core::action::SpawnOrder;
 use crate::core::policy::{Job, StopPolicy};
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::{Edge, Published};
-use crate::os::listen::Listener;
 use crate::os::reap::{self, Found};
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::{self, Terminal};
 use crate::os::{exchange, inherited, last_resort, memory, pid1};
+use crate::setup::Endpoints;
 use crate::{logging, setup};
 use fleet::{Fleet, least_fd};
+use orders::Waiter;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -63,8 +65,7 @@ struct Loop {
     signals: Signals,
     /// What a pool needs.
     fleet: Option<Fleet>,
-    /// The health endpoint's listener.
-    health: Option<Listener>,
+    endpoints: Endpoints,
     /// Our own program, for when it is exchanged.
     program: io::Result<PathBuf>,
     asked: Asked,
@@ -74,6 +75,8 @@ struct Loop {
     published: Published,
     /// What tasks ask of us.
     inbox: Inbox,
+    /// Who waits for the outcome of an order.
+    waiters: Vec<Waiter>,
     stop: StopPolicy,
     placement: Placement,
     settings: Settings,
@@ -132,11 +135,10 @@ impl Supervisor {
         };
         let published = Published::new(core.snapshot());
         let (desk, inbox) = control::open();
-        let edge = Edge { published: published.clone(), desk };
-        let health_fd = given.as_ref().and_then(|given| given.health);
-        let health = config.health.as_ref().map(|address| setup::health(address, edge, health_fd));
-        let health = health.transpose()?;
         let clock = given.as_ref().map_or(Duration::ZERO, |given| given.pool.now.0);
+        let origin = Instant::now().checked_sub(clock).unwrap_or_else(Instant::now);
+        let edge = Edge { published: published.clone(), desk, since: origin };
+        let endpoints = Endpoints::open(&config, &edge, given.as_ref())?;
         let environment = match &fleet {
             None => Environment::of_init(),
             Some(fleet) => {
@@ -147,20 +149,21 @@ impl Supervisor {
             None => environment,
             Some(account) => environment.for_account(account),
         };
-        setup::give_up_rights(&settings, &config.pool);
+        setup::give_up_rights(&settings, &config);
         drop(inside);
         let state = Loop {
             core,
-            origin: Instant::now().checked_sub(clock).unwrap_or_else(Instant::now),
+            origin,
             signals,
             fleet,
-            health,
+            endpoints,
             program: exchange::own_program(),
             asked: Asked::default(),
             sparing: Sparing::new(ids),
             environment,
             published,
             inbox,
+            waiters: Vec::new(),
             stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
@@ -200,6 +203,7 @@ impl Loop {
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {
+                self.take_leave().await;
                 return code;
             }
             self.wait().await;
@@ -211,6 +215,7 @@ impl Loop {
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
+            self.tell_waiters();
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
@@ -277,18 +282,6 @@ impl Loop {
     fn take_news(&mut self) {
         for event in self.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
             self.handle(event);
-        }
-    }
-
-    /// Answers what tasks have asked.
-    fn take_asks(&mut self) {
-        for _ in 0..MOST_AT_ONCE {
-            match self.inbox.take() {
-                Some(Ask::Status(answer)) => {
-                    let _gone = answer.send(self.core.status(self.now()));
-                }
-                None => break,
-            }
         }
     }
 

@@ -48,14 +48,15 @@ impl Loop {
             signals: signals::given(),
             notify: fleet.notify.as_fd().as_raw_fd(),
             scoreboard: scoreboard.map(|(fd, lines)| (fd.as_raw_fd(), lines)),
-            health: self.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
+            health: self.endpoints.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
+            control: self.endpoints.control.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
             places: places.iter().map(|(fds, order)| (numbers(fds), order.to_vec())).collect(),
         };
         let text = exchange::put_down(&given.write())?;
         let mut keep: Vec<BorrowedFd<'_>> = places.into_iter().flat_map(|(fds, _)| fds).collect();
         keep.extend([fleet.notify.as_fd(), text.as_fd()]);
         keep.extend(scoreboard.map(|(fd, _)| fd));
-        keep.extend(self.health.as_ref().map(AsFd::as_fd));
+        keep.extend(self.endpoints.iter().map(AsFd::as_fd));
         let mut env: Vec<(OsString, OsString)> =
             std::env::vars_os().filter(|(name, _)| name != VARIABLE).collect();
         env.push((VARIABLE.into(), text.as_raw_fd().to_string().into()));
