@@ -3,8 +3,10 @@
 mod addresses;
 mod backoff;
 mod budget;
+mod control;
 mod crash;
 mod endpoint;
+mod endpoint_limits;
 mod environment;
 mod hanging;
 mod history;
@@ -25,6 +27,7 @@ mod scoreboard;
 mod serving;
 mod shutdown;
 mod signals;
+mod status;
 mod upgrade;
 
 use crate::harness::{Launch, Run, eventually, example, http, kill, launch};
