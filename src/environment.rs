@@ -101,6 +101,23 @@ impl Environment {
         self
     }
 
+    /// Exactly these variables.
+    #[must_use]
+    pub fn exactly(base: Vec<(OsString, OsString)>) -> Self {
+        Self { base, listeners: 0, listen_pid: false }
+    }
+
+    /// What a program gets that is neither a worker nor the command: nothing about listeners, nor where to say how it
+    /// fares, nor what we were told ourselves of an event.
+    #[must_use]
+    pub fn of_errand(&self) -> Vec<(OsString, OsString)> {
+        let misleading = |name: &OsString| {
+            OF_OUR_MANAGER.iter().any(|known| name == known)
+                || name.as_bytes().starts_with(crate::events::PREFIX.as_bytes())
+        };
+        self.base.iter().filter(|(name, _)| !misleading(name)).cloned().collect()
+    }
+
     /// The environment of one worker, or of the command.
     #[must_use]
     pub fn of_worker(&self, worker: Option<&OfWorker>) -> Vec<(OsString, OsString)> {

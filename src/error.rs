@@ -36,12 +36,12 @@ impl StartError {
         Self { code, ..self }
     }
 
-    /// Names the variable instead of the option that it stands for: nobody wrote the option.
+    /// Names the variable, or the file and its key, instead of the option that it stands for: nobody wrote the option.
     #[must_use]
-    pub fn by_variable(mut self, variable_of: impl FnOnce(&str) -> Option<String>) -> Self {
+    pub fn by_name(mut self, name_of: impl FnOnce(&str) -> Option<String>) -> Self {
         let (option, rest) = self.what.split_once(' ').unwrap_or((&self.what, ""));
-        if let Some(variable) = variable_of(option) {
-            self.what = format!("{variable} {rest}").trim_end().to_owned();
+        if let Some(name) = name_of(option) {
+            self.what = format!("{name} {rest}").trim_end().to_owned();
         }
         self
     }

@@ -8,6 +8,7 @@
 //! scoreboard FD LINES
 //! health FD
 //! control FD
+//! check PASSES
 //! place FD,FD,... LANE,LANE,...
 //! remains PID KILL_AT_US
 //! vacant SLOT LANE SPAWN_AT_US FAILURES
@@ -45,6 +46,8 @@ pub struct Given {
     pub health: Option<RawFd>,
     /// The control socket's listener.
     pub control: Option<RawFd>,
+    /// Whether the application said last that it is ready.
+    pub check_passes: bool,
     /// For each address the listeners by lane, and the lanes in the kernel's order.
     pub places: Vec<(Vec<RawFd>, Vec<u32>)>,
 }
@@ -71,6 +74,9 @@ impl Given {
         }
         if let Some(fd) = &self.control {
             line(&[&"control", fd]);
+        }
+        if self.check_passes {
+            line(&[&"check", &1]);
         }
         for (fds, order) in &self.places {
             line(&[&"place", &list(fds), &list(order)]);
@@ -112,7 +118,7 @@ impl Given {
         let mut lines = text.lines();
         (lines.next()? == FIRST_LINE).then_some(())?;
         let (mut clock, mut pool, mut notify) = (None, None, None);
-        let (mut scoreboard, mut health, mut control) = (None, None, None);
+        let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);
         let (mut places, mut remains, mut kept, mut vacant) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for line in lines {
@@ -133,6 +139,7 @@ impl Given {
                 "scoreboard" => scoreboard = Some((next(words)?, next(words)?)),
                 "health" => health = Some(next(words)?),
                 "control" => control = Some(next(words)?),
+                "check" => check_passes = next::<u8>(words)? != 0,
                 "place" => places.push((numbers(words)?, numbers(words)?)),
                 "remains" => {
                     let kill_at =
@@ -164,7 +171,7 @@ impl Given {
         let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
         let pool =
             Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
-        Some(Self { pool, signals, notify: notify?, scoreboard, health, control, places })
+        Some(Self { pool, signals, notify: notify?, scoreboard, health, control, check_passes, places })
     }
 }
 
@@ -243,6 +250,7 @@ mod tests {
             scoreboard: Some((21, 2048)),
             health: Some(22),
             control: Some(26),
+            check_passes: true,
             places: vec![(vec![23, 24], vec![1, 0]), (vec![25], vec![])],
         }
     }
@@ -250,7 +258,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         assert_eq!(Given::read(&given().write()), Some(given()));
-        let less = Given { scoreboard: None, health: None, control: None, ..given() };
+        let less = Given { scoreboard: None, health: None, control: None, check_passes: false, ..given() };
         assert_eq!(Given::read(&less.write()), Some(less));
     }
 

@@ -23,10 +23,10 @@
 //!           └─────────────┘──▶ control: questions and orders, which the loop answers between two events
 //! ```
 //!
-//! [`cli`] reads the command line (or [`compat`], under the name of another init, whose options it turns into ours),
-//! [`config`] checks it, [`setup`] binds and opens what is needed, and
-//! [`supervisor::Supervisor::run`] takes over. Until then everything may fail, with a [`error::StartError`] of one
-//! line; from then on nothing may, for there is nobody to return an error to.
+//! [`cli`] reads the command line, the variables and the file (or [`compat`], under the name of another init, whose
+//! options it turns into ours), [`config`] checks them ([`check`] goes no further, and tells what it thinks of them),
+//! [`setup`] binds and opens what is needed, and [`supervisor::Supervisor::run`] takes over. Until then everything may
+//! fail, with a [`error::StartError`] of one line; from then on nothing may, for there is nobody to return an error to.
 //!
 //! # A slot of the pool
 //!
@@ -74,6 +74,8 @@
 //! * **Every wait has a deadline**, unless the user said `infinity`. The one in which nothing else is heard, for a new
 //!   child to execute the command, is 10 s at most and a millisecond as a rule.
 //! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.
+//! * **Errands are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
+//!   and time, reaped before the core hears of it, and gone before we are (`supervisor/errands.rs`).
 //! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.
 //!
 //! # Where to start reading
@@ -86,6 +88,7 @@
 )]
 
 pub mod address;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod compat;
@@ -95,13 +98,17 @@ pub mod core;
 pub mod duration;
 pub mod environment;
 pub mod error;
+pub mod events;
 pub mod explain;
 pub mod handover;
 pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod notify;
 pub mod os;
 pub mod probe;
+pub mod ready_check;
 pub mod setup;
 pub mod supervisor;
 pub mod users;
+pub mod words;

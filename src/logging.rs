@@ -9,7 +9,7 @@ use crate::compat::{Said, Voice};
 use crate::core::Signal;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
-use crate::core::note::{Note, ReadyBy, Sign, Verdict, WorkerRef};
+use crate::core::note::{Note, ReadyBy, Verdict, WorkerRef};
 use crate::duration::in_short;
 use crate::error::StartError;
 use crate::os::portrait::Portrait;
@@ -168,13 +168,16 @@ pub fn note(note: &Note) {
             );
         }
         Note::WorkerHung { worker, sign } => {
-            worker_line!(error, worker, sign = %hung_by(sign), "worker hung");
+            worker_line!(error, worker, sign = %sign.name(), "worker hung");
         }
         Note::WorkerSuspected { worker, verdict: Verdict::Suspected } => {
             worker_line!(warn, worker, "worker does not take its connections: new ones go elsewhere");
         }
         Note::WorkerSuspected { worker, verdict: Verdict::Alive } => {
             worker_line!(info, worker, "worker goes on after all");
+        }
+        Note::ReloadRefused { generation } => {
+            error!("gen" = generation, "reload refused: the configuration is wrong, the old workers go on");
         }
         Note::ReloadStarted { generation } => info!("gen" = generation, "reload started"),
         Note::ReloadConfirmed { generation } => {
@@ -209,6 +212,13 @@ pub fn note(note: &Note) {
         Note::PoolReady { ready } => info!(ready, "pool ready"),
         Note::ShutdownStarted { signal, drain_delay } => {
             info!(signal = %signal, drain_delay_ms = millis(drain_delay), "shutdown started");
+        }
+        Note::DeadlinePassed { after } => {
+            warn!(
+                after_ms = millis(after),
+                "deadline passed, after {}: everything is stopped",
+                in_short(after)
+            );
         }
         Note::ClosingCutShort => {
             warn!("connections still wait, and may be lost: no worker takes them, see --graceful-timeout");
@@ -309,7 +319,7 @@ fn parts(exit: Exit) -> (Option<u8>, Option<DisplayValue<Signal>>) {
     }
 }
 
-fn ready_by(by: ReadyBy) -> &'static str {
+pub(crate) fn ready_by(by: ReadyBy) -> &'static str {
     match by {
         ReadyBy::Accepting => "accept",
         ReadyBy::Notified => "notify",
@@ -318,15 +328,6 @@ fn ready_by(by: ReadyBy) -> &'static str {
     }
 }
 
-fn hung_by(sign: Sign) -> &'static str {
-    match sign {
-        Sign::Watchdog => "watchdog",
-        Sign::Probe => "probe",
-        Sign::AcceptStall => "accept-stall",
-        Sign::RequestDeadline => "request-deadline",
-    }
-}
-
-fn millis(span: Duration) -> u64 {
+pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,7 +6,7 @@ use prefork_init::cli::{self, Options, Request};
 use prefork_init::config::{Config, Environment};
 use prefork_init::error::StartError;
 use prefork_init::supervisor::Supervisor;
-use prefork_init::{client, compat, explain, logging};
+use prefork_init::{check, client, compat, explain, logging};
 
 prefork_init::entry_point!(exit_code);
 
@@ -18,6 +18,7 @@ fn run() -> Result<u8, StartError> {
     let options = match compat::read(std::env::args_os())? {
         Request::Run(options) => options,
         Request::Client(request) => return client::run(&request),
+        Request::Check(asked) => return check::run(*asked),
         Request::Print { text, to_stderr, code } => {
             logging::print(&text, to_stderr);
             return Ok(code);
@@ -25,7 +26,7 @@ fn run() -> Result<u8, StartError> {
     };
     logging::start(&options);
     let given = options.given.clone();
-    start(*options).map_err(|error| error.by_variable(|flag| cli::variable_of(flag, &given)))
+    start(*options).map_err(|error| error.by_name(|flag| cli::name_of(flag, &given)))
 }
 
 fn start(options: Options) -> Result<u8, StartError> {

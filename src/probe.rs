@@ -35,6 +35,18 @@ impl Question {
         let path = path.parse::<PathAndQuery>().ok()?.into();
         Some(Self { host: HeaderValue::from_str(host).ok()?, path })
     }
+
+    /// As it is sent.
+    #[must_use]
+    pub fn request(&self) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::<Bytes>::default());
+        request.uri_mut().clone_from(&self.path);
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        headers.insert(USER_AGENT, NAME);
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        request
+    }
 }
 
 /// Why a worker cannot be called well.
@@ -107,13 +119,7 @@ async fn ask(from: Ipv4Addr, to: SocketAddr, question: &Question) -> Result<Stat
         kind @ io::ErrorKind::AddrNotAvailable => ProbeFailure::NotAsked(kind),
         kind => ProbeFailure::Connect(kind),
     })?;
-    let mut request = Request::new(Full::<Bytes>::default());
-    request.uri_mut().clone_from(&question.path);
-    let headers = request.headers_mut();
-    headers.insert(HOST, question.host.clone());
-    headers.insert(USER_AGENT, NAME);
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    let answer = exchange(stream, request, None).await;
+    let answer = exchange(stream, question.request(), None).await;
     answer.map(|(status, _)| status).map_err(|failure| match failure {
         NoAnswer::Closed => ProbeFailure::Closed,
         NoAnswer::NotHttp | NoAnswer::TooLong => ProbeFailure::NotHttp,

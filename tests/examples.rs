@@ -8,7 +8,10 @@ fn every_example_has_a_test() {
     // Example, and the file whose tests run it.
     let tested: BTreeMap<&str, &str> = BTreeMap::from([
         ("demo.sh", "tests/demo.sh"),
+        ("prefork.toml", "tests/check/verdict.rs"),
         ("fastapi_app", "tests/pool/serving.rs"),
+        ("grafana-dashboard.json", "tests/pool/metrics.rs"),
+        ("prometheus-alerts.yaml", "tests/pool/metrics.rs"),
         ("scoreboard.py", "tests/pool/scoreboard.rs"),
         ("worker.rs", "tests/pool/serving.rs"),
     ]);

@@ -8,6 +8,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod check;
 mod compat;
 mod examples;
 mod harness;

@@ -3,7 +3,7 @@
 //! A subcommand is the first word, and nothing else: behind `--`, or behind any option, `check` and `status` are
 //! commands to run like all others.
 
-use super::Request;
+use super::{Request, check};
 use crate::error::StartError;
 use std::ffi::OsString;
 
@@ -11,6 +11,7 @@ use std::ffi::OsString;
 pub fn read(args: &[OsString]) -> Option<Result<Request, StartError>> {
     match args.get(1)?.to_str()? {
         "status" | "ctl" | "healthcheck" => Some(super::asking::read(args)),
+        check::NAME => Some(check::read(args)),
         _ => None,
     }
 }

@@ -4,16 +4,22 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 mod amounts;
+mod around;
 mod asking;
+mod check;
 mod commands;
 mod explain;
+mod file;
 mod init;
+mod layers;
 mod pool;
 mod process;
 mod values;
 mod workers;
 
 pub use amounts::Jitter;
+pub use around::{Around, Checks};
+pub use file::setting;
 pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
 pub use pool::{Listener, Pool, Replacement, Respawn, Restarts};
 pub use process::{Process, UserSpec};
@@ -21,17 +27,16 @@ pub use values::workers_of_web_concurrency;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
 
 use crate::address::Address;
+use crate::check::Asked;
 use crate::client;
 use crate::core::Signal;
 use crate::core::time::Patience;
 use crate::duration::{parse_duration, parse_patience};
 use crate::error::StartError;
 use clap::builder::{BoolishValueParser, Resettable, TypedValueParser};
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{Arg, ArgMatches, Args, CommandFactory, Parser, ValueEnum};
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -62,8 +67,12 @@ pub struct Options {
     /// In pool mode {fd} stands for the number of the first listener's descriptor, {worker_id} for the
     /// worker's slot, {max_requests} for the limit drawn for it, {notify_fd} for a descriptor on which it may
     /// write a line when it is ready.
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "pause")]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,
+
+    /// A file with settings.
+    #[command(flatten, next_help_heading = "Configuration")]
+    pub configuration: Configuration,
 
     /// What happens to signals and orphans.
     #[command(flatten, next_help_heading = "Signals")]
@@ -105,15 +114,23 @@ pub struct Options {
     #[command(flatten, next_help_heading = "Stopping")]
     pub stopping: Stopping,
 
+    /// What runs before and beside the command.
+    #[command(flatten, next_help_heading = "Before and beside")]
+    pub around: Around,
+
     /// The supervisor's own HTTP endpoint.
     #[command(flatten, next_help_heading = "Endpoint")]
     pub endpoint: Endpoint,
+
+    /// The application's own readiness.
+    #[command(flatten, next_help_heading = "Endpoint")]
+    pub checks: Checks,
 
     /// What is logged, and how.
     #[command(flatten, next_help_heading = "Logging")]
     pub logging: Logging,
 
-    /// Options that were given, as a flag or by a variable.
+    /// Options that were given, as a flag, by a variable or in a file.
     #[arg(skip)]
     pub given: Vec<Given>,
 
@@ -143,7 +160,7 @@ pub enum Like {
 }
 
 impl Options {
-    /// Whether an option was given, as a flag or by a variable. `name` is that of its field.
+    /// Whether an option was given, as a flag, by a variable or in a file. `name` is that of its field.
     #[must_use]
     pub fn is_given(&self, name: &str) -> bool {
         self.given.iter().any(|given| given.field == name)
@@ -157,16 +174,42 @@ pub struct Given {
     pub field: String,
     /// As a flag: `--max-age`.
     pub flag: String,
-    /// The variable by which it was given, if it was: it may be meant for other commands in the same image.
-    pub variable: Option<String>,
+    /// How it was given.
+    pub source: Source,
     /// What alone can have a use for it.
     pub only: Option<Only>,
 }
 
-/// The variable by which an option was given.
+/// How an option was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// On the command line.
+    Flag,
+    /// By this variable: it may be meant for other commands in the same image.
+    Variable(String),
+    /// In the file of this path, of which the same holds.
+    File(String),
+}
+
+/// By what name an option was given, if not as a flag: its variable, or its file and key.
 #[must_use]
-pub fn variable_of(flag: &str, given: &[Given]) -> Option<String> {
-    given.iter().find(|given| given.flag == flag)?.variable.clone()
+pub fn name_of(flag: &str, given: &[Given]) -> Option<String> {
+    match &given.iter().find(|given| given.flag == flag)?.source {
+        Source::Flag => None,
+        Source::Variable(name) => Some(name.clone()),
+        Source::File(path) => Some(format!("{path}: {}", flag.trim_start_matches('-').to_ascii_lowercase())),
+    }
+}
+
+/// A file with settings.
+#[derive(Debug, Args)]
+pub struct Configuration {
+    /// Read settings from this file, below variables and flags: TOML, a key for each option's long name.
+    ///
+    /// workers = 4, max-age = "6h", bind = [":8000", "unix:/run/app.sock"], no-placeholders = true; and command =
+    /// ["uvicorn", "app:app"], where the command line has none.
+    #[arg(long, value_name = "FILE", env = "PREFORK_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// One of our two modes.
@@ -195,6 +238,15 @@ pub struct Stopping {
     #[arg(long, value_name = "D", env = "PREFORK_DRAIN_DELAY", default_value = "0s")]
     #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub drain_delay: Duration,
+
+    /// Stop everything as at TERM this long after the start, and end with 124; --before counts too.
+    #[arg(long, value_name = "D", env = "PREFORK_DEADLINE")]
+    #[arg(allow_hyphen_values = true, value_parser = values::parse_time)]
+    pub deadline: Option<Duration>,
+    /// How long the platform waits after its TERM before it kills everything, for `check` to compare with.
+    #[arg(long, value_name = "D", env = "PREFORK_TERMINATION_GRACE")]
+    #[arg(allow_hyphen_values = true, value_parser = parse_patience)]
+    pub termination_grace: Option<Patience>,
 }
 
 /// The supervisor's own HTTP endpoint.
@@ -265,6 +317,8 @@ impl LogLevel {
 pub enum Request {
     /// Run something.
     Run(Box<Options>),
+    /// Check what would be run.
+    Check(Box<Asked>),
     /// Print this and end: help, version, or what another program whose name we bear says of wrong usage.
     Print {
         /// What.
@@ -278,7 +332,7 @@ pub enum Request {
     Client(client::Request),
 }
 
-/// Reads the command line and the `PREFORK_...` variables.
+/// Reads the command line, the `PREFORK_...` variables, and the file that they name.
 ///
 /// # Errors
 /// One line for the first thing that is wrong.
@@ -287,26 +341,10 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartEr
     if let Some(read) = commands::read(&args) {
         return read;
     }
-    let mut command = without_variables(Options::command(), is_empty);
-    let mut matches = command.try_get_matches_from_mut(&args);
-    if matches.as_ref().is_ok_and(runs_ourselves) {
-        command = without_variables(Options::command(), |_| true);
-        matches = command.try_get_matches_from_mut(&args);
-    }
-    let options = matches.and_then(|matches| {
-        let mut options = Options::from_arg_matches(&matches)?;
-        options.given = command.get_arguments().filter_map(|arg| given(arg, &matches)).collect();
-        Ok(options)
-    });
-    match options {
-        Ok(options) => Ok(Request::Run(Box::new(options))),
-        Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Ok(Request::Print { text: error.to_string(), to_stderr: false, code: 0 })
-            }
-            _ => Err(explain::one_line(&error, &command, &args)),
-        },
-    }
+    Ok(match layers::parse(Options::command, &args)? {
+        layers::Parsed::Asks(layered) => Request::Run(Box::new(layered.options)),
+        layers::Parsed::Text(text) => Request::Print { text, to_stderr: false, code: 0 },
+    })
 }
 
 /// An empty variable is none: so `docker run -e PREFORK_HEALTH= ...` undoes what an image sets.
@@ -317,8 +355,11 @@ fn is_empty(name: &OsStr) -> bool {
 /// The variables are meant for the innermost of us: `docker run --init` puts one above an image's own.
 fn runs_ourselves(matches: &ArgMatches) -> bool {
     let command = matches.get_many::<OsString>("command").and_then(|mut words| words.next());
-    let name = command.and_then(|word| Path::new(word).file_name());
-    name.is_some_and(|name| name == env!("CARGO_PKG_NAME"))
+    command.is_some_and(|program| is_ourselves(program))
+}
+
+fn is_ourselves(program: &OsStr) -> bool {
+    Path::new(program).file_name().is_some_and(|name| name == env!("CARGO_PKG_NAME"))
 }
 
 fn without_variables(command: clap::Command, which: fn(&OsStr) -> bool) -> clap::Command {
@@ -332,16 +373,6 @@ fn without_variables(command: clap::Command, which: fn(&OsStr) -> bool) -> clap:
 const OF_POOLS: [&str; 6] = ["Pool", "Replacement", "Readiness", "Hang detection", "Recycling", "Respawn"];
 const OF_POOLS_TOO: &str = "drain_delay";
 const NOT_OF_POOLS: &str = "no_placeholders";
-
-fn given(arg: &Arg, matches: &ArgMatches) -> Option<Given> {
-    let variable = match matches.value_source(arg.get_id().as_str())? {
-        ValueSource::CommandLine => None,
-        ValueSource::EnvVariable => arg.get_env().map(|name| name.display().to_string()),
-        _ => return None,
-    };
-    let (field, flag) = (arg.get_id().to_string(), format!("--{}", arg.get_long()?));
-    Some(Given { field, flag, variable, only: only(arg) })
-}
 
 fn only(arg: &Arg) -> Option<Only> {
     match arg.get_help_heading()? {

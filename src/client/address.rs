@@ -1,8 +1,10 @@
 //! Where the one listens that is to be asked.
 
 use crate::address::Address;
+use crate::cli::setting;
 use crate::error::StartError;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 /// What the command line says of it.
 #[derive(Clone, Debug, Default)]
@@ -78,19 +80,24 @@ impl Place {
     }
 }
 
-/// What the one that runs was told by its environment. Every layer of settings that both of us can read belongs here.
+/// What the one that runs was told by what both of us can read: its environment, then the file that this names.
 fn settings(place: Place) -> Result<Option<Address>, StartError> {
-    let (_, variable) = place.names();
-    let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else { return Ok(None) };
-    let text = value.to_string_lossy();
-    let text = match place {
+    let (flag, variable) = place.names();
+    let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let (from, text) = match (value(variable), value("PREFORK_CONFIG")) {
+        (Some(text), _) => (variable, text.to_string_lossy().into_owned()),
+        (None, Some(file)) => match setting(Path::new(&file), flag.trim_start_matches('-'))? {
+            Some(text) => (flag, text),
+            None => return Ok(None),
+        },
+        (None, None) => return Ok(None),
+    };
+    let in_full = match place {
         Place::Control if !text.starts_with("unix:") => format!("unix:{text}"),
-        Place::Control | Place::Health => text.into_owned(),
+        Place::Control | Place::Health => text.clone(),
     };
-    let wrong = |(problem, remedy): (&'static str, &'static str)| {
-        StartError::value(variable, value.display(), problem, remedy)
-    };
-    Address::parse(&text).map(Some).map_err(wrong)
+    let address = Address::parse(&in_full);
+    address.map(Some).map_err(|(problem, remedy)| StartError::value(from, text, problem, remedy))
 }
 
 /// Who listens everywhere is asked at home; `[::]` takes IPv4 too.

@@ -4,7 +4,7 @@ use crate::cli::{Like, Options, OrphansOption, ProcessGroup, Subreaper, Unhandle
 use crate::compat;
 use crate::core::policy::{InitPolicy, Orphans, Scope, StopPolicy};
 use crate::core::time::Patience;
-use crate::core::{Rewrites, Signal};
+use crate::core::{Monotonic, Rewrites, Signal};
 use crate::error::StartError;
 
 /// Where the command runs.
@@ -77,6 +77,7 @@ pub(super) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
         remaps: success.chain(init.remap_exit_code.iter().copied()).collect(),
         warn_on_reap: options.signals.warn_on_reap,
         pause: init.pause,
+        deadline: options.stopping.deadline.map(Monotonic),
         start_failure_code: match options.like {
             Like::Ourselves => |failure| failure.code,
             Like::DumbInit => compat::dumb_init::start_failure_code,

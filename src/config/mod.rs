@@ -1,14 +1,16 @@
 //! What is to be done, checked: every rule about options that concerns more than one of them.
 
+mod around;
 pub mod command;
 mod init;
 mod pool;
 
+pub use around::{Around, Check};
 pub use init::Placing;
 pub use pool::{Pool, Probing, probe_target};
 
 use crate::address::Address;
-use crate::cli::{Like, Only, Options, Process, Subreaper};
+use crate::cli::{Given, Like, Only, Options, Process, Source, Subreaper};
 use crate::core::{Mode, Signal};
 use crate::error::StartError;
 use command::{Command, FD};
@@ -28,6 +30,8 @@ pub struct Config {
     pub health: Option<Address>,
     /// Where orders are taken.
     pub control: Option<Address>,
+    /// What runs before and beside the command.
+    pub around: Around,
     /// Whose manners we have.
     pub like: Like,
     /// How much is said in their words.
@@ -94,6 +98,7 @@ impl Config {
             none_only_for(Only::Pool, &options, "only a pool has workers", "add --workers N or --bind ADDR")?;
             (Mode::Init(init::policy(&options)?), Pool::default(), command.literal())
         };
+        let around = around::resolve(&options)?;
         let (placing, subreaper) = (init::placing(&options), init::subreaper(&options));
         Ok(Self {
             command,
@@ -101,6 +106,7 @@ impl Config {
             pool,
             health: options.endpoint.health,
             control: options.endpoint.control,
+            around,
             like: options.like,
             verbosity: options.verbosity,
             placing,
@@ -111,14 +117,52 @@ impl Config {
     }
 }
 
-/// Flags that the mode has no use for are a mistake, not a decoration. A variable may be there for the image's usual
+impl Config {
+    /// What is decided once, by option, as it can be compared: listeners, users and what workers inherit.
+    #[must_use]
+    pub fn fixed(&self) -> Vec<(&'static str, String)> {
+        let pool = &self.pool;
+        let is_pool = matches!(self.mode, Mode::Pool(_));
+        vec![
+            ("workers", format!("{is_pool}")),
+            ("bind", format!("{:?}", pool.bind)),
+            ("listener", format!("{:?}", pool.per_worker)),
+            ("backlog", pool.backlog.to_string()),
+            ("probe", format!("{:?}", pool.probe.is_some())),
+            ("count-requests", format!("{:?}", pool.scoreboard)),
+            ("ready", format!("{:?}", pool.ready_pipe)),
+            ("watchdog", format!("{:?}", pool.watchdog)),
+            ("health", format!("{:?}", self.health)),
+            ("control", format!("{:?}", self.control)),
+            ("user", format!("{:?}", self.process)),
+            ("subreaper", format!("{:?}", self.subreaper)),
+            ("parent-death-signal", format!("{:?}", self.parent_death_signal)),
+        ]
+    }
+}
+
+/// Flags that the mode has no use for are a mistake, not a decoration. A variable, or a setting of a file, may be there for
+/// the image's usual
 /// command, and this one is another.
 fn none_only_for(mode: Only, options: &Options, problem: &str, remedy: &str) -> Result<(), StartError> {
     for given in options.given.iter().filter(|given| given.only == Some(mode)) {
-        match &given.variable {
-            None => return Err(StartError::usage(&given.flag, problem, remedy)),
-            Some(variable) => warn!(variable, "variable ignored: {problem}, {remedy}"),
+        match &given.source {
+            Source::Flag => return Err(StartError::usage(&given.flag, problem, remedy)),
+            Source::Variable(variable) => warn!(variable, "variable ignored: {problem}, {remedy}"),
+            Source::File(file) => {
+                let key = given.flag.trim_start_matches('-');
+                warn!(file, key, "setting ignored: {problem}, {remedy}");
+            }
         }
     }
     Ok(())
+}
+
+/// A flag that has no use is a mistake; a variable may be there for other commands in the same image.
+fn useless(options: &Options, names: &[&str], problem: &str, remedy: &str) -> Result<(), StartError> {
+    let is_one = |given: &&Given| given.source == Source::Flag && names.contains(&given.field.as_str());
+    match options.given.iter().find(is_one) {
+        Some(given) => Err(StartError::usage(&given.flag, problem, remedy)),
+        None => Ok(()),
+    }
 }

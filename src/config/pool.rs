@@ -1,15 +1,15 @@
 //! The rules of pool mode, from the options.
 
-use super::Environment;
 use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
+use super::{Environment, useless};
 use crate::address::Address;
-use crate::cli::{CountRequests, Given, Jitter, Listener, MemoryMeasure, Options, Ready};
+use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready};
 use crate::core::policy::{
     Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, StopPolicy,
 };
 use crate::core::time::Patience;
-use crate::core::{Rewrites, Signal};
+use crate::core::{Monotonic, Rewrites, Signal};
 use crate::error::StartError;
 use crate::probe;
 use std::time::Duration;
@@ -125,6 +125,8 @@ pub(super) fn resolve(
             max_restarts: options.respawn.max_restarts.0,
             window: options.respawn.restart_window,
         },
+        rereads: options.configuration.config.is_some(),
+        deadline: options.stopping.deadline.map(Monotonic),
     };
     let has_memory_limit = measures_memory(&recycle);
     if !has_memory_limit {
@@ -233,15 +235,6 @@ fn probing(options: &Options, bind: &[Address]) -> Result<Option<Probing>, Start
         return Err(StartError::value("--probe", path, problem, remedy));
     }
     Ok(Some(Probing { path: path.clone(), timeout: hangs.probe_timeout }))
-}
-
-/// A flag that has no use is a mistake; a variable may be there for other commands in the same image.
-fn useless(options: &Options, names: &[&str], problem: &str, remedy: &str) -> Result<(), StartError> {
-    let is_one = |given: &&Given| given.variable.is_none() && names.contains(&given.field.as_str());
-    match options.given.iter().find(is_one) {
-        Some(given) => Err(StartError::usage(&given.flag, problem, remedy)),
-        None => Ok(()),
-    }
 }
 
 /// Where probes go.

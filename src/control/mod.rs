@@ -4,6 +4,7 @@ pub mod order;
 pub mod waiting;
 
 use crate::core::Status;
+use crate::metrics::Page;
 use order::Order;
 use tokio::sync::{mpsc, oneshot};
 use waiting::Outcome;
@@ -18,6 +19,10 @@ pub enum Ask {
     Status(oneshot::Sender<Status>),
     /// Something is to be done; answered when it is, or cannot be.
     Order(Order, oneshot::Sender<Outcome>),
+    /// The page of all metrics.
+    Metrics(oneshot::Sender<Page>),
+    /// The page of the supervisor's own metrics.
+    Liveness(oneshot::Sender<Page>),
 }
 
 /// The loop's end.
@@ -68,6 +73,16 @@ impl Desk {
     /// is to wait no longer: the order stands.
     pub async fn order(&self, order: Order) -> Option<Outcome> {
         self.ask(|answer| Ask::Order(order, answer)).await
+    }
+
+    /// All metrics; `None` as for [`status`](Self::status). Those who ask at the same time get the same page.
+    pub async fn metrics(&self) -> Option<Page> {
+        self.ask(Ask::Metrics).await
+    }
+
+    /// The supervisor's own metrics, at once; `None` as for [`status`](Self::status).
+    pub async fn liveness(&self) -> Option<Page> {
+        self.ask(Ask::Liveness).await
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {

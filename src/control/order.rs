@@ -73,6 +73,17 @@ impl Order {
     }
 }
 
+impl Order {
+    /// Whether there have to be workers for it.
+    #[must_use]
+    pub fn is_for_the_pool(self) -> bool {
+        match self {
+            Self::Reload | Self::Recycle { .. } | Self::Scale { .. } | Self::Signal { .. } => true,
+            Self::Stop | Self::LogLevel(_) => false,
+        }
+    }
+}
+
 /// As the path, and as a person would say it.
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,6 +21,8 @@ pub enum Outcome {
         /// Why.
         reason: Reason,
     },
+    /// A reload was not begun: the configuration that was read for it is wrong.
+    ReloadRefused,
     /// Another order of the same kind came after it.
     Overtaken {
         /// Which.
@@ -96,6 +98,8 @@ pub enum Refusal {
     NotRunning(Phase),
     /// Too many wait for the outcome of theirs.
     TooMany,
+    /// What is to be done first is being done (`--before`).
+    NotStarted,
     /// The signal that asks to stop is kept from the command.
     Dropped,
 }
@@ -109,6 +113,9 @@ impl fmt::Display for Outcome {
                     f,
                     "reload failed: the first worker of generation {generation} did not get ready ({reason}); the old ones go on"
                 )
+            }
+            Self::ReloadRefused => {
+                f.write_str("reload refused: the configuration is wrong, see the log; nothing was changed")
             }
             Self::Overtaken { order } => write!(f, "{order}: overtaken by a later one"),
             Self::Replaced { slot, old: Some(old), pid } => {
@@ -145,6 +152,7 @@ impl fmt::Display for Refusal {
             }
             Self::NobodyThere => f.write_str("nobody runs there now"),
             Self::NotRunning(phase) => write!(f, "it is not running any more: {}", phase.name()),
+            Self::NotStarted => f.write_str("nothing was started yet: the command of --before runs"),
             Self::Dropped => f.write_str("TERM is dropped: see --rewrite-signal"),
             Self::TooMany => f.write_str("too many wait for their orders: try again"),
         }
@@ -194,19 +202,12 @@ pub struct Waiting {
 
 #[derive(Clone, Debug)]
 enum Goal {
-    Generation(u32),
+    /// `None`: no reload was begun.
+    Generation(Option<u32>),
     /// Another than `old` is ready. `failures` are those of which this order knows.
-    Other {
-        slot: u32,
-        old: Option<Pid>,
-        is_gone: bool,
-        failures: u32,
-    },
+    Other { slot: u32, old: Option<Pid>, is_gone: bool, failures: u32 },
     /// So many are ready; the slots from `from` on are new.
-    Workers {
-        workers: u32,
-        from: usize,
-    },
+    Workers { workers: u32, from: usize },
 }
 
 impl Waiting {
@@ -214,7 +215,11 @@ impl Waiting {
     #[must_use]
     pub fn new(order: Order, before: &Status, after: &Status) -> Option<Self> {
         let goal = match order {
-            Order::Reload => Goal::Generation(after.reload?.generation),
+            Order::Reload => {
+                // One whose configuration is refused leaves another that is under way as it is.
+                let generation = |status: &Status| status.reload.map(|reload| reload.generation);
+                Goal::Generation(generation(after).filter(|_| generation(after) != generation(before)))
+            }
             Order::Recycle { slot } => {
                 // One that starts has nobody in its place to wait for but itself.
                 let old = seated(before, slot).filter(|worker| worker.state != State::Starting);
@@ -231,7 +236,8 @@ impl Waiting {
     pub fn outcome(&mut self, status: &Status) -> Option<Outcome> {
         let order = self.order;
         let ended = match &mut self.goal {
-            Goal::Generation(generation) => of_reload(order, *generation, status.reload),
+            Goal::Generation(Some(generation)) => of_reload(order, *generation, status.reload),
+            Goal::Generation(None) => Some(Outcome::ReloadRefused),
             Goal::Other { slot, old, is_gone, failures } => {
                 of_recycling(status, *slot, *old, is_gone, failures)
             }
@@ -248,6 +254,7 @@ fn of_reload(order: Order, ours: u32, reload: Option<Reload>) -> Option<Outcome>
         _ if generation > ours => Some(Outcome::Overtaken { order }),
         _ if generation < ours => None,
         ReloadState::Running => None,
+        ReloadState::Refused => Some(Outcome::ReloadRefused),
         ReloadState::Finished => Some(Outcome::Reloaded { generation }),
         ReloadState::Failed(reason) => Some(Outcome::ReloadFailed { generation, reason }),
     }

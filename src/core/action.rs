@@ -148,6 +148,9 @@ pub enum Action {
         /// Which.
         worker: WorkerRef,
     },
+    /// Read the configuration anew, and give the policy to [`Core::renew`](super::Core::renew). Answered by
+    /// `ConfigurationRead`.
+    ReadConfiguration,
     /// Exchange our own program for the one that is now in its place, and give it this. Answered by `UpgradeFailed`, if
     /// at all.
     Upgrade(Box<Handover>),

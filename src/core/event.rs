@@ -170,6 +170,11 @@ pub enum Event {
         /// How many there may be.
         limit: u64,
     },
+    /// The configuration was read anew; the policy is the new one already, if it was accepted.
+    ConfigurationRead {
+        /// Whether it was.
+        accepted: bool,
+    },
     /// Somebody who may asked for this.
     Asked(Demand),
     /// A worker was measured; what was not asked for or could not be had is left out.

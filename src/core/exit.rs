@@ -82,6 +82,29 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them: failures first.
+    pub const ALL: [Self; 13] = [
+        Self::Crash,
+        Self::Oom,
+        Self::BootError,
+        Self::BootTimeout,
+        Self::Hung,
+        Self::MaxRequests,
+        Self::MaxAge,
+        Self::MaxMemory,
+        Self::Reload,
+        Self::Asked,
+        Self::Queue,
+        Self::Scale,
+        Self::Stop,
+    ];
+
+    /// Whether a worker that ended so was replaced by plan.
+    #[must_use]
+    pub fn is_recycling(self) -> bool {
+        !self.is_failure() && ![Self::Scale, Self::Stop].contains(&self)
+    }
+
     /// Whether the worker failed, rather than being replaced by plan.
     #[must_use]
     pub fn is_failure(self) -> bool {
@@ -129,6 +152,8 @@ pub mod code {
     pub const CRASH_LOOP: u8 = 3;
     /// We failed inside, and stopped the children in order.
     pub const INTERNAL: u8 = 70;
+    /// A deadline has passed, and everything was stopped in order; as timeout(1) has it.
+    pub const DEADLINE: u8 = 124;
     /// Something could not be set up or started.
     pub const CANNOT_START: u8 = 125;
     /// The command was found and cannot be executed.

@@ -9,7 +9,7 @@
 
 use super::action::{Action, SpawnOrder, Target};
 use super::event::{Demand, Event, Lane, Pid, SpawnFailure, SpawnId};
-use super::exit::{Exit, Reason};
+use super::exit::{Exit, Reason, code};
 use super::note::Note;
 use super::policy::{InitPolicy, Job, Orphans, Scope};
 use super::shutdown::{Endgame, Tick};
@@ -25,6 +25,8 @@ pub struct Init {
     state: State,
     /// Signals that the kernel sends once because we gave the terminal up.
     of_hand_off: Vec<Signal>,
+    /// Everything is being stopped because its time was over.
+    overdue: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +91,7 @@ impl Init {
     #[must_use]
     pub fn new(policy: InitPolicy) -> Self {
         let of_hand_off = if policy.gave_terminal_up { vec![Signal::HUP, Signal::CONT] } else { Vec::new() };
-        Self { policy, state: State::Starting, of_hand_off }
+        Self { policy, state: State::Starting, of_hand_off, overdue: false }
     }
 
     /// See [`Core::step`](super::Core::step).
@@ -128,9 +130,11 @@ impl Init {
             | Event::LaneSeen { .. }
             | Event::QueuesSeen { .. }
             | Event::ContainerMeasured { .. }
+            | Event::ConfigurationRead { .. }
             | Event::Asked(Demand::Reload | Demand::Recycle { .. } | Demand::Scale { .. })
             | Event::Measured { .. } => {}
         }
+        self.stop_in_time(now, out);
         self.tick(now, out);
     }
 
@@ -138,12 +142,13 @@ impl Init {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.state {
+            State::Running { endgame: None, .. } | State::Paused => self.policy.deadline,
             State::Running { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
             State::Ended { endgame: Some(endgame @ Endgame::Stopping { .. }), asks, .. } => {
                 earlier(endgame.next_deadline(), asks.next_deadline())
             }
             State::Ended { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
-            State::Starting | State::Paused | State::Gone => None,
+            State::Starting | State::Gone => None,
         }
     }
 
@@ -279,16 +284,43 @@ impl Init {
                 out.push(Action::Report(Note::SignalForwarded { signal, came }));
                 endgame
             }
-            State::Paused if asks_to_stop || signal == Signal::INT => {
-                self.state = State::Ended { code: 0, endgame: None, asks: Asks::None };
-                out.push(Action::Reap);
-                return;
-            }
+            State::Paused if asks_to_stop || signal == Signal::INT => return self.end_pause(out),
             State::Starting | State::Paused | State::Gone => return,
         };
         if asks_to_stop && endgame.is_none() {
             *endgame = Some(Endgame::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
         }
+    }
+
+    fn end_pause(&mut self, out: &mut Vec<Action>) {
+        self.state = State::Ended { code: 0, endgame: None, asks: Asks::None };
+        out.push(Action::Reap);
+    }
+
+    /// At the deadline the command is asked to stop, by what a TERM would be for it, if nobody has asked it before.
+    fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if !reached(self.policy.deadline, now) {
+            return;
+        }
+        let of_term = self.policy.rewrites.of(Signal::TERM).filter(|signal| *signal != Signal::TERM);
+        let signal = of_term.unwrap_or(self.policy.stop.signal);
+        let to_command = self.policy.target_of_signals();
+        match &mut self.state {
+            State::Running { pid, endgame: endgame @ None, .. } => {
+                let to = to_command(*pid);
+                let received = Received::plain(signal);
+                out.push(Action::Report(Note::DeadlinePassed { after: now.0 }));
+                out.push(Action::Forward { to, received, spare_unaware: false, asks: true });
+                out.extend((!signal.stops()).then_some(Action::ContinueStopped { to }));
+                *endgame = Some(Endgame::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
+            }
+            State::Paused => {
+                out.push(Action::Report(Note::DeadlinePassed { after: now.0 }));
+                self.end_pause(out);
+            }
+            State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => return,
+        }
+        self.overdue = true;
     }
 
     fn exited(&mut self, now: Monotonic, exited: Pid, exit: Exit, out: &mut Vec<Action>) {
@@ -318,7 +350,7 @@ impl Init {
         };
         let to_send = signal.filter(|_| self.policy.job != Job::Shared);
         out.extend(to_send.map(|signal| Action::SignalGroup { pid, signal }));
-        out.push(Action::Report(Note::OrphansLeft { signal, code: self.policy.remapped(code) }));
+        out.push(Action::Report(Note::OrphansLeft { signal, code: self.code_for(code) }));
         self.exit(code, out);
     }
 
@@ -416,7 +448,12 @@ impl Init {
 
     fn exit(&mut self, code: u8, out: &mut Vec<Action>) {
         self.state = State::Gone;
-        out.push(Action::Exit(self.policy.remapped(code)));
+        out.push(Action::Exit(self.code_for(code)));
+    }
+
+    /// What to end with where the command ended with `code`.
+    fn code_for(&self, code: u8) -> u8 {
+        self.policy.remapped(if self.overdue { code::DEADLINE } else { code })
     }
 }
 

@@ -104,6 +104,15 @@ impl Core {
         }
     }
 
+    /// Puts another policy into force, but for what was decided when the listeners were bound: for the reload that
+    /// follows, with which it is confirmed or taken back. Workers keep the limits that were drawn for them.
+    pub fn renew(&mut self, policy: PoolPolicy) {
+        match &mut self.0 {
+            Machine::Init(_) => {}
+            Machine::Pool(pool) => pool.renew(policy),
+        }
+    }
+
     /// When `DeadlinePassed` is wanted, if nothing happens before; `None` is never.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {

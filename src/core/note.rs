@@ -42,6 +42,22 @@ pub enum Sign {
     RequestDeadline,
 }
 
+impl Sign {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Watchdog, Self::Probe, Self::AcceptStall, Self::RequestDeadline];
+
+    /// In one word, the same in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Watchdog => "watchdog",
+            Self::Probe => "probe",
+            Self::AcceptStall => "accept-stall",
+            Self::RequestDeadline => "request-deadline",
+        }
+    }
+}
+
 /// Why new connections are kept from a worker, or no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -170,6 +186,11 @@ pub enum Note {
         /// Whether it is.
         verdict: Verdict,
     },
+    /// A reload does not begin: the configuration is wrong, as was told. Everything goes on as before.
+    ReloadRefused {
+        /// Which generation does not come.
+        generation: u32,
+    },
     /// A new generation is to take over.
     ReloadStarted {
         /// Which.
@@ -272,6 +293,11 @@ pub enum Note {
         signal: Signal,
         /// How long the workers go on serving.
         drain_delay: Duration,
+    },
+    /// The deadline of the whole run has passed: what follows is as at TERM.
+    DeadlinePassed {
+        /// How long it ran.
+        after: Duration,
     },
     /// Connections still waited when the time for that was over: the workers are stopped all the same.
     ClosingCutShort,

@@ -2,7 +2,7 @@
 
 use super::event::SpawnFailure;
 use super::signal::{Rewrites, Signal};
-use super::time::Patience;
+use super::time::{Monotonic, Patience};
 use std::time::Duration;
 
 /// How we treat processes that are to end, in both modes.
@@ -39,6 +39,8 @@ pub struct InitPolicy {
     pub warn_on_reap: bool,
     /// Whether there is no command: reap, and end with 0 at TERM or INT (catatonit's `-P`).
     pub pause: bool,
+    /// When everything is stopped as at TERM, whatever it does, if ever.
+    pub deadline: Option<Monotonic>,
     /// The code to end with when the command cannot be started.
     pub start_failure_code: fn(&SpawnFailure) -> u8,
 }
@@ -59,6 +61,7 @@ impl InitPolicy {
             remaps: Vec::new(),
             warn_on_reap: false,
             pause: false,
+            deadline: None,
             start_failure_code: |failure| failure.code,
         }
     }
@@ -126,6 +129,10 @@ pub struct PoolPolicy {
     pub measure_every: Option<Duration>,
     /// When a dead worker is replaced, and when no more.
     pub respawn: RespawnPolicy,
+    /// Whether a reload reads the configuration anew before it begins.
+    pub rereads: bool,
+    /// When everything is stopped as at TERM, if ever.
+    pub deadline: Option<Monotonic>,
 }
 
 /// The most workers: each needs a process and a few descriptors.

@@ -77,6 +77,8 @@ pub struct Slot {
     pub failures: u32,
     /// Where nobody is: how long until the next spawn.
     pub respawn_in: Option<Duration>,
+    /// Where nobody is: the listeners that are kept for the next, in which connections may wait.
+    pub kept_lane: Option<Lane>,
 }
 
 /// How a reload stands.
@@ -95,6 +97,8 @@ pub enum ReloadState {
     Running,
     /// Every worker is of the new generation.
     Finished,
+    /// It did not begin: the configuration is wrong.
+    Refused,
     /// Its first worker did not get ready; the old ones go on.
     Failed(Reason),
 }

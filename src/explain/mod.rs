@@ -3,7 +3,7 @@
 mod pool;
 
 use crate::cli::Subreaper;
-use crate::config::{Config, Placing};
+use crate::config::{Around, Config, Placing};
 use crate::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
 use crate::core::time::Patience;
 use crate::core::{Mode, Rewrites, Signal};
@@ -61,9 +61,43 @@ pub fn plan(config: &Config) -> Result<String, StartError> {
     if config.process.no_new_privs {
         plan.say("privileges", "no new ones");
     }
+    around(&mut plan, &config.around);
+    sockets(&mut plan, config);
+    Ok(plan.0)
+}
+
+/// The lines of the plan about what is bound: who takes over at USR2 has to have the same.
+#[must_use]
+pub fn bound(config: &Config) -> Vec<String> {
+    let mut plan = Plan::default();
+    if let Mode::Pool(policy) = &config.mode {
+        pool::listeners(&mut plan, config, policy);
+    }
+    sockets(&mut plan, config);
+    plan.0.lines().map(str::to_owned).collect()
+}
+
+fn sockets(plan: &mut Plan, config: &Config) {
     plan.say("health", config.health.as_ref().map_or("no endpoint".to_owned(), ToString::to_string));
     plan.say("control", config.control.as_ref().map_or("no socket".to_owned(), ToString::to_string));
-    Ok(plan.0)
+}
+
+fn around(plan: &mut Plan, around: &Around) {
+    for words in &around.before {
+        plan.say("before", format_args!("{words}"));
+    }
+    if let Some(by) = around.before_by {
+        plan.say("", format_args!("all of it within {}", time(by.0)));
+    }
+    if let Some(words) = &around.on_event {
+        plan.say("at each event", words);
+    }
+    if let Some(by) = around.deadline {
+        plan.say("deadline", format_args!("stopped as at TERM after {}, code 124", time(by.0)));
+    }
+    if let Some(check) = &around.check {
+        plan.say("ready check", format_args!("{}, every {}", check.target, time(check.interval)));
+    }
 }
 
 #[derive(Default)]

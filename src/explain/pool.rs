@@ -9,10 +9,7 @@ use crate::os::spawn::FIRST_FD;
 
 pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
-    let whose = if policy.drain.steered { "each worker has its own" } else { "all workers share it" };
-    for (fd, address) in (FIRST_FD..).zip(&config.pool.bind) {
-        plan.say("listener", format_args!("{address}, descriptor {fd} of each worker; {whose}"));
-    }
+    listeners(plan, config, policy);
     plan.say("ready", ready(&policy.ready));
     plan.say("signals", "TERM, INT and QUIT stop the pool; a second hurries, a third kills");
     plan.say("", "HUP replaces every worker, the first one alone; TTIN and TTOU: one worker more, one fewer");
@@ -44,6 +41,13 @@ pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     });
     plan.say("crashes", format_args!("replaced; {restarts}"));
     plan.say("exit code", "0 after an ordered stop, 3 when a crash loop is given up");
+}
+
+pub(super) fn listeners(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
+    let whose = if policy.drain.steered { "each worker has its own" } else { "all workers share it" };
+    for (fd, address) in (FIRST_FD..).zip(&config.pool.bind) {
+        plan.say("listener", format_args!("{address}, descriptor {fd} of each worker; {whose}"));
+    }
 }
 
 fn ready(policy: &ReadyPolicy) -> String {

@@ -1,7 +1,8 @@
 //! What liveness, readiness and start-up depend on: a list of checks for each, of which all have to pass.
 
-use super::Edge;
+use super::{Beside, Edge, beside};
 use crate::core::snapshot::{Phase, Snapshot};
+use std::borrow::Cow;
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,25 +40,24 @@ pub struct Check {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// For the answer's `reason`.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// For `?verbose`; the reason, if there is no more to say.
     pub detail: Option<String>,
 }
 
 impl Check {
     fn new(name: &'static str, failure: Option<&'static str>) -> Self {
-        let failure = failure.map(|reason| Failure { reason, detail: None });
-        Self { name, failure }
+        Self { name, failure: failure.map(|reason| Failure { reason: reason.into(), detail: None }) }
     }
 }
 
 /// All that a question depends on, in the order in which failures count: the first is the reason that is given.
 #[must_use]
 pub fn checks(question: Question, edge: &Edge) -> Vec<Check> {
-    of_snapshot(question, &edge.published.get())
+    found(question, &edge.published.get(), &edge.published.beside())
 }
 
-fn of_snapshot(question: Question, snapshot: &Snapshot) -> Vec<Check> {
+fn found(question: Question, snapshot: &Snapshot, beside: &Beside) -> Vec<Check> {
     let Snapshot { phase, ready, min_ready, started, .. } = *snapshot;
     match question {
         Question::Live => {
@@ -73,16 +73,26 @@ fn of_snapshot(question: Question, snapshot: &Snapshot) -> Vec<Check> {
                 Phase::GivenUp => Some("a crash loop was given up"),
             };
             let too_few = (ready < min_ready).then(|| Failure {
-                reason: "not enough workers are ready",
+                reason: "not enough workers are ready".into(),
                 detail: Some(format!("{ready} of {min_ready} ready")),
             });
-            vec![Check::new("phase", leaves), Check { name: "workers", failure: too_few }]
+            let asked = beside.check.as_ref().map(|check| Check {
+                name: "ready-check",
+                failure: check.passes().err().map(|reason| Failure { reason, detail: check.detail() }),
+            });
+            let ours = [Check::new("phase", leaves), Check { name: "workers", failure: too_few }];
+            of_before(beside).into_iter().chain(ours).chain(asked).collect()
         }
         Question::Started => {
             let not_yet = (!started).then_some("not enough workers have been ready yet");
-            vec![Check::new("started", not_yet)]
+            of_before(beside).into_iter().chain([Check::new("started", not_yet)]).collect()
         }
     }
+}
+
+/// While it runs, it is what everything waits for.
+fn of_before(beside: &Beside) -> Option<Check> {
+    beside.prepares.then(|| Check::new("before", Some(beside::PREPARES)))
 }
 
 /// Line by line, as Kubernetes' own servers do it for `?verbose`.
@@ -115,7 +125,7 @@ mod tests {
         for phase in [Phase::Running, Phase::Draining, Phase::Stopping, Phase::GivenUp] {
             for ready in 0..=4 {
                 let snapshot = snapshot(phase, ready);
-                let checks = of_snapshot(Question::Ready, &snapshot);
+                let checks = found(Question::Ready, &snapshot, &Beside::default());
                 let passes = checks.iter().all(|check| check.failure.is_none());
                 assert_eq!(passes, snapshot.readiness().is_ok(), "{phase:?} {ready}");
             }
@@ -123,8 +133,28 @@ mod tests {
     }
 
     #[test]
+    fn the_applications_own_word_concerns_readiness_alone() {
+        let snapshot = snapshot(Phase::Running, 4);
+        let passes = |beside: &Beside| {
+            [Question::Live, Question::Ready, Question::Started].map(|question| {
+                found(question, &snapshot, beside).iter().all(|check| check.failure.is_none())
+            })
+        };
+        let checked = |check| Beside { prepares: false, check: Some(check) };
+        assert_eq!(passes(&checked(beside::Check::Passes)), [true, true, true]);
+        assert_eq!(passes(&checked(beside::Check::Awaited)), [true, false, true]);
+        let failed = checked(beside::Check::Fails("answered 500".into()));
+        assert_eq!(passes(&failed), [true, false, true]);
+        assert_eq!(passes(&Beside { prepares: true, check: None }), [true, false, false]);
+        let checks = found(Question::Ready, &snapshot, &failed);
+        let reason = checks.iter().find_map(|check| check.failure.as_ref()).map(|failure| &failure.reason);
+        assert_eq!(reason.unwrap(), "--ready-check failed: answered 500");
+        assert!(verbose(Question::Ready, &checks).contains("[-]ready-check failed: answered 500\n"));
+    }
+
+    #[test]
     fn each_check_has_a_line() {
-        let said = |question, snapshot| verbose(question, &of_snapshot(question, &snapshot));
+        let said = |question, snapshot| verbose(question, &found(question, &snapshot, &Beside::default()));
         assert_eq!(
             said(Question::Ready, snapshot(Phase::Running, 2)),
             "[+]phase ok\n[+]workers ok\nreadyz check passed\n"

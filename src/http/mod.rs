@@ -3,12 +3,16 @@
 //! Both see a [`Snapshot`] at once and ask the loop for everything else. They run in the supervisor, so that a busy or
 //! stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
 
+mod beside;
 pub mod checks;
 pub mod client;
 pub mod json;
+pub mod metrics;
 mod orders;
 pub mod routes;
 mod status;
+
+pub use beside::{Beside, Check};
 
 use crate::control::Desk;
 use crate::core::Snapshot;
@@ -52,15 +56,15 @@ const LONGEST_HEAD: usize = 8 * 1024;
 /// Wait after a failed accept(2), EMFILE for instance: trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The latest snapshot, for whoever asks.
+/// The latest snapshot, and what there is to know beside it, for whoever asks.
 #[derive(Clone, Debug)]
-pub struct Published(Arc<Mutex<Snapshot>>);
+pub struct Published(Arc<Mutex<Snapshot>>, Arc<Mutex<Beside>>);
 
 impl Published {
     /// Starts with this one.
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
-        Self(Arc::new(Mutex::new(snapshot)))
+        Self(Arc::new(Mutex::new(snapshot)), Arc::default())
     }
 
     /// Replaces it.
@@ -72,6 +76,17 @@ impl Published {
     #[must_use]
     pub fn get(&self) -> Snapshot {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces what there is to know beside it.
+    pub fn set_beside(&self, beside: Beside) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = beside;
+    }
+
+    /// What there is to know beside it.
+    #[must_use]
+    pub fn beside(&self) -> Beside {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -218,8 +233,13 @@ async fn serve_one(stream: Box<dyn Stream>, edge: Edge, orders: Option<Option<Pe
             let (method, uri) = (request.method(), request.uri());
             // No body is read: hyper closes the connection of who sends one.
             Ok::<_, Infallible>(match orders {
-                None => routes::answer(method, uri, &edge).await,
-                Some(peer) => orders::answer(method, uri, &edge, peer).await,
+                // Who may not ask is told nothing.
+                Some(None) => orders::answer(method, uri, &edge, None).await,
+                None | Some(Some(_)) => match (metrics::answer(&request, &edge).await, orders) {
+                    (Some(page), _) => page,
+                    (None, Some(peer)) => orders::answer(method, uri, &edge, peer).await,
+                    (None, None) => routes::answer(method, uri, &edge).await,
+                },
             })
         }
     });

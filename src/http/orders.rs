@@ -96,6 +96,7 @@ fn verdict(outcome: &Outcome) -> (StatusCode, &'static str) {
         Outcome::Sent { .. } => (StatusCode::OK, "sent"),
         Outcome::Set => (StatusCode::OK, "set"),
         Outcome::ReloadFailed { .. }
+        | Outcome::ReloadRefused
         | Outcome::ReplacementFailed { .. }
         | Outcome::ScaleFailed { .. }
         | Outcome::NotSent { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
@@ -104,7 +105,11 @@ fn verdict(outcome: &Outcome) -> (StatusCode, &'static str) {
         Outcome::Refused(Refusal::NoSuchSlot { .. }) => (StatusCode::NOT_FOUND, "refused"),
         Outcome::Refused(Refusal::TooMany) => (StatusCode::SERVICE_UNAVAILABLE, "refused"),
         Outcome::Refused(
-            Refusal::NotAPool | Refusal::NobodyThere | Refusal::NotRunning(_) | Refusal::Dropped,
+            Refusal::NotAPool
+            | Refusal::NobodyThere
+            | Refusal::NotRunning(_)
+            | Refusal::NotStarted
+            | Refusal::Dropped,
         ) => (StatusCode::CONFLICT, "refused"),
     }
 }

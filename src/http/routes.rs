@@ -51,7 +51,7 @@ fn health(question: Question, verbose: bool, edge: &Edge) -> Answer {
         return plain(code, checks::verbose(question, &checks));
     }
     let status = if failure.is_none() { "ok" } else { "unavailable" };
-    respond(code, body(status, failure.map(|Failure { reason, .. }| *reason), &edge.published.get()))
+    respond(code, body(status, failure.map(|Failure { reason, .. }| reason.as_ref()), &edge.published.get()))
 }
 
 /// The reasons are our own words, without anything that JSON would have to escape.

@@ -78,6 +78,7 @@ fn of_reload(Reload { generation, state }: Reload) -> String {
     match state {
         ReloadState::Running => object.text("state", "running").end(),
         ReloadState::Finished => object.text("state", "finished").end(),
+        ReloadState::Refused => object.text("state", "refused").end(),
         ReloadState::Failed(reason) => object.text("state", "failed").text("reason", reason).end(),
     }
 }
@@ -129,6 +130,9 @@ fn text(own: &Own, status: &Status, memory: &[Option<u64>]) -> String {
         Some(Reload { generation, state: ReloadState::Finished }) => {
             writeln!(text, "last reload finished: generation {generation}")
         }
+        Some(Reload { generation, state: ReloadState::Refused }) => {
+            writeln!(text, "last reload refused: the configuration of generation {generation} was wrong")
+        }
         Some(Reload { generation, state: ReloadState::Failed(reason) }) => {
             writeln!(text, "last reload failed: generation {generation}, {reason}")
         }
@@ -160,7 +164,7 @@ fn rows(status: &Status, memory: &[Option<u64>]) -> Vec<Row> {
             ],
         ));
     }
-    for (slot, Slot { failures, respawn_in }) in (0u32..).zip(&status.slots) {
+    for (slot, Slot { failures, respawn_in, .. }) in (0u32..).zip(&status.slots) {
         let Some(respawn_in) = respawn_in else { continue };
         let none = || "-".to_owned();
         let when = format!("respawn in {}, {failures} failures in a row", in_short(*respawn_in));

@@ -68,6 +68,14 @@ fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
 /// # Errors
 /// What the kernel says: `ENOENT` if there is none, or if this kernel tells nothing of unix sockets.
 pub fn waiting(inode: u64) -> io::Result<u32> {
+    queue(inode).map(|[waiting, _]| waiting)
+}
+
+/// How many wait, and how many may, before connect(2) waits or fails.
+///
+/// # Errors
+/// As [`waiting`].
+pub fn queue(inode: u64) -> io::Result<[u32; 2]> {
     let inode = u32::try_from(inode).map_err(|_| io::ErrorKind::NotFound)?;
     let family = u32::try_from(libc::AF_UNIX).unwrap_or(0);
     // Whatever its state and its cookie are.
@@ -91,14 +99,14 @@ const SHOW_QUEUE: u32 = 0x10;
 /// `UNIX_DIAG_RQLEN`
 const QUEUE: u16 = 4;
 
-/// The first number of the attribute (`struct nlattr`) that tells the queue, after a `struct unix_diag_msg`.
-fn queue_in(message: &[u8]) -> Option<u32> {
+/// Both numbers of the attribute (`struct nlattr`) that tells the queue, after a `struct unix_diag_msg`.
+fn queue_in(message: &[u8]) -> Option<[u32; 2]> {
     let mut attributes = message.get(16..)?;
     loop {
         let length = u16::from_ne_bytes(attributes.first_chunk().copied()?);
         let kind = u16::from_ne_bytes(attributes.get(2..)?.first_chunk().copied()?);
         if kind == QUEUE {
-            return u32_at(attributes, 4);
+            return Some([u32_at(attributes, 4)?, u32_at(attributes, 8)?]);
         }
         // Its header is a part of it: there is an end.
         attributes = attributes.get(usize::from(length.max(4)).next_multiple_of(4)..)?;

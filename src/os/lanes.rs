@@ -299,6 +299,20 @@ impl Lanes {
         Ok(sum)
     }
 
+    /// How many connections wait in the listeners that are this lane's alone, and how many may; `None` if it has none.
+    #[must_use]
+    pub fn own_queue(&self, lane: u32) -> Option<Queue> {
+        Queue::of(
+            self.places.iter().filter(|place| !place.is_shared()).filter_map(|place| place.listener(lane)),
+        )
+    }
+
+    /// The same of those that all lanes share.
+    #[must_use]
+    pub fn shared_queue(&self) -> Option<Queue> {
+        Queue::of(self.places.iter().filter(|place| place.is_shared()).filter_map(|place| place.listener(0)))
+    }
+
     /// Answers nobody any more who asks for a TCP connection, until they are steered again, so that the queues get
     /// empty: who asks now asks again after a second. Who was answered gets in, and a probe too. Unix sockets have no
     /// such thing: their clients wait in the queue.
@@ -369,7 +383,35 @@ fn begin_group(listener: &Listener, live: &[u32]) -> io::Result<()> {
     Program::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
 }
 
+/// Connections that wait to be accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// How many do.
+    pub length: u32,
+    /// How many may: more are turned away.
+    pub limit: u32,
+}
+
+impl Queue {
+    /// Of several listeners together; what the kernel does not tell is left out.
+    fn of<'a>(listeners: impl Iterator<Item = &'a Listener>) -> Option<Self> {
+        let each =
+            listeners.filter_map(|listener| Some((listener.queue().ok()?, listener.queue_limit().ok()?)));
+        each.fold(None, |sum: Option<Self>, (length, limit)| {
+            let sum = sum.unwrap_or_default();
+            Some(Self { length: sum.length.saturating_add(length), limit: sum.limit.saturating_add(limit) })
+        })
+    }
+}
+
 impl Place {
+    fn is_shared(&self) -> bool {
+        match self {
+            Self::One(_) => true,
+            Self::Group(group) => group.all_share,
+        }
+    }
+
     fn listener(&self, lane: u32) -> Option<&Listener> {
         match self {
             Self::One(listener) => Some(listener),

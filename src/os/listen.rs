@@ -168,6 +168,18 @@ impl Listener {
         }
     }
 
+    /// How many may wait to be accepted: `tcpi_sacked`, which for a listener is that: the length that listen(2) was given
+    /// last, or `net.core.somaxconn` if that is less.
+    ///
+    /// # Errors
+    /// As [`queue`](Self::queue).
+    pub fn queue_limit(&self) -> io::Result<u32> {
+        match self.address {
+            Address::Tcp(_) => Ok(tcp_info(self.fd.as_fd())?.tcpi_sacked),
+            Address::Unix(_) => connections::queue(self.id()?.inode).map(|[_, limit]| limit),
+        }
+    }
+
     /// Refuses whoever comes from now on, for all who have it: shutdown(2). What waits in the queue of a TCP listener
     /// is reset.
     ///

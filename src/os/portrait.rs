@@ -4,6 +4,7 @@ use super::{proc, usage};
 use crate::core::Pid;
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,18 +49,21 @@ pub fn portrait(pid: Pid) -> Portrait {
         rss: usage::resident(pid),
         threads: field(&stat, 20).and_then(|threads| u32::try_from(threads).ok()),
         sockets: sockets(pid),
-        cpu: cpu_of(&stat),
+        cpu: cpu_of(&stat, OWN_TIME),
     }
 }
 
 /// A field of `/proc/PID/stat` by its number in proc_pid_stat(5). The text begins with the third.
-fn field(stat: &str, number: usize) -> Option<u64> {
+pub(super) fn field(stat: &str, number: usize) -> Option<u64> {
     stat.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 /// `utime` and `stime`.
-fn cpu_of(stat: &str) -> Option<Duration> {
-    let ticks = field(stat, 14)?.saturating_add(field(stat, 15)?);
+const OWN_TIME: RangeInclusive<usize> = 14..=15;
+
+/// The sum of these fields of processor time.
+pub(super) fn cpu_of(stat: &str, fields: RangeInclusive<usize>) -> Option<Duration> {
+    let ticks = fields.map(|number| field(stat, number)).sum::<Option<u64>>()?;
     // SAFETY: takes an integer.
     let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
     Some(Duration::from_millis(ticks.saturating_mul(1000).checked_div(a_second)?))
@@ -125,8 +129,8 @@ mod tests {
         let stat = " S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 3 0 1000";
         assert_eq!(field(stat, 20), Some(3));
         // There are 100 ticks a second on every architecture that Linux still runs on.
-        assert_eq!(cpu_of(stat), Some(Duration::from_secs(2)));
-        assert_eq!(cpu_of(""), None);
+        assert_eq!(cpu_of(stat, OWN_TIME), Some(Duration::from_secs(2)));
+        assert_eq!(cpu_of("", OWN_TIME), None);
     }
 
     #[test]

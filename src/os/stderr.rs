@@ -9,6 +9,7 @@ use std::ffi::CStr;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A pipe takes this much at once or nothing (pipe(7), `PIPE_BUF`); longer lines are cut.
 const LONGEST: usize = 4096;
@@ -34,6 +35,15 @@ enum Kind {
     Own(OwnedFd),
     /// A device that cannot be opened again.
     Closed,
+}
+
+/// All lines that were ever dropped.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many log lines were dropped since the start, since nobody read them.
+#[must_use]
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
 }
 
 /// Our stderr.
@@ -175,6 +185,7 @@ impl Write for Stderr {
         };
         if sent.is_err() {
             self.dropped = self.dropped.saturating_add(1);
+            DROPPED.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }

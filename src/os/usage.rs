@@ -1,12 +1,13 @@
-//! How much memory a worker has, with all that descends from it.
+//! How much memory and other things a worker has, with all that descends from it.
 //!
 //! What /proc shows of a worker of another user depends on who looks: then call this within
 //! [`acting_as`](super::privileges::acting_as), or [`Measure::Pss`] silently becomes [`Measure::Rss`].
 
-use super::proc;
+use super::{portrait, proc};
 use crate::core::Pid;
 use std::collections::VecDeque;
 use std::fs;
+use std::time::Duration;
 
 /// More processes of one worker than this are not looked at.
 const MOST_PROCESSES: usize = 64;
@@ -33,21 +34,81 @@ pub fn memory(worker: Pid, measure: Measure) -> Option<u64> {
     if !proc::is_ours() {
         return None;
     }
-    let mut total = of_one(worker, measure)?;
+    let own = of_one(worker, measure)?;
+    // One that has ended meanwhile has none.
+    let others = below(worker).into_iter().filter_map(|child| of_one(child, measure));
+    Some(others.fold(own, u64::saturating_add))
+}
+
+/// Who descends from a worker: it and they are 64 at most.
+fn below(worker: Pid) -> Vec<Pid> {
+    let mut found = Vec::new();
     let mut parents = VecDeque::from([worker]);
-    let mut left = MOST_PROCESSES.saturating_sub(1);
     while let Some(parent) = parents.pop_front() {
+        let left = MOST_PROCESSES.saturating_sub(1).saturating_sub(found.len());
         if left == 0 {
             break;
         }
         for child in proc::children(parent).into_iter().take(left) {
-            // One that has ended meanwhile has none.
-            total = total.saturating_add(of_one(child, measure).unwrap_or(0));
+            found.push(child);
             parents.push_back(child);
-            left = left.saturating_sub(1);
         }
     }
-    Some(total)
+    found
+}
+
+/// What a worker and its descendants use, 64 processes at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many processes they are.
+    pub processes: u32,
+    /// Resident memory in bytes; what several share counts in each.
+    pub resident: u64,
+    /// Processor time in user and kernel mode, with that of children that have ended and were waited for, in steps of 10 ms
+    /// as a rule.
+    pub cpu: Duration,
+    /// Open descriptors; `None` if those of the worker itself cannot be seen.
+    pub open_fds: Option<u64>,
+}
+
+/// Looks at a worker. `None` if it is gone, a zombie, or /proc is not ours. Takes some 50 microseconds a process, waits for
+/// no lock of its memory map, and on kernels before 6.2 takes a microsecond more for each open descriptor.
+#[must_use]
+pub fn usage(worker: Pid) -> Option<Usage> {
+    let mut sum = usage_of_one(worker)?;
+    for child in below(worker).into_iter().filter_map(usage_of_one) {
+        sum.processes = sum.processes.saturating_add(child.processes);
+        sum.resident = sum.resident.saturating_add(child.resident);
+        sum.cpu = sum.cpu.saturating_add(child.cpu);
+        sum.open_fds = sum.open_fds.map(|fds| fds.saturating_add(child.open_fds.unwrap_or(0)));
+    }
+    Some(sum)
+}
+
+fn usage_of_one(pid: Pid) -> Option<Usage> {
+    let stat = proc::stat(pid)?;
+    // Own time, and that of children that were waited for.
+    let (cpu, resident) = (portrait::cpu_of(&stat, 14..=17)?, portrait::field(&stat, 24)?);
+    if stat.trim_start().starts_with(['Z', 'X']) {
+        return None;
+    }
+    Some(Usage {
+        processes: 1,
+        resident: resident.saturating_mul(page()?),
+        cpu,
+        open_fds: open_fds(&pid.to_string()),
+    })
+}
+
+/// How many descriptors a process has open, by its name in /proc. From 6.2 on the kernel tells it as the directory's size
+/// (proc_pid_fd(5)); before, that is 0, and they are counted, up to a bound.
+pub(super) fn open_fds(process: &str) -> Option<u64> {
+    const MOST_COUNTED: usize = 10_000;
+    let directory = format!("/proc/{process}/fd");
+    match fs::metadata(&directory).ok()?.len() {
+        0 => u64::try_from(fs::read_dir(directory).ok()?.take(MOST_COUNTED).count()).ok(),
+        told => Some(told),
+    }
 }
 
 fn of_one(pid: Pid, measure: Measure) -> Option<u64> {
@@ -60,9 +121,13 @@ fn of_one(pid: Pid, measure: Measure) -> Option<u64> {
 /// The resident memory of one process, in bytes; `None` if it is gone or a zombie, which has no memory at all.
 pub(super) fn resident(pid: Pid) -> Option<u64> {
     let pages = resident_pages(&fs::read_to_string(format!("/proc/{pid}/statm")).ok()?)?;
+    Some(pages.saturating_mul(page()?))
+}
+
+/// The size of a page in bytes.
+pub(super) fn page() -> Option<u64> {
     // SAFETY: takes an integer.
-    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
-    Some(pages.saturating_mul(page))
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()
 }
 
 /// The second of `size resident shared text lib data dt`, in pages; `None` if there is no address space.
@@ -146,6 +211,28 @@ mod tests {
         // A child has no more than its parent has.
         assert!(rss <= 64 * (resident(worker.pid()).unwrap() + MB), "{rss}");
         assert!(rss >= 64 * 20 * MB, "{rss}");
+    }
+
+    #[test]
+    fn what_a_family_uses_is_the_sum_and_the_dead_child_counts_with_its_time() {
+        let spin = "import os, signal, time\ndef spin():\n  end = time.process_time() + 0.3\n  \
+                    while time.process_time() < end: pass\n";
+        let worker = Python::new(&format!(
+            "{spin}kept = [os.open('/dev/null', 0) for _ in range(40)]\n\
+             if os.fork() == 0:\n  spin()\n  os._exit(0)\n\
+             os.wait()\n\
+             r, w = os.pipe()\n\
+             if os.fork() == 0:\n  spin()\n  os.write(w, b'x')\n  signal.pause()\n\
+             os.read(r, 1)\nprint('ready', flush=True)\nsignal.pause()"
+        ));
+        let seen = usage(worker.pid()).unwrap();
+        assert_eq!(seen.processes, 2);
+        assert!(seen.cpu >= Duration::from_millis(580), "{seen:?}");
+        assert!((80..120).contains(&seen.open_fds.unwrap()), "{seen:?}");
+        let rss = memory(worker.pid(), Measure::Rss).unwrap();
+        assert!(seen.resident.abs_diff(rss) < 2 * MB, "{seen:?}, not {rss}");
+        assert_eq!(usage(Pid(i32::MAX)), None);
+        with_zombie(|pid| assert_eq!(usage(pid), None));
     }
 
     #[test]

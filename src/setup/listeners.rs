@@ -55,12 +55,17 @@ pub fn lanes(
             return Err(StartError::value("--ready", "probe", "no single worker can be reached", remedy)
                 .with_code(code::CANNOT_START));
         }
-        policy.drain.steered = false;
-        if policy.hang.probe.take().is_some() | policy.hang.accept_stall.take().is_some() {
-            warn!("--probe and --accept-stall are ignored: they need a listener per worker");
-        }
+        without_steering(policy);
     }
     Ok(lanes)
+}
+
+/// Does without what needs a listener per worker.
+pub fn without_steering(policy: &mut PoolPolicy) {
+    policy.drain.steered = false;
+    if policy.hang.probe.take().is_some() | policy.hang.accept_stall.take().is_some() {
+        warn!("--probe and --accept-stall are ignored: they need a listener per worker");
+    }
 }
 
 /// Who may connect to the health endpoint where it is a unix socket: everybody who gets to its directory, as with TCP. It

@@ -2,7 +2,7 @@
 
 use crate::cli::{Like, ProcessGroup, Subreaper};
 use crate::config::command::Values;
-use crate::config::{Config, Placing};
+use crate::config::{Around, Config, Placing};
 use crate::core::exit::code;
 use crate::core::policy::Job;
 use crate::core::{Mode, Signal};
@@ -11,7 +11,7 @@ use crate::os::spawn::{FIRST_FD, Placement};
 use crate::os::terminal::{self, Terminal};
 use crate::os::{lookup, pid1};
 use crate::{compat, logging};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use tokio::runtime::{Builder, Runtime};
 use tracing::{debug, warn};
@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 mod listeners;
 mod process;
 
-pub use listeners::{Endpoints, given, lanes};
+pub use listeners::{Endpoints, given, lanes, without_steering};
 pub use process::{account, give_up_rights, settings};
 
 /// Whether the command could be executed, so that a typing error does not bind a port first.
@@ -28,7 +28,7 @@ pub use process::{account, give_up_rights, settings};
 /// Not found (127) or cannot be executed (126).
 pub fn check_command(config: &Config) -> Result<(), StartError> {
     if matches!(&config.mode, Mode::Init(policy) if policy.pause) {
-        return Ok(());
+        return check_errands(&config.around);
     }
     // A program's name may hold a placeholder: that of the first worker stands for all.
     let argv = config.command.with(&Values {
@@ -38,6 +38,16 @@ pub fn check_command(config: &Config) -> Result<(), StartError> {
         notify_fd: Some(FIRST_FD),
     });
     let program = argv.first().map(OsString::as_os_str).unwrap_or_default();
+    check_program("COMMAND", program)?;
+    check_errands(&config.around)
+}
+
+/// The same for the commands that options have.
+fn check_errands(around: &Around) -> Result<(), StartError> {
+    around.commands().try_for_each(|(option, words)| check_program(option, &words.program()))
+}
+
+fn check_program(what: &str, program: &OsStr) -> Result<(), StartError> {
     let name = program.display();
     match lookup::find(program) {
         Ok(()) => Ok(()),
@@ -48,11 +58,11 @@ pub fn check_command(config: &Config) -> Result<(), StartError> {
             } else {
                 ("it is not executable", "make it so with chmod +x, or name its interpreter first")
             };
-            Err(StartError::value("COMMAND", name, problem, remedy).with_code(code::CANNOT_EXECUTE))
+            Err(StartError::value(what, name, problem, remedy).with_code(code::CANNOT_EXECUTE))
         }
         Err(_) => {
             let remedy = "check the spelling, the PATH, or give its full path";
-            Err(StartError::value("COMMAND", name, "not found", remedy).with_code(code::NOT_FOUND))
+            Err(StartError::value(what, name, "not found", remedy).with_code(code::NOT_FOUND))
         }
     }
 }

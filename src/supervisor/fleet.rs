@@ -106,11 +106,7 @@ impl Fleet {
             Some(given) => exchange::adopt(given.notify).and_then(NotifySocket::take_over),
         };
         let notify = notify.map_err(|error| ("notify socket", error))?;
-        let to = crate::config::probe_target(lanes.addresses());
-        let probing = pool.probe.as_ref().zip(to).and_then(|(probe, to)| {
-            let question = Question::new(&to.to_string(), &probe.path)?;
-            Some(Probing { to, question, within: probe.timeout })
-        });
+        let probing = probing(pool, &lanes);
         let pipes = pool.ready_pipe.then(|| ReadyPipes::new(most)).transpose();
         let least = least_fd(pool);
         let scoreboard = match given.and_then(|given| given.scoreboard) {
@@ -139,10 +135,7 @@ impl Fleet {
             pipes: pipes.map_err(|error| ("--ready", error))?,
             piped: Vec::new(),
             scoreboard: scoreboard.map_err(|error| ("scoreboard", error))?,
-            memory: pool.memory.map(|measure| match measure {
-                MemoryMeasure::Rss => Measure::Rss,
-                MemoryMeasure::Pss => Measure::Pss,
-            }),
+            memory: measure(pool),
             counts_queues: lanes.is_steered(),
             shut,
             owners: given.map(kept_owners).unwrap_or_default(),
@@ -151,6 +144,17 @@ impl Fleet {
             lanes,
             ids,
         })
+    }
+
+    /// Measures and asks as this says from now on.
+    pub fn renew(&mut self, pool: &Pool) {
+        self.memory = measure(pool);
+        self.probing = probing(pool, &self.lanes).or(self.probing.take());
+    }
+
+    /// Whether connections can be led to single workers.
+    pub fn steers(&self) -> bool {
+        self.lanes.is_steered()
     }
 
     /// Ready when there is something to take.
@@ -359,7 +363,13 @@ impl Fleet {
         logging::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
     }
 
-    fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
+    /// Whether the memory of workers is measured by their proportional share.
+    pub fn measures_shares(&self) -> bool {
+        self.memory == Some(Measure::Pss)
+    }
+
+    /// With the rights of a worker, if it is of another user.
+    pub fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
         match self.ids {
             Some((uid, gid)) => privileges::acting_as(uid, gid, look),
             None => look(),
@@ -410,4 +420,19 @@ pub fn least_fd(pool: &Pool) -> RawFd {
 fn take(list: &mut Vec<(u64, Pid)>, id: u64) -> Option<Pid> {
     let at = list.iter().position(|(known, _)| *known == id)?;
     Some(list.swap_remove(at).1)
+}
+
+fn probing(pool: &Pool, lanes: &Lanes) -> Option<Probing> {
+    let to = crate::config::probe_target(lanes.addresses());
+    pool.probe.as_ref().zip(to).and_then(|(probe, to)| {
+        let question = Question::new(&to.to_string(), &probe.path)?;
+        Some(Probing { to, question, within: probe.timeout })
+    })
+}
+
+fn measure(pool: &Pool) -> Option<Measure> {
+    pool.memory.map(|measure| match measure {
+        MemoryMeasure::Rss => Measure::Rss,
+        MemoryMeasure::Pss => Measure::Pss,
+    })
 }

@@ -2,8 +2,18 @@
 //!
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
+mod around;
+mod before;
+mod checks;
+mod echo;
+mod errands;
 mod fleet;
+mod hooks;
 mod orders;
+mod reaping;
+mod renew;
+mod scrape;
+mod telling;
 mod tend;
 mod upgrade;
 
@@ -13,20 +23,24 @@ use crate::config::command::{Command, Values};
 use crate::control::{self, Inbox};
 use crate::core::action::SpawnOrder;
 use crate::core::policy::{Job, StopPolicy};
-use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
+use crate::core::time::earlier;
+use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::{Edge, Published};
-use crate::os::reap::{self, Found};
+use crate::metrics::Metrics;
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
-use crate::os::terminal::{self, Terminal};
+use crate::os::terminal::Terminal;
 use crate::os::{exchange, inherited, last_resort, memory, pid1};
 use crate::setup::Endpoints;
 use crate::{logging, setup};
+use around::Around;
+use echo::is_our_own_echo;
 use fleet::{Fleet, least_fd};
 use orders::Waiter;
+use renew::InForce;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -36,7 +50,6 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
 
 /// Batches of signals, and ended children, taken before anything else gets its turn.
 const MOST_AT_ONCE: usize = 64;
@@ -71,12 +84,16 @@ struct Loop {
     asked: Asked,
     sparing: Sparing,
     command: Command,
+    in_force: InForce,
     environment: Environment,
     published: Published,
     /// What tasks ask of us.
     inbox: Inbox,
     /// Who waits for the outcome of an order.
     waiters: Vec<Waiter>,
+    metrics: Metrics,
+    /// What runs before and beside the command.
+    around: Around,
     stop: StopPolicy,
     placement: Placement,
     settings: Settings,
@@ -150,6 +167,7 @@ impl Supervisor {
             Some(account) => environment.for_account(account),
         };
         setup::give_up_rights(&settings, &config);
+        let around = Around::new(config.around.clone(), &environment, given.as_ref());
         drop(inside);
         let state = Loop {
             core,
@@ -164,11 +182,14 @@ impl Supervisor {
             published,
             inbox,
             waiters: Vec::new(),
+            metrics: Metrics::default(),
+            around,
             stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
             death_signal: setup::death_signal_of_command(&config),
             terminal: place.and_then(|place| place.terminal),
+            in_force: InForce::new(&config),
             command: config.command,
             terminal_lent: false,
             stops_for_sure: config.like == Like::DumbInit,
@@ -192,35 +213,55 @@ impl Supervisor {
 
 impl Loop {
     async fn run(&mut self) -> u8 {
-        self.handle(Event::Started);
-        // While the command loads: it is not kept waiting for this.
-        inherited::close_descriptors();
-        // A pool starts workers here again.
-        if self.fleet.is_none() {
-            inherited::leave_directory();
+        self.publish_beside();
+        if let Some(code) = self.prepare().await {
+            return code;
         }
-        memory::give_back();
+        self.live().await
+    }
+
+    async fn live(&mut self) -> u8 {
+        self.handle(Event::Started);
+        if !self.around.prepares() {
+            self.let_go();
+        }
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {
                 self.take_leave().await;
+                self.last_words().await;
                 return code;
             }
             self.wait().await;
+            let begin = Instant::now();
             self.take_signals();
             self.reap();
             self.take_news();
             self.take_asks();
+            self.go_on_measuring();
             self.hear_out().await;
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
             self.tell_waiters();
+            self.metrics.turns.observe(begin.elapsed());
+            self.tend_around();
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Lets go of what only the start needed.
+    fn let_go(&self) {
+        // While the command loads: it is not kept waiting for this.
+        inherited::close_descriptors();
+        // A pool starts workers here again, and others may be started too.
+        if self.fleet.is_none() && !self.around.runs_more() {
+            inherited::leave_directory();
+        }
+        memory::give_back();
     }
 
     /// If we are late, as after having been suspended, the runtime may have noticed the time and nothing else: what
@@ -241,20 +282,25 @@ impl Loop {
     /// Waits for a signal, a notice or the next deadline; without a deadline no timer is set. Not at all while
     /// there is somebody left to reap.
     async fn wait(&mut self) {
-        let deadline = self.core.next_deadline().and_then(|at| self.origin.checked_add(at.0));
+        let next = earlier(self.core.next_deadline(), self.next_around_deadline());
+        let deadline = next.and_then(|at| self.origin.checked_add(at.0));
+        let ahead = deadline.filter(|at| *at > Instant::now());
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
             let signalled = self.signals.poll_ready(cx).is_ready();
             let news = self.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
-            let asked = self.inbox.poll_ready(cx).is_ready();
+            let asked = self.inbox.poll_ready(cx).is_ready() | self.around.poll_ready(cx).is_ready();
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
-            if signalled || news || asked || late || self.look_for_ended {
+            if signalled || news || asked || late || self.look_for_ended || self.metrics.is_wanted() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
             }
         })
         .await;
+        if let Some(late) = ahead.and_then(|at| Instant::now().checked_duration_since(at)) {
+            self.metrics.lag.observe(late);
+        }
     }
 
     /// All of them, before the children that have ended: so a signal that came before a death is never taken for
@@ -272,7 +318,7 @@ impl Loop {
                     // Not a word: it might be the next one.
                 } else {
                     #[cfg(debug_assertions)]
-                    panic_for_a_test(received.signal);
+                    echo::panic_for_a_test(received.signal);
                     self.handle(Event::Signalled(received));
                 }
             }
@@ -285,41 +331,6 @@ impl Loop {
         }
     }
 
-    /// Reaps what has ended. Each is told to the core while it is still a zombie, so that what the core wants to
-    /// signal is what it means. Where they end faster than this reaps, the rest waits for the next round.
-    fn reap(&mut self) {
-        if !std::mem::take(&mut self.look_for_ended) {
-            return;
-        }
-        for _ in 0..MOST_AT_ONCE {
-            // Whom the terminal stops matters where we have to do with it.
-            let children_left = match reap::look(self.terminal.is_some()) {
-                Found::Stopped(pid, signal) => {
-                    // First: it may be continued, and stopped anew, before we are told of that.
-                    reap::forget_stop(pid);
-                    // Below a script it may be anybody who stops and continues the command alone.
-                    if signal != Signal::STOP || terminal::leads_group() {
-                        let has_terminal = self.terminal.as_ref().is_some_and(Terminal::is_ours);
-                        self.handle(Event::Stopped { pid, signal, has_terminal });
-                    }
-                    continue;
-                }
-                Found::Ended(pid, exit) => {
-                    debug!(pid = pid.0, %exit, "child reaped");
-                    let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
-                    let out_of_memory = self.fleet.as_mut().is_some_and(ended);
-                    self.handle(Event::Exited { pid, exit, out_of_memory });
-                    reap::release(pid);
-                    continue;
-                }
-                Found::AllAlive => true,
-                Found::Nobody => false,
-            };
-            return self.handle(Event::Reaped { children_left });
-        }
-        self.look_for_ended = true;
-    }
-
     /// Steps the core, carries out what it wants in order, and feeds the answers back until there are none.
     fn handle(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
@@ -330,7 +341,7 @@ impl Loop {
                 events.extend(self.carry_out(action));
             }
         }
-        self.published.set(self.core.snapshot());
+        self.published.set(self.shown().snapshot());
     }
 
     fn carry_out(&mut self, action: Action) -> Option<Event> {
@@ -342,7 +353,8 @@ impl Loop {
             Action::ContinueStopped { to } => self.told(Signal::CONT, send::continue_stopped(to)),
             Action::SignalAll { signal } => self.told(signal, send::to_all(signal)),
             Action::AskOrphans { workers, groups, signal } => {
-                let sent = self.asked.ask_orphans(&workers, &groups, signal);
+                let spared = self.around.spared(workers);
+                let sent = self.asked.ask_orphans(&spared, &groups, signal);
                 self.told(signal, sent);
             }
             Action::Forward { to, received, spare_unaware, asks } => {
@@ -380,6 +392,7 @@ impl Loop {
             | Action::Measure { .. }
             | Action::MeasureContainer
             | Action::Portray { .. } => return self.tend(action),
+            Action::ReadConfiguration => return Some(self.read_configuration()),
             Action::Upgrade(pool) => return Some(self.upgrade(*pool)),
             Action::Reap => self.look_for_ended = true,
             Action::Report(note) => self.report(&note),
@@ -390,7 +403,13 @@ impl Loop {
 
     /// Tells everybody who wants to know.
     fn report(&mut self, note: &Note) {
+        if self.around.prepares() {
+            return self.report_before(note);
+        }
         logging::note(note);
+        self.configuration_heard(note);
+        self.metrics.note(self.now(), note);
+        self.around.happened(note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {
@@ -413,7 +432,7 @@ impl Loop {
             env: self.environment.of_worker(of_worker.as_ref()),
             listen_pid: self.environment.sets_listen_pid(),
             fds: &fds,
-            close_others: fleet.is_some(),
+            close_others: fleet.is_some() || self.around.prepares(),
             execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
             placement: self.placement,
             settings: &self.settings,
@@ -438,49 +457,5 @@ impl Loop {
                 Event::SpawnFailed { id, failure }
             }
         }
-    }
-
-    /// A job stops as Ctrl-Z stops it, dumb-init for sure.
-    fn stop_self(&mut self, job: bool) -> Option<Event> {
-        let how = match (job, self.placement) {
-            (true, _) => terminal::Stop::Job,
-            (false, _) if self.stops_for_sure => terminal::Stop::ForSure,
-            (false, _) => terminal::Stop::LikeTheJob,
-        };
-        // Whoever continues us says whose the terminal is then.
-        self.terminal_lent &= !job;
-        (!terminal::stop_self(how)).then_some(Event::StopRefused)
-    }
-
-    /// A signal that could not be sent is worth a line, never more: the process may be gone, or not ours to signal.
-    /// The latter somebody can mend.
-    fn told(&mut self, signal: Signal, sent: io::Result<()>) {
-        let Err(error) = sent else { return };
-        let hint = match error.kind() {
-            io::ErrorKind::PermissionDenied => "it runs as another user, give us the capability KILL",
-            io::ErrorKind::WouldBlock => "too many wait for its user, raise RLIMIT_SIGPENDING",
-            _ => "",
-        };
-        if !hint.is_empty() && !std::mem::replace(&mut self.refusal_told, true) {
-            warn!(signal = %signal, %error, "signal not sent: {hint}");
-        } else {
-            debug!(signal = %signal, %error, "signal not sent");
-        }
-    }
-}
-
-/// Our own write to a pipe that nobody reads any more: passing the signal on, and logging that we did, would raise the
-/// next one. And the TSTP for the rest of our group.
-fn is_our_own_echo(received: Received) -> bool {
-    let ours = u32::try_from(received.sender) == Ok(std::process::id());
-    ours && [Signal::PIPE, Signal::TSTP].contains(&received.signal)
-}
-
-/// The only way to see that a panic ends in order is to have one. Not in release builds.
-#[cfg(debug_assertions)]
-#[allow(clippy::panic)]
-fn panic_for_a_test(signal: Signal) {
-    if signal == Signal::USR1 && std::env::var_os("PREFORK_DEBUG_PANIC").is_some() {
-        panic!("asked for by PREFORK_DEBUG_PANIC");
     }
 }

@@ -30,8 +30,9 @@ impl Loop {
         for _ in 0..MOST_AT_ONCE {
             match self.inbox.take() {
                 Some(Ask::Status(answer)) => {
-                    let _gone = answer.send(self.core.status(self.now()));
+                    let _gone = answer.send(self.shown().status(self.now()));
                 }
+                Some(ask @ (Ask::Metrics(_) | Ask::Liveness(_))) => self.scrape(ask),
                 Some(Ask::Order(order, answer)) => self.obey(order, answer),
                 None => break,
             }
@@ -40,9 +41,12 @@ impl Loop {
 
     /// Carries an order out, or says why not.
     fn obey(&mut self, order: Order, answer: oneshot::Sender<Outcome>) {
-        let before = self.core.status(self.now());
+        let before = self.shown().status(self.now());
         let outcome = match waiting::check(order, &before) {
             Err(refusal) => Outcome::Refused(refusal),
+            Ok(()) if self.around.prepares() && order.is_for_the_pool() => {
+                Outcome::Refused(Refusal::NotStarted)
+            }
             Ok(()) => match order {
                 Order::Reload => return self.demand(order, Demand::Reload, &before, answer),
                 Order::Recycle { slot } => {
@@ -53,7 +57,7 @@ impl Loop {
                 }
                 Order::Stop => {
                     // Another one would not be another order, but ask for haste, as a second TERM does.
-                    if before.summary.phase == Phase::Running {
+                    if self.core.snapshot().phase == Phase::Running {
                         self.handle(Event::Asked(Demand::Stop));
                     }
                     match self.core.snapshot().phase {

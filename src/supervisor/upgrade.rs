@@ -11,14 +11,23 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
-use tracing::error;
+use tracing::{error, warn};
+
+/// Lines of a plan about what is bound.
+const SOCKETS: [&str; 2] = ["listener ", "health "];
 
 /// How long the next program may take to read the command line and print the plan. Meanwhile nothing else is heard.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 impl Loop {
     /// Returns only if it failed: then everything is as before.
-    pub(super) fn upgrade(&mut self, pool: Handover) -> Event {
+    pub(super) fn upgrade(&mut self, mut pool: Handover) -> Event {
+        // The next program knows them as what is left of a group, and kills them at the same time.
+        pool.remains.extend(self.around.errands.all().filter(|(_, kill_at)| kill_at.is_some()));
+        let waiting = self.around.hooks.waiting();
+        if waiting > 0 {
+            warn!(count = waiting, "events wait for hooks: they are dropped by the upgrade");
+        }
         let remedy = match (&self.program, &self.fleet) {
             (Ok(program), Some(fleet)) => match self.exchange(program, fleet, pool) {
                 Ok(remedy) => remedy.to_owned(),
@@ -35,10 +44,20 @@ impl Loop {
         let args: Vec<OsString> = std::env::args_os().collect();
         // Whoever could not go on must not get here: from PID 1 there is no way back.
         let plan = exchange::ask(program, &args, ("PREFORK_EXPLAIN", "true"), ANSWER_WITHIN);
-        if !plan.is_some_and(|plan| plan.contains(FORMAT)) {
+        let Some(plan) = plan.filter(|plan| plan.contains(FORMAT)) else {
             return Ok(
                 "the new program does not accept our command line, or cannot take over; try it with --explain",
             );
+        };
+        let of_sockets = |line: &&str| SOCKETS.iter().any(|label| line.starts_with(label));
+        if plan.lines().filter(of_sockets).ne(self
+            .in_force
+            .bound
+            .iter()
+            .map(String::as_str)
+            .filter(of_sockets))
+        {
+            return Ok("the configuration says to listen elsewhere now, which takes a restart");
         }
         let places: Vec<(Vec<BorrowedFd<'_>>, &[u32])> = fleet.lanes.hand_over().collect();
         let numbers = |fds: &[BorrowedFd<'_>]| fds.iter().map(AsRawFd::as_raw_fd).collect();
@@ -50,6 +69,7 @@ impl Loop {
             scoreboard: scoreboard.map(|(fd, lines)| (fd.as_raw_fd(), lines)),
             health: self.endpoints.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
             control: self.endpoints.control.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
+            check_passes: self.around.check_passes(),
             places: places.iter().map(|(fds, order)| (numbers(fds), order.to_vec())).collect(),
         };
         let text = exchange::put_down(&given.write())?;

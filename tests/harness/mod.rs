@@ -6,6 +6,7 @@
 pub mod clients;
 pub mod http;
 pub mod load;
+pub mod prometheus;
 pub mod servers;
 pub mod strace;
 

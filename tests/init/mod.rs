@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command_line;
+mod deadline;
 mod ending_rules;
 mod exit_codes;
 mod first_moments;
@@ -10,9 +11,11 @@ mod graceful_timeout;
 mod hostile_surroundings;
 mod idle;
 mod inheritance;
+mod metrics;
 mod nobody_is_cut_off;
 mod orphans;
 mod process;
+mod ready_check;
 mod signal_rules;
 mod terminal;
 

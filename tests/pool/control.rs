@@ -450,3 +450,39 @@ fn both_sockets_live_through_an_exchange_of_the_program() {
     assert_eq!(run.wait_exit(), 0);
     assert!(!run.dir().join("control").exists() && !run.dir().join("health").exists());
 }
+
+#[test]
+fn a_reload_with_a_wrong_configuration_is_refused() {
+    let launch = ordered(&["--config", "pool.toml"], example_worker(&[]));
+    fs::write(launch.dir().join("pool.toml"), "workers = 2\n").unwrap();
+    let run = launch.start();
+    wait_serving(&run, 2);
+    assert_eq!(ctl(&run, &["reload"]).0, 0);
+    fs::write(run.dir().join("pool.toml"), "wokers = 2\n").unwrap();
+    let (code, told) = ctl_json(&run, &["reload"]);
+    assert_eq!((code, &told["outcome"]), (1, &"failed".into()), "{told}");
+    assert!(told["message"].as_str().unwrap().contains("the configuration is wrong"), "{told}");
+    assert_eq!((&status(&run)["reload"]["state"], &status(&run)["gen"]), (&"refused".into(), &2.into()));
+    fs::write(run.dir().join("pool.toml"), "workers = 3\n").unwrap();
+    assert_eq!(ctl(&run, &["reload"]).0, 0);
+    assert_eq!(status(&run)["ready"], 3);
+}
+
+#[test]
+fn while_the_command_of_before_runs_a_stop_is_all_that_is_heard() {
+    let before = "sh -c 'echo before; while :; do sleep 0.01; done'";
+    let mut run = ordered(&["--before", before], example_worker(&[])).start();
+    run.wait_lines("stdout", 1);
+    assert_eq!(status(&run)["started"], false);
+    for words in [&["reload"][..], &["recycle", "0"], &["scale", "3"]] {
+        let (code, told) = ctl_json(&run, words);
+        assert_eq!((code, &told["outcome"]), (1, &"refused".into()), "{told}");
+        assert!(told["message"].as_str().unwrap().contains("--before"), "{told}");
+    }
+    assert_eq!(ctl(&run, &["signal", "0", "TERM"]).0, 1);
+    let verbose = crate::harness::http::get(&run.health(), "/readyz?verbose").unwrap();
+    assert!(verbose.status == 503 && verbose.body.starts_with("[-]before failed: "), "{verbose:?}");
+    assert_eq!(ctl(&run, &["stop"]).0, 0);
+    assert_eq!(run.wait_exit(), 143);
+    assert!(!socket(&run).exists());
+}

@@ -2,22 +2,27 @@
 
 mod addresses;
 mod backoff;
+mod before;
 mod budget;
 mod control;
 mod crash;
+mod deadline;
 mod endpoint;
 mod endpoint_limits;
 mod environment;
 mod hanging;
 mod history;
+mod hooks;
 mod hostile;
 mod idle;
 mod lanes;
 mod listeners;
 mod logs;
 mod memory;
+mod metrics;
 mod python;
 mod readiness;
+mod ready_check;
 mod ready_modes;
 mod recycling_by_age;
 mod recycling_by_requests;

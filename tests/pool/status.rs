@@ -145,6 +145,27 @@ fn a_healthcheck_ends_with_0_or_1() {
     }
 }
 
+/// What else is wrong in the file is not the healthcheck's business: a pool whose reload refused it goes on.
+#[test]
+fn the_address_is_found_in_the_file_too() {
+    let run = pool(&[], example_worker(&[])).start();
+    let file = run.dir().join("pool.toml");
+    let check = || {
+        let mut command = client(&run, &["healthcheck"]);
+        command.env("PREFORK_CONFIG", &file).env_remove("PREFORK_HEALTH").output().unwrap()
+    };
+    std::fs::write(&file, format!("wokers = 7\nhealth = \"{}\"\n", run.health())).unwrap();
+    assert!(check().status.success());
+    for (text, said) in
+        [("workers = 2\n", "set PREFORK_HEALTH"), ("health = \"x\"\n", "not an address"), ("=", "check")]
+    {
+        std::fs::write(&file, text).unwrap();
+        let output = check();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && err.contains(said), "{text}: {err}");
+    }
+}
+
 #[test]
 fn a_healthcheck_that_cannot_ask_fails_in_its_time() {
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -3,6 +3,7 @@
 mod asking;
 mod hanging;
 mod reloading;
+mod renewing;
 mod replacing;
 
 use prefork_init::core::action::{Action, SpawnOrder, Target};
@@ -12,6 +13,7 @@ use prefork_init::core::policy::{
     Budget, DrainPolicy, HangPolicy, InitPolicy, Jittered, Job, PoolPolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, StopPolicy,
 };
+use prefork_init::core::signal::Rewrite;
 use prefork_init::core::time::Patience;
 use prefork_init::core::{Core, Event, Mode, Monotonic, Note, Pid, Received, Rewrites, Signal};
 use std::time::Duration;
@@ -54,6 +56,8 @@ fn policy(workers: u32) -> PoolPolicy {
             max_restarts: Some(3),
             window: s(60),
         },
+        rereads: false,
+        deadline: None,
     }
 }
 
@@ -387,4 +391,67 @@ fn a_pausing_init_in_the_terminals_group_ends_at_ctrl_c() {
     assert!(scene.actions.contains(&Action::Reap), "there is no command that would have got it");
     scene.happens(Event::Reaped { children_left: false });
     assert_eq!(scene.code(), Some(0));
+}
+
+#[test]
+fn a_pool_that_runs_too_long_is_stopped_as_at_term_and_ends_with_124() {
+    let (deadline, drain_delay) = (Some(Monotonic(s(100))), s(10));
+    let mut scene = Scene::ready(PoolPolicy { deadline, drain_delay, ..policy(1) });
+    scene.after(s(99));
+    assert_eq!(scene.actions, []);
+    assert_eq!(scene.core.next_deadline(), deadline);
+    scene.after(s(1));
+    assert!(scene.noted(|note| *note == Note::DeadlinePassed { after: s(100) }));
+    assert!(scene.core.snapshot().readiness().is_err() && !scene.sent(10, Signal::TERM), "drain delay first");
+    scene.after(s(10));
+    assert!(scene.sent(10, Signal::TERM));
+    scene.exits(10, Exit::Code(0));
+    scene.happens(Event::Reaped { children_left: false });
+    assert_eq!(scene.code(), Some(124));
+}
+
+#[test]
+fn a_deadline_says_nothing_to_who_is_being_stopped_already() {
+    let deadline = Some(Monotonic(s(5)));
+    let mut scene = Scene::ready(PoolPolicy { deadline, ..policy(1) });
+    scene.signal(Signal::TERM);
+    scene.after(s(6));
+    assert_eq!(scene.actions, []);
+    scene.exits(10, Exit::Code(0));
+    scene.happens(Event::Reaped { children_left: false });
+    assert_eq!(scene.code(), Some(0));
+
+    let mut scene = Scene::new(Mode::Init(InitPolicy { deadline, ..InitPolicy::new(STOP) }));
+    scene.spawns(10);
+    scene.signal(Signal::TERM);
+    scene.after(s(6));
+    assert_eq!(scene.actions, []);
+    scene.exits(10, Exit::Code(7));
+    scene.happens(Event::Reaped { children_left: false });
+    assert_eq!(scene.code(), Some(7));
+}
+
+#[test]
+fn an_init_asks_a_command_that_runs_too_long_to_stop_by_what_term_means_to_it() {
+    let quit = Rewrites::new(vec![Rewrite { from: Signal::TERM, to: Some(Signal::QUIT) }]);
+    for (rewrites, asked) in [(Rewrites::default(), Signal::TERM), (quit, Signal::QUIT)] {
+        let policy = InitPolicy {
+            deadline: Some(Monotonic(s(60))),
+            rewrites,
+            remaps: vec![(124, 9)],
+            ..InitPolicy::new(STOP)
+        };
+        let mut scene = Scene::new(Mode::Init(policy));
+        scene.spawns(10);
+        assert_eq!(scene.core.next_deadline(), Some(Monotonic(s(60))));
+        scene.deadline();
+        let (to, received) = (Target::Group(Pid(10)), Received::plain(asked));
+        let passed_on = Action::Forward { to, received, spare_unaware: false, asks: true };
+        assert!(scene.actions.contains(&passed_on), "{:?}", scene.actions);
+        scene.after(s(30));
+        assert!(scene.sent(10, Signal::KILL), "the graceful timeout is over");
+        scene.exits(10, Exit::Signal { signal: Signal::KILL, core_dumped: false });
+        scene.happens(Event::Reaped { children_left: false });
+        assert_eq!(scene.code(), Some(9), "124 is remapped as any other");
+    }
 }

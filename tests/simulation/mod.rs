@@ -70,7 +70,10 @@ fn the_same_seed_gives_the_same_history() {
 }
 
 /// What histories must come to if the rules are to mean anything.
-const CORNERS: [&str; 31] = [
+const CORNERS: [&str; 34] = [
+    "DeadlinePassed { after",
+    "Report(PoolStopped), Exit(124)",
+    "ReloadRefused",
     "graceful: Forever",
     "graceful: For(0ns)",
     "Exit(125)",
@@ -107,7 +110,12 @@ const CORNERS: [&str; 31] = [
 
 /// The same, under a policy that says the first: a step that says these, in this order. `value: 0 } })]` is the
 /// end of a step in which a signal came and nothing else was done.
-const CORNERS_UNDER: [(&str, &[&str]); 49] = [
+const CORNERS_UNDER: [(&str, &[&str]); 53] = [
+    // The time of the whole run.
+    ("Pool(", &["DeadlinePassed {", "ShutdownStarted"]),
+    ("pause: false", &["DeadlinePassed {", "Forward {"]),
+    ("pause: true", &["DeadlinePassed {", "Reap"]),
+    ("deadline: Some", &["Exit(124)"]),
     // What signals become, and for whom they are.
     ("scope: Process", &["Forward { to: Process("]),
     ("job: Shared", &["Forward { to: Process("]),
@@ -189,7 +197,7 @@ fn the_histories_reach_every_corner() {
     let mut times = CORNERS.map(|corner| (corner, 0));
     let mut times_under = CORNERS_UNDER.map(|corner| (corner, 0));
     // Init mode has more rules, and shorter histories.
-    for (kind, seeds) in [(Kind::Pool, 600), (Kind::Init, 6_000)] {
+    for (kind, seeds) in [(Kind::Pool, 1_500), (Kind::Init, 6_000)] {
         for seed in 0..seeds {
             let trace = History::new(kind, seed).traced().run_to_trace();
             for (corner, times) in &mut times {

@@ -25,7 +25,7 @@ fn pool(workers: u32) -> Status {
         summary: Snapshot { phase: Phase::Running, workers, ready: workers, min_ready: 1, started: true },
         generation: 1,
         reload: None,
-        slots: (0..workers).map(|_| Slot { failures: 0, respawn_in: None }).collect(),
+        slots: (0..workers).map(|_| Slot { failures: 0, respawn_in: None, kept_lane: None }).collect(),
         workers: (0..workers).zip(10..).map(|(slot, pid)| worker(slot, pid, State::Ready)).collect(),
     }
 }
@@ -41,6 +41,16 @@ fn begun(order: Order, before: &Status, after: &Status) -> Waiting {
 
 fn reload(generation: u32, state: ReloadState) -> Status {
     Status { reload: Some(Reload { generation, state }), ..pool(2) }
+}
+
+#[test]
+fn a_reload_with_a_wrong_configuration_was_never_begun() {
+    let outcome = |before: &Status, after: &Status| begun(Order::Reload, before, after).outcome(after);
+    assert_eq!(outcome(&pool(2), &reload(2, ReloadState::Refused)), Some(Outcome::ReloadRefused));
+    // The one before it goes on.
+    let running = reload(2, ReloadState::Running);
+    assert_eq!(outcome(&running, &running), Some(Outcome::ReloadRefused));
+    assert_eq!(outcome(&pool(2), &pool(2)), Some(Outcome::ReloadRefused));
 }
 
 const RECYCLE: Order = Order::Recycle { slot: 1 };
@@ -105,7 +115,7 @@ fn a_replacement_that_fails_is_told_and_the_death_of_the_old_one_is_not_that() {
     now.workers.push(worker(1, 20, State::Starting));
     assert_eq!(waiting.outcome(&now), None);
     let mut failed = now.clone();
-    failed.slots[1] = Slot { failures: 2, respawn_in: Some(Duration::ZERO) };
+    failed.slots[1] = Slot { failures: 2, respawn_in: Some(Duration::ZERO), kept_lane: None };
     failed.workers.pop();
     assert_eq!(waiting.clone().outcome(&failed), Some(Outcome::ReplacementFailed { slot: 1 }));
     now.workers[1].state = State::Ready;
@@ -123,7 +133,7 @@ fn of_a_slot_where_nobody_serves_the_next_that_is_ready_is_waited_for() {
     assert_eq!(waiting.outcome(&pool(2)), Some(ready.clone()));
 
     let mut vacant = pool(2);
-    vacant.slots[1] = Slot { failures: 3, respawn_in: Some(Duration::from_secs(9)) };
+    vacant.slots[1] = Slot { failures: 3, respawn_in: Some(Duration::from_secs(9)), kept_lane: None };
     // One that has made way is still there.
     vacant.workers[1].state = State::Stopping;
     let mut waiting = begun(RECYCLE, &vacant, &vacant);

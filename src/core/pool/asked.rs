@@ -12,7 +12,7 @@ impl Pool {
     pub(super) fn asked(&mut self, now: Monotonic, demand: Demand, out: &mut Vec<Action>) {
         match demand {
             Demand::Stop => self.asked_to_stop(now, Signal::TERM, out),
-            Demand::Reload if self.is_running() => self.reload(now, out),
+            Demand::Reload if self.is_running() => self.reload_asked(now, out),
             Demand::Scale { workers } if self.is_running() => self.scale_to(now, workers, out),
             Demand::Recycle { slot } if self.is_running() => self.recycle(now, slot, out),
             Demand::Reload | Demand::Scale { .. } | Demand::Recycle { .. } => {}

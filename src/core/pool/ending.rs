@@ -85,6 +85,15 @@ impl Pool {
         }
     }
 
+    /// The deadline is a TERM of our own.
+    pub(super) fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if self.is_running() && reached(self.policy.deadline, now) {
+            self.ending = Ending::Overdue;
+            out.push(Action::Report(Note::DeadlinePassed { after: now.0 }));
+            self.asked_to_stop(now, Signal::TERM, out);
+        }
+    }
+
     /// Lets nobody new in, if there is somebody who serves those that are.
     pub(super) fn begin_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let kill_at = self.policy.stop.graceful.deadline(now);
@@ -199,6 +208,7 @@ impl Pool {
     pub(super) fn exit_as_ended(&mut self, out: &mut Vec<Action>) {
         let (note, code) = match self.ending {
             Ending::Ordered => (Note::PoolStopped, code::OK),
+            Ending::Overdue => (Note::PoolStopped, code::DEADLINE),
             Ending::GaveUp { slot, restarts } => {
                 (Note::GaveUp { slot, restarts, window: self.policy.respawn.window }, code::CRASH_LOOP)
             }

@@ -14,6 +14,7 @@ mod ending;
 mod lives;
 mod measuring;
 mod owed;
+mod renew;
 mod roll;
 mod scale;
 mod status;
@@ -65,6 +66,10 @@ pub struct Pool {
     roll: Option<Roll>,
     /// How the last one ended.
     last_reload: Option<snapshot::Reload>,
+    /// The policy of the generation that has proved itself, while another is tried with another.
+    policy_before: Option<PoolPolicy>,
+    /// How many workers are wanted once that one has proved itself, if not as many as now.
+    rescale: Option<u32>,
     /// The supervisor's own program is to be exchanged.
     upgrade: bool,
     /// No planned replacement begins before this.
@@ -107,7 +112,12 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Ordered,
-    GaveUp { slot: u32, restarts: u32 },
+    GaveUp {
+        slot: u32,
+        restarts: u32,
+    },
+    /// The deadline of the whole run has passed.
+    Overdue,
 }
 
 /// Where a worker is: in a slot, or on its way out.
@@ -136,6 +146,8 @@ impl Pool {
             newest: roll::FIRST,
             roll: None,
             last_reload: None,
+            policy_before: None,
+            rescale: None,
             upgrade: false,
             next_planned_at: Monotonic::default(),
             measure_at: None,
@@ -229,6 +241,10 @@ impl Pool {
                     closing.queues_seen(now, waiting);
                 }
             }
+            Event::ConfigurationRead { accepted } if self.is_running() => {
+                self.configuration_read(now, accepted, out);
+            }
+            Event::ConfigurationRead { .. } => {}
             Event::Asked(demand) => self.asked(now, demand, out),
             Event::ContainerMeasured { used, limit } => self.container_measured(now, used, limit, out),
             Event::Measured { pid, found } => {
@@ -247,7 +263,7 @@ impl Pool {
         let of_phase = match self.phase {
             Phase::Unstarted | Phase::Gone => return None,
             Phase::Running if self.upgrades_now() => return Some(self.stepped),
-            Phase::Running => self.next_spawn_deadline(),
+            Phase::Running => earlier(self.policy.deadline, self.next_spawn_deadline()),
             Phase::Draining { until } => earlier(Some(until), self.next_spawn_deadline()),
             Phase::Closing(closing) => closing.next_deadline(),
             Phase::Ending { endgame, orphans_at, .. } => earlier(endgame.next_deadline(), orphans_at),
@@ -263,9 +279,11 @@ impl Pool {
     pub fn snapshot(&self) -> Snapshot {
         let phase = match (self.phase, self.ending) {
             (_, Ending::GaveUp { .. }) => snapshot::Phase::GivenUp,
-            (Phase::Unstarted | Phase::Running, Ending::Ordered) => snapshot::Phase::Running,
-            (Phase::Draining { .. }, Ending::Ordered) => snapshot::Phase::Draining,
-            (Phase::Closing(_) | Phase::Ending { .. } | Phase::Gone, Ending::Ordered) => {
+            (Phase::Unstarted | Phase::Running, Ending::Ordered | Ending::Overdue) => {
+                snapshot::Phase::Running
+            }
+            (Phase::Draining { .. }, Ending::Ordered | Ending::Overdue) => snapshot::Phase::Draining,
+            (Phase::Closing(_) | Phase::Ending { .. } | Phase::Gone, Ending::Ordered | Ending::Overdue) => {
                 snapshot::Phase::Stopping
             }
         };
@@ -358,7 +376,7 @@ impl Pool {
         };
         match signal {
             Signal::TERM | Signal::INT | Signal::QUIT => self.asked_to_stop(now, signal, out),
-            Signal::HUP if self.is_running() => self.reload(now, out),
+            Signal::HUP if self.is_running() => self.reload_asked(now, out),
             Signal::USR2 if self.is_running() => self.upgrade_asked(out),
             Signal::TTIN if self.is_running() => self.scale_up(now, out),
             Signal::TTOU if self.is_running() => self.scale_down(now, out),
@@ -371,6 +389,7 @@ impl Pool {
         if matches!(self.phase, Phase::Gone) {
             return;
         }
+        self.stop_in_time(now, out);
         if matches!(self.phase, Phase::Draining { until } if until <= now) {
             self.begin_closing(now, out);
         }

@@ -145,6 +145,7 @@ impl Pool {
         }
         if reason.is_failure() {
             self.roll = None;
+            self.restore_policy();
             self.last_reload = Some(Reload { generation, state: ReloadState::Failed(reason) });
             out.push(Action::Report(Note::ReloadFailed { generation, reason }));
         } else {
@@ -176,6 +177,7 @@ impl Pool {
             *whole_since = if all_serve { whole_since.or(Some(now)) } else { None };
         }
         let Some(Roll { to, since, canary: Canary::Passed, .. }) = self.roll else { return };
+        self.confirm_policy(now, out);
         let is_new = |slot: &Slot| slot.seated().is_some_and(|w| w.is_ready() && w.generation == to);
         if self.slots.iter().all(is_new) && self.retiring.iter().all(|worker| worker.generation >= to) {
             self.roll = None;

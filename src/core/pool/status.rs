@@ -15,6 +15,7 @@ impl Pool {
                 Seat::Vacant { spawn_at, .. } => Some(spawn_at.since(now)),
                 Seat::Taken(_) => None,
             },
+            kept_lane: slot.kept_lane(),
         };
         let running = self.reloads_to().map(|generation| Reload { generation, state: ReloadState::Running });
         Status {

@@ -6,7 +6,7 @@ use super::{InitRules, Stage};
 use prefork_init::core::Note;
 use prefork_init::core::policy::Job;
 use prefork_init::core::snapshot::Phase;
-use prefork_init::core::{Action, Monotonic, Signal, Snapshot};
+use prefork_init::core::{Action, Monotonic, Received, Signal, Snapshot};
 use std::time::Duration;
 
 const MARGIN: Duration = Duration::from_secs(5);
@@ -64,6 +64,36 @@ impl InitRules {
         }
     }
 
+    /// What runs too long is asked to stop, as by a TERM, if nobody has asked it.
+    pub(super) fn watch_the_deadline(&mut self, now: Monotonic) {
+        let is_over = self.policy.deadline.is_some_and(|by| by <= now);
+        if !is_over || self.clock != Clock::Stands {
+            return;
+        }
+        match self.stage {
+            Stage::Runs { pid, .. } => {
+                let to = self.target(pid);
+                let signal = match self.name_of(Signal::TERM) {
+                    None | Some(Signal::TERM) => self.policy.stop.signal,
+                    Some(other) => other,
+                };
+                let received = Received::plain(signal);
+                self.owed.push_back(Action::Forward { to, received, spare_unaware: false, asks: true });
+                if ![Signal::STOP, Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal) {
+                    self.owed.push_back(Action::ContinueStopped { to });
+                }
+                self.clock.start(self.policy.stop.graceful.deadline(now));
+            }
+            Stage::Paused => {
+                self.stage = Stage::Left { code: 0, asks: None };
+                self.owed.push_back(Action::Reap);
+            }
+            Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Left { .. } | Stage::Over => return,
+        }
+        self.overdue = true;
+        self.to_tell.push(Note::DeadlinePassed { after: now.0 });
+    }
+
     /// Leaves those whom not even `SIGKILL` ends.
     pub(super) fn give_up(&mut self, now: Monotonic, code: u8) -> Held {
         let unkillable = matches!(self.clock, Clock::Killing { leave_by, .. } if leave_by <= now);
@@ -102,7 +132,9 @@ impl InitRules {
         self.shows(snapshot)?;
         let owed = match self.clock {
             // An idle init makes no wake-ups at all.
-            Clock::Stands => None,
+            Clock::Stands => {
+                self.policy.deadline.filter(|_| matches!(self.stage, Stage::Runs { .. } | Stage::Paused))
+            }
             Clock::Runs { kill_by } => match self.stage {
                 Stage::Left { asks: Some((times, at)), .. } if times < 9 => {
                     Some(kill_by.map_or(at, |by| by.min(at)))

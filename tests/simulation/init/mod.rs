@@ -49,6 +49,8 @@ pub struct InitRules {
     /// What it has to say, in any order.
     to_tell: Vec<Note>,
     exit: Option<u8>,
+    /// Its time was over.
+    overdue: bool,
 }
 
 impl InitRules {
@@ -62,6 +64,7 @@ impl InitRules {
             owed: VecDeque::new(),
             to_tell: Vec::new(),
             exit: None,
+            overdue: false,
         }
     }
 
@@ -76,6 +79,7 @@ impl InitRules {
             return Ok(());
         }
         self.take_in(now, event);
+        self.watch_the_deadline(now);
         self.ask(now);
         for action in actions {
             self.judge(now, action).map_err(|broken| format!("{broken}: {action:?}"))?;
@@ -129,6 +133,7 @@ impl InitRules {
                 | Event::Stopped { .. }
                 | Event::StopRefused
                 | Event::UpgradeFailed
+                | Event::ConfigurationRead { .. }
                 | Event::Asked(_)
                 | Event::LaneSeen { .. }
                 | Event::ContainerMeasured { .. }
@@ -160,6 +165,7 @@ impl InitRules {
 
     /// The code as the user wants it: the rules are not applied to what they lead to.
     fn told_as(&self, code: u8) -> u8 {
+        let code = if self.overdue { 124 } else { code };
         let mut told = code;
         for (from, to) in &self.policy.remaps {
             if *from == code {
@@ -239,6 +245,7 @@ impl InitRules {
             | Action::Portray { .. }
             | Action::LookAtLane { .. }
             | Action::MeasureContainer
+            | Action::ReadConfiguration
             | Action::Upgrade(_)
             | Action::Reap => Err("nothing asks for that, or not yet".into()),
         }

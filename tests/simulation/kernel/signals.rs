@@ -69,6 +69,9 @@ impl Kernel {
                 return Ok(self.probe(pid, dice));
             }
             // The program that is there now is no better than ours.
+            Action::ReadConfiguration => {
+                return Ok(Some(Event::ConfigurationRead { accepted: !dice.one_in(4) }));
+            }
             Action::Upgrade(_) => return Ok(Some(Event::UpgradeFailed)),
             Action::Measure { pid, lane } => {
                 self.expect_child(pid, action)?;

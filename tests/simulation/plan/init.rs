@@ -6,7 +6,7 @@ use super::{Crowd, Moment, Plan, Trigger, demands, patience, trigger};
 use prefork_init::core::event::SpawnFailure;
 use prefork_init::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
 use prefork_init::core::signal::Rewrite;
-use prefork_init::core::{Mode, Rewrites, Signal};
+use prefork_init::core::{Mode, Monotonic, Rewrites, Signal};
 use std::time::Duration;
 
 /// The one remapped to, which nobody ends with by himself.
@@ -89,7 +89,8 @@ impl Plan {
 fn policy(dice: &mut Dice) -> InitPolicy {
     let stop_signals = [Signal::TERM, Signal::TERM, Signal::TERM, Signal::QUIT, Signal::INT, Signal::USR1];
     let stop = StopPolicy { signal: dice.pick(&stop_signals), graceful: patience(dice) };
-    let usual = InitPolicy::new(stop);
+    let deadline = dice.one_in(6).then(|| Monotonic(dice.pick_ms(&[0, 1, 400, 2_000, 30_000])));
+    let usual = InitPolicy { deadline, ..InitPolicy::new(stop) };
     if dice.one_in(3) {
         return usual;
     }

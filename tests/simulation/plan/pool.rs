@@ -9,7 +9,7 @@ use prefork_init::core::policy::{
 };
 use prefork_init::core::signal::Rewrite;
 use prefork_init::core::time::Patience;
-use prefork_init::core::{Mode, Rewrites, Signal};
+use prefork_init::core::{Mode, Monotonic, Rewrites, Signal};
 use std::time::Duration;
 
 const STOPS: [Signal; 5] = [Signal::TERM, Signal::TERM, Signal::TERM, Signal::INT, Signal::QUIT];
@@ -101,6 +101,7 @@ impl Plan {
     fn with_rewrites(mut self) -> Self {
         let dice = &mut Dice::new(!self.core_seed);
         let Mode::Pool(policy) = &mut self.mode else { return self };
+        policy.rereads = self.core_seed.is_multiple_of(3);
         policy.warn_on_reap = dice.one_in(3);
         if !dice.one_in(3) {
             return self;
@@ -144,6 +145,7 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
     let max_memory =
         dice.one_in(4).then(|| Jittered { base: dice.pick(&[0, 200, 1_000]), jitter: dice.pick(&[0, 100]) });
     PoolPolicy {
+        rereads: false,
         workers,
         min_ready: 1 + u32::try_from(dice.up_to(u64::from(workers - 1))).unwrap(),
         budget: Budget { max_surge, max_unavailable, gap: dice.pick_ms(&[0, 0, 50, 1_000, 5_000]) },
@@ -186,6 +188,7 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
             max_restarts: dice.pick(&[None, None, Some(0), Some(1), Some(5), Some(20)]),
             window: dice.pick_ms(&[1_000, 60_000]),
         },
+        deadline: dice.one_in(8).then(|| Monotonic(dice.pick_ms(&[0, 50, 1_500, 12_000, 60_000]))),
     }
 }
 

@@ -178,6 +178,8 @@ pub struct Expected {
     pub late: bool,
     /// No child is left at all.
     pub childless: bool,
+    /// The configuration is to be read.
+    pub reread: bool,
 }
 
 pub struct Book {
@@ -214,6 +216,8 @@ pub struct Book {
     pub end_was_told: bool,
     pub expected: Expected,
     pub exit: Option<u8>,
+    /// The time of the whole run was over.
+    pub overdue: bool,
 }
 
 impl Book {
@@ -245,6 +249,7 @@ impl Book {
             end_was_told: false,
             expected: Expected::default(),
             exit: None,
+            overdue: false,
         }
     }
 

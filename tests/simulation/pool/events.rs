@@ -50,12 +50,17 @@ impl Book {
             Event::SpawnFailed { id, failure } => {
                 if let Some(order) = self.pending.take_if(|order| order.id == id) {
                     self.expected.spawn_failed = Some(order.slot);
-                    if self.ever_spawned {
+                    if self.ever_spawned || self.stage != Stage::Running {
                         self.ended(now, order, Reason::BootError, Some(Failure::Other));
                     } else {
                         self.first_failure = Some(failure);
                     }
                 }
+            }
+            Event::ConfigurationRead { accepted: true } => self.reload(now),
+            Event::ConfigurationRead { accepted: false } => {
+                self.newest += 1;
+                self.expected.told.push(Note::ReloadRefused { generation: self.newest });
             }
             Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory),
             Event::LaneSeen { lane, waiting } => {
@@ -105,6 +110,12 @@ impl Book {
                 }
             }
             Event::Measured { pid, found } => self.measured(now, pid, found),
+        }
+        let is_over = self.policy.deadline.is_some_and(|by| by <= now);
+        if is_over && self.stage == Stage::Running && self.first_failure.is_none() {
+            self.overdue = true;
+            self.expected.told.push(Note::DeadlinePassed { after: now.0 });
+            self.asked_to_stop(now, Signal::TERM);
         }
         if !self.policy.drain.listens && matches!(self.stage, Stage::Draining { until } if until <= now) {
             self.begin_ending(now, None);
@@ -157,6 +168,7 @@ impl Book {
             Some(signal) if [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) => {
                 self.asked_to_stop(now, signal);
             }
+            Some(Signal::HUP) if running && self.policy.rereads => self.expected.reread = true,
             Some(Signal::HUP) if running => self.reload(now),
             Some(Signal::USR2) if running => self.upgrade = true,
             Some(Signal::TTIN) if running => self.scale_to(now, self.wanted() + 1),

@@ -67,6 +67,9 @@ impl Book {
                 Ok(())
             }
             Action::MeasureContainer => Err("nobody asked for that".into()),
+            Action::ReadConfiguration => {
+                check(std::mem::take(&mut self.expected.reread), "nobody asked for a reload")
+            }
             Action::Upgrade(ref given) => {
                 let known =
                     |kept: &Kept| self.live.iter().any(|w| w.pid == kept.pid && w.order.lane == kept.lane);
@@ -272,7 +275,12 @@ impl Book {
             Stage::Unstarted | Stage::Running | Stage::Draining { .. } | Stage::Closing { .. } => false,
         };
         check(right_time, "it leaves while somebody is left")?;
+        let own = match (self.gave_up, self.overdue) {
+            (Some(_), _) => 3,
+            (None, true) => 124,
+            (None, false) => 0,
+        };
         check(self.end_was_told, "it leaves without a word")?;
-        check(code == if self.gave_up.is_some() { 3 } else { 0 }, "the wrong exit code")
+        check(code == own, "the wrong exit code")
     }
 }

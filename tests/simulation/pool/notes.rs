@@ -115,7 +115,9 @@ impl Book {
             | Note::SignalReceived { .. } => Ok(()),
             Note::SignalIgnored { .. }
             | Note::SignalDropped { .. }
+            | Note::DeadlinePassed { .. }
             | Note::WorkerSuspected { .. }
+            | Note::ReloadRefused { .. }
             | Note::ReloadStarted { .. }
             | Note::ReloadConfirmed { .. }
             | Note::ReloadFailed { .. }

@@ -43,7 +43,10 @@ impl Book {
         self.owed_to_closing(tell);
         match self.stage {
             Stage::Unstarted | Stage::Closing { .. } => {}
-            Stage::Running => self.owed_spawns(tell),
+            Stage::Running => {
+                self.policy.deadline.iter().for_each(|by| tell("the stop at the deadline", *by));
+                self.owed_spawns(tell);
+            }
             Stage::Draining { until } => {
                 tell("the end of the drain delay", until);
                 self.owed_spawns(tell);

@@ -1,0 +1,131 @@
+//! What `check` prints.
+
+use super::{Setting, Value, Warning};
+use crate::cli::{Only, Source};
+use crate::config::Config;
+use crate::core::Mode;
+use serde_json::json;
+use std::fmt::Write;
+
+/// All that there is to print.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// What would be started.
+    pub config: &'a Config,
+    /// The settings.
+    pub settings: &'a [Setting],
+    /// What a reviewer says.
+    pub warnings: &'a [Warning],
+    /// Which of it is an error.
+    pub deny: &'a [String],
+}
+
+impl Report<'_> {
+    /// Whether a warning makes the check fail.
+    #[must_use]
+    pub fn is_denied(&self, warning: &Warning) -> bool {
+        self.deny.iter().any(|id| id == "all" || id == warning.id)
+    }
+
+    fn mode(&self) -> (&'static str, Only) {
+        match self.config.mode {
+            Mode::Pool(_) => ("pool", Only::Pool),
+            Mode::Init(_) => ("init", Only::Init),
+        }
+    }
+
+    /// For people: the settings that the mode has a use for, in columns, and the warnings.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let (mode, only) = self.mode();
+        let used =
+            |setting: &&Setting| setting.only.is_none_or(|needs| needs == only) || setting.source.is_some();
+        let settings: Vec<&Setting> = self.settings.iter().filter(used).collect();
+        let names = settings.iter().map(|setting| setting.name.chars().count()).max().unwrap_or(0);
+        let values = settings.iter().map(|setting| shown(&setting.value).chars().count());
+        // One long value should not push everything to the right.
+        let values = values.filter(|width| *width <= WIDEST).max().unwrap_or(0);
+        let mut text = format!("mode: {mode}\n");
+        let mut heading = "";
+        for setting in settings {
+            if setting.heading != heading {
+                heading = &setting.heading;
+                let _never_fails = writeln!(text, "\n{heading}");
+            }
+            let (layer, source) = layer(setting.source.as_ref());
+            let line = format!(
+                "  {:<names$}  {:<values$}  {layer} {}",
+                setting.name,
+                shown(&setting.value),
+                source.unwrap_or_default()
+            );
+            let _never_fails = writeln!(text, "{}", line.trim_end());
+        }
+        for warning in self.warnings {
+            let kind = if self.is_denied(warning) { "denied" } else { "warning" };
+            let Warning { id, reason, remedy } = warning;
+            let _never_fails = write!(text, "\n{kind}: {id}: {reason}\n  {remedy}\n");
+        }
+        let denied = self.warnings.iter().filter(|warning| self.is_denied(warning)).count();
+        let _never_fails = match (self.warnings.len(), denied) {
+            (0, _) => writeln!(text, "\nvalid, no warnings"),
+            (count, 0) => writeln!(text, "\nvalid, warnings: {count}"),
+            (count, denied) => writeln!(text, "\nvalid, warnings: {count}, denied: {denied}"),
+        };
+        // What is in a value may not look like a line of ours, nor move the cursor.
+        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    }
+
+    /// For programs: one object.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let settings: Vec<_> = self
+            .settings
+            .iter()
+            .map(|setting| {
+                let (layer, source) = layer(setting.source.as_ref());
+                let value = match &setting.value {
+                    Value::None => json!(null),
+                    Value::Is(is) => json!(is),
+                    Value::One(text) => json!(text),
+                    Value::Many(texts) => json!(texts),
+                };
+                json!({ "name": setting.name, "value": value, "layer": layer, "source": source })
+            })
+            .collect();
+        let warnings: Vec<_> = self
+            .warnings
+            .iter()
+            .map(|warning| {
+                let Warning { id, reason, remedy } = warning;
+                json!({ "id": id, "reason": reason, "remedy": remedy, "denied": self.is_denied(warning) })
+            })
+            .collect();
+        format!("{}\n", json!({ "mode": self.mode().0, "settings": settings, "warnings": warnings }))
+    }
+}
+
+/// Columns for values, in characters.
+const WIDEST: usize = 40;
+
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::None => return "-".to_owned(),
+        Value::Is(true) => return "on".to_owned(),
+        Value::Is(false) => return "off".to_owned(),
+        Value::One(text) => text.clone(),
+        Value::Many(texts) if texts.is_empty() => return "-".to_owned(),
+        Value::Many(texts) => texts.join(" "),
+    };
+    text.replace('\n', "\u{fffd}")
+}
+
+/// The layer's name, and which file or variable.
+fn layer(source: Option<&Source>) -> (&'static str, Option<&str>) {
+    match source {
+        None => ("default", None),
+        Some(Source::File(path)) => ("file", Some(path)),
+        Some(Source::Variable(name)) => ("environment", Some(name)),
+        Some(Source::Flag) => ("flag", None),
+    }
+}

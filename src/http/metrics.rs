@@ -1,0 +1,101 @@
+//! `/metrics` and `/metrics/liveness`: which form of the page a scraper gets.
+
+use super::Edge;
+use crate::metrics::Page;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY};
+use hyper::{Method, Request, Response, StatusCode};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers a request for metrics; `None` if it is for something else.
+pub async fn answer<B>(request: &Request<B>, edge: &Edge) -> Option<Response<Full<Bytes>>> {
+    let page = match (request.uri().path(), request.method()) {
+        ("/metrics" | "/metrics/liveness", method) if ![Method::GET, Method::HEAD].contains(method) => {
+            let mut response =
+                respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD\n".into());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return Some(response);
+        }
+        ("/metrics", _) => edge.desk.metrics().await,
+        ("/metrics/liveness", _) => edge.desk.liveness().await,
+        _ => return None,
+    };
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let wants_plain = wants_plain(accept);
+    Some(match page {
+        Some(page) if wants_plain => respond(StatusCode::OK, PLAIN, Page::plain(&page)),
+        Some(page) => respond(StatusCode::OK, OPEN_METRICS, page.open_metrics()),
+        None => respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "too many ask at once\n".into()),
+    })
+}
+
+/// Whether the older format is liked better. OpenMetrics is for whoever names it, or has no wish.
+fn wants_plain<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
+    let (mut open, mut plain) = (0u16, 0u16);
+    for range in accept.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
+        let best = match kind.as_str() {
+            "application/openmetrics-text" | "application/*" => &mut open,
+            // A browser shows it.
+            "text/plain" | "text/*" | "text/html" => &mut plain,
+            _ => continue,
+        };
+        *best = quality.max(*best);
+    }
+    plain > open
+}
+
+/// `0.25` is 250; what is no number is as if it was not there.
+fn thousandths(quality: &str) -> u16 {
+    let quality = quality.parse::<f32>().unwrap_or(1.0);
+    // Between 0 and 1000.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let thousandths = (quality.clamp(0.0, 1.0) * 1000.0) as u16;
+    thousandths
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_the_one_that_is_liked_best_and_open_metrics_for_who_has_no_wish() {
+        let plain = |accept: &[&str]| wants_plain(accept.iter().copied());
+        for accept in [
+            &[][..],
+            &["*/*"],
+            &["application/openmetrics-text"],
+            &["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"],
+            &["text/plain;q=0.2", "application/openmetrics-text; version=1.0.0; q=0.3"],
+            &["text/plain;q=0"],
+        ] {
+            assert!(!plain(accept), "{accept:?}");
+        }
+        for accept in [
+            &["text/plain"][..],
+            &["TEXT/PLAIN; version=0.0.4"],
+            &["text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"],
+            &["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
+            &["text/plain, */*;q=0.1"],
+            &["text/*"],
+        ] {
+            assert!(plain(accept), "{accept:?}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What is counted, from the notes of transitions. Pure: a note and the time come in, nothing goes out.
+
+use super::tally::{Histogram, Tally};
+use crate::core::exit::Reason;
+use crate::core::note::{Note, Sign, Verdict, WorkerRef};
+use crate::core::{Monotonic, Pid, Signal};
+use std::collections::BTreeMap;
+
+/// Upper bounds of spans in a worker's life, in seconds: an interpreter with an application is there in half a second to
+/// some, and graceful timeouts end at 10 and 30 s.
+const OF_A_LIFE: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
+
+/// Signals that mean something to a pool.
+const KNOWN: [Signal; 8] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::TERM,
+    Signal::TTIN,
+    Signal::TTOU,
+];
+
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// Every worker is new.
+    Finished,
+    /// The first new worker did not get ready.
+    Failed,
+    /// Another reload, or the stop, came before its end.
+    Overtaken,
+    /// It did not begin: the configuration was wrong.
+    Refused,
+}
+
+impl Reloaded {
+    const ALL: [Self; 4] = [Self::Finished, Self::Failed, Self::Overtaken, Self::Refused];
+
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Overtaken => "overtaken",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The last worker that was started for a slot.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    /// `None` if it could not even be started.
+    pid: Option<Pid>,
+    /// Whether the next one is there because it failed.
+    failed: bool,
+}
+
+/// See the module. All begin at zero with our program.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    /// Workers started.
+    pub spawns: u64,
+    /// Starts that failed.
+    pub spawn_failures: u64,
+    /// Workers started after the last one of their slot had failed.
+    pub restarts: u64,
+    /// Workers that ended.
+    pub exits: Tally<Reason>,
+    /// Workers that were killed since they did not stop in time.
+    pub kills: Tally<Reason>,
+    /// Workers that were found to hang.
+    pub hung: Tally<Sign>,
+    /// From a worker's start until it was ready.
+    pub ready: Histogram,
+    /// From the last new connection to the stop signal.
+    pub drain: Histogram,
+    /// From the stop signal to the end.
+    pub stop: Histogram,
+    /// Reloads that are over.
+    pub reloads: Tally<Reloaded>,
+    /// Whether one is not.
+    pub reloading: bool,
+    /// Orphans reaped.
+    pub orphans: u64,
+    /// Signals that came.
+    pub received: Tally<Signal>,
+    /// Signals passed on to the command, by what they were passed on as.
+    pub forwarded: Tally<Signal>,
+    /// Who is being emptied, and since when.
+    draining: BTreeMap<Pid, Monotonic>,
+    /// Who was told to stop, and when.
+    stopping: BTreeMap<Pid, Monotonic>,
+    last: BTreeMap<u32, Last>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            spawns: 0,
+            spawn_failures: 0,
+            restarts: 0,
+            exits: Tally::of(&Reason::ALL),
+            kills: Tally::of(&Reason::ALL),
+            hung: Tally::of(&Sign::ALL),
+            ready: Histogram::new(OF_A_LIFE),
+            drain: Histogram::new(OF_A_LIFE),
+            stop: Histogram::new(OF_A_LIFE),
+            reloads: Tally::of(&Reloaded::ALL),
+            reloading: false,
+            orphans: 0,
+            received: Tally::of(&KNOWN),
+            forwarded: Tally::of(&KNOWN),
+            draining: BTreeMap::new(),
+            stopping: BTreeMap::new(),
+            last: BTreeMap::new(),
+        }
+    }
+}
+
+impl Counts {
+    /// Takes a transition in.
+    pub fn note(&mut self, now: Monotonic, note: &Note) {
+        match *note {
+            Note::WorkerSpawned { worker, .. } => self.spawned(worker),
+            Note::SpawnFailed { slot, .. } => {
+                add_one(&mut self.spawn_failures);
+                self.last.insert(slot, Last { pid: None, failed: true });
+            }
+            Note::WorkerReady { after, .. } => self.ready.observe(after),
+            Note::WorkerDraining { worker, .. } => {
+                self.draining.insert(worker.pid, now);
+            }
+            Note::WorkerStopping { worker, .. } => {
+                if let Some(since) = self.draining.remove(&worker.pid) {
+                    self.drain.observe(now.since(since));
+                }
+                self.stopping.insert(worker.pid, now);
+            }
+            Note::WorkerKilled { reason, .. } => self.kills.add(reason),
+            Note::WorkerExited { worker, reason, .. } => self.exited(now, worker, reason),
+            Note::WorkerHung { worker, sign } => {
+                self.hung.add(sign);
+                self.has_failed(worker, true);
+            }
+            Note::WorkerSuspected { worker, verdict: Verdict::Alive } => self.has_failed(worker, false),
+            Note::Scaled { workers, .. } => self.last.retain(|slot, _| *slot < workers),
+            Note::ReloadStarted { .. } => {
+                self.end_reload(Reloaded::Overtaken);
+                self.reloading = true;
+            }
+            Note::ReloadFinished { .. } => self.end_reload(Reloaded::Finished),
+            Note::ReloadFailed { .. } => self.end_reload(Reloaded::Failed),
+            Note::ReloadRefused { .. } => self.reloads.add(Reloaded::Refused),
+            Note::ShutdownStarted { .. } => self.end_reload(Reloaded::Overtaken),
+            Note::OrphanReaped { .. } => add_one(&mut self.orphans),
+            Note::SignalReceived { received } => self.received.add(received.signal),
+            Note::SignalForwarded { signal, .. } => self.forwarded.add(signal),
+            // Said by another, or by a gauge.
+            _ => {}
+        }
+    }
+
+    fn spawned(&mut self, worker: WorkerRef) {
+        add_one(&mut self.spawns);
+        let next = Last { pid: Some(worker.pid), failed: false };
+        if self.last.insert(worker.slot, next).is_some_and(|last| last.failed) {
+            add_one(&mut self.restarts);
+        }
+    }
+
+    fn exited(&mut self, now: Monotonic, worker: WorkerRef, reason: Reason) {
+        self.exits.add(reason);
+        self.draining.remove(&worker.pid);
+        if let Some(since) = self.stopping.remove(&worker.pid) {
+            self.stop.observe(now.since(since));
+        }
+        if reason.is_failure() {
+            self.has_failed(worker, true);
+        }
+    }
+
+    /// Somebody who has a successor already needs none. Of one that another program has started we know nothing.
+    fn has_failed(&mut self, worker: WorkerRef, failed: bool) {
+        let last = self.last.entry(worker.slot).or_insert(Last { pid: Some(worker.pid), failed });
+        if last.pid == Some(worker.pid) {
+            last.failed = failed;
+        }
+    }
+
+    fn end_reload(&mut self, result: Reloaded) {
+        if std::mem::take(&mut self.reloading) {
+            self.reloads.add(result);
+        }
+    }
+}
+
+fn add_one(count: &mut u64) {
+    *count = count.saturating_add(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::exit::Exit;
+    use crate::core::note::ReadyBy;
+    use crate::core::signal::Received;
+    use std::time::Duration;
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic(Duration::from_secs(seconds))
+    }
+
+    fn worker(slot: u32, pid: i32) -> WorkerRef {
+        WorkerRef { slot, generation: 1, pid: Pid(pid) }
+    }
+
+    fn spawned(slot: u32, pid: i32) -> Note {
+        let worker = worker(slot, pid);
+        Note::WorkerSpawned { worker, max_requests: None, max_age: None, max_memory: None }
+    }
+
+    fn exited(slot: u32, pid: i32, reason: Reason) -> Note {
+        let (exit, uptime) = (Exit::Code(1), Duration::ZERO);
+        Note::WorkerExited { worker: worker(slot, pid), exit, reason, uptime }
+    }
+
+    fn counted(notes: &[Note]) -> Counts {
+        let mut counts = Counts::default();
+        notes.iter().for_each(|note| counts.note(at(0), note));
+        counts
+    }
+
+    fn of<K: Copy + PartialEq>(tally: &Tally<K>, key: K) -> u64 {
+        tally.each().find(|(known, _)| *known == key).unwrap().1
+    }
+
+    #[test]
+    fn a_restart_is_a_spawn_after_a_failure_of_the_same_slot() {
+        let crash = |pid| exited(0, pid, Reason::Crash);
+        assert_eq!(counted(&[spawned(0, 1), spawned(1, 2)]).restarts, 0);
+        assert_eq!(counted(&[spawned(0, 1), crash(1), spawned(0, 2), crash(2), spawned(0, 3)]).restarts, 2);
+        assert_eq!(counted(&[spawned(0, 1), crash(1), spawned(1, 2)]).restarts, 0, "another slot");
+        let recycled = exited(0, 1, Reason::MaxAge);
+        assert_eq!(counted(&[spawned(0, 1), recycled, spawned(0, 2)]).restarts, 0);
+        assert_eq!(
+            counted(&[spawned(0, 1), spawned(0, 2), crash(1), spawned(0, 3)]).restarts,
+            0,
+            "it had one"
+        );
+        assert_eq!(counted(&[crash(7), spawned(0, 8)]).restarts, 1, "started by the program before us");
+    }
+
+    #[test]
+    fn the_successor_of_a_hung_worker_is_a_restart_once() {
+        let hung = Note::WorkerHung { worker: worker(0, 1), sign: Sign::Probe };
+        let alive = Note::WorkerSuspected { worker: worker(0, 1), verdict: Verdict::Alive };
+        let exit = exited(0, 1, Reason::Hung);
+        let counts = counted(&[spawned(0, 1), hung.clone(), spawned(0, 2), exit, spawned(0, 3)]);
+        assert_eq!(
+            (counts.restarts, of(&counts.hung, Sign::Probe), of(&counts.exits, Reason::Hung)),
+            (1, 1, 1)
+        );
+        assert_eq!(counted(&[spawned(0, 1), hung, alive, spawned(0, 2)]).restarts, 0);
+    }
+
+    #[test]
+    fn slots_that_are_gone_are_forgotten() {
+        let scaled = |workers| Note::Scaled { workers, from: 2 };
+        let notes =
+            [spawned(0, 1), spawned(1, 2), exited(1, 2, Reason::Crash), scaled(1), scaled(2), spawned(1, 3)];
+        let counts = counted(&notes);
+        assert_eq!((counts.restarts, counts.last.len()), (0, 2));
+    }
+
+    #[test]
+    fn spans_are_from_draining_to_the_stop_signal_and_from_there_to_the_end() {
+        let mut counts = Counts::default();
+        let (reason, signal) = (Reason::Reload, Signal::TERM);
+        counts.note(
+            at(0),
+            &Note::WorkerReady { worker: worker(0, 1), by: ReadyBy::Notified, after: Duration::from_secs(3) },
+        );
+        counts.note(at(10), &Note::WorkerDraining { worker: worker(0, 1), reason });
+        counts.note(at(14), &Note::WorkerStopping { worker: worker(0, 1), reason, signal });
+        counts.note(at(16), &Note::WorkerKilled { worker: worker(0, 1), reason });
+        counts.note(at(16), &exited(0, 1, reason));
+        let spans = [&counts.ready, &counts.drain, &counts.stop];
+        assert_eq!(spans.map(|span| (span.count(), span.sum())), [(1, 3.0), (1, 4.0), (1, 2.0)]);
+        assert_eq!(of(&counts.kills, reason), 1);
+        // One that ends by itself meanwhile was not told to stop.
+        counts.note(at(20), &Note::WorkerDraining { worker: worker(0, 2), reason });
+        counts.note(at(21), &exited(0, 2, reason));
+        assert_eq!((counts.drain.count(), counts.stop.count()), (1, 1));
+        assert!(counts.draining.is_empty() && counts.stopping.is_empty());
+    }
+
+    #[test]
+    fn every_reload_ends_once() {
+        let started = |generation| Note::ReloadStarted { generation };
+        let failed = Note::ReloadFailed { generation: 3, reason: Reason::BootError };
+        let shutdown = Note::ShutdownStarted { signal: Signal::TERM, drain_delay: Duration::ZERO };
+        let counts = counted(&[started(2), started(3), failed, started(4), shutdown.clone(), shutdown]);
+        let results: Vec<_> = counts.reloads.each().map(|(result, count)| (result.name(), count)).collect();
+        assert_eq!(results, [("finished", 0), ("failed", 1), ("overtaken", 2), ("refused", 0)]);
+        assert!(!counts.reloading && counted(&[started(2)]).reloading);
+    }
+
+    #[test]
+    fn signals_orphans_and_failed_starts_are_counted() {
+        let received = |signal| Note::SignalReceived { received: Received::plain(signal) };
+        let failure = crate::core::event::SpawnFailure { step: "execute", errno: 2, code: 127 };
+        let counts = counted(&[
+            received(Signal::HUP),
+            received(Signal::HUP),
+            Note::SignalForwarded { signal: Signal::QUIT, came: Signal::TERM },
+            Note::OrphanReaped { pid: Pid(9), exit: Exit::Code(0), warn: false },
+            Note::SpawnFailed { slot: 0, failure },
+            spawned(0, 1),
+        ]);
+        assert_eq!((of(&counts.received, Signal::HUP), of(&counts.received, Signal::TERM)), (2, 0));
+        assert_eq!((of(&counts.forwarded, Signal::QUIT), counts.orphans), (1, 1));
+        assert_eq!((counts.spawn_failures, counts.spawns, counts.restarts), (1, 1, 1));
+    }
+}

@@ -1,0 +1,74 @@
+//! What we ourselves use.
+
+use super::usage;
+use std::fs;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+/// See the module; what cannot be had is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnUsage {
+    /// Processor time in user and kernel mode (getrusage(2)).
+    pub cpu: Duration,
+    /// Resident memory, bytes.
+    pub resident: Option<u64>,
+    /// Address space, bytes.
+    pub virtual_memory: Option<u64>,
+    /// Open descriptors.
+    pub open_fds: Option<u64>,
+    /// How many descriptors we may open: `RLIMIT_NOFILE`; `None` if there is no limit.
+    pub max_fds: Option<u64>,
+}
+
+/// Looks at ourselves.
+#[must_use]
+pub fn own_usage() -> OwnUsage {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = statm.split_ascii_whitespace().map(|pages| pages.parse::<u64>().ok());
+    let mut bytes = || Some(pages.next()??.saturating_mul(usage::page()?));
+    OwnUsage {
+        cpu: cpu(),
+        virtual_memory: bytes(),
+        resident: bytes(),
+        open_fds: usage::open_fds("self"),
+        max_fds: max_fds(),
+    }
+}
+
+fn cpu() -> Duration {
+    let mut seen = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: there is room for the answer, and it is plain numbers.
+    let seen = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, seen.as_mut_ptr());
+        seen.assume_init()
+    };
+    let span = |time: libc::timeval| {
+        let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+        Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+            .saturating_add(Duration::from_micros(micros))
+    };
+    span(seen.ru_utime).saturating_add(span(seen.ru_stime))
+}
+
+fn max_fds() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: there is room for the answer.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_are_seen_as_the_kernel_sees_us() {
+        let kept: Vec<_> = (0..30).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        let seen = own_usage();
+        assert!(seen.open_fds.unwrap() >= 30 && seen.open_fds < seen.max_fds, "{seen:?}");
+        assert!(seen.resident.unwrap() > 1 << 20 && seen.virtual_memory > seen.resident, "{seen:?}");
+        let begin = seen.cpu;
+        while own_usage().cpu <= begin {}
+        drop(kept);
+    }
+}

@@ -1,0 +1,133 @@
+//! `--before`: what has to be done once, before anything else is started.
+//!
+//! To the core it is a life of its own, that of an init whose one command this is: with a deadline, a stop that is passed
+//! on, a graceful timeout and a kill. Meanwhile all that it is done for waits aside; the endpoint shows what waits.
+
+use super::Loop;
+use super::fleet::Fleet;
+use crate::config::command::Command;
+use crate::core::policy::{InitPolicy, Orphans};
+use crate::core::signal::Rewrite;
+use crate::core::{Core, Mode, Note, Rewrites, Signal};
+use crate::environment::Environment;
+use crate::os::send;
+use crate::os::spawn::Placement;
+use crate::os::terminal::Terminal;
+use crate::words::Words;
+use std::io;
+use std::mem::replace;
+use tracing::{debug, error, info, warn};
+
+/// All that waits.
+pub struct Aside {
+    core: Core,
+    fleet: Option<Fleet>,
+    command: Command,
+    environment: Environment,
+    placement: Placement,
+    terminal: Option<Terminal>,
+    death_signal: Option<Signal>,
+    /// The first stop signal that has come meanwhile.
+    stopped_by: Option<Signal>,
+}
+
+impl Loop {
+    /// Does what is to be done first; returns the code to end with if that did not go well, or a stop signal came.
+    pub(super) async fn prepare(&mut self) -> Option<u8> {
+        for words in std::mem::take(&mut self.around.before) {
+            let (code, stopped_by) = self.run_before(&words).await;
+            if let Some(signal) = stopped_by {
+                info!(signal = %signal, "stopped before anything was started");
+            }
+            // It may have done all it had to do in spite of the signal: we have not.
+            let of_signal = stopped_by.and_then(|signal| u8::try_from(signal.number()).ok());
+            let code =
+                if code == 0 { of_signal.map_or(0, |number| number.saturating_add(128)) } else { code };
+            if code != 0 {
+                error!(exit_code = code, command = %words, "--before did not go well: nothing is started");
+                // What it has left behind has nothing to be there for.
+                let _gone = send::to_all(Signal::KILL);
+                return Some(code);
+            }
+        }
+        None
+    }
+
+    async fn run_before(&mut self, words: &Words) -> (u8, Option<Signal>) {
+        let policy = InitPolicy {
+            rewrites: only_stops(),
+            // A daemon that it leaves is an orphan later.
+            orphans: Orphans::Leave,
+            deadline: self.around.before_by,
+            ..InitPolicy::new(self.stop)
+        };
+        info!(command = %words, "before the start");
+        let aside = Aside {
+            core: replace(&mut self.core, Core::new(Mode::Init(policy), 0)),
+            fleet: self.fleet.take(),
+            command: replace(&mut self.command, Command::new(words.argv().to_vec(), false)),
+            environment: replace(&mut self.environment, Environment::exactly(self.around.env.clone())),
+            placement: replace(&mut self.placement, Placement::Session),
+            terminal: self.terminal.take(),
+            death_signal: self.death_signal.replace(self.stop.signal),
+            stopped_by: None,
+        };
+        self.around.aside = Some(Box::new(aside));
+        self.publish_beside();
+        let code = self.live().await;
+        self.exit = None;
+        let Some(aside) = self.around.aside.take() else { return (code, None) };
+        let stopped_by = aside.stopped_by;
+        self.core = aside.core;
+        self.fleet = aside.fleet;
+        self.command = aside.command;
+        self.environment = aside.environment;
+        self.placement = aside.placement;
+        self.terminal = aside.terminal;
+        self.death_signal = aside.death_signal;
+        self.publish_beside();
+        (code, stopped_by)
+    }
+
+    /// The core that the outside sees: never that of what is done first.
+    pub(super) fn shown(&self) -> &Core {
+        self.around.aside.as_ref().map_or(&self.core, |aside| &aside.core)
+    }
+
+    /// Tells of what is done first, in words of its own.
+    pub(super) fn report_before(&mut self, note: &Note) {
+        match *note {
+            Note::CommandStarted { pid } => debug!(pid = pid.0, "before the start: it runs"),
+            Note::CommandExited { pid, exit, uptime } => {
+                let uptime_ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
+                info!(pid = pid.0, uptime_ms, "before the start: it ended with {exit}");
+            }
+            Note::SignalForwarded { came, .. } => {
+                info!(signal = %came, "before the start: it is asked to stop");
+                if let Some(aside) = &mut self.around.aside {
+                    aside.stopped_by.get_or_insert(came);
+                }
+            }
+            Note::SignalDropped { signal } => {
+                debug!(signal = %signal, "before the start: signal ignored");
+            }
+            Note::DeadlinePassed { .. } => warn!("before the start: it takes too long, and is asked to stop"),
+            Note::KillingAll => warn!(signal = %Signal::KILL, "before the start: it does not stop"),
+            Note::SpawnFailed { failure, .. } => {
+                let error = io::Error::from_raw_os_error(failure.errno);
+                error!(step = %failure.step, %error, "before the start: it cannot be started");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// TERM, INT and QUIT are a TERM to it; what else comes is not meant for it.
+fn only_stops() -> Rewrites {
+    let all = (1..=64).filter_map(Signal::from_number).filter(|signal| *signal != Signal::TERM);
+    let rule = |from| {
+        let stops = [Signal::INT, Signal::QUIT].contains(&from);
+        Rewrite { from, to: stops.then_some(Signal::TERM) }
+    };
+    Rewrites::new(all.map(rule).collect())
+}

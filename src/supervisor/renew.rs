@@ -1,0 +1,105 @@
+//! A reload with a configuration file: it is read anew, and what it says of the workers holds from then on.
+
+use super::Loop;
+use crate::cli::{self, Request};
+use crate::compat;
+use crate::config::command::Command;
+use crate::config::{Config, Environment, Pool};
+use crate::core::{Event, Mode, Note};
+use crate::error::StartError;
+use crate::{explain, setup};
+use tracing::{error, warn};
+
+/// What the configuration says to the loop: with what workers are started and measured.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    command: Command,
+    pool: Pool,
+    /// What holds until we are started anew, as it was then.
+    fixed: Vec<(&'static str, String)>,
+    /// What is bound, in the words of the plan.
+    pub(super) bound: Vec<String>,
+    /// The first two as of the generation that has proved itself, while another is tried.
+    before: Option<(Command, Pool)>,
+}
+
+impl InForce {
+    /// What was read at the start.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let (command, pool) = (config.command.clone(), config.pool.clone());
+        Self { command, pool, fixed: config.fixed(), bound: explain::bound(config), before: None }
+    }
+}
+
+impl Loop {
+    /// Reads the command line, the variables and the file as at the start.
+    pub(super) fn read_configuration(&mut self) -> Event {
+        let accepted = match read() {
+            Ok(config) => self.renew(config),
+            Err(error) => {
+                error!("{error}");
+                false
+            }
+        };
+        Event::ConfigurationRead { accepted }
+    }
+
+    fn renew(&mut self, config: Config) -> bool {
+        for ((option, now), (_, then)) in config.fixed().iter().zip(&self.in_force.fixed) {
+            if now != then {
+                warn!(
+                    option,
+                    "changed in the configuration: this takes effect at the next start, or at an upgrade (USR2)"
+                );
+            }
+        }
+        let Mode::Pool(mut policy) = config.mode else { return false };
+        if !self.fleet.as_ref().is_some_and(super::Fleet::steers) {
+            setup::without_steering(&mut policy);
+        }
+        self.core.renew(policy);
+        let InForce { command, pool, before, .. } = &mut self.in_force;
+        let old = (std::mem::replace(command, config.command), std::mem::replace(pool, config.pool));
+        before.get_or_insert(old);
+        self.use_configuration();
+        true
+    }
+
+    /// What becomes of a new configuration is that of the reload.
+    pub(super) fn configuration_heard(&mut self, note: &Note) {
+        match note {
+            Note::ReloadConfirmed { .. } => self.in_force.before = None,
+            Note::ReloadFailed { .. } => {
+                if let Some((command, pool)) = self.in_force.before.take() {
+                    (self.in_force.command, self.in_force.pool) = (command, pool);
+                    self.use_configuration();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn use_configuration(&mut self) {
+        self.command.clone_from(&self.in_force.command);
+        if let Some(fleet) = &mut self.fleet {
+            fleet.renew(&self.in_force.pool);
+        }
+    }
+}
+
+fn read() -> Result<Config, StartError> {
+    match compat::read(std::env::args_os())? {
+        Request::Run(options) => {
+            let given = options.given.clone();
+            let config = Config::resolve(*options, &Environment::read());
+            let config = config.map_err(|error| error.by_name(|flag| cli::name_of(flag, &given)))?;
+            setup::check_command(&config)?;
+            Ok(config)
+        }
+        // The command line is what it was, and that was to run something.
+        Request::Check(_) | Request::Client(_) | Request::Print { .. } => {
+            Err(StartError::usage("command line", "runs nothing", "start anew"))
+        }
+    }
+}

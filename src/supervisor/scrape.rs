@@ -1,0 +1,89 @@
+//! Metrics: what is looked at when somebody asks for them.
+
+use super::Loop;
+use crate::control::Ask;
+use crate::core::{Lane, Pid, Status};
+use crate::metrics::Page;
+use crate::metrics::pages::{self, Own, PoolSeen, Seat, Seated};
+use crate::os::{netstat, own_usage, stderr, usage};
+use std::time::{Duration, Instant};
+
+/// How long workers are measured before other things get their turn. At least one is.
+const AT_ONCE: Duration = Duration::from_millis(4);
+
+impl Loop {
+    /// Answers, or sees to it that [`go_on_measuring`](Self::go_on_measuring) will.
+    pub(super) fn scrape(&mut self, ask: Ask) {
+        match ask {
+            Ask::Metrics(answer) => {
+                if !self.metrics.asked(answer) {
+                    return;
+                }
+                let seats = pages::seats(&self.core.status(self.now()));
+                let workers = seats.into_iter().filter_map(|(_, worker)| worker?.pid).collect();
+                self.metrics.measure(workers);
+            }
+            Ask::Liveness(answer) => {
+                let page = pages::liveness(&self.core.status(self.now()), &self.own()).write();
+                let _gone = answer.send(Page::new(page));
+            }
+            // Asks for something else.
+            Ask::Status(_) | Ask::Order(..) => {}
+        }
+    }
+
+    /// Measures a few workers, and when none is left, answers those who wait.
+    pub(super) fn go_on_measuring(&mut self) {
+        if !self.metrics.is_wanted() {
+            return;
+        }
+        let begin = Instant::now();
+        while let Some(pid) = self.metrics.next_unmeasured() {
+            let seen = self.look_at(pid);
+            self.metrics.measured(pid, seen);
+            if begin.elapsed() >= AT_ONCE {
+                return;
+            }
+        }
+        let page = self.page(&self.core.status(self.now()));
+        self.metrics.publish(&Page::new(page));
+    }
+
+    fn look_at(&self, pid: Pid) -> Option<usage::Usage> {
+        match &self.fleet {
+            Some(fleet) => fleet.as_worker(|| usage::usage(pid)),
+            None => usage::usage(pid),
+        }
+    }
+
+    fn own(&self) -> Own<'_> {
+        Own {
+            started: self.metrics.started,
+            usage: own_usage::own_usage(),
+            dropped: stderr::dropped(),
+            turns: &self.metrics.turns,
+            lag: &self.metrics.lag,
+        }
+    }
+
+    fn page(&self, status: &Status) -> String {
+        let seats = pages::seats(status).into_iter().map(|(seat, worker)| {
+            let kept = usize::try_from(seat.slot).ok().and_then(|slot| status.slots.get(slot)?.kept_lane);
+            let lane = worker.map(|worker| worker.lane).or(kept);
+            let queue =
+                lane.zip(self.fleet.as_ref()).and_then(|(Lane(lane), fleet)| fleet.lanes.own_queue(lane));
+            let seated = worker.map(|worker| {
+                let (usage, share) = worker.pid.map(|pid| self.metrics.known(pid)).unwrap_or_default();
+                Seated { usage, share, uptime: worker.uptime, requests: worker.requests }
+            });
+            Seat { queue, worker: seated, ..seat }
+        });
+        let seats: Vec<Seat> = seats.collect();
+        let pool = self.fleet.as_ref().map(|fleet| PoolSeen {
+            shared: fleet.lanes.shared_queue(),
+            listening: netstat::listening(),
+            shares: fleet.measures_shares(),
+        });
+        pages::whole(status, &self.own(), &self.metrics.counts, &seats, pool.as_ref()).write()
+    }
+}

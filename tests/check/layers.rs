@@ -1,0 +1,242 @@
+//! Default, file, variable, flag: the later one wins, for every option that there is.
+
+use super::{check, file, report, setting, texts};
+use clap::{Arg, ArgAction, CommandFactory};
+use prefork_init::cli::Options;
+use serde_json::{Value, json};
+
+/// Three valid values for what is not one of a few words: by the option's long name, or else by its value's name.
+const SAMPLES: [(&str, [&str; 3]); 18] = [
+    ("ready", ["notify", "delay:1s", "delay:2s"]),
+    ("remap-exit-code", ["1=2", "1=3", "1=4"]),
+    ("N", ["2", "3", "4"]),
+    ("D", ["11s", "12s", "13s"]),
+    ("J", ["1", "2", "3%"]),
+    ("SIZE", ["600M", "700M", "800M"]),
+    ("PERCENT", ["70%", "80%", "90"]),
+    ("SIGNAL", ["USR1", "QUIT", "INT"]),
+    ("FROM=TO", ["HUP=USR1", "HUP=USR2", "HUP=0"]),
+    ("CODE", ["1", "2", "3"]),
+    ("ADDR", ["127.0.0.1:1", "[::1]:2", "unix:/three"]),
+    ("PATH", ["/one", "/two", "/three"]),
+    ("DIR", ["/", "/tmp", "/usr"]),
+    ("CMD", ["true one", "true two", "true three"]),
+    ("USER[:GROUP]", ["root", "0", "root:root"]),
+    ("GROUP", ["root", "0", "daemon"]),
+    ("MASK", ["022", "027", "77"]),
+    ("FILE", ["/one", "/two", "/three"]),
+];
+
+/// What an option needs beside it to be valid.
+const BESIDE: [(&str, &str); 14] = [
+    ("max-requests", "--count-requests=scoreboard"),
+    ("max-requests-jitter", "--max-requests=100"),
+    ("count-requests", "--max-requests=100"),
+    ("max-age-jitter", "--max-age=1h"),
+    ("max-memory-jitter", "--max-memory=1G"),
+    ("memory-samples", "--max-memory=1G"),
+    ("memory-measure", "--max-memory=1G"),
+    ("probe-interval", "--probe=/health --bind=127.0.0.1:0"),
+    ("probe-timeout", "--probe=/health --bind=127.0.0.1:0"),
+    ("probe-failures", "--probe=/health --bind=127.0.0.1:0"),
+    ("abort-signal", "--watchdog=1s"),
+    ("abort-time", "--watchdog=1s"),
+    ("probe", "--bind=127.0.0.1:0"),
+    ("accept-stall", "--bind=127.0.0.1:0"),
+];
+
+/// Help headings of what init mode alone has a use for, and of what both have.
+const WITHOUT_POOL: [&str; 6] = ["Init", "Signals", "Process", "Logging", "Configuration", "Endpoint"];
+
+/// Three values, of which each differs from the next; on and off for what has none.
+fn samples(arg: &Arg) -> [String; 3] {
+    let long = arg.get_long().unwrap();
+    if matches!(arg.get_action(), ArgAction::SetTrue) {
+        return ["true", "false", "true"].map(str::to_owned);
+    }
+    let possible: Vec<String> =
+        arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    if let [one, other, ..] = &possible[..] {
+        return [one, other, one].map(Clone::clone);
+    }
+    let name =
+        arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default();
+    let of = |key: &str| SAMPLES.iter().find(|(known, _)| *known == key);
+    let found = of(long).or_else(|| of(&name));
+    let (_, samples) = found.unwrap_or_else(|| {
+        panic!(
+            "--{long} <{name}> has no samples: add three valid values for \"{long}\" or \"{name}\" to SAMPLES"
+        )
+    });
+    samples.map(str::to_owned)
+}
+
+/// As it stands in a file.
+fn toml(arg: &Arg, text: &str) -> String {
+    let bare = matches!(arg.get_action(), ArgAction::SetTrue)
+        || text.parse::<i64>().is_ok() && !text.starts_with('0') && text.len() < 3;
+    let value = if bare { text.to_owned() } else { format!("{text:?}") };
+    if matches!(arg.get_action(), ArgAction::Append) { format!("[{value}]") } else { value }
+}
+
+/// As `check --json` has it.
+fn expected(arg: &Arg, text: &str) -> Value {
+    match arg.get_action() {
+        ArgAction::SetTrue => json!(text == "true"),
+        ArgAction::Append => json!([text]),
+        _ => json!(text),
+    }
+}
+
+/// The other words of a command line in which the option is valid.
+fn beside(arg: &Arg) -> Vec<String> {
+    let long = arg.get_long().unwrap();
+    let heading = arg.get_help_heading().unwrap_or_default();
+    let mut words: Vec<String> = Vec::new();
+    if long == "bind" {
+        words.push("--workers=8".into());
+    } else if long == "workers" {
+        words.push("--bind=127.0.0.1:0".into());
+    } else if !WITHOUT_POOL.contains(&heading) {
+        words.push("--workers=8".into());
+    }
+    let (_, flags) = BESIDE.iter().find(|(known, _)| *known == long).unwrap_or(&("", ""));
+    words.extend(flags.split_whitespace().map(str::to_owned));
+    words
+}
+
+/// What is run: a limit of requests is passed on where there may be one.
+fn command(arg: &Arg) -> Vec<String> {
+    let long = arg.get_long().unwrap();
+    let words: &[&str] = match long {
+        "pause" => &[],
+        "max-requests-jitter" | "count-requests" => &["--", "true", "{max_requests}"],
+        _ => &["--", "true"],
+    };
+    words.iter().map(ToString::to_string).collect()
+}
+
+/// What `check` has to say of this option on this command line.
+fn seen(arg: &Arg, words: &[String], variables: &[(&str, &str)]) -> (Value, String, Option<String>) {
+    let long = arg.get_long().unwrap();
+    let words: Vec<String> = ["--json".to_owned()].into_iter().chain(words.to_vec()).collect();
+    let output = check(&words, variables);
+    let (out, err) = texts(&output);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "--{long}: {words:?} {variables:?} is not valid: {err}\
+         If it needs another option, add that to BESIDE; if the value is wrong for it, add \"{long}\" to SAMPLES."
+    );
+    setting(&serde_json::from_str(&out).unwrap(), long)
+}
+
+#[test]
+fn every_option_is_taken_from_the_last_layer_that_has_it() {
+    let options = Options::command();
+    let mut count = 0;
+    let arguments = options.get_arguments().filter(|arg| arg.get_env().is_some());
+    for arg in arguments.filter(|arg| arg.get_id() != "config") {
+        let long = arg.get_long().unwrap();
+        let variable = arg.get_env().unwrap().to_str().unwrap();
+        let [in_file, in_variable, in_flag] = samples(arg);
+        let (_dir, path) = file(&format!("{long} = {}\n", toml(arg, &in_file)));
+        let (beside, command) = (beside(arg), command(arg));
+        let words = |flags: &[String]| [flags, &beside, &command].concat();
+        let by_config = [format!("--config={path}")];
+        let flag = match arg.get_action() {
+            ArgAction::SetTrue => format!("--{long}"),
+            _ => format!("--{long}={in_flag}"),
+        };
+
+        if long != "pause" {
+            let (value, layer, source) = seen(arg, &words(&[]), &[]);
+            assert_eq!((layer.as_str(), source), ("default", None), "--{long}");
+            if let [default] = arg.get_default_values() {
+                assert_eq!(value, expected(arg, default.to_str().unwrap()), "--{long}");
+            }
+        }
+        let (value, layer, source) = seen(arg, &words(&by_config), &[]);
+        assert_eq!(
+            (value, layer.as_str(), source),
+            (expected(arg, &in_file), "file", Some(path)),
+            "--{long}"
+        );
+
+        // Off is off, and then no command is missing.
+        let off = if long == "pause" {
+            vec![by_config[0].clone(), "--".into(), "true".into()]
+        } else {
+            words(&by_config)
+        };
+        let (value, layer, source) = seen(arg, &off, &[(variable, &in_variable)]);
+        let wanted = (expected(arg, &in_variable), "environment", Some(variable.to_owned()));
+        assert_eq!((value, layer.as_str(), source), wanted, "--{long}");
+
+        let (value, layer, source) =
+            seen(arg, &words(&[by_config[0].clone(), flag]), &[(variable, &in_variable)]);
+        assert_eq!((value, layer.as_str(), source), (expected(arg, &in_flag), "flag", None), "--{long}");
+
+        // An empty variable is none.
+        let (value, layer, _) = seen(arg, &words(&by_config), &[(variable, "")]);
+        assert_eq!((value, layer.as_str()), (expected(arg, &in_file), "file"), "--{long}");
+        count += 1;
+    }
+    assert!(count >= 50, "only {count} options were seen");
+}
+
+#[test]
+fn a_flag_names_another_file_than_the_variable() {
+    let (_one, usual) = file("workers = 2\n");
+    let (_other, special) = file("workers = 3\n");
+    let variables = [("PREFORK_CONFIG", usual.as_str())];
+    let with_variable = report(&["true"], &variables);
+    assert_eq!(setting(&with_variable, "workers"), (json!("2"), "file".into(), Some(usual.clone())));
+    let config = (json!(usual), "environment".into(), Some("PREFORK_CONFIG".into()));
+    assert_eq!(setting(&with_variable, "config"), config);
+    let with_flag = report(&["--config", &special, "true"], &variables);
+    assert_eq!(setting(&with_flag, "workers"), (json!("3"), "file".into(), Some(special.clone())));
+    assert_eq!(setting(&with_flag, "config"), (json!(special), "flag".into(), None));
+    // And an empty variable names none.
+    assert_eq!(setting(&report(&["true"], &[("PREFORK_CONFIG", "")]), "config").1, "default");
+}
+
+#[test]
+fn the_command_of_the_file_is_taken_where_the_command_line_has_none() {
+    let (_dir, path) = file("command = [\"true\", \"of file\"]\n");
+    let of_file = setting(&report(&["--config", &path], &[]), "command");
+    assert_eq!(of_file, (json!(["true", "of file"]), "file".into(), Some(path.clone())));
+    let of_line = setting(&report(&["--config", &path, "--", "true"], &[]), "command");
+    assert_eq!(of_line, (json!(["true"]), "flag".into(), None));
+    // Who says --pause does not want the usual command.
+    let none = setting(&report(&["--config", &path, "--pause"], &[]), "command");
+    assert_eq!(none, (json!([]), "default".into(), None));
+}
+
+#[test]
+fn web_concurrency_and_port_come_after_all_layers() {
+    let (_dir, path) = file("workers = 2\n");
+    let variables = [("WEB_CONCURRENCY", "3"), ("PORT", "8123")];
+    let with_file = report(&["--config", &path, "true"], &variables);
+    assert_eq!(setting(&with_file, "workers"), (json!("2"), "file".into(), Some(path)));
+    let port = (json!(["0.0.0.0:8123"]), "environment".into(), Some("PORT".into()));
+    assert_eq!(setting(&with_file, "bind"), port);
+    let without = report(&["-b", ":8000", "true"], &variables);
+    assert_eq!(
+        setting(&without, "workers"),
+        (json!("3"), "environment".into(), Some("WEB_CONCURRENCY".into()))
+    );
+    assert_eq!(setting(&without, "bind"), (json!([":8000"]), "flag".into(), None));
+    // Without a pool they are nobody's.
+    assert_eq!(setting(&report(&["true"], &variables), "workers"), (Value::Null, "default".into(), None));
+}
+
+#[test]
+fn the_variables_are_left_to_the_innermost_of_us() {
+    let (_dir, path) = file("workers = 2\n");
+    let found = report(&["--", "true"], &[("PREFORK_CONFIG", &path)]);
+    assert_eq!(found["mode"], "pool");
+    let us = crate::harness::binary();
+    let found = report(&["--", us.to_str().unwrap()], &[("PREFORK_CONFIG", &path), ("PREFORK_WORKERS", "3")]);
+    assert_eq!(found["mode"], "init");
+}

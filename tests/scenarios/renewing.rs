@@ -1,0 +1,75 @@
+//! A reload that reads its configuration anew.
+
+use super::*;
+
+/// A pool of two whose first reload is asked for, and whose configuration says this from then on.
+fn renewed(renew: impl Fn(PoolPolicy) -> PoolPolicy) -> Scene {
+    let old = PoolPolicy { rereads: true, ..policy(2) };
+    let mut scene = Scene::ready(old.clone());
+    scene.signal(Signal::HUP);
+    assert!(scene.did(|action| *action == Action::ReadConfiguration));
+    assert!(!scene.noted(|note| matches!(note, Note::ReloadStarted { .. })), "not before it is read");
+    scene.core.renew(renew(old));
+    scene.happens(Event::ConfigurationRead { accepted: true });
+    assert!(scene.noted(|note| matches!(note, Note::ReloadStarted { generation: 2 })));
+    scene.until("a new worker", |action| matches!(action, Action::Spawn(_)));
+    scene.spawns(20);
+    scene
+}
+
+#[test]
+fn workers_of_the_new_generation_live_under_the_new_rules() {
+    let max_age = Some(Jittered { base: s(100), jitter: Duration::ZERO });
+    let mut scene = renewed(|old| PoolPolicy { recycle: RecyclePolicy { max_age, ..old.recycle }, ..old });
+    let drawn =
+        |note: &Note| matches!(note, Note::WorkerSpawned { max_age: Some(age), .. } if *age == s(100));
+    assert!(scene.noted(drawn), "{:?}", scene.actions);
+    scene.sees_ready(20);
+    scene.exits(10, Exit::Code(0));
+    scene.until("the other one", |action| matches!(action, Action::Spawn(_)));
+    scene.spawns(21);
+    assert!(scene.noted(drawn));
+}
+
+#[test]
+fn the_number_of_workers_changes_when_the_first_new_one_is_ready() {
+    let mut scene = renewed(|old| PoolPolicy { workers: 4, ..old });
+    assert_eq!(scene.core.snapshot().workers, 2);
+    scene.sees_ready(20);
+    assert!(scene.noted(|note| *note == Note::Scaled { workers: 4, from: 2 }), "{:?}", scene.actions);
+}
+
+#[test]
+fn what_somebody_has_scaled_stays_where_the_configuration_says_what_it_said() {
+    let mut scene = Scene::ready(PoolPolicy { rereads: true, ..policy(2) });
+    scene.signal(Signal::TTOU);
+    scene.exits(11, Exit::Code(0));
+    scene.signal(Signal::HUP);
+    scene.core.renew(PoolPolicy { rereads: true, ..policy(2) });
+    scene.happens(Event::ConfigurationRead { accepted: true });
+    scene.until("a new worker", |action| matches!(action, Action::Spawn(_)));
+    scene.spawns(20);
+    scene.sees_ready(20);
+    assert_eq!(scene.core.snapshot().workers, 1);
+}
+
+#[test]
+fn a_reload_that_fails_takes_its_rules_back() {
+    let graceful = StopPolicy { signal: Signal::INT, ..STOP };
+    let mut scene = renewed(|old| PoolPolicy { workers: 4, stop: graceful, ..old });
+    scene.exits(20, Exit::Code(1));
+    assert!(scene.noted(|note| matches!(note, Note::ReloadFailed { generation: 2, .. })));
+    assert_eq!(scene.core.snapshot().workers, 2);
+    scene.signal(Signal::INT);
+    assert!(scene.sent(10, Signal::TERM), "{:?}", scene.actions);
+}
+
+#[test]
+fn a_configuration_that_is_refused_changes_nothing() {
+    let mut scene = Scene::ready(PoolPolicy { rereads: true, ..policy(2) });
+    scene.signal(Signal::HUP);
+    scene.happens(Event::ConfigurationRead { accepted: false });
+    assert!(scene.noted(|note| *note == Note::ReloadRefused { generation: 2 }));
+    scene.after(s(3_600));
+    assert_eq!((scene.order(), scene.core.snapshot().ready), (None, 2));
+}
