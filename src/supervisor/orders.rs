@@ -68,7 +68,7 @@ impl Loop {
                 Order::Signal { slot, signal } => self.signal_one(&before, slot, signal),
                 Order::LogLevel(level) => {
                     logging::set_level(level);
-                    info!(level = level.name(), "log level set");
+                    info!(log_level = level.name(), "log level set");
                     Outcome::Set
                 }
             },

@@ -223,7 +223,7 @@ if pid == 0:
 fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 60, 0, 0))
 before = termios.tcgetattr(fd)
 seen = b""
-while seen.count(b"\x1b[H") < 3:
+while seen.count(b"\x1b[J") < 3:
     seen += os.read(fd, 65536)
 os.write(fd, b"\x03")
 try:
@@ -235,7 +235,7 @@ except OSError:
     pass
 assert seen.startswith(b"\x1b[?1049h\x1b[?25l"), seen
 assert seen.endswith(b"\x1b[?25h\x1b[?1049l"), seen
-last = seen.rsplit(b"\x1b[H", 1)[1].split(b"\x1b[J")[0]
+last = seen.split(b"\x1b[H")[3].split(b"\x1b[J")[0]
 lines = last.replace(b"\x1b[K", b"").split(b"\r\n")
 assert all(len(line) <= 60 for line in lines), lines
 assert lines[2].startswith(b"SLOT") and b"ready" in lines[3], lines

@@ -182,6 +182,7 @@ impl Book {
         match demand {
             Demand::Stop => self.asked_to_stop(now, Signal::TERM),
             _ if self.stage != Stage::Running => {}
+            Demand::Reload if self.policy.rereads => self.expected.reread = true,
             Demand::Reload => self.reload(now),
             Demand::Scale { workers } => self.scale_to(now, workers as usize),
             Demand::Recycle { slot } if slot as usize >= self.wanted() => {}
