@@ -1,5 +1,6 @@
 //! The environment that the command gets: ours, less what would mislead it, plus what it should know.
 
+use crate::config::activation::VARIABLE as LISTEN;
 use crate::handover::VARIABLE;
 use crate::os::scoreboard::{FD_VARIABLE, OFFSET_VARIABLE};
 use crate::os::spawn::FIRST_FD;
@@ -63,12 +64,12 @@ impl Environment {
     }
 
     /// Pool mode: without our own settings, and without `WEB_CONCURRENCY`, which a `uvicorn --fd` would take to
-    /// start as many again; with the listeners and the notify socket.
+    /// start as many again; with the listeners, by these names, and the notify socket.
     #[must_use]
-    pub fn of_pool(notify_socket: &str, listeners: usize, watchdog: Option<Duration>) -> Self {
+    pub fn of_pool(notify_socket: &str, listeners: &[String], watchdog: Option<Duration>) -> Self {
         let ours = crate::cli::own_variables();
         let misleading = |name: &OsString| {
-            ["WEB_CONCURRENCY", WORKER_ID, GENERATION, FD_VARIABLE, OFFSET_VARIABLE, VARIABLE]
+            ["WEB_CONCURRENCY", WORKER_ID, GENERATION, FD_VARIABLE, OFFSET_VARIABLE, VARIABLE, LISTEN]
                 .iter()
                 .any(|known| name == known)
                 || OF_EINHORN.iter().any(|known| name == known)
@@ -81,12 +82,12 @@ impl Environment {
         if let Some(watchdog) = watchdog {
             base.push(("WATCHDOG_USEC".into(), watchdog.as_micros().to_string().into()));
         }
-        if listeners > 0 {
-            let names: Vec<String> = (0..listeners).map(|index| format!("listener-{index}")).collect();
-            base.push(("LISTEN_FDS".into(), listeners.to_string().into()));
-            base.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
+        let count = listeners.len();
+        if count > 0 {
+            base.push(("LISTEN_FDS".into(), count.to_string().into()));
+            base.push(("LISTEN_FDNAMES".into(), listeners.join(":").into()));
         }
-        Self { base, listeners, listen_pid: listeners > 0 }
+        Self { base, listeners: count, listen_pid: count > 0 }
     }
 
     /// Says whom the command runs as: `HOME`, and `USER` and `LOGNAME` where the user has a name.

@@ -1,7 +1,7 @@
 //! What one program of ours tells the next in the same process, as text: a line a thing.
 //!
 //! ```text
-//! prefork-init 1
+//! prefork-init 2
 //! clock NOW_US GIVEN_MASK CHILD_IGNORED
 //! pool WORKERS GENERATION NEWEST NEXT_SPAWN EVER_READY
 //! notify FD
@@ -9,6 +9,9 @@
 //! health FD
 //! control FD
 //! check PASSES
+//! output FD
+//! waiting STREAM LENGTH TORN
+//! pipe FD STREAM SLOT GENERATION PID LENGTH
 //! place FD,FD,... LANE,LANE,...
 //! remains PID KILL_AT_US
 //! vacant SLOT LANE SPAWN_AT_US FAILURES
@@ -24,12 +27,54 @@ use std::str::{FromStr, SplitAsciiWhitespace};
 use std::time::Duration;
 
 /// Who prints this as part of the plan (`--explain`) can take over.
-pub const FORMAT: &str = "handover format 1";
+pub const FORMAT: &str = "handover format 2";
 
 /// The variable that holds the number of the descriptor.
 pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
 
-const FIRST_LINE: &str = "prefork-init 1";
+/// Who prints this of a listener that was given to us can take it over as such.
+pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
+
+const FIRST_LINE: &str = "prefork-init 2";
+
+/// Workers' output on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// A file with the bytes of what follows, in this order.
+    pub bytes: RawFd,
+    /// What our streams' readers have not taken yet.
+    pub waiting: Vec<Waiting>,
+    /// The pipes from workers, and from what they have left behind.
+    pub pipes: Vec<Pipe>,
+}
+
+/// Lines that wait for the reader of one of our streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// 1 is stdout, 2 is stderr.
+    pub stream: RawFd,
+    /// How many bytes.
+    pub length: usize,
+    /// Whether a part of the first line was written.
+    pub torn: bool,
+}
+
+/// A pipe from a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pipe {
+    /// Our end.
+    pub fd: RawFd,
+    /// What it is to the worker: 1 is stdout, 2 is stderr.
+    pub stream: RawFd,
+    /// The worker's slot.
+    pub slot: u32,
+    /// The worker's generation.
+    pub generation: u32,
+    /// The worker's process.
+    pub pid: Pid,
+    /// How many bytes of a line have come that has not ended yet.
+    pub length: usize,
+}
 
 /// The core's part, and the descriptors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +93,8 @@ pub struct Given {
     pub control: Option<RawFd>,
     /// Whether the application said last that it is ready.
     pub check_passes: bool,
+    /// Workers' output, if it goes through us.
+    pub output: Option<Output>,
     /// For each address the listeners by lane, and the lanes in the kernel's order.
     pub places: Vec<(Vec<RawFd>, Vec<u32>)>,
 }
@@ -77,6 +124,15 @@ impl Given {
         }
         if self.check_passes {
             line(&[&"check", &1]);
+        }
+        if let Some(Output { bytes, waiting, pipes }) = &self.output {
+            line(&[&"output", bytes]);
+            for Waiting { stream, length, torn } in waiting {
+                line(&[&"waiting", stream, length, &u8::from(*torn)]);
+            }
+            for Pipe { fd, stream, slot, generation, pid, length } in pipes {
+                line(&[&"pipe", fd, stream, slot, generation, pid, length]);
+            }
         }
         for (fds, order) in &self.places {
             line(&[&"place", &list(fds), &list(order)]);
@@ -119,6 +175,7 @@ impl Given {
         (lines.next()? == FIRST_LINE).then_some(())?;
         let (mut clock, mut pool, mut notify) = (None, None, None);
         let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);
+        let mut output: Option<Output> = None;
         let (mut places, mut remains, mut kept, mut vacant) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for line in lines {
@@ -140,6 +197,22 @@ impl Given {
                 "health" => health = Some(next(words)?),
                 "control" => control = Some(next(words)?),
                 "check" => check_passes = next::<u8>(words)? != 0,
+                "output" => {
+                    output = Some(Output { bytes: next(words)?, waiting: Vec::new(), pipes: Vec::new() });
+                }
+                "waiting" => output.as_mut()?.waiting.push(Waiting {
+                    stream: next(words)?,
+                    length: next(words)?,
+                    torn: next::<u8>(words)? != 0,
+                }),
+                "pipe" => output.as_mut()?.pipes.push(Pipe {
+                    fd: next(words)?,
+                    stream: next(words)?,
+                    slot: next(words)?,
+                    generation: next(words)?,
+                    pid: Pid(next(words)?),
+                    length: next(words)?,
+                }),
                 "place" => places.push((numbers(words)?, numbers(words)?)),
                 "remains" => {
                     let kill_at =
@@ -171,7 +244,17 @@ impl Given {
         let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
         let pool =
             Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
-        Some(Self { pool, signals, notify: notify?, scoreboard, health, control, check_passes, places })
+        Some(Self {
+            pool,
+            signals,
+            notify: notify?,
+            scoreboard,
+            health,
+            control,
+            check_passes,
+            output,
+            places,
+        })
     }
 }
 
@@ -251,6 +334,11 @@ mod tests {
             health: Some(22),
             control: Some(26),
             check_passes: true,
+            output: Some(Output {
+                bytes: 26,
+                waiting: vec![Waiting { stream: 1, length: 27, torn: true }],
+                pipes: vec![Pipe { fd: 28, stream: 2, slot: 1, generation: 3, pid: Pid(4), length: 0 }],
+            }),
             places: vec![(vec![23, 24], vec![1, 0]), (vec![25], vec![])],
         }
     }
@@ -258,17 +346,19 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         assert_eq!(Given::read(&given().write()), Some(given()));
-        let less = Given { scoreboard: None, health: None, control: None, check_passes: false, ..given() };
+        let less = Given { scoreboard: None, health: None, control: None, output: None, ..given() };
+        let less = Given { check_passes: false, ..less };
         assert_eq!(Given::read(&less.write()), Some(less));
     }
 
     #[test]
     fn what_is_not_understood_is_refused_as_a_whole() {
         let text = given().write();
-        assert_eq!(Given::read(&text.replace("prefork-init 1", "prefork-init 2")), None);
+        assert_eq!(Given::read(&text.replace("prefork-init 2", "prefork-init 1")), None);
         assert_eq!(Given::read(&text.replace("worker 1", "worker x")), None);
         assert_eq!(Given::read(&format!("{text}something else\n")), None);
         assert_eq!(Given::read(&text.replace("notify 20\n", "")), None);
+        assert_eq!(Given::read(&text.replace("output 26\n", "")), None);
         assert_eq!(Given::read(""), None);
     }
 }

@@ -19,9 +19,12 @@
 //!                  │ Snapshot         [Action::Report] ──▶ logging ──▶ stderr
 //!                  ▼
 //!           ┌─────────────┐
-//!           │ http        │◀── GET /livez /readyz /startupz /status, POST orders ◀── client: status, ctl, healthcheck
+//!           │ http        │◀── GET /livez /readyz /startupz /status /metrics, POST orders ◀── client: status, ctl
 //!           └─────────────┘──▶ control: questions and orders, which the loop answers between two events
 //! ```
+//!
+//! What stands above us hears of it too: `supervisor/outlook.rs` has the manager ([`manager`], sd_notify(3)) and the person at
+//! the terminal ([`os::progress_line`]) told after each event.
 //!
 //! [`cli`] reads the command line, the variables and the file (or [`compat`], under the name of another init, whose
 //! options it turns into ours), [`config`] checks them ([`check`] goes no further, and tells what it thinks of them),
@@ -51,6 +54,9 @@
 //! events in, `lives` has who comes and goes, `budget` who is next, `roll` generations, `scale` how many, `steer` who gets
 //! connections and who hangs, `ending` the end, `upgrade` the exchange of our own program. Init mode, which has one
 //! command and no slots, is in `core/init.rs`.
+//!
+//! Metrics count what is reported (`metrics/counts.rs`), and look at everything else when somebody asks: tasks ask at
+//! the [`control`] desk, and the loop answers between two events (`supervisor/scrape.rs`).
 //!
 //! # Invariants
 //!
@@ -103,9 +109,11 @@ pub mod explain;
 pub mod handover;
 pub mod http;
 pub mod logging;
+pub mod manager;
 pub mod metrics;
 pub mod notify;
 pub mod os;
+pub mod output;
 pub mod probe;
 pub mod ready_check;
 pub mod setup;

@@ -13,6 +13,7 @@ use crate::core::note::{Note, ReadyBy, Verdict, WorkerRef};
 use crate::duration::in_short;
 use crate::error::StartError;
 use crate::os::portrait::Portrait;
+use crate::os::progress_line;
 use crate::os::signals;
 use crate::os::stderr::{self, Stderr};
 use std::io::{self, Write};
@@ -36,6 +37,7 @@ static COMMAND: OnceLock<String> = OnceLock::new();
 pub fn start(options: &Options) {
     let command = options.command.first().map(|command| command.display().to_string()).unwrap_or_default();
     let _set = COMMAND.set(command.clone());
+    progress_line::allow(options.logging.log_format == LogFormat::Text);
     let ours = options.like == Like::Ourselves
         || ["log_format", "log_level", "workers", "bind"].iter().any(|name| options.is_given(name));
     if ours {
@@ -94,9 +96,16 @@ fn dropped_as_text(count: u64) -> String {
     format!("prefork-init: {count} log lines dropped: nobody read stderr\n")
 }
 
-fn dropped_as_json(count: u64) -> String {
+/// Now, as in the log: RFC 3339 with microseconds, UTC.
+#[must_use]
+pub fn timestamp() -> String {
     let mut time = String::new();
     let _never_fails = SystemTime.format_time(&mut Writer::new(&mut time));
+    time
+}
+
+fn dropped_as_json(count: u64) -> String {
+    let time = timestamp();
     format!(
         r#"{{"timestamp":"{time}","level":"WARN","message":"log lines dropped: nobody read stderr","count":{count}}}"#
     ) + "\n"
@@ -231,7 +240,7 @@ pub fn note(note: &Note) {
             debug!(signal = %signal, "signal ignored");
         }
         Note::SignalIgnored { signal } => {
-            info!(signal = %signal, "signal ignored: a pool does not forward it, since it would end most servers");
+            info!(signal = %signal, "signal ignored: a pool does not forward it, since it would end most servers; see --forward-signal");
         }
         Note::PoolStopped => info!("pool stopped"),
         Note::GaveUp { slot, restarts, window } => error!(

@@ -81,7 +81,7 @@ impl Target {
             let has_port = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest).contains(':');
             let with_port = if has_port { authority.to_owned() } else { format!("{authority}{HTTP_PORT}") };
             return match Address::parse(&with_port).map_err(problem)? {
-                Address::Tcp(to) if to.port() == 0 || authority.starts_with(':') => {
+                Address::Tcp(to) if to.port() == 0 || authority.is_empty() || authority.starts_with(':') => {
                     Err(format!("nobody is at that address: {FORMS}"))
                 }
                 Address::Tcp(to) => {

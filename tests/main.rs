@@ -14,6 +14,7 @@ mod examples;
 mod harness;
 mod init;
 mod loss;
+mod manager;
 mod panic;
 mod pool;
 mod readme;

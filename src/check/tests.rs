@@ -22,8 +22,10 @@ fn look(line: &str, around: &Surroundings) -> Vec<Warning> {
         Ok(Request::Run(options)) => options,
         other => panic!("{line}: {other:?}"),
     };
-    let environment =
-        Environment { web_concurrency: around.web_concurrency.as_ref().map(OsString::from), port: None };
+    let environment = Environment {
+        web_concurrency: around.web_concurrency.as_ref().map(OsString::from),
+        ..Environment::default()
+    };
     let (given, grace) = (options.given.clone(), options.stopping.termination_grace);
     let config = Config::resolve(*options, &environment).unwrap_or_else(|error| panic!("{line}: {error}"));
     rules::warnings(&Case::new(&config, &given, grace, around))

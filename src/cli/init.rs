@@ -19,6 +19,12 @@ pub struct Signals {
     #[arg(value_delimiter = ',', value_parser = values::parse_rewrite)]
     pub rewrite_signal: Vec<Rewrite>,
 
+    /// In pool mode: pass this signal on to every worker that is ready, as for reopening its log; repeat it, or separate
+    /// by commas, for more.
+    #[arg(long, value_name = "SIGNAL", env = "PREFORK_FORWARD_SIGNAL")]
+    #[arg(value_delimiter = ',', value_parser = values::parse_forward)]
+    pub forward_signal: Vec<Signal>,
+
     /// Whether orphans come to us where we are not PID 1 [default: auto].
     #[arg(long, value_name = "WHEN", env = "PREFORK_SUBREAPER")]
     pub subreaper: Option<Subreaper>,

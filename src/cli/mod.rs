@@ -46,6 +46,7 @@ Examples:
   prefork-init -n 4 -b :8000 --health :9000 -- uvicorn app:app --fd {fd}
   prefork-init -n 4 -b :8000 --max-age 6h --max-age-jitter 10% --max-memory 500M --drain-signal USR2 -- \\
       uvicorn app:app --fd {fd}
+  prefork-init check -n 4 -b :8000 -- uvicorn app:app --fd {fd}      (prints settings and warnings, starts nothing)
 
 Ask one that runs: prefork-init status, prefork-init ctl, prefork-init healthcheck; each has a help of its own.
 
@@ -274,6 +275,13 @@ pub struct Logging {
     #[arg(long, value_name = "LEVEL", env = "PREFORK_LOG_LEVEL", default_value = "info")]
     pub log_level: LogLevel,
 
+    /// Workers' output: as it comes, or line by line, with slot and pid before each or as JSON.
+    ///
+    /// prefix and json read it through pipes: a program that sees no terminal may keep its output back for a while
+    /// (PYTHONUNBUFFERED=1, stdbuf -oL). inherit leaves our stdout and stderr to the workers.
+    #[arg(long, value_name = "HOW", env = "PREFORK_WORKER_OUTPUT", default_value = "inherit")]
+    pub worker_output: WorkerOutput,
+
     /// Print the plan (who gets which signal, what happens at the end, which limits apply) and end without running
     /// anything.
     #[arg(long, env = "PREFORK_EXPLAIN", value_parser = BoolishValueParser::new())]
@@ -285,6 +293,18 @@ pub struct Logging {
 pub enum LogFormat {
     /// For people.
     Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What becomes of workers' output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WorkerOutput {
+    /// They have our own stdout and stderr.
+    #[default]
+    Inherit,
+    /// `[SLOT PID] ` before each line.
+    Prefix,
     /// One JSON object a line.
     Json,
 }
@@ -369,15 +389,15 @@ fn without_variables(command: clap::Command, which: fn(&OsStr) -> bool) -> clap:
     command.mut_args(|arg| if arg.get_env().is_some_and(which) { arg.env(Resettable::Reset) } else { arg })
 }
 
-/// Help headings of what only a pool can have a use for; one option more, and one less: it can prevent a pool.
+/// Help headings of what only a pool can have a use for; some options more, and one less: it can prevent a pool.
 const OF_POOLS: [&str; 6] = ["Pool", "Replacement", "Readiness", "Hang detection", "Recycling", "Respawn"];
-const OF_POOLS_TOO: &str = "drain_delay";
+const OF_POOLS_TOO: [&str; 3] = ["drain_delay", "forward_signal", "worker_output"];
 const NOT_OF_POOLS: &str = "no_placeholders";
 
 fn only(arg: &Arg) -> Option<Only> {
     match arg.get_help_heading()? {
         _ if arg.get_id() == NOT_OF_POOLS => None,
-        _ if arg.get_id() == OF_POOLS_TOO => Some(Only::Pool),
+        _ if OF_POOLS_TOO.contains(&arg.get_id().as_str()) => Some(Only::Pool),
         "Init" => Some(Only::Init),
         heading => OF_POOLS.contains(&heading).then_some(Only::Pool),
     }

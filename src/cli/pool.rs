@@ -22,7 +22,8 @@ pub struct Pool {
     /// Listen here; repeat it, or separate by commas, for more [default: 0.0.0.0:$PORT if PORT is set].
     ///
     /// HOST:PORT, [V6]:PORT, :PORT (all IPv4 addresses) or unix:/path. The workers inherit the listeners as
-    /// descriptors 3, 4, ... in this order, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
+    /// descriptors 3, 4, ... in this order, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. Sockets that we are given
+    /// so ourselves come first; PREFORK_BIND and PORT are for when there are none.
     #[arg(short, long, value_name = "ADDR", env = "PREFORK_BIND")]
     #[arg(value_delimiter = ',', value_parser = values::parse_address)]
     pub bind: Vec<Address>,

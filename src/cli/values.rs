@@ -27,6 +27,23 @@ pub(super) fn parse_signal(text: &str) -> Result<Signal, String> {
     signal.ok_or_else(|| "no such signal: use a name like TERM, QUIT or RTMIN+3, or a number".to_owned())
 }
 
+/// A signal that a pool has no use for itself.
+pub(super) fn parse_forward(text: &str) -> Result<Signal, String> {
+    let signal = parse_signal(text.trim())?;
+    match signal {
+        Signal::KILL | Signal::STOP => Err(format!("nobody can catch {signal}: leave it out")),
+        Signal::CHLD => Err("CHLD is about our own children, and is never passed on: leave it out".into()),
+        Signal::TERM
+        | Signal::INT
+        | Signal::QUIT
+        | Signal::HUP
+        | Signal::USR2
+        | Signal::TTIN
+        | Signal::TTOU => Err(format!("the pool itself acts on {signal}: use another, such as USR1")),
+        signal => Ok(signal),
+    }
+}
+
 /// `FROM=TO`, or `FROM:TO` as dumb-init writes it.
 pub(super) fn parse_rewrite(text: &str) -> Result<Rewrite, String> {
     let (from, to) = text

@@ -1,5 +1,6 @@
 //! What is to be done, checked: every rule about options that concerns more than one of them.
 
+pub mod activation;
 mod around;
 pub mod command;
 mod init;
@@ -53,6 +54,8 @@ pub struct Environment {
     pub web_concurrency: Option<OsString>,
     /// `PORT`: where to listen (gunicorn, and most platforms).
     pub port: Option<OsString>,
+    /// `LISTEN_FDS` and its like: sockets that are there already.
+    pub activation: Option<activation::Variables>,
 }
 
 impl Environment {
@@ -60,7 +63,8 @@ impl Environment {
     #[must_use]
     pub fn read() -> Self {
         let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Self { web_concurrency: read("WEB_CONCURRENCY"), port: read("PORT") }
+        let activation = activation::Variables::read();
+        Self { web_concurrency: read("WEB_CONCURRENCY"), port: read("PORT"), activation }
     }
 }
 

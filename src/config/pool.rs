@@ -1,9 +1,10 @@
 //! The rules of pool mode, from the options.
 
+use super::activation::Activation;
 use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
 use super::{Environment, useless};
 use crate::address::Address;
-use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready};
+use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready, Source, WorkerOutput};
 use crate::core::policy::{
     Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, StopPolicy,
@@ -11,8 +12,10 @@ use crate::core::policy::{
 use crate::core::time::Patience;
 use crate::core::{Monotonic, Rewrites, Signal};
 use crate::error::StartError;
+use crate::output::Style;
 use crate::probe;
 use std::time::Duration;
+use tracing::warn;
 
 /// When a worker that cannot be seen accepting, because there are no listeners, counts as ready.
 const READY_WITHOUT_LISTENERS: Duration = Duration::from_secs(1);
@@ -24,7 +27,9 @@ const MEASURES_OF_A_STALL: u32 = 4;
 /// What a pool needs, beside its rules.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
-    /// Where it listens.
+    /// Sockets that are there already: the workers' first ones.
+    pub adopted: Activation,
+    /// Where else it listens.
     pub bind: Vec<Address>,
     /// The accept queue's length.
     pub backlog: u32,
@@ -42,6 +47,24 @@ pub struct Pool {
     pub ready_pipe: bool,
     /// How often each worker has to say `WATCHDOG=1`.
     pub watchdog: Option<Duration>,
+    /// How workers' lines look, if their output goes through us.
+    pub output: Option<Style>,
+}
+
+impl Pool {
+    /// Where it listens, in the order of the workers' descriptors.
+    pub fn listeners(&self) -> impl Iterator<Item = &Address> {
+        self.adopted.addresses.iter().chain(&self.bind)
+    }
+
+    /// What the listeners are called.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let name = |index: usize| {
+            self.adopted.names.get(index).cloned().unwrap_or_else(|| format!("listener-{index}"))
+        };
+        (0..self.listeners().count()).map(name).collect()
+    }
 }
 
 /// What workers are probed for.
@@ -59,7 +82,9 @@ pub(super) fn resolve(
     command: &Command,
 ) -> Result<(PoolPolicy, Pool), StartError> {
     let workers = workers(options, environment)?;
-    let bind = bind(options, environment, command)?;
+    let adopted = Activation::resolve(environment.activation.as_ref())?;
+    let bind = bind(options, environment, command, &adopted)?;
+    let listeners = [&adopted.addresses[..], &bind[..]].concat();
     if options.readiness.min_ready > workers {
         let remedy = format!("use a number from 1 to {workers}");
         let min_ready = options.readiness.min_ready;
@@ -79,14 +104,16 @@ pub(super) fn resolve(
         let remedy = "use one that the application handles, such as USR2";
         return Err(StartError::value("--drain-signal", signal, "nobody can handle it", remedy));
     }
+    let forwards = forwards(options)?;
     let scoreboard = options.recycling.count_requests == Some(CountRequests::Scoreboard);
     let per_worker = options.pool.listener == Listener::PerWorker;
-    let has_tcp = bind.iter().any(|address| matches!(address, Address::Tcp(_)));
-    let probe = probing(options, &bind)?;
+    let has_tcp = listeners.iter().any(|address| matches!(address, Address::Tcp(_)));
+    let probe = probing(options, &listeners)?;
     let hangs = &options.hangs;
     let recycle = recycle(options, command)?;
     let policy = PoolPolicy {
         rewrites: Rewrites::new(options.signals.rewrite_signal.clone()),
+        forwards,
         warn_on_reap: options.signals.warn_on_reap,
         workers,
         min_ready: options.readiness.min_ready,
@@ -101,13 +128,13 @@ pub(super) fn resolve(
         },
         drain_delay: options.stopping.drain_delay,
         drain: DrainPolicy {
-            listens: !bind.is_empty(),
+            listens: !listeners.is_empty(),
             steered: per_worker && has_tcp,
             told: replacement.drain_signal.is_some() || scoreboard,
             hint: replacement.drain_signal,
             time: replacement.drain_time,
         },
-        ready: ready(options, &bind)?,
+        ready: ready(options, &listeners)?,
         hang: HangPolicy {
             watchdog: hangs.watchdog,
             accept_stall: accept_stall(options, has_tcp)?,
@@ -138,6 +165,7 @@ pub(super) fn resolve(
         useless(options, &["abort_signal", "abort_time"], "nothing finds out that a worker hangs", remedy)?;
     }
     let pool = Pool {
+        adopted,
         bind,
         backlog: options.pool.backlog,
         per_worker,
@@ -147,8 +175,32 @@ pub(super) fn resolve(
         scoreboard,
         ready_pipe: command.mentions(NOTIFY_FD) || options.readiness.ready == Ready::Notify,
         watchdog: hangs.watchdog,
+        output: match options.logging.worker_output {
+            WorkerOutput::Inherit => None,
+            WorkerOutput::Prefix => Some(Style::Prefix),
+            WorkerOutput::Json => Some(Style::Json),
+        },
     };
     Ok((policy, pool))
+}
+
+/// A worker must not take what is passed on for what we mean by the same signal.
+fn forwards(options: &Options) -> Result<Vec<Signal>, StartError> {
+    let means = [
+        (Some(options.stopping.stop_signal), "it is the stop signal"),
+        (options.replacement.drain_signal, "it is the drain signal"),
+    ];
+    for (signal, problem) in means {
+        if let Some(signal) = signal.filter(|signal| options.signals.forward_signal.contains(signal)) {
+            return Err(StartError::value(
+                "--forward-signal",
+                signal,
+                problem,
+                "use another for the one or the other",
+            ));
+        }
+    }
+    Ok(options.signals.forward_signal.clone())
 }
 
 fn workers(options: &Options, environment: &Environment) -> Result<u32, StartError> {
@@ -159,7 +211,22 @@ fn workers(options: &Options, environment: &Environment) -> Result<u32, StartErr
     }
 }
 
-fn bind(options: &Options, environment: &Environment, command: &Command) -> Result<Vec<Address>, StartError> {
+/// A flag is meant for this very run. A variable and PORT may be there for when no socket is given.
+fn bind(
+    options: &Options,
+    environment: &Environment,
+    command: &Command,
+    adopted: &Activation,
+) -> Result<Vec<Address>, StartError> {
+    let by_variable = options.given.iter().any(|given| given.field == "bind" && given.source != Source::Flag);
+    if !adopted.addresses.is_empty() && (by_variable || options.pool.bind.is_empty()) {
+        if by_variable {
+            warn!(
+                "bind is ignored: the sockets given by LISTEN_FDS take its place; --bind would add to them"
+            );
+        }
+        return Ok(Vec::new());
+    }
     if !options.pool.bind.is_empty() {
         return Ok(options.pool.bind.clone());
     }
@@ -360,6 +427,7 @@ mod tests {
         let environment = Environment {
             web_concurrency: web_concurrency.map(OsString::from),
             port: port.map(OsString::from),
+            activation: None,
         };
         match read(args) {
             Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),

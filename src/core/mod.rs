@@ -41,7 +41,7 @@ pub use event::{Event, Lane, Pid};
 pub use handover::Handover;
 pub use note::Note;
 pub use signal::{Received, Rewrites, Signal};
-pub use snapshot::{Snapshot, Status};
+pub use snapshot::{Progress, Snapshot, Status};
 pub use time::Monotonic;
 
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
@@ -128,6 +128,15 @@ impl Core {
         match &self.0 {
             Machine::Init(init) => init.status(now),
             Machine::Pool(pool) => pool.status(now),
+        }
+    }
+
+    /// What is under way.
+    #[must_use]
+    pub fn progress(&self, now: Monotonic) -> Progress {
+        match &self.0 {
+            Machine::Init(_) => Progress::Steady,
+            Machine::Pool(pool) => pool.progress(now),
         }
     }
 

@@ -105,6 +105,8 @@ pub enum Orphans {
 pub struct PoolPolicy {
     /// What signals count as others.
     pub rewrites: Rewrites,
+    /// Signals that workers get too. None of those that the pool acts on.
+    pub forwards: Vec<Signal>,
     /// Whether each reaped orphan is worth a warning.
     pub warn_on_reap: bool,
     /// How many workers are wanted at first, 1 to [`MOST_WORKERS`].

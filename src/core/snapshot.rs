@@ -32,6 +32,32 @@ pub enum Phase {
     GivenUp,
 }
 
+/// What is under way in a pool, and how far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing is, or there is no pool.
+    Steady,
+    /// A reload.
+    Rolling {
+        /// To which generation.
+        to: u32,
+        /// Slots that are served by it.
+        new: u32,
+    },
+    /// The first stop signal came, and the workers go on serving.
+    Draining {
+        /// For so long.
+        left: Duration,
+    },
+    /// The workers are being stopped.
+    Stopping {
+        /// How many are alive.
+        left: u32,
+        /// When what is left is killed, from now; `None` is never.
+        grace: Option<Duration>,
+    },
+}
+
 /// Why the pool is not ready, worded for whoever reads the probe's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {

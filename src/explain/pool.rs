@@ -4,8 +4,9 @@ use super::{Plan, kill, rewrites, time};
 use crate::config::Config;
 use crate::core::policy::{HangPolicy, PoolPolicy, ReadyPolicy, RecyclePolicy};
 use crate::core::time::Patience;
-use crate::handover::FORMAT;
+use crate::handover::{FORMAT, GIVEN_LISTENER};
 use crate::os::spawn::FIRST_FD;
+use crate::output::Style;
 
 pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
@@ -17,7 +18,16 @@ pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
         "",
         format_args!("USR2 exchanges this program and keeps the workers ({FORMAT}); others are logged"),
     );
+    if !policy.forwards.is_empty() {
+        let names: Vec<String> = policy.forwards.iter().map(ToString::to_string).collect();
+        plan.say("", format_args!("{} goes to every worker that is ready", names.join(", ")));
+    }
     rewrites(plan, &policy.rewrites);
+    match config.pool.output {
+        None => {}
+        Some(Style::Prefix) => plan.say("output", "each line of a worker after its slot and pid"),
+        Some(Style::Json) => plan.say("output", "each line of a worker as JSON"),
+    }
     replaced(plan, policy);
     recycled(plan, &policy.recycle);
     hangs(plan, &policy.hang);
@@ -45,8 +55,10 @@ pub(super) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
 
 pub(super) fn listeners(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     let whose = if policy.drain.steered { "each worker has its own" } else { "all workers share it" };
-    for (fd, address) in (FIRST_FD..).zip(&config.pool.bind) {
-        plan.say("listener", format_args!("{address}, descriptor {fd} of each worker; {whose}"));
+    let adopted = config.pool.adopted.addresses.len();
+    for (index, (fd, address)) in (FIRST_FD..).zip(config.pool.listeners()).enumerate() {
+        let by = if index < adopted { GIVEN_LISTENER } else { "" };
+        plan.say("listener", format_args!("{address}{by}, descriptor {fd} of each worker; {whose}"));
     }
 }
 

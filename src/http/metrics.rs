@@ -51,13 +51,14 @@ fn wants_plain<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
     plain > open
 }
 
-/// `0.25` is 250; what is no number is as if it was not there.
+/// `0.25` is 250; what is no quality value (RFC 9110, 12.4.2) is 1000, as if it was not there.
 fn thousandths(quality: &str) -> u16 {
-    let quality = quality.parse::<f32>().unwrap_or(1.0);
-    // Between 0 and 1000.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let thousandths = (quality.clamp(0.0, 1.0) * 1000.0) as u16;
-    thousandths
+    let (whole, fraction) = quality.split_once('.').unwrap_or((quality, ""));
+    let parsed = format!("{fraction:0<3}").parse().ok().filter(|_| fraction.len() <= 3);
+    match (whole, parsed) {
+        ("0", Some(thousandths)) => thousandths,
+        _ => 1000,
+    }
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
@@ -84,6 +85,8 @@ mod tests {
             &["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"],
             &["text/plain;q=0.2", "application/openmetrics-text; version=1.0.0; q=0.3"],
             &["text/plain;q=0"],
+            &["text/plain;q=0.05, application/openmetrics-text;q=0.5"],
+            &["text/plain;q=0.125, application/openmetrics-text;q=0.2"],
         ] {
             assert!(!plain(accept), "{accept:?}");
         }

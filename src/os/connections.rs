@@ -6,7 +6,7 @@ use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, So
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The flag of a listening unix socket (`__SO_ACCEPTCON`).
@@ -35,13 +35,37 @@ pub fn accepted(addresses: &[Address]) -> HashSet<u64> {
 /// (`TCP_ESTABLISHED`, `TCP_CLOSE_WAIT`).
 const STATES: u32 = 1 << 1 | 1 << 8;
 
-/// Asks for the connections of the listener's family and port (`struct inet_diag_req_v2`).
+/// The inodes of the sockets that listen at exactly this address.
+///
+/// # Errors
+/// What the kernel says that tells nothing of those.
+pub fn listening(address: SocketAddr) -> io::Result<HashSet<u64>> {
+    let mut found = HashSet::new();
+    let here: Vec<u8> = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let is_here = |message: &[u8]| message.get(SOURCE..).is_some_and(|source| source.starts_with(&here));
+    each(address, LISTENS, |message| {
+        found.extend(u32_at(message, INODE).filter(|_| is_here(message)).map(u64::from));
+    })?;
+    Ok(found)
+}
+
+/// The state of a listener (`TCP_LISTEN`).
+const LISTENS: u32 = 1 << 10;
+
 fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
+    each(address, STATES, |message| found.extend(u32_at(message, INODE).map(u64::from)))
+}
+
+/// Asks for the sockets of the listener's family and port in these states (`struct inet_diag_req_v2`).
+fn each(address: SocketAddr, states: u32, mut tell: impl FnMut(&[u8])) -> io::Result<()> {
     let family = if address.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
     let body = [u8::try_from(family).unwrap_or(0), libc::IPPROTO_TCP.to_le_bytes()[0], 0, 0];
     // The rest of the address, the interface and the cookie: whatever they are.
     let ports = [address.port().to_be_bytes(), [0; 2]].concat();
-    let body = [&body[..], &STATES.to_ne_bytes(), &ports, &[0; 44]].concat();
+    let body = [&body[..], &states.to_ne_bytes(), &ports, &[0; 44]].concat();
     let kernel = ask(libc::NLM_F_REQUEST | libc::NLM_F_DUMP, &body)?;
     let mut buffer = vec![0; 32 * 1024];
     loop {
@@ -56,7 +80,7 @@ fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
                 // The end, or an error.
                 return Ok(());
             }
-            found.extend(u32_at(message, INODE).map(u64::from));
+            tell(message);
             part = rest;
         }
     }
@@ -130,7 +154,8 @@ const BY_FAMILY: u16 = 20;
 /// The length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// Where `idiag_inode` is in `struct inet_diag_msg`.
+/// Where `id.idiag_src` and `idiag_inode` are in `struct inet_diag_msg`.
+const SOURCE: usize = 8;
 const INODE: usize = 68;
 
 /// The first message's type and body, and the messages after it.

@@ -6,6 +6,7 @@
 
 use super::listen::Listener;
 use super::spawn::duplicate_above;
+use crate::address::Address;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
@@ -31,17 +32,18 @@ pub struct Door {
 }
 
 impl Door {
-    /// Adds one to the listeners at this address. `lead` is called to have connections from an address led to it, while
+    /// Adds one to the listeners at this one's address. `lead` is called to have connections from an address led to it, while
     /// others go where they did: it is not closed yet.
     ///
     /// # Errors
     /// As socket(2), bind(2), listen(2) and connect(2); `TimedOut` if we cannot connect to ourselves.
     pub fn close(
-        address: SocketAddr,
+        beside: &Listener,
         least_fd: RawFd,
         lead: impl Fn(SocketAddr) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let listener = Listener::bind_more(address, least_fd)?;
+        let &Address::Tcp(address) = beside.address() else { return Err(io::ErrorKind::Unsupported.into()) };
+        let listener = beside.bind_more(least_fd)?;
         listener.listen(BACKLOG)?;
         // `[::]` takes IPv4 too.
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));

@@ -25,14 +25,19 @@ pub fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// Runs a program with these arguments and one variable more, and returns what it prints; nothing if it does not end
+/// Runs a program with these arguments and these variables more, and returns what it prints; nothing if it does not end
 /// with code 0 within this time. All waits for it: it is to be short.
 #[must_use]
-pub fn ask(program: &Path, args: &[OsString], variable: (&str, &str), within: Duration) -> Option<String> {
+pub fn ask(
+    program: &Path,
+    args: &[OsString],
+    variables: &[(&str, &str)],
+    within: Duration,
+) -> Option<String> {
     let (name, rest) = args.split_first()?;
     let begin = Instant::now();
     let mut command = Command::new(program);
-    command.arg0(name).args(rest).env(variable.0, variable.1).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.arg0(name).args(rest).envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().ok()?;
     loop {
         match child.try_wait() {
@@ -52,11 +57,11 @@ pub fn ask(program: &Path, args: &[OsString], variable: (&str, &str), within: Du
     }
 }
 
-/// Puts a text into a file without a name, for [`received`].
+/// Puts bytes into a file without a name, for [`received`].
 ///
 /// # Errors
 /// As memfd_create(2) and write(2).
-pub fn put_down(text: &str) -> io::Result<OwnedFd> {
+pub fn put_down(bytes: &[u8]) -> io::Result<OwnedFd> {
     // SAFETY: the name is a C string.
     let fd = unsafe { libc::memfd_create(c"prefork-handover".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
@@ -64,7 +69,7 @@ pub fn put_down(text: &str) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just given us this descriptor.
     let mut file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     file.seek(SeekFrom::Start(0))?;
     // Not one of those that a program may have to have.
     duplicate_above(OwnedFd::from(file).as_fd(), 3)
@@ -78,6 +83,16 @@ pub fn received(fd: RawFd) -> io::Result<String> {
     let mut text = String::new();
     std::fs::File::from(adopt(fd)?).take(LONGEST).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// The bytes that were put down, however many.
+///
+/// # Errors
+/// As read(2).
+pub fn received_bytes(fd: RawFd) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::from(adopt(fd)?).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A descriptor that was left open for us; from here on it is closed on exec.

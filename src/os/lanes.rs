@@ -4,13 +4,15 @@
 //! here to the end, so a queue outlives its worker. A unix socket has one for all lanes, as has every address if
 //! connections are not to be steered or cannot be.
 
+mod group;
+
 use super::door::Door;
 use super::listen::{Listener, SocketId};
 use super::spawn::duplicate_above;
 use super::steer::Program;
 use crate::address::Address;
+use group::{DOOR, Group, begin_group};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 /// How connections get to workers.
@@ -41,27 +43,13 @@ pub struct Lanes {
 #[derive(Debug)]
 enum Place {
     One(Listener),
+    /// Somebody else's.
+    Adopted(Listener),
     Group(Group),
-}
-
-/// The listeners at one TCP address.
-#[derive(Debug)]
-struct Group {
-    address: SocketAddr,
-    /// By lane; a single one if all lanes have the same.
-    listeners: Vec<Listener>,
-    all_share: bool,
-    /// The lanes in the order of the kernel's list (see [`super::steer`]).
-    order: Vec<u32>,
-    /// There if clients were held off.
-    door: Option<Door>,
 }
 
 /// A listener, two clients, and one for a moment.
 const DESCRIPTORS_OF_A_DOOR: usize = 4;
-
-/// The closed door's number among the lanes.
-const DOOR: u32 = u32::MAX;
 
 impl Lanes {
     /// Binds every address, for so many lanes, and listens. Until the first [`Lanes::steer`] connections
@@ -78,37 +66,57 @@ impl Lanes {
         backlog: u32,
         least_fd: RawFd,
     ) -> Result<Self, (Address, io::Error)> {
-        let places = Vec::with_capacity(addresses.len());
-        let mut all = Self {
-            places,
-            live: vec![0],
-            backlog,
-            least_fd,
-            reserve: Vec::new(),
-            refused: false,
-            fell_back: None,
-        };
+        Self::adopt(Vec::new(), addresses, lanes, spread, backlog, least_fd)
+    }
+
+    /// As [`Lanes::bind`], with listeners of somebody else's before those. They are never shut down: whoever waits in
+    /// them at the end, or comes later, waits for the next who gets them. Those that cannot be steered are shared (see
+    /// [`Lanes::fell_back`]).
+    ///
+    /// # Errors
+    /// As [`Lanes::bind`].
+    pub fn adopt(
+        adopted: Vec<Listener>,
+        addresses: &[Address],
+        lanes: u32,
+        spread: Spread,
+        backlog: u32,
+        least_fd: RawFd,
+    ) -> Result<Self, (Address, io::Error)> {
+        let mut all = Self::with(Vec::new(), backlog, least_fd);
+        for listener in adopted {
+            let address = listener.address().clone();
+            all.add(listener, true, lanes, spread).map_err(|error| (address, error))?;
+        }
         for address in addresses {
-            all.add(address, lanes, spread).map_err(|error| (address.clone(), error))?;
-            all.keep_reserve().map_err(|error| (address.clone(), error))?;
+            // While it is by itself, somebody who is there already is noticed.
+            let bound = Listener::bind_only(address, least_fd);
+            let added = bound.and_then(|listener| all.add(listener, false, lanes, spread));
+            added.map_err(|error| (address.clone(), error))?;
         }
         Ok(all)
+    }
+
+    fn with(places: Vec<Place>, backlog: u32, least_fd: RawFd) -> Self {
+        let reserve = Vec::new();
+        Self { places, live: vec![0], backlog, least_fd, reserve, refused: false, fell_back: None }
     }
 
     /// What another program needs to take these listeners over in this process: for each address the listeners by lane,
     /// and the lanes in the kernel's order; no order where all lanes have the same one.
     pub fn hand_over(&self) -> impl Iterator<Item = (Vec<BorrowedFd<'_>>, &[u32])> {
         self.places.iter().map(|place| match place {
-            Place::One(listener) => (vec![listener.as_fd()], &[][..]),
+            Place::One(listener) | Place::Adopted(listener) => (vec![listener.as_fd()], &[][..]),
             Place::Group(group) => (group.listeners.iter().map(AsFd::as_fd).collect(), &group.order[..]),
         })
     }
 
-    /// The listeners that another program of ours bound in this process, as [`hand_over`](Self::hand_over) told.
-    /// `None` if it does not fit together.
+    /// The listeners that another program of ours bound in this process, as [`hand_over`](Self::hand_over) told; at the
+    /// first so many addresses it had adopted them. `None` if it does not fit together.
     #[must_use]
     pub fn take_over(
         addresses: &[Address],
+        adopted: usize,
         given: Vec<(Vec<OwnedFd>, Vec<u32>)>,
         spread: Spread,
         backlog: u32,
@@ -117,22 +125,22 @@ impl Lanes {
         if addresses.len() != given.len() {
             return None;
         }
-        let place = |(address, (fds, order)): (&Address, (Vec<OwnedFd>, Vec<u32>))| {
-            let mut listeners: Vec<Listener> =
-                fds.into_iter().map(|fd| Listener::take_over(fd, address)).collect();
+        let place = |adopted: bool, address: &Address, fds: Vec<OwnedFd>, order: Vec<u32>| {
+            let take = if adopted { Listener::adopt } else { Listener::take_over };
+            let mut listeners: Vec<Listener> = fds.into_iter().map(|fd| take(fd, address)).collect();
             if order.is_empty() {
-                return listeners.pop().filter(|_| listeners.is_empty()).map(Place::One);
+                let one = listeners.pop().filter(|_| listeners.is_empty());
+                return one.map(if adopted { Place::Adopted } else { Place::One });
             }
-            let &Address::Tcp(address) = listeners.first()?.address() else { return None };
+            matches!(listeners.first()?.address(), Address::Tcp(_)).then_some(())?;
             let known = |lane: &u32| usize::try_from(*lane).is_ok_and(|lane| lane < listeners.len());
             order.iter().all(known).then_some(())?;
             let all_share = spread == Spread::Shared && listeners.len() == 1;
-            Some(Place::Group(Group { address, listeners, all_share, order, door: None }))
+            Some(Place::Group(Group { listeners, all_share, order, door: None, adopted }))
         };
-        let places = addresses.iter().zip(given).map(place).collect::<Option<Vec<_>>>()?;
-        let reserve = Vec::new();
-        let mut all =
-            Self { places, live: vec![0], backlog, least_fd, reserve, refused: false, fell_back: None };
+        let places = addresses.iter().zip(given).enumerate();
+        let places = places.map(|(at, (address, (fds, order)))| place(at < adopted, address, fds, order));
+        let mut all = Self::with(places.collect::<Option<_>>()?, backlog, least_fd);
         // There was one before: it was closed with the other program.
         let _as_many_as_can_be = all.keep_reserve();
         Some(all)
@@ -148,35 +156,36 @@ impl Lanes {
         Ok(())
     }
 
-    fn add(&mut self, address: &Address, lanes: u32, spread: Spread) -> io::Result<()> {
-        // While it is by itself, somebody who is there already is noticed.
-        let listener = Listener::bind_only(address, self.least_fd)?;
+    fn add(&mut self, listener: Listener, adopted: bool, lanes: u32, spread: Spread) -> io::Result<()> {
+        let alone = if adopted { Place::Adopted } else { Place::One };
         let all_share = spread == Spread::Shared;
-        let mut place = match *listener.address() {
+        let mut place = match listener.address() {
             // One that all share is in a group too: so the door can be closed.
-            Address::Tcp(address) => match begin_group(&listener, &self.live) {
+            Address::Tcp(_) => match begin_group(&listener, adopted, &self.live, self.least_fd) {
                 Ok(()) => {
                     let listeners = vec![listener];
-                    Place::Group(Group { address, listeners, all_share, order: Vec::new(), door: None })
+                    Place::Group(Group { listeners, all_share, order: Vec::new(), door: None, adopted })
                 }
                 Err(error) => {
-                    listener.allow_more(false)?;
+                    if !adopted {
+                        listener.allow_more(false)?;
+                    }
                     if !all_share {
                         self.fell_back.get_or_insert(error);
                     }
-                    Place::One(listener)
+                    alone(listener)
                 }
             },
-            Address::Unix(_) => Place::One(listener),
+            Address::Unix(_) => alone(listener),
         };
         match &mut place {
-            Place::One(listener) => listener.listen(self.backlog)?,
+            Place::One(listener) | Place::Adopted(listener) => listener.listen(self.backlog)?,
             Place::Group(group) => {
                 group.extend(lanes.max(1), &self.live, self.backlog, self.least_fd)?;
             }
         }
         self.places.push(place);
-        Ok(())
+        self.keep_reserve()
     }
 
     /// Why the kernel cannot steer, if it was asked to.
@@ -234,6 +243,9 @@ impl Lanes {
     /// # Errors
     /// As setsockopt(2) and listen(2), the first; other addresses are steered all the same.
     pub fn steer(&mut self, live: &[u32]) -> io::Result<()> {
+        if self.refused {
+            return Ok(());
+        }
         if live.iter().any(|lane| self.is_open(*lane)) {
             self.live = live.to_vec();
         }
@@ -250,11 +262,11 @@ impl Lanes {
     /// # Errors
     /// As listen(2) and setsockopt(2), the first.
     pub fn restore(&mut self, lane: u32) -> io::Result<()> {
-        if self.refused {
-            return Ok(());
-        }
         // First, or a listener that was shut down would listen, and nobody know that its place is another.
         let result = self.each_group(Group::repair);
+        if self.refused {
+            return result;
+        }
         let listeners = self.listeners(lane).into_iter();
         first_error(listeners.map(|listener| listener.listen(self.backlog)).chain([result]))
     }
@@ -263,7 +275,7 @@ impl Lanes {
     pub fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.places.iter().flat_map(|place| {
             match place {
-                Place::One(_) => &[],
+                Place::One(_) | Place::Adopted(_) => &[],
                 Place::Group(group) => group.listeners.as_slice(),
             }
             .iter()
@@ -271,12 +283,14 @@ impl Lanes {
         })
     }
 
-    /// Lanes of which a worker has shut a listener down for everybody; none once all are refused.
+    /// Lanes of which a worker has shut a listener down for everybody; none of ours once all are refused.
     #[must_use]
     pub fn shut(&self) -> Vec<u32> {
         let mut lanes = Vec::new();
-        for place in self.places.iter().filter(|_| !self.refused) {
-            if let Place::Group(group) = place {
+        for place in &self.places {
+            if let Place::Group(group) = place
+                && (group.adopted || !self.refused)
+            {
                 let is_shut = |listener: &Listener| listener.is_listening().is_ok_and(|listens| !listens);
                 lanes.extend(
                     (0..).zip(&group.listeners).filter(|(_, one)| is_shut(one)).map(|(lane, _)| lane),
@@ -325,7 +339,8 @@ impl Lanes {
         let drop = Program::drop_requests();
         let shared = first_error(self.places.iter().map(|place| match place {
             Place::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
-            Place::One(_) | Place::Group(_) => Ok(()),
+            // The filter would stay when we are gone, and lets nobody in.
+            Place::One(_) | Place::Adopted(_) | Place::Group(_) => Ok(()),
         }));
         let least_fd = self.least_fd;
         let steered = self.each_group(|group, live, backlog| {
@@ -337,11 +352,19 @@ impl Lanes {
         shared.and(steered)
     }
 
-    /// Refuses all who come from now on, at once, and for good. What waits in a TCP queue is reset.
+    /// Refuses all who come from now on, at once, and for good. What waits in a TCP queue is reset. Not at somebody
+    /// else's listener: who comes there goes on to wait, outside of a closed door, or else in that listener's queue.
     pub fn refuse(&mut self) {
         self.refused = true;
         for place in &self.places {
             let (listeners, door) = match place {
+                Place::Adopted(_) => continue,
+                Place::Group(group) if group.adopted => {
+                    if group.door.is_none() {
+                        let _as_before = group.steer(&[0]);
+                    }
+                    continue;
+                }
                 Place::One(listener) => (std::slice::from_ref(listener), None),
                 Place::Group(group) => (group.listeners.as_slice(), group.door.as_ref()),
             };
@@ -357,12 +380,10 @@ impl Lanes {
     }
 
     fn each_group(&mut self, act: impl Fn(&mut Group, &[u32], u32) -> io::Result<()>) -> io::Result<()> {
-        if self.refused {
-            return Ok(());
-        }
+        let refused = self.refused;
         let groups = self.places.iter_mut().filter_map(|place| match place {
-            Place::One(_) => None,
-            Place::Group(group) => Some(group),
+            Place::One(_) | Place::Adopted(_) => None,
+            Place::Group(group) => (group.adopted || !refused).then_some(group),
         });
         first_error(groups.map(|group| act(group, &self.live, self.backlog)))
     }
@@ -375,12 +396,6 @@ fn first_error(results: impl Iterator<Item = io::Result<()>>) -> io::Result<()> 
         first = first.and(result);
     }
     first
-}
-
-/// Has a bound listener begin a group, with a program, before it listens.
-fn begin_group(listener: &Listener, live: &[u32]) -> io::Result<()> {
-    listener.allow_more(true)?;
-    Program::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
 }
 
 /// Connections that wait to be accepted.
@@ -407,89 +422,17 @@ impl Queue {
 impl Place {
     fn is_shared(&self) -> bool {
         match self {
-            Self::One(_) => true,
+            Self::One(_) | Self::Adopted(_) => true,
             Self::Group(group) => group.all_share,
         }
     }
 
     fn listener(&self, lane: u32) -> Option<&Listener> {
         match self {
-            Self::One(listener) => Some(listener),
+            Self::One(listener) | Self::Adopted(listener) => Some(listener),
             Self::Group(group) if group.all_share => group.listeners.first(),
             Self::Group(group) => group.listeners.get(usize::try_from(lane).ok()?),
         }
-    }
-}
-
-impl Group {
-    /// Adds lanes until there are so many.
-    fn extend(&mut self, lanes: u32, live: &[u32], backlog: u32, least_fd: RawFd) -> io::Result<()> {
-        let there = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
-        let lanes = if self.all_share { 1 } else { lanes };
-        for _ in there..lanes {
-            self.listeners.push(Listener::bind_more(self.address, least_fd)?);
-        }
-        self.repair(live, backlog)
-    }
-
-    /// A worker that had this lane before may have had accept(2) not wait, of which the next one knows nothing. What all
-    /// share is as the others want it.
-    fn make_blocking(&self, lane: u32) -> io::Result<()> {
-        let listener = usize::try_from(lane).ok().and_then(|lane| self.listeners.get(lane));
-        listener.filter(|_| !self.all_share).map_or(Ok(()), Listener::make_blocking)
-    }
-
-    /// Has all listen that do not, and those steer to the live ones as before of which some had stopped. Which of
-    /// several stopped first is not to be known: the lowest lane is supposed to.
-    fn repair(&mut self, live: &[u32], backlog: u32) -> io::Result<()> {
-        let there = self.order.len();
-        for (lane, listener) in (0..).zip(&self.listeners) {
-            if !listener.is_listening()? {
-                // The kernel's list has lost it too.
-                let position = self.order.iter().position(|other| *other == lane);
-                position.map(|position| self.order.swap_remove(position));
-            }
-        }
-        let stopped = self.order.len() < there;
-        let order = &mut self.order;
-        let listened = first_error((0..).zip(&self.listeners).map(|(lane, listener)| {
-            if !order.contains(&lane) {
-                listener.listen(backlog)?;
-                order.push(lane);
-            }
-            Ok(())
-        }));
-        // Some may have stopped for good, but the others are to be steered to all the same.
-        let steered = if stopped { self.steer(live) } else { Ok(()) };
-        listened.and(steered)
-    }
-
-    /// Has a closed door among the listeners, to which nobody is steered.
-    fn close_door(&mut self, live: &[u32], least_fd: RawFd) -> io::Result<()> {
-        if self.door.is_some() {
-            return Ok(());
-        }
-        let position = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
-        let lead = |from| match self.program(live) {
-            Some((program, first)) => program.with_exception(from, position).choose(first.as_fd()),
-            None => Ok(()),
-        };
-        // If it fails it was the last in the kernel's list, and nothing has changed.
-        self.door = Some(Door::close(self.address, least_fd, lead)?);
-        self.order.push(DOOR);
-        Ok(())
-    }
-
-    fn steer(&self, live: &[u32]) -> io::Result<()> {
-        // Nobody is live, or listens: the kernel goes on as it did.
-        self.program(live).map_or(Ok(()), |(program, first)| program.choose(first.as_fd()))
-    }
-
-    /// The program, and one of those that it is for.
-    fn program(&self, live: &[u32]) -> Option<(Program, &Listener)> {
-        let listening = |lane: &u32| self.listeners.get(usize::try_from(*lane).ok()?);
-        let live = if self.all_share && live != [DOOR] { &[0] } else { live };
-        Some((Program::spread(&self.order, live)?, self.order.iter().find_map(listening)?))
     }
 }
 

@@ -10,7 +10,6 @@ use crate::core::Signal;
 use crate::core::exit::code;
 use crate::core::policy::StopPolicy;
 use crate::core::time::Patience;
-use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub fn stop_in_order_on_panic(policy: StopPolicy) {
     std::panic::set_hook(Box::new(move |panic| {
         let line = format!("prefork-init: internal error, stopping everything: {panic}\n").replace('\n', " ");
-        let _never_fails = Stderr::new(|_| String::new()).write(format!("{}\n", line.trim_end()).as_bytes());
+        Stderr::new(|_| String::new()).write_at_end(format!("{}\n", line.trim_end()).as_bytes());
         let grace = match policy.graceful {
             Patience::For(grace) => grace.min(LONGEST_GRACE),
             Patience::Forever => LONGEST_GRACE,

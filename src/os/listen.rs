@@ -36,6 +36,8 @@ pub struct Listener {
     address: Address,
     /// Held for its drop.
     _file: Option<SocketFile>,
+    /// Somebody else's, who gives it to the next after us.
+    adopted: bool,
 }
 
 /// The file of a unix socket; removed when we end, if it is still ours.
@@ -64,7 +66,7 @@ impl Listener {
     /// As socket(2) and bind(2).
     pub fn bind_only(address: &Address, least: RawFd) -> io::Result<Self> {
         let (fd, file) = match address {
-            Address::Tcp(address) => (bind_tcp(*address, false)?, None),
+            Address::Tcp(address) => (bind_tcp(*address, None)?, None),
             Address::Unix(path) => bind_unix(path).map(|(fd, file)| (fd, Some(file)))?,
         };
         Self::new(fd, address, file, least)
@@ -85,16 +87,30 @@ impl Listener {
     fn new(fd: OwnedFd, address: &Address, file: Option<SocketFile>, least: RawFd) -> io::Result<Self> {
         let fd = duplicate_above(fd.as_fd(), least)?;
         let address = bound_address(fd.as_fd()).map_or_else(|| address.clone(), Address::Tcp);
-        Ok(Self { fd, address, _file: file })
+        Ok(Self { fd, address, _file: file, adopted: false })
     }
 
-    /// Binds one more socket to where a TCP listener is that [allows](Listener::allow_more) it. It listens not yet.
+    /// Binds one more socket to where this TCP listener is, which must [allow](Listener::allow_more) it. It listens
+    /// not yet.
     ///
     /// # Errors
-    /// As socket(2) and bind(2); `EADDRINUSE` if that listener does not allow it, or another user has it.
-    pub fn bind_more(address: SocketAddr, least: RawFd) -> io::Result<Self> {
-        let fd = duplicate_above(bind_tcp(address, true)?.as_fd(), least)?;
-        Ok(Self { fd, address: Address::Tcp(address), _file: None })
+    /// As socket(2) and bind(2); `EADDRINUSE` if that is not allowed, or another user has it.
+    pub fn bind_more(&self, least: RawFd) -> io::Result<Self> {
+        let Address::Tcp(address) = self.address else { return Err(io::ErrorKind::Unsupported.into()) };
+        // The kernel has two sockets in one group only if they are alike in this too.
+        let v6_only = address.is_ipv6() && socket::getsockopt(&self.fd, sockopt::Ipv6V6Only)?;
+        let fd = duplicate_above(bind_tcp(address, Some(v6_only))?.as_fd(), least)?;
+        Ok(Self { fd, address: Address::Tcp(address), _file: None, adopted: false })
+    }
+
+    /// One that somebody else bound: a unix socket's file stays his. Accepted connections get `TCP_NODELAY`, as those of
+    /// ours do.
+    #[must_use]
+    pub fn adopt(fd: OwnedFd, address: &Address) -> Self {
+        if matches!(address, Address::Tcp(_)) {
+            let _slower = socket::setsockopt(&fd, sockopt::TcpNoDelay, &true);
+        }
+        Self { fd, address: address.clone(), _file: None, adopted: true }
     }
 
     /// The one that another program of ours bound in this process, to this address.
@@ -105,7 +121,7 @@ impl Listener {
             Address::Unix(path) => SocketFile::new(path).ok(),
         };
         let address = bound_address(fd.as_fd()).map_or_else(|| address.clone(), Address::Tcp);
-        Self { fd, address, _file: file }
+        Self { fd, address, _file: file, adopted: false }
     }
 
     /// Whether other sockets of the same user may listen where this one does (`SO_REUSEPORT`, socket(7)). Set after
@@ -115,6 +131,14 @@ impl Listener {
     /// As setsockopt(2).
     pub fn allow_more(&self, allow: bool) -> io::Result<()> {
         Ok(socket::setsockopt(&self.fd, sockopt::ReusePort, &allow)?)
+    }
+
+    /// Whether they may, see [`allow_more`](Listener::allow_more).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn allows_more(&self) -> io::Result<bool> {
+        Ok(socket::getsockopt(&self.fd, sockopt::ReusePort)?)
     }
 
     /// Sets the length of the accept queue, listen(2); also on a socket that listens already.
@@ -230,6 +254,15 @@ impl SocketFile {
     }
 }
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // A worker may have shut it down on its way out.
+        if self.adopted && self.is_listening().is_ok_and(|listens| !listens) {
+            let _gone = socket::listen(&self.fd, Backlog::MAXCONN);
+        }
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // A successor may have put its own socket there meanwhile.
@@ -255,15 +288,17 @@ fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
     Ok(unsafe { info.assume_init() })
 }
 
-/// Shared: where others listen who [allow](Listener::allow_more) it.
-fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
+/// More: where others listen who [allow](Listener::allow_more) it, and whether they take IPv6 alone.
+fn bind_tcp(address: SocketAddr, more: Option<bool>) -> io::Result<OwnedFd> {
+    let shared = more.is_some();
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let fd = socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
     if address.is_ipv6() {
         // `[::]` takes IPv4 too, whatever net.ipv6.bindv6only says.
-        socket::setsockopt(&fd, sockopt::Ipv6V6Only, &!address.ip().is_unspecified())?;
+        let v6_only = more.unwrap_or(!address.ip().is_unspecified());
+        socket::setsockopt(&fd, sockopt::Ipv6V6Only, &v6_only)?;
     }
     if shared {
         socket::setsockopt(&fd, sockopt::ReusePort, &true)?;
@@ -274,7 +309,7 @@ fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
         // is not set). One that was asked for is not.
         Some(chosen) if address.port() == 0 => {
             socket::setsockopt(&fd, sockopt::ReusePort, &true)?;
-            let asked_for = bind_tcp(chosen, true)?;
+            let asked_for = bind_tcp(chosen, Some(!chosen.ip().is_unspecified()))?;
             socket::setsockopt(&asked_for, sockopt::ReusePort, &shared)?;
             Ok(asked_for)
         }

@@ -4,7 +4,9 @@
 //! should have been something else.
 
 pub mod accepting;
+pub mod activation;
 pub mod cgroup;
+pub mod channel;
 pub mod connections;
 pub mod door;
 pub mod entry;
@@ -15,20 +17,24 @@ pub mod lanes;
 pub mod last_resort;
 pub mod listen;
 pub mod lookup;
+pub mod manager_socket;
 pub mod memory;
 pub mod netstat;
 pub mod notify_socket;
+pub mod output_pipes;
 pub mod own_usage;
 pub mod pid1;
 pub mod portrait;
 pub mod privileges;
 pub mod proc;
+pub mod progress_line;
 pub mod ready_pipe;
 pub mod reap;
 pub mod scoreboard;
 pub mod send;
 pub mod shut_watch;
 pub mod signals;
+pub mod sink;
 pub mod spawn;
 pub mod stderr;
 pub mod steer;

@@ -370,6 +370,7 @@ mod tests {
                 argv: &argv,
                 env: std::env::vars_os().collect(),
                 listen_pid: false,
+                output: [None; 2],
                 fds: &[end.as_fd()],
                 close_others: true,
                 execute_within: Duration::from_secs(10),

@@ -251,6 +251,7 @@ mod tests {
             argv: &argv,
             env,
             listen_pid: false,
+            output: [None; 2],
             fds: &[board.fd()],
             close_others: true,
             execute_within: Duration::from_secs(10),

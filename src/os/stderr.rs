@@ -1,40 +1,42 @@
-//! Writing to stderr without ever waiting for its reader.
+//! Our own lines on stderr, without ever waiting for its reader.
 //!
-//! A full pipe or a paused terminal would stop PID 1, and with it the reaping and the health endpoint. `O_NONBLOCK`
-//! on the descriptor is no way out: it belongs to the open file, which the workers share. So each write says for
-//! itself that it will not wait, or goes through an open file of our own; a line that does not fit is dropped and
-//! counted.
+//! A full pipe or a paused terminal would stop PID 1, and with it the reaping and the health endpoint. A line that does
+//! not fit is dropped and counted. While workers' lines go the same way and wait there, ours wait with them: they must not
+//! come in the middle of one.
 
-use std::ffi::CStr;
+use super::channel::{self, AT_ONCE, Channel};
+use super::progress_line::above;
 use std::io::{self, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A pipe takes this much at once or nothing (pipe(7), `PIPE_BUF`); longer lines are cut.
-const LONGEST: usize = 4096;
+/// Longer lines are cut, so that a pipe takes each as a whole.
+const LONGEST: usize = AT_ONCE;
 
-/// Other names for what descriptor 2 is, by which it can be opened again: a terminal that belongs to another user can
-/// be opened only if it is our own.
-const NAME: &CStr = c"/proc/self/fd/2";
-const OWN_TERMINAL: &CStr = c"/dev/tty";
+/// So much of ours waits for workers' lines at most.
+const MOST_HELD: usize = 64 * 1024;
 
-/// What stderr is, as far as writing goes.
-#[derive(Debug)]
-enum Kind {
-    /// Not looked at yet.
-    Unknown,
-    /// A file has no reader to wait for.
-    File,
-    /// A pipe; `RWF_NOWAIT` works, as far as we know.
-    Pipe,
-    /// A pipe where it does not: POLLOUT means that a whole `PIPE_BUF` fits (poll(2)).
-    OldPipe,
-    Socket,
-    /// A terminal or another device, opened again with `O_NONBLOCK`: there POLLOUT says only that something fits.
-    Own(OwnedFd),
-    /// A device that cannot be opened again.
-    Closed,
+/// Lines that wait for those of workers.
+static HELD: Mutex<Held> = Mutex::new(Held { holds: false, lines: Vec::new() });
+
+struct Held {
+    holds: bool,
+    lines: Vec<u8>,
+}
+
+fn held() -> MutexGuard<'static, Held> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on lines are kept, for [`take_held`]; or no more.
+pub fn hold(holds: bool) {
+    held().holds = holds;
+}
+
+/// The lines that were kept since.
+#[must_use]
+pub fn take_held() -> Vec<u8> {
+    std::mem::take(&mut held().lines)
 }
 
 /// All lines that were ever dropped.
@@ -49,7 +51,8 @@ pub fn dropped() -> u64 {
 /// Our stderr.
 #[derive(Debug)]
 pub struct Stderr {
-    kind: Kind,
+    /// `None` is not looked at yet.
+    channel: Option<Channel>,
     dropped: u64,
     /// The last line was cut by a terminal that took only a part of it.
     cut: bool,
@@ -60,45 +63,42 @@ impl Stderr {
     /// `tell` makes the line that says how many were dropped, with its newline.
     #[must_use]
     pub fn new(tell: fn(u64) -> String) -> Self {
-        Self { kind: Kind::Unknown, dropped: 0, cut: false, tell }
+        Self { channel: None, dropped: 0, cut: false, tell }
+    }
+
+    fn channel(&mut self) -> &mut Channel {
+        self.channel.get_or_insert_with(|| Channel::of(libc::STDERR_FILENO))
     }
 
     fn write_now(&mut self, line: &[u8]) -> io::Result<()> {
-        if matches!(self.kind, Kind::Unknown) {
-            self.kind = look();
-        }
-        if matches!(self.kind, Kind::Pipe) {
-            let part = libc::iovec { iov_base: line.as_ptr().cast_mut().cast(), iov_len: line.len() };
-            // SAFETY: one part, as long as it says; -1 is "where the file stands".
-            let wrote =
-                unsafe { libc::pwritev2(libc::STDERR_FILENO, &raw const part, 1, -1, libc::RWF_NOWAIT) };
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                _ if wrote >= 0 => return Ok(()),
-                Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::ESPIPE) => {
-                    self.kind = Kind::OldPipe;
-                }
-                Some(_) | None => return Err(error),
-            }
-        }
-        let wrote = match &self.kind {
-            Kind::File => write(libc::STDERR_FILENO, line)?,
-            Kind::OldPipe if has_room() => write(libc::STDERR_FILENO, line)?,
-            Kind::Socket => send(libc::STDERR_FILENO, line)?,
-            Kind::Own(fd) => write(fd.as_raw_fd(), line)?,
-            Kind::Unknown | Kind::Pipe | Kind::OldPipe | Kind::Closed => {
+        let mut held = held();
+        if held.holds {
+            if held.lines.len().saturating_add(line.len()) > MOST_HELD {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-        };
+            held.lines.extend_from_slice(line);
+            return Ok(());
+        }
+        drop(held);
+        let wrote = self.channel().write_now(line)?;
         self.cut = wrote < line.len();
         if self.cut { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
     /// Writes a line for which waiting harms nobody: where a terminal cannot be opened again, it waits for room.
     pub fn write_at_start(&mut self, line: &[u8]) {
-        let lost = self.write_now(line).is_err();
-        if lost && matches!(self.kind, Kind::Closed) {
-            let _nobody_to_tell = write(libc::STDERR_FILENO, line);
+        let _nobody_to_tell = self.channel().write_or_wait(line);
+    }
+
+    /// Writes a line after which nothing will be heard of us: it does not wait for anybody's.
+    pub fn write_at_end(&mut self, line: &[u8]) {
+        let _nobody_to_tell = self.channel().write_now(line);
+    }
+
+    /// Writes what may as well be missing.
+    pub(super) fn draw(&mut self, bytes: &[u8]) {
+        if !held().holds {
+            let _missing = self.channel().write_now(bytes);
         }
     }
 
@@ -117,71 +117,14 @@ impl Stderr {
     }
 }
 
-/// Looks at what descriptor 2 is.
-fn look() -> Kind {
-    let mut stat = MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: `stat` has room for the answer, and is plain integers.
-    let mode = unsafe {
-        libc::fstat(libc::STDERR_FILENO, stat.as_mut_ptr());
-        stat.assume_init().st_mode
-    };
-    match mode & libc::S_IFMT {
-        libc::S_IFREG => Kind::File,
-        libc::S_IFIFO => Kind::Pipe,
-        libc::S_IFSOCK => Kind::Socket,
-        _ => open_again().map_or(Kind::Closed, Kind::Own),
-    }
-}
-
-fn open_again() -> Option<OwnedFd> {
-    open(NAME).or_else(|| {
-        let ours = open(OWN_TERMINAL).filter(|_| is_terminal())?;
-        (terminal(ours.as_raw_fd())? == terminal(libc::STDERR_FILENO)?).then_some(ours)
-    })
-}
-
-fn open(name: &CStr) -> Option<OwnedFd> {
-    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: a C string.
-    let fd = unsafe { libc::open(name.as_ptr(), flags) };
-    // SAFETY: the kernel has just given us this descriptor.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Which terminal this is (`TIOCGDEV`, ioctl_tty(2)): `/dev/tty` has a number of its own.
-fn terminal(fd: RawFd) -> Option<u32> {
-    let mut device = 0u32;
-    // SAFETY: the call writes one integer.
-    (unsafe { libc::ioctl(fd, libc::TIOCGDEV as _, &raw mut device) } == 0).then_some(device)
-}
-
-fn write(fd: RawFd, line: &[u8]) -> io::Result<usize> {
-    // SAFETY: the buffer is as long as we say.
-    let wrote = unsafe { libc::write(fd, line.as_ptr().cast(), line.len()) };
-    usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
-}
-
-fn send(fd: RawFd, line: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: the buffer is as long as we say.
-    let wrote = unsafe { libc::send(fd, line.as_ptr().cast(), line.len(), flags) };
-    usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
-}
-
-fn has_room() -> bool {
-    let stderr = io::stderr();
-    let mut fds = [nix::poll::PollFd::new(stderr.as_fd(), nix::poll::PollFlags::POLLOUT)];
-    nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-}
-
 /// Takes one line a call; never fails and never waits.
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.tell_dropped();
         let fits = line.get(..LONGEST.saturating_sub(1)).filter(|_| line.len() > LONGEST);
         let sent = match fits {
-            Some(head) => self.write_now(&[head, b"\n"].concat()),
-            None => self.write_now(line),
+            Some(head) => self.write_now(&above(&[head, b"\n"].concat())),
+            None => self.write_now(&above(line)),
         };
         if sent.is_err() {
             self.dropped = self.dropped.saturating_add(1);
@@ -198,6 +141,5 @@ impl Write for Stderr {
 /// Whether stderr is a terminal.
 #[must_use]
 pub fn is_terminal() -> bool {
-    // SAFETY: takes an integer.
-    unsafe { libc::isatty(libc::STDERR_FILENO) == 1 }
+    channel::is_terminal(libc::STDERR_FILENO)
 }

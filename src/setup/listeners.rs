@@ -6,13 +6,14 @@ use crate::config::{Config, Pool};
 use crate::core::exit::code;
 use crate::core::policy::PoolPolicy;
 use crate::error::StartError;
-use crate::handover::{Given, VARIABLE};
+use crate::handover::{Given, Output, VARIABLE};
 use crate::http::{self, Access, Edge};
-use crate::os::exchange;
+use crate::os::channel::{self, STDERR};
 use crate::os::lanes::{Lanes, Spread};
 use crate::os::listen::{self, Listener};
 use crate::os::signals;
 use crate::os::spawn::FIRST_FD;
+use crate::os::{activation, exchange, stderr};
 use std::io;
 use tracing::{info, warn};
 
@@ -38,15 +39,20 @@ pub fn lanes(
         }
         None => {
             let most = policy.workers.saturating_add(policy.budget.max_surge);
-            let lanes = Lanes::bind(&pool.bind, most, spread, pool.backlog, least_fd);
+            let adopted = adopt(pool, least_fd)?;
+            let lanes = Lanes::adopt(adopted, &pool.bind, most, spread, pool.backlog, least_fd);
             let lanes = lanes.map_err(|(address, error)| not_bound("--bind", &address, &error))?;
-            for address in lanes.addresses() {
-                info!(%address, "listening");
+            let given = pool.adopted.addresses.len();
+            for (index, address) in lanes.addresses().enumerate() {
+                let by = (index < given).then_some("LISTEN_FDS");
+                info!(%address, by, "listening");
             }
             lanes
         }
     };
-    if let Some(error) = lanes.fell_back() {
+    if let (Some(error), false) = (lanes.fell_back(), pool.adopted.addresses.is_empty()) {
+        warn!(%error, "connections to a socket that was given cannot be steered: all workers share it, and one that is replaced may lose some");
+    } else if let Some(error) = lanes.fell_back() {
         warn!(%error, "this kernel cannot steer connections: all workers share a listener, and a worker that is replaced may lose some");
     }
     if policy.drain.steered && !lanes.is_steered() {
@@ -133,6 +139,11 @@ pub fn given() -> Result<Option<Given>, StartError> {
     let given = text.and_then(|text| Given::read(&text));
     let given = given.ok_or_else(|| handover_error("it is not understood"))?;
     signals::take_over(given.signals);
+    // The rest of a worker's line comes first.
+    let torn = |output: &Output| {
+        output.waiting.iter().any(|waiting| waiting.torn && channel::are_same(waiting.stream, STDERR))
+    };
+    stderr::hold(given.output.as_ref().is_some_and(torn));
     info!(workers = given.pool.kept.len(), "upgraded");
     Ok(Some(given))
 }
@@ -148,7 +159,16 @@ fn taken_over(pool: &Pool, given: &Given, spread: Spread, least_fd: i32) -> Opti
         Some((fds, order.clone()))
     };
     let places = given.places.iter().map(adopt).collect::<Option<Vec<_>>>()?;
-    Lanes::take_over(&pool.bind, places, spread, pool.backlog, least_fd)
+    let addresses: Vec<Address> = pool.listeners().cloned().collect();
+    let adopted = pool.adopted.addresses.len();
+    Lanes::take_over(&addresses, adopted, places, spread, pool.backlog, least_fd)
+}
+
+/// Takes the sockets that we are given.
+fn adopt(pool: &Pool, least_fd: i32) -> Result<Vec<Listener>, StartError> {
+    let given = (FIRST_FD..).zip(&pool.adopted.addresses);
+    let taken = given.map(|(fd, address)| activation::take(fd, address, least_fd));
+    taken.collect::<io::Result<_>>().map_err(|error| refused("LISTEN_FDS", &error))
 }
 
 fn not_bound(option: &str, address: &Address, error: &io::Error) -> StartError {

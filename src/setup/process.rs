@@ -94,7 +94,7 @@ pub fn give_up_rights(settings: &Settings, config: &Config) {
     // For one worker more there is one listener more.
     let is_low =
         |address: &Address| matches!(address, Address::Tcp(address) if (1..1024).contains(&address.port()));
-    needed.extend(pool.bind.iter().any(is_low).then_some(NET_BIND_SERVICE));
+    needed.extend(pool.listeners().any(is_low).then_some(NET_BIND_SERVICE));
     needed.extend(has_path.then_some(DAC_OVERRIDE));
     needed.extend(settings.oom_score_adj.map(|_| SYS_RESOURCE));
     if let Err(error) = privileges::keep_only(&needed) {

@@ -7,7 +7,7 @@ use super::errands::Errands;
 use super::hooks::Hooks;
 use crate::config;
 use crate::core::time::earlier;
-use crate::core::{Monotonic, Note, Pid};
+use crate::core::{Core, Monotonic, Note, Pid};
 use crate::environment::Environment;
 use crate::handover::Given;
 use crate::http::{Beside, Check};
@@ -45,6 +45,11 @@ impl Around {
             had_last_words: false,
             checker: config.check.map(|check| Checker::new(check, passes)),
         }
+    }
+
+    /// The core that the outside sees while this one is at work.
+    pub fn shown<'a>(&'a self, core: &'a Core) -> &'a Core {
+        self.aside.as_ref().map_or(core, |aside| aside.core())
     }
 
     /// Whether a command of `--before` runs.

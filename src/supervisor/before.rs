@@ -31,6 +31,13 @@ pub struct Aside {
     stopped_by: Option<Signal>,
 }
 
+impl Aside {
+    /// Of whom the outside is told.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+}
+
 impl Loop {
     /// Does what is to be done first; returns the code to end with if that did not go well, or a stop signal came.
     pub(super) async fn prepare(&mut self) -> Option<u8> {
@@ -91,7 +98,7 @@ impl Loop {
 
     /// The core that the outside sees: never that of what is done first.
     pub(super) fn shown(&self) -> &Core {
-        self.around.aside.as_ref().map_or(&self.core, |aside| &aside.core)
+        self.around.shown(&self.core)
     }
 
     /// Tells of what is done first, in words of its own.

@@ -60,7 +60,8 @@ impl Checker {
     /// The number of the question that is to be asked now, if one is. Workers that have just become ready are asked at
     /// once.
     fn begin(&mut self, now: Monotonic, ready: bool) -> Option<u64> {
-        let newly = ready && !std::mem::replace(&mut self.were_ready, ready);
+        let were_ready = std::mem::replace(&mut self.were_ready, ready);
+        let newly = ready && !were_ready;
         match self.stage {
             Stage::Pausing { until } if ready && (newly || until <= now) => {
                 self.count = self.count.saturating_add(1);
@@ -145,7 +146,10 @@ impl Loop {
         if self.core.snapshot().phase != Phase::Running {
             self.around.errands.hasten(|kind| matches!(kind, Kind::Check(_)), now);
         }
-        let ready = self.may_check() && !self.check_lingers();
+        if self.check_lingers() {
+            return;
+        }
+        let ready = self.may_check();
         let Some(checker) = &mut self.around.checker else { return };
         let Some(id) = checker.begin(now, ready) else { return };
         let (check, sender) = (checker.check.clone(), checker.sender.clone());
@@ -244,7 +248,7 @@ mod tests {
         checker.begin(at(0), true);
         checker.answered(at(0), (1, Ok(())));
         assert_eq!(checker.begin(at(1), false), None);
-        assert_eq!((checker.begin(at(20), false), checker.next_deadline(false)), (None, None));
-        assert_eq!(checker.begin(at(5), true), Some(2));
+        assert_eq!((checker.begin(at(2), false), checker.next_deadline(false)), (None, None));
+        assert_eq!(checker.begin(at(5), true), Some(2), "the pause is not over");
     }
 }

@@ -108,6 +108,7 @@ impl Loop {
         let mut env = self.around.env.clone();
         env.extend(variables);
         let program = Program {
+            output: Default::default(),
             argv: words.argv(),
             env,
             listen_pid: false,

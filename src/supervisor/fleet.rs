@@ -3,6 +3,7 @@
 
 use crate::cli::MemoryMeasure;
 use crate::config::Pool;
+use crate::config::activation::Activation;
 use crate::core::action::SpawnOrder;
 use crate::core::event::{Measured, SpawnFailure};
 use crate::core::exit::{Exit, code};
@@ -24,6 +25,7 @@ use crate::os::shut_watch::ShutWatch;
 use crate::os::spawn::FIRST_FD;
 use crate::os::steer::probe_source;
 use crate::os::usage::{self, Measure};
+use crate::output::Relay;
 use crate::probe::{Order, ProbeFailure, Prober, Question};
 use crate::{logging, notify};
 use std::io;
@@ -31,6 +33,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 /// Notices and answers taken before anything else gets its turn.
@@ -43,6 +46,8 @@ const MOST_LINES: u32 = 2 * MOST_WORKERS;
 pub struct Fleet {
     pub notify: NotifySocket,
     pub lanes: Lanes,
+    /// Whose listeners were there before us.
+    pub adopted: Activation,
     shut: ShutWatch,
     /// Whose lanes are whose.
     owners: Vec<(u32, Pid)>,
@@ -58,6 +63,10 @@ pub struct Fleet {
     /// Whose pipe is whose.
     piped: Vec<(u64, Pid)>,
     scoreboard: Option<Scoreboard>,
+    /// Workers' output, if it goes through us.
+    pub output: Option<Relay>,
+    /// When the graceful timeout ends, if that is known.
+    pub end_by: Option<Instant>,
     memory: Option<Measure>,
     counts_queues: bool,
     cgroup: Option<Cgroup>,
@@ -79,6 +88,7 @@ pub struct Extras {
     ready: Option<OwnedFd>,
     ready_fd: Option<RawFd>,
     scoreboard: Option<(RawFd, u64)>,
+    output: [Option<OwnedFd>; 2],
 }
 
 impl Extras {
@@ -86,6 +96,11 @@ impl Extras {
     pub fn of_worker(&self, order: &SpawnOrder) -> OfWorker {
         let (slot, generation) = (order.slot, order.generation);
         OfWorker { slot, generation, ready_fd: self.ready_fd, scoreboard: self.scoreboard }
+    }
+
+    /// What becomes its stdout and stderr, if not ours.
+    pub fn output(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        self.output.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd))
     }
 }
 
@@ -115,6 +130,9 @@ impl Fleet {
             }
             None => pool.scoreboard.then(|| Scoreboard::new(MOST_LINES, least)).transpose(),
         };
+        let output =
+            pool.output.map(|style| Relay::new(style, ids, given.and_then(|given| given.output.as_ref())));
+        let output = output.transpose().map_err(|error| ("--worker-output", error))?;
         let mut shut = ShutWatch::new().map_err(|error| ("epoll", error))?;
         shut.watch(lanes.all()).map_err(|error| ("epoll", error))?;
         let cgroup = Cgroup::find();
@@ -135,6 +153,8 @@ impl Fleet {
             pipes: pipes.map_err(|error| ("--ready", error))?,
             piped: Vec::new(),
             scoreboard: scoreboard.map_err(|error| ("scoreboard", error))?,
+            output,
+            end_by: None,
             memory: measure(pool),
             counts_queues: lanes.is_steered(),
             shut,
@@ -142,6 +162,7 @@ impl Fleet {
             out_of_memory: cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0),
             cgroup,
             lanes,
+            adopted: pool.adopted.clone(),
             ids,
         })
     }
@@ -163,12 +184,16 @@ impl Fleet {
         let piped = self.pipes.as_ref().is_some_and(|pipes| pipes.poll_ready(cx).is_ready());
         let answered = self.prober.poll_ready(cx).is_ready();
         let shut = self.shut.poll_ready(cx).is_ready();
-        if notified || piped || answered || shut { Poll::Ready(()) } else { Poll::Pending }
+        let written = self.output.as_ref().is_some_and(|output| output.poll_ready(cx).is_ready());
+        if notified || piped || answered || shut || written { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// What has come in since: notices first, so that a ping is never later than a probe that failed.
     pub fn take(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
+        if let Some(output) = &mut self.output {
+            output.turn();
+        }
         for _ in 0..MOST_AT_ONCE {
             let Some(datagram) = self.notify.take() else { break };
             events.extend(notify::events(&datagram));
@@ -258,7 +283,9 @@ impl Fleet {
         let least = next_fd.saturating_add(1);
         let ready = self.pipes.as_mut().map(|pipes| pipes.open(order.id.0, least)).transpose();
         let ready = ready.map_err(failure("socketpair"))?;
-        Ok(Extras { ready_fd: ready.as_ref().map(|_| next_fd), ready, scoreboard })
+        let output = self.output.as_mut().map(|output| output.open(order, least)).transpose();
+        let output = output.map_err(failure("pipe"))?.unwrap_or_default();
+        Ok(Extras { ready_fd: ready.as_ref().map(|_| next_fd), ready, scoreboard, output })
     }
 
     /// What becomes 3, 4, ... in the worker.
@@ -275,6 +302,9 @@ impl Fleet {
         if self.pipes.is_some() {
             self.piped.push((order.id.0, pid));
         }
+        if let Some(output) = &mut self.output {
+            output.has_spawned(order, pid);
+        }
     }
 
     /// A worker could not be started.
@@ -282,10 +312,16 @@ impl Fleet {
         if let Some(pipes) = &mut self.pipes {
             pipes.forget(order.id.0);
         }
+        if let Some(output) = &mut self.output {
+            output.has_not_spawned(order);
+        }
     }
 
     /// A child has ended: its number may come again. Tells whether the kernel has killed somebody for want of memory.
     pub fn has_ended(&mut self, pid: Pid, exit: Exit) -> bool {
+        if let Some(output) = &mut self.output {
+            output.has_ended(pid);
+        }
         self.observer.forget(pid);
         self.owners.retain(|(_, owner)| *owner != pid);
         self.failing.retain(|failing| *failing != pid);
@@ -413,7 +449,7 @@ fn kept_owners(given: &Given) -> Vec<(u32, Pid)> {
 /// The least number of a descriptor that is out of the way of those the workers see.
 pub fn least_fd(pool: &Pool) -> RawFd {
     const SCOREBOARD_AND_READY: i32 = 2;
-    let listeners = i32::try_from(pool.bind.len()).unwrap_or(0);
+    let listeners = i32::try_from(pool.listeners().count()).unwrap_or(0);
     FIRST_FD.saturating_add(listeners).saturating_add(SCOREBOARD_AND_READY)
 }
 

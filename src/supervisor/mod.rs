@@ -10,6 +10,8 @@ mod errands;
 mod fleet;
 mod hooks;
 mod orders;
+mod outlook;
+mod output;
 mod reaping;
 mod renew;
 mod scrape;
@@ -38,7 +40,7 @@ use crate::setup::Endpoints;
 use crate::{logging, setup};
 use around::Around;
 use echo::is_our_own_echo;
-use fleet::{Fleet, least_fd};
+use fleet::{Extras, Fleet, least_fd};
 use orders::Waiter;
 use renew::InForce;
 use std::collections::VecDeque;
@@ -94,6 +96,7 @@ struct Loop {
     metrics: Metrics,
     /// What runs before and beside the command.
     around: Around,
+    outlook: outlook::Outlook,
     stop: StopPolicy,
     placement: Placement,
     settings: Settings,
@@ -159,7 +162,7 @@ impl Supervisor {
         let environment = match &fleet {
             None => Environment::of_init(),
             Some(fleet) => {
-                Environment::of_pool(fleet.notify.name(), config.pool.bind.len(), config.pool.watchdog)
+                Environment::of_pool(fleet.notify.name(), &config.pool.names(), config.pool.watchdog)
             }
         };
         let environment = match &account {
@@ -184,6 +187,7 @@ impl Supervisor {
             waiters: Vec::new(),
             metrics: Metrics::default(),
             around,
+            outlook: outlook::Outlook::of(&config.mode),
             stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
@@ -230,6 +234,7 @@ impl Loop {
             if let Some(code) = self.exit {
                 self.take_leave().await;
                 self.last_words().await;
+                self.finish_output().await;
                 return code;
             }
             self.wait().await;
@@ -240,6 +245,7 @@ impl Loop {
             self.take_asks();
             self.go_on_measuring();
             self.hear_out().await;
+            self.outlook.act(self.around.shown(&self.core), Monotonic(self.origin.elapsed()));
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
@@ -284,6 +290,7 @@ impl Loop {
     async fn wait(&mut self) {
         let next = earlier(self.core.next_deadline(), self.next_around_deadline());
         let deadline = next.and_then(|at| self.origin.checked_add(at.0));
+        let deadline = deadline.into_iter().chain(self.outlook.next_deadline()).min();
         let ahead = deadline.filter(|at| *at > Instant::now());
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
@@ -342,6 +349,7 @@ impl Loop {
             }
         }
         self.published.set(self.shown().snapshot());
+        self.outlook.look(self.around.shown(&self.core), self.now());
     }
 
     fn carry_out(&mut self, action: Action) -> Option<Event> {
@@ -410,6 +418,8 @@ impl Loop {
         self.configuration_heard(note);
         self.metrics.note(self.now(), note);
         self.around.happened(note);
+        self.outlook.note(note);
+        self.heed_end(note);
     }
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {
@@ -431,6 +441,7 @@ impl Loop {
             argv: &argv,
             env: self.environment.of_worker(of_worker.as_ref()),
             listen_pid: self.environment.sets_listen_pid(),
+            output: extras.as_ref().map(Extras::output).unwrap_or_default(),
             fds: &fds,
             close_others: fleet.is_some() || self.around.prepares(),
             execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },

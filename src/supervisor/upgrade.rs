@@ -2,10 +2,12 @@
 
 use super::Loop;
 use super::fleet::Fleet;
+use crate::config::activation::VARIABLE as LISTEN;
 use crate::core::{Event, Handover};
-use crate::handover::{FORMAT, Given, VARIABLE};
+use crate::handover::{FORMAT, Given, Output, VARIABLE};
 use crate::os::exchange;
 use crate::os::signals;
+use crate::output::Relay;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -43,7 +45,11 @@ impl Loop {
     fn exchange(&self, program: &Path, fleet: &Fleet, pool: Handover) -> io::Result<&'static str> {
         let args: Vec<OsString> = std::env::args_os().collect();
         // Whoever could not go on must not get here: from PID 1 there is no way back.
-        let plan = exchange::ask(program, &args, ("PREFORK_EXPLAIN", "true"), ANSWER_WITHIN);
+        let listen = fleet.adopted.to_hand_over();
+        let given_some = !fleet.adopted.addresses.is_empty();
+        let variables = [("PREFORK_EXPLAIN", "true"), (LISTEN, listen.as_str())];
+        let variables = variables.get(..if given_some { 2 } else { 1 }).unwrap_or_default();
+        let plan = exchange::ask(program, &args, variables, ANSWER_WITHIN);
         let Some(plan) = plan.filter(|plan| plan.contains(FORMAT)) else {
             return Ok(
                 "the new program does not accept our command line, or cannot take over; try it with --explain",
@@ -62,6 +68,9 @@ impl Loop {
         let places: Vec<(Vec<BorrowedFd<'_>>, &[u32])> = fleet.lanes.hand_over().collect();
         let numbers = |fds: &[BorrowedFd<'_>]| fds.iter().map(AsRawFd::as_raw_fd).collect();
         let scoreboard = fleet.scoreboard_fd();
+        let output = fleet.output.as_ref().map(Relay::hand_over);
+        let output = output.map(|(output, bytes)| Ok::<_, io::Error>((output, exchange::put_down(&bytes)?)));
+        let output = output.transpose()?;
         let given = Given {
             pool,
             signals: signals::given(),
@@ -70,15 +79,19 @@ impl Loop {
             health: self.endpoints.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
             control: self.endpoints.control.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
             check_passes: self.around.check_passes(),
+            output: output.as_ref().map(|(output, fd)| Output { bytes: fd.as_raw_fd(), ..output.clone() }),
             places: places.iter().map(|(fds, order)| (numbers(fds), order.to_vec())).collect(),
         };
-        let text = exchange::put_down(&given.write())?;
+        let text = exchange::put_down(given.write().as_bytes())?;
         let mut keep: Vec<BorrowedFd<'_>> = places.into_iter().flat_map(|(fds, _)| fds).collect();
         keep.extend([fleet.notify.as_fd(), text.as_fd()]);
+        keep.extend(output.as_ref().map(|(_, fd)| fd.as_fd()));
+        keep.extend(fleet.output.iter().flat_map(Relay::fds));
         keep.extend(scoreboard.map(|(fd, _)| fd));
         keep.extend(self.endpoints.iter().map(AsFd::as_fd));
         let mut env: Vec<(OsString, OsString)> =
-            std::env::vars_os().filter(|(name, _)| name != VARIABLE).collect();
+            std::env::vars_os().filter(|(name, _)| name != VARIABLE && name != LISTEN).collect();
+        env.extend(given_some.then(|| (LISTEN.into(), listen.into())));
         env.push((VARIABLE.into(), text.as_raw_fd().to_string().into()));
         Err(exchange::exchange(program, &args, &env, &keep))
     }

@@ -136,6 +136,26 @@ fn its_command_and_settings_run_for_real() {
 }
 
 #[test]
+fn it_is_read_again_at_an_upgrade_and_a_broken_one_changes_nothing() {
+    let text = "workers = 1\nready = \"delay:10ms\"\ncommand = [\"sleep\", \"1000\"]\n";
+    let (_dir, path) = file(text);
+    let mut run = launch(["--config", &path]).start();
+    run.log.wait_count("worker ready", 1);
+    fs::write(&path, "workers = \"many\"\n").unwrap();
+    run.signal(12);
+    run.wait_for("upgrade failed");
+    fs::write(&path, format!("{text}max-age = \"1h\"\n")).unwrap();
+    run.signal(12);
+    run.wait_for("upgraded");
+    run.signal(1);
+    let spawned = run.log.wait_for("worker spawned", |line| line["gen"] == 2);
+    assert_eq!(spawned["max_age_ms"], 3_600_000);
+    run.log.wait_count("reload finished", 1);
+    run.signal(15);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
 fn the_example_serves_with_a_real_server() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let example = root.join("examples/prefork.toml");
@@ -152,7 +172,7 @@ fn the_example_serves_with_a_real_server() {
         .env("PATH", path.unwrap().to_str().unwrap())
         .start();
     run.log.wait_count("worker ready", 2);
-    assert_eq!(http::get(&run.address(0), "/health").unwrap().status, 200);
+    assert_eq!(http::get(&run.address(0), "/").unwrap().status, 200);
     run.signal(15);
     assert_eq!(run.wait_exit(), 0);
 }

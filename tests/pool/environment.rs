@@ -71,7 +71,7 @@ fn what_was_meant_for_the_supervisor_does_not_reach_the_workers() {
         .env("WATCHDOG_USEC", "1000000")
         .env("WATCHDOG_PID", "1")
         .env("LISTEN_FDS", "7")
-        .env("LISTEN_PID", "1")
+        .env("LISTEN_PID", "2")
         .env("LISTEN_FDNAMES", "ours")
         .env("OF_THE_APPLICATION", "kept")
         .start();

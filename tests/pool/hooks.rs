@@ -183,7 +183,7 @@ fn a_hook_that_fails_or_leaves_daemons_harms_nobody() {
     run.wait_lines("daemons", 3);
     let sleeping = |run: &Run, how_long: &str| {
         let line = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        run.others().into_iter().filter(|(pid, _)| line(*pid).contains(how_long)).count()
+        run.others().into_iter().filter(|(pid, _)| line(*pid) == format!("sleep\0{how_long}\0")).count()
     };
     // What stayed in its group went with it, and what did not is an orphan like others.
     run.log.wait_count("hook failed: code 9", 3);

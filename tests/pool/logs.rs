@@ -3,6 +3,7 @@
 use super::python::python;
 use super::{allow, pool};
 use crate::harness::{eventually, http, kill};
+use serde_json::Value;
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
@@ -24,8 +25,7 @@ serve()";
 
     let text = run.log.text();
     for line in text.lines() {
-        let line: serde_json::Value =
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let message = line["message"].as_str().unwrap_or_else(|| panic!("no message: {line}"));
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
         if message.starts_with("worker ") {
@@ -44,6 +44,78 @@ serve()";
         (&failed["exit_code"], &failed["reason"], &failed["level"]),
         (&7.into(), &"boot-error".into(), &"ERROR".into())
     );
+}
+
+/// As tracing writes it, and what RFC 3339 calls UTC: 2026-11-21T23:40:00.123456Z.
+pub fn is_rfc3339(time: &Value) -> bool {
+    let shape = |byte: u8| if byte.is_ascii_digit() { b'0' } else { byte };
+    let shape: Vec<u8> = time.as_str().unwrap_or_default().bytes().map(shape).collect();
+    shape == b"0000-00-00T00:00:00.000000Z"
+}
+
+/// What a field is called is for ever, and what it is, too.
+#[test]
+fn a_field_has_one_type_in_every_line_of_a_chaotic_run() {
+    let script = "
+signal.signal(signal.SIGUSR1, lambda *_: None)
+if is_worker(1):
+    sys.exit(7)
+if is_worker(2) and os.environ['PREFORK_GENERATION'] == '1':
+    os.kill(os.getpid(), signal.SIGKILL)
+if is_worker(3):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+daemon(lambda: sleep_for_ever())
+serve()";
+    let options = ["-n", "4", "--backoff", "1ms", "--backoff-max", "20ms", "--max-age", "300ms"];
+    let more = [
+        "--max-restarts",
+        "infinity",
+        "--graceful-timeout",
+        "500ms",
+        "--forward-signal",
+        "USR1",
+        "--watchdog",
+        "700ms",
+    ];
+    let options: Vec<&str> = options.into_iter().chain(more).chain(super::BRISK).collect();
+    let mut run = pool(&options, python(script)).start();
+    run.log.wait_count("worker draining", 3);
+    for signal in [libc::SIGUSR1, libc::SIGALRM, libc::SIGTTIN, libc::SIGHUP, libc::SIGTTOU] {
+        run.signal(signal);
+    }
+    run.log.wait_count("scaled", 2);
+    run.wait_for("worker killed");
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+    let mut types = std::collections::BTreeMap::<String, (&str, Value)>::new();
+    for line in run.log.text().lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(is_rfc3339(&line["timestamp"]), "{line}");
+        assert!(["ERROR", "WARN", "INFO", "DEBUG"].iter().any(|level| line["level"] == *level), "{line}");
+        assert!(line["message"].is_string(), "{line}");
+        for (name, value) in line.as_object().unwrap() {
+            let kind = match value {
+                Value::String(_) => "string",
+                Value::Number(number) if number.is_u64() || number.is_i64() => "integer",
+                Value::Bool(_) => "boolean",
+                other => panic!("{name} is {other}: {line}"),
+            };
+            let (known, first) = types.entry(name.clone()).or_insert((kind, line.clone()));
+            assert_eq!(*known, kind, "{name} in {line}, and in {first}");
+        }
+    }
+    let kind = |name: &str| types.get(name).map(|(kind, _)| *kind);
+    for (name, expected) in [
+        ("slot", "integer"),
+        ("gen", "integer"),
+        ("pid", "integer"),
+        ("uptime_ms", "integer"),
+        ("exit_code", "integer"),
+        ("signal", "string"),
+        ("reason", "string"),
+    ] {
+        assert_eq!(kind(name), Some(expected), "{name}");
+    }
 }
 
 #[test]

@@ -456,6 +456,19 @@ fn an_exchanged_program_counts_anew_and_says_since_when() {
     assert!(uptime(&after) > uptime(&before), "the workers live on");
 }
 
+#[test]
+fn workers_of_another_user_are_measured_with_their_children() {
+    let command = ["sh", "-c", "sleep 1000 & wait"].map(OsString::from).to_vec();
+    let run = pool(&["--user", "www-data", "--ready", "delay:200ms"], command).start();
+    run.wait_for("worker ready");
+    let page = wait_page(&run, "a shell and its child", |page| {
+        page.find("prefork_worker_processes", ("slot", "0")) == Some(2.0)
+    });
+    // Standard streams and the listener, each of them.
+    assert!(page.of("prefork_worker_open_fds", "slot", "0") >= 8.0);
+    assert!(page.of("prefork_worker_resident_memory_bytes", "slot", "0") > 1e6);
+}
+
 /// The page with every metric there is.
 fn full_page() -> Page {
     let options = ["-n", "2", "--max-memory", "1G", "--memory-measure", "pss"];

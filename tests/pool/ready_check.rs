@@ -144,6 +144,17 @@ fn by_a_command_it_does_too_and_one_that_hangs_is_killed() {
 }
 
 #[test]
+fn the_interval_is_kept() {
+    let options = ["--ready-check", "exec:sh -c 'date +%s%N >> asked'", "--ready-check-interval", "300ms"];
+    let mut run = pool(&options, python("serve()")).start();
+    let asked = run.wait_lines("asked", 5);
+    let at: Vec<u64> = asked.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(at.windows(2).all(|two| two[1] - two[0] >= 250_000_000), "{at:?}");
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
 fn nobody_is_asked_before_workers_are_ready_nor_when_the_end_has_begun() {
     let script = "
 signal.signal(signal.SIGTERM, lambda *_: None)

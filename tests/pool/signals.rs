@@ -16,6 +16,87 @@ fn usr1_and_alrm_do_not_reach_uvicorn() {
     assert!(run.log.with_message("worker exited").is_empty());
 }
 
+/// As logrotate(8) wants it: the file is moved, then the one who writes is told to open it anew.
+#[test]
+fn a_signal_that_is_passed_on_has_workers_open_their_logs_anew_and_nothing_is_lost() {
+    let script = "
+me = os.environ['PREFORK_WORKER_ID']
+def open_log(*_):
+    global log
+    log = open('log.' + me, 'a', buffering=1)
+    note('opened', me)
+open_log()
+signal.signal(signal.SIGUSR1, open_log)
+count = 0
+def body():
+    global count
+    log.write('%d\\n' % count)
+    count += 1
+    return me
+serve(body=body)";
+    let options = ["-n", "2", "--forward-signal", "RTMIN+1,USR1", "--rewrite-signal", "RTMIN+2=USR1"];
+    let run = pool(&options, python(script)).start();
+    super::wait_serving(&run, 2);
+    let mut answered = [0, 0];
+    for round in 1..=4 {
+        for _ in 0..20 {
+            let slot: usize = http::get(&run.address(0), "/").unwrap().body.parse().unwrap();
+            answered[slot] += 1;
+        }
+        for slot in 0..2 {
+            let name = |suffix: &str| run.dir().join(format!("log.{slot}{suffix}"));
+            std::fs::rename(name(""), name(&format!(".{round}"))).unwrap();
+        }
+        run.signal(if round % 2 == 0 { libc::SIGUSR1 } else { libc::SIGRTMIN() + 2 });
+        run.log.wait_count("signal forwarded", round);
+        run.wait_lines("opened", 2 + 2 * round);
+    }
+    for (slot, answered) in answered.into_iter().enumerate() {
+        let parts = (1..=4).map(|round| run.dir().join(format!("log.{slot}.{round}")));
+        let logged: String = parts.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        let expected: String = (0..answered).map(|count| format!("{count}\n")).collect();
+        assert_eq!(logged, expected, "worker {slot}");
+    }
+    super::assert_stops(run);
+}
+
+/// It would end a worker that has no handler yet.
+#[test]
+fn who_starts_gets_no_signal_that_is_passed_on() {
+    let script = "
+note('starts', '')
+wait_for_file('go')
+signal.signal(signal.SIGUSR1, lambda *_: note('told', ''))
+serve()";
+    let run = pool(&["--forward-signal", "USR1"], python(script)).start();
+    run.wait_lines("starts", 1);
+    run.signal(libc::SIGUSR1);
+    run.wait_for("signal forwarded");
+    super::allow(&run, "go");
+    run.wait_for("worker ready");
+    assert!(!run.dir().join("told").exists());
+    run.signal(libc::SIGUSR1);
+    run.wait_lines("told", 1);
+    assert_eq!(run.log.with_message("worker spawned").len(), 1);
+    super::assert_stops(run);
+}
+
+#[test]
+fn what_the_pool_itself_acts_on_or_nobody_can_catch_is_not_passed_on() {
+    for (options, problem) in [
+        (vec!["-n", "2", "--forward-signal", "HUP"], "--forward-signal 'HUP': the pool itself acts on HUP"),
+        (vec!["-n", "2", "--forward-signal", "USR1,9"], "--forward-signal '9': nobody can catch KILL"),
+        (vec!["-n", "2", "--forward-signal", "CHLD"], "--forward-signal 'CHLD': CHLD is about our own"),
+        (vec!["-n", "2", "--forward-signal", "USR1", "--stop-signal", "USR1"], "it is the stop signal"),
+        (vec!["-n", "2", "--forward-signal", "USR1", "--drain-signal", "USR1"], "it is the drain signal"),
+        (vec!["--forward-signal", "USR1"], "--forward-signal: only a pool has workers"),
+    ] {
+        let (code, _, err) = crate::harness::launch(options.into_iter().chain(["--", "true"])).finish();
+        assert_eq!((code, err.lines().count()), (2, 1), "{err}");
+        assert!(err.contains(problem), "{err}");
+    }
+}
+
 #[test]
 fn no_signal_but_the_stop_signal_reaches_a_worker() {
     let script = "

@@ -10,14 +10,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Runs a copy of the binary, in whose place another can be put.
-fn of_a_copy(launch: Launch) -> Launch {
+pub(super) fn of_a_copy(launch: Launch) -> Launch {
     let copy = launch.dir().join("supervisor");
     fs::copy(binary(), &copy).unwrap();
     launch.program(&copy).env("PREFORK_LOG_FORMAT", "json").env("PREFORK_LOG_LEVEL", "debug")
 }
 
 /// Puts a program in the place of the one that runs, as a package manager does it.
-fn put(run: &Run, program: &Path) {
+pub(super) fn put(run: &Run, program: &Path) {
     let new = run.dir().join("new");
     fs::copy(program, &new).unwrap();
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();

@@ -27,6 +27,7 @@ const STOP: StopPolicy = StopPolicy { signal: Signal::TERM, graceful: Patience::
 fn policy(workers: u32) -> PoolPolicy {
     PoolPolicy {
         rewrites: Rewrites::default(),
+        forwards: Vec::new(),
         warn_on_reap: false,
         workers,
         min_ready: 1,
@@ -213,6 +214,24 @@ fn a_term_between_two_spawns_is_heard() {
     assert!(scene.sent(10, Signal::TERM));
     scene.after(s(1));
     assert_eq!(scene.order(), None);
+}
+
+#[test]
+fn a_signal_that_is_passed_on_reaches_who_is_ready_and_nobody_who_starts_or_stops() {
+    let mut scene = Scene::new(Mode::Pool(PoolPolicy { forwards: vec![Signal::USR1], ..policy(3) }));
+    for pid in [10, 11, 12] {
+        scene.until("a spawn", |action| matches!(action, Action::Spawn(_)));
+        scene.spawns(pid);
+    }
+    scene.sees_ready(10);
+    scene.signal(Signal::USR1);
+    assert_eq!([10, 11, 12].map(|pid| scene.sent(pid, Signal::USR1)), [true, false, false]);
+    scene.signal(Signal::TERM);
+    scene.signal(Signal::USR1);
+    assert!(!scene.sent(10, Signal::USR1), "it has other things to do");
+    assert!(scene.noted(|note| matches!(note, Note::SignalForwarded { .. })));
+    scene.signal(Signal::WINCH);
+    assert!(scene.noted(|note| matches!(note, Note::SignalIgnored { .. })));
 }
 
 #[test]

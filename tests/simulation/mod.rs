@@ -110,7 +110,7 @@ const CORNERS: [&str; 34] = [
 
 /// The same, under a policy that says the first: a step that says these, in this order. `value: 0 } })]` is the
 /// end of a step in which a signal came and nothing else was done.
-const CORNERS_UNDER: [(&str, &[&str]); 53] = [
+const CORNERS_UNDER: [(&str, &[&str]); 56] = [
     // The time of the whole run.
     ("Pool(", &["DeadlinePassed {", "ShutdownStarted"]),
     ("pause: false", &["DeadlinePassed {", "Forward {"]),
@@ -169,6 +169,9 @@ const CORNERS_UNDER: [(&str, &[&str]); 53] = [
     ("Pool(", &["SignalDropped"]),
     ("Pool(", &["Signalled(Received { signal: Signal(1)", "ShutdownStarted"]),
     ("Pool(", &["Signalled(Received { signal: Signal(15)", "SignalIgnored { signal: Signal(1)"]),
+    ("Pool(", &["SignalReceived", "Signal { pid", "signal: Signal(10) }", "SignalForwarded"]),
+    ("Pool(", &["SignalReceived", "value: 0 } }), Report(SignalForwarded"]),
+    ("Pool(", &["SignalReceived", "Signal { pid", "Signal { pid", "SignalForwarded { signal: Signal(28)"]),
     // What is asked for.
     ("Pool(", &["Asked(Recycle", "WorkerDue", "reason: Asked"]),
     ("Pool(", &["Asked(Recycle", "-> []"]),

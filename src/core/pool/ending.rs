@@ -45,6 +45,11 @@ impl Closing {
         }
     }
 
+    /// When what is left is killed.
+    pub(super) fn kill_at(&self) -> Option<Monotonic> {
+        self.kill_at
+    }
+
     fn done_at(&self) -> Option<Monotonic> {
         earlier(self.quiet_since.map(|since| since + self.time), self.give_up_at)
     }

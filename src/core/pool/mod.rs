@@ -11,9 +11,11 @@
 mod asked;
 mod budget;
 mod ending;
+mod forward;
 mod lives;
 mod measuring;
 mod owed;
+mod progress;
 mod renew;
 mod roll;
 mod scale;
@@ -380,6 +382,7 @@ impl Pool {
             Signal::USR2 if self.is_running() => self.upgrade_asked(out),
             Signal::TTIN if self.is_running() => self.scale_up(now, out),
             Signal::TTOU if self.is_running() => self.scale_down(now, out),
+            signal if self.policy.forwards.contains(&signal) => self.forward(signal, received.signal, out),
             signal => out.push(Action::Report(Note::SignalIgnored { signal })),
         }
     }

@@ -6,7 +6,7 @@ use nix::sys::socket::{
     self, AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrIn, SockaddrStorage, sockopt,
 };
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -462,7 +462,7 @@ fn where_the_kernel_does_not_steer_all_share_one() {
         // It lets nobody else in, as a single one never does.
         let second = bind(&[&address.to_string()], 1, Spread::Shared).unwrap_err();
         assert_eq!(second.1.kind(), ErrorKind::AddrInUse);
-        let more = Listener::bind_more(address, LEAST_FD).unwrap_err();
+        let more = lanes.places[0].listener(0).unwrap().bind_more(LEAST_FD).unwrap_err();
         assert_eq!(more.kind(), ErrorKind::AddrInUse);
     })
     .join()

@@ -62,6 +62,11 @@ pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
             }
         }
         write_pid(image);
+        for (fd, target) in image.output.iter().zip(1..) {
+            if fd.is_some_and(|fd| libc::dup2(fd, target) < 0) {
+                fail(image, DUP2);
+            }
+        }
         for (&fd, target) in image.fds.iter().zip(FIRST_FD..) {
             if libc::dup2(fd, target) < 0 {
                 fail(image, DUP2);

@@ -37,6 +37,8 @@ pub struct Program<'a> {
     pub env: Vec<(OsString, OsString)>,
     /// Whether to add `LISTEN_PID` with the pid of the new process, which only it can know.
     pub listen_pid: bool,
+    /// Descriptors to become stdout and stderr; without one, ours is inherited.
+    pub output: [Option<BorrowedFd<'a>>; 2],
     /// Descriptors to become 3, 4, ... in this order. They must themselves lie above those numbers.
     pub fds: &'a [BorrowedFd<'a>],
     /// Whether to close every other descriptor above 2.
@@ -142,6 +144,7 @@ struct Image {
     shell_argv: Vec<*const libc::c_char>,
     envp: Vec<*const libc::c_char>,
     listen_pid: Vec<u8>,
+    output: [Option<RawFd>; 2],
     fds: Vec<RawFd>,
     close_others: bool,
     execute_within: Duration,
@@ -199,6 +202,7 @@ impl Image {
             shell_argv,
             envp,
             listen_pid,
+            output: program.output.map(|fd| fd.map(|fd| fd.as_raw_fd())),
             fds: program.fds.iter().map(AsRawFd::as_raw_fd).collect(),
             close_others: program.close_others,
             execute_within: program.execute_within,
@@ -390,6 +394,7 @@ mod tests {
             argv,
             env: std::env::vars_os().collect(),
             listen_pid: true,
+            output: [None; 2],
             fds: &[],
             close_others: false,
             parent_death: None,

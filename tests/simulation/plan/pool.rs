@@ -70,7 +70,23 @@ impl Plan {
         for _ in 0..dice.pick(&[0, 0, 1, 2, 4, 8]) {
             triggers.push(trigger(dice, &amid, &changes));
         }
-        Self { triggers, ..Self::common(dice, Mode::Pool(policy), &crowds) }.with_rewrites().with_demands()
+        let plan = Self { triggers, ..Self::common(dice, Mode::Pool(policy), &crowds) };
+        plan.with_forwards().with_rewrites().with_demands()
+    }
+
+    /// From a die of their own, too.
+    fn with_forwards(mut self) -> Self {
+        let dice = &mut Dice::new(self.core_seed.rotate_left(7));
+        let Mode::Pool(policy) = &mut self.mode else { return self };
+        if dice.one_in(4) {
+            let signals: &[Signal] = dice.pick(&[&[Signal::USR1], &[Signal::WINCH, Signal::USR1]]);
+            policy.forwards = signals.to_vec();
+            let amid = [Moment::Ready, Moment::Spawn, Moment::Draining, Moment::Stopping, Moment::Shutdown];
+            for _ in 0..2 {
+                self.triggers.push(trigger(dice, &amid, signals));
+            }
+        }
+        self
     }
 
     fn with_demands(mut self) -> Self {
@@ -150,6 +166,7 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
         min_ready: 1 + u32::try_from(dice.up_to(u64::from(workers - 1))).unwrap(),
         budget: Budget { max_surge, max_unavailable, gap: dice.pick_ms(&[0, 0, 50, 1_000, 5_000]) },
         rewrites: Rewrites::default(),
+        forwards: Vec::new(),
         warn_on_reap: false,
         stop: StopPolicy { signal, graceful: patience(dice) },
         drain_delay: dice.pick_ms(&[0, 0, 1, 1_500, 20_000]),

@@ -152,6 +152,8 @@ pub struct Expected {
     pub spawn_failed: Option<u32>,
     /// What is said of a signal, or of a canary.
     pub told: Vec<Note>,
+    /// Who is owed a signal that is passed on.
+    pub forwarded: Vec<(Pid, Signal)>,
     /// It has got a signal, and why is not told yet.
     pub stopping: Option<(Pid, Signal, bool)>,
     /// This slot is filled again after such a time.

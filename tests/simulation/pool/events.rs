@@ -173,6 +173,13 @@ impl Book {
             Some(Signal::USR2) if running => self.upgrade = true,
             Some(Signal::TTIN) if running => self.scale_to(now, self.wanted() + 1),
             Some(Signal::TTOU) if running => self.scale_to(now, self.wanted() - 1),
+            Some(signal) if self.policy.forwards.contains(&signal) => {
+                // Who has a handler by now, and is to go on for a while.
+                let hears = |w: &&Worker| w.is_up() || (w.drain.is_some() && w.stopped.is_none());
+                let pids = self.live.iter().filter(hears).map(|w| (w.pid, signal));
+                self.expected.forwarded.extend(pids);
+                self.expected.told.push(Note::SignalForwarded { signal, came });
+            }
             Some(signal) => self.expected.told.push(Note::SignalIgnored { signal }),
         }
     }

@@ -208,6 +208,7 @@ impl Book {
         check(!expected.ready.is_some_and(starts), "a worker is ready and nothing was said")?;
         check(expected.spawn_failed.is_none(), "a spawn failed and nothing was said")?;
         check(expected.told.is_empty(), &format!("not told: {:?}", expected.told))?;
+        check(expected.forwarded.is_empty(), &format!("not passed on: {:?}", expected.forwarded))?;
         check(expected.stopping.is_none(), "a worker was asked to stop and nothing was said")?;
         check(expected.portray.is_none(), "nobody knows what it looked like")?;
         check(expected.leaving.is_none(), "it leaves, and no replacement comes")?;

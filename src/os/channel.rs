@@ -1,0 +1,172 @@
+//! Writing to a standard stream without ever waiting for its reader.
+//!
+//! `O_NONBLOCK` on the descriptor is no way: it belongs to the open file, which the workers share. So each write says for
+//! itself that it will not wait, or goes through an open file of our own.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// A pipe takes this much at once or nothing (pipe(7), `PIPE_BUF`).
+pub const AT_ONCE: usize = 4096;
+
+/// The number of our stderr.
+pub const STDERR: RawFd = libc::STDERR_FILENO;
+
+/// Another name of a terminal that belongs to another user, which can be opened only if it is our own.
+const OWN_TERMINAL: &CStr = c"/dev/tty";
+
+/// What a stream is, as far as writing goes.
+#[derive(Debug)]
+enum Kind {
+    /// A file has no reader to wait for.
+    File,
+    /// A pipe; `RWF_NOWAIT` works, as far as we know.
+    Pipe,
+    /// A pipe where it does not: POLLOUT means that a whole `PIPE_BUF` fits (poll(2)).
+    OldPipe,
+    Socket,
+    /// A terminal or another device, opened again with `O_NONBLOCK`: there POLLOUT says only that something fits.
+    Own(OwnedFd),
+    /// A device that cannot be opened again.
+    Closed,
+}
+
+/// A standard stream.
+#[derive(Debug)]
+pub struct Channel {
+    fd: RawFd,
+    kind: Kind,
+}
+
+impl Channel {
+    /// 1 is stdout, 2 is stderr.
+    #[must_use]
+    pub fn of(fd: RawFd) -> Self {
+        let mode = stat(fd).map_or(0, |stat| stat.st_mode);
+        let kind = match mode & libc::S_IFMT {
+            libc::S_IFREG => Kind::File,
+            libc::S_IFIFO => Kind::Pipe,
+            libc::S_IFSOCK => Kind::Socket,
+            _ => open_again(fd).map_or(Kind::Closed, Kind::Own),
+        };
+        Self { fd, kind }
+    }
+
+    /// Whether nothing can be written, for want of a way that does not wait.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.kind, Kind::Closed)
+    }
+
+    /// Writes as much as fits, and does not wait. To a pipe up to [`AT_ONCE`] bytes go together or not at all.
+    ///
+    /// # Errors
+    /// As write(2); `WouldBlock` if nothing fits.
+    pub fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if matches!(self.kind, Kind::Pipe) {
+            let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+            // SAFETY: one part, as long as it says; -1 is "where the file stands".
+            let wrote = unsafe { libc::pwritev2(self.fd, &raw const part, 1, -1, libc::RWF_NOWAIT) };
+            if let Ok(wrote) = usize::try_from(wrote) {
+                return Ok(wrote);
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::ESPIPE) => {
+                    self.kind = Kind::OldPipe;
+                }
+                Some(_) | None => return Err(error),
+            }
+        }
+        match &self.kind {
+            Kind::File => write(self.fd, bytes),
+            Kind::OldPipe if has_room(self.fd) => write(self.fd, bytes.get(..AT_ONCE).unwrap_or(bytes)),
+            Kind::Socket => send(self.fd, bytes),
+            Kind::Own(fd) => write(fd.as_raw_fd(), bytes),
+            Kind::Pipe | Kind::OldPipe | Kind::Closed => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Writes, and waits for room where there is no other way.
+    ///
+    /// # Errors
+    /// As [`write_now`](Self::write_now).
+    pub fn write_or_wait(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed() { write(self.fd, bytes) } else { self.write_now(bytes) }
+    }
+}
+
+/// What to wait for until more fits.
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        match &self.kind {
+            Kind::Own(fd) => fd.as_raw_fd(),
+            Kind::File | Kind::Pipe | Kind::OldPipe | Kind::Socket | Kind::Closed => self.fd,
+        }
+    }
+}
+
+/// Whether two descriptors lead to the same file, pipe, socket or terminal.
+#[must_use]
+pub fn are_same(one: RawFd, other: RawFd) -> bool {
+    let identity = |fd| stat(fd).map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev));
+    identity(one).is_some_and(|one| Some(one) == identity(other))
+}
+
+fn stat(fd: RawFd) -> Option<libc::stat> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `stat` has room for the answer, and is plain integers.
+    unsafe { (libc::fstat(fd, stat.as_mut_ptr()) == 0).then(|| stat.assume_init()) }
+}
+
+fn open_again(fd: RawFd) -> Option<OwnedFd> {
+    let name = CString::new(format!("/proc/self/fd/{fd}")).ok()?;
+    open(&name).or_else(|| {
+        let ours = open(OWN_TERMINAL).filter(|_| is_terminal(fd))?;
+        (terminal(ours.as_raw_fd())? == terminal(fd)?).then_some(ours)
+    })
+}
+
+fn open(name: &CStr) -> Option<OwnedFd> {
+    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: a C string.
+    let fd = unsafe { libc::open(name.as_ptr(), flags) };
+    // SAFETY: the kernel has just given us this descriptor.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Which terminal this is (`TIOCGDEV`, ioctl_tty(2)): `/dev/tty` has a number of its own.
+fn terminal(fd: RawFd) -> Option<u32> {
+    let mut device = 0u32;
+    // SAFETY: the call writes one integer.
+    (unsafe { libc::ioctl(fd, libc::TIOCGDEV as _, &raw mut device) } == 0).then_some(device)
+}
+
+fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is as long as we say.
+    let wrote = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
+}
+
+fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the buffer is as long as we say.
+    let wrote = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
+}
+
+fn has_room(fd: RawFd) -> bool {
+    // SAFETY: a standard stream: nobody here closes it.
+    let stream = unsafe { BorrowedFd::borrow_raw(fd) };
+    let mut fds = [nix::poll::PollFd::new(stream, nix::poll::PollFlags::POLLOUT)];
+    nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// Whether a descriptor is a terminal.
+#[must_use]
+pub fn is_terminal(fd: RawFd) -> bool {
+    // SAFETY: takes an integer.
+    unsafe { libc::isatty(fd) == 1 }
+}
