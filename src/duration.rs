@@ -31,6 +31,16 @@ pub fn parse_patience(text: &str) -> Result<Patience, String> {
     parse_duration(text).map(Patience::For).map_err(|error| format!("{error}, or infinity"))
 }
 
+/// `12ms`, `3.2s`, `1h 4m`: as exact as a reader wants to know.
+#[must_use]
+pub fn in_short(span: Duration) -> String {
+    match span.as_secs() {
+        0 => format!("{}ms", span.as_millis()),
+        seconds @ 1..60 => format!("{seconds}.{}s", span.subsec_millis() / 100),
+        seconds => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

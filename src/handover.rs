@@ -7,6 +7,7 @@
 //! notify FD
 //! scoreboard FD LINES
 //! health FD
+//! control FD
 //! check PASSES
 //! output FD
 //! waiting STREAM LENGTH TORN
@@ -88,6 +89,8 @@ pub struct Given {
     pub scoreboard: Option<(RawFd, u32)>,
     /// The health endpoint's listener.
     pub health: Option<RawFd>,
+    /// The control socket's listener.
+    pub control: Option<RawFd>,
     /// Whether the application said last that it is ready.
     pub check_passes: bool,
     /// Workers' output, if it goes through us.
@@ -115,6 +118,9 @@ impl Given {
         }
         if let Some(fd) = &self.health {
             line(&[&"health", fd]);
+        }
+        if let Some(fd) = &self.control {
+            line(&[&"control", fd]);
         }
         if self.check_passes {
             line(&[&"check", &1]);
@@ -168,7 +174,7 @@ impl Given {
         let mut lines = text.lines();
         (lines.next()? == FIRST_LINE).then_some(())?;
         let (mut clock, mut pool, mut notify) = (None, None, None);
-        let (mut scoreboard, mut health, mut check_passes) = (None, None, false);
+        let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);
         let mut output: Option<Output> = None;
         let (mut places, mut remains, mut kept, mut vacant) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -189,6 +195,7 @@ impl Given {
                 "notify" => notify = Some(next(words)?),
                 "scoreboard" => scoreboard = Some((next(words)?, next(words)?)),
                 "health" => health = Some(next(words)?),
+                "control" => control = Some(next(words)?),
                 "check" => check_passes = next::<u8>(words)? != 0,
                 "output" => {
                     output = Some(Output { bytes: next(words)?, waiting: Vec::new(), pipes: Vec::new() });
@@ -237,7 +244,17 @@ impl Given {
         let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
         let pool =
             Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
-        Some(Self { pool, signals, notify: notify?, scoreboard, health, check_passes, output, places })
+        Some(Self {
+            pool,
+            signals,
+            notify: notify?,
+            scoreboard,
+            health,
+            control,
+            check_passes,
+            output,
+            places,
+        })
     }
 }
 
@@ -315,6 +332,7 @@ mod tests {
             notify: 20,
             scoreboard: Some((21, 2048)),
             health: Some(22),
+            control: Some(26),
             check_passes: true,
             output: Some(Output {
                 bytes: 26,
@@ -328,7 +346,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         assert_eq!(Given::read(&given().write()), Some(given()));
-        let less = Given { scoreboard: None, health: None, check_passes: false, output: None, ..given() };
+        let less = Given { scoreboard: None, health: None, control: None, output: None, ..given() };
+        let less = Given { check_passes: false, ..less };
         assert_eq!(Given::read(&less.write()), Some(less));
     }
 

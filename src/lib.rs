@@ -19,8 +19,8 @@
 //!                  │ Snapshot         [Action::Report] ──▶ logging ──▶ stderr
 //!                  ▼
 //!           ┌─────────────┐
-//!           │ http        │◀── GET /livez /readyz /startupz /metrics
-//!           └─────────────┘
+//!           │ http        │◀── GET /livez /readyz /startupz /status /metrics, POST orders ◀── client: status, ctl
+//!           └─────────────┘──▶ control: questions and orders, which the loop answers between two events
 //! ```
 //!
 //! What stands above us hears of it too: `supervisor/outlook.rs` has the manager ([`manager`], sd_notify(3)) and the person at
@@ -65,7 +65,8 @@
 //!   `std::process` either (tests/tidy.rs).
 //! * **`unsafe`, `libc` and `nix` are in [`os`] only**, and [`os`] decides nothing.
 //! * **One thread.** It spawns and reaps; nobody else may wait for a child. Tasks (HTTP) see a [`core::Snapshot`] and
-//!   touch no state.
+//!   touch no state; what they want of the loop they ask at a [`control::Desk`], and what became of an order is found by
+//!   looking at one [`core::Status`] after the other ([`control::waiting`]).
 //! * **One budget.** A spawn of any kind waits until fewer are alive than are wanted and `max_surge` together; what is
 //!   planned waits for its turn, and nobody is emptied by plan of whom more are missing than `max_unavailable`.
 //! * **Connections first.** A worker is told to stop only when no new connection can come to it and its queue is empty.
@@ -95,6 +96,7 @@
 pub mod address;
 pub mod check;
 pub mod cli;
+pub mod client;
 pub mod compat;
 pub mod config;
 pub mod control;

@@ -1,11 +1,16 @@
 //! Log lines: one a transition, with the same field names everywhere.
 
+mod level;
+
+pub use level::set as set_level;
+
 use crate::cli::{Like, LogFormat, LogLevel, Options, ProcessGroup};
 use crate::compat::{Said, Voice};
 use crate::core::Signal;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, ReadyBy, Verdict, WorkerRef};
+use crate::duration::in_short;
 use crate::error::StartError;
 use crate::os::capacity::Quota;
 use crate::os::portrait::Portrait;
@@ -17,7 +22,6 @@ use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tracing::field::{DisplayValue, display};
-use tracing::level_filters::LevelFilter;
 use tracing::{debug, error, info, warn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -50,26 +54,22 @@ pub fn start(options: &Options) {
 }
 
 fn subscribe(format: LogFormat, level: LogLevel) {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
+    set_level(level);
     let colours = stderr::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder =
-        tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(colours).with_writer(
-            Mutex::new(Stderr::new(match format {
-                LogFormat::Text => dropped_as_text,
-                LogFormat::Json => dropped_as_json,
-            })),
-        );
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level::MOST)
+        .with_target(false)
+        .with_ansi(colours)
+        .with_writer(Mutex::new(Stderr::new(match format {
+            LogFormat::Text => dropped_as_text,
+            LogFormat::Json => dropped_as_json,
+        })));
     // Fails only if there is a subscriber already.
     let _set = match format {
-        LogFormat::Text => tracing::subscriber::set_global_default(builder.finish()),
+        LogFormat::Text => tracing::subscriber::set_global_default(level::Leveled(builder.finish())),
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
-            tracing::subscriber::set_global_default(builder.finish())
+            tracing::subscriber::set_global_default(level::Leveled(builder.finish()))
         }
     };
 }
@@ -353,15 +353,6 @@ pub(crate) fn ready_by(by: ReadyBy) -> &'static str {
         ReadyBy::Notified => "notify",
         ReadyBy::Probed => "probe",
         ReadyBy::Uptime => "uptime",
-    }
-}
-
-/// `12ms`, `3.2s`, `1h 4m`: as exact as a reader wants to know.
-fn in_short(span: Duration) -> String {
-    match span.as_secs() {
-        0 => format!("{}ms", millis(span)),
-        seconds @ 1..60 => format!("{seconds}.{}s", span.subsec_millis() / 100),
-        seconds => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
     }
 }
 

@@ -6,7 +6,7 @@ use prefork_init::cli::{self, Options, Request};
 use prefork_init::config::{Config, Environment};
 use prefork_init::error::StartError;
 use prefork_init::supervisor::Supervisor;
-use prefork_init::{check, compat, explain, logging};
+use prefork_init::{check, client, compat, explain, logging};
 
 prefork_init::entry_point!(exit_code);
 
@@ -17,6 +17,7 @@ fn exit_code() -> u8 {
 fn run() -> Result<u8, StartError> {
     let options = match compat::read(std::env::args_os())? {
         Request::Run(options) => options,
+        Request::Client(request) => return client::run(&request),
         Request::Check(asked) => return check::run(*asked),
         Request::Print { text, to_stderr, code } => {
             logging::print(&text, to_stderr);

@@ -25,6 +25,25 @@ code=0
 in_scratch /prefork-init -- /prefork-init -- /nothing 2>/dev/null || code=$?
 [ "$code" = 127 ] || { echo "tests/static.sh: exit code $code, not 127, in an empty root" >&2; exit 1; }
 
+# It asks itself how it is, without a shell, curl, /proc or /etc.
+export PREFORK_CONTROL=/control PREFORK_HEALTH=unix:/health PREFORK_LOG_LEVEL=warn
+in_scratch /prefork-init --pause --parent-death-signal TERM &
+paused=$!
+trap 'kill "$paused" 2>/dev/null; rm -rf "$root"' EXIT
+for _ in $(seq 100); do
+    [ ! -S "$root/health" ] || break
+    sleep 0.05
+done
+in_scratch /prefork-init healthcheck --ready >/dev/null
+in_scratch /prefork-init status | grep -q '^init running'
+in_scratch /prefork-init ctl stop >/dev/null
+wait "$paused"
+trap 'rm -rf "$root"' EXIT
+code=0
+in_scratch /prefork-init healthcheck 2>/dev/null || code=$?
+[ "$code" = 1 ] || { echo "tests/static.sh: healthcheck ends with $code, not 1, when nobody answers" >&2; exit 1; }
+unset PREFORK_CONTROL PREFORK_HEALTH PREFORK_LOG_LEVEL
+
 size=$(stat -c %s "$binary")
-[ "$size" -le 2200000 ] || { echo "tests/static.sh: $size bytes is more than 2,200,000" >&2; exit 1; }
+[ "$size" -le 2300000 ] || { echo "tests/static.sh: $size bytes is more than 2,300,000" >&2; exit 1; }
 echo "static binary: $size bytes, no dynamic linking, runs in an empty root"

@@ -40,7 +40,7 @@ const GUNICORN: &str = "gunicorn -w 1 --graceful-timeout 20 app:app";
 
 /// Rule, what is said, and a command line; `G` stands for [`GOOD`].
 #[rustfmt::skip]
-const TRIGGERS: [(&str, &str, &str); 60] = [
+const TRIGGERS: [(&str, &str, &str); 61] = [
     ("memory-overcommit", "4 workers (and 1 more during a replacement) x 1G of --max-memory = 5G, more than the container's 4G", "-n 4 --max-memory 1G x"),
     ("memory-overcommit", "x 1G of --worker-memory = 5G, more than the container's 4G", "-n 4 --worker-memory 1G x"),
     ("memory-overcommit", "(and 1 more during a replacement) x 1.1G of --max-memory = 5.5G, more", "-n 4 --max-memory 1G --max-memory-jitter 10% x"),

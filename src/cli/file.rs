@@ -117,6 +117,20 @@ impl File {
     }
 }
 
+/// What the file says of one option that is text, whatever else is wrong in it: who only wants to know where to ask one
+/// that runs has nothing to do with the rest.
+///
+/// # Errors
+/// That it cannot be read, or is no TOML.
+pub fn setting(path: &Path, key: &str) -> Result<Option<String>, StartError> {
+    let wrong =
+        |problem: &str, remedy: &str| StartError::value("PREFORK_CONFIG", path.display(), problem, remedy);
+    let text = text_of(path).map_err(|(problem, remedy)| wrong(&problem, remedy))?;
+    let table = DeTable::parse(&text).map_err(|error| wrong(error.message(), "see prefork-init check"))?;
+    let value = table.get_ref().get(key).and_then(|value| texts(value.get_ref()));
+    Ok(value.and_then(|texts| texts.into_iter().next()))
+}
+
 /// The text of a regular file; or what is wrong, and what to do.
 fn text_of(path: &Path) -> Result<String, (String, &'static str)> {
     let told = |error: std::io::Error| match error.kind() {

@@ -5,6 +5,7 @@
 
 mod amounts;
 mod around;
+mod asking;
 mod check;
 mod commands;
 mod explain;
@@ -19,6 +20,7 @@ mod workers;
 
 pub use amounts::Jitter;
 pub use around::{Around, Checks};
+pub use file::setting;
 pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
 pub use pool::{Listener, Pool, Replacement, Respawn, Restarts, Workers};
 pub use process::{Process, UserSpec};
@@ -27,6 +29,7 @@ pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycli
 
 use crate::address::Address;
 use crate::check::Asked;
+use crate::client;
 use crate::core::Signal;
 use crate::core::time::Patience;
 use crate::duration::{parse_duration, parse_patience};
@@ -45,6 +48,8 @@ Examples:
   prefork-init -n 4 -b :8000 --max-age 6h --max-age-jitter 10% --max-memory 500M --drain-signal USR2 -- \\
       uvicorn app:app --fd {fd}
   prefork-init check -n 4 -b :8000 -- uvicorn app:app --fd {fd}      (prints settings and warnings, starts nothing)
+
+Ask one that runs: prefork-init status, prefork-init ctl, prefork-init healthcheck; each has a help of its own.
 
 Durations: 500ms, 30s, 1m30s, 2h; a bare number is seconds.
 Exit codes: the command's own, or 128+n if signal n ended it; of a pool 0 after an ordered stop and 3 when a
@@ -249,10 +254,15 @@ pub struct Stopping {
 /// The supervisor's own HTTP endpoint.
 #[derive(Debug, Args)]
 pub struct Endpoint {
-    /// Serve /livez, /readyz and /startupz here.
+    /// Serve /livez, /readyz, /startupz and /status here.
     #[arg(long, value_name = "ADDR", env = "PREFORK_HEALTH")]
     #[arg(value_parser = values::parse_address)]
     pub health: Option<Address>,
+
+    /// Take orders (status, ctl) at this unix socket, from our own user and root alone.
+    #[arg(long, value_name = "PATH", env = "PREFORK_CONTROL")]
+    #[arg(value_parser = values::parse_socket)]
+    pub control: Option<Address>,
 }
 
 /// What is logged, and how.
@@ -310,6 +320,19 @@ pub enum LogLevel {
     Debug,
 }
 
+impl LogLevel {
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Request {
@@ -326,6 +349,8 @@ pub enum Request {
         /// The exit code.
         code: u8,
     },
+    /// Ask one of us that runs.
+    Client(client::Request),
 }
 
 /// Reads the command line, the `PREFORK_...` variables, and the file that they name.

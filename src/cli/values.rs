@@ -13,6 +13,15 @@ pub(super) fn parse_address(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|(problem, remedy)| format!("{problem}: {remedy}"))
 }
 
+/// The path of a unix socket, with or without `unix:`.
+pub(super) fn parse_socket(text: &str) -> Result<Address, String> {
+    let path = text.strip_prefix("unix:").unwrap_or(text);
+    if path.is_empty() {
+        return Err("the path is missing: write /path/to/socket".to_owned());
+    }
+    parse_address(&format!("unix:{path}"))
+}
+
 pub(super) fn parse_signal(text: &str) -> Result<Signal, String> {
     let signal = Signal::parse(text);
     signal.ok_or_else(|| "no such signal: use a name like TERM, QUIT or RTMIN+3, or a number".to_owned())

@@ -53,7 +53,7 @@ fn from_environment(command: Vec<OsString>, like: Like) -> Result<Box<Options>, 
             Ok(options)
         }
         // Nothing in the environment asks for that.
-        Request::Check(_) | Request::Print { .. } => {
+        Request::Check(_) | Request::Client(_) | Request::Print { .. } => {
             Err(StartError::usage("environment", "asks for help", "unset it"))
         }
     }

@@ -31,6 +31,8 @@ pub struct Config {
     pub pool: Pool,
     /// Where the health endpoint listens.
     pub health: Option<Address>,
+    /// Where orders are taken.
+    pub control: Option<Address>,
     /// What runs before and beside the command.
     pub around: Around,
     /// Whose manners we have.
@@ -111,6 +113,7 @@ impl Config {
             mode,
             pool,
             health: options.endpoint.health,
+            control: options.endpoint.control,
             around,
             like: options.like,
             verbosity: options.verbosity,
@@ -138,6 +141,7 @@ impl Config {
             ("ready", format!("{:?}", pool.ready_pipe)),
             ("watchdog", format!("{:?}", pool.watchdog)),
             ("health", format!("{:?}", self.health)),
+            ("control", format!("{:?}", self.control)),
             ("user", format!("{:?}", self.process)),
             ("subreaper", format!("{:?}", self.subreaper)),
             ("parent-death-signal", format!("{:?}", self.parent_death_signal)),

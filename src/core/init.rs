@@ -8,7 +8,7 @@
 //! ```
 
 use super::action::{Action, SpawnOrder, Target};
-use super::event::{Event, Lane, Pid, SpawnFailure, SpawnId};
+use super::event::{Demand, Event, Lane, Pid, SpawnFailure, SpawnId};
 use super::exit::{Exit, Reason, code};
 use super::note::Note;
 use super::policy::{InitPolicy, Job, Orphans, Scope};
@@ -108,6 +108,7 @@ impl Init {
             Event::Exited { pid, exit, .. } => self.exited(now, pid, exit, out),
             Event::Stopped { pid, signal, has_terminal } => self.stopped(pid, signal, has_terminal, out),
             Event::StopRefused => self.go_on(out),
+            Event::Asked(Demand::Stop) => self.signalled(now, Received::plain(Signal::TERM), out),
             Event::Reaped { children_left } => self.reaped(now, children_left, out),
             // The rest is about workers of a pool, or answers what was never asked.
             Event::DeadlinePassed
@@ -130,7 +131,7 @@ impl Init {
             | Event::QueuesSeen { .. }
             | Event::ContainerMeasured { .. }
             | Event::ConfigurationRead { .. }
-            | Event::Asked(_)
+            | Event::Asked(Demand::Reload | Demand::Recycle { .. } | Demand::Scale { .. })
             | Event::Measured { .. } => {}
         }
         self.stop_in_time(now, out);

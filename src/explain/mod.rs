@@ -79,6 +79,7 @@ pub fn bound(config: &Config) -> Vec<String> {
 
 fn sockets(plan: &mut Plan, config: &Config) {
     plan.say("health", config.health.as_ref().map_or("no endpoint".to_owned(), ToString::to_string));
+    plan.say("control", config.control.as_ref().map_or("no socket".to_owned(), ToString::to_string));
 }
 
 fn around(plan: &mut Plan, around: &Around) {

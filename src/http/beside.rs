@@ -22,25 +22,29 @@ pub enum Check {
     Fails(String),
 }
 
-impl Beside {
-    /// Whether it keeps us from having started.
+/// Why nothing has started yet while [`Beside::prepares`].
+pub const PREPARES: &str = "the command of --before runs";
+
+impl Check {
+    /// Whether the application is ready, as far as it says.
     ///
     /// # Errors
-    /// Says how.
-    pub fn start(&self) -> Result<(), &'static str> {
-        if self.prepares { Err("the command of --before runs") } else { Ok(()) }
+    /// Says why not.
+    pub fn passes(&self) -> Result<(), Cow<'static, str>> {
+        match self {
+            Self::Passes => Ok(()),
+            Self::Awaited => Err("--ready-check has not passed yet".into()),
+            Self::Fails(why) => Err(format!("--ready-check failed: {why}").into()),
+        }
     }
 
-    /// Whether it keeps us from being ready.
-    ///
-    /// # Errors
-    /// Says how.
-    pub fn readiness(&self) -> Result<(), Cow<'static, str>> {
-        self.start()?;
-        match &self.check {
-            None | Some(Check::Passes) => Ok(()),
-            Some(Check::Awaited) => Err("--ready-check has not passed yet".into()),
-            Some(Check::Fails(why)) => Err(format!("--ready-check failed: {why}").into()),
+    /// Why not, where the option is named already.
+    #[must_use]
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Passes => None,
+            Self::Awaited => Some("has not passed yet".to_owned()),
+            Self::Fails(why) => Some(why.clone()),
         }
     }
 }

@@ -42,7 +42,16 @@ impl fmt::Display for NoAnswer {
 /// # Errors
 /// What came instead.
 pub async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    request: Request<Full<Bytes>>,
+    longest: Option<usize>,
+) -> Result<(StatusCode, Bytes), NoAnswer> {
+    exchange_on(Box::new(stream), request, longest).await
+}
+
+/// Of one type of stream: hyper is in the binary once.
+async fn exchange_on(
+    stream: Box<dyn super::Stream + '_>,
     request: Request<Full<Bytes>>,
     longest: Option<usize>,
 ) -> Result<(StatusCode, Bytes), NoAnswer> {

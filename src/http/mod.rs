@@ -1,32 +1,54 @@
-//! The health endpoint. It sees a [`Snapshot`] and nothing else, and it runs in the supervisor, so that a busy
-//! or stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
+//! The HTTP endpoints: health, for whoever can connect, and control, for whoever may give orders.
+//!
+//! Both see a [`Snapshot`] at once and ask the loop for everything else. They run in the supervisor, so that a busy or
+//! stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
 
 mod beside;
+pub mod checks;
 pub mod client;
+pub mod json;
 pub mod metrics;
+mod orders;
 pub mod routes;
+mod status;
 
 pub use beside::{Beside, Check};
 
 use crate::control::Desk;
 use crate::core::Snapshot;
+use crate::os::listen::Listener;
+use crate::os::privileges;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::net;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
-/// A connection lives at most this long, idle or not: probes come seconds apart.
+/// A connection to the health endpoint lives at most this long, idle or not: probes come seconds apart.
 const CONNECTION_LIFE: Duration = Duration::from_secs(10);
+
+/// One to the control socket may be about an order that takes its time.
+const CONTROL_LIFE: Duration = orders::LONGEST_WAIT.saturating_add(CONNECTION_LIFE);
+
+/// A request's head must have come by then, from the first byte or from the answer before.
+const HEAD_WITHIN: Duration = Duration::from_secs(3);
 
 /// When more come at once, the oldest makes way: memory is bounded, and idle clients lock no prober out.
 const MOST_CONNECTIONS: usize = 64;
+
+/// Of those who are only told that they may not ask.
+const MOST_REFUSED: usize = 8;
+
+/// Refusals are logged this often.
+const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
 /// The most a request's head may take; hyper allows no less.
 const LONGEST_HEAD: usize = 8 * 1024;
@@ -75,55 +97,154 @@ pub struct Edge {
     pub published: Published,
     /// For everything else.
     pub desk: Desk,
+    /// When the supervisor began, perhaps as another program.
+    pub since: Instant,
+}
+
+/// What may be asked at an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// How we are, by everybody.
+    Health,
+    /// That, and to do something, by our own user and root.
+    Control,
+}
+
+/// Who is at the other end of a unix socket, as its kernel knew when they connected (`SO_PEERCRED`, unix(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Peer {
+    uid: u32,
+    /// 0 if it is not in our PID namespace.
+    pid: i32,
+}
+
+impl Peer {
+    fn may_order(self) -> bool {
+        self.uid == 0 || self.uid == privileges::own_ids().0
+    }
+}
+
+/// A connection of either kind: one type, and one copy of hyper.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+enum Incoming {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Incoming {
+    /// The next one, and who it is, where the kernel tells.
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<Peer>)> {
+        match self {
+            Self::Tcp(listener) => Ok((Box::new(listener.accept().await?.0), None)),
+            Self::Unix(listener) => {
+                let stream = listener.accept().await?.0;
+                let peer = stream.peer_cred().ok();
+                let peer = peer.map(|peer| Peer { uid: peer.uid(), pid: peer.pid().unwrap_or(0) });
+                Ok((Box::new(stream), peer))
+            }
+        }
+    }
 }
 
 /// Serves for as long as the runtime runs. Must be called inside it.
 ///
 /// # Errors
 /// If the runtime cannot watch the listener.
-pub fn serve(listener: net::TcpListener, edge: Edge) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    tokio::spawn(accept_all(listener, edge));
+pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> {
+    let incoming = match (listener.to_tcp(), listener.to_unix()) {
+        (Some(tcp), _) => {
+            tcp.set_nonblocking(true)?;
+            Incoming::Tcp(TcpListener::from_std(tcp)?)
+        }
+        (None, Some(unix)) => {
+            unix.set_nonblocking(true)?;
+            Incoming::Unix(UnixListener::from_std(unix)?)
+        }
+        // The descriptor could not be duplicated.
+        (None, None) => return Err(io::Error::last_os_error()),
+    };
+    tokio::spawn(accept_all(incoming, edge, access));
     Ok(())
 }
 
-async fn accept_all(listener: TcpListener, edge: Edge) {
-    let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if open.len() >= MOST_CONNECTIONS {
-                    // Those that have been asked something answer first.
-                    tokio::task::yield_now().await;
-                    open.retain(|connection| !connection.is_finished());
-                }
-                if open.len() >= MOST_CONNECTIONS
-                    && let Some(oldest) = open.pop_front()
-                {
-                    oldest.abort();
-                }
-                let edge = edge.clone();
-                open.push_back(tokio::spawn(async move {
-                    let _late = tokio::time::timeout(CONNECTION_LIFE, serve_one(stream, edge)).await;
-                }));
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+/// Connections that are open, the oldest first.
+struct Open {
+    tasks: VecDeque<JoinHandle<()>>,
+    most: usize,
+}
+
+impl Open {
+    fn new(most: usize) -> Self {
+        Self { tasks: VecDeque::new(), most }
+    }
+
+    async fn make_room(&mut self) {
+        if self.tasks.len() >= self.most {
+            // Those that have been asked something answer first.
+            tokio::task::yield_now().await;
+            self.tasks.retain(|task| !task.is_finished());
+        }
+        if self.tasks.len() >= self.most
+            && let Some(oldest) = self.tasks.pop_front()
+        {
+            oldest.abort();
         }
     }
 }
 
-async fn serve_one(stream: TcpStream, edge: Edge) {
+async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
+    let (mut open, mut refused) = (Open::new(MOST_CONNECTIONS), Open::new(MOST_REFUSED));
+    let mut told: Option<Instant> = None;
+    loop {
+        let Ok((stream, peer)) = incoming.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (may_order, life) = match access {
+            Access::Health => (None, CONNECTION_LIFE),
+            Access::Control => (Some(peer.filter(|peer| peer.may_order())), CONTROL_LIFE),
+        };
+        let open = if let Some(None) = may_order {
+            if told.is_none_or(|at| at.elapsed() >= REFUSALS_EVERY) {
+                told = Some(Instant::now());
+                let (uid, sender) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
+                warn!(uid, sender, "control socket: refused, neither root nor our own user");
+            }
+            &mut refused
+        } else {
+            &mut open
+        };
+        open.make_room().await;
+        let edge = edge.clone();
+        open.tasks.push_back(tokio::spawn(async move {
+            let _late = timeout(life, serve_one(stream, edge, may_order)).await;
+        }));
+    }
+}
+
+/// `orders` is whether orders are taken at all, and from this one.
+async fn serve_one(stream: Box<dyn Stream>, edge: Edge, orders: Option<Option<Peer>>) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let edge = edge.clone();
         async move {
-            if let Some(answer) = metrics::answer(&request, &edge).await {
-                return Ok(answer);
-            }
-            Ok::<_, Infallible>(routes::answer(request.method(), request.uri(), &edge).await)
+            let (method, uri) = (request.method(), request.uri());
+            // No body is read: hyper closes the connection of who sends one.
+            Ok::<_, Infallible>(match orders {
+                // Who may not ask is told nothing.
+                Some(None) => orders::answer(method, uri, &edge, None).await,
+                None | Some(Some(_)) => match (metrics::answer(&request, &edge).await, orders) {
+                    (Some(page), _) => page,
+                    (None, Some(peer)) => orders::answer(method, uri, &edge, peer).await,
+                    (None, None) => routes::answer(method, uri, &edge).await,
+                },
+            })
         }
     });
     let mut http = http1::Builder::new();
+    http.max_buf_size(LONGEST_HEAD).timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
     // A prober that hangs up early is its own business.
-    let _hung_up = http.max_buf_size(LONGEST_HEAD).serve_connection(TokioIo::new(stream), service).await;
+    let _hung_up = http.serve_connection(TokioIo::new(stream), service).await;
 }

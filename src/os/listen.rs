@@ -10,12 +10,14 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, sockopt,
 };
+use nix::sys::stat;
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// What identifies a socket from outside the process that has it: its inode, as `/proc/PID/fdinfo` shows it.
@@ -67,6 +69,22 @@ impl Listener {
             Address::Tcp(address) => (bind_tcp(*address, None)?, None),
             Address::Unix(path) => bind_unix(path).map(|(fd, file)| (fd, Some(file)))?,
         };
+        Self::new(fd, address, file, least)
+    }
+
+    /// As [`Listener::bind`]; the file of a unix socket has exactly these permissions from its first moment on, whatever
+    /// our umask: who may write to it may connect (unix(7)). Nobody else may be creating files in this process meanwhile.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub fn bind_for(address: &Address, backlog: u32, least: RawFd, mode: u32) -> io::Result<Self> {
+        let ours = stat::umask(stat::Mode::from_bits_truncate(!mode & 0o777));
+        let listener = Self::bind(address, backlog, least);
+        stat::umask(ours);
+        listener
+    }
+
+    fn new(fd: OwnedFd, address: &Address, file: Option<SocketFile>, least: RawFd) -> io::Result<Self> {
         let fd = duplicate_above(fd.as_fd(), least)?;
         let address = bound_address(fd.as_fd()).map_or_else(|| address.clone(), Address::Tcp);
         Ok(Self { fd, address, _file: file, adopted: false })
@@ -100,9 +118,7 @@ impl Listener {
     pub fn take_over(fd: OwnedFd, address: &Address) -> Self {
         let file = match address {
             Address::Tcp(_) => None,
-            Address::Unix(path) => {
-                identity(path).ok().map(|identity| SocketFile { path: path.clone(), identity })
-            }
+            Address::Unix(path) => SocketFile::new(path).ok(),
         };
         let address = bound_address(fd.as_fd()).map_or_else(|| address.clone(), Address::Tcp);
         Self { fd, address, _file: file, adopted: false }
@@ -202,7 +218,7 @@ impl Listener {
     /// # Errors
     /// As fstat(2).
     pub fn id(&self) -> io::Result<SocketId> {
-        let stat = nix::sys::stat::fstat(&self.fd)?;
+        let stat = stat::fstat(&self.fd)?;
         Ok(SocketId { inode: stat.st_ino, device: stat.st_dev })
     }
 
@@ -214,11 +230,27 @@ impl Listener {
             Address::Unix(_) => None,
         }
     }
+
+    /// A unix listener as one of std's, which shares its socket. A TCP listener cannot be one.
+    #[must_use]
+    pub fn to_unix(&self) -> Option<UnixListener> {
+        match &self.address {
+            Address::Unix(_) => self.fd.try_clone().ok().map(UnixListener::from),
+            Address::Tcp(_) => None,
+        }
+    }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl SocketFile {
+    /// We may leave the directory that the path begins in.
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { identity: identity(path)?, path: std::path::absolute(path)? })
     }
 }
 
@@ -304,8 +336,7 @@ fn bind_unix(path: &Path) -> io::Result<(OwnedFd, SocketFile)> {
         }
         result => result?,
     }
-    let identity = identity(path)?;
-    Ok((fd, SocketFile { path: path.to_owned(), identity }))
+    Ok((fd, SocketFile::new(path)?))
 }
 
 /// Whether this is a socket on which nobody listens any more. Somebody whose accept queue is full listens: we do not

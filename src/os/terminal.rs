@@ -137,6 +137,16 @@ pub fn give_up() -> bool {
     gave_up && leads
 }
 
+/// How many rows and columns the terminal on stdout has, if it is one and knows.
+#[must_use]
+pub fn size() -> Option<(usize, usize)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel fills in such a struct.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    let known = result == 0 && size.ws_row > 0 && size.ws_col > 0;
+    known.then(|| (usize::from(size.ws_row), usize::from(size.ws_col)))
+}
+
 /// How to stop ourselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {

@@ -2,12 +2,12 @@
 
 use super::refused;
 use crate::address::Address;
-use crate::config::Pool;
+use crate::config::{Config, Pool};
 use crate::core::exit::code;
 use crate::core::policy::PoolPolicy;
 use crate::error::StartError;
 use crate::handover::{Given, Output, VARIABLE};
-use crate::http::{self, Edge};
+use crate::http::{self, Access, Edge};
 use crate::logging;
 use crate::os::channel::{self, STDERR};
 use crate::os::lanes::{Lanes, Spread};
@@ -19,7 +19,7 @@ use std::io;
 use tracing::{info, warn};
 
 /// Probes come one at a time; a handful may wait.
-const HEALTH_BACKLOG: u32 = 128;
+const ENDPOINT_BACKLOG: u32 = 128;
 
 /// Binds all listeners of the pool, each with a number from `least_fd`. Where the kernel cannot steer connections, the
 /// policy does without.
@@ -78,26 +78,58 @@ pub fn without_steering(policy: &mut PoolPolicy) {
     }
 }
 
-/// Binds the health endpoint, or takes it over, and serves it. Must be called inside the runtime.
-///
-/// # Errors
-/// If it cannot be bound.
-pub fn health(address: &Address, edge: Edge, given: Option<i32>) -> Result<Listener, StartError> {
-    let unsupported =
-        || StartError::value("--health", address, "a unix socket is not supported here", "use HOST:PORT");
-    // Before anything is bound.
-    if matches!(address, Address::Unix(_)) {
-        return Err(unsupported());
+/// Who may connect to the health endpoint where it is a unix socket: everybody who gets to its directory, as with TCP. It
+/// tells, and takes no orders.
+const HEALTH_MODE: u32 = 0o666;
+
+/// Who may connect to the control socket.
+const CONTROL_MODE: u32 = 0o600;
+
+/// Where we are asked.
+#[derive(Debug)]
+pub struct Endpoints {
+    /// The health endpoint.
+    pub health: Option<Listener>,
+    /// The control socket.
+    pub control: Option<Listener>,
+}
+
+impl Endpoints {
+    /// Binds them, or takes them over, and serves them. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// The first that cannot be bound.
+    pub fn open(config: &Config, edge: &Edge, given: Option<&Given>) -> Result<Self, StartError> {
+        let open = |option, address: &Option<Address>, mode, access, fd| -> Result<_, StartError> {
+            let Some(address) = address else { return Ok(None) };
+            let listener = endpoint(option, address, mode, fd)?;
+            match access {
+                Access::Health => info!(address = %listener.address(), "health endpoint"),
+                Access::Control => info!(address = %listener.address(), "control socket"),
+            }
+            http::serve(&listener, edge.clone(), access).map_err(|error| refused(option, &error))?;
+            Ok(Some(listener))
+        };
+        let health_fd = given.and_then(|given| given.health);
+        let control_fd = given.and_then(|given| given.control);
+        Ok(Self {
+            health: open("--health", &config.health, HEALTH_MODE, Access::Health, health_fd)?,
+            control: open("--control", &config.control, CONTROL_MODE, Access::Control, control_fd)?,
+        })
     }
+
+    /// All there are.
+    pub fn iter(&self) -> impl Iterator<Item = &Listener> {
+        self.health.iter().chain(&self.control)
+    }
+}
+
+fn endpoint(option: &str, address: &Address, mode: u32, given: Option<i32>) -> Result<Listener, StartError> {
     let listener = match given {
-        None => Listener::bind(address, HEALTH_BACKLOG, FIRST_FD),
+        None => Listener::bind_for(address, ENDPOINT_BACKLOG, FIRST_FD, mode),
         Some(fd) => exchange::adopt(fd).map(|fd| Listener::take_over(fd, address)),
     };
-    let listener = listener.map_err(|error| not_bound("--health", address, &error))?;
-    info!(address = %listener.address(), "health endpoint");
-    let tcp = listener.to_tcp().ok_or_else(unsupported)?;
-    http::serve(tcp, edge).map_err(|error| refused("--health", &error))?;
-    Ok(listener)
+    listener.map_err(|error| not_bound(option, address, &error))
 }
 
 /// What the program before us in this process has told, if there was one. To be asked for before anything is opened.

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 mod listeners;
 mod process;
 
-pub use listeners::{given, health, lanes, without_steering};
+pub use listeners::{Endpoints, given, lanes, without_steering};
 pub use process::{account, give_up_rights, settings};
 
 /// Whether the command could be executed, so that a typing error does not bind a port first.

@@ -2,7 +2,7 @@
 
 use crate::address::Address;
 use crate::cli::Process;
-use crate::config::Pool;
+use crate::config::Config;
 use crate::core::exit::code;
 use crate::error::StartError;
 use crate::os::privileges::{
@@ -82,13 +82,15 @@ pub fn settings(process: &Process, account: Option<&Account>) -> Result<Settings
 
 /// Gives up the rights that we have no use for once everything is bound, if the command has another user's anyway. One
 /// that stays root may not get them back by its exec (`PR_SET_NO_NEW_PRIVS`).
-pub fn give_up_rights(settings: &Settings, pool: &Pool) {
+pub fn give_up_rights(settings: &Settings, config: &Config) {
+    let pool = &config.pool;
     if settings.identity.as_ref().is_none_or(|identity| identity.uid == 0) {
         return;
     }
     let mut needed = vec![KILL, SETUID, SETGID, SYS_PTRACE];
     // A socket's path is removed at the end, from whosever directory.
-    let has_path = pool.bind.iter().any(|address| matches!(address, Address::Unix(_)));
+    let mut addresses = pool.bind.iter().chain(&config.health).chain(&config.control);
+    let has_path = addresses.any(|address| matches!(address, Address::Unix(_)));
     // For one worker more there is one listener more.
     let is_low =
         |address: &Address| matches!(address, Address::Tcp(address) if (1..1024).contains(&address.port()));

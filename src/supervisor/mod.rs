@@ -9,6 +9,7 @@ mod echo;
 mod errands;
 mod fleet;
 mod hooks;
+mod orders;
 mod outlook;
 mod output;
 mod reaping;
@@ -21,7 +22,7 @@ mod upgrade;
 use crate::cli::Like;
 use crate::config::Config;
 use crate::config::command::{Command, Values};
-use crate::control::{self, Ask, Inbox};
+use crate::control::{self, Inbox};
 use crate::core::action::SpawnOrder;
 use crate::core::policy::{Job, StopPolicy};
 use crate::core::time::earlier;
@@ -30,16 +31,17 @@ use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::{Edge, Published};
 use crate::metrics::Metrics;
-use crate::os::listen::Listener;
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::Terminal;
 use crate::os::{exchange, inherited, last_resort, memory, pid1};
+use crate::setup::Endpoints;
 use crate::{logging, setup};
 use around::Around;
 use echo::is_our_own_echo;
 use fleet::{Extras, Fleet, least_fd};
+use orders::Waiter;
 use renew::InForce;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -78,8 +80,7 @@ struct Loop {
     signals: Signals,
     /// What a pool needs.
     fleet: Option<Fleet>,
-    /// The health endpoint's listener.
-    health: Option<Listener>,
+    endpoints: Endpoints,
     /// Our own program, for when it is exchanged.
     program: io::Result<PathBuf>,
     asked: Asked,
@@ -90,6 +91,8 @@ struct Loop {
     published: Published,
     /// What tasks ask of us.
     inbox: Inbox,
+    /// Who waits for the outcome of an order.
+    waiters: Vec<Waiter>,
     metrics: Metrics,
     /// What runs before and beside the command.
     around: Around,
@@ -152,11 +155,10 @@ impl Supervisor {
         };
         let published = Published::new(core.snapshot());
         let (desk, inbox) = control::open();
-        let edge = Edge { published: published.clone(), desk };
-        let health_fd = given.as_ref().and_then(|given| given.health);
-        let health = config.health.as_ref().map(|address| setup::health(address, edge, health_fd));
-        let health = health.transpose()?;
         let clock = given.as_ref().map_or(Duration::ZERO, |given| given.pool.now.0);
+        let origin = Instant::now().checked_sub(clock).unwrap_or_else(Instant::now);
+        let edge = Edge { published: published.clone(), desk, since: origin };
+        let endpoints = Endpoints::open(&config, &edge, given.as_ref())?;
         let environment = match &fleet {
             None => Environment::of_init(),
             Some(fleet) => {
@@ -167,21 +169,22 @@ impl Supervisor {
             None => environment,
             Some(account) => environment.for_account(account),
         };
-        setup::give_up_rights(&settings, &config.pool);
+        setup::give_up_rights(&settings, &config);
         let around = Around::new(config.around.clone(), &environment, given.as_ref());
         drop(inside);
         let state = Loop {
             core,
-            origin: Instant::now().checked_sub(clock).unwrap_or_else(Instant::now),
+            origin,
             signals,
             fleet,
-            health,
+            endpoints,
             program: exchange::own_program(),
             asked: Asked::default(),
             sparing: Sparing::new(ids),
             environment,
             published,
             inbox,
+            waiters: Vec::new(),
             metrics: Metrics::default(),
             around,
             outlook: outlook::Outlook::of(&config.mode),
@@ -229,6 +232,7 @@ impl Loop {
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {
+                self.take_leave().await;
                 self.last_words().await;
                 self.finish_output().await;
                 return code;
@@ -245,6 +249,7 @@ impl Loop {
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
+            self.tell_waiters();
             self.metrics.turns.observe(begin.elapsed());
             self.tend_around();
             rounds = rounds.wrapping_add(1);
@@ -330,19 +335,6 @@ impl Loop {
     fn take_news(&mut self) {
         for event in self.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
             self.handle(event);
-        }
-    }
-
-    /// Answers what tasks have asked.
-    fn take_asks(&mut self) {
-        for _ in 0..MOST_AT_ONCE {
-            match self.inbox.take() {
-                Some(Ask::Status(answer)) => {
-                    let _gone = answer.send(self.shown().status(self.now()));
-                }
-                Some(ask @ (Ask::Metrics(_) | Ask::Liveness(_))) => self.scrape(ask),
-                None => break,
-            }
         }
     }
 

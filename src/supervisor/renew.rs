@@ -98,7 +98,7 @@ fn read() -> Result<Config, StartError> {
             Ok(config)
         }
         // The command line is what it was, and that was to run something.
-        Request::Check(_) | Request::Print { .. } => {
+        Request::Check(_) | Request::Client(_) | Request::Print { .. } => {
             Err(StartError::usage("command line", "runs nothing", "start anew"))
         }
     }

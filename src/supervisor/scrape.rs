@@ -28,7 +28,7 @@ impl Loop {
                 let _gone = answer.send(Page::new(page));
             }
             // Asks for something else.
-            Ask::Status(_) => {}
+            Ask::Status(_) | Ask::Order(..) => {}
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 /// Lines of a plan about what is bound.
-const SOCKETS: [&str; 2] = ["listener ", "health "];
+const SOCKETS: [&str; 3] = ["listener ", "health ", "control "];
 
 /// How long the next program may take to read the command line and print the plan. Meanwhile nothing else is heard.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -76,7 +76,8 @@ impl Loop {
             signals: signals::given(),
             notify: fleet.notify.as_fd().as_raw_fd(),
             scoreboard: scoreboard.map(|(fd, lines)| (fd.as_raw_fd(), lines)),
-            health: self.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
+            health: self.endpoints.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
+            control: self.endpoints.control.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
             check_passes: self.around.check_passes(),
             output: output.as_ref().map(|(output, fd)| Output { bytes: fd.as_raw_fd(), ..output.clone() }),
             places: places.iter().map(|(fds, order)| (numbers(fds), order.to_vec())).collect(),
@@ -87,7 +88,7 @@ impl Loop {
         keep.extend(output.as_ref().map(|(_, fd)| fd.as_fd()));
         keep.extend(fleet.output.iter().flat_map(Relay::fds));
         keep.extend(scoreboard.map(|(fd, _)| fd));
-        keep.extend(self.health.as_ref().map(AsFd::as_fd));
+        keep.extend(self.endpoints.iter().map(AsFd::as_fd));
         let mut env: Vec<(OsString, OsString)> =
             std::env::vars_os().filter(|(name, _)| name != VARIABLE && name != LISTEN).collect();
         env.extend(given_some.then(|| (LISTEN.into(), listen.into())));

@@ -167,8 +167,16 @@ fn a_unix_path_that_cannot_be_had() {
     fs::write(&file, "precious").unwrap();
     refuses(launch, 125, &["--bind 'unix:file'", "in use", "another path"]);
 
-    let launch = options(&["--health", "unix:health"]);
-    refuses(launch, 2, &["--health 'unix:health'", "not supported", "use HOST:PORT"]);
+    let launch = options(&["--health", "unix:no/health"]);
+    refuses(launch, 125, &["--health 'unix:no/health'", "create the directory"]);
+    let launch = options(&["--control", "no/control"]);
+    refuses(launch, 125, &["--control 'unix:no/control'", "create the directory"]);
+    refuses(options(&["--control", ""]), 2, &["--control", "the path is missing", "write /path/to/socket"]);
+    refuses(
+        options(&["--control", &"x".repeat(108)]),
+        2,
+        &["--control", "longer than 107", "a shorter path"],
+    );
 }
 
 #[test]

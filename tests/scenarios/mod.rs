@@ -1,5 +1,6 @@
 //! A few lives of the core, step by step: what tests/simulation checks everywhere, to be read.
 
+mod asking;
 mod hanging;
 mod reloading;
 mod renewing;

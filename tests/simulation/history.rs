@@ -292,7 +292,8 @@ impl History {
             if moment == trigger.moment {
                 *seen += 1;
                 if *seen == trigger.nth {
-                    let due = Due::Signal(trigger.signal.number(), trigger.code);
+                    let signal = Due::Signal(trigger.signal.number(), trigger.code);
+                    let due = trigger.demand.map_or(signal, Due::asked);
                     self.kernel.schedule(trigger.after, due, &mut self.dice);
                 }
             }

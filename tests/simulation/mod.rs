@@ -110,7 +110,7 @@ const CORNERS: [&str; 34] = [
 
 /// The same, under a policy that says the first: a step that says these, in this order. `value: 0 } })]` is the
 /// end of a step in which a signal came and nothing else was done.
-const CORNERS_UNDER: [(&str, &[&str]); 48] = [
+const CORNERS_UNDER: [(&str, &[&str]); 56] = [
     // The time of the whole run.
     ("Pool(", &["DeadlinePassed {", "ShutdownStarted"]),
     ("pause: false", &["DeadlinePassed {", "Forward {"]),
@@ -172,6 +172,15 @@ const CORNERS_UNDER: [(&str, &[&str]); 48] = [
     ("Pool(", &["SignalReceived", "Signal { pid", "signal: Signal(10) }", "SignalForwarded"]),
     ("Pool(", &["SignalReceived", "value: 0 } }), Report(SignalForwarded"]),
     ("Pool(", &["SignalReceived", "Signal { pid", "Signal { pid", "SignalForwarded { signal: Signal(28)"]),
+    // What is asked for.
+    ("Pool(", &["Asked(Recycle", "WorkerDue", "reason: Asked"]),
+    ("Pool(", &["Asked(Recycle", "-> []"]),
+    ("Pool(", &["WorkerExited", "reason: Asked"]),
+    ("Pool(", &["Asked(Scale { workers: 9", "Scaled { workers: 9, from: 1 }"]),
+    ("Pool(", &["Asked(Scale { workers: 1 }", "Scaled { workers: 1, from: "]),
+    ("Pool(", &["Asked(Reload)", "ReloadStarted"]),
+    ("Pool(", &["Asked(Stop)", "ShutdownStarted"]),
+    ("Init(", &["Asked(Stop)", "Forward", "SignalForwarded"]),
 ];
 
 /// Whether the pieces are in the line, in this order.

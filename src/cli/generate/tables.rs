@@ -17,12 +17,14 @@ pub const SIGNALS: [(&str, &str, &str); 8] = [
 ];
 
 /// An exit code, and its meaning.
-pub const EXIT_CODES: [(&str, &str); 7] = [
+pub const EXIT_CODES: [(&str, &str); 9] = [
     ("the command's own, 128+n", "init mode, unless remapped"),
     ("0", "the pool was stopped in order, even if some worker had to be killed (the log says so)"),
     ("2", "wrong option, value or combination"),
     ("3", "a crash loop was given up"),
     ("70", "an error of our own; everything was stopped in order first"),
+    ("124", "--deadline or --before-timeout has passed, and everything was stopped in order"),
+    ("of --before", "it failed: its code, or 128+n; 128+n too if signal n came while it ran"),
     ("125", "something could not be set up: an address in use, say"),
     ("126, 127", "the command cannot be executed; was not found"),
 ];

@@ -5,7 +5,7 @@ use crate::core::action::Action;
 use crate::core::event::Demand;
 use crate::core::exit::Reason;
 use crate::core::signal::Signal;
-use crate::core::slot::Slot;
+use crate::core::slot::Seat;
 use crate::core::time::Monotonic;
 
 impl Pool {
@@ -24,8 +24,9 @@ impl Pool {
         let Some(slot) = slot else { return };
         // Somebody may just have mended what made the last replacement fail.
         slot.retry_at = slot.gap_until;
-        if let Some(worker) = Slot::seated_mut(slot) {
-            worker.becomes_due(now, Reason::Asked, out);
+        match &mut slot.seat {
+            Seat::Taken(worker) => worker.becomes_due(now, Reason::Asked, out),
+            Seat::Vacant { spawn_at, .. } => *spawn_at = (*spawn_at).min(now.max(slot.gap_until)),
         }
     }
 }

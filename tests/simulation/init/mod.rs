@@ -9,9 +9,9 @@ use super::rule::{Held, check};
 use clock::Clock;
 use prefork_init::core::Note;
 use prefork_init::core::action::{SpawnOrder, Target};
-use prefork_init::core::event::SpawnId;
+use prefork_init::core::event::{Demand, SpawnId};
 use prefork_init::core::policy::{InitPolicy, Job};
-use prefork_init::core::{Action, Event, Lane, Monotonic, Pid, Signal};
+use prefork_init::core::{Action, Event, Lane, Monotonic, Pid, Received, Signal};
 use std::collections::VecDeque;
 
 /// Where the command stands.
@@ -105,6 +105,8 @@ impl InitRules {
                 self.is_over((self.policy.start_failure_code)(&failure));
             }
             (Event::Signalled(received), _) => self.signalled(now, received),
+            // As a TERM from nobody.
+            (Event::Asked(Demand::Stop), _) => self.signalled(now, Received::plain(Signal::TERM)),
             (Event::Exited { pid: ended, exit, .. }, Stage::Runs { pid, since }) if ended == pid => {
                 self.to_tell.push(Note::CommandExited { pid, exit, uptime: now.since(since) });
                 self.command_ended(pid, exit.code());

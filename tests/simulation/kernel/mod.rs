@@ -9,7 +9,7 @@ pub use serving::Habits;
 
 use super::dice::Dice;
 use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::event::{SpawnFailure, SpawnId};
+use prefork_init::core::event::{Demand, SpawnFailure, SpawnId};
 use prefork_init::core::exit::Exit;
 use prefork_init::core::{Event, Lane, Monotonic, Pid, Received, Signal};
 use serving::Queues;
@@ -92,8 +92,30 @@ pub enum Due {
     Reap,
     /// A signal for the supervisor: its number and `si_code`.
     Signal(i32, i32),
+    /// Somebody asks for something: what, and which or how many.
+    Asked(u8, u32),
     /// Something stale or false arrives.
     Noise,
+}
+
+impl Due {
+    pub fn asked(demand: Demand) -> Self {
+        match demand {
+            Demand::Reload => Self::Asked(0, 0),
+            Demand::Recycle { slot } => Self::Asked(1, slot),
+            Demand::Scale { workers } => Self::Asked(2, workers),
+            Demand::Stop => Self::Asked(3, 0),
+        }
+    }
+}
+
+fn demand(what: u8, number: u32) -> Demand {
+    match what {
+        0 => Demand::Reload,
+        1 => Demand::Recycle { slot: number },
+        2 => Demand::Scale { workers: number },
+        _ => Demand::Stop,
+    }
 }
 
 /// A turn in the life of a process.
@@ -225,6 +247,7 @@ impl Kernel {
                 let signal = Signal::from_number(number).unwrap();
                 Some(Heard::Signal(self.signal_us(received(signal, code), dice)))
             }
+            Due::Asked(what, number) => Some(Heard::Event(Event::Asked(demand(what, number)))),
             Due::Noise => Some(Heard::Noise),
             Due::Life(serial, turn) => self.live(serial, turn, dice).map(Heard::Event),
         }

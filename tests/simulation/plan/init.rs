@@ -2,7 +2,7 @@
 
 use super::super::dice::Dice;
 use super::super::kernel::Temper;
-use super::{Crowd, Moment, Plan, Trigger, patience, trigger};
+use super::{Crowd, Moment, Plan, Trigger, demands, patience, trigger};
 use prefork_init::core::event::SpawnFailure;
 use prefork_init::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
 use prefork_init::core::signal::Rewrite;
@@ -76,9 +76,12 @@ impl Plan {
             // A signal between the command's end and the news of who is left.
             plan.reaped_at_once = 1;
             let after = Duration::ZERO;
-            triggers.push(Trigger { moment: Moment::Exited, nth: 1, after, signal: Signal::TERM, code: 0 });
+            let moment = Moment::Exited;
+            triggers.push(Trigger { moment, nth: 1, after, signal: Signal::TERM, code: 0, demand: None });
         }
         let strays = if policy.pause { dice.pick(&[0, 1, 3]) } else { dice.pick(&[0, 0, 0, 0, 0, 1]) };
+        let moments = [Moment::Start, Moment::Ready, Moment::Signalled, Moment::Exited, Moment::Orphans];
+        triggers.extend(demands(plan.core_seed, &moments, 1));
         Self { triggers, strays, ..plan }
     }
 }

@@ -5,6 +5,7 @@ mod pool;
 
 use super::dice::{Dice, MS};
 use super::kernel::{Habits, SpawnLuck, Temper};
+use prefork_init::core::event::Demand;
 use prefork_init::core::exit::Exit;
 use prefork_init::core::time::Patience;
 use prefork_init::core::{Action, Mode, Note, Signal};
@@ -49,7 +50,7 @@ enum Crowd {
     Mixed,
 }
 
-/// A signal that comes when something happens for the nth time.
+/// A signal, or a demand, that comes when something happens for the nth time.
 #[derive(Clone, Copy)]
 pub struct Trigger {
     pub moment: Moment,
@@ -58,6 +59,8 @@ pub struct Trigger {
     pub signal: Signal,
     /// `si_code`: who sent it.
     pub code: i32,
+    /// What is asked for instead.
+    pub demand: Option<Demand>,
 }
 
 /// What a history can wait for before it sends a signal.
@@ -265,7 +268,25 @@ fn trigger(dice: &mut Dice, moments: &[Moment], signals: &[Signal]) -> Trigger {
         after: dice.pick_ms(&[0, 0, 0, 1, 4, 99, 1_000, 5_000]),
         signal: dice.pick(signals),
         code: 0,
+        demand: None,
     }
+}
+
+/// From a die of their own: what was drawn without them stays as it was.
+fn demands(seed: u64, moments: &[Moment], workers: u64) -> Vec<Trigger> {
+    let dice = &mut Dice::new(seed.rotate_left(17) ^ 0xDE3A_4D5E);
+    let times = dice.pick(&[0, 0, 1, 2, 4, 8]);
+    let one = |_| {
+        let slot = u32::try_from(dice.up_to(workers)).unwrap();
+        let demand = match dice.up_to(9) {
+            0..=3 => Demand::Recycle { slot },
+            4..=6 => Demand::Scale { workers: dice.pick(&[1, 1, 2, 3, 5, 9, slot.max(1)]) },
+            7 | 8 => Demand::Reload,
+            _ => Demand::Stop,
+        };
+        Trigger { demand: Some(demand), ..trigger(dice, moments, &[Signal::TERM]) }
+    };
+    (0..times).map(one).collect()
 }
 
 fn patience(dice: &mut Dice) -> Patience {

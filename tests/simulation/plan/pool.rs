@@ -2,7 +2,7 @@
 
 use super::super::dice::Dice;
 use super::super::kernel::Habits;
-use super::{Crowd, Moment, Plan, patience, trigger};
+use super::{Crowd, Moment, Plan, demands, patience, trigger};
 use prefork_init::core::policy::{
     Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, StopPolicy,
@@ -70,7 +70,8 @@ impl Plan {
         for _ in 0..dice.pick(&[0, 0, 1, 2, 4, 8]) {
             triggers.push(trigger(dice, &amid, &changes));
         }
-        Self { triggers, ..Self::common(dice, Mode::Pool(policy), &crowds) }.with_forwards().with_rewrites()
+        let plan = Self { triggers, ..Self::common(dice, Mode::Pool(policy), &crowds) };
+        plan.with_forwards().with_rewrites().with_demands()
     }
 
     /// From a die of their own, too.
@@ -85,6 +86,30 @@ impl Plan {
                 self.triggers.push(trigger(dice, &amid, signals));
             }
         }
+        self
+    }
+
+    fn with_demands(mut self) -> Self {
+        let moments = [
+            Moment::Start,
+            Moment::Spawn,
+            Moment::Ready,
+            Moment::Ready,
+            Moment::Due,
+            Moment::Draining,
+            Moment::Hung,
+            Moment::Reload,
+            Moment::Confirmed,
+            Moment::ReloadFailed,
+            Moment::Scaled,
+            Moment::Stopping,
+            Moment::Exited,
+            Moment::Backoff,
+            Moment::Backoff,
+            Moment::Shutdown,
+        ];
+        let Mode::Pool(policy) = &self.mode else { return self };
+        self.triggers.extend(demands(self.core_seed, &moments, u64::from(policy.workers)));
         self
     }
 

@@ -162,6 +162,8 @@ pub struct Expected {
     pub too_big: Option<Pid>,
     /// It has just said `STOPPING=1`.
     pub leaving: Option<Pid>,
+    /// Somebody has asked for its replacement.
+    pub asked: Option<Pid>,
     /// A picture of it is owed.
     pub portray: Option<Pid>,
     /// Connections are to be refused.

@@ -5,6 +5,7 @@ use super::backoff::Window;
 use super::book::{Book, Canary, Expected, HURRIED, LOOK_RARELY, Roll, Slot, Stage, Worker};
 use super::watch::Watch;
 use prefork_init::core::action::SpawnOrder;
+use prefork_init::core::event::Demand;
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::{Event, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
@@ -40,6 +41,7 @@ impl Book {
                 }
             }
             Event::Signalled(received) => self.received(now, received.signal),
+            Event::Asked(demand) => self.asked(now, demand),
             Event::Spawned { id, pid } => {
                 if let Some(order) = self.pending.take_if(|order| order.id == id) {
                     self.spawned(now, order, pid);
@@ -71,7 +73,6 @@ impl Book {
             Event::Stopped { .. }
             | Event::StopRefused
             | Event::UpgradeFailed
-            | Event::Asked(_)
             | Event::ContainerMeasured { .. }
             | Event::DeadlinePassed => {}
             Event::Reaped { children_left } => self.expected.childless = !children_left,
@@ -170,8 +171,8 @@ impl Book {
             Some(Signal::HUP) if running && self.policy.rereads => self.expected.reread = true,
             Some(Signal::HUP) if running => self.reload(now),
             Some(Signal::USR2) if running => self.upgrade = true,
-            Some(Signal::TTIN) if running => self.scale_up(now),
-            Some(Signal::TTOU) if running => self.scale_down(),
+            Some(Signal::TTIN) if running => self.scale_to(now, self.wanted() + 1),
+            Some(Signal::TTOU) if running => self.scale_to(now, self.wanted() - 1),
             Some(signal) if self.policy.forwards.contains(&signal) => {
                 // Who has a handler by now, and is to go on for a while.
                 let hears = |w: &&Worker| w.is_up() || (w.drain.is_some() && w.stopped.is_none());
@@ -180,6 +181,26 @@ impl Book {
                 self.expected.told.push(Note::SignalForwarded { signal, came });
             }
             Some(signal) => self.expected.told.push(Note::SignalIgnored { signal }),
+        }
+    }
+
+    /// What was asked for, unless it is too late for it.
+    fn asked(&mut self, now: Monotonic, demand: Demand) {
+        match demand {
+            Demand::Stop => self.asked_to_stop(now, Signal::TERM),
+            _ if self.stage != Stage::Running => {}
+            Demand::Reload if self.policy.rereads => self.expected.reread = true,
+            Demand::Reload => self.reload(now),
+            Demand::Scale { workers } => self.scale_to(now, workers as usize),
+            Demand::Recycle { slot } if slot as usize >= self.wanted() => {}
+            Demand::Recycle { slot } => {
+                let goes_on = |w: &&Worker| w.is_up() && w.due.is_none() && w.watch.hung.is_none();
+                self.expected.asked = self.seated(slot as usize).filter(goes_on).map(|w| w.pid);
+                let slot = self.slot(slot);
+                slot.retry = Window::at(now);
+                slot.vacancy.earliest = slot.vacancy.earliest.min(now);
+                slot.vacancy.latest = slot.vacancy.latest.min(now);
+            }
         }
     }
 
@@ -207,23 +228,24 @@ impl Book {
         }
     }
 
-    fn scale_up(&mut self, now: Monotonic) {
-        let from = u32::try_from(self.wanted()).unwrap();
-        if self.wanted() >= MOST_WORKERS {
-            return self.expected.told.push(Note::NotScaled { workers: from });
+    fn scale_to(&mut self, now: Monotonic, workers: usize) {
+        let number = |workers: usize| u32::try_from(workers).unwrap();
+        let (from, to) = (self.wanted(), workers.clamp(1, MOST_WORKERS));
+        if to == from {
+            return self.expected.told.push(Note::NotScaled { workers: number(to) });
         }
-        self.slots.push(Slot { vacancy: Window::at(now), ..Slot::default() });
-        self.expected.told.push(Note::Scaled { workers: from + 1, from });
+        self.expected.told.push(Note::Scaled { workers: number(to), from: number(from) });
+        for _ in from..to {
+            self.slots.push(Slot { vacancy: Window::at(now), ..Slot::default() });
+        }
+        for last in (to..from).rev() {
+            self.drop_slot(last);
+        }
     }
 
-    fn scale_down(&mut self) {
-        let from = u32::try_from(self.wanted()).unwrap();
-        if from == 1 {
-            return self.expected.told.push(Note::NotScaled { workers: from });
-        }
-        let last = self.wanted() - 1;
+    fn drop_slot(&mut self, last: usize) {
         self.expected.lost += usize::from(self.seated(last).is_some_and(Worker::serves));
-        for worker in self.live.iter_mut().filter(|w| w.order.slot == from - 1 && w.retired.is_none()) {
+        for worker in self.live.iter_mut().filter(|w| w.order.slot as usize == last && w.retired.is_none()) {
             worker.retired = Some(Reason::Scale);
             if let Some(Roll { canary, .. }) = &mut self.roll
                 && *canary == Canary::Tried(worker.order.id)
@@ -233,7 +255,6 @@ impl Book {
         }
         let kept = self.slots.pop().and_then(|slot| slot.kept);
         self.left.extend(kept.map(|lane| (lane, false)));
-        self.expected.told.push(Note::Scaled { workers: from - 1, from });
     }
 
     fn asked_to_stop(&mut self, now: Monotonic, signal: Signal) {

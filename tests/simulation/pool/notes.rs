@@ -35,6 +35,7 @@ impl Book {
             Note::WorkerReady { worker, by, .. } => self.is_ready(now, worker, by),
             Note::WorkerDue { worker, reason, requests } => {
                 let leaves = self.expected.leaving.take() == Some(worker.pid);
+                let asked = self.expected.asked.take_if(|_| reason == Reason::Asked) == Some(worker.pid);
                 let samples = self.policy.recycle.memory_samples;
                 let owed = self.owed_replacements() > 0;
                 let known = self.known(worker)?;
@@ -46,6 +47,7 @@ impl Book {
                     Reason::MaxMemory => known.is_heavy(samples),
                     Reason::Stop => leaves,
                     Reason::Queue => owed,
+                    Reason::Asked => asked,
                     _ => false,
                 };
                 check(due, "due too early")
@@ -210,6 +212,7 @@ impl Book {
         check(expected.stopping.is_none(), "a worker was asked to stop and nothing was said")?;
         check(expected.portray.is_none(), "nobody knows what it looked like")?;
         check(expected.leaving.is_none(), "it leaves, and no replacement comes")?;
+        check(expected.asked.is_none(), "it was asked to make way, and goes on")?;
         check(expected.too_big.is_none(), "it is beyond the hard limit and goes on")?;
         check(
             expected.group_asked.is_none_or(|(_, times)| times == 2),

@@ -1,8 +1,13 @@
 //! What tasks at the edge ask of the loop, and how it answers.
 
+pub mod order;
+pub mod waiting;
+
 use crate::core::Status;
 use crate::metrics::Page;
+use order::Order;
 use tokio::sync::{mpsc, oneshot};
+use waiting::Outcome;
 
 /// More that wait at once are refused: each waits for at most one round of the loop.
 const MOST_WAITING: usize = 64;
@@ -12,6 +17,8 @@ const MOST_WAITING: usize = 64;
 pub enum Ask {
     /// Everything there is to see.
     Status(oneshot::Sender<Status>),
+    /// Something is to be done; answered when it is, or cannot be.
+    Order(Order, oneshot::Sender<Outcome>),
     /// The page of all metrics.
     Metrics(oneshot::Sender<Page>),
     /// The page of the supervisor's own metrics.
@@ -60,6 +67,12 @@ impl Desk {
     /// Everything there is to see; `None` if the loop is too busy, or has ended.
     pub async fn status(&self) -> Option<Status> {
         self.ask(Ask::Status).await
+    }
+
+    /// What came of an order, however long that takes; `None` if the loop is too busy, or has ended. To drop the future
+    /// is to wait no longer: the order stands.
+    pub async fn order(&self, order: Order) -> Option<Outcome> {
+        self.ask(|answer| Ask::Order(order, answer)).await
     }
 
     /// All metrics; `None` as for [`status`](Self::status). Those who ask at the same time get the same page.

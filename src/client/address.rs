@@ -1,0 +1,148 @@
+//! Where the one listens that is to be asked.
+
+use crate::address::Address;
+use crate::cli::setting;
+use crate::error::StartError;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+/// What the command line says of it.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// The control socket.
+    pub control: Option<Address>,
+    /// The health endpoint.
+    pub health: Option<Address>,
+}
+
+/// The two places where one can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Control,
+    Health,
+}
+
+/// Where status is to be asked: at either, and of two at the control socket.
+///
+/// # Errors
+/// If nobody says where, or it cannot be read.
+pub fn of_status(given: &Given) -> Result<Address, StartError> {
+    find(given, &[Place::Control, Place::Health])
+}
+
+/// Where orders are taken.
+///
+/// # Errors
+/// As [`of_status`].
+pub fn of_orders(given: &Given) -> Result<Address, StartError> {
+    find(given, &[Place::Control])
+}
+
+/// Where health is to be asked: at either, and of two at the endpoint that is for it.
+///
+/// # Errors
+/// As [`of_status`].
+pub fn of_health(given: &Given) -> Result<Address, StartError> {
+    find(given, &[Place::Health, Place::Control])
+}
+
+/// The command line, then what the one that runs was told, as it was told.
+fn find(given: &Given, places: &[Place]) -> Result<Address, StartError> {
+    let on_command_line = places.iter().find_map(|place| given.at(*place));
+    if let Some(address) = on_command_line {
+        return reachable(address);
+    }
+    for place in places {
+        if let Some(address) = settings(*place)? {
+            return reachable(address);
+        }
+    }
+    let (flag, variable) = places.first().map_or(("", ""), |place| place.names());
+    let remedy = format!("give {flag}, or set {variable} as for the one that runs");
+    Err(StartError::usage(flag, "it is not known where to ask", remedy))
+}
+
+impl Given {
+    fn at(&self, place: Place) -> Option<Address> {
+        match place {
+            Place::Control => self.control.clone(),
+            Place::Health => self.health.clone(),
+        }
+    }
+}
+
+impl Place {
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Control => ("--control", "PREFORK_CONTROL"),
+            Self::Health => ("--health", "PREFORK_HEALTH"),
+        }
+    }
+}
+
+/// What the one that runs was told by what both of us can read: its environment, then the file that this names.
+fn settings(place: Place) -> Result<Option<Address>, StartError> {
+    let (flag, variable) = place.names();
+    let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let (from, text) = match (value(variable), value("PREFORK_CONFIG")) {
+        (Some(text), _) => (variable, text.to_string_lossy().into_owned()),
+        (None, Some(file)) => match setting(Path::new(&file), flag.trim_start_matches('-'))? {
+            Some(text) => (flag, text),
+            None => return Ok(None),
+        },
+        (None, None) => return Ok(None),
+    };
+    let in_full = match place {
+        Place::Control if !text.starts_with("unix:") => format!("unix:{text}"),
+        Place::Control | Place::Health => text.clone(),
+    };
+    let address = Address::parse(&in_full);
+    address.map(Some).map_err(|(problem, remedy)| StartError::value(from, text, problem, remedy))
+}
+
+/// Who listens everywhere is asked at home; `[::]` takes IPv4 too.
+fn reachable(address: Address) -> Result<Address, StartError> {
+    match address {
+        Address::Tcp(listens) if listens.port() == 0 => {
+            let remedy = "name a port, or the one that its log tells";
+            Err(StartError::value("--health", listens, "the kernel chose the port", remedy))
+        }
+        Address::Tcp(listens) if listens.ip().is_unspecified() => {
+            Ok(Address::Tcp((Ipv4Addr::LOCALHOST, listens.port()).into()))
+        }
+        address => Ok(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_everywhere_is_asked_at_home() {
+        for (told, asked) in [
+            (":9000", "127.0.0.1:9000"),
+            ("0.0.0.0:9000", "127.0.0.1:9000"),
+            ("[::]:9000", "127.0.0.1:9000"),
+            ("[::1]:9000", "[::1]:9000"),
+            ("10.1.2.3:9000", "10.1.2.3:9000"),
+            ("unix:/run/health", "unix:/run/health"),
+        ] {
+            let address = reachable(Address::parse(told).unwrap()).unwrap();
+            assert_eq!(address.to_string(), asked);
+        }
+        assert!(reachable(Address::parse(":0").unwrap()).is_err());
+    }
+
+    #[test]
+    fn the_command_line_says_where() {
+        let health = Address::parse("127.0.0.1:9000").ok();
+        let control = Address::parse("unix:/control").ok();
+        let both = Given { control: control.clone(), health: health.clone() };
+        assert_eq!(of_status(&both).ok(), control);
+        assert_eq!(of_orders(&both).ok(), control);
+        assert_eq!(of_health(&both).ok(), health);
+        let one = Given { health: health.clone(), ..Given::default() };
+        assert_eq!(of_status(&one).ok(), health);
+    }
+}

@@ -1,0 +1,136 @@
+//! What may be ordered over the control socket, as its paths have it.
+
+use crate::cli::LogLevel;
+use crate::core::Signal;
+use crate::core::policy::MOST_WORKERS;
+use clap::ValueEnum;
+use std::fmt;
+
+/// Something that is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Replace every worker.
+    Reload,
+    /// Replace the worker of this slot.
+    Recycle {
+        /// Which.
+        slot: u32,
+    },
+    /// Have so many workers.
+    Scale {
+        /// How many, 1 to [`MOST_WORKERS`].
+        workers: u32,
+    },
+    /// Stop in order.
+    Stop,
+    /// Send a signal to the worker of this slot, and to nobody else; in init mode to the command, slot 0.
+    Signal {
+        /// Which.
+        slot: u32,
+        /// Any of them.
+        signal: Signal,
+    },
+    /// Log lines of this level and above from now on.
+    LogLevel(LogLevel),
+}
+
+/// What every path is, for whoever asks for another.
+pub const PATHS: &str = "/reload, /recycle/SLOT, /scale/N, /stop, /signal/SLOT/SIGNAL, /log-level/LEVEL";
+
+impl Order {
+    /// From the path of a request; `None` if it is no order's.
+    ///
+    /// # Errors
+    /// What is wrong with a part of it.
+    #[must_use]
+    pub fn read(path: &str) -> Option<Result<Self, &'static str>> {
+        let mut parts = path.strip_prefix('/')?.split('/');
+        let (name, one, two) = (parts.next()?, parts.next(), parts.next());
+        if parts.next().is_some() {
+            return None;
+        }
+        let slot = |text: &str| text.parse().map_err(|_| "the slot is not a number: see /status");
+        Some(match (name, one, two) {
+            ("reload", None, None) => Ok(Self::Reload),
+            ("stop", None, None) => Ok(Self::Stop),
+            ("recycle", Some(text), None) => slot(text).map(|slot| Self::Recycle { slot }),
+            ("scale", Some(text), None) => {
+                let workers = text.parse().ok().filter(|workers| (1..=MOST_WORKERS).contains(workers));
+                workers
+                    .map(|workers| Self::Scale { workers })
+                    .ok_or("not a whole number from 1 to 1024: use one")
+            }
+            ("signal", Some(text), Some(signal)) => slot(text).and_then(|slot| {
+                let signal =
+                    Signal::parse(signal).ok_or("no such signal: use a name like USR1, or a number")?;
+                Ok(Self::Signal { slot, signal })
+            }),
+            ("log-level", Some(level), None) => LogLevel::from_str(level, false)
+                .map(Self::LogLevel)
+                .map_err(|_| "no such level: use error, warn, info or debug"),
+            (_, _, _) => return None,
+        })
+    }
+}
+
+impl Order {
+    /// Whether there have to be workers for it.
+    #[must_use]
+    pub fn is_for_the_pool(self) -> bool {
+        match self {
+            Self::Reload | Self::Recycle { .. } | Self::Scale { .. } | Self::Signal { .. } => true,
+            Self::Stop | Self::LogLevel(_) => false,
+        }
+    }
+}
+
+/// As the path, and as a person would say it.
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reload => f.write_str("reload"),
+            Self::Recycle { slot } => write!(f, "recycle {slot}"),
+            Self::Scale { workers } => write!(f, "scale {workers}"),
+            Self::Stop => f.write_str("stop"),
+            Self::Signal { slot, signal } => write!(f, "signal {slot} {signal}"),
+            Self::LogLevel(level) => write!(f, "log-level {}", level.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paths_are_read() {
+        for (path, shown) in [
+            ("/reload", "reload"),
+            ("/recycle/7", "recycle 7"),
+            ("/scale/1024", "scale 1024"),
+            ("/stop", "stop"),
+            ("/signal/0/SIGUSR1", "signal 0 USR1"),
+            ("/signal/3/RTMIN+3", "signal 3 RTMIN+3"),
+            ("/log-level/debug", "log-level debug"),
+        ] {
+            assert_eq!(Order::read(path).unwrap().unwrap().to_string(), shown);
+        }
+        for none in ["", "/", "reload", "/reload/", "/reload/1", "/Reload", "/recycle", "/scale", "/signal/1"]
+        {
+            assert_eq!(Order::read(none), None, "{none}");
+        }
+        for wrong in [
+            "/recycle/",
+            "/recycle/x",
+            "/recycle/-1",
+            "/recycle/4294967296",
+            "/scale/0",
+            "/scale/1025",
+            "/signal/0/NONE",
+            "/signal/0/0",
+            "/log-level/loud",
+        ] {
+            assert!(Order::read(wrong).unwrap().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What becomes of an order, found by looking at one status after the other.
+
+use super::order::Order;
+use crate::core::exit::Reason;
+use crate::core::snapshot::{Phase, Reload, ReloadState, State, Worker};
+use crate::core::{Pid, Status};
+use std::fmt;
+
+/// How an order ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A reload: every worker is of this generation.
+    Reloaded {
+        /// The new one.
+        generation: u32,
+    },
+    /// A reload: its first worker did not get ready, and the old ones go on.
+    ReloadFailed {
+        /// The one that was tried.
+        generation: u32,
+        /// Why.
+        reason: Reason,
+    },
+    /// A reload was not begun: the configuration that was read for it is wrong.
+    ReloadRefused,
+    /// Another order of the same kind came after it.
+    Overtaken {
+        /// Which.
+        order: Order,
+    },
+    /// A worker has another in its place.
+    Replaced {
+        /// Where.
+        slot: u32,
+        /// Who was there, if anybody served.
+        old: Option<Pid>,
+        /// Who is there now.
+        pid: Pid,
+    },
+    /// The replacement did not get ready. It is tried again, while the old worker goes on, if there is one.
+    ReplacementFailed {
+        /// Where.
+        slot: u32,
+    },
+    /// The slot is not wanted any more.
+    SlotGone {
+        /// Which.
+        slot: u32,
+    },
+    /// So many workers are ready, and nobody else is left.
+    Scaled {
+        /// How many.
+        workers: u32,
+    },
+    /// One of those that came did not get ready. It is tried again.
+    ScaleFailed {
+        /// Which.
+        slot: u32,
+    },
+    /// A stop has begun.
+    Stopping,
+    /// The pool is being stopped, which ends every other order.
+    Interrupted {
+        /// The order.
+        order: Order,
+    },
+    /// A signal was sent.
+    Sent {
+        /// The slot of who got it.
+        slot: u32,
+        /// Who got it.
+        pid: Pid,
+    },
+    /// The kernel did not let us send a signal.
+    NotSent {
+        /// Why.
+        error: String,
+    },
+    /// Something that holds at once.
+    Set,
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// Why an order was not even begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is one command, and no pool.
+    NotAPool,
+    /// There is no such slot; so many there are.
+    NoSuchSlot {
+        /// How many.
+        slots: usize,
+    },
+    /// Nobody runs in that slot now.
+    NobodyThere,
+    /// It is being stopped.
+    NotRunning(Phase),
+    /// Too many wait for the outcome of theirs.
+    TooMany,
+    /// What is to be done first is being done (`--before`).
+    NotStarted,
+    /// The signal that asks to stop is kept from the command.
+    Dropped,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reloaded { generation } => write!(f, "reload finished: generation {generation}"),
+            Self::ReloadFailed { generation, reason } => {
+                write!(
+                    f,
+                    "reload failed: the first worker of generation {generation} did not get ready ({reason}); the old ones go on"
+                )
+            }
+            Self::ReloadRefused => {
+                f.write_str("reload refused: the configuration is wrong, see the log; nothing was changed")
+            }
+            Self::Overtaken { order } => write!(f, "{order}: overtaken by a later one"),
+            Self::Replaced { slot, old: Some(old), pid } => {
+                write!(f, "worker {old} of slot {slot} replaced by {pid}")
+            }
+            Self::Replaced { slot, old: None, pid } => write!(f, "worker {pid} of slot {slot} is ready"),
+            Self::ReplacementFailed { slot } => {
+                write!(f, "the new worker of slot {slot} did not get ready: see the log; it is tried again")
+            }
+            Self::SlotGone { slot } => write!(f, "slot {slot} is not wanted any more"),
+            Self::Scaled { workers } => write!(f, "scaled: {workers} ready"),
+            Self::ScaleFailed { slot } => {
+                write!(f, "the new worker of slot {slot} did not get ready: see the log; it is tried again")
+            }
+            Self::Stopping => f.write_str("stopping"),
+            Self::Interrupted { order } => {
+                write!(f, "{order}: not finished, for everything is being stopped")
+            }
+            Self::Sent { slot, pid } => write!(f, "sent to {pid} in slot {slot}"),
+            Self::NotSent { error } => write!(f, "not sent: {error}"),
+            Self::Set => f.write_str("done"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAPool => f.write_str("there is one command and no pool: use stop, or signal 0 SIGNAL"),
+            Self::NoSuchSlot { slots: 1 } => f.write_str("no such slot: there is only slot 0"),
+            Self::NoSuchSlot { slots } => {
+                write!(f, "no such slot: there are slots 0 to {}", slots.saturating_sub(1))
+            }
+            Self::NobodyThere => f.write_str("nobody runs there now"),
+            Self::NotRunning(phase) => write!(f, "it is not running any more: {}", phase.name()),
+            Self::NotStarted => f.write_str("nothing was started yet: the command of --before runs"),
+            Self::Dropped => f.write_str("TERM is dropped: see --rewrite-signal"),
+            Self::TooMany => f.write_str("too many wait for their orders: try again"),
+        }
+    }
+}
+
+/// Whether an order can be begun at all.
+///
+/// # Errors
+/// Why not.
+pub fn check(order: Order, before: &Status) -> Result<(), Refusal> {
+    // Init mode has no slots, and one command.
+    let (is_pool, slots) = (!before.slots.is_empty(), before.slots.len().max(1));
+    let phase = before.summary.phase;
+    let has_slot = |slot: u32| usize::try_from(slot).is_ok_and(|slot| slot < slots);
+    match order {
+        Order::Stop | Order::LogLevel(_) => Ok(()),
+        Order::Signal { slot, .. } if !has_slot(slot) => Err(Refusal::NoSuchSlot { slots }),
+        Order::Signal { slot, .. } => match seated(before, slot) {
+            Some(Worker { pid: Some(_), .. }) => Ok(()),
+            Some(_) | None => Err(Refusal::NobodyThere),
+        },
+        Order::Reload | Order::Recycle { .. } | Order::Scale { .. } if !is_pool => Err(Refusal::NotAPool),
+        Order::Reload | Order::Recycle { .. } | Order::Scale { .. } if phase != Phase::Running => {
+            Err(Refusal::NotRunning(phase))
+        }
+        Order::Recycle { slot } if !has_slot(slot) => Err(Refusal::NoSuchSlot { slots }),
+        Order::Reload | Order::Recycle { .. } | Order::Scale { .. } => Ok(()),
+    }
+}
+
+/// Who serves for a slot, or will; not its successor, nor those that make way.
+#[must_use]
+pub fn seated(status: &Status, slot: u32) -> Option<&Worker> {
+    let index = usize::try_from(slot).ok()?;
+    // Those that have made way stay in the list.
+    let is_vacant = status.slots.get(index).is_some_and(|slot| slot.respawn_in.is_some());
+    status.workers.iter().find(|worker| worker.slot == slot).filter(|_| !is_vacant)
+}
+
+/// An order that was begun and has no outcome yet.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    order: Order,
+    goal: Goal,
+}
+
+#[derive(Clone, Debug)]
+enum Goal {
+    /// `None`: no reload was begun.
+    Generation(Option<u32>),
+    /// Another than `old` is ready. `failures` are those of which this order knows.
+    Other { slot: u32, old: Option<Pid>, is_gone: bool, failures: u32 },
+    /// So many are ready; the slots from `from` on are new.
+    Workers { workers: u32, from: usize },
+}
+
+impl Waiting {
+    /// For an order that has just been carried out between these two; `None` if there is nothing to wait for.
+    #[must_use]
+    pub fn new(order: Order, before: &Status, after: &Status) -> Option<Self> {
+        let goal = match order {
+            Order::Reload => {
+                // One whose configuration is refused leaves another that is under way as it is.
+                let generation = |status: &Status| status.reload.map(|reload| reload.generation);
+                Goal::Generation(generation(after).filter(|_| generation(after) != generation(before)))
+            }
+            Order::Recycle { slot } => {
+                // One that starts has nobody in its place to wait for but itself.
+                let old = seated(before, slot).filter(|worker| worker.state != State::Starting);
+                let old = old.and_then(|worker| worker.pid);
+                Goal::Other { slot, old, is_gone: false, failures: failures(before, slot)? }
+            }
+            Order::Scale { workers } => Goal::Workers { workers, from: before.slots.len() },
+            Order::Stop | Order::Signal { .. } | Order::LogLevel(_) => return None,
+        };
+        Some(Self { order, goal })
+    }
+
+    /// To be asked after every turn of the loop until there is one.
+    pub fn outcome(&mut self, status: &Status) -> Option<Outcome> {
+        let order = self.order;
+        let ended = match &mut self.goal {
+            Goal::Generation(Some(generation)) => of_reload(order, *generation, status.reload),
+            Goal::Generation(None) => Some(Outcome::ReloadRefused),
+            Goal::Other { slot, old, is_gone, failures } => {
+                of_recycling(status, *slot, *old, is_gone, failures)
+            }
+            Goal::Workers { workers, from } => of_scaling(order, status, *workers, *from),
+        };
+        let is_interrupted = status.summary.phase != Phase::Running;
+        ended.or_else(|| is_interrupted.then_some(Outcome::Interrupted { order }))
+    }
+}
+
+fn of_reload(order: Order, ours: u32, reload: Option<Reload>) -> Option<Outcome> {
+    let Reload { generation, state } = reload?;
+    match state {
+        _ if generation > ours => Some(Outcome::Overtaken { order }),
+        _ if generation < ours => None,
+        ReloadState::Running => None,
+        ReloadState::Refused => Some(Outcome::ReloadRefused),
+        ReloadState::Finished => Some(Outcome::Reloaded { generation }),
+        ReloadState::Failed(reason) => Some(Outcome::ReloadFailed { generation, reason }),
+    }
+}
+
+fn of_recycling(
+    status: &Status,
+    slot: u32,
+    old: Option<Pid>,
+    is_gone: &mut bool,
+    known: &mut u32,
+) -> Option<Outcome> {
+    let Some(failures) = failures(status, slot) else { return Some(Outcome::SlotGone { slot }) };
+    let seated = seated(status, slot);
+    if let Some(Worker { pid: Some(pid), state: State::Ready, .. }) = seated
+        && Some(*pid) != old
+    {
+        return Some(Outcome::Replaced { slot, old, pid: *pid });
+    }
+    // The end of the old one may have been a failure too, but not one of its replacement.
+    if old.is_some() && seated.and_then(|worker| worker.pid) != old && !std::mem::replace(is_gone, true) {
+        *known = failures;
+    }
+    // Who has served for a while begins anew.
+    *known = (*known).min(failures);
+    (failures > *known).then_some(Outcome::ReplacementFailed { slot })
+}
+
+fn of_scaling(order: Order, status: &Status, workers: u32, from: usize) -> Option<Outcome> {
+    if status.summary.workers != workers {
+        return Some(Outcome::Overtaken { order });
+    }
+    let failed = status.slots.iter().enumerate().skip(from).find(|(_, slot)| slot.failures > 0);
+    if let Some((slot, _)) = failed {
+        return Some(Outcome::ScaleFailed { slot: u32::try_from(slot).unwrap_or(u32::MAX) });
+    }
+    let all_ready = status.summary.ready >= workers;
+    let nobody_else = status.workers.iter().all(|worker| worker.slot < workers);
+    (all_ready && nobody_else).then_some(Outcome::Scaled { workers })
+}
+
+/// Failures of a slot in a row; `None` if there is no such slot.
+fn failures(status: &Status, slot: u32) -> Option<u32> {
+    status.slots.get(usize::try_from(slot).ok()?).map(|slot| slot.failures)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! What liveness, readiness and start-up depend on: a list of checks for each, of which all have to pass.
+
+use super::{Beside, Edge, beside};
+use crate::core::snapshot::{Phase, Snapshot};
+use std::borrow::Cow;
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Should this container be restarted? False only when the pool is given up; a loop that hangs does not answer.
+    Live,
+    /// Should traffic come?
+    Ready,
+    /// Has it ever been ready?
+    Started,
+}
+
+impl Question {
+    /// As Kubernetes calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "livez",
+            Self::Ready => "readyz",
+            Self::Started => "startupz",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// In one word.
+    pub name: &'static str,
+    /// Why it does not pass, if it does not.
+    pub failure: Option<Failure>,
+}
+
+/// Why a check does not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For the answer's `reason`.
+    pub reason: Cow<'static, str>,
+    /// For `?verbose`; the reason, if there is no more to say.
+    pub detail: Option<String>,
+}
+
+impl Check {
+    fn new(name: &'static str, failure: Option<&'static str>) -> Self {
+        Self { name, failure: failure.map(|reason| Failure { reason: reason.into(), detail: None }) }
+    }
+}
+
+/// All that a question depends on, in the order in which failures count: the first is the reason that is given.
+#[must_use]
+pub fn checks(question: Question, edge: &Edge) -> Vec<Check> {
+    found(question, &edge.published.get(), &edge.published.beside())
+}
+
+fn found(question: Question, snapshot: &Snapshot, beside: &Beside) -> Vec<Check> {
+    let Snapshot { phase, ready, min_ready, started, .. } = *snapshot;
+    match question {
+        Question::Live => {
+            let given_up = (phase == Phase::GivenUp).then_some("a crash loop was given up");
+            // Whoever hears this is told by the loop's own thread.
+            vec![Check::new("loop", None), Check::new("workers", given_up)]
+        }
+        Question::Ready => {
+            let leaves = match phase {
+                Phase::Running => None,
+                Phase::Draining => Some("draining before the stop"),
+                Phase::Stopping => Some("stopping"),
+                Phase::GivenUp => Some("a crash loop was given up"),
+            };
+            let too_few = (ready < min_ready).then(|| Failure {
+                reason: "not enough workers are ready".into(),
+                detail: Some(format!("{ready} of {min_ready} ready")),
+            });
+            let asked = beside.check.as_ref().map(|check| Check {
+                name: "ready-check",
+                failure: check.passes().err().map(|reason| Failure { reason, detail: check.detail() }),
+            });
+            let ours = [Check::new("phase", leaves), Check { name: "workers", failure: too_few }];
+            of_before(beside).into_iter().chain(ours).chain(asked).collect()
+        }
+        Question::Started => {
+            let not_yet = (!started).then_some("not enough workers have been ready yet");
+            of_before(beside).into_iter().chain([Check::new("started", not_yet)]).collect()
+        }
+    }
+}
+
+/// While it runs, it is what everything waits for.
+fn of_before(beside: &Beside) -> Option<Check> {
+    beside.prepares.then(|| Check::new("before", Some(beside::PREPARES)))
+}
+
+/// Line by line, as Kubernetes' own servers do it for `?verbose`.
+#[must_use]
+pub fn verbose(question: Question, checks: &[Check]) -> String {
+    let mut text = String::new();
+    for Check { name, failure } in checks {
+        text += &match failure {
+            None => format!("[+]{name} ok\n"),
+            Some(Failure { reason, detail }) => {
+                format!("[-]{name} failed: {}\n", detail.as_deref().unwrap_or(reason))
+            }
+        };
+    }
+    let passed = checks.iter().all(|check| check.failure.is_none());
+    let (name, result) = (question.name(), if passed { "passed" } else { "failed" });
+    text + &format!("{name} check {result}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(phase: Phase, ready: u32) -> Snapshot {
+        Snapshot { phase, workers: 4, ready, min_ready: 2, started: true }
+    }
+
+    #[test]
+    fn readiness_is_what_the_snapshot_says_it_is() {
+        for phase in [Phase::Running, Phase::Draining, Phase::Stopping, Phase::GivenUp] {
+            for ready in 0..=4 {
+                let snapshot = snapshot(phase, ready);
+                let checks = found(Question::Ready, &snapshot, &Beside::default());
+                let passes = checks.iter().all(|check| check.failure.is_none());
+                assert_eq!(passes, snapshot.readiness().is_ok(), "{phase:?} {ready}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_applications_own_word_concerns_readiness_alone() {
+        let snapshot = snapshot(Phase::Running, 4);
+        let passes = |beside: &Beside| {
+            [Question::Live, Question::Ready, Question::Started].map(|question| {
+                found(question, &snapshot, beside).iter().all(|check| check.failure.is_none())
+            })
+        };
+        let checked = |check| Beside { prepares: false, check: Some(check) };
+        assert_eq!(passes(&checked(beside::Check::Passes)), [true, true, true]);
+        assert_eq!(passes(&checked(beside::Check::Awaited)), [true, false, true]);
+        let failed = checked(beside::Check::Fails("answered 500".into()));
+        assert_eq!(passes(&failed), [true, false, true]);
+        assert_eq!(passes(&Beside { prepares: true, check: None }), [true, false, false]);
+        let checks = found(Question::Ready, &snapshot, &failed);
+        let reason = checks.iter().find_map(|check| check.failure.as_ref()).map(|failure| &failure.reason);
+        assert_eq!(reason.unwrap(), "--ready-check failed: answered 500");
+        assert!(verbose(Question::Ready, &checks).contains("[-]ready-check failed: answered 500\n"));
+    }
+
+    #[test]
+    fn each_check_has_a_line() {
+        let said = |question, snapshot| verbose(question, &found(question, &snapshot, &Beside::default()));
+        assert_eq!(
+            said(Question::Ready, snapshot(Phase::Running, 2)),
+            "[+]phase ok\n[+]workers ok\nreadyz check passed\n"
+        );
+        assert_eq!(
+            said(Question::Ready, snapshot(Phase::Draining, 1)),
+            "[-]phase failed: draining before the stop\n[-]workers failed: 1 of 2 ready\nreadyz check failed\n"
+        );
+        assert_eq!(
+            said(Question::Live, snapshot(Phase::GivenUp, 0)),
+            "[+]loop ok\n[-]workers failed: a crash loop was given up\nlivez check failed\n"
+        );
+        assert_eq!(
+            said(Question::Started, snapshot(Phase::Stopping, 0)),
+            "[+]started ok\nstartupz check passed\n"
+        );
+    }
+}

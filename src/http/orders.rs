@@ -1,0 +1,115 @@
+//! The control socket: what the health endpoint has, and orders, which POST gives.
+//!
+//! Each is answered when it is carried out, or after `?wait=D`. Everything is in the path: no body is read.
+
+use super::json::Object;
+use super::routes::{self, Answer, error, only, parameter, plain, respond};
+use super::{Edge, Peer};
+use crate::control::order::{Order, PATHS};
+use crate::control::waiting::{Outcome, Refusal};
+use crate::duration::parse_duration;
+use hyper::{Method, StatusCode, Uri};
+use std::time::Duration;
+use tokio::time::timeout;
+use tracing::info;
+
+/// How long an order is waited for if nobody says.
+const USUAL_WAIT: Duration = Duration::from_secs(300);
+
+/// Nobody waits longer.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Answers one request; without a peer, who may ask for nothing, with a refusal.
+pub(super) async fn answer(method: &Method, uri: &Uri, edge: &Edge, peer: Option<Peer>) -> Answer {
+    let as_text = parameter(uri, "format") == Some("text");
+    let refuse = |status, reason: &str| match as_text {
+        true => plain(status, format!("{reason}\n")),
+        false => respond(status, error(reason)),
+    };
+    let Some(peer) = peer else {
+        return refuse(StatusCode::FORBIDDEN, "only root and its own user may ask here");
+    };
+    let Some(order) = Order::read(uri.path()) else {
+        if *method == Method::POST && !routes::knows(uri.path()) {
+            return refuse(StatusCode::NOT_FOUND, &format!("no such order; try {PATHS}"));
+        }
+        return routes::answer(method, uri, edge).await;
+    };
+    if *method != Method::POST {
+        return only("POST", "an order is given with POST");
+    }
+    let wait = match parameter(uri, "wait").map(parse_duration) {
+        None => Ok(USUAL_WAIT),
+        Some(Ok(wait)) => Ok(wait.min(LONGEST_WAIT)),
+        Some(Err(_)) => Err("wait is not a duration: use one like 30s"),
+    };
+    match (order, wait) {
+        (Ok(order), Ok(wait)) => {
+            let (uid, sender) = (peer.uid, peer.pid);
+            info!(order = %order, uid, sender, "order received");
+            let outcome = timeout(wait, edge.desk.order(order)).await;
+            tell(order, outcome, as_text)
+        }
+        (Err(problem), _) | (_, Err(problem)) => refuse(StatusCode::BAD_REQUEST, problem),
+    }
+}
+
+/// `outcome` is an error if the time is over, and nothing if the loop does not answer.
+fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, as_text: bool) -> Answer {
+    let (status, word, message) = match &outcome {
+        Ok(Some(outcome)) => {
+            let (status, word) = verdict(outcome);
+            (status, word, outcome.to_string())
+        }
+        Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "refused", "busy, or ending: try again".to_owned()),
+        Err(_) => (StatusCode::ACCEPTED, "running", format!("{order}: still under way")),
+    };
+    if as_text {
+        return plain(status, message + "\n");
+    }
+    let object = Object::new().text("order", order).text("outcome", word).text("message", message);
+    let object = match outcome {
+        Ok(Some(Outcome::Reloaded { generation })) => object.with("gen", generation),
+        Ok(Some(Outcome::ReloadFailed { generation, reason })) => {
+            object.with("gen", generation).text("reason", reason)
+        }
+        Ok(Some(Outcome::Replaced { slot, old, pid })) => {
+            object.with("slot", slot).maybe("old_pid", old).with("pid", pid)
+        }
+        Ok(Some(Outcome::Sent { slot, pid })) => object.with("slot", slot).with("pid", pid),
+        Ok(Some(
+            Outcome::ReplacementFailed { slot } | Outcome::ScaleFailed { slot } | Outcome::SlotGone { slot },
+        )) => object.with("slot", slot),
+        Ok(Some(Outcome::Scaled { workers })) => object.with("workers", workers),
+        Ok(_) | Err(_) => object,
+    };
+    respond(status, object.end() + "\n")
+}
+
+/// As a status, and in one word. What was not done because of who asked is 4xx; what was tried in vain is 500.
+fn verdict(outcome: &Outcome) -> (StatusCode, &'static str) {
+    match outcome {
+        Outcome::Reloaded { .. } | Outcome::Replaced { .. } | Outcome::Scaled { .. } => {
+            (StatusCode::OK, "finished")
+        }
+        Outcome::Stopping => (StatusCode::OK, "stopping"),
+        Outcome::Sent { .. } => (StatusCode::OK, "sent"),
+        Outcome::Set => (StatusCode::OK, "set"),
+        Outcome::ReloadFailed { .. }
+        | Outcome::ReloadRefused
+        | Outcome::ReplacementFailed { .. }
+        | Outcome::ScaleFailed { .. }
+        | Outcome::NotSent { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        Outcome::Overtaken { .. } | Outcome::SlotGone { .. } => (StatusCode::CONFLICT, "overtaken"),
+        Outcome::Interrupted { .. } => (StatusCode::CONFLICT, "interrupted"),
+        Outcome::Refused(Refusal::NoSuchSlot { .. }) => (StatusCode::NOT_FOUND, "refused"),
+        Outcome::Refused(Refusal::TooMany) => (StatusCode::SERVICE_UNAVAILABLE, "refused"),
+        Outcome::Refused(
+            Refusal::NotAPool
+            | Refusal::NobodyThere
+            | Refusal::NotRunning(_)
+            | Refusal::NotStarted
+            | Refusal::Dropped,
+        ) => (StatusCode::CONFLICT, "refused"),
+    }
+}

@@ -1,0 +1,127 @@
+//! Orders from the control socket: carrying them out, and telling what came of them.
+
+use super::{Loop, MOST_AT_ONCE};
+use crate::control::Ask;
+use crate::control::order::Order;
+use crate::control::waiting::{self, Outcome, Refusal, Waiting};
+use crate::core::event::Demand;
+use crate::core::snapshot::Phase;
+use crate::core::{Event, Signal, Status};
+use crate::logging;
+use crate::os::send;
+use tokio::sync::oneshot;
+use tracing::info;
+
+/// More orders than this are not waited for at a time. Each costs a look at every slot after each turn of the loop.
+const MOST_WAITERS: usize = 32;
+
+/// Turns that other tasks get at the end, to say what they have to say: the answer to the order that ended us, above all.
+const LAST_TURNS: u32 = 4;
+
+/// Somebody who waits for the outcome of an order.
+pub(super) struct Waiter {
+    waiting: Waiting,
+    answer: oneshot::Sender<Outcome>,
+}
+
+impl Loop {
+    /// Answers what tasks have asked.
+    pub(super) fn take_asks(&mut self) {
+        for _ in 0..MOST_AT_ONCE {
+            match self.inbox.take() {
+                Some(Ask::Status(answer)) => {
+                    let _gone = answer.send(self.shown().status(self.now()));
+                }
+                Some(ask @ (Ask::Metrics(_) | Ask::Liveness(_))) => self.scrape(ask),
+                Some(Ask::Order(order, answer)) => self.obey(order, answer),
+                None => break,
+            }
+        }
+    }
+
+    /// Carries an order out, or says why not.
+    fn obey(&mut self, order: Order, answer: oneshot::Sender<Outcome>) {
+        let before = self.shown().status(self.now());
+        let outcome = match waiting::check(order, &before) {
+            Err(refusal) => Outcome::Refused(refusal),
+            Ok(()) if self.around.prepares() && order.is_for_the_pool() => {
+                Outcome::Refused(Refusal::NotStarted)
+            }
+            Ok(()) => match order {
+                Order::Reload => return self.demand(order, Demand::Reload, &before, answer),
+                Order::Recycle { slot } => {
+                    return self.demand(order, Demand::Recycle { slot }, &before, answer);
+                }
+                Order::Scale { workers } => {
+                    return self.demand(order, Demand::Scale { workers }, &before, answer);
+                }
+                Order::Stop => {
+                    // Another one would not be another order, but ask for haste, as a second TERM does.
+                    if self.core.snapshot().phase == Phase::Running {
+                        self.handle(Event::Asked(Demand::Stop));
+                    }
+                    match self.core.snapshot().phase {
+                        Phase::Running => Outcome::Refused(Refusal::Dropped),
+                        Phase::Draining | Phase::Stopping | Phase::GivenUp => Outcome::Stopping,
+                    }
+                }
+                Order::Signal { slot, signal } => self.signal_one(&before, slot, signal),
+                Order::LogLevel(level) => {
+                    logging::set_level(level);
+                    info!(log_level = level.name(), "log level set");
+                    Outcome::Set
+                }
+            },
+        };
+        let _gone = answer.send(outcome);
+    }
+
+    fn demand(&mut self, order: Order, demand: Demand, before: &Status, answer: oneshot::Sender<Outcome>) {
+        self.waiters.retain(|waiter| !waiter.answer.is_closed());
+        if self.waiters.len() >= MOST_WAITERS {
+            let _gone = answer.send(Outcome::Refused(Refusal::TooMany));
+            return;
+        }
+        self.handle(Event::Asked(demand));
+        let after = self.core.status(self.now());
+        self.waiters.extend(Waiting::new(order, before, &after).map(|waiting| Waiter { waiting, answer }));
+    }
+
+    /// A worker that is seated has not been reaped: the signal reaches no stranger.
+    fn signal_one(&self, status: &Status, slot: u32, signal: Signal) -> Outcome {
+        let Some(pid) = waiting::seated(status, slot).and_then(|worker| worker.pid) else {
+            return Outcome::Refused(Refusal::NobodyThere);
+        };
+        match send::to_process(pid, signal) {
+            Ok(()) => Outcome::Sent { slot, pid },
+            Err(error) => Outcome::NotSent { error: error.to_string() },
+        }
+    }
+
+    /// Tells those whose orders have come to an end, and forgets those who do not wait any more.
+    pub(super) fn tell_waiters(&mut self) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let status = self.core.status(self.now());
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            match waiter.waiting.outcome(&status) {
+                Some(outcome) => {
+                    let _gone = waiter.answer.send(outcome);
+                }
+                None if waiter.answer.is_closed() => {}
+                None => self.waiters.push(waiter),
+            }
+        }
+    }
+
+    /// Before the end.
+    pub(super) async fn take_leave(&mut self) {
+        self.tell_waiters();
+        if self.endpoints.control.is_some() {
+            for _ in 0..LAST_TURNS {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
