@@ -10,6 +10,8 @@ fn every_example_has_a_test() {
         ("demo.sh", "tests/demo.sh"),
         ("prefork.toml", "tests/check/verdict.rs"),
         ("fastapi_app", "tests/pool/serving.rs"),
+        ("kubernetes.yaml", "tests/check/verdict.rs"),
+        ("systemd", "tests/manager/systemd.rs"),
         ("grafana-dashboard.json", "tests/pool/metrics.rs"),
         ("prometheus-alerts.yaml", "tests/pool/metrics.rs"),
         ("scoreboard.py", "tests/pool/scoreboard.rs"),

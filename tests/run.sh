@@ -14,6 +14,9 @@ need setpriv "install util-linux"
 need ss "install iproute2"
 need strace "install strace"
 need node "install nodejs"
+for shell in zsh fish; do need "$shell" "install $shell: completions are tried in it"; done
+need groff "install groff-base: the man page is formatted by it"
+need systemd-socket-activate "install systemd: its tools are asked about socket activation and units"
 for original in tini dumb-init catatonit; do
     need "$original" "install $original: the contract tests compare us with it"
 done

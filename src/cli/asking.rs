@@ -3,7 +3,7 @@
 //! The variables of the pool are not looked at here, but for the two that say where it can be asked.
 
 use super::explain;
-use super::values::{self, number_within, parse_signal, parse_workers};
+use super::values::{self, number_within, parse_signal};
 use super::{LogLevel, Request};
 use crate::address::Address;
 use crate::client::{self, Given, Task};
@@ -97,7 +97,7 @@ enum Order {
     /// Have so many workers.
     Scale {
         /// How many.
-        #[arg(value_name = "N", value_parser = parse_workers)]
+        #[arg(value_name = "N", value_parser = parse_number_of_workers)]
         workers: u32,
     },
     /// Stop in order, as TERM does; does not wait for the end.
@@ -117,6 +117,10 @@ enum Order {
         #[arg(value_name = "LEVEL")]
         level: LogLevel,
     },
+}
+
+fn parse_number_of_workers(text: &str) -> Result<u32, String> {
+    number_within(text, 1, MOST_WORKERS)
 }
 
 fn parse_slot(text: &str) -> Result<u32, String> {

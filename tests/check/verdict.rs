@@ -151,14 +151,46 @@ fn the_machine_and_the_user_are_looked_at() {
     assert_eq!(setting(&ignored, "max-age").2.as_deref(), Some("PREFORK_MAX_AGE"));
 }
 
+/// A directory with programs of these names: those of examples need not be installed, nor be run.
+fn programs(names: &[&str]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in names {
+        let program = dir.path().join(name);
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    dir
+}
+
+/// The settings in examples/kubernetes.yaml, whose pod runs as a user of its own.
+#[test]
+fn the_settings_of_the_kubernetes_example_are_valid_and_nothing_is_said_of_them() {
+    let manifest = include_str!("../../examples/kubernetes.yaml");
+    let (_, text) = manifest.split_once("  prefork.toml: |\n").unwrap();
+    let lines = text.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    let text: String = lines.map(|line| format!("{}\n", line.trim())).collect();
+    let dir = programs(&["uvicorn", "python"]);
+    let path = dir.path().join("prefork.toml");
+    fs::write(&path, &text).unwrap();
+    let variables = [("PATH", dir.path().to_str().unwrap())];
+    let words = ["--deny", "all", "--user", "1001:1001", "--config", path.to_str().unwrap()];
+    let found = report(&words, &variables);
+    assert_eq!(ids(&found), Vec::<&str>::new(), "{found}");
+    for line in text.lines().filter(|line| line.contains(" = ")) {
+        let name = line.split(" = ").next().unwrap();
+        assert_eq!(setting(&found, name).1, "file", "{name}");
+    }
+    // What the file says of the pod, the pod says too.
+    assert!(
+        text.contains("termination-grace = \"30s\"")
+            && manifest.contains("terminationGracePeriodSeconds: 30")
+    );
+}
+
 #[test]
 fn the_example_is_valid_and_nothing_is_said_of_it() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/prefork.toml");
-    // Its uvicorn need not be installed, nor be run.
-    let dir = tempfile::tempdir().unwrap();
-    let uvicorn = dir.path().join("uvicorn");
-    fs::write(&uvicorn, "#!/bin/sh\n").unwrap();
-    fs::set_permissions(&uvicorn, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let dir = programs(&["uvicorn"]);
     let variables = [("PATH", dir.path().to_str().unwrap())];
     let found = report(&["--deny", "all", "--config", path], &variables);
     assert_eq!(ids(&found), Vec::<&str>::new(), "{found}");

@@ -21,14 +21,10 @@ fn file(what: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Whether there is such a program here; says so if not.
-fn is_here(program: &str) -> bool {
+/// Fails where this program is not installed: nothing would be tested.
+fn need(program: &str) {
     let here = Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status();
-    let here = here.unwrap().success();
-    if !here {
-        println!("{program} is not here: nothing was tested with it");
-    }
-    here
+    assert!(here.unwrap().success(), "{program} is not here: install it, as .ci/run does");
 }
 
 fn assert_silent(output: &Output) {
@@ -156,9 +152,7 @@ fn assert_offered(output: &Output, line: &str, offered: &str) {
 #[test]
 fn fish_completes_the_same() {
     let (_directory, script) = file("fish");
-    if !is_here("fish") {
-        return;
-    }
+    need("fish");
     assert_silent(&Command::new("fish").args(["--no-config", "-n"]).arg(&script).output().unwrap());
     for (line, words, offered) in COMPLETED {
         let complete = "source $argv[1]; complete -C $argv[2]";
@@ -213,9 +207,7 @@ const COMPLETED_IN_ZSH: [(&str, &str); 9] = [
 #[test]
 fn zsh_completes_the_same() {
     let (_directory, script) = file("zsh");
-    if !is_here("zsh") {
-        return;
-    }
+    need("zsh");
     assert_silent(&Command::new("zsh").args(["-f", "-n"]).arg(&script).output().unwrap());
     let lines = COMPLETED_IN_ZSH.map(|(line, _)| format!("prefork-init {line}"));
     // Should its terminal never say what is waited for.
@@ -262,9 +254,7 @@ fn the_man_page_has_the_sections_of_one_and_every_variable_and_default() {
 #[test]
 fn groff_formats_the_man_page_without_a_warning() {
     let (_directory, page) = file("man");
-    if !is_here("groff") {
-        return;
-    }
+    need("groff");
     let output = Command::new("groff").args(["-man", "-ww", "-Tutf8", "-P-c"]).arg(&page).output().unwrap();
     assert_silent(&output);
     let text = plain(&String::from_utf8(output.stdout).unwrap());
