@@ -10,6 +10,7 @@ use crate::core::Signal;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, ReadyBy, Verdict, WorkerRef};
+use crate::core::policy::MOST_WORKERS;
 use crate::duration::in_short;
 use crate::error::StartError;
 use crate::os::capacity::Quota;
@@ -206,6 +207,9 @@ pub fn note(note: &Note) {
         Note::UpgradeAsked { at_rest: true } => info!("upgrade started"),
         Note::UpgradeAsked { at_rest: false } => info!("upgrade waits until every worker is ready"),
         Note::Scaled { workers, from } => info!(workers, from, "scaled"),
+        Note::NotScaled { workers } if (2..MOST_WORKERS).contains(&workers) => {
+            info!(workers, "not scaled: there are as many already");
+        }
         Note::NotScaled { workers } => {
             warn!(workers, "not scaled: there are as many workers, or as few, as there may be")
         }

@@ -211,6 +211,10 @@ impl Teller {
     fn note(&mut self, note: &Note) {
         match note {
             Note::ReloadStarted { .. } => (self.reload_began, self.failed) = (true, None),
+            // Whoever asked by way of the manager waits for the end of it.
+            Note::ReloadRefused { generation } => {
+                (self.reload_began, self.failed) = (true, Some(*generation))
+            }
             Note::ReloadFailed { generation, .. } => self.failed = Some(*generation),
             _ => {}
         }
@@ -356,6 +360,18 @@ mod tests {
         teller.note(&Note::ReloadStarted { generation: 4 });
         let told = teller.messages(&READY, Progress::Rolling { to: 4, new: 0 }, at(30));
         assert_eq!(told, ["RELOADING=1\nMONOTONIC_USEC=30\nSTATUS=reloading to generation 4: 0 of 4"]);
+    }
+
+    #[test]
+    fn a_reload_that_is_refused_has_a_beginning_and_an_end() {
+        let mut teller = ready();
+        teller.note(&Note::ReloadRefused { generation: 2 });
+        let told = teller.messages(&READY, Progress::Steady, at(12));
+        let [begin, end] = &told[..] else { panic!("{told:?}") };
+        assert!(
+            begin.starts_with("RELOADING=1\nMONOTONIC_USEC=12") && end.starts_with("READY=1"),
+            "{told:?}"
+        );
     }
 
     #[test]

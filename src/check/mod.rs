@@ -204,4 +204,9 @@ fn resolve(settings: &mut [Setting], config: &Config, environment: &Environment)
     take("workers", workers, ("WEB_CONCURRENCY", &environment.web_concurrency));
     let bind = Value::Many(config.pool.bind.iter().map(ToString::to_string).collect());
     take("bind", bind, ("PORT", &environment.port));
+    if config.pool.sizing.is_some()
+        && let Some(setting) = settings.iter_mut().find(|setting| setting.name == "workers")
+    {
+        setting.value = Value::One(format!("{} (auto)", policy.workers));
+    }
 }

@@ -42,7 +42,12 @@ pub fn one_line(error: &clap::Error, command: &clap::Command, args: &[OsString])
         (ErrorKind::MissingRequiredArgument, _) => {
             StartError::usage("COMMAND", "missing", "add the command to run, as in: prefork-init -- myserver")
         }
-        (ErrorKind::ArgumentConflict, _) => StartError::usage(option, "given more than once", "give it once"),
+        (ErrorKind::ArgumentConflict, _) => match context(ContextKind::PriorArg) {
+            Some(other) if other.split(' ').next() != Some(option.as_str()) => {
+                StartError::usage(option, format!("cannot be together with {other}"), "leave one of them out")
+            }
+            _ => StartError::usage(option, "given more than once", "give it once"),
+        },
         (ErrorKind::InvalidUtf8, _) => {
             let (what, value) = not_utf8(command, args);
             StartError::usage(

@@ -85,6 +85,9 @@ impl File {
             if matches!(value, DeValue::Table(_)) {
                 return Err(wrong("a section", &"options have none: write KEY = VALUE"));
             }
+            if key.as_ref() == "explain" {
+                return Err(wrong("only for the command line", &"leave it out"));
+            }
             let arg = find(&known, key).ok_or_else(|| match key.as_ref() {
                 "config" => wrong("a file cannot name another", &"leave it out"),
                 "json" | "deny" | "list" => wrong("only for the command line of check", &"leave it out"),
@@ -240,7 +243,7 @@ mod tests {
             ("max-requests = 10_000", &["--max-requests=10000"]),
             ("oom-score-adj = -5", &["--oom-score-adj=-5"]),
             ("max-age = \"6h\"", &["--max-age=6h"]),
-            ("no-placeholders = true\nexplain = false", &["--no-placeholders"]),
+            ("no-placeholders = true\npause = false", &["--no-placeholders"]),
             ("bind = [\":8000\", \"unix:/s\"]", &["--bind=:8000", "--bind=unix:/s"]),
             ("bind = \":8000,unix:/s\"", &["--bind=:8000,unix:/s"]),
             ("success-codes = [143, \"3\"]", &["--success-codes=143", "--success-codes=3"]),
@@ -263,6 +266,7 @@ mod tests {
             ("\"\" = 4", "f: : no such option"),
             ("help = true", "f: help: no such option"),
             ("config = \"g\"", "f: config: a file cannot name another"),
+            ("explain = true", "f: explain: only for the command line"),
             ("deny = \"all\"", "f: deny: only for the command line of check"),
             ("no-placeholders = 1", "f: no-placeholders: neither on nor off: write true or false"),
             ("workers = true", "f: workers: its value is missing"),

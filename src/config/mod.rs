@@ -12,7 +12,8 @@ pub use init::Placing;
 pub use pool::{Pool, Probing, probe_target};
 
 use crate::address::Address;
-use crate::cli::{Given, Like, Only, Options, Process, Source, Subreaper};
+use crate::cli::{Given, Like, Logging, Only, Options, Process, Source, Subreaper};
+use crate::core::policy::{PoolPolicy, ReadyPolicy};
 use crate::core::{Mode, Signal};
 use crate::error::StartError;
 use crate::os::capacity::Capacity;
@@ -47,6 +48,8 @@ pub struct Config {
     pub parent_death_signal: Option<Signal>,
     /// As whom, where and under which limits the command runs.
     pub process: Process,
+    /// What is logged, and how.
+    pub logging: Logging,
 }
 
 /// What other programs' conventions say in our environment.
@@ -121,6 +124,7 @@ impl Config {
             subreaper,
             parent_death_signal: options.signals.parent_death_signal,
             process: options.process,
+            logging: options.logging,
         })
     }
 }
@@ -130,15 +134,30 @@ impl Config {
     #[must_use]
     pub fn fixed(&self) -> Vec<(&'static str, String)> {
         let pool = &self.pool;
+        let around = &self.around;
         let is_pool = matches!(self.mode, Mode::Pool(_));
+        let ready = match &self.mode {
+            Mode::Pool(PoolPolicy { ready, .. }) => {
+                let ReadyPolicy { observe, believe, probe, after, .. } = ready;
+                format!("{observe} {believe} {probe} {after:?} {}", pool.ready_pipe)
+            }
+            Mode::Init(_) => String::new(),
+        };
         vec![
             ("workers", format!("{is_pool}")),
             ("bind", format!("{:?}", pool.bind)),
             ("listener", format!("{:?}", pool.per_worker)),
             ("backlog", pool.backlog.to_string()),
-            ("probe", format!("{:?}", pool.probe.is_some())),
+            ("probe", format!("{}", pool.probe.is_some())),
             ("count-requests", format!("{:?}", pool.scoreboard)),
-            ("ready", format!("{:?}", pool.ready_pipe)),
+            ("ready", ready),
+            ("worker-output", format!("{:?}", pool.output)),
+            ("deadline", format!("{:?}", around.deadline)),
+            ("before", format!("{:?} {:?}", around.before, around.before_by)),
+            ("on-event", format!("{:?}", around.on_event)),
+            ("ready-check", format!("{:?}", around.check)),
+            ("log-format", format!("{:?}", self.logging.log_format)),
+            ("log-level", format!("{:?}", self.logging.log_level)),
             ("watchdog", format!("{:?}", pool.watchdog)),
             ("health", format!("{:?}", self.health)),
             ("control", format!("{:?}", self.control)),
@@ -149,9 +168,8 @@ impl Config {
     }
 }
 
-/// Flags that the mode has no use for are a mistake, not a decoration. A variable, or a setting of a file, may be there for
-/// the image's usual
-/// command, and this one is another.
+/// Flags that the mode has no use for are a mistake, not a decoration. A variable, or a setting of a file, may be there
+/// for the image's usual command, and this one is another.
 fn none_only_for(mode: Only, options: &Options, problem: &str, remedy: &str) -> Result<(), StartError> {
     for given in options.given.iter().filter(|given| given.only == Some(mode)) {
         match &given.source {

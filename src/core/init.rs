@@ -181,7 +181,7 @@ impl Init {
                 },
                 reason: endgame.map(|_| Reason::Stop),
                 uptime: now.since(since),
-                requests: 0,
+                requests: None,
                 max_requests: None,
                 max_age: None,
                 max_memory: None,

@@ -146,8 +146,8 @@ pub struct Worker {
     pub reason: Option<Reason>,
     /// Since its spawn.
     pub uptime: Duration,
-    /// Requests it is known to have served.
-    pub requests: u64,
+    /// Requests it is known to have served; `None` if nobody counts them for us.
+    pub requests: Option<u64>,
     /// The limit of requests drawn for it.
     pub max_requests: Option<u64>,
     /// The limit of age drawn for it.

@@ -193,6 +193,10 @@ impl Open {
             oldest.abort();
         }
     }
+
+    fn is_full(&self) -> bool {
+        self.tasks.len() >= self.most && self.tasks.iter().all(|task| !task.is_finished())
+    }
 }
 
 async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
@@ -217,6 +221,10 @@ async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
         } else {
             &mut open
         };
+        // Whoever waits for what comes of an order is not to be thrown out by who says nothing.
+        if access == Access::Control && open.is_full() {
+            continue;
+        }
         open.make_room().await;
         let edge = edge.clone();
         open.tasks.push_back(tokio::spawn(async move {
@@ -245,6 +253,8 @@ async fn serve_one(stream: Box<dyn Stream>, edge: Edge, orders: Option<Option<Pe
     });
     let mut http = http1::Builder::new();
     http.max_buf_size(LONGEST_HEAD).timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    // A prober may say at once that it will ask no more. Who has given an order and hangs up waits no longer.
+    http.half_close(orders.is_none());
     // A prober that hangs up early is its own business.
     let _hung_up = http.serve_connection(TokioIo::new(stream), service).await;
 }

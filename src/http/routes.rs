@@ -31,7 +31,7 @@ pub(super) fn knows(path: &str) -> bool {
 pub async fn answer(method: &Method, uri: &Uri, edge: &Edge) -> Answer {
     let question = question(uri.path());
     if !knows(uri.path()) {
-        let reason = "no such path; try /livez, /readyz, /startupz or /status";
+        let reason = "no such path; try /livez, /readyz, /startupz, /status or /metrics";
         return respond(StatusCode::NOT_FOUND, error(reason));
     }
     if ![Method::GET, Method::HEAD].contains(method) {

@@ -95,7 +95,7 @@ fn of_worker(worker: &Worker, memory: Option<u64>) -> String {
     };
     object
         .with("uptime_ms", millis(worker.uptime))
-        .with("requests", worker.requests)
+        .maybe("requests", worker.requests)
         .maybe("max_requests", worker.max_requests)
         .maybe("max_age_ms", worker.max_age.map(millis))
         .maybe("max_memory", worker.max_memory)
@@ -158,7 +158,7 @@ fn rows(status: &Status, memory: &[Option<u64>]) -> Vec<Row> {
                 worker.pid.map_or("-".to_owned(), |pid| pid.to_string()),
                 worker.state.name().to_owned(),
                 in_short(worker.uptime),
-                format!("{}{limited}", worker.requests),
+                worker.requests.map_or("-".to_owned(), |requests| format!("{requests}{limited}")),
                 memory.map_or("-".to_owned(), bytes),
                 worker.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             ],

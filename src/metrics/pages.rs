@@ -55,7 +55,7 @@ pub struct Seated {
     /// Since its start.
     pub uptime: Duration,
     /// What it has served, as far as it is known.
-    pub requests: u64,
+    pub requests: Option<u64>,
 }
 
 /// What was seen of a pool alone.
@@ -246,7 +246,7 @@ fn workers(sheet: &mut Sheet, seats: &[Seat], pool: Option<&PoolSeen>) {
     );
     if pool.is_some() {
         let help = "Requests that the slot's worker has counted; begins anew with the next worker.";
-        let requests = seated.iter().map(|(slot, worker)| (slot, worker.requests));
+        let requests = seated.iter().filter_map(|(slot, worker)| Some((slot, worker.requests?)));
         sheet.each("prefork_worker_requests", Counter, help, "slot", requests);
     }
 }
@@ -302,7 +302,7 @@ mod tests {
             state,
             reason: None,
             uptime: Duration::ZERO,
-            requests: 0,
+            requests: Some(0),
             max_requests: None,
             max_age: None,
             max_memory: None,
@@ -337,7 +337,8 @@ mod tests {
             lag: &Histogram::new(&[1.0]),
         };
         let page = |counts: &Counts, slots: u32| {
-            let worker = Some(Seated { usage: Some(Usage::default()), ..Seated::default() });
+            let worker =
+                Some(Seated { usage: Some(Usage::default()), requests: Some(0), ..Seated::default() });
             let seats: Vec<Seat> = (0..slots).map(|slot| Seat { slot, worker, ..Seat::default() }).collect();
             let status = status(Vec::new(), Vec::new());
             whole(&status, &own, counts, &seats, Some(&PoolSeen::default())).write()

@@ -187,7 +187,7 @@ impl Supervisor {
             waiters: Vec::new(),
             metrics: Metrics::default(),
             around,
-            outlook: outlook::Outlook::of(&config.mode),
+            outlook: outlook::Outlook::of(&config.mode, config.pool.output.is_some()),
             stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,

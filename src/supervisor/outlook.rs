@@ -24,14 +24,16 @@ struct Person {
 
 impl Outlook {
     /// Whoever makes himself known.
-    pub fn of(mode: &Mode) -> Self {
+    ///
+    /// Where workers' lines go through us, they are to be whole: a line below them would be in their way.
+    pub fn of(mode: &Mode, relays: bool) -> Self {
         match mode {
             Mode::Init(_) => Self::default(),
             Mode::Pool(policy) => {
                 let person = |line| Person { line, shown: String::new(), changes_at: None };
                 Self {
                     manager: Manager::find(&Variables::read(), policy),
-                    person: ProgressLine::open().map(person),
+                    person: ProgressLine::open().filter(|_| !relays).map(person),
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::Loop;
 use crate::cli::{self, Request};
 use crate::compat;
-use crate::config::command::Command;
+use crate::config::command::{Command, NOTIFY_FD};
 use crate::config::{Config, Environment, Pool};
 use crate::core::{Event, Mode, Note};
 use crate::error::StartError;
@@ -54,7 +54,14 @@ impl Loop {
                 );
             }
         }
-        let Mode::Pool(mut policy) = config.mode else { return false };
+        let Mode::Pool(mut policy) = config.mode else {
+            error!("workers, bind: this would be no pool any more: give the one or the other, or start anew");
+            return false;
+        };
+        if config.pool.ready_pipe && !self.in_force.pool.ready_pipe && config.command.mentions(NOTIFY_FD) {
+            error!("command '{NOTIFY_FD}': workers have no such descriptor yet: start anew, or leave it out");
+            return false;
+        }
         if !self.fleet.as_ref().is_some_and(super::Fleet::steers) {
             setup::without_steering(&mut policy);
         }
@@ -94,7 +101,10 @@ fn read() -> Result<Config, StartError> {
             let given = options.given.clone();
             let config = Config::resolve(*options, &Environment::read());
             let config = config.map_err(|error| error.by_name(|flag| cli::name_of(flag, &given)))?;
-            setup::check_command(&config)?;
+            // Another user may find and execute what we may not.
+            if config.process.user.is_none() && config.process.group.is_none() {
+                setup::check_command(&config)?;
+            }
             Ok(config)
         }
         // The command line is what it was, and that was to run something.

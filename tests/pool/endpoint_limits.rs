@@ -175,3 +175,20 @@ fn health_on_a_unix_socket_is_for_everybody_who_gets_there() {
     assert_eq!(run.wait_exit(), 0);
     assert!(!path.exists(), "the socket is left");
 }
+
+/// As `nc -N` does: it says at once that it will ask no more.
+#[test]
+fn who_has_nothing_more_to_ask_is_answered() {
+    let run = pool(&[], example_worker(&[])).start();
+    run.wait_for("worker ready");
+    for path in ["/livez", "/status", "/metrics"] {
+        for _ in 0..10 {
+            let mut stream = TcpStream::connect(run.health()).unwrap();
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        }
+    }
+}

@@ -471,7 +471,8 @@ fn workers_of_another_user_are_measured_with_their_children() {
 
 /// The page with every metric there is.
 fn full_page() -> Page {
-    let options = ["-n", "2", "--max-memory", "1G", "--memory-measure", "pss"];
+    let limits = ["--max-memory", "1G", "--memory-measure", "pss", "--max-requests", "1000"];
+    let options = [&["-n", "2", "--count-requests", "notify"], &limits[..]].concat();
     let run = pool(&options, python("serve()")).start();
     run.log.wait_count("worker ready", 2);
     wait_page(&run, "a measured share", |page| {

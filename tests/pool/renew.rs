@@ -61,6 +61,7 @@ fn a_file_that_is_wrong_is_refused_and_everything_goes_on() {
         ("wokers = 2", "workers"),
         ("workers = ", "prefork.toml"),
         ("workers = 2\nmin-ready = 3", "min-ready"),
+        ("explain = true", "prefork.toml: explain"),
     ]) {
         write(run.dir(), settings, "two");
         run.signal(libc::SIGHUP);
@@ -74,6 +75,25 @@ fn a_file_that_is_wrong_is_refused_and_everything_goes_on() {
     run.signal(libc::SIGHUP);
     run.wait_for("reload finished");
     assert_eq!(answer(&run), "two");
+    assert_stops(run);
+}
+
+/// What workers are told of themselves does not change under them: they would be taken for hung.
+#[test]
+fn what_cannot_change_while_we_run_does_not_and_is_told() {
+    let run = of_file("workers = 1\nmin-ready = 1", "one").start();
+    wait_serving(&run, 1);
+    let settings = "workers = 1\nmin-ready = 1\nwatchdog = \"50ms\"\ndeadline = \"10ms\"\non-event = \"true\"\nready = \"notify\"";
+    write(run.dir(), settings, "two");
+    run.signal(libc::SIGHUP);
+    run.wait_for("reload finished");
+    let told = run.log.with_message("changed in the configuration");
+    let told: Vec<_> = told.iter().filter_map(|line| line["option"].as_str()).collect();
+    assert_eq!(told, ["ready", "deadline", "on-event", "watchdog"]);
+    assert_eq!(answer(&run), "two");
+    run.signal(libc::SIGHUP);
+    run.log.wait_count("reload finished", 2);
+    assert!(run.log.with_message("worker hung").is_empty());
     assert_stops(run);
 }
 

@@ -65,6 +65,49 @@ fn a_reload_that_fails_takes_its_rules_back() {
 }
 
 #[test]
+fn what_workers_were_told_and_when_it_all_ends_stays_as_at_the_start() {
+    let mut scene = renewed(|old| PoolPolicy {
+        hang: HangPolicy { watchdog: Some(s(2)), ..old.hang },
+        ready: ReadyPolicy { observe: false, believe: false, ..old.ready },
+        deadline: Some(Monotonic::default()),
+        ..old
+    });
+    scene.sees_ready(20);
+    assert!(scene.noted(|note| matches!(note, Note::WorkerReady { .. })), "{:?}", scene.actions);
+    scene.after(s(60));
+    assert!(!scene.noted(|note| matches!(note, Note::WorkerHung { .. } | Note::DeadlinePassed { .. })));
+}
+
+#[test]
+fn a_reload_that_was_overtaken_by_one_that_fails_goes_on() {
+    let mut scene = Scene::ready(policy(2));
+    scene.signal(Signal::HUP);
+    scene.until("a new worker", |action| matches!(action, Action::Spawn(_)));
+    scene.spawns(20);
+    scene.sees_ready(20);
+    scene.exits(10, Exit::Code(0));
+    scene.signal(Signal::HUP);
+    scene.until("the first of the third", |action| matches!(action, Action::Spawn(_)));
+    assert_eq!(scene.order().map(|order| order.generation), Some(3));
+    scene.spawns(30);
+    scene.exits(30, Exit::Code(1));
+    assert!(scene.noted(|note| matches!(note, Note::ReloadFailed { generation: 3, .. })));
+    let failed = |scene: &Scene| scene.core.status(scene.now).reload.map(|reload| reload.generation);
+    assert_eq!(failed(&scene), Some(3));
+    scene.until("the second of the second", |action| matches!(action, Action::Spawn(_)));
+    assert_eq!(scene.order().map(|order| order.generation), Some(2));
+    scene.spawns(21);
+    scene.sees_ready(21);
+    scene.exits(11, Exit::Code(0));
+    assert!(
+        scene.noted(|note| matches!(note, Note::ReloadFinished { generation: 2, .. })),
+        "{:?}",
+        scene.actions
+    );
+    assert_eq!(failed(&scene), Some(3), "what failed last is still to be seen");
+}
+
+#[test]
 fn a_configuration_that_is_refused_changes_nothing() {
     let mut scene = Scene::ready(PoolPolicy { rereads: true, ..policy(2) });
     scene.signal(Signal::HUP);

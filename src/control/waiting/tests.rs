@@ -12,7 +12,7 @@ fn worker(slot: u32, pid: i32, state: State) -> Worker {
         state,
         reason: None,
         uptime: Duration::ZERO,
-        requests: 0,
+        requests: Some(0),
         max_requests: None,
         max_age: None,
         max_memory: None,

@@ -30,16 +30,19 @@ impl Pool {
     /// See [`Core::renew`](crate::core::Core::renew).
     pub fn renew(&mut self, policy: PoolPolicy) {
         let old = &self.policy;
-        // What the listeners are, and whether there is a path to probe, was decided when they were bound.
+        // What the listeners are, whether there is a path to probe, and what workers are told of themselves was decided
+        // at the start; the time of the whole run counts from there.
         let drain = DrainPolicy { listens: old.drain.listens, steered: old.drain.steered, ..policy.drain };
         let hang = HangPolicy {
             probe: policy.hang.probe.filter(|_| old.hang.probe.is_some()).or(old.hang.probe),
+            watchdog: old.hang.watchdog,
             accept_stall: policy.hang.accept_stall.filter(|_| drain.steered),
             ..policy.hang
         };
-        let ready = ReadyPolicy { probe: old.ready.probe, ..policy.ready };
+        let ready = ReadyPolicy { start_timeout: policy.ready.start_timeout, ..old.ready };
+        let deadline = old.deadline;
         self.measure_at = policy.measure_every.map(|every| self.stepped + every);
-        let old = std::mem::replace(&mut self.policy, PoolPolicy { drain, hang, ready, ..policy });
+        let old = std::mem::replace(&mut self.policy, PoolPolicy { drain, hang, ready, deadline, ..policy });
         let confirmed = self.policy_before.get_or_insert(old);
         self.rescale = Some(self.policy.workers).filter(|workers| *workers != confirmed.workers);
     }

@@ -144,7 +144,7 @@ impl Pool {
             return;
         }
         if reason.is_failure() {
-            self.roll = None;
+            self.roll = self.left_undone(now);
             self.restore_policy();
             self.last_reload = Some(Reload { generation, state: ReloadState::Failed(reason) });
             out.push(Action::Report(Note::ReloadFailed { generation, reason }));
@@ -152,6 +152,13 @@ impl Pool {
             *canary = Canary::Wanted;
         }
         self.next_planned_at = self.next_planned_at.max(now);
+    }
+
+    /// A reload that had proved itself when another overtook it, which has failed now: it goes on.
+    fn left_undone(&self, now: Monotonic) -> Option<Roll> {
+        let to = self.generation;
+        let is_undone = self.slots.iter().flat_map(Slot::workers).any(|worker| worker.generation < to);
+        is_undone.then_some(Roll { to, since: now, canary: Canary::Passed, pause: Pause::No })
     }
 
     /// A slot is emptied by plan: not all serve any more.
@@ -181,7 +188,9 @@ impl Pool {
         let is_new = |slot: &Slot| slot.seated().is_some_and(|w| w.is_ready() && w.generation == to);
         if self.slots.iter().all(is_new) && self.retiring.iter().all(|worker| worker.generation >= to) {
             self.roll = None;
-            self.last_reload = Some(Reload { generation: to, state: ReloadState::Finished });
+            if self.last_reload.is_none_or(|last| last.generation <= to) {
+                self.last_reload = Some(Reload { generation: to, state: ReloadState::Finished });
+            }
             out.push(Action::Report(Note::ReloadFinished { generation: to, took: now.since(since) }));
         }
     }

@@ -21,14 +21,18 @@ impl Pool {
         Status {
             summary: self.snapshot(),
             generation: self.generation,
-            reload: running.or(self.last_reload),
+            // One that failed is not forgotten while an older one goes on.
+            reload: running.into_iter().chain(self.last_reload).max_by_key(|reload| reload.generation),
             slots: self.slots.iter().map(of_slot).collect(),
-            workers: self.workers().map(|worker| of_worker(worker, now)).collect(),
+            workers: self
+                .workers()
+                .map(|worker| of_worker(worker, self.policy.recycle.counted_by_worker, now))
+                .collect(),
         }
     }
 }
 
-fn of_worker(worker: &Worker, now: Monotonic) -> snapshot::Worker {
+fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapshot::Worker {
     let (state, reason) = match worker.life {
         Life::Spawning | Life::Starting(_) => (State::Starting, None),
         Life::Ready { .. } if worker.hung_since().is_some() => (State::Hung, None),
@@ -37,6 +41,8 @@ fn of_worker(worker: &Worker, now: Monotonic) -> snapshot::Worker {
         Life::Stopping { reason, .. } => (State::Stopping, Some(reason)),
         Life::Killed { reason, .. } => (State::Killed, Some(reason)),
     };
+    // Who counts for itself tells nobody; others do when the first was served.
+    let is_counted = worker.limits.requests.is_some() && !counted_by_worker;
     snapshot::Worker {
         slot: worker.slot,
         generation: worker.generation,
@@ -45,7 +51,7 @@ fn of_worker(worker: &Worker, now: Monotonic) -> snapshot::Worker {
         state,
         reason,
         uptime: now.since(worker.spawned),
-        requests: worker.requests,
+        requests: Some(worker.requests).filter(|requests| *requests > 0 || is_counted),
         max_requests: worker.limits.requests,
         max_age: worker.limits.age,
         max_memory: worker.limits.memory,

@@ -389,7 +389,15 @@ impl Book {
         {
             let generation = *to;
             if reason.is_failure() {
-                self.roll = None;
+                let to = self.generation;
+                let is_undone = self.live.iter().any(|w| w.retired.is_none() && w.order.generation < to);
+                self.roll = is_undone.then_some(Roll {
+                    to,
+                    since: now,
+                    canary: Canary::Passed,
+                    hurt: false,
+                    whole_since: None,
+                });
                 self.expected.told.push(Note::ReloadFailed { generation, reason });
             } else {
                 *canary = Canary::Wanted;
