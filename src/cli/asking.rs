@@ -41,7 +41,7 @@ enum What {
         at: At,
     },
     /// Give an order, wait for what comes of it, and say so.
-    #[command(after_help = CODES)]
+    #[command(after_help = CODES, subcommand_value_name = "ORDER", subcommand_help_heading = "Orders")]
     Ctl {
         #[command(subcommand)]
         order: Order,
@@ -127,18 +127,18 @@ fn parse_slot(text: &str) -> Result<u32, String> {
     number_within(text, 0, MOST_WORKERS.saturating_sub(1))
 }
 
-/// Reads the command line of one of these subcommands.
-///
-/// # Errors
 /// For what is generated from the definitions.
 pub(super) fn definitions() -> Vec<clap::Command> {
     let bare = |command: &clap::Command| {
         let bin_name = format!("prefork-init {}", command.get_name());
-        command.clone().bin_name(bin_name)
+        command.clone().bin_name(bin_name).disable_help_subcommand(true)
     };
     Asking::command().get_subcommands().map(bare).collect()
 }
 
+/// Reads the command line of one of these subcommands.
+///
+/// # Errors
 /// One line for what is wrong.
 pub fn read(args: &[OsString]) -> Result<Request, StartError> {
     let mut command = Asking::command();

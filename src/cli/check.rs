@@ -55,7 +55,9 @@ fn command() -> Command {
 
 /// For what is generated from the definitions.
 pub(super) fn definition() -> Command {
-    command().name(NAME).bin_name("prefork-init check")
+    let (first, _) = ABOUT.split_once('\n').unwrap_or((ABOUT, ""));
+    let command = command().name(NAME).bin_name("prefork-init check");
+    command.about(first).long_about(ABOUT).before_help(None)
 }
 
 /// Reads the command line; the first of `args` is our name, the second `check`.

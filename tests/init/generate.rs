@@ -40,25 +40,105 @@ fn longs() -> Vec<String> {
     longs
 }
 
-#[test]
-fn every_option_and_subcommand_is_in_each() {
-    for what in ["bash", "zsh", "fish", "man"] {
-        let text = generated(what).replace("\\-", "-");
-        let is_there = |name: &str| {
-            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
-            text.match_indices(name).any(|(at, _)| ends(&text[at + name.len()..]))
-        };
-        for long in longs() {
-            let name = if what == "fish" { format!("-l {long}") } else { format!("--{long}") };
-            assert!(is_there(&name), "{what}: {name}");
-        }
-        let subcommands: Vec<String> =
-            definition().get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-        assert!(subcommands.contains(&"generate".to_owned()));
-        for name in subcommands {
-            assert!(is_there(&name), "{what}: {name}");
+/// Every subcommand, and those behind them, with the words that lead to it.
+fn levels(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+    let mut levels = Vec::new();
+    for sub in command.get_subcommands() {
+        let path = format!("{path} {}", sub.get_name()).trim_start().to_owned();
+        levels.push((path.clone(), sub.clone()));
+        levels.extend(self::levels(sub, &path));
+    }
+    levels
+}
+
+fn built() -> clap::Command {
+    let mut command = definition();
+    command.build();
+    command
+}
+
+/// What is said of a subcommand; in the man page together with those behind it.
+fn part(what: &str, text: &str, path: &str) -> String {
+    let between = |from: &str, to: &str| {
+        let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("{what}: {from}"));
+        rest.split_once(to).unwrap_or((rest, "")).0.to_owned()
+    };
+    match what {
+        "bash" => between(&format!("        \"{path}\")\n"), ";;"),
+        "zsh" => between(&format!("\n_prefork-init_{}() {{\n", path.replace(' ', "_")), "\n}\n"),
+        "man" => between(&format!(".SS {}\n", path.split(' ').next().unwrap()), "\n.S"),
+        _ => {
+            let condition = format!("\"__prefork_init_at '{path}'");
+            text.lines().filter(|line| line.contains(&condition)).map(|line| format!("{line}\n")).collect()
         }
     }
+}
+
+fn has_name(text: &str, name: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
+    text.match_indices(name).any(|(at, _)| ends(&text[at + name.len()..]))
+}
+
+#[test]
+fn every_option_and_subcommand_is_in_each() {
+    let levels = levels(&built(), "");
+    assert!(levels.iter().any(|(path, _)| path == "generate"));
+    assert!(levels.iter().filter(|(path, _)| path.starts_with("ctl ")).count() >= 6);
+    for what in ["bash", "zsh", "fish", "man"] {
+        let text = generated(what).replace("\\-", "-");
+        let named = |long: &str| if what == "fish" { format!("-l {long}") } else { format!("--{long}") };
+        for long in longs() {
+            assert!(has_name(&text, &named(&long)), "{what}: {long}");
+        }
+        for (path, sub) in &levels {
+            let of_it = part(what, &text, path);
+            for arg in sub.get_arguments().filter(|arg| !arg.is_positional()) {
+                let long = arg.get_long().unwrap();
+                // What has a variable is one of the main options, which the page does not repeat.
+                let elsewhere = arg.get_env().is_some() || long == "help" || long == "version";
+                let name = named(long);
+                assert!((what == "man" && elsewhere) || has_name(&of_it, &name), "{what}: {path} {name}");
+            }
+            let (above, name) = path.rsplit_once(' ').unwrap_or(("", path));
+            let offered = if above.is_empty() { text.clone() } else { part(what, &text, above) };
+            assert!(has_name(&offered, name), "{what}: {path}");
+            if !above.is_empty() && what == "man" {
+                let values = sub.get_positionals().flat_map(|arg| arg.get_value_names().unwrap_or_default());
+                let values: String = values.map(|value| format!(" \\fI{value}\\fR")).collect();
+                let line = format!("\n.TP\n\\fB{name}\\fR{values}\n");
+                assert!(offered.contains(&line), "{path}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_subcommand_says_what_it_does_and_what_its_exit_codes_mean() {
+    let page = generated("man").replace("\\-", "-");
+    let zsh = generated("zsh");
+    for (path, sub) in levels(&built(), "") {
+        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+        let first = about.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
+        assert!(!first.is_empty(), "{path}");
+        let name = sub.get_name();
+        assert!(zsh.contains(&format!("        '{name}:{first}'\n")), "{path}: {first}");
+        let words = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let of_it = words(&part("man", &page, &path));
+        assert!(of_it.contains(&words(&first)), "{path}: {first}: {of_it}");
+        if let Some(codes) = sub.get_after_help() {
+            assert!(of_it.contains(&words(&codes.to_string())), "{path}: {of_it}");
+        }
+    }
+    for name in ["status", "ctl"] {
+        let of_it = part("man", &page, name);
+        assert!(["1 failed", "4 not done", "69 not"].iter().all(|code| of_it.contains(code)), "{of_it}");
+    }
+    // These are not the main options of the same name.
+    for own in ["--ready", "--health", "--control"] {
+        assert!(part("man", &page, "healthcheck").contains(&format!("\\fB{own}\\fR")), "{own}");
+    }
+    let check = part("man", &page, "check");
+    assert!(!check.contains("--workers") && check.contains("It takes the options above, too."), "{check}");
 }
 
 #[test]
@@ -79,7 +159,7 @@ fn what_cannot_be_generated_is_told_and_only_the_first_word_is_a_subcommand() {
 
 /// A line, the words bash makes of it (it breaks them at `=` and `:`), and what is offered for the last one: these words
 /// and no other, or among others the one behind `+`.
-const COMPLETED: [(&str, &str, &str); 20] = [
+const COMPLETED: [(&str, &str, &str); 38] = [
     ("--max-req", "--max-req", "--max-requests --max-requests-jitter"),
     ("--explain --max-su", "--explain --max-su", "--max-surge"),
     ("gener", "gener", "+generate"),
@@ -87,6 +167,25 @@ const COMPLETED: [(&str, &str, &str); 20] = [
     ("generate f", "generate f", "fish"),
     ("generate -", "generate -", "-h --help"),
     ("generate man ", "generate man ''", ""),
+    ("ctl ", "ctl ''", "reload recycle scale stop signal log-level"),
+    ("ctl re", "ctl re", "reload recycle"),
+    ("ctl -", "ctl -", "--control --json --timeout -h --help"),
+    ("ctl --json --timeout 5m sc", "ctl --json --timeout 5m sc", "scale"),
+    ("ctl --timeout=5m sc", "ctl --timeout = 5m sc", "scale"),
+    ("ctl --timeout ", "ctl --timeout ''", ""),
+    ("ctl log-level ", "ctl log-level ''", "error warn info debug"),
+    ("ctl --json log-level --timeout 1s w", "ctl --json log-level --timeout 1s w", "warn"),
+    ("ctl log-level warn ", "ctl log-level warn ''", ""),
+    ("ctl signal ", "ctl signal ''", ""),
+    ("ctl signal 0 ", "ctl signal 0 ''", "HUP INT QUIT ABRT KILL USR1 USR2 TERM WINCH"),
+    ("ctl signal 0 --json US", "ctl signal 0 --json US", "USR1 USR2"),
+    ("ctl signal 0 TERM --ti", "ctl signal 0 TERM --ti", "--timeout"),
+    ("ctl reload re", "ctl reload re", ""),
+    // It has no value here.
+    ("healthcheck --ready --he", "healthcheck --ready --he", "--health --help"),
+    ("healthcheck --ready ", "healthcheck --ready ''", ""),
+    ("status --wat", "status --wat", "--watch"),
+    ("check --deny no-jitter -n 4 --max-su", "check --deny no-jitter -n 4 --max-su", "--max-surge"),
     ("-n ", "-n ''", "auto"),
     ("--listener ", "--listener ''", "per-worker shared"),
     ("--listener=", "--listener =", "per-worker shared"),
@@ -162,11 +261,11 @@ fn fish_completes_the_same() {
         let output = fish.output().unwrap();
         // It adds a slash to directories, and the option to values that are joined with it.
         let offered = match words.split_once(" =") {
-            Some((option, _)) => {
+            Some((option, value)) if !value.trim_start().contains(' ') => {
                 offered.split(' ').map(|word| format!("{option}={word}")).collect::<Vec<_>>().join(" ")
             }
-            None if line.contains("--chdir") => format!("{offered}/"),
-            None => offered.to_owned(),
+            _ if line.contains("--chdir") => format!("{offered}/"),
+            _ => offered.to_owned(),
         };
         assert_offered(&output, &line, &offered);
     }
@@ -192,11 +291,22 @@ zpty -d shell
 "#;
 
 /// A line, and what it becomes.
-const COMPLETED_IN_ZSH: [(&str, &str); 9] = [
+const COMPLETED_IN_ZSH: [(&str, &str); 20] = [
     ("--max-su", "--max-surge="),
     ("gener", "generate "),
     ("generate f", "generate fish "),
     ("-n 4 gener", "-n 4 gener"),
+    ("ctl rel", "ctl reload "),
+    ("ctl --json --timeout 5m sc", "ctl --json --timeout 5m scale "),
+    ("ctl log-level w", "ctl log-level warn "),
+    ("ctl --json log-level --timeout 1s w", "ctl --json log-level --timeout 1s warn "),
+    ("ctl signal 0 WI", "ctl signal 0 WINCH "),
+    ("ctl signal WI", "ctl signal WI"),
+    ("ctl signal 0 TERM --ti", "ctl signal 0 TERM --timeout="),
+    ("ctl reload rel", "ctl reload rel"),
+    ("healthcheck --ready --hea", "healthcheck --ready --health="),
+    ("status --wat", "status --watch "),
+    ("check -n 4 --max-su", "check -n 4 --max-surge="),
     ("-n 4 -b :8000 --log-le", "-n 4 -b :8000 --log-level="),
     ("--listener=sh", "--listener=shared "),
     ("-n 4 -b :8000 unshar", "-n 4 -b :8000 unshare "),

@@ -2,7 +2,7 @@
 
 use super::tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
 use super::{first_line, takes_value, value_name};
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 use std::fmt::Write;
 
 /// What others say by variables.
@@ -51,6 +51,7 @@ pub fn page(command: &Command) -> String {
     for (code, meaning) in EXIT_CODES {
         page.item(code, &format!("{}.", capital(meaning)));
     }
+    page.text("What the codes of a subcommand mean is told with it.");
     page.section("ENVIRONMENT");
     page.text("Beside the variables of the options:");
     for (name, meaning) in OF_OTHERS {
@@ -149,27 +150,65 @@ fn subcommands(page: &mut Page, command: &Command) {
         return;
     }
     page.section("SUBCOMMANDS");
-    page.text("Only the first word of all can be one: behind -- or an option it is a command to run.");
+    page.text(
+        "Only the first word of all can be one: behind -- or an option it is a command to run. Each tells of itself \
+         with --help.",
+    );
     for sub in visible(command) {
         page.subsection(sub.get_name());
-        let about = sub.get_long_about().or(sub.get_about()).map(ToString::to_string).unwrap_or_default();
-        page.paragraphs(with_stop(about).split("\n\n"));
-        for argument in sub.get_positionals().filter(|arg| !arg.is_trailing_var_arg_set()) {
-            page.line(".TP");
-            page.line(&format!("\\fI{}\\fR", escaped(&value_name(argument))));
-            page.explain(&help(argument));
-            choices(page, argument);
-        }
-        let is_known = |arg: &&Arg| options_of(command).any(|known| known.get_long() == arg.get_long());
-        for arg in options_of(sub).filter(|arg| !is_known(arg)) {
-            option(page, arg);
-        }
-        let known = options_of(sub).filter(is_known).filter(|arg| arg.get_help_heading().is_some());
-        if known.count() > 0 {
-            page.line(".PP");
-            page.text("It takes the options above, too.");
-        }
+        page.paragraphs(about(sub).split("\n\n"));
+        subcommand(page, command, sub);
     }
+}
+
+/// What there is behind one, but for what it does; `above` are the options of which the page has told, or is about to.
+fn subcommand(page: &mut Page, above: &Command, sub: &Command) {
+    for argument in sub.get_positionals().filter(|arg| !arg.is_trailing_var_arg_set()) {
+        page.line(".TP");
+        page.line(&format!("\\fI{}\\fR", escaped(&value_name(argument))));
+        page.explain(&help(argument));
+        choices(page, argument);
+    }
+    let (known, own): (Vec<_>, Vec<_>) = options_of(sub).partition(|arg| is_known(above, arg));
+    for arg in own.into_iter().filter(|arg| !asks_for_help(arg)) {
+        option(page, arg);
+    }
+    if known.iter().any(|arg| arg.get_env().is_some()) {
+        page.line(".PP");
+        page.text("It takes the options above, too.");
+    }
+    for order in visible(sub) {
+        let arguments = order.get_positionals().map(|arg| format!(" \\fI{}\\fR", escaped(&value_name(arg))));
+        page.line(".TP");
+        page.line(&format!("\\fB{}\\fR{}", escaped(order.get_name()), arguments.collect::<String>()));
+        page.explain(&about(order));
+        page.line(".RS");
+        subcommand(page, sub, order);
+        page.line(".RE");
+    }
+    if let Some(closing) = sub.get_after_help() {
+        page.paragraphs(closing.to_string().split("\n\n"));
+    }
+}
+
+fn about(sub: &Command) -> String {
+    with_stop(sub.get_long_about().or(sub.get_about()).map(ToString::to_string).unwrap_or_default())
+}
+
+/// Whether it is the option above of that name, and not one that means something else: that has another variable, or
+/// none.
+fn is_known(above: &Command, arg: &Arg) -> bool {
+    options_of(above).filter(|known| known.get_long() == arg.get_long()).any(|known| {
+        (known.get_env().is_some() && known.get_env() == arg.get_env())
+            || (known.is_global_set() && known.get_id() == arg.get_id())
+    })
+}
+
+fn asks_for_help(arg: &Arg) -> bool {
+    matches!(
+        arg.get_action(),
+        ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+    )
 }
 
 fn examples(page: &mut Page, closing: &str) {
@@ -274,7 +313,13 @@ impl Page {
     fn paragraphs<'a>(&mut self, paragraphs: impl IntoIterator<Item = &'a str>) {
         for paragraph in paragraphs {
             self.line(".PP");
-            self.text(paragraph);
+            // What is set in is an example.
+            match paragraph.strip_prefix("  ") {
+                Some(example) => {
+                    [".nf", &escaped(example), ".fi"].into_iter().for_each(|line| self.line(line))
+                }
+                None => self.text(paragraph),
+            }
         }
     }
 

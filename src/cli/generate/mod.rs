@@ -76,20 +76,16 @@ fn text(what: What, mut command: clap::Command) -> String {
     }
 }
 
-/// A command line, as far as completion needs to know it.
+/// A command line, or what may follow a subcommand, as far as completion needs to know it.
 struct Line {
-    flags: Vec<Flag>,
-    subcommands: Vec<Subcommand>,
-}
-
-struct Subcommand {
     name: String,
     help: String,
     flags: Vec<Flag>,
-    /// What its first argument may be.
-    first: Value,
-    /// Whether a command to run may follow, as behind our own options.
+    /// What each argument is called in the help, and what it may be.
+    arguments: Vec<(String, Value)>,
+    /// Whether a command to run may follow.
     takes_command: bool,
+    subcommands: Vec<Line>,
 }
 
 struct Flag {
@@ -117,14 +113,32 @@ enum Value {
 impl Line {
     /// `command` is built.
     fn of(command: &clap::Command) -> Self {
-        let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(|sub| Subcommand {
-            name: sub.get_name().to_owned(),
-            help: first_line(sub.get_about()),
-            flags: flags(sub),
-            first: sub.get_positionals().next().map_or(Value::Free, value_of),
-            takes_command: sub.get_positionals().any(Arg::is_trailing_var_arg_set),
-        });
-        Self { flags: flags(command), subcommands: subcommands.collect() }
+        let takes_command = command.get_positionals().any(Arg::is_trailing_var_arg_set);
+        let arguments = command.get_positionals().filter(|arg| !arg.is_trailing_var_arg_set());
+        Self {
+            name: command.get_name().to_owned(),
+            help: first_line(command.get_about()),
+            flags: flags(command),
+            arguments: arguments.map(|arg| (value_name(arg), value_of(arg))).collect(),
+            takes_command,
+            subcommands: command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Self::of).collect(),
+        }
+    }
+
+    fn subcommand_names(&self) -> String {
+        self.subcommands.iter().map(|sub| sub.name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// This one and all behind it, each with the subcommands that lead to it: none, `ctl`, `ctl signal`.
+    fn levels(&self) -> Vec<(String, &Self)> {
+        let mut levels = vec![(String::new(), self)];
+        for sub in &self.subcommands {
+            levels.extend(sub.levels().into_iter().map(|(path, line)| {
+                let path = format!("{} {path}", sub.name).trim_end().to_owned();
+                (path, line)
+            }));
+        }
+        levels
     }
 }
 

@@ -3,39 +3,65 @@
 use super::{Flag, Line, Value, quoted};
 use std::fmt::Write;
 
-/// Behind our options.
-const COMMAND: &str = "'(-)1: :_prefork-init_first' '*:: :_normal'";
-
 pub fn script(line: &Line) -> String {
     let mut out = "#compdef prefork-init\n\n".to_owned();
-    out.push_str("_prefork-init_first() {\n    local -a subcommands=(\n");
+    out.push_str("_prefork-init_first() {\n");
+    subcommands(&mut out, line);
+    // Only the first word of all is one.
+    out.push_str("    (( CURRENT == 2 )) && _describe -t subcommands subcommand subcommands\n");
+    out.push_str("    _command_names -e\n}\n\n");
+    for (path, line) in line.levels().iter().filter(|(path, _)| !path.is_empty()) {
+        let _ = writeln!(out, "_prefork-init_{}() {{", path.replace(' ', "_"));
+        if !line.subcommands.is_empty() {
+            subcommands(&mut out, line);
+        }
+        arguments(&mut out, path, line, "_command_names -e");
+        out.push_str("}\n\n");
+    }
+    out.push_str("_prefork-init() {\n    local curcontext=$curcontext\n    if (( CURRENT > 2 )); then\n");
+    let _ = writeln!(
+        out,
+        "        case $words[2] in\n            {})",
+        line.subcommand_names().replace(' ', "|")
+    );
+    out.push_str("                shift words\n                (( CURRENT-- ))\n");
+    out.push_str(
+        "                _prefork-init_$words[1]\n                return ;;\n        esac\n    fi\n",
+    );
+    arguments(&mut out, "", line, "_prefork-init_first");
+    out.push_str("}\n\n");
+    out.push_str("if [ \"$funcstack[1]\" = _prefork-init ]; then\n    _prefork-init \"$@\"\nelse\n");
+    out.push_str("    compdef _prefork-init prefork-init\nfi\n");
+    out
+}
+
+/// With what they mean, for `_describe`.
+fn subcommands(out: &mut String, line: &Line) {
+    out.push_str("    local -a subcommands=(\n");
     for sub in &line.subcommands {
         let _ = writeln!(out, "        {}", quoted(&format!("{}:{}", sub.name, sub.help)));
     }
     out.push_str("    )\n");
-    // Only the first word of all is one.
-    out.push_str("    (( CURRENT == 2 )) && _describe -t subcommands subcommand subcommands\n");
-    out.push_str("    _command_names -e\n}\n\n");
-    out.push_str("_prefork-init() {\n    local curcontext=$curcontext\n    if (( CURRENT > 2 )); then\n");
-    out.push_str("        case $words[2] in\n");
-    for sub in &line.subcommands {
-        let _ = writeln!(out, "            {})", sub.name);
-        let _ = writeln!(out, "                shift words\n                (( CURRENT-- ))");
-        out.push_str("                _arguments -s -S : \\\n");
-        specs(&mut out, &sub.flags, 20);
-        let rest = match &sub.first {
-            _ if sub.takes_command => "'(-)1: :_command_names -e' '*:: :_normal'".to_owned(),
-            Value::Free => String::new(),
-            first => quoted(&format!("1: :{}", action(first))),
-        };
-        let _ = writeln!(out, "                    {rest}\n                return ;;");
+}
+
+/// The options, and what may follow them; `command` completes the name of the command that is run. Behind that, and
+/// behind a subcommand, no option is ours, or that of the level above.
+fn arguments(out: &mut String, path: &str, line: &Line, command: &str) {
+    out.push_str("    _arguments -s -S : \\\n");
+    specs(out, &line.flags, 8);
+    if line.takes_command {
+        let _ = writeln!(out, "        '(-)1: :{command}' '*:: :_normal'");
+    } else if line.subcommands.is_empty() {
+        let specs = line.arguments.iter().enumerate().map(|(index, (name, value))| {
+            let place = index.saturating_add(1);
+            quoted(&format!("{place}:{}:{}", escaped(name, &[':', '\\']), action(value)))
+        });
+        let _ = writeln!(out, "        {}", specs.collect::<Vec<_>>().join(" "));
+    } else {
+        let describe = "{_describe -t subcommands subcommand subcommands}";
+        let behind = format!("{{_call_function - _prefork-init_{}_$words[1]}}", path.replace(' ', "_"));
+        let _ = writeln!(out, "        '(-)1: :{describe}' '*:: :{behind}'");
     }
-    out.push_str("        esac\n    fi\n    _arguments -s -S : \\\n");
-    specs(&mut out, &line.flags, 8);
-    let _ = writeln!(out, "        {COMMAND}\n}}\n");
-    out.push_str("if [ \"$funcstack[1]\" = _prefork-init ]; then\n    _prefork-init \"$@\"\nelse\n");
-    out.push_str("    compdef _prefork-init prefork-init\nfi\n");
-    out
 }
 
 fn specs(out: &mut String, flags: &[Flag], indent: usize) {
