@@ -174,6 +174,14 @@ for image in prefork-scratch prefork-dynamic; do
     done
 done
 
+say "A healthcheck where there is nothing else"
+container=$(start -e PREFORK_HEALTH=127.0.0.1:9000 prefork-scratch --pause)
+check "healthcheck FROM scratch finds the endpoint" yes "$(within 10 docker exec "$container" /prefork-init healthcheck)"
+code=0
+docker exec "$container" /prefork-init healthcheck --health 127.0.0.1:9001 >/dev/null 2>&1 || code=$?
+check "healthcheck where nobody answers" 1 "$code"
+docker rm -f "$container" >/dev/null
+
 say "Init mode"
 check "exit 7 is 7" 7 "$(code_of prefork-as-init sh -c 'exit 7')"
 check "killed by 9 is 137" 137 "$(code_of prefork-as-init sh -c 'kill -9 $$')"

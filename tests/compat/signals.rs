@@ -8,7 +8,7 @@ use std::path::Path;
 /// A signal that every original passes on as it is, to see where the others end: of those that wait, the kernel hands
 /// the lowest out first.
 const MARK: i32 = 62;
-/// One that is sent past the init, and is handed out last.
+/// One that is sent past the init, and is handed out last but 64.
 const PAST: i32 = 63;
 
 /// Faults: tini leaves them to their default.
@@ -56,6 +56,12 @@ pub fn got(run: &Run, name: &str, pid: i32) -> Vec<i32> {
     let numbers = || -> Vec<i32> {
         run.wait_lines(name, 1).lines().skip(1).map(|line| line.parse().unwrap()).collect()
     };
+    // 64 would be handed out after it, should that still wait.
+    let waits = |set: &str| {
+        status_line(pid, set)
+            .is_some_and(|pending| u64::from_str_radix(&pending, 16).is_ok_and(|set| set != 0))
+    };
+    eventually("nothing pending", || (!waits("SigPnd") && !waits("ShdPnd")).then_some(()));
     kill(pid, PAST);
     let mut numbers = eventually(name, || Some(numbers()).filter(|got| got.last() == Some(&PAST)));
     numbers.pop();
