@@ -429,13 +429,18 @@ pub fn kill(pid: i32, signal: i32) {
 }
 
 /// Tries until there is a result, or fails.
-pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
+    eventually_within(LIMIT, what, attempt)
+}
+
+/// As [`eventually`], for what takes its time on a busy machine.
+pub fn eventually_within<T>(limit: Duration, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(result) = attempt() {
             return result;
         }
-        assert!(start.elapsed() < LIMIT, "never happened: {what}");
+        assert!(start.elapsed() < limit, "never happened: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

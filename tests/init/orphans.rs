@@ -1,7 +1,7 @@
 //! Whoever loses its parent becomes our child, and is reaped.
 
 use super::{BOTH_PLACES, shell};
-use crate::harness::{eventually, launch, python};
+use crate::harness::{LIMIT, eventually, eventually_within, launch, python};
 use std::ffi::OsString;
 
 /// Fifty middle men fork a thousand children each and end. Half of the children of each end first, and come to us as
@@ -30,7 +30,7 @@ fn fifty_thousand_are_reaped_and_none_is_left_and_they_never_pile_up() {
     let words: [OsString; 5] = ["--".into(), python(), "-IS".into(), "-c".into(), FIFTY_THOUSAND.into()];
     let mut run = launch(words).env("PREFORK_LOG_LEVEL", "info").start();
     let mut most = 0;
-    eventually("all were forked", || {
+    eventually_within(4 * LIMIT, "all were forked", || {
         // Children of a middle man that lives are not ours to reap.
         let ours = crate::harness::children(run.pid);
         let is_zombie = |pid: &&i32| {
