@@ -156,8 +156,7 @@ fn programs(names: &[&str]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for name in names {
         let program = dir.path().join(name);
-        fs::write(&program, "#!/bin/sh\n").unwrap();
-        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        crate::harness::install_script("#!/bin/sh\n", 0o755, &program);
     }
     dir
 }

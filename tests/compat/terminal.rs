@@ -1,16 +1,15 @@
 //! On a terminal: whose group is in the foreground, and what the keys do.
 
 use super::Original::{DumbInit, Tini};
-use crate::harness::{binary, python};
+use crate::harness::{binary, plain_command, python};
 use std::path::Path;
-use std::process::Command;
 
 const TERMINAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compat/terminal.py");
 
 /// What the command saw and got.
 fn on_terminal(how: &str, program: &Path, args: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = Command::new(python());
+    let mut command = plain_command(&python());
     command.args(["-IS", TERMINAL, how]).arg(program).args(args).current_dir(dir.path());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

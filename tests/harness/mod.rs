@@ -14,6 +14,7 @@ use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,6 +39,27 @@ pub fn example(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Copies a program that is executed then. By another process: a descriptor of ours that is open for writing would be
+/// inherited by whatever other tests start in that moment, and make it a busy text file (`ETXTBSY`, execve(2)).
+pub fn install(program: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(program).arg(to).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "cannot copy {} to {}",
+        program.display(),
+        to.display()
+    );
+}
+
+/// Writes a script that is executed then; see [`install`].
+pub fn install_script(text: &str, mode: u32, to: &Path) {
+    let draft = to.with_extension("draft");
+    fs::write(&draft, text).unwrap();
+    fs::set_permissions(&draft, fs::Permissions::from_mode(mode)).unwrap();
+    install(&draft, to);
+    fs::remove_file(draft).unwrap();
 }
 
 /// How to start the binary.
@@ -87,6 +109,13 @@ impl Launch {
         self.program = Some(path.to_owned());
         self.env.clear();
         self
+    }
+
+    /// A copy of the binary, `supervisor` in the working directory, with our settings: another may be put in its place.
+    pub fn of_a_copy(self) -> Self {
+        let copy = self.dir().join("supervisor");
+        install(&binary(), &copy);
+        self.program(&copy).env("PREFORK_LOG_FORMAT", "json").env("PREFORK_LOG_LEVEL", "debug")
     }
 
     /// A directory that lives as long as the run, and is the working directory.

@@ -3,7 +3,6 @@
 use super::{BOTH_PLACES, shell};
 use crate::harness::launch;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn every_code_of_the_command_is_ours() {
@@ -57,8 +56,7 @@ fn a_command_that_cannot_be_executed_gives_126_or_127() {
         ] {
             let launch = place(launch(["--", &format!("./{name}")]));
             let path = launch.dir().join(name);
-            fs::write(&path, content).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            crate::harness::install_script(content, mode, &path);
             let (ended, _, log) = launch.finish();
             assert_eq!(ended, code, "{name}:\n{log}");
             assert_eq!(log.lines().count(), 1, "{name}:\n{log}");
@@ -70,8 +68,7 @@ fn a_command_that_cannot_be_executed_gives_126_or_127() {
 fn a_script_without_an_interpreter_line_runs_as_in_a_shell() {
     let launch = launch(["--", "./script", "a", "b"]);
     let path = launch.dir().join("script");
-    fs::write(&path, "exit $#\n").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    crate::harness::install_script("exit $#\n", 0o755, &path);
     assert_eq!(launch.finish().0, 2);
 }
 
@@ -82,8 +79,7 @@ fn a_command_found_through_path_only_where_it_is_executable() {
     for (folder, content, mode) in [("one", "exit 1\n", 0o644), ("two", "#!/bin/sh\nexit 42\n", 0o755)] {
         fs::create_dir(dir.join(folder)).unwrap();
         let path = dir.join(folder).join("thing");
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        crate::harness::install_script(content, mode, &path);
     }
     let path = format!("{0}/nowhere:{0}/one:{0}/two:{1}", dir.display(), std::env::var("PATH").unwrap());
     assert_eq!(launch.env("PATH", &path).finish().0, 42);

@@ -236,7 +236,7 @@ os.close(slave)
 print(code, os.read(master, 4096).decode().strip())";
     let binary = tempfile::tempdir().unwrap();
     let copy = binary.path().join("prefork-init");
-    fs::copy(crate::harness::binary(), &copy).unwrap();
+    crate::harness::install(&crate::harness::binary(), &copy);
     fs::set_permissions(binary.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let output = std::process::Command::new(python())
         .args(["-IS".as_ref(), "-c".as_ref(), script.as_ref(), copy.as_os_str()])

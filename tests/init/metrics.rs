@@ -40,15 +40,16 @@ fn the_command_is_the_worker_of_slot_0_and_signals_and_orphans_are_counted() {
 
 #[test]
 fn while_the_command_stops_the_page_says_so() {
-    let script = "trap : TERM; while :; do sleep 0.01; done";
-    let words = ["--health", "127.0.0.1:0", "--graceful-timeout", "500ms", "--", "sh", "-c", script];
+    let script = "trap : TERM; echo up >up; until [ -e go ]; do sleep 0.01; done; exit 3";
+    let words = ["--health", "127.0.0.1:0", "--", "sh", "-c", script];
     let mut run = launch(words).start();
-    run.wait_for("command started");
+    run.wait_lines("up", 1);
     let health = run.health();
     run.signal(libc::SIGTERM);
     run.log.wait_for("signal forwarded", |line| line["signal"] == "TERM");
     let page = metrics(&health);
     assert_eq!(page.of("prefork_workers", "state", "stopping"), 1.0);
     assert_eq!(page.of("prefork_phase", "phase", "stopping"), 1.0);
-    assert_eq!(run.wait_exit(), 137);
+    std::fs::write(run.dir().join("go"), "").unwrap();
+    assert_eq!(run.wait_exit(), 3);
 }

@@ -59,7 +59,7 @@ fn a_user_who_cannot_be_is_an_error_before_anything_is_started() {
     // The binary's own directory may be closed to others.
     let copy = tempfile::tempdir().unwrap();
     let path = copy.path().join("prefork-init");
-    fs::copy(crate::harness::binary(), &path).unwrap();
+    crate::harness::install(&crate::harness::binary(), &path);
     fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let run = |user: &str| {
         let launch = with(&["--user", user], "id -u").program(&path).through(unprivileged);
@@ -108,8 +108,8 @@ fn a_directory_that_only_the_user_may_enter_will_do() {
 #[test]
 fn we_keep_the_rights_we_need_for_another_user_and_no_others_and_the_command_has_none() {
     need_root();
-    let script = "grep -E '^Cap(Prm|Eff|Inh|Amb)' /proc/self/status | cut -f 2 | sort -u; echo ready
-                  trap 'exit 5' TERM; while :; do sleep 0.01; done";
+    let script = "grep -E '^Cap(Prm|Eff|Inh|Amb)' /proc/self/status | cut -f 2 | sort -u
+                  trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done";
     let mut run = with(&["--user", "www-data"], script).start();
     let out = run.wait_lines("stdout", 2);
     assert_eq!(out, "0000000000000000\nready\n");
@@ -128,7 +128,7 @@ fn a_pool_binds_first_and_sees_its_workers_of_another_user_get_ready() {
     // Where everybody may execute it.
     let copy = tempfile::tempdir().unwrap();
     let worker = copy.path().join("worker");
-    fs::copy(crate::harness::example("worker"), &worker).unwrap();
+    crate::harness::install(&crate::harness::example("worker"), &worker);
     fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let words = ["-n", "2", "-b", "127.0.0.1:0", "--user", "www-data", "--"].map(OsString::from);
     let words: Vec<OsString> = words.into_iter().chain([worker.into()]).collect();
@@ -167,7 +167,7 @@ fn a_root_command_keeps_its_rights_and_another_users_has_none_whatever_we_inheri
     let ambient = ambient.into_iter().chain(["--ambient-caps=+setuid,+setgid,+kill"]);
     let copy = tempfile::tempdir().unwrap();
     let path = copy.path().join("prefork-init");
-    fs::copy(crate::harness::binary(), &path).unwrap();
+    crate::harness::install(&crate::harness::binary(), &path);
     fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let script = "id -u; grep -E '^Cap(Prm|Eff|Inh|Amb)' /proc/self/status | cut -f 2 | sort -u";
     let (code, out, log) = with(&["--user", "1234:1234"], script).program(&path).through(ambient).finish();
@@ -191,7 +191,7 @@ fn signals_are_spared_and_a_parents_death_is_told_with_another_user_too() {
     // In a pool, whose looks at the workers change our own ids for a moment.
     let copy = tempfile::tempdir().unwrap();
     let worker = copy.path().join("worker");
-    fs::copy(crate::harness::example("worker"), &worker).unwrap();
+    crate::harness::install(&crate::harness::example("worker"), &worker);
     fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let below =
         ["sh", "-c", r#""$@" & echo $! >middle; exec sleep 1000"#, "sh", "sh", "-c", r#""$@"; exit 1"#, "sh"];

@@ -173,11 +173,13 @@ elif scene == "pipeline":
 
 elif scene == "script":
     # A script has no job control: the terminal must come back by itself.
-    start(["sh", "-c", f"{binary} -- sh -c 'read -r line; echo inner $line'; read -r line; echo script $line; exit 6"])
+    # Whoever ends last waits: what is in a terminal when its session ends, the kernel throws away.
+    start(["sh", "-c", f"{binary} -- sh -c 'read -r line; echo inner $line'; read -r line; echo script $line; read -r _; exit 6"])
     type("one\n")
     expect("inner one")
     type("two\n")
     expect("script two")
+    type("end\n")
     expect_code(6)
 
 elif scene == "output elsewhere":
@@ -234,9 +236,9 @@ elif scene == "ends in the background":
 elif scene == "no shell above":
     # The leader of the session is no shell with job control: nothing could continue us.
     for words in [
-        ["sh", "-c", f"{binary} -- sh -c 'echo up; read -r x; echo read $x'; true"],
-        [binary, "--", binary, "--", "sh", "-c", "echo up; read -r x; echo read $x"],
-        ["sh", "-c", f"{binary} --process-group none -- sh -c 'echo up; read -r x; echo read $x'; true"],
+        ["sh", "-c", f"{binary} -- sh -c 'echo up; read -r x; echo read $x; read -r _'; true"],
+        [binary, "--", binary, "--", "sh", "-c", "echo up; read -r x; echo read $x; read -r _"],
+        ["sh", "-c", f"{binary} --process-group none -- sh -c 'echo up; read -r x; echo read $x; read -r _'; true"],
     ]:
         TEXT = b""
         start(words)
@@ -245,6 +247,7 @@ elif scene == "no shell above":
         expect(r"\^Z")
         type("on\n")
         expect("read on")
+        type("end\n")
         expect_code(0)
 
 elif scene == "new namespace":
@@ -280,13 +283,14 @@ elif scene == "brought to the foreground":
 elif scene == "cannot be executed":
     open("bad", "w").write("#!/no/such\n")
     os.chmod("bad", 0o755)
-    start(["sh", "-c", f"{binary} -- ./bad; read -r x; echo script $x; exit 6"])
+    start(["sh", "-c", f"{binary} -- ./bad; read -r x; echo script $x; read -r _; exit 6"])
     type("one\n")
     expect("script one")
+    type("end\n")
     expect_code(6)
 
 elif scene == "stopped alone":
-    start(["sh", "-c", f"{binary} -- sh -c 'echo $$ >pid; while [ ! -e go ]; do sleep 0.05; done; exit 3'; echo script $?; exit 6"])
+    start(["sh", "-c", f"{binary} -- sh -c 'echo $$ >pid; while [ ! -e go ]; do sleep 0.05; done; exit 3'; echo script $?; read -r _; exit 6"])
     end = time.monotonic() + 20
     while not (os.path.exists("pid") and open("pid").read().strip()) and time.monotonic() < end:
         time.sleep(0.01)
@@ -297,6 +301,7 @@ elif scene == "stopped alone":
     os.kill(command, signal.SIGCONT)
     open("go", "w").close()
     expect("script 3")
+    type("end\n")
     expect_code(6)
 
 elif scene == "hang-up":

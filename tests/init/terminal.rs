@@ -1,12 +1,11 @@
 //! On a real terminal: job control inside, as a job of a shell, and where nobody is there to continue anything.
 
-use crate::harness::{binary, python};
-use std::process::Command;
+use crate::harness::{binary, plain_command, python};
 
 fn play(scene: &str) {
     let dir = tempfile::tempdir().unwrap();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/init/terminal.py");
-    let mut command = Command::new(python());
+    let mut command = plain_command(&python());
     command.args(["-IS", file, scene]).arg(binary()).current_dir(dir.path());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

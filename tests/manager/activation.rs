@@ -261,10 +261,7 @@ fn a_crash_loop_that_is_given_up_leaves_the_socket_listening() {
 #[test]
 fn an_exchange_of_the_program_keeps_them() {
     let launch = given("tcp:127.0.0.1:0,unix:app.sock", "web:local", &["-n", "2"], server(SERVER));
-    let copy = launch.dir().join("supervisor");
-    fs::copy(binary(), &copy).unwrap();
-    let launch = launch.program(&copy).env("PREFORK_LOG_FORMAT", "json").env("PREFORK_LOG_LEVEL", "debug");
-    let run = launch.start();
+    let run = launch.of_a_copy().start();
     run.log.wait_count("worker ready", 2);
     let address = places(&run, 2).remove(0);
     let before = answering(&address, 2);
@@ -337,7 +334,7 @@ fn a_socket_of_another_user_is_shared() {
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     }
     let copy = launch.dir().join("supervisor");
-    fs::copy(binary(), &copy).unwrap();
+    crate::harness::install(&binary(), &copy);
     let launcher = [python(), "-IS".into(), LAUNCHER.into(), "tcp:127.0.0.1:0".into(), "".into()];
     let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"].map(OsString::from);
     let launch = launch.through(launcher.into_iter().chain(user)).program(&copy);

@@ -4,7 +4,6 @@ use super::fake::Manager;
 use super::pool;
 use crate::harness::{Run, kill, launch, python};
 use std::ffi::OsString;
-use std::fs;
 
 const BRISK: [&str; 4] = ["--replacement-gap", "0s", "--drain-time", "0s"];
 const AT_THE_END: &str = "STOPPING=1 EXTEND_TIMEOUT_USEC=40000000 STATUS=stopping:";
@@ -135,10 +134,7 @@ fn a_crash_loop_that_is_given_up_is_an_end_too() {
 fn after_an_exchange_of_the_program_the_new_one_says_that_it_is_ready() {
     let manager = Manager::abstractly();
     let launch = brisk(&["-n", "2", "--min-ready", "2"], "live()");
-    let copy = launch.dir().join("supervisor");
-    fs::copy(crate::harness::binary(), &copy).unwrap();
-    let launch = launch.program(&copy).env("PREFORK_LOG_FORMAT", "json").env("PREFORK_LOG_LEVEL", "debug");
-    let run = manager.of(launch).env("WATCHDOG_USEC", "3600000000").start();
+    let run = manager.of(launch.of_a_copy()).env("WATCHDOG_USEC", "3600000000").start();
     manager.expect(&["STATUS=starting: 0 of 2 workers ready", "WATCHDOG=1"]);
     manager.expect(&["STATUS=starting: 1 of 2 workers ready", "READY=1 STATUS=2 of 2 workers ready"]);
     run.signal(libc::SIGUSR2);

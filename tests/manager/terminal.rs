@@ -1,12 +1,11 @@
 //! A person at the terminal sees how far a reload or the end has come; nobody else gets to see that.
 
-use crate::harness::{binary, python};
-use std::process::Command;
+use crate::harness::{binary, plain_command, python};
 
 fn play(scene: &str) {
     let dir = tempfile::tempdir().unwrap();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/manager/terminal.py");
-    let mut command = Command::new(python());
+    let mut command = plain_command(&python());
     let output = command.args(["-IS", file, scene]).arg(binary()).current_dir(dir.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(said, "as it should be\n", "{scene}: {}", String::from_utf8_lossy(&output.stderr));

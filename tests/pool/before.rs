@@ -106,7 +106,8 @@ fn a_stop_signal_stops_it_in_order() {
         (STUBBORN, libc::SIGTERM, 137),
     ] {
         for as_pool in [true, false] {
-            let options = ["--before", command, "--graceful-timeout", "300ms"];
+            let grace = if command == STUBBORN { "300ms" } else { "30s" };
+            let options = ["--before", command, "--graceful-timeout", grace];
             let launch = if as_pool {
                 pool(&options, worker())
             } else {
@@ -126,7 +127,8 @@ fn a_stop_signal_stops_it_in_order() {
 #[test]
 fn it_has_its_time_all_of_it_together() {
     for (command, code, killed) in [(PLAIN, 124, false), (POLITE, 124, false), (STUBBORN, 124, true)] {
-        let options = ["--before-timeout", "400ms", "--graceful-timeout", "200ms", "--before", "true"];
+        let grace = if killed { "200ms" } else { "30s" };
+        let options = ["--before-timeout", "1s", "--graceful-timeout", grace, "--before", "true"];
         let mut run = pool(&[&options[..], &["--before", command]].concat(), worker()).start();
         assert_eq!(run.wait_exit(), code, "{command}: {}", run.log.text());
         no_worker(&run);

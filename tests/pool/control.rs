@@ -296,7 +296,7 @@ fn another_user_is_refused() {
     let mode = fs::metadata(socket(&run)).unwrap().mode();
     assert_eq!(mode & 0o777, 0o600);
     let copy = run.dir().join("client");
-    fs::copy(binary(), &copy).unwrap();
+    crate::harness::install(&binary(), &copy);
     fs::set_permissions(run.dir(), fs::Permissions::from_mode(0o755)).unwrap();
     let as_nobody = || {
         let mut command = Command::new("setpriv");
@@ -427,10 +427,7 @@ fn both_sockets_live_through_an_exchange_of_the_program() {
         "--",
     ];
     let launch = launch(words.iter().map(OsString::from).chain(example_worker(&[])));
-    let copy = launch.dir().join("supervisor");
-    fs::copy(binary(), &copy).unwrap();
-    let launch = launch.program(&copy).env("PREFORK_LOG_FORMAT", "json").env("PREFORK_LOG_LEVEL", "debug");
-    let mut run = launch.start();
+    let mut run = launch.of_a_copy().start();
     run.wait_for("worker ready");
     let inode = |name: &str| fs::symlink_metadata(run.dir().join(name)).unwrap().ino();
     let before = (inode("control"), inode("health"));

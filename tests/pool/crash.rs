@@ -162,7 +162,7 @@ fn what_a_dead_shell_leaves_is_killed_if_it_does_not_stop() {
 fn a_command_that_cannot_be_executed_in_time_is_given_up() {
     let launch = pool(&[], vec!["./held".into()]);
     let path = launch.dir().join("held");
-    fs::copy("/bin/sleep", &path).unwrap();
+    crate::harness::install("/bin/sleep".as_ref(), &path);
     let script = "
 import fcntl, os, signal, sys
 signal.signal(signal.SIGIO, signal.SIG_IGN)

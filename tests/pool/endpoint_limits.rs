@@ -164,7 +164,7 @@ fn health_on_a_unix_socket_is_for_everybody_who_gets_there() {
 
     fs::set_permissions(run.dir(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = run.dir().join("client");
-    fs::copy(crate::harness::binary(), &copy).unwrap();
+    crate::harness::install(&crate::harness::binary(), &copy);
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     let mut nobody = Command::new("setpriv");
     nobody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&copy);

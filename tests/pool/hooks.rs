@@ -214,8 +214,7 @@ fn hooks_live_through_an_upgrade_and_are_killed_in_time() {
 fn one_that_cannot_be_started_any_more_is_told_and_tried_later() {
     let launch = pool(&["--on-event", "./hook"], python("serve()"));
     let path = launch.dir().join("hook");
-    fs::write(&path, "#!/bin/sh\nrm hook\n").unwrap();
-    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    crate::harness::install_script("#!/bin/sh\nrm hook\n", 0o755, &path);
     // It is looked for here before anything is started.
     let dir = launch.dir().to_owned();
     let words = ["sh", "-c", r#"cd "$0" && exec "$@""#].map(std::ffi::OsString::from);

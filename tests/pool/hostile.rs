@@ -164,7 +164,7 @@ fn workers_of_another_user_are_reloaded_and_lose_nothing() {
     // Where everybody may execute it.
     let copy = tempfile::tempdir().unwrap();
     let worker = copy.path().join("worker");
-    fs::copy(example("worker"), &worker).unwrap();
+    crate::harness::install(&example("worker"), &worker);
     fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let words = ["-n", "2", "-b", "127.0.0.1:0", "--user", "www-data", "--replacement-gap", "0s", "--"];
     let run = launch(words.map(OsString::from).into_iter().chain([worker.into()])).start();

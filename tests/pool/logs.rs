@@ -5,7 +5,7 @@ use super::{allow, pool};
 use crate::harness::{eventually, http, kill};
 use serde_json::Value;
 use std::ffi::OsString;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 #[test]
 fn every_line_about_a_worker_has_the_same_fields() {
@@ -142,21 +142,30 @@ fn text_has_no_colours_where_nobody_would_see_them() {
     assert!(!text.contains('\x1b'), "{text}");
 }
 
+/// Nobody's controlling terminal: what is in one when its session ends, the kernel throws away.
+const TERMINAL: &str = "
+import os, pty, subprocess, sys
+master, slave = pty.openpty()
+child = subprocess.Popen(sys.argv[1:], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+os.close(slave)
+try:
+    while data := os.read(master, 65536): sys.stdout.buffer.write(data)
+except OSError: pass
+sys.stdout.buffer.flush()
+sys.exit(child.wait())";
+
 /// What appears on a terminal.
 fn on_a_terminal(env: &[(&str, &str)]) -> String {
-    let words: Vec<String> = std::iter::once(crate::harness::binary().into())
-        .chain(failing(&["--log-format", "text"]))
-        .map(|word| word.into_string().unwrap())
-        .collect();
-    let script = Command::new("script")
-        .args(["-qec", &words.join(" "), "/dev/null"])
+    let output = Command::new(crate::harness::python())
+        .args(["-ISc", TERMINAL])
+        .arg(crate::harness::binary())
+        .args(failing(&["--log-format", "text"]))
         .env_remove("NO_COLOR")
         .envs(env.iter().copied())
-        .stdin(Stdio::null())
         .output()
-        .unwrap_or_else(|error| panic!("script(1) of util-linux is needed for a terminal: {error}"));
-    assert_eq!(script.status.code(), Some(3), "{script:?}");
-    String::from_utf8(script.stdout).unwrap()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// The progress line gives way to a log line; that is no colour.

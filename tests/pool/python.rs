@@ -63,8 +63,9 @@ def serve_all(body=lambda: str(os.getpid())):
                 connection.sendall((head + text).encode())
 
 def sleep_for_ever():
+    # A signal that comes just before the system call is handled after it: Python only looks between two steps.
     while True:
-        time.sleep(1000)
+        time.sleep(0.05)
 
 def daemon(act):
     # An orphan in a session of its own, as daemon(3) makes it.
@@ -124,8 +125,7 @@ def serve_beside():
 
 def wait_for_signals():
     # The kernel may give a signal to the other thread, and Python handles it in this one, once that wakes.
-    while True:
-        time.sleep(0.02)
+    sleep_for_ever()
 "#;
 
 /// Applications for the real servers: `/` answers with the process's pid, `/slow` after a second.

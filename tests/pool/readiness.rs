@@ -237,7 +237,7 @@ fn a_worker_that_is_never_ready_is_given_up() {
 #[test]
 fn a_worker_that_is_never_ready_and_does_not_stop_is_killed() {
     let script = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsleep_for_ever()";
-    let options = ["--start-timeout", "300ms", "--graceful-timeout", "200ms", "--max-restarts", "0"];
+    let options = ["--start-timeout", "2s", "--graceful-timeout", "200ms", "--max-restarts", "0"];
     let mut run = pool(&options, python(script)).start();
     assert_eq!(run.wait_exit(), 3);
     assert_eq!(run.wait_for("worker exited")["signal"], "KILL");

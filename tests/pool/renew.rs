@@ -2,7 +2,7 @@
 
 use super::python::python;
 use super::{BRISK, assert_stops, pool, wait_serving};
-use crate::harness::{Launch, Run, binary, http, kill};
+use crate::harness::{Launch, Run, http, kill};
 use std::fs;
 
 /// A worker that answers with its argument, if that is no exit code.
@@ -126,10 +126,7 @@ fn what_a_reload_that_fails_has_brought_is_taken_back() {
 #[test]
 fn listeners_stay_where_they_are() {
     let launch = of_file("workers = 1\nmin-ready = 1\nbacklog = 100", "one");
-    let copy = launch.dir().join("supervisor");
-    fs::copy(binary(), &copy).unwrap();
-    let run =
-        launch.program(&copy).env("PREFORK_LOG_FORMAT", "json").env("PREFORK_LOG_LEVEL", "debug").start();
+    let run = launch.of_a_copy().start();
     wait_serving(&run, 1);
     write(run.dir(), "workers = 1\nmin-ready = 1\nbacklog = 200", "two");
     run.signal(libc::SIGHUP);
@@ -147,11 +144,8 @@ fn listeners_stay_where_they_are() {
 fn a_program_that_would_listen_elsewhere_does_not_take_over() {
     let words = [&["--config", "prefork.toml"][..], &BRISK].concat();
     let launch = crate::harness::launch(words.iter().copied());
-    let copy = launch.dir().join("supervisor");
-    fs::copy(binary(), &copy).unwrap();
     write(launch.dir(), "bind = [\"127.0.0.1:0\"]\nhealth = \"127.0.0.1:0\"", "one");
-    let run =
-        launch.program(&copy).env("PREFORK_LOG_FORMAT", "json").env("PREFORK_LOG_LEVEL", "debug").start();
+    let run = launch.of_a_copy().start();
     wait_serving(&run, 1);
     for (round, settings) in (1..).zip([
         "bind = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\nhealth = \"127.0.0.1:0\"",

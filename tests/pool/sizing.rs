@@ -1,7 +1,7 @@
 //! `--workers auto`: as many workers as there is room for in this container.
 
 use super::python::python;
-use super::upgrade::{of_a_copy, put};
+use super::upgrade::put;
 use super::{catch_up, pool, readiness};
 use crate::harness::{Launch, Run, binary, launch};
 use serde_json::Value;
@@ -166,7 +166,7 @@ fn the_plan_explains_it() {
 #[test]
 fn an_upgrade_keeps_as_many_as_there_are_though_there_is_less_room() {
     let options = ["--worker-memory", "300M", "--min-ready", "3", "--drain-time", "10ms"];
-    let launch = as_in_a_container(of_a_copy(auto(&options)), "max 100000", "1073741824");
+    let launch = as_in_a_container(auto(&options).of_a_copy(), "max 100000", "1073741824");
     let run = launch.start();
     run.log.wait_count("worker ready", 3);
     run.signal(libc::SIGTTIN);

@@ -2,7 +2,7 @@
 
 use super::python::python;
 use super::{BRISK, allow, example_worker, pool, wait_serving};
-use crate::harness::{Run, binary, eventually, http, kill, launch};
+use crate::harness::{Run, binary, eventually, http, kill, launch, plain_command};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
@@ -216,32 +216,34 @@ fn a_watched_status_is_shown_in_place_until_ctrl_c_and_leaves_the_terminal_as_it
     let run = pool(&[], example_worker(&[])).start();
     run.wait_for("worker ready");
     let script = r#"
-import fcntl, os, pty, struct, sys, termios
+import fcntl, os, pty, signal, struct, sys, termios, time
 pid, fd = pty.fork()
 if pid == 0:
-    os.execv(sys.argv[1], [sys.argv[1], "status", "--watch"])
+    # The leader of the session lives on: what is in a terminal when its session ends, the kernel throws away.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    code = os.spawnv(os.P_WAIT, sys.argv[1], [sys.argv[1], "status", "--watch"])
+    os.write(1, b"ended %d." % code)
+    while True: time.sleep(1)
 fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 60, 0, 0))
 before = termios.tcgetattr(fd)
 seen = b""
 while seen.count(b"\x1b[J") < 3:
     seen += os.read(fd, 65536)
 os.write(fd, b"\x03")
-try:
-    while True:
-        chunk = os.read(fd, 65536)
-        if not chunk: break
-        seen += chunk
-except OSError:
-    pass
+while not seen.endswith(b"."):
+    seen += os.read(fd, 65536)
+seen, code = seen[:-1].split(b"ended ")
+assert code == b"0" and termios.tcgetattr(fd) == before, (code, before)
+os.kill(pid, signal.SIGKILL)
+os.waitpid(pid, 0)
 assert seen.startswith(b"\x1b[?1049h\x1b[?25l"), seen
 assert seen.endswith(b"\x1b[?25h\x1b[?1049l"), seen
 last = seen.split(b"\x1b[H")[3].split(b"\x1b[J")[0]
 lines = last.replace(b"\x1b[K", b"").split(b"\r\n")
 assert all(len(line) <= 60 for line in lines), lines
 assert lines[2].startswith(b"SLOT") and b"ready" in lines[3], lines
-os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
-    let mut command = Command::new(crate::harness::python());
+    let mut command = plain_command(&crate::harness::python());
     command.args(["-I", "-S", "-c", script]).arg(binary()).env("PREFORK_HEALTH", run.health());
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

@@ -3,23 +3,16 @@
 use super::python::python;
 use super::{pool, uvicorn, with_apps};
 use crate::harness::load::Load;
-use crate::harness::{Launch, Run, binary, http};
+use crate::harness::{Run, binary, http, install};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Runs a copy of the binary, in whose place another can be put.
-pub(super) fn of_a_copy(launch: Launch) -> Launch {
-    let copy = launch.dir().join("supervisor");
-    fs::copy(binary(), &copy).unwrap();
-    launch.program(&copy).env("PREFORK_LOG_FORMAT", "json").env("PREFORK_LOG_LEVEL", "debug")
-}
-
 /// Puts a program in the place of the one that runs, as a package manager does it.
 pub(super) fn put(run: &Run, program: &Path) {
     let new = run.dir().join("new");
-    fs::copy(program, &new).unwrap();
+    install(program, &new);
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(new, run.dir().join("supervisor")).unwrap();
 }
@@ -36,7 +29,7 @@ fn answering(run: &Run) -> BTreeSet<String> {
 #[test]
 fn workers_listeners_and_the_endpoint_live_through_an_exchange_of_the_program() {
     let launch = pool(&["-n", "2", "--drain-time", "100ms"], uvicorn(&[]));
-    let mut run = of_a_copy(with_apps(launch)).start();
+    let mut run = with_apps(launch).of_a_copy().start();
     run.log.wait_count("worker ready", 2);
     let before = answering(&run);
     assert_eq!(before.len(), 2);
@@ -69,21 +62,23 @@ fn workers_listeners_and_the_endpoint_live_through_an_exchange_of_the_program() 
 
 #[test]
 fn a_program_that_could_not_go_on_is_not_exchanged_for() {
-    let mut run = of_a_copy(pool(&[], python("serve()"))).start();
+    let mut run = pool(&[], python("serve()")).of_a_copy().start();
     run.wait_for("worker ready");
     let before = answering(&run);
     let scripts = [
-        "#!/bin/sh\nexit 1\n",
+        ("#!/bin/sh\nexit 1\n", "does not accept our command line"),
         // One from before it could take over prints a plan all the same.
-        "#!/bin/sh\necho mode pool\n",
-        "not a program",
+        ("#!/bin/sh\necho mode pool\n", "cannot take over"),
+        ("not a program", "Exec format error"),
     ];
-    for (round, script) in (1..).zip(scripts) {
+    for (round, (script, reason)) in (1..).zip(scripts) {
         let path = run.dir().join("script");
         fs::write(&path, script).unwrap();
         put(&run, &path);
         run.signal(libc::SIGUSR2);
         run.log.wait_count("upgrade failed", round);
+        let told = run.log.with_message("upgrade failed").pop().unwrap();
+        assert!(told["reason"].as_str().unwrap().contains(reason), "{told}");
         assert_eq!(answering(&run), before);
     }
     put(&run, &binary());
@@ -99,7 +94,7 @@ fn an_upgrade_waits_for_the_end_of_a_reload() {
     let script = "
 if os.environ['PREFORK_GENERATION'] != '1': wait_for_file('go')
 serve()";
-    let run = of_a_copy(pool(&["--drain-time", "10ms"], python(script))).start();
+    let run = pool(&["--drain-time", "10ms"], python(script)).of_a_copy().start();
     run.wait_for("worker ready");
     run.signal(libc::SIGHUP);
     run.log.wait_count("worker spawned", 2);
@@ -117,7 +112,7 @@ fn workers_know_nothing_of_it_and_orphans_are_still_ours() {
 note('environment', json.dumps(dict(os.environ)))
 daemon(lambda: (note('daemons', ''), sleep_for_ever()))
 serve()";
-    let mut run = of_a_copy(pool(&["--drain-time", "10ms"], python(script))).start();
+    let mut run = pool(&["--drain-time", "10ms"], python(script)).of_a_copy().start();
     run.wait_for("worker ready");
     run.wait_lines("daemons", 1);
     run.signal(libc::SIGUSR2);
@@ -133,7 +128,7 @@ serve()";
 
 #[test]
 fn a_handover_that_nobody_made_is_an_error() {
-    let launch = of_a_copy(pool(&[], python("serve()"))).env("PREFORK_HANDOVER_FD", "7");
+    let launch = pool(&[], python("serve()")).of_a_copy().env("PREFORK_HANDOVER_FD", "7");
     let (code, _, log) = launch.finish();
     assert_eq!(code, 125);
     assert!(log.contains("PREFORK_HANDOVER_FD") && log.contains("leave the variable out"), "{log}");
@@ -142,7 +137,7 @@ fn a_handover_that_nobody_made_is_an_error() {
 /// What comes together with the signal is read in one go: it must not end with the old program.
 #[test]
 fn a_term_that_comes_with_the_usr2_is_heard() {
-    let mut run = of_a_copy(pool(&[], python("serve()"))).start();
+    let mut run = pool(&[], python("serve()")).of_a_copy().start();
     run.wait_for("worker ready");
     // Nothing is read before both are there.
     crate::harness::kill(run.pid, libc::SIGSTOP);
@@ -157,7 +152,7 @@ fn a_term_that_comes_with_the_usr2_is_heard() {
 #[test]
 fn who_waits_for_a_respawn_does_so_through_an_upgrade() {
     let options = ["-n", "2", "--backoff", "4s", "--backoff-max", "4s", "--drain-time", "10ms"];
-    let mut run = of_a_copy(pool(&options, python("serve()"))).start();
+    let mut run = pool(&options, python("serve()")).of_a_copy().start();
     run.log.wait_count("worker ready", 2);
     // The lanes are not those of a fresh start any more.
     run.signal(libc::SIGHUP);
@@ -196,7 +191,7 @@ say('WATCHDOG_USEC=3600000000\\nREADY=1')
 note('said', '')
 serve()";
     let options = ["--ready", "notify", "--watchdog", "1s"];
-    let mut run = of_a_copy(pool(&options, python(script))).start();
+    let mut run = pool(&options, python(script)).of_a_copy().start();
     run.wait_for("worker ready");
     run.wait_lines("said", 1);
     super::catch_up(&run);

