@@ -27,31 +27,35 @@ pub fn own_program() -> io::Result<PathBuf> {
 
 /// Runs a program with these arguments and these variables more, and returns what it prints; nothing if it does not end
 /// with code 0 within this time. All waits for it: it is to be short.
-#[must_use]
+///
+/// # Errors
+/// As execve(2), and as the calls by which a child is waited for and heard.
 pub fn ask(
     program: &Path,
     args: &[OsString],
     variables: &[(&str, &str)],
     within: Duration,
-) -> Option<String> {
-    let (name, rest) = args.split_first()?;
+) -> io::Result<Option<String>> {
+    let (name, rest) = args.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let begin = Instant::now();
     let mut command = Command::new(program);
     command.arg0(name).args(rest).envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().ok()?;
+    let mut child = command.spawn()?;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => {
                 // What it prints fits into the pipe.
                 let mut text = String::new();
-                child.stdout.take()?.take(LONGEST).read_to_string(&mut text).ok()?;
-                return status.success().then_some(text);
+                if let Some(out) = child.stdout.take() {
+                    out.take(LONGEST).read_to_string(&mut text)?;
+                }
+                return Ok(status.success().then_some(text));
             }
             Ok(None) if begin.elapsed() < within => std::thread::sleep(Duration::from_millis(1)),
             Ok(None) | Err(_) => {
                 let _gone = child.kill();
                 let _reaped = child.wait();
-                return None;
+                return Ok(None);
             }
         }
     }
