@@ -55,15 +55,15 @@ fn a_worker_that_says_it_cannot_boot_is_retried_at_most_once_a_second() {
 }
 
 /// Worker 0 serves as soon as it may, worker 1 fails at once.
-const ONE_FAILS: &str = "if is_worker(1): sys.exit(1)\nwait_for_file('go')\nserve()";
+const ONE_FAILS: &str = "if is_worker(1): wait_for_file('fail'); sys.exit(1)\nwait_for_file('go')\nserve()";
 
 #[test]
 fn a_crash_loop_is_not_given_up_while_another_worker_serves() {
     let options = ["-n", "2", "--max-restarts", "2", "--backoff", "10ms", "--backoff-max", "20ms"];
-    let launch = pool(&options, python(ONE_FAILS));
-    std::fs::write(launch.dir().join("go"), "").unwrap();
-    let mut run = launch.start();
+    let mut run = pool(&options, python(ONE_FAILS)).start();
+    allow(&run, "go");
     run.log.wait_for("worker ready", |line| line["slot"] == 0);
+    allow(&run, "fail");
     run.log.wait_count("respawn delayed", 4);
     assert_eq!(http::get(&run.address(0), "/").unwrap().status, 200);
     assert_eq!(http::get(&run.health(), "/readyz").unwrap().status, 200);
@@ -76,6 +76,7 @@ fn a_pool_that_gives_up_stops_the_others_first() {
     let options = ["-n", "2", "--max-restarts", "2", "--backoff", "10ms"];
     // Worker 0 is never ready, so that nobody serves.
     let mut run = pool(&options, python(ONE_FAILS)).start();
+    allow(&run, "fail");
     assert_eq!(run.wait_exit(), 3, "{}", run.log.text());
     let exit = run.log.wait_for("worker exited", |line| line["slot"] == 0);
     assert_eq!((&exit["reason"], &exit["signal"]), (&"stop".into(), &"TERM".into()));
