@@ -57,7 +57,9 @@ pub fn list(items: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", items.join(","))
 }
 
-fn quoted(text: &str) -> String {
+/// Text, with its quotes.
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let mut quoted = "\"".to_owned();
     for c in text.chars() {
         match c {

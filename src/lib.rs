@@ -108,6 +108,7 @@ pub mod events;
 pub mod explain;
 pub mod handover;
 pub mod http;
+pub mod json;
 pub mod logging;
 pub mod manager;
 pub mod metrics;

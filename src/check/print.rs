@@ -4,7 +4,7 @@ use super::{Setting, Value, Warning};
 use crate::cli::{Only, Source};
 use crate::config::Config;
 use crate::core::Mode;
-use serde_json::json;
+use crate::json::{Object, list, quoted};
 use std::fmt::Write;
 
 /// All that there is to print.
@@ -79,29 +79,24 @@ impl Report<'_> {
     /// For programs: one object.
     #[must_use]
     pub fn json(&self) -> String {
-        let settings: Vec<_> = self
-            .settings
-            .iter()
-            .map(|setting| {
-                let (layer, source) = layer(setting.source.as_ref());
-                let value = match &setting.value {
-                    Value::None => json!(null),
-                    Value::Is(is) => json!(is),
-                    Value::One(text) => json!(text),
-                    Value::Many(texts) => json!(texts),
-                };
-                json!({ "name": setting.name, "value": value, "layer": layer, "source": source })
-            })
-            .collect();
-        let warnings: Vec<_> = self
-            .warnings
-            .iter()
-            .map(|warning| {
-                let Warning { id, reason, remedy } = warning;
-                json!({ "id": id, "reason": reason, "remedy": remedy, "denied": self.is_denied(warning) })
-            })
-            .collect();
-        format!("{}\n", json!({ "mode": self.mode().0, "settings": settings, "warnings": warnings }))
+        let settings = self.settings.iter().map(|setting| {
+            let (layer, source) = layer(setting.source.as_ref());
+            let value = match &setting.value {
+                Value::None => None,
+                Value::Is(is) => Some(is.to_string()),
+                Value::One(text) => Some(quoted(text)),
+                Value::Many(texts) => Some(list(texts.iter().map(|text| quoted(text)))),
+            };
+            let object = Object::new().text("name", &setting.name).maybe("value", value);
+            object.text("layer", layer).maybe("source", source.map(quoted)).end()
+        });
+        let warnings = self.warnings.iter().map(|warning| {
+            let Warning { id, reason, remedy } = warning;
+            let object = Object::new().text("id", id).text("reason", reason).text("remedy", remedy);
+            object.with("denied", self.is_denied(warning)).end()
+        });
+        let object = Object::new().text("mode", self.mode().0);
+        object.with("settings", list(settings)).with("warnings", list(warnings)).end() + "\n"
     }
 }
 

@@ -111,7 +111,7 @@ pub(super) fn resolve(
         return Err(StartError::value("--drain-signal", signal, "nobody can handle it", remedy));
     }
     let forwards = forwards(options)?;
-    let scoreboard = options.recycling.count_requests == Some(CountRequests::Scoreboard);
+    let scoreboard = uses_scoreboard(options);
     let per_worker = options.pool.listener == Listener::PerWorker;
     let has_tcp = listeners.iter().any(|address| matches!(address, Address::Tcp(_)));
     let probe = probing(options, &listeners)?;
@@ -324,13 +324,16 @@ fn accept_stall(options: &Options, has_tcp: bool) -> Result<Option<Duration>, St
     Ok(Some(stall))
 }
 
+fn uses_scoreboard(options: &Options) -> bool {
+    options.recycling.count_requests == Some(CountRequests::Scoreboard)
+}
+
 fn measures_memory(recycle: &RecyclePolicy) -> bool {
     recycle.max_memory.is_some() || recycle.max_memory_hard.is_some() || recycle.memory_pressure.is_some()
 }
 
 fn measure_every(options: &Options, recycle: &RecyclePolicy) -> Option<Duration> {
-    let scoreboard = options.recycling.count_requests == Some(CountRequests::Scoreboard);
-    let of_limits = measures_memory(recycle) || scoreboard;
+    let of_limits = measures_memory(recycle) || uses_scoreboard(options);
     let of_stall = options.hangs.accept_stall.map(|stall| stall / MEASURES_OF_A_STALL);
     of_limits.then_some(MEASURE_EVERY).into_iter().chain(of_stall.map(|every| every.min(MEASURE_EVERY))).min()
 }

@@ -26,6 +26,7 @@ mod init;
 pub mod note;
 pub mod policy;
 mod pool;
+mod quiet;
 mod recycle;
 mod remains;
 pub mod rng;

@@ -6,7 +6,6 @@
 mod beside;
 pub mod checks;
 pub mod client;
-pub mod json;
 pub mod metrics;
 mod orders;
 pub mod routes;

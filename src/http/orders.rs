@@ -2,12 +2,12 @@
 //!
 //! Each is answered when it is carried out, or after `?wait=D`. Everything is in the path: no body is read.
 
-use super::json::Object;
 use super::routes::{self, Answer, error, only, parameter, plain, respond};
 use super::{Edge, Peer};
 use crate::control::order::{Order, PATHS};
 use crate::control::waiting::{Outcome, Refusal};
 use crate::duration::parse_duration;
+use crate::json::Object;
 use hyper::{Method, StatusCode, Uri};
 use std::time::Duration;
 use tokio::time::timeout;

@@ -1,10 +1,10 @@
 //! `/status`: everything there is to see, as JSON, or as a table for people.
 
 use super::Edge;
-use super::json::{Object, list};
 use super::routes::{Answer, error, plain, respond};
 use crate::core::snapshot::{Reload, ReloadState, Slot, Status, Worker};
 use crate::duration::in_short;
+use crate::json::{Object, list};
 use crate::os::usage::{self, Measure};
 use hyper::StatusCode;
 use std::fmt::Write;

@@ -48,7 +48,7 @@ enum Place {
     Group(Group),
 }
 
-/// A listener, two clients, and one for a moment.
+/// A listener, its two clients, and a socket that is open for a moment while those are made.
 const DESCRIPTORS_OF_A_DOOR: usize = 4;
 
 impl Lanes {

@@ -1,6 +1,6 @@
 //! What somebody asks for over the control socket. What becomes of it is to be seen in the status.
 
-use super::Pool;
+use super::{Pool, numbered};
 use crate::core::action::Action;
 use crate::core::event::Demand;
 use crate::core::exit::Reason;
@@ -20,8 +20,7 @@ impl Pool {
     }
 
     fn recycle(&mut self, now: Monotonic, slot: u32, out: &mut Vec<Action>) {
-        let slot = usize::try_from(slot).ok().and_then(|index| self.slots.get_mut(index));
-        let Some(slot) = slot else { return };
+        let Some(slot) = numbered(&mut self.slots, slot) else { return };
         // Somebody may just have mended what made the last replacement fail.
         slot.retry_at = slot.gap_until;
         match &mut slot.seat {

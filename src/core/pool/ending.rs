@@ -13,6 +13,7 @@ use crate::core::action::Action;
 use crate::core::event::Lane;
 use crate::core::exit::{Reason, code};
 use crate::core::note::Note;
+use crate::core::quiet::Quiet;
 use crate::core::shutdown::{Endgame, Tick};
 use crate::core::signal::Signal;
 use crate::core::slot::Slot;
@@ -23,10 +24,8 @@ use std::time::Duration;
 /// The last connections are being served.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
-    /// Since when nothing waits, as far as was seen.
-    quiet_since: Option<Monotonic>,
-    /// How long that has to last.
-    time: Duration,
+    /// All queues together, which have to be quiet for the drain time.
+    queues: Quiet,
     look_at: Monotonic,
     /// When the workers are stopped though somebody waits: half of their time is left then.
     give_up_at: Option<Monotonic>,
@@ -38,11 +37,7 @@ impl Closing {
     /// So many connections wait for all workers together.
     pub(super) fn queues_seen(&mut self, now: Monotonic, waiting: u32) {
         self.look_at = now + LOOK_EVERY;
-        if waiting > 0 {
-            self.quiet_since = None;
-        } else {
-            self.quiet_since.get_or_insert(now);
-        }
+        self.queues.seen(now, waiting);
     }
 
     /// When what is left is killed.
@@ -51,7 +46,7 @@ impl Closing {
     }
 
     fn done_at(&self) -> Option<Monotonic> {
-        earlier(self.quiet_since.map(|since| since + self.time), self.give_up_at)
+        earlier(self.queues.done_at(), self.give_up_at)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
@@ -111,8 +106,7 @@ impl Pool {
             out.extend(worker.pid().map(|pid| Action::Hint { pid, lane: worker.lane, signal }));
         }
         self.phase = Phase::Closing(Closing {
-            quiet_since: None,
-            time: self.policy.drain.time,
+            queues: Quiet::unseen(self.policy.drain.time),
             look_at: now,
             give_up_at: halfway(now, kill_at),
             kill_at,
@@ -124,7 +118,7 @@ impl Pool {
         let Phase::Closing(closing) = &mut self.phase else { return };
         let cap = closing.kill_at.map(|at| at.since(now));
         if reached(closing.done_at(), now) {
-            if closing.quiet_since.is_none() {
+            if !closing.queues.is_quiet() {
                 out.push(Action::Report(Note::ClosingCutShort));
             }
             return self.begin_ending(now, cap, out);

@@ -430,6 +430,11 @@ impl Pool {
     }
 }
 
+/// The slot of this number, if there is one.
+fn numbered(slots: &mut [Slot], number: u32) -> Option<&mut Slot> {
+    usize::try_from(number).ok().and_then(|index| slots.get_mut(index))
+}
+
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -3,7 +3,7 @@
 //! It waits for a moment of rest, in which every worker there is is ready and nobody is on the way out: then there is
 //! little to tell, and nothing that could go wrong halfway.
 
-use super::{Phase, Pool, number};
+use super::{Phase, Pool, number, numbered};
 use crate::core::action::Action;
 use crate::core::backoff::Backoff;
 use crate::core::event::SpawnId;
@@ -93,7 +93,7 @@ impl Pool {
         pool.ever_spawned = true;
         pool.remains = Remains::take_over(&given.remains);
         for vacancy in &given.vacant {
-            let slot = usize::try_from(vacancy.slot).ok().and_then(|index| pool.slots.get_mut(index));
+            let slot = numbered(&mut pool.slots, vacancy.slot);
             if let Some(slot) = slot {
                 slot.seat = Seat::Vacant { spawn_at: vacancy.spawn_at, lane: vacancy.lane };
                 slot.backoff = Backoff::after(vacancy.failures);
@@ -102,7 +102,7 @@ impl Pool {
         for kept in &given.kept {
             let id = SpawnId(pool.next_spawn);
             pool.next_spawn = pool.next_spawn.saturating_add(1);
-            let slot = usize::try_from(kept.slot).ok().and_then(|index| pool.slots.get_mut(index));
+            let slot = numbered(&mut pool.slots, kept.slot);
             if let Some(slot) = slot {
                 slot.seat = Seat::Taken(Worker::kept(given.now, id, kept, &pool.policy.hang));
             }

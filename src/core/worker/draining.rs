@@ -13,6 +13,7 @@ use crate::core::event::{Lane, Pid};
 use crate::core::exit::Reason;
 use crate::core::note::{Note, WorkerRef};
 use crate::core::policy::PoolPolicy;
+use crate::core::quiet::Quiet;
 use crate::core::time::{Monotonic, earlier, reached};
 use std::time::Duration;
 
@@ -27,11 +28,9 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Draining {
     pub pid: Pid,
     pub reason: Reason,
-    /// Since when nothing waits for it, as far as was seen.
-    quiet_since: Option<Monotonic>,
+    /// Its queue, which has to be quiet for the drain time.
+    queue: Quiet,
     hinted: bool,
-    /// How long that has to last.
-    time: Duration,
     /// When to look at its queue next, if it has one of its own.
     look_at: Option<Monotonic>,
     /// When it is stopped though somebody waits.
@@ -40,13 +39,12 @@ pub struct Draining {
 
 impl Draining {
     pub fn new(now: Monotonic, pid: Pid, reason: Reason, policy: &PoolPolicy) -> Self {
-        let steered = policy.drain.steered;
+        let (steered, time) = (policy.drain.steered, policy.drain.time);
         Self {
             pid,
             reason,
-            quiet_since: (!steered).then_some(now),
+            queue: if steered { Quiet::unseen(time) } else { Quiet::without_queue(now, time) },
             hinted: false,
-            time: policy.drain.time,
             look_at: steered.then(|| now + LOOK_EVERY),
             give_up_at: policy.stop.graceful.deadline(now).map(|at| at.max(now + LEAST_PATIENCE)),
         }
@@ -54,11 +52,7 @@ impl Draining {
 
     /// So many connections wait for it.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
-        if waiting > 0 {
-            self.quiet_since = None;
-        } else {
-            self.quiet_since.get_or_insert(now);
-        }
+        self.queue.seen(now, waiting);
     }
 
     /// Does what is due; returns whether it is to be stopped.
@@ -70,14 +64,14 @@ impl Draining {
         policy: &PoolPolicy,
         out: &mut Vec<Action>,
     ) -> bool {
-        if self.quiet_since.is_none() && reached(self.give_up_at, now) {
+        if !self.queue.is_quiet() && reached(self.give_up_at, now) {
             out.push(Action::Report(Note::DrainCutShort { worker }));
             return true;
         }
-        if self.quiet_since.is_some() && !std::mem::replace(&mut self.hinted, true) {
+        if self.queue.is_quiet() && !std::mem::replace(&mut self.hinted, true) {
             out.push(Action::Hint { pid: self.pid, lane, signal: policy.drain.hint });
         }
-        self.is_done(now)
+        reached(self.queue.done_at(), now)
     }
 
     /// Looks at its queue, if it is time.
@@ -88,16 +82,8 @@ impl Draining {
         }
     }
 
-    fn done_at(&self) -> Option<Monotonic> {
-        self.quiet_since.map(|since| since + self.time)
-    }
-
-    fn is_done(&self, now: Monotonic) -> bool {
-        reached(self.done_at(), now)
-    }
-
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        let gives_up = self.give_up_at.filter(|_| self.quiet_since.is_none());
-        earlier(earlier(self.look_at, self.done_at()), gives_up)
+        let gives_up = self.give_up_at.filter(|_| !self.queue.is_quiet());
+        earlier(earlier(self.look_at, self.queue.done_at()), gives_up)
     }
 }
