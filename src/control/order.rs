@@ -2,6 +2,7 @@
 
 use crate::cli::LogLevel;
 use crate::core::Signal;
+use crate::core::event::Demand;
 use crate::core::policy::MOST_WORKERS;
 use clap::ValueEnum;
 use std::fmt;
@@ -9,20 +10,8 @@ use std::fmt;
 /// Something that is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Replace every worker.
-    Reload,
-    /// Replace the worker of this slot.
-    Recycle {
-        /// Which.
-        slot: u32,
-    },
-    /// Have so many workers.
-    Scale {
-        /// How many, 1 to [`MOST_WORKERS`].
-        workers: u32,
-    },
-    /// Stop in order.
-    Stop,
+    /// What the core is asked for.
+    Demand(Demand),
     /// Send a signal to the worker of this slot, and to nobody else; in init mode to the command, slot 0.
     Signal {
         /// Which.
@@ -51,13 +40,13 @@ impl Order {
         }
         let slot = |text: &str| text.parse().map_err(|_| "the slot is not a number: see /status");
         Some(match (name, one, two) {
-            ("reload", None, None) => Ok(Self::Reload),
-            ("stop", None, None) => Ok(Self::Stop),
-            ("recycle", Some(text), None) => slot(text).map(|slot| Self::Recycle { slot }),
+            ("reload", None, None) => Ok(Self::Demand(Demand::Reload)),
+            ("stop", None, None) => Ok(Self::Demand(Demand::Stop)),
+            ("recycle", Some(text), None) => slot(text).map(|slot| Self::Demand(Demand::Recycle { slot })),
             ("scale", Some(text), None) => {
                 let workers = text.parse().ok().filter(|workers| (1..=MOST_WORKERS).contains(workers));
                 workers
-                    .map(|workers| Self::Scale { workers })
+                    .map(|workers| Self::Demand(Demand::Scale { workers }))
                     .ok_or("not a whole number from 1 to 1024: use one")
             }
             ("signal", Some(text), Some(signal)) => slot(text).and_then(|slot| {
@@ -78,8 +67,8 @@ impl Order {
     #[must_use]
     pub fn is_for_the_pool(self) -> bool {
         match self {
-            Self::Reload | Self::Recycle { .. } | Self::Scale { .. } | Self::Signal { .. } => true,
-            Self::Stop | Self::LogLevel(_) => false,
+            Self::Demand(Demand::Stop) | Self::LogLevel(_) => false,
+            Self::Demand(_) | Self::Signal { .. } => true,
         }
     }
 }
@@ -88,10 +77,10 @@ impl Order {
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reload => f.write_str("reload"),
-            Self::Recycle { slot } => write!(f, "recycle {slot}"),
-            Self::Scale { workers } => write!(f, "scale {workers}"),
-            Self::Stop => f.write_str("stop"),
+            Self::Demand(Demand::Reload) => f.write_str("reload"),
+            Self::Demand(Demand::Recycle { slot }) => write!(f, "recycle {slot}"),
+            Self::Demand(Demand::Scale { workers }) => write!(f, "scale {workers}"),
+            Self::Demand(Demand::Stop) => f.write_str("stop"),
             Self::Signal { slot, signal } => write!(f, "signal {slot} {signal}"),
             Self::LogLevel(level) => write!(f, "log-level {}", level.name()),
         }

@@ -156,6 +156,26 @@ pub struct Worker {
     pub max_memory: Option<u64>,
 }
 
+#[cfg(test)]
+impl Worker {
+    /// One that nothing is to be said of but this.
+    pub(crate) fn sample(slot: u32, pid: i32, state: State) -> Self {
+        Self {
+            slot,
+            generation: 1,
+            pid: Some(Pid(pid)),
+            lane: Lane(slot),
+            state,
+            reason: None,
+            uptime: Duration::ZERO,
+            requests: Some(0),
+            max_requests: None,
+            max_age: None,
+            max_memory: None,
+        }
+    }
+}
+
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {

@@ -293,32 +293,16 @@ mod tests {
         Status { summary, generation: 1, reload: None, slots, workers }
     }
 
-    fn worker(slot: u32, pid: i32, state: State) -> Worker {
-        Worker {
-            slot,
-            generation: 1,
-            pid: Some(Pid(pid)),
-            lane: Lane(0),
-            state,
-            reason: None,
-            uptime: Duration::ZERO,
-            requests: Some(0),
-            max_requests: None,
-            max_age: None,
-            max_memory: None,
-        }
-    }
-
     #[test]
     fn a_vacant_slot_has_no_worker_though_an_old_one_of_it_makes_way() {
         let taken = Slot { failures: 0, respawn_in: None, kept_lane: None };
         let vacant = Slot { failures: 3, respawn_in: Some(Duration::from_secs(2)), kept_lane: Some(Lane(1)) };
         let workers = vec![
-            worker(0, 10, State::Ready),
-            worker(0, 11, State::Starting),
-            worker(1, 12, State::Stopping),
+            Worker::sample(0, 10, State::Ready),
+            Worker::sample(0, 11, State::Starting),
+            Worker::sample(1, 12, State::Stopping),
             // Of a slot that is gone.
-            worker(5, 13, State::Draining),
+            Worker::sample(5, 13, State::Draining),
         ];
         let seats = seats(&status(vec![taken, vacant], workers));
         let pids: Vec<_> =

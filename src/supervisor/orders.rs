@@ -48,14 +48,7 @@ impl Loop {
                 Outcome::Refused(Refusal::NotStarted)
             }
             Ok(()) => match order {
-                Order::Reload => return self.demand(order, Demand::Reload, &before, answer),
-                Order::Recycle { slot } => {
-                    return self.demand(order, Demand::Recycle { slot }, &before, answer);
-                }
-                Order::Scale { workers } => {
-                    return self.demand(order, Demand::Scale { workers }, &before, answer);
-                }
-                Order::Stop => {
+                Order::Demand(Demand::Stop) => {
                     // Another one would not be another order, but ask for haste, as a second TERM does.
                     if self.core.snapshot().phase == Phase::Running {
                         self.handle(Event::Asked(Demand::Stop));
@@ -65,6 +58,7 @@ impl Loop {
                         Phase::Draining | Phase::Stopping | Phase::GivenUp => Outcome::Stopping,
                     }
                 }
+                Order::Demand(demand) => return self.demand(demand, &before, answer),
                 Order::Signal { slot, signal } => self.signal_one(&before, slot, signal),
                 Order::LogLevel(level) => {
                     logging::set_level(level);
@@ -76,7 +70,7 @@ impl Loop {
         let _gone = answer.send(outcome);
     }
 
-    fn demand(&mut self, order: Order, demand: Demand, before: &Status, answer: oneshot::Sender<Outcome>) {
+    fn demand(&mut self, demand: Demand, before: &Status, answer: oneshot::Sender<Outcome>) {
         self.waiters.retain(|waiter| !waiter.answer.is_closed());
         if self.waiters.len() >= MOST_WAITERS {
             let _gone = answer.send(Outcome::Refused(Refusal::TooMany));
@@ -84,7 +78,7 @@ impl Loop {
         }
         self.handle(Event::Asked(demand));
         let after = self.core.status(self.now());
-        self.waiters.extend(Waiting::new(order, before, &after).map(|waiting| Waiter { waiting, answer }));
+        self.waiters.extend(Waiting::new(demand, before, &after).map(|waiting| Waiter { waiting, answer }));
     }
 
     /// A worker that is seated has not been reaped: the signal reaches no stranger.

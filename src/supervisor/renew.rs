@@ -24,11 +24,15 @@ pub struct InForce {
 }
 
 impl InForce {
-    /// What was read at the start.
+    /// What was read at the start. Only a pool compares it with what is read later.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let (command, pool) = (config.command.clone(), config.pool.clone());
-        Self { command, pool, fixed: config.fixed(), bound: explain::bound(config), before: None }
+        let (fixed, bound) = match config.mode {
+            Mode::Pool(_) => (config.fixed(), explain::bound(config)),
+            Mode::Init(_) => (Vec::new(), Vec::new()),
+        };
+        Self { command, pool, fixed, bound, before: None }
     }
 }
 

@@ -1,23 +1,6 @@
 use super::*;
-use crate::core::event::Lane;
 use crate::core::snapshot::{Slot, Snapshot};
 use std::time::Duration;
-
-fn worker(slot: u32, pid: i32, state: State) -> Worker {
-    Worker {
-        slot,
-        generation: 1,
-        pid: Some(Pid(pid)),
-        lane: Lane(slot),
-        state,
-        reason: None,
-        uptime: Duration::ZERO,
-        requests: Some(0),
-        max_requests: None,
-        max_age: None,
-        max_memory: None,
-    }
-}
 
 /// A running pool in which everybody is ready: pids from 10.
 fn pool(workers: u32) -> Status {
@@ -26,7 +9,7 @@ fn pool(workers: u32) -> Status {
         generation: 1,
         reload: None,
         slots: (0..workers).map(|_| Slot { failures: 0, respawn_in: None, kept_lane: None }).collect(),
-        workers: (0..workers).zip(10..).map(|(slot, pid)| worker(slot, pid, State::Ready)).collect(),
+        workers: (0..workers).zip(10..).map(|(slot, pid)| Worker::sample(slot, pid, State::Ready)).collect(),
     }
 }
 
@@ -34,9 +17,9 @@ fn init() -> Status {
     Status { slots: Vec::new(), ..pool(1) }
 }
 
-fn begun(order: Order, before: &Status, after: &Status) -> Waiting {
-    assert_eq!(check(order, before), Ok(()));
-    Waiting::new(order, before, after).unwrap()
+fn begun(demand: Demand, before: &Status, after: &Status) -> Waiting {
+    assert_eq!(check(Order::Demand(demand), before), Ok(()));
+    Waiting::new(demand, before, after).unwrap()
 }
 
 fn reload(generation: u32, state: ReloadState) -> Status {
@@ -45,7 +28,7 @@ fn reload(generation: u32, state: ReloadState) -> Status {
 
 #[test]
 fn a_reload_with_a_wrong_configuration_was_never_begun() {
-    let outcome = |before: &Status, after: &Status| begun(Order::Reload, before, after).outcome(after);
+    let outcome = |before: &Status, after: &Status| begun(Demand::Reload, before, after).outcome(after);
     assert_eq!(outcome(&pool(2), &reload(2, ReloadState::Refused)), Some(Outcome::ReloadRefused));
     // The one before it goes on.
     let running = reload(2, ReloadState::Running);
@@ -53,12 +36,12 @@ fn a_reload_with_a_wrong_configuration_was_never_begun() {
     assert_eq!(outcome(&pool(2), &pool(2)), Some(Outcome::ReloadRefused));
 }
 
-const RECYCLE: Order = Order::Recycle { slot: 1 };
+const RECYCLE: Demand = Demand::Recycle { slot: 1 };
 
 #[test]
 fn a_reload_is_finished_failed_overtaken_or_interrupted() {
     let begin = || {
-        let mut waiting = begun(Order::Reload, &pool(2), &reload(2, ReloadState::Running));
+        let mut waiting = begun(Demand::Reload, &pool(2), &reload(2, ReloadState::Running));
         assert_eq!(waiting.outcome(&reload(2, ReloadState::Running)), None);
         waiting
     };
@@ -68,13 +51,19 @@ fn a_reload_is_finished_failed_overtaken_or_interrupted() {
     assert_eq!(failed, Some(Outcome::ReloadFailed { generation: 2, reason: Reason::BootError }));
     for state in [ReloadState::Running, ReloadState::Finished, ReloadState::Failed(Reason::Crash)] {
         let overtaken = begin().outcome(&reload(3, state));
-        assert_eq!(overtaken, Some(Outcome::Overtaken { order: Order::Reload }), "{state:?}");
+        assert_eq!(overtaken, Some(Outcome::Overtaken { order: Order::Demand(Demand::Reload) }), "{state:?}");
     }
     let mut stopping = reload(2, ReloadState::Running);
     stopping.summary.phase = Phase::Draining;
-    assert_eq!(begin().outcome(&stopping), Some(Outcome::Interrupted { order: Order::Reload }));
+    assert_eq!(
+        begin().outcome(&stopping),
+        Some(Outcome::Interrupted { order: Order::Demand(Demand::Reload) })
+    );
     stopping.reload = None;
-    assert_eq!(begin().outcome(&stopping), Some(Outcome::Interrupted { order: Order::Reload }));
+    assert_eq!(
+        begin().outcome(&stopping),
+        Some(Outcome::Interrupted { order: Order::Demand(Demand::Reload) })
+    );
     // What ended in the same turn has ended.
     let mut done = reload(2, ReloadState::Finished);
     done.summary.phase = Phase::Stopping;
@@ -86,11 +75,14 @@ fn a_worker_is_replaced_when_another_is_ready_in_its_seat() {
     let mut waiting = begun(RECYCLE, &pool(2), &pool(2));
     let mut now = pool(2);
     assert_eq!(waiting.outcome(&now), None);
-    now.workers.push(worker(1, 20, State::Starting));
+    now.workers.push(Worker::sample(1, 20, State::Starting));
     assert_eq!(waiting.outcome(&now), None);
     // The successor has the seat; the old one makes way.
-    now.workers =
-        vec![worker(0, 10, State::Ready), worker(1, 20, State::Ready), worker(1, 11, State::Draining)];
+    now.workers = vec![
+        Worker::sample(0, 10, State::Ready),
+        Worker::sample(1, 20, State::Ready),
+        Worker::sample(1, 11, State::Draining),
+    ];
     let replaced = Outcome::Replaced { slot: 1, old: Some(Pid(11)), pid: Pid(20) };
     assert_eq!(waiting.outcome(&now), Some(replaced));
 }
@@ -112,7 +104,7 @@ fn a_replacement_that_fails_is_told_and_the_death_of_the_old_one_is_not_that() {
     now.slots[1].respawn_in = Some(Duration::ZERO);
     assert_eq!(waiting.outcome(&now), None);
     now.slots[1].respawn_in = None;
-    now.workers.push(worker(1, 20, State::Starting));
+    now.workers.push(Worker::sample(1, 20, State::Starting));
     assert_eq!(waiting.outcome(&now), None);
     let mut failed = now.clone();
     failed.slots[1] = Slot { failures: 2, respawn_in: Some(Duration::ZERO), kept_lane: None };
@@ -146,8 +138,8 @@ fn of_a_slot_where_nobody_serves_the_next_that_is_ready_is_waited_for() {
 
 #[test]
 fn a_count_is_reached_when_all_are_ready_and_nobody_else_is_left() {
-    let order = Order::Scale { workers: 3 };
-    let mut waiting = begun(order, &pool(2), &pool(3));
+    let scale = Demand::Scale { workers: 3 };
+    let mut waiting = begun(scale, &pool(2), &pool(3));
     let mut now = pool(3);
     now.summary.ready = 2;
     now.workers[2].state = State::Starting;
@@ -155,13 +147,13 @@ fn a_count_is_reached_when_all_are_ready_and_nobody_else_is_left() {
     assert_eq!(waiting.outcome(&pool(3)), Some(Outcome::Scaled { workers: 3 }));
     now.slots[2].failures = 1;
     assert_eq!(waiting.outcome(&now), Some(Outcome::ScaleFailed { slot: 2 }));
-    assert_eq!(waiting.outcome(&pool(4)), Some(Outcome::Overtaken { order }));
+    assert_eq!(waiting.outcome(&pool(4)), Some(Outcome::Overtaken { order: Order::Demand(scale) }));
 
     // Fewer: those that make way are waited for, and an old failure is none of this order's.
-    let mut waiting = begun(order, &pool(5), &pool(3));
+    let mut waiting = begun(scale, &pool(5), &pool(3));
     let mut now = pool(3);
     now.slots[0].failures = 1;
-    now.workers.push(worker(4, 14, State::Draining));
+    now.workers.push(Worker::sample(4, 14, State::Draining));
     assert_eq!(waiting.outcome(&now), None);
     now.workers.pop();
     assert_eq!(waiting.outcome(&now), Some(Outcome::Scaled { workers: 3 }));
@@ -171,11 +163,11 @@ fn a_count_is_reached_when_all_are_ready_and_nobody_else_is_left() {
 fn what_cannot_be_begun_is_refused() {
     let signal = crate::core::Signal::USR1;
     for slot in [2, u32::MAX] {
-        for order in [Order::Recycle { slot }, Order::Signal { slot, signal }] {
+        for order in [Order::Demand(Demand::Recycle { slot }), Order::Signal { slot, signal }] {
             assert_eq!(check(order, &pool(2)), Err(Refusal::NoSuchSlot { slots: 2 }), "{order}");
         }
     }
-    for order in [Order::Reload, RECYCLE, Order::Scale { workers: 1 }] {
+    for order in [Demand::Reload, RECYCLE, Demand::Scale { workers: 1 }].map(Order::Demand) {
         assert_eq!(check(order, &init()), Err(Refusal::NotAPool), "{order}");
         let mut stopping = pool(2);
         stopping.summary.phase = Phase::Stopping;
@@ -189,5 +181,5 @@ fn what_cannot_be_begun_is_refused() {
     vacant = init();
     vacant.workers.clear();
     assert_eq!(check(Order::Signal { slot: 0, signal }, &vacant), Err(Refusal::NobodyThere));
-    assert_eq!(check(Order::Stop, &vacant), Ok(()));
+    assert_eq!(check(Order::Demand(Demand::Stop), &vacant), Ok(()));
 }
