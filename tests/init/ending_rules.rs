@@ -31,8 +31,13 @@ fn the_last_line_says_why_and_after_how_long() {
         let (_, _, log) = shell(&format!("ulimit -c 0; {script}")).env("PREFORK_LOG_FORMAT", "text").finish();
         assert!(log.contains(said), "{log}");
     }
-    let (_, _, log) = shell("sleep 1.25; exit 5").finish();
-    assert!(log.contains("code 5, after 1.2s") || log.contains("code 5, after 1.3s"), "{log}");
+    let mut run = shell("sleep 1.25; exit 5").start();
+    assert_eq!(run.wait_exit(), 5);
+    let line = run.wait_for("command exited");
+    let took = line["uptime_ms"].as_u64().unwrap();
+    assert!((1_250..11_000).contains(&took), "{line}");
+    let said = format!("command exited: code 5, after {}.{}s", took / 1000, took % 1000 / 100);
+    assert_eq!(line["message"], said);
 }
 
 #[test]

@@ -220,6 +220,9 @@ fn one_that_cannot_be_started_any_more_is_told_and_tried_later() {
     let words = ["sh", "-c", r#"cd "$0" && exec "$@""#].map(std::ffi::OsString::from);
     let mut run = launch.through(words.into_iter().chain([dir.into()])).start();
     run.wait_for("worker ready");
+    // All of the first events may have had theirs.
+    eventually("no hook", || (!run.dir().join("hook").exists()).then_some(()));
+    run.signal(libc::SIGHUP);
     run.wait_for("hook cannot be started");
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
