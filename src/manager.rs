@@ -9,7 +9,6 @@
 //! ```
 //! In init mode we say nothing: the command has the variables, and speaks for itself.
 
-use crate::core::policy::PoolPolicy;
 use crate::core::snapshot::Phase;
 use crate::core::time::Patience;
 use crate::core::{Note, Progress, Snapshot};
@@ -89,7 +88,7 @@ struct Ping {
 impl Manager {
     /// The one that the variables name, if they name one.
     #[must_use]
-    pub fn find(variables: &Variables, policy: &PoolPolicy) -> Option<Self> {
+    pub fn find(variables: &Variables) -> Option<Self> {
         let name = variables.socket.as_ref()?;
         let socket = ManagerSocket::open(name);
         let socket = socket.inspect_err(|error| {
@@ -98,7 +97,7 @@ impl Manager {
         let every = variables.watchdog().map(|limit| limit / 2);
         Some(Self {
             socket: socket.ok()?,
-            teller: Teller::new(policy),
+            teller: Teller::default(),
             // The first at once: the manager's clock runs.
             ping: every.map(|every| Ping { every, at: Instant::now() }),
             waiting: VecDeque::new(),
@@ -112,8 +111,12 @@ impl Manager {
         self.teller.note(note);
     }
 
-    /// Tells what has changed.
-    pub fn tell(&mut self, snapshot: &Snapshot, progress: Progress) {
+    /// Tells what has changed. `ends_within` is how long an ordered end would take at most.
+    pub fn tell(&mut self, snapshot: &Snapshot, progress: Progress, ends_within: Patience) {
+        self.teller.end_within = match ends_within {
+            Patience::For(span) => Some(span.saturating_add(MARGIN)),
+            Patience::Forever => None,
+        };
         for message in self.teller.messages(snapshot, progress, monotonic()) {
             debug!(message, "telling the manager");
             self.say(message);
@@ -200,14 +203,6 @@ struct Teller {
 }
 
 impl Teller {
-    fn new(policy: &PoolPolicy) -> Self {
-        let end_within = match policy.stop.graceful {
-            Patience::For(grace) => Some(policy.drain_delay.saturating_add(grace).saturating_add(MARGIN)),
-            Patience::Forever => None,
-        };
-        Self { end_within, ..Self::default() }
-    }
-
     fn note(&mut self, note: &Note) {
         match note {
             Note::ReloadStarted { .. } => (self.reload_began, self.failed) = (true, None),

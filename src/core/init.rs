@@ -11,7 +11,7 @@ use super::action::{Action, SpawnOrder, Target};
 use super::event::{Demand, Event, Lane, Pid, SpawnFailure, SpawnId};
 use super::exit::{Exit, Reason, code};
 use super::note::Note;
-use super::policy::{InitPolicy, Job, Orphans, Scope};
+use super::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
 use super::shutdown::{Endgame, Tick};
 use super::signal::{Received, Signal};
 use super::snapshot::{self, Phase, Snapshot, Status};
@@ -92,6 +92,10 @@ impl Init {
     pub fn new(policy: InitPolicy) -> Self {
         let of_hand_off = if policy.gave_terminal_up { vec![Signal::HUP, Signal::CONT] } else { Vec::new() };
         Self { policy, state: State::Starting, of_hand_off, overdue: false }
+    }
+
+    pub fn stop_policy(&self) -> StopPolicy {
+        self.policy.stop
     }
 
     /// See [`Core::step`](super::Core::step).

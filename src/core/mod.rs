@@ -43,7 +43,7 @@ pub use handover::Handover;
 pub use note::Note;
 pub use signal::{Received, Rewrites, Signal};
 pub use snapshot::{Progress, Snapshot, Status};
-pub use time::Monotonic;
+pub use time::{Monotonic, Patience};
 
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
 
@@ -56,17 +56,6 @@ pub enum Mode {
     Init(InitPolicy),
     /// Keep a pool of workers.
     Pool(PoolPolicy),
-}
-
-impl Mode {
-    /// How processes are asked to end.
-    #[must_use]
-    pub fn stop_policy(&self) -> &StopPolicy {
-        match self {
-            Self::Init(policy) => &policy.stop,
-            Self::Pool(policy) => &policy.stop,
-        }
-    }
 }
 
 /// The whole state of the supervisor.
@@ -111,6 +100,26 @@ impl Core {
         match &mut self.0 {
             Machine::Init(_) => {}
             Machine::Pool(pool) => pool.renew(policy),
+        }
+    }
+
+    /// How processes are asked to end now.
+    #[must_use]
+    pub fn stop_policy(&self) -> StopPolicy {
+        match &self.0 {
+            Machine::Init(init) => init.stop_policy(),
+            Machine::Pool(pool) => pool.stop_policy(),
+        }
+    }
+
+    /// How long an ordered end takes at most: the drain delay, and the graceful timeout after it.
+    #[must_use]
+    pub fn ends_within(&self) -> Patience {
+        match (&self.0, self.stop_policy().graceful) {
+            (Machine::Pool(pool), Patience::For(grace)) => {
+                Patience::For(grace.saturating_add(pool.drain_delay()))
+            }
+            (_, patience) => patience,
         }
     }
 

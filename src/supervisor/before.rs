@@ -61,12 +61,13 @@ impl Loop {
     }
 
     async fn run_before(&mut self, words: &Words) -> (u8, Option<Signal>) {
+        let stop = self.core.stop_policy();
         let policy = InitPolicy {
             rewrites: only_stops(),
             // A daemon that it leaves is an orphan later.
             orphans: Orphans::Leave,
             deadline: self.around.before_by,
-            ..InitPolicy::new(self.stop)
+            ..InitPolicy::new(stop)
         };
         info!(command = %words, "before the start");
         let aside = Aside {
@@ -76,7 +77,7 @@ impl Loop {
             environment: replace(&mut self.environment, Environment::exactly(self.around.env.clone())),
             placement: replace(&mut self.placement, Placement::Session),
             terminal: self.terminal.take(),
-            death_signal: self.death_signal.replace(self.stop.signal),
+            death_signal: self.death_signal.replace(stop.signal),
             stopped_by: None,
         };
         self.around.aside = Some(Box::new(aside));

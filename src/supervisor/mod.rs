@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::config::command::{Command, Values};
 use crate::control::{self, Inbox};
 use crate::core::action::SpawnOrder;
-use crate::core::policy::{Job, StopPolicy};
+use crate::core::policy::Job;
 use crate::core::time::earlier;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Signal};
 use crate::environment::Environment;
@@ -97,7 +97,6 @@ struct Loop {
     /// What runs before and beside the command.
     around: Around,
     outlook: outlook::Outlook,
-    stop: StopPolicy,
     placement: Placement,
     settings: Settings,
     death_signal: Option<Signal>,
@@ -188,7 +187,6 @@ impl Supervisor {
             metrics: Metrics::default(),
             around,
             outlook: outlook::Outlook::of(&config.mode, config.pool.output.is_some()),
-            stop: *config.mode.stop_policy(),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
             death_signal: setup::death_signal_of_command(&config),
@@ -207,7 +205,7 @@ impl Supervisor {
 
     /// Runs to the end and returns the exit code.
     pub fn run(mut self) -> u8 {
-        last_resort::stop_in_order_on_panic(self.state.stop);
+        last_resort::stop_in_order_on_panic(self.state.core.stop_policy());
         match self.runtime.take() {
             Some(runtime) => runtime.block_on(self.state.run()),
             None => crate::core::exit::code::INTERNAL,

@@ -29,10 +29,10 @@ impl Outlook {
     pub fn of(mode: &Mode, relays: bool) -> Self {
         match mode {
             Mode::Init(_) => Self::default(),
-            Mode::Pool(policy) => {
+            Mode::Pool(_) => {
                 let person = |line| Person { line, shown: String::new(), changes_at: None };
                 Self {
-                    manager: Manager::find(&Variables::read(), policy),
+                    manager: Manager::find(&Variables::read()),
                     person: ProgressLine::open().filter(|_| !relays).map(person),
                 }
             }
@@ -53,7 +53,7 @@ impl Outlook {
         }
         let (snapshot, progress) = (core.snapshot(), core.progress(now));
         if let Some(manager) = &mut self.manager {
-            manager.tell(&snapshot, progress);
+            manager.tell(&snapshot, progress, core.ends_within());
         }
         if let Some(person) = &mut self.person {
             person.show(&snapshot, progress);

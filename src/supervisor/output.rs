@@ -14,7 +14,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 impl Loop {
     /// Remembers when the graceful timeout ends.
     pub(super) fn heed_end(&mut self, note: &Note) {
-        let grace = match (note, self.stop.graceful) {
+        let grace = match (note, self.core.stop_policy().graceful) {
             (Note::ShutdownStarted { drain_delay, .. }, Patience::For(grace)) => {
                 grace.saturating_add(*drain_delay)
             }

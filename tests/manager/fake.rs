@@ -64,6 +64,11 @@ impl Manager {
         }
     }
 
+    /// Waits for a datagram that begins so; others may come before.
+    pub fn expect_at_last(&self, beginning: &str) {
+        while !self.next().starts_with(beginning) {}
+    }
+
     /// Whatever comes within this time.
     pub fn within(&self, time: Duration) -> Vec<String> {
         let end = std::time::Instant::now() + time;

@@ -119,6 +119,25 @@ fn the_drain_delay_belongs_to_the_end_and_so_does_its_time() {
     assert_eq!(run.wait_exit(), 0);
 }
 
+/// What a reload has read holds, once it has proved itself.
+#[test]
+fn the_time_of_the_end_is_that_of_the_configuration_in_force() {
+    let manager = Manager::abstractly();
+    let launch = brisk(&["-n", "1", "--config", "prefork.toml"], "live()");
+    let write = |dir: &std::path::Path, grace: &str| {
+        std::fs::write(dir.join("prefork.toml"), format!("graceful-timeout = {grace:?}")).unwrap();
+    };
+    write(launch.dir(), "5s");
+    let mut run = manager.of(launch).start();
+    run.wait_for("pool ready");
+    write(run.dir(), "20s");
+    run.signal(libc::SIGHUP);
+    run.wait_for("reload finished");
+    run.signal(libc::SIGTERM);
+    manager.expect_at_last("STOPPING=1 EXTEND_TIMEOUT_USEC=30000000 ");
+    assert_eq!(run.wait_exit(), 0);
+}
+
 #[test]
 fn a_crash_loop_that_is_given_up_is_an_end_too() {
     let manager = Manager::abstractly();

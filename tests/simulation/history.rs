@@ -61,8 +61,9 @@ impl History {
             Kind::Pool => Plan::pool(&mut dice),
             Kind::Init => Plan::init(&mut dice),
         };
+        let core = Core::new(plan.mode.clone(), plan.core_seed);
         let traits = Traits {
-            stop_signal: plan.mode.stop_policy().signal,
+            stop_signal: core.stop_policy().signal,
             luck: plan.luck,
             most_pid: plan.most_pid,
             tells_stops: matches!(plan.mode, Mode::Init(_)),
@@ -75,7 +76,7 @@ impl History {
             Mode::Init(policy) => Rules::Init(Box::new(InitRules::new(policy))),
         };
         Self {
-            core: Core::new(plan.mode.clone(), plan.core_seed),
+            core,
             kernel: Kernel::new(traits),
             rules,
             idle: false,

@@ -1,6 +1,7 @@
 //! What is under way in a pool, and how far it has come.
 
 use super::{Phase, Pool, number};
+use crate::core::policy::StopPolicy;
 use crate::core::shutdown::Endgame;
 use crate::core::slot::Slot;
 use crate::core::snapshot::Progress;
@@ -8,6 +9,14 @@ use crate::core::time::Monotonic;
 use std::time::Duration;
 
 impl Pool {
+    pub fn stop_policy(&self) -> StopPolicy {
+        self.policy.stop
+    }
+
+    pub fn drain_delay(&self) -> Duration {
+        self.policy.drain_delay
+    }
+
     /// See [`Core::progress`](crate::core::Core::progress).
     pub fn progress(&self, now: Monotonic) -> Progress {
         let left = || number(self.workers().count());
