@@ -114,6 +114,7 @@ pub fn of(note: &Note) -> Option<Happened> {
         Note::ReloadPaused { generation, reason } => {
             Happened::of("reload-paused", generation).with("REASON", reason)
         }
+        Note::ReloadResumed { generation } => Happened::of("reload-resumed", generation),
         Note::ReloadFinished { generation, took } => {
             Happened::of("reload-finished", generation).with_time("TOOK_MS", took)
         }

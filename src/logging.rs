@@ -198,6 +198,9 @@ pub fn note(note: &Note) {
         Note::ReloadPaused { generation, reason } => {
             warn!("gen" = generation, reason = %reason, "reload pauses: a new worker failed; the old ones that are left go on until all have served for a while");
         }
+        Note::ReloadResumed { generation } => {
+            info!("gen" = generation, "reload resumed: it was overtaken by the one that failed");
+        }
         Note::ReloadFinished { generation, took } => {
             info!("gen" = generation, took_ms = millis(took), "reload finished");
         }

@@ -222,6 +222,11 @@ pub enum Note {
         /// What became of its first worker.
         reason: Reason,
     },
+    /// The one that it had overtaken had proved itself, and goes on.
+    ReloadResumed {
+        /// Which.
+        generation: u32,
+    },
     /// Our own program is to be exchanged.
     UpgradeAsked {
         /// Whether that can be now; else it waits until every worker is ready.

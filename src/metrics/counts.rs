@@ -152,6 +152,7 @@ impl Counts {
                 self.end_reload(Reloaded::Overtaken);
                 self.reloading = true;
             }
+            Note::ReloadResumed { .. } => self.reloading = true,
             Note::ReloadFinished { .. } => self.end_reload(Reloaded::Finished),
             Note::ReloadFailed { .. } => self.end_reload(Reloaded::Failed),
             Note::ReloadRefused { .. } => self.reloads.add(Reloaded::Refused),
@@ -307,6 +308,14 @@ mod tests {
         let results: Vec<_> = counts.reloads.each().map(|(result, count)| (result.name(), count)).collect();
         assert_eq!(results, [("finished", 0), ("failed", 1), ("overtaken", 2), ("refused", 0)]);
         assert!(!counts.reloading && counted(&[started(2)]).reloading);
+        // One that goes on after it was overtaken ends twice.
+        let failed = Note::ReloadFailed { generation: 3, reason: Reason::BootError };
+        let resumed = [started(2), started(3), failed, Note::ReloadResumed { generation: 2 }];
+        assert!(counted(&resumed).reloading);
+        let finished = Note::ReloadFinished { generation: 2, took: Duration::ZERO };
+        let counts = counted(&[&resumed[..], &[finished]].concat());
+        let results: Vec<_> = counts.reloads.each().map(|(_, count)| count).collect();
+        assert_eq!((results, counts.reloading), (vec![1, 1, 1, 0], false));
     }
 
     #[test]

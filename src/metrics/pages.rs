@@ -176,7 +176,7 @@ fn lives(sheet: &mut Sheet, status: &Status, counts: &Counts) {
     sheet.one("prefork_stop", HistogramSeconds, "From a worker's stop signal to its end.", &counts.stop);
     sheet.one("prefork_generation", Gauge, "The generation that has proved itself.", status.generation);
     sheet.one("prefork_reload_in_progress", Gauge, "1 while a reload is under way.", counts.reloading);
-    let help = "Reloads that are over; overtaken ones by another reload or the stop.";
+    let help = "Reloads that are over; overtaken ones by another reload or the stop, and once more when they go on after all.";
     let reloads = counts.reloads.each().map(|(result, count): (Reloaded, u64)| (result.name(), count));
     sheet.each("prefork_reloads", Counter, help, "result", reloads);
 }

@@ -92,6 +92,7 @@ fn a_reload_that_was_overtaken_by_one_that_fails_goes_on() {
     scene.spawns(30);
     scene.exits(30, Exit::Code(1));
     assert!(scene.noted(|note| matches!(note, Note::ReloadFailed { generation: 3, .. })));
+    assert!(scene.noted(|note| *note == Note::ReloadResumed { generation: 2 }));
     let failed = |scene: &Scene| scene.core.status(scene.now).reload.map(|reload| reload.generation);
     assert_eq!(failed(&scene), Some(3));
     scene.until("the second of the second", |action| matches!(action, Action::Spawn(_)));

@@ -148,6 +148,7 @@ impl Pool {
             self.restore_policy();
             self.last_reload = Some(Reload { generation, state: ReloadState::Failed(reason) });
             out.push(Action::Report(Note::ReloadFailed { generation, reason }));
+            out.extend(self.roll.map(|roll| Action::Report(Note::ReloadResumed { generation: roll.to })));
         } else {
             *canary = Canary::Wanted;
         }

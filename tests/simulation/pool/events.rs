@@ -399,6 +399,8 @@ impl Book {
                     whole_since: None,
                 });
                 self.expected.told.push(Note::ReloadFailed { generation, reason });
+                let resumed = self.roll.as_ref().map(|roll| Note::ReloadResumed { generation: roll.to });
+                self.expected.told.extend(resumed);
             } else {
                 *canary = Canary::Wanted;
             }

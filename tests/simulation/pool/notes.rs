@@ -122,6 +122,7 @@ impl Book {
             | Note::ReloadConfirmed { .. }
             | Note::ReloadFailed { .. }
             | Note::ReloadPaused { .. }
+            | Note::ReloadResumed { .. }
             | Note::Scaled { .. }
             | Note::NotScaled { .. } => Err("nothing of that kind happened".into()),
             Note::UpgradeAsked { .. } => check(self.upgrade, "nobody asked for an upgrade"),
