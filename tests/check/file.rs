@@ -112,6 +112,8 @@ fn its_command_and_settings_run_for_real() {
         (ignored["file"].as_str(), ignored["key"].as_str()),
         (Some(path.as_str()), Some("success-codes"))
     );
+    // They are old enough before they have said anything, perhaps.
+    run.wait_lines("stdout", 2);
     run.signal(15);
     assert_eq!(run.wait_exit(), 0);
     let mut lines: Vec<String> = run.stdout().lines().map(str::to_owned).collect();
@@ -130,7 +132,7 @@ fn its_command_and_settings_run_for_real() {
     ])
     .env("PREFORK_CONFIG", &path)
     .start();
-    run.log.wait_count("worker ready", 1);
+    run.wait_lines("stdout", 1);
     run.signal(15);
     assert_eq!((run.wait_exit(), run.stdout().as_str()), (0, "[]\n"));
 }

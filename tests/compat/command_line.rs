@@ -169,7 +169,7 @@ fn docker_finds_the_version_it_looks_for() {
 
 #[test]
 fn the_debug_lines_that_dumb_inits_own_suite_looks_for_are_there() {
-    let script = "trap '' HUP INT; kill -HUP $PPID; kill -TERM $PPID; sleep 0.2; kill -9 $$";
+    let script = "trap '' HUP INT; kill -HUP $PPID; kill -TERM $PPID; sleep 1; kill -9 $$";
     let numbers_of_pids = |text: &str| {
         let mut words: Vec<&str> = text.split(' ').collect();
         for at in 1..words.len() {

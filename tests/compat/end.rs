@@ -56,7 +56,7 @@ fn as_pid_1_it_ends_at_once_and_everybody_with_it() {
 #[test]
 fn a_graceful_timeout_by_variable_gives_drop_in_users_what_the_originals_never_had() {
     for original in [DumbInit, Tini] {
-        let env = [("PREFORK_GRACEFUL_TIMEOUT", "300ms")];
+        let env = [("PREFORK_GRACEFUL_TIMEOUT", "2s")];
         let mut run = family(&original.ours(), &[], &env, true);
         run.signal(15);
         // Neither the command nor its relatives end by themselves: they have got the TERM, and are killed.

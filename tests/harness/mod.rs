@@ -394,7 +394,7 @@ impl Log {
     /// Waits until nobody can write any more.
     fn wait_end(&self) {
         let (lines, changed) = &*self.0;
-        let limit = Duration::from_secs(2);
+        let limit = Duration::from_secs(10);
         let _late = changed.wait_timeout_while(lines.lock().unwrap(), limit, |lines| !lines.ended).unwrap();
     }
 }

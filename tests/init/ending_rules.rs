@@ -102,7 +102,7 @@ fn who_is_left_can_be_left_alone() {
     let script = "(trap 'echo told >told' TERM; echo >up; while :; do sleep 0.01; echo >>beat; done) & \
                   while [ ! -e up ]; do sleep 0.01; done; exit 7";
     for (what, told) in [("leave", false), ("signal", true), ("wait", true)] {
-        let words = ["--orphans", what, "--graceful-timeout", "500ms", "--", "sh", "-c", script];
+        let words = ["--orphans", what, "--graceful-timeout", "3s", "--", "sh", "-c", script];
         let below = ["sh", "-c", r#""$@"; echo $? >code; exec sleep 1000"#, "sh"];
         let run = launch(words).through(below).start();
         assert_eq!(run.wait_lines("code", 1), "7\n");

@@ -199,11 +199,13 @@ fn lines_that_nobody_read_are_told_of_in_the_format_of_the_log() {
     let script = "
 import json, os, signal, subprocess, sys, time
 r, w = os.pipe()
-p = subprocess.Popen([sys.argv[1], '--log-format', 'json', '--log-level', 'debug', '--', 'sleep', '1000'], stderr=w)
+# None of these is lost, however late they are read; the command gets none.
+words = ['--log-format', 'json', '--log-level', 'debug', '--rewrite-signal', 'RTMIN+6=0', '--', 'sleep', '1000']
+p = subprocess.Popen([sys.argv[1], *words], stderr=w)
 os.close(w)
 signal.alarm(30)
 os.read(r, 65536)
-for _ in range(3000): os.kill(p.pid, signal.SIGCONT); time.sleep(0.0002)
+for _ in range(3000): os.kill(p.pid, signal.SIGRTMIN + 6); time.sleep(0.0002)
 os.set_blocking(r, False)
 try:
     while True: os.read(r, 65536)

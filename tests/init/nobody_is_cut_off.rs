@@ -55,8 +55,9 @@ fn a_deaf_daemon_is_killed_when_the_time_is_over_and_the_code_stays_the_commands
         let start = Instant::now();
         let mut run = place(with_timeout("600ms", &leaves(DEAF))).start();
         assert_eq!(run.wait_exit(), 7);
+        // With the start of it all; the default is 30 s.
         let took = start.elapsed();
-        assert!(took >= Duration::from_millis(600) && took < Duration::from_secs(3), "{took:?}");
+        assert!(took >= Duration::from_millis(600) && took < Duration::from_secs(10), "{took:?}");
         run.wait_for("graceful timeout over");
         // It was reaped by us, not left to whoever comes after us.
         let daemon: i64 = super::first_line(&run, "daemon").parse().unwrap();
@@ -67,15 +68,15 @@ fn a_deaf_daemon_is_killed_when_the_time_is_over_and_the_code_stays_the_commands
 #[test]
 fn the_time_runs_from_the_term_and_not_again_from_the_commands_end() {
     for place in BOTH_PLACES {
-        // The command takes most of the time, so that the daemon has the rest.
-        let ending = format!("trap 'sleep 1.5; exit 0' TERM; {SLEEPER}");
-        let mut run = place(with_timeout("2s", &leaves(DEAF).replace("exit 7", &ending))).start();
+        // The command takes half of the time, so that the daemon has the other half. Again would be 6 s.
+        let ending = format!("trap 'sleep 2; exit 0' TERM; {SLEEPER}");
+        let mut run = place(with_timeout("4s", &leaves(DEAF).replace("exit 7", &ending))).start();
         run.wait_lines("stdout", 1);
         let sent = Instant::now();
         run.signal(15);
         assert_eq!(run.wait_exit(), 0);
         let took = sent.elapsed();
-        assert!(took >= Duration::from_secs(2) && took < Duration::from_millis(3_300), "{took:?}");
+        assert!(took >= Duration::from_secs(4) && took < Duration::from_millis(5_800), "{took:?}");
     }
 }
 
@@ -119,7 +120,7 @@ def drain(*_):
     os._exit(0)
 signal.signal(signal.SIGTERM, drain)
 print('ready', flush=True)
-while True: time.sleep(1000)";
+while True: time.sleep(0.05)";
     for place in BOTH_PLACES {
         let words: [OsString; 7] = [
             "--".into(),
@@ -211,8 +212,9 @@ fn a_stopped_member_of_the_group_is_continued_to_see_the_term() {
 /// What a daemon starts to end in order is its own: nobody asks anything of it.
 #[test]
 fn what_a_handler_starts_and_waits_for_may_finish() {
+    // Nothing is finished where the sleep was cut short.
     let slow =
-        "trap 'sleep 1.5; echo finished >work; exit' TERM; echo $$ >daemon; while :; do sleep 0.01; done";
+        "trap 'sleep 1.5 && echo finished >work; exit' TERM; echo $$ >daemon; while :; do sleep 0.01; done";
     for place in BOTH_PLACES {
         for script in [leaves(slow), leaves(slow).replace("exit 7", SLEEPER)] {
             let mut run = place(shell(&script)).start();
@@ -221,10 +223,8 @@ fn what_a_handler_starts_and_waits_for_may_finish() {
             } else {
                 run.wait_lines("daemon", 1);
             }
-            let start = Instant::now();
             run.signal(15);
             run.wait_exit();
-            assert!(start.elapsed() > Duration::from_millis(1_200), "its sleep was cut short");
             assert_eq!(run.wait_lines("work", 1), "finished\n");
         }
     }
@@ -234,7 +234,9 @@ fn what_a_handler_starts_and_waits_for_may_finish() {
 /// `unshare --pid` leaves it, is as good as none.
 #[test]
 fn without_a_proc_of_our_own_all_are_asked_once() {
-    let daemon = "trap 'echo asked >>asked' TERM; echo $$ >daemon; i=0; while [ $i -lt 100 ]; do sleep 0.01; i=$((i+1)); done";
+    // It lives on for a while, so that a second one would be seen.
+    let daemon = "trap 'echo asked >>asked' TERM; echo $$ >daemon; while [ ! -e asked ]; do sleep 0.01; done
+                  i=0; while [ $i -lt 100 ]; do sleep 0.01; i=$((i+1)); done";
     let script = leaves(daemon);
     let hide = r#"mount -t tmpfs none /proc && exec "$@""#;
     let mut run = launch(["--", "sh", "-c", &script]).through(["sh", "-c", hide, "sh"]).start();

@@ -178,7 +178,9 @@ fn a_root_command_keeps_its_rights_and_another_users_has_none_whatever_we_inheri
 fn signals_are_spared_and_a_parents_death_is_told_with_another_user_too() {
     need_root();
     // A shell cannot wait for signals without handling them; timeout(1) of coreutils does neither with USR1.
-    let script = "trap 'echo usr1 >>got' USR1; sleep 1000 & echo ready; while :; do wait $!; done";
+    // A child that is still a copy of the shell would have the shell's handler.
+    let script =
+        "trap 'echo usr1 >>got' USR1; sh -c 'echo ready; exec sleep 1000' & while :; do wait $!; done";
     let mut run = with(&["--user", "www-data", "--unhandled", "drop"], script).start();
     run.wait_lines("stdout", 1);
     let before = run.others().len();

@@ -75,6 +75,12 @@ fn the_command_alone_gets_it_where_the_scope_is_the_process() {
     }
 }
 
+/// A `sigwait` is an rt_sigtimedwait(2).
+fn waits_for_signals(pid: i32) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    call.split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string())
+}
+
 #[test]
 fn a_signal_that_nobody_knows_can_be_held_back() {
     // The shell knows USR1 only, its child, which waits for signals with them blocked, all; a third none.
@@ -82,7 +88,7 @@ fn a_signal_that_nobody_knows_can_be_held_back() {
 import os, signal, time
 if os.fork() == 0:
     signal.pthread_sigmask(signal.SIG_BLOCK, [10, 12, 34])
-    open('waiting', 'w').write('x\\n')
+    open('waiting', 'w').write('%d\\n' % os.getpid())
     while True:
         number = signal.sigwait([10, 12, 34])
         print(int(number), file=open('got', 'a'))
@@ -93,7 +99,7 @@ signal.signal(10, lambda *_: print('main', file=open('got', 'a')))
 while not os.path.exists('waiting'): time.sleep(0.01)
 print('ready', flush=True)
 while True:
-    signal.pause()";
+    time.sleep(0.05)";
     let words = |how: &str| -> Vec<OsString> {
         vec![
             format!("--unhandled={how}").into(),
@@ -108,7 +114,10 @@ while True:
     for (place, shells) in BOTH_PLACES.into_iter().zip([0, 1]) {
         let mut run = place(launch(words("drop"))).start();
         run.wait_lines("stdout", 1);
+        let waiting = run.outer_pid(first_line(&run, "waiting").parse().unwrap());
         for (sent, signal) in [10, 12, 34].into_iter().enumerate() {
+            // Whether it waits for a signal is seen while it does.
+            eventually("it waits", || waits_for_signals(waiting).then_some(()));
             run.signal(signal);
             // The first comes to the shell, too.
             run.wait_lines("got", sent + 2);
@@ -200,7 +209,10 @@ fn not_a_subreaper_means_that_orphans_go_elsewhere() {
 #[test]
 fn a_reaped_orphan_is_worth_a_warning_where_asked() {
     for place in BOTH_PLACES {
-        let script = "sh -c 'sh -c \"sleep 0.05; exit 4\" &'; sleep 0.3";
+        // The command ends when the orphan has been reaped.
+        let script = "sh -c 'sh -c \"echo \\$\\$ >orphan; sleep 0.05; exit 4\" &'
+                      until [ -s orphan ]; do sleep 0.01; done
+                      while [ -e /proc/$(cat orphan) ]; do sleep 0.01; done";
         let (_, _, log) = place(launch(["--warn-on-reap", "--", "sh", "-c", script])).finish();
         let warned = |line: &&str| line.contains("WARN") && line.contains("orphan reaped: code 4");
         assert_eq!(log.lines().filter(warned).count(), 1, "{log}");

@@ -212,7 +212,7 @@ elif scene == "ends in the background":
     # No key while a shell forks: what is stopped between vfork and exec keeps its parent from stopping.
     start(BASH)
     expect(r"\$ ")
-    type(f"{binary} -- sh -c 'sleep 1 & echo up now; wait; echo >ended'\n")
+    type(f"{binary} -- sh -c 'sleep 3 & echo up now; wait; echo >ended'\n")
     expect("up now\r\n")
     type("\x1a")
     expect("Stopped")

@@ -70,8 +70,7 @@ const ECHO: Server = Server {
 impl Server {
     /// The options that make it drain in time: every client has asked once more before the stop signal comes.
     pub fn hint(&self) -> Vec<&'static str> {
-        self.drain_signal
-            .map_or_else(Vec::new, |signal| vec!["--drain-signal", signal, "--drain-time", "400ms"])
+        self.drain_signal.map_or_else(Vec::new, |signal| vec!["--drain-signal", signal, "--drain-time", "1s"])
     }
 }
 

@@ -21,7 +21,7 @@ class Screen:
     """As much of a terminal as we use: what is on it, and what each line was while it was the last one."""
 
     def __init__(self):
-        self.lines, self.column, self.rest, self.raw, self.drawn = [""], 0, "", b"", []
+        self.lines, self.column, self.rest, self.raw, self.drawn, self.seen = [""], 0, "", b"", [], 0
 
     def feed(self, data):
         self.raw += data
@@ -44,10 +44,12 @@ class Screen:
                 self.drawn.append(self.lines[-1])
 
     def expect(self, pattern):
-        """Waits until the last line is this."""
+        """Waits until the last line is this, or was since the last call: it may have been for a moment only."""
         end = time.monotonic() + 20
         while time.monotonic() < end:
-            if re.fullmatch(pattern, self.lines[-1]): return
+            was = next((at for at in range(self.seen, len(self.drawn)) if re.fullmatch(pattern, self.drawn[at])), None)
+            if was is not None: self.seen = was + 1
+            if was is not None or re.fullmatch(pattern, self.lines[-1]): return
             self.read(0.1)
         sys.exit(f"never came: {pattern}; on the screen: {self.lines}")
 

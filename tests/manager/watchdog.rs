@@ -5,8 +5,9 @@ use super::pool;
 use crate::harness::{eventually, kill};
 use std::time::Duration;
 
-const PERIOD: Duration = Duration::from_secs(1);
-const USEC: &str = "1000000";
+/// Half of it stays half a second longer than a busy machine may be held up.
+const PERIOD: Duration = Duration::from_secs(2);
+const USEC: &str = "2000000";
 
 fn pings(told: &[String]) -> usize {
     told.iter().filter(|message| *message == "WATCHDOG=1").count()
@@ -29,7 +30,8 @@ fn it_comes_twice_in_its_time_while_every_worker_is_stopped_and_not_while_we_are
     manager.within(Duration::ZERO);
     for _ in 0..3 {
         let told = manager.within(PERIOD);
-        assert!((1..=3).contains(&pings(&told)), "{told:?}");
+        // One may have come while nobody looked.
+        assert!((1..=4).contains(&pings(&told)), "{told:?}");
     }
     stopped(run.pid);
     // What was sent before.
@@ -49,7 +51,7 @@ fn one_that_is_meant_for_somebody_else_hears_nothing() {
         let launch = manager.of(pool(&["-n", "1"], "live()")).env("WATCHDOG_USEC", USEC);
         let mut run = launch.env("WATCHDOG_PID", pid).start();
         run.wait_for("pool ready");
-        let told = manager.within(PERIOD * 2);
+        let told = manager.within(PERIOD);
         assert_eq!(pings(&told) > 0, ours, "{told:?}");
         run.signal(libc::SIGTERM);
         assert_eq!(run.wait_exit(), 0);

@@ -128,7 +128,7 @@ fn a_stop_signal_stops_it_in_order() {
 fn it_has_its_time_all_of_it_together() {
     for (command, code, killed) in [(PLAIN, 124, false), (POLITE, 124, false), (STUBBORN, 124, true)] {
         let grace = if killed { "200ms" } else { "30s" };
-        let options = ["--before-timeout", "1s", "--graceful-timeout", grace, "--before", "true"];
+        let options = ["--before-timeout", "2s", "--graceful-timeout", grace, "--before", "true"];
         let mut run = pool(&[&options[..], &["--before", command]].concat(), worker()).start();
         assert_eq!(run.wait_exit(), code, "{command}: {}", run.log.text());
         no_worker(&run);
@@ -156,7 +156,8 @@ fn what_it_leaves_behind_is_an_orphan_like_others() {
         };
         run.others().into_iter().map(|(pid, _)| pid).filter(is_sleep).count()
     };
-    assert_eq!(sleeps(&run), 2, "it may have had its reasons");
+    // They stay: it may have had its reasons.
+    eventually("both sleep", || (sleeps(&run) == 2).then_some(()));
     run.signal(libc::SIGTERM);
     run.wait_for("stopping the processes that were left behind");
     assert_eq!(run.wait_exit(), 0);

@@ -114,8 +114,11 @@ fn every_order_is_waited_for_and_what_came_of_it_is_told() {
     let pid = pid_of(&run, 0);
     let (code, told) = ctl_json(&run, &["signal", "0", "usr1"]);
     assert_eq!((code, &told["outcome"], &told["pid"]), (0, &"sent".into(), &pid.into()));
-    // That is when Python sees it.
-    let _seen = crate::harness::http::get(&run.address(0), "/");
+    // That is when Python sees it, if it came just before the system call; and another may answer.
+    eventually("the signal", || {
+        let _seen = crate::harness::http::get(&run.address(0), "/");
+        run.dir().join("signals").exists().then_some(())
+    });
     assert_eq!(run.wait_lines("signals", 1), format!("{pid}\n"));
 
     run.log.wait_for("order received", |line| line["order"] == "scale 5" && line["uid"].is_u64());
@@ -364,7 +367,7 @@ fn it_answers_while_every_worker_is_stopped() {
     }
     let begun = Instant::now();
     assert_eq!(ended(client(&run, &["status"]).spawn().unwrap()).0, 0);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     assert_eq!(ctl(&run, &["recycle", "0"]).0, 0);
 }
 

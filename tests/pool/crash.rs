@@ -150,7 +150,7 @@ fn what_a_dead_shell_leaves_of_its_worker_is_stopped() {
 #[test]
 fn what_a_dead_shell_leaves_is_killed_if_it_does_not_stop() {
     let stubborn = "signal.signal(signal.SIGTERM, lambda *_: note('terms', 'TERM'))\nserve()";
-    let run = pool(&["--graceful-timeout", "300ms"], shell(stubborn)).start();
+    let run = pool(&["--graceful-timeout", "2s"], shell(stubborn)).start();
     let server = kill_the_shell(&run);
     wait_gone(&run, server);
     assert_eq!(run.wait_lines("terms", 1).lines().count(), 1);

@@ -53,7 +53,8 @@ fn of_500_connections_that_ask_each_is_answered_though_all_workers_are_stopped()
     let idle: Vec<_> = (0..500).map(|_| connect(&run, b"")).collect();
     let begun = Instant::now();
     assert_eq!(http::get(&run.health(), "/readyz").unwrap().status, 200);
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // After 3 s those who say nothing are cut off.
+    assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
     let grown = resident(&run).saturating_sub(before);
     assert!(grown < 4_000, "{grown} kB more for {} connections", open.len() + idle.len());
     let fds = fs::read_dir(format!("/proc/{}/fd", run.pid)).unwrap().count();

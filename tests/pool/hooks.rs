@@ -188,7 +188,7 @@ fn a_hook_that_fails_or_leaves_daemons_harms_nobody() {
     // What stayed in its group went with it, and what did not is an orphan like others.
     run.log.wait_count("hook failed: code 9", 3);
     eventually("no child of a hook", || (sleeping(&run, "1000") == 0).then_some(()));
-    assert_eq!(sleeping(&run, "2000"), 3);
+    eventually("three daemons", || (sleeping(&run, "2000") == 3).then_some(()));
     assert_eq!(readiness(&run).0, 200);
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0, "{}", run.log.text());

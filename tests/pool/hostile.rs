@@ -41,7 +41,7 @@ fn who_ignores_the_stop_signal_is_killed_and_the_reload_goes_on() {
 /// What is left of the old generation is all that serves. Two new ones may be under way before the first has died.
 #[test]
 fn a_version_that_dies_after_it_was_ready_does_not_take_the_whole_pool() {
-    let gap = ["-n", "4", "--replacement-gap", "600ms", "--drain-time", "50ms"];
+    let gap = ["-n", "4", "--replacement-gap", "1s", "--drain-time", "50ms"];
     let options = ["--ready", "notify", "--backoff", "50ms", "--backoff-max", "100ms"];
     let launch = pool(&[&gap[..], &options].concat(), app());
     write_app(launch.dir(), "say('READY=1')\nserve()");
@@ -208,7 +208,7 @@ fn many_workers_are_reloaded() {
 
 #[test]
 fn who_is_never_ready_is_given_up_and_tried_again() {
-    let options = ["-n", "2", "--start-timeout", "1s", "--graceful-timeout", "100ms", "--backoff", "10ms"];
+    let options = ["-n", "2", "--start-timeout", "3s", "--graceful-timeout", "100ms", "--backoff", "10ms"];
     let script = "
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if is_worker(1) and not os.path.exists('go'): sleep_for_ever()

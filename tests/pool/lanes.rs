@@ -1,9 +1,9 @@
 //! Each worker has listeners of its own: who gets which connections, and what becomes of them.
 
 use super::python::python;
-use super::{BRISK, allow, assert_stops, freeze, pool, wait_serving, who_answers};
+use super::{BRISK, allow, assert_stops, catch_up, freeze, pool, wait_serving, who_answers};
 use crate::harness::http::{self, Pending};
-use crate::harness::{Run, kill, launch};
+use crate::harness::{Run, eventually, kill, launch};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -120,7 +120,8 @@ fn what_a_worker_did_to_its_listener_is_set_right_for_the_next() {
         "listener.setblocking(False)",
         "listener.close()",
     ] {
-        let run = spoil(what);
+        // It stays until it is killed, though one that shuts its listener down is asked to stop.
+        let run = spoil(&format!("signal.signal(signal.SIGTERM, signal.SIG_IGN); {what}"));
         let spoiler: i64 = run.wait_lines("spoilt", 1).trim().parse().unwrap();
         kill(run.outer_pid(spoiler), libc::SIGKILL);
         run.log.wait_count("worker ready", 4);
@@ -154,6 +155,7 @@ serve()";
     allow(&run, "slow");
     kill(run.outer_pid(victim), libc::SIGKILL);
     run.log.wait_count("worker spawned", 3);
+    catch_up(&run);
     for _ in 0..40 {
         // Nobody is led to where nobody serves.
         assert_eq!(http::get(&address, "/").unwrap().status, 200);
@@ -226,9 +228,10 @@ serve()";
     let told = run.wait_lines("fds", 8);
     assert!(told.lines().all(|line| line == "0 1 2 3"), "{told}");
     let held = || std::fs::read_dir(format!("/proc/{}/fd", run.pid)).unwrap().count();
-    let before = held();
+    // A look at somebody takes one for a moment.
+    let before = (0..50).map(|_| held()).min().unwrap();
     reload(&run);
-    assert_eq!(held(), before, "the supervisor gathers descriptors");
+    eventually("no more descriptors than before", || (held() <= before).then_some(()));
     assert_stops(run);
 }
 
@@ -238,6 +241,8 @@ fn a_worker_that_shuts_its_listener_down_and_lives_on_costs_nobody_anything() {
     let spoiler: i64 = run.wait_lines("spoilt", 1).trim().parse().unwrap();
     let warning = run.log.wait_for("worker shut its listener down", |line| line["pid"] == spoiler);
     assert_eq!(warning["level"], "WARN");
+    // The line comes first.
+    catch_up(&run);
     // It takes none, and nobody waits for it.
     for _ in 0..60 {
         let who: i64 = http::get(&run.address(0), "/").unwrap().body.trim().parse().unwrap();

@@ -33,7 +33,8 @@ on_port = socket.create_server(('127.0.0.1', int(sys.argv[2])))
 check(on_port)
 serve()";
 
-const BRISK: [&str; 4] = ["--ready-check-interval", "50ms", "--ready-check-timeout", "300ms"];
+/// A machine that is busy for a second does no harm.
+const BRISK: [&str; 4] = ["--ready-check-interval", "50ms", "--ready-check-timeout", "1500ms"];
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -134,7 +135,8 @@ fn by_a_command_it_does_too_and_one_that_hangs_is_killed() {
     allow(&run, "hang");
     wait_readyz(&run, 503, "--ready-check failed: no answer in time");
     run.wait_lines("hangs", 3);
-    assert!(run.others().len() <= 4, "one at a time: {:?}", run.others());
+    // Were it not one at a time, there would always be more.
+    eventually("one at a time", || (run.others().len() <= 4).then_some(()));
     assert_eq!(others(&run), [200, 200]);
     fs::remove_file(run.dir().join("hang")).unwrap();
     wait_readyz(&run, 200, "");

@@ -33,7 +33,7 @@ def body():
     log.write('%d\\n' % count)
     count += 1
     return me
-serve(body=body)";
+serve_all(body)";
     let options = ["-n", "2", "--forward-signal", "RTMIN+1,USR1", "--rewrite-signal", "RTMIN+2=USR1"];
     let run = pool(&options, python(script)).start();
     super::wait_serving(&run, 2);
@@ -67,7 +67,7 @@ fn who_starts_gets_no_signal_that_is_passed_on() {
 note('starts', '')
 wait_for_file('go')
 signal.signal(signal.SIGUSR1, lambda *_: note('told', ''))
-serve()";
+serve_all()";
     let run = pool(&["--forward-signal", "USR1"], python(script)).start();
     run.wait_lines("starts", 1);
     run.signal(libc::SIGUSR1);

@@ -141,6 +141,8 @@ fn a_term_that_comes_with_the_usr2_is_heard() {
     run.wait_for("worker ready");
     // Nothing is read before both are there.
     crate::harness::kill(run.pid, libc::SIGSTOP);
+    let state = || crate::harness::status_line(run.pid, "State").filter(|state| state.starts_with('T'));
+    crate::harness::eventually("that it is stopped", state);
     run.signal(libc::SIGUSR2);
     run.signal(libc::SIGTERM);
     crate::harness::kill(run.pid, libc::SIGCONT);

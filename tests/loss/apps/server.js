@@ -10,7 +10,7 @@ const server = http.createServer((request, response) => {
   const body = request.url === '/pid' ? String(process.pid) : request.url.replace('/echo/', '');
   if (request.url === '/used-up') {
     draining = true;
-    setTimeout(stop, 400);
+    setTimeout(stop, 1000);
   }
   response.setHeader('Content-Length', Buffer.byteLength(body));
   if (draining) response.setHeader('Connection', 'close');

@@ -1,6 +1,6 @@
 //! What a line looks like, whatever is in it.
 
-use super::{Tally, is_line, lines, prefixed, start_into_fifo, writers};
+use super::{Tally, is_line, lines, prefixed, start_into_fifo, whole, writers};
 use crate::harness::{Run, eventually, launch};
 use crate::pool::assert_stops;
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn json(run: &Run, stream: &str, last: &str) -> Vec<Value> {
     let lines = || -> Vec<Value> {
         let of_stream = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         let text = if stream == "stdout" { run.stdout() } else { run.log.text() };
-        let values = text.lines().map(of_stream);
+        let values = whole(&text).lines().map(of_stream);
         values.filter(|line: &Value| line["stream"] == stream).collect()
     };
     eventually(last, || {
@@ -170,7 +170,7 @@ sleep_for_ever()"#;
 fn many_workers_are_told_apart() {
     let script = "write_lines(1, 0, 300); write_lines(2, 0, 300); sleep_for_ever()";
     let run = writers(&["-n", "60", "--worker-output", "prefix"], script).start();
-    eventually("all lines on stdout", || (run.stdout().lines().count() == 60 * 300).then_some(()));
+    eventually("all lines on stdout", || (whole(&run.stdout()).lines().count() == 60 * 300).then_some(()));
     let mut tally = Tally::default();
     run.stdout().lines().for_each(|line| tally.count(line));
     let (workers, mut tally) = (tally.0.len(), Tally::default());

@@ -101,6 +101,11 @@ impl Tally {
     }
 }
 
+/// What is whole of a text to which somebody is writing: up to the last newline.
+fn whole(text: &str) -> &str {
+    text.rfind('\n').map_or("", |at| &text[..=at])
+}
+
 fn lines(file: File) -> BufReader<File> {
     BufReader::with_capacity(64 * 1024, file)
 }

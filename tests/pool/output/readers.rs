@@ -52,7 +52,7 @@ fn a_reader_of_stdout_who_stalls_for_good_stops_neither_the_endpoint_nor_the_end
     let begin = Instant::now();
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     drop(reader);
 }
 
@@ -74,7 +74,7 @@ fn a_reader_of_stderr_who_stalls_for_good_stops_neither_the_endpoint_nor_the_end
     let begin = Instant::now();
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
 /// While a reader takes all it can get, others get their turn.
@@ -124,6 +124,9 @@ while True:
     let (run, reader) = start_into_fifo(">fifo", writers(&["-n", "1", "--worker-output", "prefix"], script));
     let mut reader = lines(reader);
     Tally::default().read_until(&mut reader, 1000);
+    // Of a line that it has begun to take, the rest may be in the pipe for whoever comes next.
+    let taken = String::from_utf8(reader.buffer().to_vec()).unwrap();
+    let begun = taken.rsplit('\n').next().unwrap().to_owned();
     drop(reader);
     let lost = run.wait_for("workers' output is lost");
     assert_eq!((&lost["stream"], &lost["level"]), (&"stdout".into(), &"WARN".into()));
@@ -132,6 +135,7 @@ while True:
     run.wait_for("workers' output is taken again");
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
+    let line = if line.starts_with('[') { line } else { begun + &line };
     let (_, _, _, text) = super::prefixed(line.trim_end());
     let n: usize = text.split(' ').next().unwrap().parse().unwrap();
     assert!(n >= 1000 && super::is_line(n, text), "{line}");

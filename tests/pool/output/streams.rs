@@ -1,6 +1,6 @@
 //! Whatever our stdout is.
 
-use super::{Tally, lines, redirected, writers};
+use super::{Tally, lines, redirected, whole, writers};
 use crate::harness::{Launch, Run, eventually};
 use crate::pool::assert_stops;
 use std::ffi::CStr;
@@ -26,7 +26,7 @@ fn assert_all(reader: impl std::io::Read, run: Run) {
 #[test]
 fn a_file_gets_every_line() {
     let run = two().start();
-    eventually("all lines", || (run.stdout().lines().count() == 2 * LINES).then_some(()));
+    eventually("all lines", || (whole(&run.stdout()).lines().count() == 2 * LINES).then_some(()));
     assert_all(File::open(run.dir().join("stdout")).unwrap(), run);
 }
 
