@@ -147,11 +147,11 @@ fn go_through(run: &Run, phase: Phase) {
             run.log.wait_for("worker exited", third);
         }
         Phase::Crash => {
-            run.log.wait_until(|lines| !serving(lines).is_empty());
-            let victim = *serving(&run.log.lines()).last().unwrap();
+            run.log.wait_until(|lines| !staying(lines).is_empty());
+            let victim = *staying(&run.log.lines()).last().unwrap();
             kill(run.outer_pid(victim), libc::SIGKILL);
             run.log.wait_for("worker exited", |line| line["pid"] == victim);
-            run.log.wait_until(|lines| serving(lines).len() >= WORKERS);
+            run.log.wait_until(|lines| staying(lines).len() >= WORKERS);
         }
         Phase::Term => unreachable!("the end is awaited with the pool's exit code"),
     }
@@ -176,8 +176,10 @@ fn use_up(run: &Run) {
 
 /// Waits until enough more have ended for this reason, and the pool is whole again.
 fn wait_replaced(run: &Run, reason: &str, before: usize) {
+    // Where a new worker takes as long to come as an old one lives, there is always one that is due.
+    let whole = if reason == "max-age" { serving } else { staying };
     run.log.wait_until(|lines| {
-        told(lines, "worker exited", reason).len() >= before + REPLACEMENTS && serving(lines).len() >= WORKERS
+        told(lines, "worker exited", reason).len() >= before + REPLACEMENTS && whole(lines).len() >= WORKERS
     });
 }
 
@@ -186,13 +188,20 @@ fn told(lines: &[Value], message: &str, reason: &str) -> BTreeSet<i64> {
     lines.iter().filter(|line| line["reason"] == reason).filter_map(|line| pid_in(line, message)).collect()
 }
 
-/// Who is ready, and not about to end.
+/// Who is ready and was not told to stop.
 fn serving(lines: &[Value]) -> BTreeSet<i64> {
-    let of = |message: &str| lines.iter().filter_map(|line| pid_in(line, message)).collect::<BTreeSet<i64>>();
-    let (ready, mut gone) = (of("worker ready"), of("worker exited"));
-    gone.extend(of("worker due"));
-    gone.extend(of("worker stopping"));
-    ready.difference(&gone).copied().collect()
+    let mut gone = of(lines, "worker exited");
+    gone.extend(of(lines, "worker stopping"));
+    of(lines, "worker ready").difference(&gone).copied().collect()
+}
+
+/// Who serves and is not about to be replaced.
+fn staying(lines: &[Value]) -> BTreeSet<i64> {
+    serving(lines).difference(&of(lines, "worker due")).copied().collect()
+}
+
+fn of(lines: &[Value], message: &str) -> BTreeSet<i64> {
+    lines.iter().filter_map(|line| pid_in(line, message)).collect()
 }
 
 fn pid_in(line: &Value, message: &str) -> Option<i64> {
