@@ -15,10 +15,12 @@ const OF_OUR_MANAGER: [&str; 7] = [
     "LISTEN_PID",
     "LISTEN_FDNAMES",
     "LISTEN_PIDFDID",
-    "NOTIFY_SOCKET",
+    NOTIFY_SOCKET,
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
 ];
+
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// What each worker is told of itself. Given to us, they are about us: a pool below a pool.
 const WORKER_ID: &str = "PREFORK_WORKER_ID";
@@ -31,12 +33,14 @@ const OF_EINHORN: [&str; 4] =
 const SOCKETS_OF_EINHORN: &[u8] = b"EINHORN_FD_";
 
 /// What one worker is told of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfWorker {
     /// Its slot.
     pub slot: u32,
     /// Its generation.
     pub generation: u32,
+    /// Where it may say how it fares.
+    pub notify_socket: OsString,
     /// The descriptor on which it may say that it is ready.
     pub ready_fd: Option<i32>,
     /// The scoreboard's descriptor, and where its line begins.
@@ -64,9 +68,9 @@ impl Environment {
     }
 
     /// Pool mode: without our own settings, and without `WEB_CONCURRENCY`, which a `uvicorn --fd` would take to
-    /// start as many again; with the listeners, by these names, and the notify socket.
+    /// start as many again; with the listeners, by these names.
     #[must_use]
-    pub fn of_pool(notify_socket: &str, listeners: &[String], watchdog: Option<Duration>) -> Self {
+    pub fn of_pool(listeners: &[String], watchdog: Option<Duration>) -> Self {
         let ours = crate::cli::own_variables();
         let misleading = |name: &OsString| {
             ["WEB_CONCURRENCY", WORKER_ID, GENERATION, FD_VARIABLE, OFFSET_VARIABLE, VARIABLE, LISTEN]
@@ -78,7 +82,6 @@ impl Environment {
                 || OF_OUR_MANAGER.iter().any(|known| name == known)
         };
         let mut base: Vec<_> = std::env::vars_os().filter(|(name, _)| !misleading(name)).collect();
-        base.push(("NOTIFY_SOCKET".into(), notify_socket.into()));
         if let Some(watchdog) = watchdog {
             base.push(("WATCHDOG_USEC".into(), watchdog.as_micros().to_string().into()));
         }
@@ -123,20 +126,21 @@ impl Environment {
     #[must_use]
     pub fn of_worker(&self, worker: Option<&OfWorker>) -> Vec<(OsString, OsString)> {
         let mut env = self.base.clone();
-        let mut tell = |name: &str, value: String| env.push((name.into(), value.into()));
+        let mut tell = |name: &str, value: OsString| env.push((name.into(), value));
         let Some(worker) = worker else { return env };
-        tell(WORKER_ID, worker.slot.to_string());
-        tell(GENERATION, worker.generation.to_string());
+        tell(NOTIFY_SOCKET, worker.notify_socket.clone());
+        tell(WORKER_ID, worker.slot.to_string().into());
+        tell(GENERATION, worker.generation.to_string().into());
         if let Some((fd, offset)) = worker.scoreboard {
-            tell(FD_VARIABLE, fd.to_string());
-            tell(OFFSET_VARIABLE, offset.to_string());
+            tell(FD_VARIABLE, fd.to_string().into());
+            tell(OFFSET_VARIABLE, offset.to_string().into());
         }
         if let Some(fd) = worker.ready_fd {
-            tell("EINHORN_MASTER_PID", std::process::id().to_string());
-            tell("EINHORN_SOCK_FD", fd.to_string());
-            tell("EINHORN_FD_COUNT", self.listeners.to_string());
+            tell("EINHORN_MASTER_PID", std::process::id().to_string().into());
+            tell("EINHORN_SOCK_FD", fd.to_string().into());
+            tell("EINHORN_FD_COUNT", self.listeners.to_string().into());
             for (index, fd) in (0..self.listeners).zip(FIRST_FD..) {
-                tell(&format!("EINHORN_FD_{index}"), fd.to_string());
+                tell(&format!("EINHORN_FD_{index}"), fd.to_string().into());
             }
         }
         env

@@ -1,10 +1,12 @@
 //! What one program of ours tells the next in the same process, as text: a line a thing.
 //!
 //! ```text
-//! prefork-init 2
+//! prefork-init 3
 //! clock NOW_US GIVEN_MASK CHILD_IGNORED
 //! pool WORKERS GENERATION NEWEST NEXT_SPAWN EVER_READY
-//! notify FD
+//! files GIVEN_LIMIT
+//! directory LOCK_FD UID GID PATH
+//! notify FD SPAWN PID DIRECTORY BELIEVED ADDRESS
 //! scoreboard FD LINES
 //! health FD
 //! control FD
@@ -17,17 +19,19 @@
 //! vacant SLOT LANE SPAWN_AT_US FAILURES
 //! worker SLOT LANE GENERATION PID SPAWNED_US READY_US PING_EVERY_US REQUESTS MAX_REQUESTS MAX_AGE_US MAX_MEMORY
 //! ```
-//! `-` stands for none. The version in the first line is that of [`FORMAT`]: who does not know it is not exchanged for.
+//! `-` stands for none; paths and addresses are hexadecimal, and a directory is meant by its number, from 0. The version in the first line is that of [`FORMAT`]: who does not know it is not exchanged for.
 
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::{Lane, Monotonic, Pid};
+use std::ffi::{OsStr, OsString};
 use std::fmt::{Display, Write};
 use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::str::{FromStr, SplitAsciiWhitespace};
 use std::time::Duration;
 
 /// Who prints this as part of the plan (`--explain`) can take over.
-pub const FORMAT: &str = "handover format 2";
+pub const FORMAT: &str = "handover format 3";
 
 /// The variable that holds the number of the descriptor.
 pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
@@ -35,7 +39,7 @@ pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
 /// Who prints this of a listener that was given to us can take it over as such.
 pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
 
-const FIRST_LINE: &str = "prefork-init 2";
+const FIRST_LINE: &str = "prefork-init 3";
 
 /// Workers' output on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +80,43 @@ pub struct Pipe {
     pub length: usize,
 }
 
+/// Where workers say how they fare.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notify {
+    /// Private directories.
+    pub directories: Vec<Directory>,
+    /// A socket a worker.
+    pub sockets: Vec<NotifySocket>,
+}
+
+/// A private directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// What keeps it locked.
+    pub lock: RawFd,
+    /// Whose it is, user and group, if not ours.
+    pub owner: Option<(u32, u32)>,
+    /// Where it is.
+    pub path: OsString,
+}
+
+/// A worker's notify socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifySocket {
+    /// Its descriptor.
+    pub fd: RawFd,
+    /// The number of the worker's spawn.
+    pub id: u64,
+    /// The worker's process.
+    pub pid: Pid,
+    /// In which of the directories it is.
+    pub directory: Option<usize>,
+    /// Whose word counts there, as a number.
+    pub believed: u8,
+    /// What the worker was told.
+    pub address: OsString,
+}
+
 /// The core's part, and the descriptors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
@@ -83,8 +124,10 @@ pub struct Given {
     pub pool: Handover,
     /// The signal mask with which the first program was started, and whether SIGCHLD was ignored.
     pub signals: (u64, bool),
-    /// The notify socket.
-    pub notify: RawFd,
+    /// How many files the first program could open at its start, if we may open more.
+    pub files: Option<u64>,
+    /// Notify sockets.
+    pub notify: Notify,
     /// The scoreboard and how many lines it has.
     pub scoreboard: Option<(RawFd, u32)>,
     /// The health endpoint's listener.
@@ -112,7 +155,14 @@ impl Given {
         };
         line(&[&"clock", &micros(now.0), &self.signals.0, &u8::from(self.signals.1)]);
         line(&[&"pool", workers, generation, newest, next_spawn, &u8::from(*ever_ready)]);
-        line(&[&"notify", &self.notify]);
+        line(&[&"files", &maybe(self.files)]);
+        for Directory { lock, owner, path } in &self.notify.directories {
+            let (uid, gid) = owner.unzip();
+            line(&[&"directory", lock, &maybe(uid), &maybe(gid), &hex(path)]);
+        }
+        for NotifySocket { fd, id, pid, directory, believed, address } in &self.notify.sockets {
+            line(&[&"notify", fd, id, pid, &maybe(*directory), believed, &hex(address)]);
+        }
         if let Some((fd, lines)) = &self.scoreboard {
             line(&[&"scoreboard", fd, lines]);
         }
@@ -173,7 +223,7 @@ impl Given {
     pub fn read(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         (lines.next()? == FIRST_LINE).then_some(())?;
-        let (mut clock, mut pool, mut notify) = (None, None, None);
+        let (mut clock, mut pool, mut files, mut notify) = (None, None, None, Notify::default());
         let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);
         let mut output: Option<Output> = None;
         let (mut places, mut remains, mut kept, mut vacant) =
@@ -192,7 +242,20 @@ impl Given {
                         next::<u8>(words)? != 0,
                     ));
                 }
-                "notify" => notify = Some(next(words)?),
+                "files" => files = Some(option(words.next()?)?),
+                "directory" => {
+                    let (lock, uid, gid) = (next(words)?, option(words.next()?)?, option(words.next()?)?);
+                    let path = unhex(words.next()?)?;
+                    notify.directories.push(Directory { lock, owner: uid.zip(gid), path });
+                }
+                "notify" => notify.sockets.push(NotifySocket {
+                    fd: next(words)?,
+                    id: next(words)?,
+                    pid: Pid(next(words)?),
+                    directory: option(words.next()?)?,
+                    believed: next(words)?,
+                    address: unhex(words.next()?)?,
+                }),
                 "scoreboard" => scoreboard = Some((next(words)?, next(words)?)),
                 "health" => health = Some(next(words)?),
                 "control" => control = Some(next(words)?),
@@ -247,7 +310,8 @@ impl Given {
         Some(Self {
             pool,
             signals,
-            notify: notify?,
+            files: files?,
+            notify,
             scoreboard,
             health,
             control,
@@ -262,13 +326,26 @@ fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn maybe(number: Option<u64>) -> String {
+fn maybe(number: Option<impl Display>) -> String {
     number.map_or("-".to_owned(), |number| number.to_string())
 }
 
 fn list<T: Display>(numbers: &[T]) -> String {
     let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     if words.is_empty() { "-".to_owned() } else { words.join(",") }
+}
+
+fn hex(text: &OsStr) -> String {
+    text.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<OsString> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(high)? << 4 | digit(low)?),
+        _ => None,
+    });
+    pairs.collect::<Option<Vec<u8>>>().map(OsString::from_vec)
 }
 
 fn next<T: FromStr>(words: &mut SplitAsciiWhitespace<'_>) -> Option<T> {
@@ -329,7 +406,31 @@ mod tests {
         Given {
             pool,
             signals: (u64::MAX, true),
-            notify: 20,
+            files: Some(1024),
+            notify: Notify {
+                directories: vec![
+                    Directory { lock: 29, owner: Some((65534, 7)), path: "/run/prefork-a b".into() },
+                    Directory { lock: 30, owner: None, path: OsString::from_vec(vec![b'/', 0xff]) },
+                ],
+                sockets: vec![
+                    NotifySocket {
+                        fd: 20,
+                        id: 9,
+                        pid: Pid(4),
+                        directory: Some(1),
+                        believed: 2,
+                        address: "/run/x".into(),
+                    },
+                    NotifySocket {
+                        fd: 31,
+                        id: 10,
+                        pid: Pid(5),
+                        directory: None,
+                        believed: 0,
+                        address: "@y".into(),
+                    },
+                ],
+            },
             scoreboard: Some((21, 2048)),
             health: Some(22),
             control: Some(26),
@@ -347,18 +448,20 @@ mod tests {
     fn what_is_written_is_read_again() {
         assert_eq!(Given::read(&given().write()), Some(given()));
         let less = Given { scoreboard: None, health: None, control: None, output: None, ..given() };
-        let less = Given { check_passes: false, ..less };
+        let less = Given { check_passes: false, files: None, notify: Notify::default(), ..less };
         assert_eq!(Given::read(&less.write()), Some(less));
     }
 
     #[test]
     fn what_is_not_understood_is_refused_as_a_whole() {
         let text = given().write();
-        assert_eq!(Given::read(&text.replace("prefork-init 2", "prefork-init 1")), None);
+        assert_eq!(Given::read(&text.replace("prefork-init 3", "prefork-init 2")), None);
         assert_eq!(Given::read(&text.replace("worker 1", "worker x")), None);
         assert_eq!(Given::read(&format!("{text}something else\n")), None);
-        assert_eq!(Given::read(&text.replace("notify 20\n", "")), None);
+        assert_eq!(Given::read(&text.replace("files 1024\n", "")), None);
         assert_eq!(Given::read(&text.replace("output 26\n", "")), None);
+        assert_eq!(Given::read(&text.replace("2f72756e2f78", "2f72756e2f7")), None);
+        assert_eq!(Given::read(&text.replace("2f72756e2f78", "2f72756e2fzz")), None);
         assert_eq!(Given::read(""), None);
     }
 }

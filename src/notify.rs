@@ -1,11 +1,9 @@
 //! What workers tell us of themselves: datagrams of `KEY=VALUE` lines (sd_notify(3)).
 //!
-//! Anybody who knows the socket's name can write to it, so a datagram counts only if the kernel vouches that
-//! its sender is a worker or descends from one.
+//! Each worker has a socket of its own, so that it is known who speaks; `supervisor/notices.rs` has who is believed.
 
-use crate::core::Event;
-use crate::os::notify_socket::{Datagram, LONGEST};
-use crate::os::proc;
+use crate::core::{Event, Pid};
+use crate::os::notify_socket::LONGEST;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -37,11 +35,12 @@ pub enum Word {
     Errno(i32),
 }
 
-/// The events in a datagram, in order. Unknown keys are passed over, as the protocol asks; so is a sender
-/// that is not below a child of ours, or that has ended and been reaped already.
+/// More words of one datagram are not heard: no program has so much to say at once, and each takes its time.
+const MOST_WORDS: usize = 16;
+
+/// The events in a datagram of this worker's, in order. Unknown keys are passed over, as the protocol asks.
 #[must_use]
-pub fn events(datagram: &Datagram) -> Vec<Event> {
-    let Some(pid) = proc::child_above(datagram.sender) else { return Vec::new() };
+pub fn events(pid: Pid, text: &[u8]) -> Vec<Event> {
     let event = |word| match word {
         Word::Ready => Some(Event::SaidReady { pid }),
         Word::Requests(total) => Some(Event::RequestsReported { pid, total }),
@@ -52,7 +51,7 @@ pub fn events(datagram: &Datagram) -> Vec<Event> {
         Word::Stopping => Some(Event::SaidStopping { pid }),
         Word::Reloading | Word::Status(_) | Word::Errno(_) => None,
     };
-    parse(&datagram.text).filter_map(event).collect()
+    parse(text).filter_map(event).take(MOST_WORDS).collect()
 }
 
 /// All that is said, in order, and as often as it is said. Lines we do not understand are passed over, and so is
@@ -205,8 +204,10 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_of_a_stranger_says_nothing() {
-        let text = b"READY=1".to_vec();
-        assert_eq!(events(&Datagram { sender: crate::core::Pid(0), text }), []);
+    fn of_a_datagram_that_says_much_the_first_words_are_heard() {
+        let pid = Pid(7);
+        let text = [b"FDSTORE=1\nSTATUS=x\n".repeat(100), b"WATCHDOG=1\n".repeat(MOST_WORDS + 1)].concat();
+        assert_eq!(events(pid, &text), vec![Event::Pinged { pid }; MOST_WORDS]);
+        assert_eq!(events(pid, b"READY=1\nSTATUS=x"), [Event::SaidReady { pid }]);
     }
 }

@@ -3,6 +3,7 @@
 //! The process stays what it is: PID 1, parent of its children, with the signals that wait for it. All of its signals are
 //! blocked, which the next program inherits, so none is lost on the way.
 
+use super::open_files;
 use super::spawn::duplicate_above;
 use std::ffi::{CString, OsString};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -36,10 +37,20 @@ pub fn ask(
     variables: &[(&str, &str)],
     within: Duration,
 ) -> io::Result<Option<String>> {
-    let (name, rest) = args.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let begin = Instant::now();
+    let added = |name: &OsString| variables.iter().any(|(added, _)| name == added);
+    let mut env: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| !added(name)).collect();
+    env.extend(variables.iter().map(|(name, value)| (name.into(), value.into())));
+    let image = Image::new(program, args, &env)?;
     let mut command = Command::new(program);
-    command.arg0(name).args(rest).envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let execute = move || {
+        open_files::give_back()?;
+        // Not by std, which gives what is no program to a shell.
+        Err(image.execute())
+    };
+    // SAFETY: makes system calls only.
+    unsafe { command.pre_exec(execute) };
     let mut child = command.spawn()?;
     loop {
         match child.try_wait() {
@@ -121,28 +132,58 @@ pub fn exchange(
     env: &[(OsString, OsString)],
     keep: &[BorrowedFd<'_>],
 ) -> io::Error {
-    let pair = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
-    let strings = |list: Vec<Vec<u8>>| list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
-    let args = strings(args.iter().map(|arg| arg.as_bytes().to_vec()).collect());
-    let env = strings(env.iter().map(pair).collect());
-    let (Ok(args), Ok(env), Ok(path)) = (args, env, CString::new(program.as_os_str().as_bytes())) else {
-        return io::ErrorKind::InvalidInput.into();
-    };
-    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-        list.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+    let image = match Image::new(program, args, env) {
+        Ok(image) => image,
+        Err(error) => return error,
     };
     for fd in keep {
         if let Err(error) = closes_on_exec(fd.as_raw_fd(), false) {
             return error;
         }
     }
-    // SAFETY: both lists end with a null pointer, and their strings live as long.
-    unsafe { libc::execve(path.as_ptr(), pointers(&args).as_ptr(), pointers(&env).as_ptr()) };
-    let error = io::Error::last_os_error();
+    let error = image.execute();
     for fd in keep {
         let _as_before = closes_on_exec(fd.as_raw_fd(), true);
     }
     error
+}
+
+/// A program with its arguments and its environment, laid out as execve(2) wants them.
+struct Image {
+    path: CString,
+    args: Vec<*const libc::c_char>,
+    env: Vec<*const libc::c_char>,
+    _strings: [Vec<CString>; 2],
+}
+
+// SAFETY: the pointers are to strings of its own, and are only read.
+unsafe impl Send for Image {}
+// SAFETY: as above.
+unsafe impl Sync for Image {}
+
+impl Image {
+    fn new(program: &Path, args: &[OsString], env: &[(OsString, OsString)]) -> io::Result<Self> {
+        let pair = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+        let strings = |list: Vec<Vec<u8>>| list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
+        let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+            list.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+        };
+        let args = strings(args.iter().map(|arg| arg.as_bytes().to_vec()).collect())?;
+        let env = strings(env.iter().map(pair).collect())?;
+        Ok(Self {
+            path: CString::new(program.as_os_str().as_bytes())?,
+            args: pointers(&args),
+            env: pointers(&env),
+            _strings: [args, env],
+        })
+    }
+
+    /// Returns only if it fails. Makes a system call, and nothing else.
+    fn execute(&self) -> io::Error {
+        // SAFETY: both lists end with a null pointer, and their strings live as long.
+        unsafe { libc::execve(self.path.as_ptr(), self.args.as_ptr(), self.env.as_ptr()) };
+        io::Error::last_os_error()
+    }
 }
 
 fn closes_on_exec(fd: RawFd, closes: bool) -> io::Result<()> {

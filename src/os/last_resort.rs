@@ -3,6 +3,7 @@
 //! An abort makes PID 1 end with 139, and the kernel kills everybody else at once. So the panic hook does by hand
 //! what the core would have done, with nothing but system calls and no state that the panic may have spoilt.
 
+use super::private_directory::Place;
 use super::reap::{self, Found};
 use super::send;
 use super::stderr::Stderr;
@@ -22,8 +23,8 @@ const KILL_MARGIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// From here on a panic, anywhere, stops all descendants, waits for them, kills what is left after the graceful
-/// timeout, and ends with [`code::INTERNAL`].
-pub fn stop_in_order_on_panic(policy: StopPolicy) {
+/// timeout, removes these directories, and ends with [`code::INTERNAL`].
+pub fn stop_in_order_on_panic(policy: StopPolicy, directories: Vec<Place>) {
     std::panic::set_hook(Box::new(move |panic| {
         let line = format!("prefork-init: internal error, stopping everything: {panic}\n").replace('\n', " ");
         Stderr::new(|_| String::new()).write_at_end(format!("{}\n", line.trim_end()).as_bytes());
@@ -36,6 +37,7 @@ pub fn stop_in_order_on_panic(policy: StopPolicy) {
             let _told = send::to_all(Signal::KILL);
             everybody_gone_within(KILL_MARGIN);
         }
+        directories.iter().for_each(Place::remove);
         // SAFETY: ends the process without running anything of ours again.
         unsafe { libc::_exit(i32::from(code::INTERNAL)) };
     }));

@@ -1,16 +1,20 @@
-//! The socket at which workers tell of themselves (`$NOTIFY_SOCKET`, sd_notify(3)).
+//! A socket at which a worker tells of itself (`$NOTIFY_SOCKET`, sd_notify(3)).
+//!
+//! It has a path in a private directory, so that the file system decides which processes reach it; or, where there is no
+//! such directory, an abstract name, which every process of the network namespace reaches.
 
-use super::signals::watch;
+use super::private_directory::{Place, random_name};
 use nix::cmsg_space;
 use nix::sys::socket::{
-    self, AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
-    sockopt,
+    self, AddressFamily, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr,
+    UnixCredentials, sockopt,
 };
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::task::{Context, Poll, ready};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use crate::core::Pid;
 
@@ -25,60 +29,114 @@ const MOST_DESCRIPTORS: usize = 253;
 pub struct Datagram {
     /// The process that sent it, in our PID namespace.
     pub sender: Pid,
+    /// Its user.
+    pub uid: u32,
     /// What it said.
     pub text: Vec<u8>,
 }
 
-/// The receiving end. It has an abstract name that the kernel chose, so it needs no writable path.
+/// The receiving end.
+#[derive(Debug)]
 pub struct NotifySocket {
-    fd: AsyncFd<OwnedFd>,
-    name: String,
+    fd: OwnedFd,
+    address: OsString,
+    /// Where its directory is, if it has a path.
+    place: Option<Place>,
 }
 
 impl NotifySocket {
-    /// Opens it. Must be called inside the runtime.
+    /// Opens one in this directory, with this mode: those reach it who may write to it.
     ///
     /// # Errors
-    /// As socket(2), bind(2) and epoll_ctl(2).
-    pub fn open() -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-        socket::setsockopt(&fd, sockopt::PassCred, &true)?;
-        // An address without a path asks the kernel for a free abstract name (unix(7), "Autobind feature").
-        socket::bind(fd.as_raw_fd(), &UnixAddr::new_unnamed())?;
-        Self::take_over(fd)
+    /// As socket(2), bind(2), chmod(2) and rename(2).
+    pub fn open(place: &Place, mode: u32) -> io::Result<Self> {
+        let fd = new()?;
+        // /proc/net/unix shows all processes by what path it was bound. So it gets the one that is told in confidence
+        // afterwards.
+        let (draft, path) = (place.new_path(), place.new_path());
+        place.within(|| {
+            socket::bind(fd.as_raw_fd(), &UnixAddr::new(&draft)?)?;
+            let finished = fs::set_permissions(&draft, Permissions::from_mode(mode));
+            finished.and_then(|()| fs::rename(&draft, &path)).inspect_err(|_| {
+                let _gone = fs::remove_file(&draft);
+            })
+        })?;
+        Ok(Self { fd, address: path.into(), place: Some(place.clone()) })
     }
 
-    /// The one that another program of ours opened in this process. Must be called inside the runtime.
+    /// Opens one with a random abstract name.
     ///
     /// # Errors
-    /// As getsockname(2) and epoll_ctl(2).
-    pub fn take_over(fd: OwnedFd) -> io::Result<Self> {
-        let bound: UnixAddr = socket::getsockname(fd.as_raw_fd())?;
-        let name = bound.as_abstract().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let name = format!("@{}", String::from_utf8_lossy(name));
-        Ok(Self { fd: watch(fd)?, name })
+    /// As socket(2) and bind(2).
+    pub fn open_abstract() -> io::Result<Self> {
+        let fd = new()?;
+        let name = format!("prefork-{}", random_name());
+        socket::bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
+        Ok(Self { fd, address: format!("@{name}").into(), place: None })
     }
 
-    /// The value for `$NOTIFY_SOCKET`: `@` stands for the zero byte of an abstract name.
+    /// One that another program of ours opened in this process: its address, and where its directory is.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn take_over(fd: OwnedFd, address: OsString, place: Option<Place>) -> Self {
+        Self { fd, address, place }
     }
 
-    /// Ready when there is something to take.
-    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Ok(mut guard) = ready!(self.fd.poll_read_ready(cx)) {
-            guard.retain_ready();
-        }
-        Poll::Ready(())
+    /// The value for `$NOTIFY_SOCKET`: a path, or a name after an `@`, which stands for the zero byte of an abstract one.
+    #[must_use]
+    pub fn address(&self) -> &OsStr {
+        &self.address
+    }
+
+    /// Where its directory is, if it has a path.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 
     /// Takes one datagram that waits; `None` when there is none. Descriptors sent along are closed, which is what the
     /// sender of `BARRIER=1` waits for; we store none (`FDSTORE=1`).
     pub fn take(&self) -> Option<Datagram> {
-        self.fd.try_io(Interest::READABLE, |fd| receive(fd.as_raw_fd())).ok()
+        receive(self.fd.as_raw_fd()).ok()
     }
+
+    /// Ends it, as when it is dropped.
+    pub fn retire(self) {}
+
+    /// Speaks to it as its directory's owner, and hears that: not every file system has sockets.
+    ///
+    /// # Errors
+    /// As connect(2) and send(2); `BrokenPipe` if nothing comes.
+    pub fn try_out(&self) -> io::Result<()> {
+        let speaks = || {
+            let speaker = std::os::unix::net::UnixDatagram::unbound()?;
+            speaker.set_nonblocking(true)?;
+            speaker.send_to(b"", PathBuf::from(&self.address))
+        };
+        match &self.place {
+            Some(place) => place.within(speaks)?,
+            None => return Ok(()),
+        };
+        self.take().map(|_| ()).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Its file goes, it takes nothing more, and what waits is taken as always: descriptors on their way would be closed by
+/// whatever closes the socket.
+impl Drop for NotifySocket {
+    fn drop(&mut self) {
+        if let Some(place) = &self.place {
+            let _gone_already = place.within(|| fs::remove_file(Path::new(&self.address)));
+        }
+        let _takes_nothing_more = socket::shutdown(self.fd.as_raw_fd(), Shutdown::Read);
+        while self.take().is_some() {}
+    }
+}
+
+fn new() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    socket::setsockopt(&fd, sockopt::PassCred, &true)?;
+    Ok(fd)
 }
 
 fn receive(fd: i32) -> io::Result<Datagram> {
@@ -90,7 +148,9 @@ fn receive(fd: i32) -> io::Result<Datagram> {
     let mut sender = None;
     for part in message.cmsgs()? {
         match part {
-            ControlMessageOwned::ScmCredentials(credentials) => sender = Some(Pid(credentials.pid())),
+            ControlMessageOwned::ScmCredentials(credentials) => {
+                sender = Some((Pid(credentials.pid()), credentials.uid()));
+            }
             ControlMessageOwned::ScmRights(fds) => {
                 for fd in fds {
                     // SAFETY: the kernel has just given it to us, and to nobody else.
@@ -103,11 +163,12 @@ fn receive(fd: i32) -> io::Result<Datagram> {
     let length = message.bytes;
     text.truncate(length);
     // 0 is no process we can see, hence nobody's worker.
-    Ok(Datagram { sender: sender.unwrap_or(Pid(0)), text })
+    let (sender, uid) = sender.unwrap_or((Pid(0), u32::MAX));
+    Ok(Datagram { sender, uid, text })
 }
 
 impl AsFd for NotifySocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.get_ref().as_fd()
+        self.fd.as_fd()
     }
 }

@@ -12,6 +12,7 @@ use crate::logging;
 use crate::os::channel::{self, STDERR};
 use crate::os::lanes::{Lanes, Spread};
 use crate::os::listen::{self, Listener};
+use crate::os::open_files;
 use crate::os::signals;
 use crate::os::spawn::FIRST_FD;
 use crate::os::{activation, exchange, stderr};
@@ -143,6 +144,7 @@ pub fn given() -> Result<Option<Given>, StartError> {
     let given = text.and_then(|text| Given::read(&text));
     let given = given.ok_or_else(|| handover_error("it is not understood"))?;
     signals::take_over(given.signals);
+    open_files::take_over(given.files);
     // The rest of a worker's line comes first.
     let torn = |output: &Output| {
         output.waiting.iter().any(|waiting| waiting.torn && channel::are_same(waiting.stream, STDERR))

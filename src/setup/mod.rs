@@ -17,9 +17,11 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::{debug, warn};
 
 mod listeners;
+mod private_directory;
 mod process;
 
 pub use listeners::{Endpoints, given, lanes, without_steering};
+pub use private_directory::private_directory;
 pub use process::{account, give_up_rights, settings};
 
 /// Whether the command could be executed, so that a typing error does not bind a port first.

@@ -1,6 +1,7 @@
 //! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
 //! worker.
 
+use super::notices::Notices;
 use crate::cli::MemoryMeasure;
 use crate::config::Pool;
 use crate::config::activation::Activation;
@@ -12,22 +13,23 @@ use crate::core::policy::MOST_WORKERS;
 use crate::core::{Event, Lane, Pid, Signal};
 use crate::environment::OfWorker;
 use crate::handover::Given;
+use crate::logging;
 use crate::os::accepting::{Observer, Seen};
 use crate::os::cgroup::{self, Cgroup};
 use crate::os::exchange;
 use crate::os::lanes::Lanes;
-use crate::os::notify_socket::NotifySocket;
 use crate::os::portrait::portrait;
+use crate::os::private_directory::Place;
 use crate::os::privileges;
 use crate::os::ready_pipe::{ReadyPipes, What};
 use crate::os::scoreboard::{self, Scoreboard};
 use crate::os::shut_watch::ShutWatch;
-use crate::os::spawn::FIRST_FD;
+use crate::os::spawn::{FIRST_FD, Identity};
 use crate::os::steer::probe_source;
 use crate::os::usage::{self, Measure};
 use crate::output::Relay;
 use crate::probe::{Order, ProbeFailure, Prober, Question};
-use crate::{logging, notify};
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -44,7 +46,7 @@ const MOST_LINES: u32 = 2 * MOST_WORKERS;
 
 /// See the module.
 pub struct Fleet {
-    pub notify: NotifySocket,
+    pub notices: Notices,
     pub lanes: Lanes,
     /// Whose listeners were there before us.
     pub adopted: Activation,
@@ -89,13 +91,15 @@ pub struct Extras {
     ready_fd: Option<RawFd>,
     scoreboard: Option<(RawFd, u64)>,
     output: [Option<OwnedFd>; 2],
+    notify_socket: OsString,
 }
 
 impl Extras {
     /// The numbers, as the worker will see them.
     pub fn of_worker(&self, order: &SpawnOrder) -> OfWorker {
         let (slot, generation) = (order.slot, order.generation);
-        OfWorker { slot, generation, ready_fd: self.ready_fd, scoreboard: self.scoreboard }
+        let notify_socket = self.notify_socket.clone();
+        OfWorker { slot, generation, notify_socket, ready_fd: self.ready_fd, scoreboard: self.scoreboard }
     }
 
     /// What becomes its stdout and stderr, if not ours.
@@ -112,15 +116,13 @@ impl Fleet {
     pub fn new(
         pool: &Pool,
         lanes: Lanes,
-        ids: Option<(u32, u32)>,
+        identity: Option<&Identity>,
         given: Option<&Given>,
     ) -> Result<Self, (&'static str, io::Error)> {
         let most = usize::try_from(MOST_LINES).unwrap_or(usize::MAX);
-        let notify = match given {
-            None => NotifySocket::open(),
-            Some(given) => exchange::adopt(given.notify).and_then(NotifySocket::take_over),
-        };
-        let notify = notify.map_err(|error| ("notify socket", error))?;
+        let ids = identity.map(Identity::ids);
+        let notices = Notices::new(identity, given.map(|given| &given.notify));
+        let notices = notices.map_err(|error| ("notify sockets", error))?;
         let probing = probing(pool, &lanes);
         let pipes = pool.ready_pipe.then(|| ReadyPipes::new(most)).transpose();
         let least = least_fd(pool);
@@ -143,7 +145,7 @@ impl Fleet {
             );
         }
         Ok(Self {
-            notify,
+            notices,
             observer: Observer::new(lanes.addresses().cloned().collect(), ids),
             prober: Prober::new(most),
             probing,
@@ -180,7 +182,7 @@ impl Fleet {
 
     /// Ready when there is something to take.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let notified = self.notify.poll_ready(cx).is_ready();
+        let notified = self.notices.poll_ready(cx).is_ready();
         let piped = self.pipes.as_ref().is_some_and(|pipes| pipes.poll_ready(cx).is_ready());
         let answered = self.prober.poll_ready(cx).is_ready();
         let shut = self.shut.poll_ready(cx).is_ready();
@@ -190,14 +192,10 @@ impl Fleet {
 
     /// What has come in since: notices first, so that a ping is never later than a probe that failed.
     pub fn take(&mut self) -> Vec<Event> {
-        let mut events = Vec::new();
         if let Some(output) = &mut self.output {
             output.turn();
         }
-        for _ in 0..MOST_AT_ONCE {
-            let Some(datagram) = self.notify.take() else { break };
-            events.extend(notify::events(&datagram));
-        }
+        let mut events = self.notices.take();
         if self.shut.take() {
             events.extend(self.mend_shut());
         }
@@ -251,6 +249,11 @@ impl Fleet {
         events
     }
 
+    /// Directories of ours.
+    pub fn places(&self) -> Vec<Place> {
+        self.notices.places()
+    }
+
     /// The scoreboard, and how many lines it has.
     pub fn scoreboard_fd(&self) -> Option<(BorrowedFd<'_>, u32)> {
         self.scoreboard.as_ref().map(|board| (board.fd(), MOST_LINES))
@@ -285,7 +288,8 @@ impl Fleet {
         let ready = ready.map_err(failure("socketpair"))?;
         let output = self.output.as_mut().map(|output| output.open(order, least)).transpose();
         let output = output.map_err(failure("pipe"))?.unwrap_or_default();
-        Ok(Extras { ready_fd: ready.as_ref().map(|_| next_fd), ready, scoreboard, output })
+        let notify_socket = self.notices.open(order.id.0).map_err(failure("bind"))?;
+        Ok(Extras { ready_fd: ready.as_ref().map(|_| next_fd), ready, scoreboard, output, notify_socket })
     }
 
     /// What becomes 3, 4, ... in the worker.
@@ -299,6 +303,7 @@ impl Fleet {
     /// A worker runs.
     pub fn has_spawned(&mut self, order: &SpawnOrder, pid: Pid) {
         self.owners.push((order.lane.0, pid));
+        self.notices.has_spawned(order.id.0, pid);
         if self.pipes.is_some() {
             self.piped.push((order.id.0, pid));
         }
@@ -309,6 +314,7 @@ impl Fleet {
 
     /// A worker could not be started.
     pub fn has_not_spawned(&mut self, order: &SpawnOrder) {
+        self.notices.forget(order.id.0);
         if let Some(pipes) = &mut self.pipes {
             pipes.forget(order.id.0);
         }
@@ -322,6 +328,7 @@ impl Fleet {
         if let Some(output) = &mut self.output {
             output.has_ended(pid);
         }
+        self.notices.has_ended(pid);
         self.observer.forget(pid);
         self.owners.retain(|(_, owner)| *owner != pid);
         self.failing.retain(|failing| *failing != pid);

@@ -9,6 +9,7 @@ mod echo;
 mod errands;
 mod fleet;
 mod hooks;
+mod notices;
 mod orders;
 mod outlook;
 mod output;
@@ -35,7 +36,7 @@ use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::Terminal;
-use crate::os::{exchange, inherited, last_resort, memory, pid1};
+use crate::os::{exchange, inherited, last_resort, memory, open_files, pid1};
 use crate::setup::Endpoints;
 use crate::{logging, setup};
 use around::Around;
@@ -52,6 +53,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 
 /// Batches of signals, and ended children, taken before anything else gets its turn.
 const MOST_AT_ONCE: usize = 64;
@@ -128,6 +130,9 @@ impl Supervisor {
         let given = if is_pool { setup::given()? } else { None };
         let account = setup::account(&config.process)?;
         let settings = setup::settings(&config.process, account.as_ref())?;
+        if is_pool && let Err(error) = open_files::raise() {
+            debug!(%error, "the limit on open files stays as it is");
+        }
         let runtime = setup::runtime()?;
         let inside = runtime.enter();
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
@@ -143,7 +148,8 @@ impl Supervisor {
             Mode::Pool(mut policy) => {
                 let least = least_fd(&config.pool);
                 let lanes = setup::lanes(&config.pool, &mut policy, least, given.as_ref())?;
-                let fleet = Fleet::new(&config.pool, lanes, ids, given.as_ref());
+                let identity = settings.identity.as_ref();
+                let fleet = Fleet::new(&config.pool, lanes, identity, given.as_ref());
                 let fleet = fleet.map_err(|(what, error)| setup::refused(what, &error))?;
                 (Mode::Pool(policy), None, Some(fleet))
             }
@@ -160,9 +166,7 @@ impl Supervisor {
         let endpoints = Endpoints::open(&config, &edge, given.as_ref())?;
         let environment = match &fleet {
             None => Environment::of_init(),
-            Some(fleet) => {
-                Environment::of_pool(fleet.notify.name(), &config.pool.names(), config.pool.watchdog)
-            }
+            Some(_) => Environment::of_pool(&config.pool.names(), config.pool.watchdog),
         };
         let environment = match &account {
             None => environment,
@@ -205,7 +209,8 @@ impl Supervisor {
 
     /// Runs to the end and returns the exit code.
     pub fn run(mut self) -> u8 {
-        last_resort::stop_in_order_on_panic(self.state.core.stop_policy());
+        let places = self.state.fleet.as_ref().map(Fleet::places).unwrap_or_default();
+        last_resort::stop_in_order_on_panic(self.state.core.stop_policy(), places);
         match self.runtime.take() {
             Some(runtime) => runtime.block_on(self.state.run()),
             None => crate::core::exit::code::INTERNAL,
@@ -431,7 +436,7 @@ impl Loop {
             fd: FIRST_FD,
             worker_id: order.slot,
             max_requests: order.max_requests,
-            notify_fd: of_worker.and_then(|worker| worker.ready_fd),
+            notify_fd: of_worker.as_ref().and_then(|worker| worker.ready_fd),
         });
         let fleet = self.fleet.as_ref().zip(extras.as_ref());
         let fds = fleet.map(|(fleet, extras)| fleet.fds(&order, extras)).unwrap_or_default();

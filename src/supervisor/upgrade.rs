@@ -6,6 +6,7 @@ use crate::config::activation::VARIABLE as LISTEN;
 use crate::core::{Event, Handover};
 use crate::handover::{FORMAT, Given, Output, VARIABLE};
 use crate::os::exchange;
+use crate::os::open_files;
 use crate::os::signals;
 use crate::output::Relay;
 use std::ffi::OsString;
@@ -50,11 +51,15 @@ impl Loop {
         let variables = [("PREFORK_EXPLAIN", "true"), (LISTEN, listen.as_str())];
         let variables = variables.get(..if given_some { 2 } else { 1 }).unwrap_or_default();
         let plan = exchange::ask(program, &args, variables, ANSWER_WITHIN)?;
-        let Some(plan) = plan.filter(|plan| plan.contains(FORMAT)) else {
-            return Ok(
-                "the new program does not accept our command line, or cannot take over; try it with --explain",
-            );
+        let Some(plan) = plan else {
+            return Ok("the new program does not accept our command line; try it with --explain");
         };
+        if !plan.contains(FORMAT) {
+            return Ok(
+                "the new program cannot take over: it knows another handover format, or none, as --explain tells; \
+                 start anew, or upgrade to one that has ours",
+            );
+        }
         let of_sockets = |line: &&str| SOCKETS.iter().any(|label| line.starts_with(label));
         if plan.lines().filter(of_sockets).ne(self
             .in_force
@@ -71,10 +76,12 @@ impl Loop {
         let output = fleet.output.as_ref().map(Relay::hand_over);
         let output = output.map(|(output, bytes)| Ok::<_, io::Error>((output, exchange::put_down(&bytes)?)));
         let output = output.transpose()?;
+        let (notify, notify_fds) = fleet.notices.hand_over();
         let given = Given {
             pool,
             signals: signals::given(),
-            notify: fleet.notify.as_fd().as_raw_fd(),
+            files: open_files::given(),
+            notify,
             scoreboard: scoreboard.map(|(fd, lines)| (fd.as_raw_fd(), lines)),
             health: self.endpoints.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
             control: self.endpoints.control.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
@@ -84,7 +91,8 @@ impl Loop {
         };
         let text = exchange::put_down(given.write().as_bytes())?;
         let mut keep: Vec<BorrowedFd<'_>> = places.into_iter().flat_map(|(fds, _)| fds).collect();
-        keep.extend([fleet.notify.as_fd(), text.as_fd()]);
+        keep.extend(notify_fds);
+        keep.push(text.as_fd());
         keep.extend(output.as_ref().map(|(_, fd)| fd.as_fd()));
         keep.extend(fleet.output.iter().flat_map(Relay::fds));
         keep.extend(scoreboard.map(|(fd, _)| fd));

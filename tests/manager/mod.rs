@@ -22,8 +22,7 @@ const PRELUDE: &str = r#"
 import os, signal, socket, sys, time
 
 def say(text):
-    name = os.environ["NOTIFY_SOCKET"]
-    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), "\0" + name[1:])
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), os.environ["NOTIFY_SOCKET"])
 
 def wait_for_file(name):
     while not os.path.exists(name): time.sleep(0.005)

@@ -6,7 +6,7 @@ WIDTH = 24 if scene == "narrow" else 100
 WORKER = """
 import os, signal, socket, sys, time
 def say(text):
-    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), '\\0' + os.environ['NOTIFY_SOCKET'][1:])
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), os.environ['NOTIFY_SOCKET'])
 def wait_for(name):
     while not os.path.exists(name): time.sleep(0.005)
 me = os.environ['PREFORK_WORKER_ID']

@@ -108,7 +108,7 @@ serve()"
 fn garbage_from_a_worker_that_is_replaced_disturbs_nobody() {
     let script = "
 def flood():
-    name = '\\0' + os.environ['NOTIFY_SOCKET'][1:]
+    name = notify_address()
     out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     kinds = [b'', b'=', b'READY', b'\\xff' * 4000, b'X_PREFORK_REQUESTS=-1', b'WATCHDOG_USEC=99999999999999999999999',
              b'EXTEND_TIMEOUT_USEC=x', b'READY=1\\n' * 500, b'MAINPID=1', b'STATUS=' + b'x' * 60000, b'\\n\\n\\0=\\n']

@@ -20,6 +20,8 @@ mod listeners;
 mod logs;
 mod memory;
 mod metrics;
+mod notify_sockets;
+mod open_files;
 mod output;
 mod python;
 mod readiness;

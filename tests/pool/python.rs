@@ -13,9 +13,12 @@ def note(name, what):
     with open(name, "a") as file:
         file.write(what + "\n")
 
+def notify_address(name=None):
+    name = name or os.environ["NOTIFY_SOCKET"]
+    return "\0" + name[1:] if name[0] == "@" else name
+
 def say(text):
-    name = os.environ["NOTIFY_SOCKET"]
-    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), "\0" + name[1:])
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), notify_address())
 
 def wait_for_file(name):
     while not os.path.exists(name):

@@ -103,7 +103,7 @@ import os, socket
 
 def post_request(worker, req, environ, resp):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
-        supervisor.sendto(b"X_PREFORK_REQUESTS=%d" % worker.nr, "\0" + os.environ["NOTIFY_SOCKET"][1:])
+        supervisor.sendto(b"X_PREFORK_REQUESTS=%d" % worker.nr, os.environ["NOTIFY_SOCKET"])
 "#;
 
 #[test]

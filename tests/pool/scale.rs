@@ -108,7 +108,7 @@ fn a_slot_that_waits_after_failures_can_be_one_too_many() {
 /// A lane needs a descriptor. Without one the pool goes on with those it has, and tries again.
 #[test]
 fn where_no_more_listeners_can_be_had_the_others_serve_on() {
-    let few = "ulimit -n 20; exec \"$@\"";
+    let few = "ulimit -n 26; exec \"$@\"";
     let words = [&BRISK[..], &["-n", "1", "--backoff", "50ms", "--backoff-max", "50ms"]].concat();
     let run = pool(&words, python("serve()")).through(["bash", "-c", few, "bash"]).start();
     wait_serving(&run, 1);

@@ -2,7 +2,7 @@
 
 use super::{FIRST_FD, Failure, Image, Placement};
 use crate::core::exit::code;
-use crate::os::{privileges, signals};
+use crate::os::{open_files, privileges, signals};
 use std::ffi::{CStr, CString};
 use std::mem::size_of;
 use std::ptr;
@@ -75,6 +75,8 @@ pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
         if image.close_others {
             close_others(image.fds.len());
         }
+        // After the descriptors have their numbers, which may be above it.
+        let _as_ours = open_files::give_back();
         signals::give_back();
         execute(image);
         fail(image, EXECUTE)

@@ -28,7 +28,7 @@ def body_of(path):
         return b"%d" % os.getpid()
     if path == "/used-up" and "NOTIFY_SOCKET" in os.environ:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
-            supervisor.sendto(b"X_PREFORK_REQUESTS=1000000000", "\0" + os.environ["NOTIFY_SOCKET"][1:])
+            supervisor.sendto(b"X_PREFORK_REQUESTS=1000000000", os.environ["NOTIFY_SOCKET"])
     return path.removeprefix("/echo/").encode()
 
 

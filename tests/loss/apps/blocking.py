@@ -27,7 +27,7 @@ def serve(connection):
     path = request.split(b" ", 2)[1]
     if path == b"/used-up":
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
-            supervisor.sendto(b"X_PREFORK_REQUESTS=1000000000", "\0" + os.environ["NOTIFY_SOCKET"][1:])
+            supervisor.sendto(b"X_PREFORK_REQUESTS=1000000000", os.environ["NOTIFY_SOCKET"])
     body = path.removeprefix(b"/echo/")
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     connection.sendall(head + body)

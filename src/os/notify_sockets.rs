@@ -1,0 +1,80 @@
+//! Many notify sockets behind one epoll(7) set.
+
+use super::epoll_set::EpollSet;
+use super::notify_socket::{Datagram, NotifySocket};
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use std::collections::HashMap;
+use std::io;
+use std::task::{Context, Poll};
+
+/// Sockets that [`NotifySockets::waiting`] tells of at once.
+pub const MOST_AT_ONCE: usize = 64;
+
+/// The sockets, each by a number.
+pub struct NotifySockets {
+    set: EpollSet,
+    sockets: HashMap<u64, NotifySocket>,
+}
+
+impl NotifySockets {
+    /// None are open. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// As epoll_create1(2) and epoll_ctl(2).
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { set: EpollSet::new()?, sockets: HashMap::new() })
+    }
+
+    /// Listens at this one too. One that had the number is retired.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2).
+    pub fn add(&mut self, id: u64, socket: NotifySocket) -> io::Result<()> {
+        self.retire(id);
+        if let Err(error) = self.set.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, id)) {
+            socket.retire();
+            return Err(error);
+        }
+        self.sockets.insert(id, socket);
+        Ok(())
+    }
+
+    /// Hears nothing more from this one.
+    pub fn retire(&mut self, id: u64) {
+        if let Some(socket) = self.sockets.remove(&id) {
+            let _gone = self.set.delete(&socket);
+            socket.retire();
+        }
+    }
+
+    /// The one with this number.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<&NotifySocket> {
+        self.sockets.get(&id)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &NotifySocket)> {
+        self.sockets.iter().map(|(id, socket)| (*id, socket))
+    }
+
+    /// Ready when there may be something to take.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.set.poll_ready(cx)
+    }
+
+    /// The numbers of some where something is to be taken; the kernel has those it has told of wait for all others. After
+    /// none, and only then, [`poll_ready`](Self::poll_ready) waits.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<u64> {
+        let mut events = [EpollEvent::empty(); MOST_AT_ONCE];
+        let count = self.set.take(&mut events);
+        events.iter().take(count).map(EpollEvent::data).collect()
+    }
+
+    /// Takes one datagram that waits at this one.
+    #[must_use]
+    pub fn take(&self, id: u64) -> Option<Datagram> {
+        self.sockets.get(&id)?.take()
+    }
+}
