@@ -86,7 +86,8 @@ struct Probing {
 /// What is to be inherited beside the listeners, held until the spawn is over.
 pub struct Extras {
     ready: Option<OwnedFd>,
-    ready_fd: Option<RawFd>,
+    /// Its number, as the worker will see it.
+    pub ready_fd: Option<RawFd>,
     scoreboard: Option<(RawFd, u64)>,
     output: [Option<OwnedFd>; 2],
 }
@@ -95,7 +96,7 @@ impl Extras {
     /// The numbers, as the worker will see them.
     pub fn of_worker(&self, order: &SpawnOrder) -> OfWorker {
         let (slot, generation) = (order.slot, order.generation);
-        OfWorker { slot, generation, ready_fd: self.ready_fd, scoreboard: self.scoreboard }
+        OfWorker { slot, generation, scoreboard: self.scoreboard }
     }
 
     /// What becomes its stdout and stderr, if not ours.
@@ -282,7 +283,7 @@ impl Fleet {
         // Above whatever the worker will see.
         let least = next_fd.saturating_add(1);
         let ready = self.pipes.as_mut().map(|pipes| pipes.open(order.id.0, least)).transpose();
-        let ready = ready.map_err(failure("socketpair"))?;
+        let ready = ready.map_err(failure("pipe"))?;
         let output = self.output.as_mut().map(|output| output.open(order, least)).transpose();
         let output = output.map_err(failure("pipe"))?.unwrap_or_default();
         Ok(Extras { ready_fd: ready.as_ref().map(|_| next_fd), ready, scoreboard, output })

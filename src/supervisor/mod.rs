@@ -431,7 +431,7 @@ impl Loop {
             fd: FIRST_FD,
             worker_id: order.slot,
             max_requests: order.max_requests,
-            notify_fd: of_worker.and_then(|worker| worker.ready_fd),
+            notify_fd: extras.as_ref().and_then(|extras| extras.ready_fd),
         });
         let fleet = self.fleet.as_ref().zip(extras.as_ref());
         let fds = fleet.map(|(fleet, extras)| fleet.fds(&order, extras)).unwrap_or_default();
