@@ -115,6 +115,7 @@ pub mod metrics;
 pub mod notify;
 pub mod os;
 pub mod output;
+pub mod printable;
 pub mod probe;
 pub mod ready_check;
 pub mod setup;

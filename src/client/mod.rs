@@ -12,6 +12,7 @@ use crate::address::Address;
 use crate::error::StartError;
 use crate::http::client::{NoAnswer, exchange};
 use crate::os::signals;
+use crate::printable::page;
 use crate::{logging, setup};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -113,13 +114,13 @@ pub fn run(request: &Request) -> Result<u8, StartError> {
             let path = format!("{path}?verbose");
             let answer = runtime.block_on(ask(&address, Method::GET, &path, *timeout));
             let (status, text) = answer.map_err(|trouble| of_check(trouble.into()))?;
-            logging::print(&text, false);
+            logging::print(&page(&text), false);
             Ok(if status == StatusCode::OK { code::DONE } else { code::FAILED })
         }
     }
 }
 
-/// Prints an answer: what is wrong goes to stderr, unless a program is to read it.
+/// Prints an answer, in which nothing misleads whatever program gave it: what is wrong goes to stderr, unless a program is to read it.
 fn show(status: StatusCode, text: &str, json: bool) -> u8 {
     let code = match status {
         StatusCode::ACCEPTED => code::LATE,
@@ -127,9 +128,9 @@ fn show(status: StatusCode, text: &str, json: bool) -> u8 {
         _ => code::FAILED,
     };
     if code == code::FAILED && !json {
-        logging::print(&format!("prefork-init: {text}"), true);
+        logging::print(&format!("prefork-init: {}", page(text)), true);
     } else {
-        logging::print(text, false);
+        logging::print(&page(text), false);
     }
     code
 }
