@@ -197,6 +197,6 @@ mod tests {
     #[test]
     fn a_datagram_of_a_stranger_says_nothing() {
         let text = b"READY=1".to_vec();
-        assert_eq!(events(&Datagram { sender: crate::core::Pid(0), text }), []);
+        assert_eq!(events(&Datagram { sender: crate::core::Pid(0), uid: 0, text }), []);
     }
 }

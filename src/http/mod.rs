@@ -17,6 +17,8 @@ use crate::control::Desk;
 use crate::core::Snapshot;
 use crate::os::listen::Listener;
 use crate::os::privileges;
+use crate::os::socket::connection::{self, Stream};
+use crate::os::socket::passed;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +29,6 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -125,11 +126,6 @@ impl Peer {
     }
 }
 
-/// A connection of either kind: one type, and one copy of hyper.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
 enum Incoming {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -140,11 +136,14 @@ impl Incoming {
     async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<Peer>)> {
         match self {
             Self::Tcp(listener) => Ok((Box::new(listener.accept().await?.0), None)),
+            // Whatever is accepted may have to wait for its end.
+            Self::Unix(_) if !passed::has_room() => Err(io::ErrorKind::QuotaExceeded.into()),
             Self::Unix(listener) => {
                 let stream = listener.accept().await?.0;
                 let peer = stream.peer_cred().ok();
                 let peer = peer.map(|peer| Peer { uid: peer.uid(), pid: peer.pid().unwrap_or(0) });
-                Ok((Box::new(stream), peer))
+                // One type, and one copy of hyper.
+                Ok((connection::guard(stream)?, peer))
             }
         }
     }
@@ -162,6 +161,8 @@ pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> 
         }
         (None, Some(unix)) => {
             unix.set_nonblocking(true)?;
+            // It may have come from another program of ours, which did not know of this.
+            let _looked_at_instead = passed::refuse(&unix, true);
             Incoming::Unix(UnixListener::from_std(unix)?)
         }
         // The descriptor could not be duplicated.

@@ -33,6 +33,7 @@ use crate::http::{Edge, Published};
 use crate::metrics::Metrics;
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
+use crate::os::socket::passed;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::Terminal;
 use crate::os::{exchange, inherited, last_resort, memory, pid1};
@@ -288,7 +289,8 @@ impl Loop {
     async fn wait(&mut self) {
         let next = earlier(self.core.next_deadline(), self.next_around_deadline());
         let deadline = next.and_then(|at| self.origin.checked_add(at.0));
-        let deadline = deadline.into_iter().chain(self.outlook.next_deadline()).min();
+        let retry = passed::retry_at().map(Instant::from_std);
+        let deadline = deadline.into_iter().chain(self.outlook.next_deadline()).chain(retry).min();
         let ahead = deadline.filter(|at| *at > Instant::now());
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {

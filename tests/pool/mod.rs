@@ -21,6 +21,7 @@ mod logs;
 mod memory;
 mod metrics;
 mod output;
+mod passed;
 mod python;
 mod readiness;
 mod ready_check;
