@@ -20,9 +20,10 @@ use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Exit codes of `status` and `ctl` (README, "Exit codes"); `healthcheck` has 0 and 1 alone, as Docker wants it.
 pub mod code {
@@ -78,6 +79,9 @@ pub enum Task {
         timeout: Duration,
     },
 }
+
+/// Between two tries for room in a listener's queue.
+const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Asks, prints the answer, and returns the exit code.
 ///
@@ -181,6 +185,16 @@ impl From<Trouble> for StartError {
     }
 }
 
+/// Where many connect at once, the listener's queue is full for a moment: connect(2) would wait for room in it.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_PAUSE).await,
+            result => return result,
+        }
+    }
+}
+
 /// One request, and its answer's status and text.
 async fn ask(
     address: &Address,
@@ -201,7 +215,7 @@ async fn ask(
                 exchange(stream, request, Some(LONGEST_ANSWER)).await
             }
             Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(What::Unreachable)?;
+                let stream = connect(path).await.map_err(What::Unreachable)?;
                 exchange(stream, request, Some(LONGEST_ANSWER)).await
             }
         };

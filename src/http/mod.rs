@@ -46,6 +46,10 @@ const HEAD_WITHIN: Duration = Duration::from_secs(3);
 /// another.
 const MOST_CONNECTIONS: usize = 64;
 
+/// One to the control socket makes way after this time at the soonest: however fast others come, it is heard. They wait in
+/// the kernel's queue meanwhile.
+const CONTROL_LEAST_LIFE: Duration = Duration::from_millis(50);
+
 /// Of those who are only told that they may not ask.
 const MOST_REFUSED: usize = 8;
 
@@ -175,6 +179,7 @@ pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> 
 /// A connection that is open.
 struct Connection {
     task: JoinHandle<()>,
+    since: Instant,
     /// Whether it waits for what comes of an order.
     has_order: Arc<AtomicBool>,
 }
@@ -189,11 +194,13 @@ impl Connection {
 struct Open {
     all: VecDeque<Connection>,
     most: usize,
+    /// How long each lives at least.
+    least: Duration,
 }
 
 impl Open {
-    fn new(most: usize) -> Self {
-        Self { all: VecDeque::new(), most }
+    fn new(most: usize, least: Duration) -> Self {
+        Self { all: VecDeque::new(), most, least }
     }
 
     /// Of those without an order.
@@ -208,17 +215,26 @@ impl Open {
             tokio::task::yield_now().await;
             self.all.retain(|connection| !connection.task.is_finished());
         }
-        if self.is_full()
+        while self.is_full()
             && let Some(oldest) = self.all.iter().position(Connection::may_go)
-            && let Some(oldest) = self.all.remove(oldest)
         {
-            oldest.task.abort();
+            let left = self.all.get(oldest).map(|oldest| self.least.saturating_sub(oldest.since.elapsed()));
+            match left.filter(|left| !left.is_zero()) {
+                Some(left) => tokio::time::sleep(left).await,
+                None => self.all.remove(oldest).iter().for_each(|oldest| oldest.task.abort()),
+            }
+            self.all.retain(|connection| !connection.task.is_finished());
         }
     }
 }
 
 async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
-    let (mut open, mut refused) = (Open::new(MOST_CONNECTIONS), Open::new(MOST_REFUSED));
+    let least = match access {
+        Access::Health => Duration::ZERO,
+        Access::Control => CONTROL_LEAST_LIFE,
+    };
+    let (mut open, mut refused) =
+        (Open::new(MOST_CONNECTIONS, least), Open::new(MOST_REFUSED, Duration::ZERO));
     let mut told: Option<Instant> = None;
     loop {
         let Ok((stream, peer)) = incoming.accept().await else {
@@ -242,7 +258,7 @@ async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
         open.make_room().await;
         let has_order = Arc::new(AtomicBool::new(false));
         let task = tokio::spawn(live(stream, edge.clone(), may_order, has_order.clone()));
-        open.all.push_back(Connection { task, has_order });
+        open.all.push_back(Connection { task, since: Instant::now(), has_order });
     }
 }
 

@@ -369,13 +369,12 @@ fn crowd(run: &Run, size: usize, stop: &AtomicBool) {
             held.push(stream);
         }
         held.retain_mut(|stream| {
-            let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+            // Where it is busy, it has not read yet what it was asked before.
             let waits = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
-            asked.is_ok()
-                && match stream.read(&mut [0; 4096]) {
-                    Ok(length) => length > 0,
-                    Err(error) => waits(&error),
-                }
+            let asked = stream.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+            let heard = stream.read(&mut [0; 4096]);
+            asked.map_or_else(|error| waits(&error), |_| true)
+                && heard.map_or_else(|error| waits(&error), |length| length > 0)
         });
     }
 }
