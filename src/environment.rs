@@ -3,7 +3,6 @@
 use crate::config::activation::VARIABLE as LISTEN;
 use crate::handover::VARIABLE;
 use crate::os::scoreboard::{FD_VARIABLE, OFFSET_VARIABLE};
-use crate::os::spawn::FIRST_FD;
 use crate::users::Account;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -26,12 +25,6 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 const WORKER_ID: &str = "PREFORK_WORKER_ID";
 const GENERATION: &str = "PREFORK_GENERATION";
 
-/// What einhorn tells its workers: by these its client libraries find the sockets, and the one for their ACK. There is
-/// one of `EINHORN_FD_0`, `EINHORN_FD_1`, ... for each socket.
-const OF_EINHORN: [&str; 4] =
-    ["EINHORN_MASTER_PID", "EINHORN_SOCK_FD", "EINHORN_SOCK_PATH", "EINHORN_FD_COUNT"];
-const SOCKETS_OF_EINHORN: &[u8] = b"EINHORN_FD_";
-
 /// What one worker is told of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfWorker {
@@ -41,8 +34,6 @@ pub struct OfWorker {
     pub generation: u32,
     /// Where it may say how it fares.
     pub notify_socket: OsString,
-    /// The descriptor on which it may say that it is ready.
-    pub ready_fd: Option<i32>,
     /// The scoreboard's descriptor, and where its line begins.
     pub scoreboard: Option<(i32, u64)>,
 }
@@ -51,7 +42,6 @@ pub struct OfWorker {
 #[derive(Debug)]
 pub struct Environment {
     base: Vec<(OsString, OsString)>,
-    listeners: usize,
     listen_pid: bool,
 }
 
@@ -64,7 +54,7 @@ impl Environment {
         let names_us =
             |name: &OsString| listen_pid && ["LISTEN_PID", "LISTEN_PIDFDID"].iter().any(|n| name == n);
         let base = std::env::vars_os().filter(|(name, _)| !names_us(name)).collect();
-        Self { base, listeners: 0, listen_pid }
+        Self { base, listen_pid }
     }
 
     /// Pool mode: without our own settings, and without `WEB_CONCURRENCY`, which a `uvicorn --fd` would take to
@@ -76,8 +66,6 @@ impl Environment {
             ["WEB_CONCURRENCY", WORKER_ID, GENERATION, FD_VARIABLE, OFFSET_VARIABLE, VARIABLE, LISTEN]
                 .iter()
                 .any(|known| name == known)
-                || OF_EINHORN.iter().any(|known| name == known)
-                || name.as_bytes().starts_with(SOCKETS_OF_EINHORN)
                 || ours.contains(name)
                 || OF_OUR_MANAGER.iter().any(|known| name == known)
         };
@@ -90,7 +78,7 @@ impl Environment {
             base.push(("LISTEN_FDS".into(), count.to_string().into()));
             base.push(("LISTEN_FDNAMES".into(), listeners.join(":").into()));
         }
-        Self { base, listeners: count, listen_pid: count > 0 }
+        Self { base, listen_pid: count > 0 }
     }
 
     /// Says whom the command runs as: `HOME`, and `USER` and `LOGNAME` where the user has a name.
@@ -108,7 +96,7 @@ impl Environment {
     /// Exactly these variables.
     #[must_use]
     pub fn exactly(base: Vec<(OsString, OsString)>) -> Self {
-        Self { base, listeners: 0, listen_pid: false }
+        Self { base, listen_pid: false }
     }
 
     /// What a program gets that is neither a worker nor the command: nothing about listeners, nor where to say how it
@@ -134,14 +122,6 @@ impl Environment {
         if let Some((fd, offset)) = worker.scoreboard {
             tell(FD_VARIABLE, fd.to_string().into());
             tell(OFFSET_VARIABLE, offset.to_string().into());
-        }
-        if let Some(fd) = worker.ready_fd {
-            tell("EINHORN_MASTER_PID", std::process::id().to_string().into());
-            tell("EINHORN_SOCK_FD", fd.to_string().into());
-            tell("EINHORN_FD_COUNT", self.listeners.to_string().into());
-            for (index, fd) in (0..self.listeners).zip(FIRST_FD..) {
-                tell(&format!("EINHORN_FD_{index}"), fd.to_string().into());
-            }
         }
         env
     }

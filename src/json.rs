@@ -1,5 +1,6 @@
 //! JSON as far as our answers need it: objects, lists, numbers and text.
 
+use crate::printable::{escape, misleads};
 use std::fmt::{Display, Write};
 
 /// An object that is being written.
@@ -57,16 +58,14 @@ pub fn list(items: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", items.join(","))
 }
 
-/// Text, with its quotes.
+/// Text, with its quotes. What would mislead a terminal is escaped too.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let mut quoted = "\"".to_owned();
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
-                let _never_fails = write!(quoted, "\\u{:04x}", u32::from(c));
-            }
+            c if misleads(c) => escape(c, &mut quoted),
             c => quoted.push(c),
         }
     }
@@ -91,6 +90,10 @@ mod tests {
         assert_eq!((&read["number"], &read["list"][0]["some"]), (&7.into(), &3.into()));
         assert!(read["list"][0]["none"].is_null());
         assert_eq!(Object::new().end(), "{}");
+        assert_eq!(
+            quoted("a\u{7f}\u{9b}2J\u{61c}\u{202e}\u{2069}\u{e4}"),
+            "\"a\\u007f\\u009b2J\\u061c\\u202e\\u2069\u{e4}\""
+        );
         assert_eq!(list([]), "[]");
     }
 }

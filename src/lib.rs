@@ -84,6 +84,8 @@
 //! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.
 //! * **Errands are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
 //!   and time, reaped before the core hears of it, and gone before we are (`supervisor/errands.rs`).
+//! * **No passed descriptor is ours**: the last close of one may take for ever. The kernel refuses them where it can, and
+//!   otherwise a child of ours takes them and ends (`os/socket/passed.rs`).
 //! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.
 //!
 //! # Where to start reading
@@ -117,6 +119,7 @@ pub mod metrics;
 pub mod notify;
 pub mod os;
 pub mod output;
+pub mod printable;
 pub mod probe;
 pub mod ready_check;
 pub mod setup;

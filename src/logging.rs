@@ -18,6 +18,7 @@ use crate::os::portrait::Portrait;
 use crate::os::progress_line;
 use crate::os::signals;
 use crate::os::stderr::{self, Stderr};
+use crate::printable::{Lines, misleads};
 use crate::sizing::Sizing;
 use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -61,10 +62,10 @@ fn subscribe(format: LogFormat, level: LogLevel) {
         .with_max_level(level::MOST)
         .with_target(false)
         .with_ansi(colours)
-        .with_writer(Mutex::new(Stderr::new(match format {
+        .with_writer(Mutex::new(Lines(Stderr::new(match format {
             LogFormat::Text => dropped_as_text,
             LogFormat::Json => dropped_as_json,
-        })));
+        }))));
     // Fails only if there is a subscriber already.
     let _set = match format {
         LogFormat::Text => tracing::subscriber::set_global_default(level::Leveled(builder.finish())),
@@ -88,7 +89,7 @@ pub fn print(text: &str, to_stderr: bool) {
 /// Tells why nothing was started, and returns the code to end with: a line of plain text, for the format may be what
 /// is wrong. Nobody may be reading.
 pub fn start_error(error: &StartError) -> u8 {
-    let line = error.to_string().replace(char::is_control, " ");
+    let line = error.to_string().replace(misleads, " ");
     // A signal may end it, should it wait.
     signals::let_act();
     Stderr::new(dropped_as_text).write_at_start(format!("prefork-init: {line}\n").as_bytes());

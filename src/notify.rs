@@ -4,6 +4,7 @@
 
 use crate::core::{Event, Pid};
 use crate::os::notify_socket::LONGEST;
+use crate::printable::printable;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -93,17 +94,6 @@ fn word(line: &[u8]) -> Option<Word> {
 
 fn number<N: FromStr>(text: &str) -> Option<N> {
     text.trim().parse().ok()
-}
-
-/// Neither moves a terminal's cursor nor turns the direction of what follows.
-fn printable(c: char) -> char {
-    match c {
-        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            char::REPLACEMENT_CHARACTER
-        }
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::http::client::{NoAnswer, exchange};
+use crate::os::socket::connection;
 use crate::probe::Question;
 use crate::words::Words;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// The port where an address names none.
@@ -160,7 +161,7 @@ pub async fn ask_tcp(to: SocketAddr, question: &Question, within: Duration) -> R
 /// What came instead.
 pub async fn ask_unix(to: PathBuf, question: &Question, within: Duration) -> Result<(), CheckFailure> {
     within_time(within, async {
-        let stream = UnixStream::connect(to).await;
+        let stream = connection::connect(&to).await;
         let stream = stream.map_err(|error| CheckFailure::Connect(error.kind()))?;
         status(exchange(stream, question.request(), None).await)
     })

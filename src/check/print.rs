@@ -5,6 +5,7 @@ use crate::cli::{Only, Source};
 use crate::config::Config;
 use crate::core::Mode;
 use crate::json::{Object, list, quoted};
+use crate::printable::page;
 use std::fmt::Write;
 
 /// All that there is to print.
@@ -73,7 +74,7 @@ impl Report<'_> {
             (count, denied) => writeln!(text, "\nvalid, warnings: {count}, denied: {denied}"),
         };
         // What is in a value may not look like a line of ours, nor move the cursor.
-        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+        page(&text)
     }
 
     /// For programs: one object.

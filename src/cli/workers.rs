@@ -21,9 +21,9 @@ pub struct Readiness {
 
     /// What makes a worker ready: auto, notify, accept, probe or delay:D.
     ///
-    /// notify: it says so, by READY=1 (sd_notify), by a line on {notify_fd}, or to $EINHORN_SOCK_FD. accept: it is seen
-    /// waiting for connections. probe: it answers --probe. delay:D: it has lived this long. auto: what is seen, or said
-    /// where nothing can be seen; without listeners, 1s.
+    /// notify: it says so, by READY=1 (sd_notify) or by a line on {notify_fd}. accept: it is seen waiting for
+    /// connections. probe: it answers --probe. delay:D: it has lived this long. auto: what is seen, or said where nothing
+    /// can be seen; without listeners, 1s.
     #[arg(long, value_name = "HOW", env = "PREFORK_READY", default_value = "auto")]
     #[arg(value_parser = values::parse_ready)]
     pub ready: Ready,

@@ -12,6 +12,7 @@ use crate::address::Address;
 use crate::error::StartError;
 use crate::http::client::{NoAnswer, exchange};
 use crate::os::signals;
+use crate::printable::page;
 use crate::{logging, setup};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -19,9 +20,10 @@ use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Exit codes of `status` and `ctl` (README, "Exit codes"); `healthcheck` has 0 and 1 alone, as Docker wants it.
 pub mod code {
@@ -78,6 +80,9 @@ pub enum Task {
     },
 }
 
+/// Between two tries for room in a listener's queue.
+const QUEUE_PAUSE: Duration = Duration::from_millis(2);
+
 /// Asks, prints the answer, and returns the exit code.
 ///
 /// # Errors
@@ -113,13 +118,13 @@ pub fn run(request: &Request) -> Result<u8, StartError> {
             let path = format!("{path}?verbose");
             let answer = runtime.block_on(ask(&address, Method::GET, &path, *timeout));
             let (status, text) = answer.map_err(|trouble| of_check(trouble.into()))?;
-            logging::print(&text, false);
+            logging::print(&page(&text), false);
             Ok(if status == StatusCode::OK { code::DONE } else { code::FAILED })
         }
     }
 }
 
-/// Prints an answer: what is wrong goes to stderr, unless a program is to read it.
+/// Prints an answer, in which nothing misleads whatever program gave it: what is wrong goes to stderr, unless a program is to read it.
 fn show(status: StatusCode, text: &str, json: bool) -> u8 {
     let code = match status {
         StatusCode::ACCEPTED => code::LATE,
@@ -127,9 +132,9 @@ fn show(status: StatusCode, text: &str, json: bool) -> u8 {
         _ => code::FAILED,
     };
     if code == code::FAILED && !json {
-        logging::print(&format!("prefork-init: {text}"), true);
+        logging::print(&format!("prefork-init: {}", page(text)), true);
     } else {
-        logging::print(text, false);
+        logging::print(&page(text), false);
     }
     code
 }
@@ -180,6 +185,16 @@ impl From<Trouble> for StartError {
     }
 }
 
+/// Where many connect at once, the listener's queue is full for a moment: connect(2) would wait for room in it.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_PAUSE).await,
+            result => return result,
+        }
+    }
+}
+
 /// One request, and its answer's status and text.
 async fn ask(
     address: &Address,
@@ -200,7 +215,7 @@ async fn ask(
                 exchange(stream, request, Some(LONGEST_ANSWER)).await
             }
             Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(What::Unreachable)?;
+                let stream = connect(path).await.map_err(What::Unreachable)?;
                 exchange(stream, request, Some(LONGEST_ANSWER)).await
             }
         };

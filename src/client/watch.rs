@@ -5,6 +5,7 @@ use crate::address::Address;
 use crate::error::StartError;
 use crate::os::signals::Signals;
 use crate::os::terminal::{self, Stop};
+use crate::printable::page;
 use crate::setup;
 use hyper::Method;
 use std::future::poll_fn;
@@ -74,7 +75,7 @@ pub(super) async fn watch(address: &Address, path: &str, json: bool) -> Result<u
         let next = Instant::now().checked_add(EVERY).unwrap_or_else(Instant::now);
         let answer = ask(address, Method::GET, path, ANSWER_WITHIN).await;
         let text = match answer {
-            Ok((_, text)) => text,
+            Ok((_, text)) => page(&text),
             Err(trouble) => format!("{address}: {}\n", trouble.what),
         };
         let shown = screen.as_ref().map_or_else(|| write(&text), |screen| screen.show(&text));

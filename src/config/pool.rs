@@ -179,7 +179,7 @@ pub(super) fn resolve(
         memory_pressure: recycle.memory_pressure.is_some(),
         memory: has_memory_limit.then_some(options.recycling.memory_measure),
         scoreboard,
-        ready_pipe: command.mentions(NOTIFY_FD) || options.readiness.ready == Ready::Notify,
+        ready_pipe: command.mentions(NOTIFY_FD),
         watchdog: hangs.watchdog,
         output: match options.logging.worker_output {
             WorkerOutput::Inherit => None,

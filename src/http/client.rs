@@ -1,5 +1,6 @@
 //! One request on a stream of its own: what a probe, a check and our own clients need of HTTP.
 
+use crate::os::socket::connection::Stream;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -10,7 +11,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The most an answer's head may take; hyper allows no less.
 const LONGEST_HEAD: usize = 8 * 1024;
@@ -42,7 +42,7 @@ impl fmt::Display for NoAnswer {
 /// # Errors
 /// What came instead.
 pub async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    stream: impl Stream,
     request: Request<Full<Bytes>>,
     longest: Option<usize>,
 ) -> Result<(StatusCode, Bytes), NoAnswer> {
@@ -51,7 +51,7 @@ pub async fn exchange(
 
 /// Of one type of stream: hyper is in the binary once.
 async fn exchange_on(
-    stream: Box<dyn super::Stream + '_>,
+    stream: Box<dyn Stream + '_>,
     request: Request<Full<Bytes>>,
     longest: Option<usize>,
 ) -> Result<(StatusCode, Bytes), NoAnswer> {

@@ -17,31 +17,38 @@ use crate::control::Desk;
 use crate::core::Snapshot;
 use crate::os::listen::Listener;
 use crate::os::privileges;
+use crate::os::socket::connection::{self, Stream};
+use crate::os::socket::passed;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-/// A connection to the health endpoint lives at most this long, idle or not: probes come seconds apart.
+/// A connection lives at most this long, idle or not: probes come seconds apart. One that has given an order has this time
+/// anew each time it is over while the order is under way.
 const CONNECTION_LIFE: Duration = Duration::from_secs(10);
-
-/// One to the control socket may be about an order that takes its time.
-const CONTROL_LIFE: Duration = orders::LONGEST_WAIT.saturating_add(CONNECTION_LIFE);
 
 /// A request's head must have come by then, from the first byte or from the answer before.
 const HEAD_WITHIN: Duration = Duration::from_secs(3);
 
-/// When more come at once, the oldest makes way: memory is bounded, and idle clients lock no prober out.
+/// When more come at once, the oldest makes way: memory is bounded, and idle clients lock no prober out. Those that wait
+/// for what comes of an order make way for none; how many may wait is the loop's to say, which refuses the order of
+/// another.
 const MOST_CONNECTIONS: usize = 64;
+
+/// One to the control socket makes way after this time at the soonest: however fast others come, it is heard. They wait in
+/// the kernel's queue meanwhile.
+const CONTROL_LEAST_LIFE: Duration = Duration::from_millis(50);
 
 /// Of those who are only told that they may not ask.
 const MOST_REFUSED: usize = 8;
@@ -123,11 +130,6 @@ impl Peer {
     }
 }
 
-/// A connection of either kind: one type, and one copy of hyper.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
 enum Incoming {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -138,11 +140,14 @@ impl Incoming {
     async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<Peer>)> {
         match self {
             Self::Tcp(listener) => Ok((Box::new(listener.accept().await?.0), None)),
+            // Whatever is accepted may have to wait for its end.
+            Self::Unix(_) if !passed::has_room() => Err(io::ErrorKind::QuotaExceeded.into()),
             Self::Unix(listener) => {
                 let stream = listener.accept().await?.0;
                 let peer = stream.peer_cred().ok();
                 let peer = peer.map(|peer| Peer { uid: peer.uid(), pid: peer.pid().unwrap_or(0) });
-                Ok((Box::new(stream), peer))
+                // One type, and one copy of hyper.
+                Ok((connection::guard(stream)?, peer))
             }
         }
     }
@@ -160,6 +165,8 @@ pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> 
         }
         (None, Some(unix)) => {
             unix.set_nonblocking(true)?;
+            // It may have come from another program of ours, which did not know of this.
+            let _looked_at_instead = passed::refuse(&unix, true);
             Incoming::Unix(UnixListener::from_std(unix)?)
         }
         // The descriptor could not be duplicated.
@@ -169,46 +176,74 @@ pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> 
     Ok(())
 }
 
+/// A connection that is open.
+struct Connection {
+    task: JoinHandle<()>,
+    since: Instant,
+    /// Whether it waits for what comes of an order.
+    has_order: Arc<AtomicBool>,
+}
+
+impl Connection {
+    fn may_go(&self) -> bool {
+        !self.has_order.load(Ordering::Relaxed)
+    }
+}
+
 /// Connections that are open, the oldest first.
 struct Open {
-    tasks: VecDeque<JoinHandle<()>>,
+    all: VecDeque<Connection>,
     most: usize,
+    /// How long each lives at least.
+    least: Duration,
 }
 
 impl Open {
-    fn new(most: usize) -> Self {
-        Self { tasks: VecDeque::new(), most }
+    fn new(most: usize, least: Duration) -> Self {
+        Self { all: VecDeque::new(), most, least }
+    }
+
+    /// Of those without an order.
+    fn is_full(&self) -> bool {
+        self.all.iter().filter(|connection| connection.may_go()).count() >= self.most
     }
 
     async fn make_room(&mut self) {
-        if self.tasks.len() >= self.most {
+        self.all.retain(|connection| !connection.task.is_finished());
+        if self.is_full() {
             // Those that have been asked something answer first.
             tokio::task::yield_now().await;
-            self.tasks.retain(|task| !task.is_finished());
+            self.all.retain(|connection| !connection.task.is_finished());
         }
-        if self.tasks.len() >= self.most
-            && let Some(oldest) = self.tasks.pop_front()
+        while self.is_full()
+            && let Some(oldest) = self.all.iter().position(Connection::may_go)
         {
-            oldest.abort();
+            let left = self.all.get(oldest).map(|oldest| self.least.saturating_sub(oldest.since.elapsed()));
+            match left.filter(|left| !left.is_zero()) {
+                Some(left) => tokio::time::sleep(left).await,
+                None => self.all.remove(oldest).iter().for_each(|oldest| oldest.task.abort()),
+            }
+            self.all.retain(|connection| !connection.task.is_finished());
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.tasks.len() >= self.most && self.tasks.iter().all(|task| !task.is_finished())
     }
 }
 
 async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
-    let (mut open, mut refused) = (Open::new(MOST_CONNECTIONS), Open::new(MOST_REFUSED));
+    let least = match access {
+        Access::Health => Duration::ZERO,
+        Access::Control => CONTROL_LEAST_LIFE,
+    };
+    let (mut open, mut refused) =
+        (Open::new(MOST_CONNECTIONS, least), Open::new(MOST_REFUSED, Duration::ZERO));
     let mut told: Option<Instant> = None;
     loop {
         let Ok((stream, peer)) = incoming.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (may_order, life) = match access {
-            Access::Health => (None, CONNECTION_LIFE),
-            Access::Control => (Some(peer.filter(|peer| peer.may_order())), CONTROL_LIFE),
+        let may_order = match access {
+            Access::Health => None,
+            Access::Control => Some(peer.filter(|peer| peer.may_order())),
         };
         let open = if let Some(None) = may_order {
             if told.is_none_or(|at| at.elapsed() >= REFUSALS_EVERY) {
@@ -220,20 +255,26 @@ async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
         } else {
             &mut open
         };
-        // Whoever waits for what comes of an order is not to be thrown out by who says nothing.
-        if access == Access::Control && open.is_full() {
-            continue;
-        }
         open.make_room().await;
-        let edge = edge.clone();
-        open.tasks.push_back(tokio::spawn(async move {
-            let _late = timeout(life, serve_one(stream, edge, may_order)).await;
-        }));
+        let has_order = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(live(stream, edge.clone(), may_order, has_order.clone()));
+        open.all.push_back(Connection { task, since: Instant::now(), has_order });
     }
 }
 
+/// Serves one for as long as it may live.
+async fn live(stream: Box<dyn Stream>, edge: Edge, orders: Option<Option<Peer>>, has_order: Arc<AtomicBool>) {
+    let mut serve = pin!(serve_one(stream, edge, orders, &has_order));
+    while timeout(CONNECTION_LIFE, &mut serve).await.is_err() && has_order.load(Ordering::Relaxed) {}
+}
+
 /// `orders` is whether orders are taken at all, and from this one.
-async fn serve_one(stream: Box<dyn Stream>, edge: Edge, orders: Option<Option<Peer>>) {
+async fn serve_one(
+    stream: Box<dyn Stream>,
+    edge: Edge,
+    orders: Option<Option<Peer>>,
+    has_order: &AtomicBool,
+) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let edge = edge.clone();
         async move {
@@ -241,10 +282,10 @@ async fn serve_one(stream: Box<dyn Stream>, edge: Edge, orders: Option<Option<Pe
             // No body is read: hyper closes the connection of who sends one.
             Ok::<_, Infallible>(match orders {
                 // Who may not ask is told nothing.
-                Some(None) => orders::answer(method, uri, &edge, None).await,
+                Some(None) => orders::answer(method, uri, &edge, None, has_order).await,
                 None | Some(Some(_)) => match (metrics::answer(&request, &edge).await, orders) {
                     (Some(page), _) => page,
-                    (None, Some(peer)) => orders::answer(method, uri, &edge, peer).await,
+                    (None, Some(peer)) => orders::answer(method, uri, &edge, peer, has_order).await,
                     (None, None) => routes::answer(method, uri, &edge).await,
                 },
             })

@@ -9,6 +9,7 @@ use crate::control::waiting::{Outcome, Refusal};
 use crate::duration::parse_duration;
 use crate::json::Object;
 use hyper::{Method, StatusCode, Uri};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::info;
@@ -17,10 +18,17 @@ use tracing::info;
 const USUAL_WAIT: Duration = Duration::from_secs(300);
 
 /// Nobody waits longer.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Answers one request; without a peer, who may ask for nothing, with a refusal.
-pub(super) async fn answer(method: &Method, uri: &Uri, edge: &Edge, peer: Option<Peer>) -> Answer {
+/// Answers one request; without a peer, who may ask for nothing, with a refusal. `has_order` says meanwhile whether an order
+/// is under way.
+pub(super) async fn answer(
+    method: &Method,
+    uri: &Uri,
+    edge: &Edge,
+    peer: Option<Peer>,
+    has_order: &AtomicBool,
+) -> Answer {
     let as_text = parameter(uri, "format") == Some("text");
     let refuse = |status, reason: &str| match as_text {
         true => plain(status, format!("{reason}\n")),
@@ -47,7 +55,9 @@ pub(super) async fn answer(method: &Method, uri: &Uri, edge: &Edge, peer: Option
         (Ok(order), Ok(wait)) => {
             let (uid, sender) = (peer.uid, peer.pid);
             info!(order = %order, uid, sender, "order received");
+            has_order.store(true, Ordering::Relaxed);
             let outcome = timeout(wait, edge.desk.order(order)).await;
+            has_order.store(false, Ordering::Relaxed);
             tell(order, outcome, as_text)
         }
         (Err(problem), _) | (_, Err(problem)) => refuse(StatusCode::BAD_REQUEST, problem),

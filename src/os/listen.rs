@@ -3,6 +3,7 @@
 //! While the supervisor holds a listener, its queue survives any worker's death, and nobody is refused.
 
 use super::connections;
+use super::socket::passed;
 use super::spawn::duplicate_above;
 use crate::address::Address;
 use nix::errno::Errno;
@@ -15,7 +16,7 @@ use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -74,14 +75,20 @@ impl Listener {
 
     /// As [`Listener::bind`]; the file of a unix socket has exactly these permissions from its first moment on, whatever
     /// our umask: who may write to it may connect (unix(7)). Nobody else may be creating files in this process meanwhile.
+    /// Where the kernel can, it passes no descriptors to what is accepted.
     ///
     /// # Errors
     /// As [`Listener::bind`].
     pub fn bind_for(address: &Address, backlog: u32, least: RawFd, mode: u32) -> io::Result<Self> {
         let ours = stat::umask(stat::Mode::from_bits_truncate(!mode & 0o777));
-        let listener = Self::bind(address, backlog, least);
+        let listener = Self::bind_only(address, least);
         stat::umask(ours);
-        listener
+        let listener = listener?;
+        if matches!(address, Address::Unix(_)) {
+            let _looked_at_instead = passed::refuse(&listener, true);
+        }
+        listener.listen(backlog)?;
+        Ok(listener)
     }
 
     fn new(fd: OwnedFd, address: &Address, file: Option<SocketFile>, least: RawFd) -> io::Result<Self> {
@@ -256,6 +263,11 @@ impl SocketFile {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        // It stays open until we end: with it the kernel closes what waits in its queue, descriptors that were passed too,
+        // and for that a process that ends does not linger.
+        if matches!(self.address, Address::Unix(_)) {
+            let _stays_open = self.fd.try_clone().map(IntoRawFd::into_raw_fd);
+        }
         // A worker may have shut it down on its way out.
         if self.adopted && self.is_listening().is_ok_and(|listens| !listens) {
             let _gone = socket::listen(&self.fd, Backlog::MAXCONN);
@@ -346,7 +358,11 @@ fn is_stale(path: &Path) -> bool {
     let refused = || {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let client = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        socket::connect(client.as_raw_fd(), &UnixAddr::new(path)?)
+        let _let_go_instead = passed::refuse(&client, true);
+        let connected = socket::connect(client.as_raw_fd(), &UnixAddr::new(path)?);
+        // Whoever listens may have sent something by now.
+        passed::let_go(client);
+        connected
     };
     is_socket && refused() == Err(Errno::ECONNREFUSED)
 }

@@ -39,6 +39,7 @@ pub mod send;
 pub mod shut_watch;
 pub mod signals;
 pub mod sink;
+pub mod socket;
 pub mod spawn;
 pub mod stderr;
 pub mod steer;

@@ -4,41 +4,27 @@
 //! such directory, an abstract name, which every process of the network namespace reaches.
 
 use super::private_directory::{Place, random_name};
-use nix::cmsg_space;
-use nix::sys::socket::{
-    self, AddressFamily, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr,
-    UnixCredentials, sockopt,
-};
+use super::socket::taker::Taker;
+use nix::sys::socket::{self, AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, sockopt};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
-use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::core::Pid;
+pub use super::socket::taker::Datagram;
 
 /// Longer datagrams are cut: the notices we understand are short.
 pub const LONGEST: usize = 4096;
 
-/// No message carries more (unix(7), `SCM_MAX_FD`).
-const MOST_DESCRIPTORS: usize = 253;
-
-/// A datagram and who sent it, as the kernel vouches (`SCM_CREDENTIALS`, unix(7)).
-#[derive(Debug)]
-pub struct Datagram {
-    /// The process that sent it, in our PID namespace.
-    pub sender: Pid,
-    /// Its user.
-    pub uid: u32,
-    /// What it said.
-    pub text: Vec<u8>,
-}
-
 /// The receiving end.
 #[derive(Debug)]
 pub struct NotifySocket {
-    fd: OwnedFd,
+    /// Closed with care, see [`Taker::let_go`].
+    fd: ManuallyDrop<OwnedFd>,
+    taker: Taker,
     address: OsString,
     /// Where its directory is, if it has a path.
     place: Option<Place>,
@@ -61,7 +47,7 @@ impl NotifySocket {
                 let _gone = fs::remove_file(&draft);
             })
         })?;
-        Ok(Self { fd, address: path.into(), place: Some(place.clone()) })
+        Ok(Self::take_over(fd, path.into(), Some(place.clone())))
     }
 
     /// Opens one with a random abstract name.
@@ -72,13 +58,13 @@ impl NotifySocket {
         let fd = new()?;
         let name = format!("prefork-{}", random_name());
         socket::bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
-        Ok(Self { fd, address: format!("@{name}").into(), place: None })
+        Ok(Self::take_over(fd, format!("@{name}").into(), None))
     }
 
     /// One that another program of ours opened in this process: its address, and where its directory is.
     #[must_use]
     pub fn take_over(fd: OwnedFd, address: OsString, place: Option<Place>) -> Self {
-        Self { fd, address, place }
+        Self { fd: ManuallyDrop::new(fd), taker: Taker::default(), address, place }
     }
 
     /// The value for `$NOTIFY_SOCKET`: a path, or a name after an `@`, which stands for the zero byte of an abstract one.
@@ -93,10 +79,16 @@ impl NotifySocket {
         self.place.as_ref()
     }
 
-    /// Takes one datagram that waits; `None` when there is none. Descriptors sent along are closed, which is what the
-    /// sender of `BARRIER=1` waits for; we store none (`FDSTORE=1`).
+    /// Whether a child takes descriptors that have come, or will: until it has ended, nothing else is taken.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.taker.is_held()
+    }
+
+    /// Takes one datagram that waits; `None` when there is none. Descriptors sent along are closed by a child, which is
+    /// what the sender of `BARRIER=1` waits for, and until it has ended none is taken; we store none (`FDSTORE=1`).
     pub fn take(&self) -> Option<Datagram> {
-        receive(self.fd.as_raw_fd()).ok()
+        self.taker.take(self.fd.as_fd(), LONGEST).ok()
     }
 
     /// Ends it, as when it is dropped.
@@ -120,15 +112,16 @@ impl NotifySocket {
     }
 }
 
-/// Its file goes, it takes nothing more, and what waits is taken as always: descriptors on their way would be closed by
-/// whatever closes the socket.
+/// Its file goes, it takes nothing more, and is closed with care: descriptors in its queue would be closed with it.
 impl Drop for NotifySocket {
     fn drop(&mut self) {
         if let Some(place) = &self.place {
             let _gone_already = place.within(|| fs::remove_file(Path::new(&self.address)));
         }
         let _takes_nothing_more = socket::shutdown(self.fd.as_raw_fd(), Shutdown::Read);
-        while self.take().is_some() {}
+        // SAFETY: nothing looks at it any more.
+        let fd = unsafe { ManuallyDrop::take(&mut self.fd) };
+        self.taker.let_go(fd);
     }
 }
 
@@ -137,34 +130,6 @@ fn new() -> io::Result<OwnedFd> {
     let fd = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     socket::setsockopt(&fd, sockopt::PassCred, &true)?;
     Ok(fd)
-}
-
-fn receive(fd: i32) -> io::Result<Datagram> {
-    let mut text = vec![0; LONGEST];
-    let mut parts = [IoSliceMut::new(&mut text)];
-    let mut control = cmsg_space!(UnixCredentials, [RawFd; MOST_DESCRIPTORS]);
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = socket::recvmsg::<()>(fd, &mut parts, Some(&mut control), flags)?;
-    let mut sender = None;
-    for part in message.cmsgs()? {
-        match part {
-            ControlMessageOwned::ScmCredentials(credentials) => {
-                sender = Some((Pid(credentials.pid()), credentials.uid()));
-            }
-            ControlMessageOwned::ScmRights(fds) => {
-                for fd in fds {
-                    // SAFETY: the kernel has just given it to us, and to nobody else.
-                    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-                }
-            }
-            _ => {}
-        }
-    }
-    let length = message.bytes;
-    text.truncate(length);
-    // 0 is no process we can see, hence nobody's worker.
-    let (sender, uid) = sender.unwrap_or((Pid(0), u32::MAX));
-    Ok(Datagram { sender, uid, text })
 }
 
 impl AsFd for NotifySocket {

@@ -14,6 +14,8 @@ pub const MOST_AT_ONCE: usize = 64;
 pub struct NotifySockets {
     set: EpollSet,
     sockets: HashMap<u64, NotifySocket>,
+    /// Those that are held, see [`NotifySocket::is_held`]: they are not waited for.
+    held: Vec<u64>,
 }
 
 impl NotifySockets {
@@ -22,7 +24,7 @@ impl NotifySockets {
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
     pub fn new() -> io::Result<Self> {
-        Ok(Self { set: EpollSet::new()?, sockets: HashMap::new() })
+        Ok(Self { set: EpollSet::new()?, sockets: HashMap::new(), held: Vec::new() })
     }
 
     /// Listens at this one too. One that had the number is retired.
@@ -41,6 +43,7 @@ impl NotifySockets {
 
     /// Hears nothing more from this one.
     pub fn retire(&mut self, id: u64) {
+        self.held.retain(|held| *held != id);
         if let Some(socket) = self.sockets.remove(&id) {
             let _gone = self.set.delete(&socket);
             socket.retire();
@@ -60,13 +63,15 @@ impl NotifySockets {
 
     /// Ready when there may be something to take.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.set.poll_ready(cx)
+        let is_ready = self.set.poll_ready(cx);
+        if self.held.iter().any(|id| !self.is_held(*id)) { Poll::Ready(()) } else { is_ready }
     }
 
     /// The numbers of some where something is to be taken; the kernel has those it has told of wait for all others. After
     /// none, and only then, [`poll_ready`](Self::poll_ready) waits.
     #[must_use]
-    pub fn waiting(&self) -> Vec<u64> {
+    pub fn waiting(&mut self) -> Vec<u64> {
+        self.wait_again();
         let mut events = [EpollEvent::empty(); MOST_AT_ONCE];
         let count = self.set.take(&mut events);
         events.iter().take(count).map(EpollEvent::data).collect()
@@ -74,7 +79,28 @@ impl NotifySockets {
 
     /// Takes one datagram that waits at this one.
     #[must_use]
-    pub fn take(&self, id: u64) -> Option<Datagram> {
-        self.sockets.get(&id)?.take()
+    pub fn take(&mut self, id: u64) -> Option<Datagram> {
+        let socket = self.sockets.get(&id)?;
+        let datagram = socket.take();
+        if socket.is_held() && self.set.delete(socket).is_ok() {
+            self.held.push(id);
+        }
+        datagram
+    }
+
+    fn is_held(&self, id: u64) -> bool {
+        self.sockets.get(&id).is_some_and(NotifySocket::is_held)
+    }
+
+    /// Waits again for those that are held no more.
+    fn wait_again(&mut self) {
+        let Self { set, sockets, held } = self;
+        held.retain(|id| match sockets.get(id) {
+            // Where the kernel has no memory for it just now, at the next turn.
+            Some(socket) => {
+                socket.is_held() || set.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, *id)).is_err()
+            }
+            None => false,
+        });
     }
 }

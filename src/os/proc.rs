@@ -212,6 +212,12 @@ pub fn child_above(pid: Pid) -> Option<Pid> {
     None
 }
 
+/// Our own children; none where that is not to be seen.
+#[must_use]
+pub fn own_children() -> Vec<Pid> {
+    if is_ours() { children(own_pid()) } else { Vec::new() }
+}
+
 /// The children of a process, all its threads' together.
 #[must_use]
 pub fn children(pid: Pid) -> Vec<Pid> {

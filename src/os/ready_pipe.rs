@@ -1,16 +1,15 @@
 //! Readiness by a line: the worker writes it to a descriptor that it was given.
 //!
-//! Two protocols in one. s6's `notification-fd`: a newline, and whatever is before it, means ready. einhorn's
-//! `EINHORN_SOCK_FD`: one message a line, JSON or YAML, of which `worker:ack` means ready. Both write once, and both
-//! of those supervisors hang up then; so do we. No kernel need vouch for the sender: nobody but the worker, and
-//! whom it gives it to, has the other end.
+//! As s6's `notification-fd` has it: a newline, and whatever is before it, means ready, and then we hang up. No kernel
+//! need vouch for the sender: nobody but the worker, and whom it gives it to, has the other end. It is a pipe, through
+//! which no descriptor can come.
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
 
 use super::epoll_set::EpollSet;
@@ -53,7 +52,7 @@ pub struct ReadyPipes {
 /// Our end, and the part of a line that has come through it.
 #[derive(Debug)]
 struct End {
-    stream: UnixStream,
+    pipe: File,
     text: Vec<u8>,
 }
 
@@ -66,21 +65,22 @@ impl ReadyPipes {
         Ok(Self { set: EpollSet::new()?, ends: HashMap::new(), most })
     }
 
-    /// Opens a pair and returns the worker's end, to be closed here as soon as the worker has it. Its number is at
+    /// Opens a pipe and returns the worker's end, to be closed here as soon as the worker has it. Its number is at
     /// least `least`, out of the way of those the worker will see. One that was open under this id is closed.
     ///
     /// # Errors
-    /// As socketpair(2), fcntl(2) and epoll_ctl(2); `QuotaExceeded` when there are as many as may be.
+    /// As pipe(2), fcntl(2) and epoll_ctl(2); `QuotaExceeded` when there are as many as may be.
     pub fn open(&mut self, id: u64, least: RawFd) -> io::Result<OwnedFd> {
         self.forget(id);
         if self.ends.len() >= self.most {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
-        let (stream, theirs) = UnixStream::pair()?;
-        stream.set_nonblocking(true)?;
+        let (ours, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        // Not theirs: what they write must not be refused because we are slow.
+        fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let theirs = duplicate_above(theirs.as_fd(), least)?;
-        self.set.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
-        self.ends.insert(id, End { stream, text: Vec::new() });
+        self.set.add(&ours, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
+        self.ends.insert(id, End { pipe: File::from(ours), text: Vec::new() });
         Ok(theirs)
     }
 
@@ -88,8 +88,7 @@ impl ReadyPipes {
     pub fn forget(&mut self, id: u64) {
         if let Some(end) = self.ends.remove(&id) {
             // Closing would do, but for a child that has a copy of it until it executes.
-            let _gone = self.set.delete(&end.stream);
-            let _hung_up = end.stream.shutdown(Shutdown::Both);
+            let _gone = self.set.delete(&end.pipe);
         }
     }
 
@@ -117,7 +116,7 @@ impl ReadyPipes {
 impl End {
     fn read(&mut self) -> Option<What> {
         let mut piece = [0; LONGEST_LINE];
-        let piece = match self.stream.read(&mut piece) {
+        let piece = match self.pipe.read(&mut piece) {
             Ok(0) => return Some(What::Closed),
             Ok(length) => piece.get(..length)?,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
@@ -125,40 +124,12 @@ impl End {
             Err(_) => return Some(What::Closed),
         };
         self.text.extend_from_slice(piece);
-        while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.text.drain(..=end).collect();
-            if line.len() > LONGEST_LINE {
-                return Some(What::Flooded);
-            }
-            if means_ready(&String::from_utf8_lossy(&line)) {
-                return Some(What::Ready);
-            }
+        match self.text.iter().position(|byte| *byte == b'\n') {
+            Some(end) if end < LONGEST_LINE => Some(What::Ready),
+            Some(_) => Some(What::Flooded),
+            None => (self.text.len() >= LONGEST_LINE).then_some(What::Flooded),
         }
-        (self.text.len() >= LONGEST_LINE).then_some(What::Flooded)
     }
-}
-
-/// Any line does, but for a message of einhorn's that is another than the one for this.
-fn means_ready(line: &str) -> bool {
-    // Its clients send `{"command":"worker:ack","pid":7}`, or the same as YAML with the newlines in it escaped.
-    if !line.starts_with('{') && !line.starts_with("---") {
-        return true;
-    }
-    let message = line.replace("%0A", "\n").replace("%25", "%");
-    match value(&message, "command") {
-        None => true,
-        Some("worker:ack") => value(&message, "pid").is_none_or(|pid| pid.parse::<u32>().is_ok()),
-        Some(_) => false,
-    }
-}
-
-/// The word after a key. That is as much JSON and YAML as a message of two words in a flat map needs.
-fn value<'a>(message: &'a str, key: &str) -> Option<&'a str> {
-    let separates = |c: char| c.is_whitespace() || "{},\"'".contains(c);
-    let mut words =
-        message.split(separates).map(|word| word.trim_matches(':')).filter(|word| !word.is_empty());
-    words.find(|word| *word == key)?;
-    words.next()
 }
 
 #[cfg(test)]
@@ -166,7 +137,6 @@ mod tests {
     use super::*;
     use crate::os::spawn::{FIRST_FD, Placement, Program, Settings, spawn};
     use std::ffi::OsString;
-    use std::fs::File;
     use std::future::poll_fn;
     use std::io::Write;
     use std::os::fd::AsRawFd;
@@ -229,55 +199,33 @@ mod tests {
     }
 
     #[test]
-    fn which_lines_mean_ready() {
-        for line in [
-            "\n",
-            "\r\n",
-            "ready\n",
-            "--- ready ---\n",
-            "{\n",
-            "{}\n",
-            "{\"ready\":true}\n",
-            "\u{fffd}\n",
-            "worker:ping\n",
-            "{\"command\":\"worker:ack\",\"pid\":1234}\n",
-            "{ \"pid\" : 1234, \"command\" : \"worker:ack\" }\n",
-            "{\"command\":\"worker:ack\"}\n",
-            "---%0Acommand: worker:ack%0Apid: 1234%0A\n",
-            "--- %0A:command: worker:ack%0A:pid: 1234%0A\n",
-            "---%0A\"command\": \"worker:ack\"%0A'pid': 7%0A\n",
-            "{command: 'worker:ack', pid: 7}\n",
-        ] {
-            assert!(means_ready(line), "{line:?}");
-        }
-        for line in [
-            "{\"command\":\"worker:ping\",\"pid\":1234,\"request_id\":\"worker:ack\"}\n",
-            "---%0Acommand: worker:ping%0Apid: 1234%0A\n",
-            "{\"command\":\"worker:ack\",\"pid\":\"me\"}\n",
-            "{\"command\":\"worker:ack\",\"pid\":-1}\n",
-            "{\"command\":\"worker:acknowledge\",\"pid\":1}\n",
-            "{\"command\":\"worker%25:ack\",\"pid\":1}\n",
-            "{\"command\":\"quit\"}\n",
-        ] {
-            assert!(!means_ready(line), "{line:?}");
+    fn any_line_means_ready_also_one_in_pieces_and_then_nothing_more_is_heard() {
+        let mut bench = Bench::new(8);
+        for line in ["\n", "\r\n", "ready\n", "{}\n", "\u{fffd}\nmore"] {
+            let mut worker = bench.open(7);
+            bench.says_nothing();
+            for piece in ["it ", "is "] {
+                worker.write_all(piece.as_bytes()).unwrap();
+                bench.says_nothing();
+            }
+            worker.write_all(line.as_bytes()).unwrap();
+            assert_eq!(bench.next(), told(7, What::Ready), "{line:?}");
+            assert!(bench.pipes.ends.is_empty(), "heard out");
+            bench.says_nothing();
         }
     }
 
     #[test]
-    fn a_line_in_pieces_is_one_line_and_other_messages_before_it_are_passed_over() {
+    fn no_descriptor_comes_through_it_and_only_our_end_does_not_wait() {
         let mut bench = Bench::new(8);
-        let mut worker = bench.open(7);
-        bench.says_nothing();
-        for piece in ["{\"command\":\"worker:pi", "ng\"}\n{\"comm", "and\":\"worker:ack\",", "\"pid\":12"] {
-            worker.write_all(piece.as_bytes()).unwrap();
-            bench.says_nothing();
-        }
-        worker.write_all(b"34}\nmore").unwrap();
-        assert_eq!(bench.next(), told(7, What::Ready));
-        // Heard out.
-        assert_eq!(worker.write_all(b"\n").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-        bench.says_nothing();
-        assert!(bench.pipes.ends.is_empty());
+        let theirs = bench.open(1);
+        let kind = std::fs::read_link(format!("/proc/self/fd/{}", theirs.as_raw_fd())).unwrap();
+        assert!(kind.to_str().unwrap().starts_with("pipe:"), "{kind:?}");
+        let waits = |fd: &File| {
+            let flags = fcntl(fd, FcntlArg::F_GETFL).unwrap();
+            !OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK)
+        };
+        assert!(waits(&theirs) && !waits(&bench.pipes.ends[&1].pipe));
     }
 
     #[test]
@@ -329,10 +277,11 @@ mod tests {
         let refused = bench.pipes.open(MOST, 3).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
         bench.pipes.forget(0);
-        // Its own takes its place.
+        // Its own takes its place. Another test's child may hold a copy of our ends until it executes: what is written
+        // to them may still be taken, and is never told.
         let mut again = bench.open(1);
-        assert!(workers[0].write_all(b"\n").is_err());
-        assert!(workers[1].write_all(b"\n").is_err());
+        let _hung_up = workers[0].write_all(b"\n");
+        let _hung_up = workers[1].write_all(b"\n");
         again.write_all(b"\n").unwrap();
         for worker in &mut workers[2..] {
             worker.write_all(b"\n").unwrap();
@@ -358,10 +307,7 @@ mod tests {
             directory: None,
             oom_score_adj: None,
         };
-        let ack = r#"printf '{"command":"worker:ack","pid":%d}\n' $$ >&3"#;
-        for (script, what) in
-            [("echo >&3", What::Ready), (ack, What::Ready), ("printf ready >&3", What::Closed)]
-        {
+        for (script, what) in [("echo >&3", What::Ready), ("printf ready >&3", What::Closed)] {
             let mut bench = Bench::new(1);
             let end = bench.pipes.open(5, 100).unwrap();
             assert!(end.as_raw_fd() >= 100);

@@ -2,6 +2,7 @@
 
 use super::frames::Frame;
 use super::{Origin, Stream, Style};
+use crate::printable::misleads;
 use std::io::Write;
 
 /// What is the same in all lines of a worker on one stream, ready to be written.
@@ -59,31 +60,41 @@ impl Label {
     }
 }
 
-/// As the inside of a JSON string (RFC 8259, 7). What is no UTF-8 becomes U+FFFD.
+/// As the inside of a JSON string (RFC 8259, 7), with what would mislead a terminal escaped too. What is no UTF-8 becomes
+/// U+FFFD.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
-        let mut rest = chunk.valid().as_bytes();
-        while let Some(at) = rest.iter().position(|byte| *byte < b' ' || *byte == b'"' || *byte == b'\\') {
-            let (plain, special) = rest.split_at(at);
-            out.extend_from_slice(plain);
-            let Some((byte, after)) = special.split_first() else { break };
-            match byte {
-                b'"' => out.extend_from_slice(br#"\""#),
-                b'\\' => out.extend_from_slice(br"\\"),
-                b'\t' => out.extend_from_slice(br"\t"),
-                b'\r' => out.extend_from_slice(br"\r"),
-                b'\n' => out.extend_from_slice(br"\n"),
-                control => {
-                    let _never_fails = write!(out, "\\u{control:04x}");
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.bytes().position(may_be_special) {
+            // No byte that may be special is in the middle of a character.
+            let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            out.extend_from_slice(plain.as_bytes());
+            let mut after = special.chars();
+            match after.next() {
+                None => break,
+                Some('"') => out.extend_from_slice(br#"\""#),
+                Some('\\') => out.extend_from_slice(br"\\"),
+                Some('\t') => out.extend_from_slice(br"\t"),
+                Some('\r') => out.extend_from_slice(br"\r"),
+                Some('\n') => out.extend_from_slice(br"\n"),
+                Some(c) if misleads(c) => {
+                    let _never_fails = write!(out, "\\u{:04x}", u32::from(c));
                 }
+                Some(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
-            rest = after;
+            rest = after.as_str();
         }
-        out.extend_from_slice(rest);
+        out.extend_from_slice(rest.as_bytes());
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
+}
+
+/// Whether a character that is to be escaped begins with this byte: of what [`misleads`], C1 begins with C2 in UTF-8, U+061C
+/// with D8, and U+20xx with E2.
+fn may_be_special(byte: u8) -> bool {
+    matches!(byte, ..b' ' | b'"' | b'\\' | 0x7f | 0xc2 | 0xd8 | 0xe2)
 }
 
 #[cfg(test)]
@@ -119,7 +130,7 @@ mod tests {
             b"",
             b"{\"nested\":[1,2]}",
             b"\\ \" / \x08 \x0c \t",
-            "umlauts \u{e4}, \u{1f40c}, \u{2028}".as_bytes(),
+            "umlauts \u{e4}, \u{1f40c}, \u{2028}, \u{a0}, \u{2010}, \u{61b}, forged \u{9b}2J \u{61c} \u{202e}".as_bytes(),
             b"\xc3",
             b"cut \xf0\x9f",
             &everything,
@@ -127,6 +138,7 @@ mod tests {
         for text in samples {
             for (partial, stream) in [(false, Stream::Stdout), (true, Stream::Stderr)] {
                 let line = line(Style::Json, stream, text, partial);
+                assert!(!line.trim_end().chars().any(misleads), "{line}");
                 assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line}");
                 let value: serde_json::Value = serde_json::from_str(&line).unwrap();
                 assert_eq!(value["message"], *String::from_utf8_lossy(text), "{line}");

@@ -11,6 +11,7 @@ use crate::core::{Core, Monotonic, Note, Pid};
 use crate::environment::Environment;
 use crate::handover::Given;
 use crate::http::{Beside, Check};
+use crate::os::socket::passed;
 use crate::words::Words;
 use std::ffi::OsString;
 use std::task::{Context, Poll};
@@ -82,6 +83,7 @@ impl Around {
     pub fn spared(&self, mut workers: Vec<Pid>) -> Vec<Pid> {
         if !workers.is_empty() {
             workers.extend(self.errands.all().map(|(pid, _)| pid));
+            workers.extend(passed::running());
         }
         workers
     }

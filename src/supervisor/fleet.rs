@@ -88,7 +88,8 @@ struct Probing {
 /// What is to be inherited beside the listeners, held until the spawn is over.
 pub struct Extras {
     ready: Option<OwnedFd>,
-    ready_fd: Option<RawFd>,
+    /// Its number, as the worker will see it.
+    pub ready_fd: Option<RawFd>,
     scoreboard: Option<(RawFd, u64)>,
     output: [Option<OwnedFd>; 2],
     notify_socket: OsString,
@@ -99,7 +100,7 @@ impl Extras {
     pub fn of_worker(&self, order: &SpawnOrder) -> OfWorker {
         let (slot, generation) = (order.slot, order.generation);
         let notify_socket = self.notify_socket.clone();
-        OfWorker { slot, generation, notify_socket, ready_fd: self.ready_fd, scoreboard: self.scoreboard }
+        OfWorker { slot, generation, notify_socket, scoreboard: self.scoreboard }
     }
 
     /// What becomes its stdout and stderr, if not ours.
@@ -285,7 +286,7 @@ impl Fleet {
         // Above whatever the worker will see.
         let least = next_fd.saturating_add(1);
         let ready = self.pipes.as_mut().map(|pipes| pipes.open(order.id.0, least)).transpose();
-        let ready = ready.map_err(failure("socketpair"))?;
+        let ready = ready.map_err(failure("pipe"))?;
         let output = self.output.as_mut().map(|output| output.open(order, least)).transpose();
         let output = output.map_err(failure("pipe"))?.unwrap_or_default();
         let notify_socket = self.notices.open(order.id.0).map_err(failure("bind"))?;

@@ -34,6 +34,7 @@ use crate::http::{Edge, Published};
 use crate::metrics::Metrics;
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
+use crate::os::socket::passed;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::Terminal;
 use crate::os::{exchange, inherited, last_resort, memory, open_files, pid1};
@@ -293,7 +294,8 @@ impl Loop {
     async fn wait(&mut self) {
         let next = earlier(self.core.next_deadline(), self.next_around_deadline());
         let deadline = next.and_then(|at| self.origin.checked_add(at.0));
-        let deadline = deadline.into_iter().chain(self.outlook.next_deadline()).min();
+        let retry = passed::retry_at().map(Instant::from_std);
+        let deadline = deadline.into_iter().chain(self.outlook.next_deadline()).chain(retry).min();
         let ahead = deadline.filter(|at| *at > Instant::now());
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
@@ -436,7 +438,7 @@ impl Loop {
             fd: FIRST_FD,
             worker_id: order.slot,
             max_requests: order.max_requests,
-            notify_fd: of_worker.as_ref().and_then(|worker| worker.ready_fd),
+            notify_fd: extras.as_ref().and_then(|extras| extras.ready_fd),
         });
         let fleet = self.fleet.as_ref().zip(extras.as_ref());
         let fds = fleet.map(|(fleet, extras)| fleet.fds(&order, extras)).unwrap_or_default();

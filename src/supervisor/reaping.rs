@@ -1,9 +1,11 @@
-//! Reaping: of workers and orphans the core is told, of errands it is not.
+//! Reaping: of workers and orphans the core is told, of errands it is not, nor of what takes descriptors for us.
 
 use super::fleet::Fleet;
 use super::{Loop, MOST_AT_ONCE};
-use crate::core::{Event, Signal};
+use crate::core::{Event, Pid, Signal};
+use crate::os::proc;
 use crate::os::reap::{self, Found};
+use crate::os::socket::passed;
 use crate::os::terminal::{self, Terminal};
 use tracing::debug;
 
@@ -11,9 +13,14 @@ impl Loop {
     /// Reaps what has ended. Each is told to the core while it is still a zombie, so that what the core wants to
     /// signal is what it means. Where they end faster than this reaps, the rest waits for the next round.
     pub(super) fn reap(&mut self) {
-        if !std::mem::take(&mut self.look_for_ended) {
-            return;
+        if std::mem::take(&mut self.look_for_ended) {
+            self.reap_ended();
         }
+        // There may be places now.
+        passed::tend();
+    }
+
+    fn reap_ended(&mut self) {
         for _ in 0..MOST_AT_ONCE {
             // Whom the terminal stops matters where we have to do with it.
             let children_left = match reap::look(self.terminal.is_some()) {
@@ -28,6 +35,10 @@ impl Loop {
                     continue;
                 }
                 Found::Ended(pid, exit) => {
+                    if passed::ended(pid, exit) {
+                        reap::release(pid);
+                        continue;
+                    }
                     debug!(pid = pid.0, %exit, "child reaped");
                     let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
                     let out_of_memory = self.fleet.as_mut().is_some_and(ended);
@@ -37,7 +48,7 @@ impl Loop {
                     reap::release(pid);
                     continue;
                 }
-                Found::AllAlive => true,
+                Found::AllAlive => passed::running().is_empty() || has_others(&passed::running()),
                 Found::Nobody => false,
             };
             if !self.holds_end_back() {
@@ -47,4 +58,10 @@ impl Loop {
         }
         self.look_for_ended = true;
     }
+}
+
+/// Whether there are children but these. Where that is not to be seen, there may be.
+fn has_others(these: &[Pid]) -> bool {
+    let children = proc::own_children();
+    children.is_empty() || children.iter().any(|pid| !these.contains(pid))
 }

@@ -247,3 +247,33 @@ print(code, os.read(master, 4096).decode().strip())";
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.starts_with("2 prefork-init: --no-such-option: no such option"), "{said} {output:?}");
 }
+
+/// Names that are chosen by others reach the terminal by many ways. None of them moves its cursor, turns its text or
+/// forges a line.
+#[test]
+fn a_name_in_a_line_forges_nothing() {
+    const NAME: &str = "a\n2026 INFO forged\r\u{9b}2J\u{7f}\u{202e}\u{61c}b";
+    let misleads = |c: char| c.is_control() || "\u{202e}\u{61c}".contains(c);
+    for format in ["json", "text"] {
+        let words = ["--health".to_owned(), format!("unix:{NAME}"), "--".to_owned(), "true".to_owned()];
+        let (code, _, log) = launch(words).env("PREFORK_LOG_FORMAT", format).finish();
+        assert_eq!(code, 0, "{log}");
+        let lines: Vec<&str> = log.lines().collect();
+        assert!(
+            lines.iter().any(|line| line.contains("health endpoint") && line.contains("forged")),
+            "{log}"
+        );
+        assert!(
+            !lines.iter().any(|line| line.starts_with("2026 INFO") || line.contains(misleads)),
+            "{log:?}"
+        );
+        if format == "json" {
+            let parsed = lines.iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut addresses = parsed.filter_map(|line| line["address"].as_str().map(str::to_owned));
+            assert_eq!(addresses.next().as_deref(), Some(format!("unix:{NAME}").as_str()));
+        }
+    }
+    let missing = format!("no\u{9b}2J\u{202e}such {NAME}");
+    let (code, _, said) = launch(["--", &missing]).finish();
+    assert_eq!((code, said.lines().count(), said.trim_end().contains(misleads)), (127, 1, false), "{said:?}");
+}

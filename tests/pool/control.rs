@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A pool that takes orders.
@@ -356,6 +357,69 @@ fn who_hangs_up_is_forgotten_and_those_who_wait_are_few() {
         let (head, body) = read(waiting);
         assert!(head.starts_with("HTTP/1.1 200") || head.starts_with("HTTP/1.1 503"), "{head} {body}");
     }
+}
+
+/// Connections that ask again and again, and are never idle.
+fn crowd(run: &Run, size: usize, stop: &AtomicBool) {
+    let mut held: Vec<UnixStream> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        while held.len() < size {
+            let stream = UnixStream::connect(socket(run)).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            held.push(stream);
+        }
+        held.retain_mut(|stream| {
+            // Where it is busy, it has not read yet what it was asked before.
+            let waits = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+            let asked = stream.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+            let heard = stream.read(&mut [0; 4096]);
+            asked.map_or_else(|error| waits(&error), |_| true)
+                && heard.map_or_else(|error| waits(&error), |length| length > 0)
+        });
+    }
+}
+
+#[test]
+fn a_crowd_of_our_own_user_locks_nobody_out() {
+    let run = ordered(&[], python("serve()")).start();
+    run.wait_for("worker ready");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| crowd(&run, 70, &stop));
+        let codes: Vec<i32> = (0..10).map(|_| ctl(&run, &["log-level", "info"]).0).collect();
+        let (status, ..) = ended(client(&run, &["status"]).spawn().unwrap());
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!((codes, status), (vec![0; 10], 0));
+    });
+}
+
+#[test]
+fn orders_that_wait_lock_nobody_out_and_live_longer_than_who_only_asks() {
+    let run = ordered(&[], python(SECOND_WAITS)).start();
+    run.wait_for("worker ready");
+    assert_eq!(curl(&run, "POST", "/reload?wait=0").0, 202);
+    let first = send(&run, "POST", "/recycle/0");
+    let mut waiting: Vec<_> = (0..63).map(|_| send(&run, "POST", "/recycle/0")).collect();
+    // It has no room for more.
+    eventually("no room", || (curl(&run, "POST", "/recycle/0?wait=0").0 == 503).then_some(()));
+    let (code, _, said) = ctl(&run, &["recycle", "0"]);
+    assert_eq!((code, said.contains("too many wait")), (1, true), "{said}");
+    assert_eq!(ctl(&run, &["log-level", "debug"]).0, 0);
+    assert_eq!(ended(client(&run, &["status"]).spawn().unwrap()).0, 0);
+    // One that only asks, and never stops asking, is hung up on. The other has waited for longer then.
+    let mut asks = UnixStream::connect(socket(&run)).unwrap();
+    asks.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let begun = Instant::now();
+    while asks.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").is_ok()
+        && asks.read(&mut [0; 4096]).is_ok_and(|length| length > 0)
+    {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it lives for ever");
+    }
+    allow(&run, "go");
+    let (head, body) = read(first);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head} {body}");
+    let refused = waiting.drain(..).map(read).filter(|(head, _)| head.starts_with("HTTP/1.1 503")).count();
+    assert!(refused >= 31, "{refused}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod metrics;
 mod notify_sockets;
 mod open_files;
 mod output;
+mod passed;
 mod python;
 mod readiness;
 mod ready_check;

@@ -123,32 +123,6 @@ sleep_for_ever()";
 }
 
 #[test]
-fn a_client_of_einhorns_is_ready_when_it_acknowledges() {
-    let script = r#"
-told = {name: os.environ[name] for name in os.environ if name.startswith("EINHORN")}
-fd, pid = int(told.pop("EINHORN_SOCK_FD")), os.getpid()
-assert told == {"EINHORN_MASTER_PID": str(os.getppid()), "EINHORN_FD_COUNT": "1", "EINHORN_FD_0": "3"}, told
-supervisor = socket.socket(fileno=fd)
-supervisor.sendall(b'{"command":"ehlo","user":"worker:ack"}\n')
-note("said", "")
-wait_for_file("go")
-if is_worker(0):
-    supervisor.sendall(json.dumps({"command": "worker:ack", "pid": pid}).encode() + b"\n")
-else:
-    supervisor.sendall(b"---%%0Acommand: worker:ack%%0Apid: %d%%0A\n" % pid)
-serve()"#;
-    let mut options = vec!["-n", "2"];
-    options.extend(NOTIFY);
-    // What we were told ourselves, by an einhorn above us, is about other sockets.
-    let launch = pool(&options, python(script)).env("EINHORN_FD_0", "9").env("EINHORN_FD_1", "10");
-    let run = launch.env("EINHORN_SOCK_PATH", "/nowhere").start();
-    run.wait_lines("said", 2);
-    assert_nobody_ready(&run);
-    allow(&run, "go");
-    assert_eq!((ready(&run, 0), ready(&run, 1)), ("notify".to_owned(), "notify".to_owned()));
-}
-
-#[test]
 fn a_worker_is_ready_when_it_itself_answers_its_probe_well() {
     let script = "
 listener, ill = socket.socket(fileno=3), is_worker(1)

@@ -30,7 +30,7 @@ pub const EXIT_CODES: [(&str, &str); 9] = [
 ];
 
 /// A variable that a worker gets, and its meaning.
-pub const OF_WORKERS: [(&str, &str); 7] = [
+pub const OF_WORKERS: [(&str, &str); 6] = [
     (
         "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
         "the listeners, from descriptor 3 on, as sd_listen_fds(3) has it",
@@ -40,8 +40,4 @@ pub const OF_WORKERS: [(&str, &str); 7] = [
     ("PREFORK_GENERATION", "the generation, from 1; grows at each reload"),
     ("WATCHDOG_USEC", "with --watchdog"),
     ("PREFORK_SCOREBOARD_FD, PREFORK_SCOREBOARD_OFFSET", "with --count-requests scoreboard"),
-    (
-        "EINHORN_SOCK_FD, EINHORN_MASTER_PID, EINHORN_FD_COUNT, EINHORN_FD_0, ...",
-        "with --ready notify or {notify_fd}: for einhorn's client libraries",
-    ),
 ];

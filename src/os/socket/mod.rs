@@ -1,0 +1,5 @@
+//! Sockets to which others can pass descriptors.
+
+pub mod connection;
+pub mod passed;
+pub mod taker;
