@@ -165,7 +165,7 @@ pub fn relations(config: &Config) {
                 debug!(%error, "cannot become a subreaper: orphans go elsewhere");
             }
         }
-        Subreaper::Never if config.like == Like::Tini => {
+        Subreaper::Never if config.like == Like::Tini && !pid1::is_subreaper() => {
             logging::say(&compat::tini::reaper_warning(config.verbosity));
         }
         Subreaper::Never => {}

@@ -325,6 +325,7 @@ impl Loop {
             }
             for received in batch {
                 if received.signal == Signal::CHLD {
+                    logging::child_signal();
                     self.look_for_ended = true;
                 } else if is_our_own_echo(received) {
                     // Not a word: it might be the next one.
