@@ -73,7 +73,7 @@
 //! * **Answers come before outside events.** Actions are carried out in order and their answers are fed back before
 //!   anything is reaped, so an exit cannot overtake the report of its own spawn.
 //! * **A child is told of while it is a zombie** and let go afterwards, so a signal cannot reach a stranger that has
-//!   got its number.
+//!   got its number. Where waitid(2) is refused, [`os::reap`] says what holds instead.
 //! * **All signals are blocked** from the first instruction of `main` and read from a descriptor; no handler ever runs.
 //! * **No wake-up without a reason**: a deadline of the core, a signal, a notice, a request. An idle init sleeps.
 //! * **Nothing waits for a reader**: log lines that stderr does not take are dropped and counted.

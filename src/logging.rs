@@ -132,6 +132,13 @@ pub fn say(lines: &str) {
     }
 }
 
+/// Tells of a SIGCHLD, if another program whose words we use does.
+pub fn child_signal() {
+    if let Some(lines) = VOICE.get().and_then(|(voice, _)| voice.child_signal()) {
+        say(&lines);
+    }
+}
+
 /// Writes the line for a transition.
 pub fn note(note: &Note) {
     if let Some((voice, _)) = VOICE.get()
@@ -331,7 +338,7 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
             ": perhaps its file system hangs, or somebody has stopped the process"
         }
         (_, libc_errno::EMFILE | libc_errno::ENFILE) => ": raise the limit on open files (ulimit -n)",
-        ("execute", libc_errno::ENOEXEC) => ": perhaps it was built for another architecture",
+        ("execute", libc_errno::ENOEXEC) => ": it was built for another machine",
         _ => "",
     };
     let command = COMMAND.get().map(String::as_str);

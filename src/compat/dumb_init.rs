@@ -135,10 +135,15 @@ variables: prefork-init --help lists them.
     )
 }
 
-/// 2 for whatever the command's execution fails of; 1 if there is not even a process.
+/// 2 for whatever the command's execution fails of; 1 if there is not even a process; our own code where we have less than
+/// it takes us to start.
 #[must_use]
 pub fn start_failure_code(failure: &SpawnFailure) -> u8 {
-    if ["clone", "fork"].contains(&failure.step) { WRONG } else { 2 }
+    match failure.step {
+        "pipe" => failure.code,
+        "clone" | "fork" => WRONG,
+        _ => 2,
+    }
 }
 
 /// The lines of its `-v`.

@@ -89,6 +89,16 @@ pub enum Said {
 }
 
 impl Voice {
+    /// The original's words, if it has any, for a SIGCHLD that came.
+    #[must_use]
+    pub fn child_signal(&self) -> Option<String> {
+        match self.like {
+            Like::Tini => tini::child_signal(self.verbosity),
+            // It tells with each child that has ended.
+            Like::DumbInit | Like::Ourselves => None,
+        }
+    }
+
     /// The original's words for a transition.
     #[must_use]
     pub fn say(&self, note: &Note) -> Said {

@@ -10,6 +10,7 @@ use crate::core::exit::{Exit, code};
 use crate::core::policy::Scope;
 use crate::core::signal::{Rewrite, Signal};
 use crate::error::StartError;
+use crate::os::signals::describe;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 
@@ -156,14 +157,17 @@ pub fn reaper_warning(verbosity: u8) -> String {
     )
 }
 
-/// 127 where nothing was found, 126 where it may not be executed, and 1 for everything else.
+/// 127 where nothing was found, 126 where it may not be executed, and 1 for everything else that the command fails of.
 #[must_use]
 pub fn start_failure_code(failure: &SpawnFailure) -> u8 {
     const ENOENT: i32 = 2;
     const EACCES: i32 = 13;
+    const ENOEXEC: i32 = 8;
     match (failure.code, failure.errno) {
+        // Before there was a process: with less than it takes us to start.
+        _ if failure.step == "pipe" => failure.code,
         (code::NOT_FOUND, ENOENT) => code::NOT_FOUND,
-        (code::CANNOT_EXECUTE, EACCES) => code::CANNOT_EXECUTE,
+        (code::CANNOT_EXECUTE, EACCES | ENOEXEC) => code::CANNOT_EXECUTE,
         _ => 1,
     }
 }
@@ -204,6 +208,11 @@ const WARN: u8 = 1;
 const INFO: u8 = 2;
 const DEBUG: u8 = 3;
 
+/// What it says of a SIGCHLD, which to us is no transition.
+pub(super) fn child_signal(verbosity: u8) -> Option<String> {
+    (verbosity >= DEBUG).then(|| format!("{}Received SIGCHLD\n", prefix("DEBUG")))
+}
+
 /// The lines of its `-v`.
 pub(super) fn say(voice: &Voice, note: &Note) -> Said {
     let lines: Vec<(u8, String)> = match note {
@@ -221,7 +230,9 @@ pub(super) fn say(voice: &Voice, note: &Note) -> Said {
             vec![(INFO, format!("Spawned child process '{}' with pid '{pid}'", voice.command))]
         }
         Note::SignalReceived { .. } | Note::SignalDropped { .. } | Note::OrphansLeft { .. } => Vec::new(),
-        Note::SignalForwarded { signal, .. } => vec![(DEBUG, format!("Passing signal: 'SIG{signal}'"))],
+        Note::SignalForwarded { signal, .. } => {
+            vec![(DEBUG, format!("Passing signal: '{}'", describe(*signal)))]
+        }
         Note::CommandExited { pid, exit, .. } => vec![
             (DEBUG, format!("Reaped child with pid: '{pid}'")),
             (
@@ -229,7 +240,7 @@ pub(super) fn say(voice: &Voice, note: &Note) -> Said {
                 match exit {
                     Exit::Code(code) => format!("Main child exited normally (with status '{code}')"),
                     Exit::Signal { signal, .. } => {
-                        format!("Main child exited with signal (with signal 'SIG{signal}')")
+                        format!("Main child exited with signal (with signal '{}')", describe(*signal))
                     }
                 },
             ),

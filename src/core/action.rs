@@ -48,7 +48,7 @@ pub enum Action {
         /// Who.
         to: Target,
     },
-    /// Make this the terminal's foreground group, if ours is.
+    /// Make this the terminal's foreground group, if that is ours to say: if our own group is, or nobody's.
     LendTerminal {
         /// The group's id.
         group: Pid,

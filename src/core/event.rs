@@ -65,7 +65,7 @@ pub enum Event {
         pid: Pid,
         /// By which signal.
         signal: Signal,
-        /// Whether our own group is the terminal's foreground group.
+        /// Whether the terminal is ours to give to the child's group.
         has_terminal: bool,
     },
     /// We did not stop ourselves: in our process group, nobody could continue us.

@@ -364,7 +364,7 @@ impl Init {
         // A shell brings a job that runs to the foreground without a word.
         let wants_terminal = [Signal::TTIN, Signal::TTOU].contains(&signal);
         match (self.state, self.policy.job) {
-            (State::Running { pid, .. }, Job::OfShell)
+            (State::Running { pid, .. }, Job::OfShell | Job::Ours)
                 if pid == stopped && wants_terminal && has_terminal =>
             {
                 out.push(Action::LendTerminal { group: pid });

@@ -3,6 +3,7 @@
 //! `O_NONBLOCK` on the descriptor is no way: it belongs to the open file, which the workers share. So each write says for
 //! itself that it will not wait, or goes through an open file of our own.
 
+use super::terminal::is_controlling;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -123,10 +124,16 @@ fn stat(fd: RawFd) -> Option<libc::stat> {
 
 fn open_again(fd: RawFd) -> Option<OwnedFd> {
     let name = CString::new(format!("/proc/self/fd/{fd}")).ok()?;
-    open(&name).or_else(|| {
-        let ours = open(OWN_TERMINAL).filter(|_| is_terminal(fd))?;
-        (terminal(ours.as_raw_fd())? == terminal(fd)?).then_some(ours)
-    })
+    open(&name).or_else(|| open(OWN_TERMINAL).filter(|own| are_same_terminal(own.as_raw_fd(), fd)))
+}
+
+/// Whether both are the same terminal. Where the kernel does not tell which one each is (gVisor knows no `TIOCGDEV`), both
+/// are the one that controls our session, or are not taken to be the same.
+fn are_same_terminal(one: RawFd, other: RawFd) -> bool {
+    match (device(one), device(other)) {
+        (Some(one), Some(other)) => one == other,
+        (None, _) | (_, None) => is_controlling(one) && is_controlling(other),
+    }
 }
 
 fn open(name: &CStr) -> Option<OwnedFd> {
@@ -138,7 +145,7 @@ fn open(name: &CStr) -> Option<OwnedFd> {
 }
 
 /// Which terminal this is (`TIOCGDEV`, ioctl_tty(2)): `/dev/tty` has a number of its own.
-fn terminal(fd: RawFd) -> Option<u32> {
+fn device(fd: RawFd) -> Option<u32> {
     let mut device = 0u32;
     // SAFETY: the call writes one integer.
     (unsafe { libc::ioctl(fd, libc::TIOCGDEV as _, &raw mut device) } == 0).then_some(device)

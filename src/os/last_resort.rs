@@ -4,7 +4,7 @@
 //! what the core would have done, with nothing but system calls and no state that the panic may have spoilt.
 
 use super::private_directory::Place;
-use super::reap::{self, Found};
+use super::reap::{self, Found, Reaper};
 use super::send;
 use super::stderr::Stderr;
 use crate::core::Signal;
@@ -45,12 +45,19 @@ pub fn stop_in_order_on_panic(policy: StopPolicy, directories: Vec<Place>) {
 
 fn everybody_gone_within(limit: Duration) -> bool {
     let start = Instant::now();
+    let mut reaper = Reaper::default();
     loop {
-        match reap::look(false) {
-            Found::Ended(pid, _) => reap::release(pid),
+        match reaper.look(false) {
+            Found::Ended(pid, _) => reaper.release(pid),
+            Found::Gone(..) => {}
+            Found::Traced(pid, signal) => {
+                let _stays_until_killed = reap::let_run(pid, signal);
+            }
             Found::Nobody => return true,
-            Found::AllAlive | Found::Stopped(..) if start.elapsed() >= limit => return false,
-            Found::AllAlive | Found::Stopped(..) => thread::sleep(PAUSE),
+            Found::AllAlive | Found::Stopped(..) | Found::Unknown if start.elapsed() >= limit => {
+                return false;
+            }
+            Found::AllAlive | Found::Stopped(..) | Found::Unknown => thread::sleep(PAUSE),
         }
     }
 }

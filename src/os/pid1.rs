@@ -21,6 +21,15 @@ pub fn become_subreaper() -> io::Result<()> {
     }
 }
 
+/// Whether orphaned descendants come to us: that we are to get them outlives an exec, so the program before us may have
+/// seen to it (`PR_GET_CHILD_SUBREAPER`, prctl(2)). Not, where a sandbox refuses to tell.
+#[must_use]
+pub fn is_subreaper() -> bool {
+    let mut is: libc::c_int = 0;
+    // SAFETY: there is room for the answer.
+    unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut is) == 0 && is != 0 }
+}
+
 /// Asks for a signal when the process that started us is gone (`PR_SET_PDEATHSIG`, prctl(2)). If it is no longer
 /// `parent`, the signal comes at once.
 ///

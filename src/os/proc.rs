@@ -47,6 +47,39 @@ pub fn process(pid: Pid) -> Option<Process> {
     Some(Process { pid, parent, group, session, started })
 }
 
+/// Ourselves.
+#[must_use]
+pub fn own() -> Option<Process> {
+    process(own_pid())
+}
+
+/// Whether a terminal controls our session, as far as /proc tells.
+#[must_use]
+pub fn has_terminal() -> bool {
+    // Field 7, proc_pid_stat(5): the terminal's device number.
+    let stat = stat(own_pid());
+    stat.is_some_and(|stat| stat.split_ascii_whitespace().nth(4).is_some_and(|device| device != "0"))
+}
+
+/// Whether a process ignores a signal; not, if /proc does not tell.
+#[must_use]
+pub fn ignores(pid: Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    is_in_set(&status, "SigIgn:", bit_of(signal)).unwrap_or(false)
+}
+
+/// Whether the set of signals with this name in `/proc/PID/status` has this bit.
+fn is_in_set(status: &str, name: &str, bit: u64) -> Option<bool> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    u64::from_str_radix(line.trim(), 16).ok().map(|set| set & bit != 0)
+}
+
+/// A signal's bit in the sets of `/proc/PID/status`.
+fn bit_of(signal: Signal) -> u64 {
+    let shift = u32::try_from(signal.number().saturating_sub(1)).unwrap_or(u32::MAX);
+    1u64.checked_shl(shift).unwrap_or(0)
+}
+
 /// The letter that stands for what a process does: `T` is stopped.
 #[must_use]
 pub fn state(pid: Pid) -> Option<char> {
@@ -123,8 +156,7 @@ pub enum Awareness {
 /// See [`Awareness`].
 #[must_use]
 pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
-    let shift = u32::try_from(signal.number().saturating_sub(1)).unwrap_or(u32::MAX);
-    let bit = 1u64.checked_shl(shift).unwrap_or(0);
+    let bit = bit_of(signal);
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Awareness::Unknown };
     if !is_ours() {
         return Awareness::Unknown;
@@ -137,10 +169,7 @@ pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
         if status.lines().any(|line| line.starts_with("State:\tZ") || line.starts_with("State:\tX")) {
             continue;
         }
-        let has = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            u64::from_str_radix(line.trim(), 16).ok().map(|set| set & bit != 0)
-        };
+        let has = |name: &str| is_in_set(&status, name, bit);
         let (Some(blocks), Some(ignores), Some(catches)) = (has("SigBlk:"), has("SigIgn:"), has("SigCgt:"))
         else {
             return Awareness::Unknown;

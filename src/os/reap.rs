@@ -3,67 +3,209 @@
 //! Between the two the child is a zombie: its pid and its process group cannot belong to anybody
 //! else, so they are safe to signal. `nix::waitpid` is of no use here: it returns `EINVAL` for a
 //! child killed by a real-time signal, and its pid is lost.
+//!
+//! A sandbox may refuse waitid(2), which alone can look without reaping. Then wait4(2) does both steps in one, and the
+//! child is gone when it is told of. A signal for what is left of its group is still safe: the kernel gives a number to
+//! nobody else while it is that of a group with members, and of one without, the signal finds nobody. A stranger is hit
+//! only if, between the two calls, all other numbers were given out and it made a group of its own.
 
 use crate::core::exit::Exit;
 use crate::core::{Pid, Signal};
+use std::io;
 use std::mem::MaybeUninit;
+use std::ptr;
 
 /// What a look at our children found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// This child has ended and waits for [`release`].
+    /// This child has ended and waits for [`Reaper::release`].
     Ended(Pid, Exit),
-    /// This child was stopped by a signal and waits for [`forget_stop`].
+    /// This child has ended and is reaped already: see the module.
+    Gone(Pid, Exit),
+    /// This child was stopped by a signal. It is told once.
     Stopped(Pid, Signal),
+    /// This child has asked to be traced by us (`PTRACE_TRACEME`, ptrace(2)), so a signal has stopped it before it acts.
+    /// It waits for [`let_run`].
+    Traced(Pid, Signal),
     /// Children are left, and none has ended.
     AllAlive,
     /// There are no children.
     Nobody,
+    /// The kernel does not tell; it is to be asked again later.
+    Unknown,
 }
 
-/// Looks for a child that has ended or, if `stops` says so, was stopped, without reaping it (`WNOWAIT`, waitid(2)).
-#[must_use]
-pub fn look(stops: bool) -> Found {
+/// Looks at our children, by the best call that the kernel lets us have.
+#[derive(Debug, Default)]
+pub struct Reaper {
+    /// waitid(2) is refused: wait4(2) has its place.
+    at_once: bool,
+    /// Why, until it is told.
+    refusal: Option<io::Error>,
+}
+
+/// A call that is interrupted, or for which there is no memory just now, is tried again so often.
+const TRIES: u32 = 3;
+
+impl Reaper {
+    /// Looks for a child that has ended or, if `stops` says so, was stopped. Traced ones are seen in any case.
+    #[must_use]
+    pub fn look(&mut self, stops: bool) -> Found {
+        if !self.at_once {
+            match tried(|| look_at_zombie(stops)) {
+                Ok(Found::Stopped(pid, signal)) => {
+                    // First: it may be continued, and stopped anew, before we are told of that.
+                    forget_stop(pid);
+                    return Found::Stopped(pid, signal);
+                }
+                Ok(found) => return found,
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Found::Nobody,
+                Err(error) => {
+                    self.at_once = true;
+                    self.refusal = Some(error);
+                }
+            }
+        }
+        match tried(|| reap_any(stops)) {
+            Ok(found) => found,
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Found::Nobody,
+            Err(_) => Found::Unknown,
+        }
+    }
+
+    /// Reaps a child that [`look`](Self::look) has found to have ended. From here its pid may belong to anybody.
+    pub fn release(&mut self, pid: Pid) {
+        let Ok(id) = libc::id_t::try_from(pid.0) else { return };
+        // SAFETY: a null answer is allowed on Linux.
+        let waitid = || unsafe {
+            libc::waitid(libc::P_PID, id, ptr::null_mut(), libc::WEXITED | libc::WNOHANG | libc::__WALL)
+        };
+        // SAFETY: a null status is allowed.
+        let wait4 = || unsafe { libc::waitpid(pid.0, ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
+        // Found once more, it would be told of once more.
+        self.at_once |= tried(|| check(waitid())).is_err() && tried(|| check(wait4())).is_err();
+    }
+
+    /// Why waitid(2) is not used any more; once.
+    pub fn take_refusal(&mut self) -> Option<io::Error> {
+        self.refusal.take()
+    }
+}
+
+/// Makes a call again that has failed for want of something that may be there the next moment.
+fn tried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut result = call();
+    for _ in 1..TRIES {
+        match &result {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ENOMEM)) => {
+                result = call();
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    result
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Looks without reaping (`WNOWAIT`, waitid(2)).
+fn look_at_zombie(stops: bool) -> io::Result<Found> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let stopped = if stops { libc::WSTOPPED } else { 0 };
     let options = stopped | libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: `info` has room for the answer.
-    if unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) } != 0 {
-        return Found::Nobody;
-    }
+    check(unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) })?;
     // SAFETY: zeroed before the call and filled by it; all fields are integers. With WNOHANG and
     // nobody to report, the pid stays zero.
     let (info, pid, status) = unsafe {
         let info = info.assume_init();
-        (info, info.si_pid(), info.si_status())
+        (info, Pid(info.si_pid()), info.si_status())
     };
-    if pid == 0 {
-        return Found::AllAlive;
-    }
-    let exit = match Signal::from_number(status) {
-        // Traced ones are a debugger's business, and are told of as if stopped.
-        Some(signal) if [libc::CLD_STOPPED, libc::CLD_TRAPPED].contains(&info.si_code) => {
-            return Found::Stopped(Pid(pid), signal);
-        }
-        Some(signal) if info.si_code != libc::CLD_EXITED => {
-            Exit::Signal { signal, core_dumped: info.si_code == libc::CLD_DUMPED }
-        }
+    Ok(match (pid, info.si_code, Signal::from_number(status & NUMBER)) {
+        (Pid(0), ..) => Found::AllAlive,
+        (_, libc::CLD_STOPPED, Some(signal)) => Found::Stopped(pid, signal),
+        (_, libc::CLD_TRAPPED, Some(signal)) => Found::Traced(pid, signal),
+        (_, libc::CLD_KILLED, Some(signal)) => Found::Ended(pid, Exit::Signal { signal, core_dumped: false }),
+        (_, libc::CLD_DUMPED, Some(signal)) => Found::Ended(pid, Exit::Signal { signal, core_dumped: true }),
         // The kernel has already cut the code to 8 bits.
-        Some(_) | None => Exit::Code(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
-    };
-    Found::Ended(Pid(pid), exit)
+        _ => Found::Ended(pid, Exit::Code(u8::try_from(status & 0xff).unwrap_or(u8::MAX))),
+    })
 }
 
-/// Lets the news of a stop go, so that [`look`] finds it no more.
-pub fn forget_stop(pid: Pid) {
+/// The bits of a signal's number; those above tell of more, for tracers that ask for it.
+const NUMBER: libc::c_int = 0x7f;
+
+/// Looks and reaps (wait4(2)).
+fn reap_any(stops: bool) -> io::Result<Found> {
+    let mut status = 0;
+    let stopped = if stops { libc::WUNTRACED } else { 0 };
+    // SAFETY: `status` has room for the answer.
+    let pid =
+        Pid(check(unsafe { libc::waitpid(-1, &raw mut status, stopped | libc::WNOHANG | libc::__WALL) })?);
+    let number = if libc::WIFSTOPPED(status) { libc::WSTOPSIG(status) } else { libc::WTERMSIG(status) };
+    Ok(match (pid, Signal::from_number(number & NUMBER)) {
+        (Pid(0), _) => Found::AllAlive,
+        (_, Some(signal)) if libc::WIFSTOPPED(status) && is_traced(pid) => Found::Traced(pid, signal),
+        (_, Some(signal)) if libc::WIFSTOPPED(status) => Found::Stopped(pid, signal),
+        (_, Some(signal)) if libc::WIFSIGNALED(status) => {
+            Found::Gone(pid, Exit::Signal { signal, core_dumped: libc::WCOREDUMP(status) })
+        }
+        _ => Found::Gone(pid, Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))),
+    })
+}
+
+/// Lets the news of a stop go, so that it is found no more.
+fn forget_stop(pid: Pid) {
     let Ok(id) = libc::id_t::try_from(pid.0) else { return };
     let options = libc::WSTOPPED | libc::WNOHANG | libc::__WALL;
     // SAFETY: a null answer is allowed on Linux.
-    unsafe { libc::waitid(libc::P_PID, id, std::ptr::null_mut(), options) };
+    let _told_again = tried(|| check(unsafe { libc::waitid(libc::P_PID, id, ptr::null_mut(), options) }));
 }
 
-/// Reaps a child that [`look`] has found. From here its pid may belong to anybody.
-pub fn release(pid: Pid) {
-    // SAFETY: a null status is allowed.
-    unsafe { libc::waitpid(pid.0, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
+/// Ends the tracing of a child that is [`Found::Traced`], and lets the signal act: as if it had never asked.
+///
+/// # Errors
+/// As ptrace(2): where a sandbox refuses it, the child stays stopped until it is killed, and is not found again.
+pub fn let_run(pid: Pid, signal: Signal) -> io::Result<()> {
+    let number = if is_of_exec(pid, signal) { 0 } else { signal.number() };
+    let data = ptr::without_provenance_mut::<libc::c_void>(usize::try_from(number).unwrap_or(0));
+    // SAFETY: the last argument is a number here.
+    if unsafe { libc::ptrace(libc::PTRACE_DETACH, pid.0, ptr::null_mut::<libc::c_void>(), data) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    forget_stop(pid);
+    // It was killed meanwhile.
+    if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
+}
+
+/// Whether this is the TRAP that a traced process gets from itself when it has executed a program, for its tracer alone.
+fn is_of_exec(pid: Pid, signal: Signal) -> bool {
+    let trap = signal.number() == libc::SIGTRAP;
+    // SAFETY: si_pid is that of a signal from kill(2), which this is.
+    trap && info_of(pid).is_ok_and(|info| info.si_code == libc::SI_USER && unsafe { info.si_pid() } == pid.0)
+}
+
+/// Whether we trace this child, which is stopped.
+fn is_traced(pid: Pid) -> bool {
+    // One that is stopped as a job has no signal to tell of.
+    info_of(pid).map_or_else(|error| error.raw_os_error() == Some(libc::EINVAL), |_| true)
+}
+
+/// The signal that has stopped a traced child.
+fn info_of(pid: Pid) -> io::Result<libc::siginfo_t> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: `info` has room for the answer; the third argument is not looked at.
+    let result = unsafe {
+        libc::ptrace(
+            libc::PTRACE_GETSIGINFO,
+            pid.0,
+            ptr::null_mut::<libc::c_void>(),
+            info.as_mut_ptr().cast::<libc::c_void>(),
+        )
+    };
+    // SAFETY: zeroed, and filled by the call.
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(unsafe { info.assume_init() }) }
 }

@@ -6,6 +6,7 @@
 //! `clone(CLONE_VM)` cannot be surprised by one.
 
 use crate::core::{Received, Signal};
+use std::ffi::CStr;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -63,6 +64,18 @@ pub(super) fn let_stop(raise: impl FnOnce() -> libc::c_int) {
     // Acts as soon as it is let through.
     set_mask(Set::MAX & !bit(libc::SIGTSTP));
     set_mask(Set::MAX);
+}
+
+/// What the C library calls a signal in words for people (strsignal(3)).
+#[must_use]
+pub fn describe(signal: Signal) -> String {
+    // SAFETY: a constant, or a buffer that is ours until the next call: there is one thread.
+    let text = unsafe { libc::strsignal(signal.number()) };
+    if text.is_null() {
+        return format!("SIG{signal}");
+    }
+    // SAFETY: a C string.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 /// Whether a signal waits to be taken.

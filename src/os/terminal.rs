@@ -2,9 +2,11 @@
 //!
 //! All our signals are blocked, TTOU too, so that no call here can stop us, in the background either.
 
-use super::signals;
-use crate::core::Pid;
+use super::{proc, signals};
+use crate::core::{Pid, Signal};
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 
 /// Our controlling terminal.
 #[derive(Debug)]
@@ -21,10 +23,8 @@ impl Terminal {
         if let Some(fd) = (0..=2).find(|fd| is_controlling(*fd)) {
             return Some(Self { fd, _own: None });
         }
-        // SAFETY: a C string. A terminal that is opened so does not become ours.
-        let fd = unsafe { libc::open(c"/dev/tty".as_ptr(), libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) };
-        // SAFETY: the kernel has just given us this descriptor.
-        let own = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })?;
+        // In a sandbox it may be something else by that name.
+        let own = open_own(0).filter(|own| is_controlling(own.as_raw_fd()))?;
         Some(Self { fd: own.as_raw_fd(), _own: Some(own) })
     }
 
@@ -49,54 +49,106 @@ impl Terminal {
     /// Whether our group is in the foreground.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        has_known_group() && self.foreground() == own_group()
-    }
-
-    fn foreground(&self) -> libc::pid_t {
-        // SAFETY: takes an integer.
-        unsafe { libc::tcgetpgrp(self.fd) }
-    }
-
-    /// Makes a group the foreground group, if ours is. Returns whether it was.
-    pub fn lend(&self, group: Pid) -> bool {
-        let ours = self.is_ours();
-        if ours {
-            // SAFETY: takes integers.
-            unsafe { libc::tcsetpgrp(self.fd, group.0) };
+        match self.foreground() {
+            // Some group outside of our PID namespace, as ours is.
+            Ok(0) => !has_known_group() && may_read(),
+            Ok(group) => group == own_group(),
+            // Of the session that we lead, nobody was there before us.
+            Err(_) => leads_session(),
         }
-        ours
+    }
+
+    /// Whether it is ours to give to this group of the command: our own group is in the foreground, or, where no shell has
+    /// a claim to it, nobody or this group itself.
+    #[must_use]
+    pub fn is_to_be_had(&self, by: Pid) -> bool {
+        let has_no_claim = |group| group == by.0 || group > 1 && has_nobody(group);
+        let no_shell = leads_session() || !has_known_group();
+        self.is_ours() || no_shell && self.foreground().is_ok_and(has_no_claim)
+    }
+
+    /// Whether the kernel lets us say which group is in the foreground. To try it changes nothing: ours is said to be, if
+    /// it is. From the background it cannot be tried.
+    #[must_use]
+    pub fn can_be_lent(&self) -> bool {
+        if self.is_ours() && has_known_group() {
+            self.set_foreground(own_group())
+        } else {
+            self.foreground().is_ok()
+        }
+    }
+
+    fn foreground(&self) -> io::Result<libc::pid_t> {
+        // SAFETY: takes an integer.
+        let group = unsafe { libc::tcgetpgrp(self.fd) };
+        if group < 0 { Err(io::Error::last_os_error()) } else { Ok(group) }
+    }
+
+    fn set_foreground(&self, group: libc::pid_t) -> bool {
+        // SAFETY: takes integers.
+        unsafe { libc::tcsetpgrp(self.fd, group) == 0 }
+    }
+
+    /// Makes a group the foreground group, if [`is_to_be_had`](Self::is_to_be_had). Returns whether that was done; `None`
+    /// if it was not to be.
+    pub fn lend(&self, group: Pid) -> Option<bool> {
+        let is_it = || self.foreground().is_ok_and(|foreground| foreground != group.0);
+        self.is_to_be_had(group).then(|| self.set_foreground(group.0) && !is_it())
     }
 
     /// Makes ours the foreground group, if this one still is, or one of which nobody is left: a shell may have taken the
     /// terminal meanwhile.
     pub fn take_back_from(&self, group: Pid) {
-        if self.foreground() == group.0 {
-            self.make_ours();
-        } else {
-            self.take_back_from_nobody();
+        match self.foreground() {
+            Ok(foreground) if foreground == group.0 => self.make_ours(),
+            Err(_) if leads_session() => self.make_ours(),
+            Ok(_) | Err(_) => self.take_back_from_nobody(),
         }
     }
 
     /// Makes ours the foreground group, if nobody is in the one that is.
     pub fn take_back_from_nobody(&self) {
-        let foreground = self.foreground();
-        // SAFETY: takes integers; signal 0 only asks.
-        if foreground > 1 && unsafe { libc::kill(foreground.saturating_neg(), 0) } < 0 {
+        if self.foreground().is_ok_and(|foreground| foreground > 1 && has_nobody(foreground)) {
             self.make_ours();
         }
     }
 
     fn make_ours(&self) {
         if has_known_group() {
-            // SAFETY: takes integers.
-            unsafe { libc::tcsetpgrp(self.fd, own_group()) };
+            self.set_foreground(own_group());
         }
     }
+}
+
+/// Opens the terminal that controls our session by the name that it has everywhere.
+fn open_own(flags: libc::c_int) -> Option<OwnedFd> {
+    let flags = flags | libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: a C string. A terminal that is opened so does not become ours.
+    let fd = unsafe { libc::open(c"/dev/tty".as_ptr(), flags) };
+    // SAFETY: the kernel has just given us this descriptor.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether our group may read our terminal now, as only the foreground group may: in the background, where TTIN is
+/// blocked, a read fails with EIO (termios(3) of POSIX, 11.1.4). Nothing is read, and nobody waited for: the descriptor
+/// is our own.
+fn may_read() -> bool {
+    let Some(own) = open_own(libc::O_NONBLOCK) else { return false };
+    // SAFETY: nothing is written to the buffer.
+    let read = unsafe { libc::read(own.as_raw_fd(), ptr::null_mut(), 0) };
+    read == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
 }
 
 fn own_group() -> libc::pid_t {
     // SAFETY: always succeeds.
     unsafe { libc::getpgrp() }
+}
+
+/// Whether nobody is in a process group.
+fn has_nobody(group: libc::pid_t) -> bool {
+    // SAFETY: takes integers; signal 0 only asks.
+    let asked = unsafe { libc::kill(group.saturating_neg(), 0) };
+    asked < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Whether our PID namespace knows our process group: as the init of a new one on an old terminal, we are in a group of
@@ -106,11 +158,24 @@ pub fn has_known_group() -> bool {
     own_group() > 0
 }
 
-/// Whether this descriptor is the terminal that controls our session, not only any.
-fn is_controlling(fd: RawFd) -> bool {
+/// Whether this descriptor is the terminal that controls our session, not only any: only of that one, and of the other end
+/// of any, does the kernel tell the foreground group. gVisor knows no `TIOCGSID`, which tells those apart.
+pub(super) fn is_controlling(fd: RawFd) -> bool {
     let mut session: libc::pid_t = -1;
-    // SAFETY: takes integers and room for one.
-    unsafe { libc::ioctl(fd, libc::TIOCGSID, &raw mut session) == 0 && session == libc::getsid(0) }
+    // SAFETY: take integers and room for one.
+    unsafe {
+        libc::tcgetpgrp(fd) >= 0
+            && (libc::ioctl(fd, libc::TIOCGSID, &raw mut session) < 0 || session == libc::getsid(0))
+    }
+}
+
+/// Whether a terminal controls our session after all, though [`Terminal::controlling`] found none: /proc knows of one, and
+/// all that could be asked of it is refused.
+#[must_use]
+pub fn is_hidden() -> bool {
+    // SAFETY: takes an integer.
+    let is_terminal = unsafe { libc::isatty(libc::STDIN_FILENO) == 1 };
+    is_terminal && proc::has_terminal()
 }
 
 /// Whether we lead our session.
@@ -158,9 +223,52 @@ pub enum Stop {
     ForSure,
 }
 
-/// Stops us until somebody continues us. Returns whether it did: nobody stops PID 1, and the kernel stops no job that
-/// no shell could continue (an orphaned process group, setpgid(2)).
+/// What continues a job that Ctrl-Z has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuer {
+    /// A shell with job control. Such a shell ignores TSTP itself.
+    Shell,
+    /// Nothing: our group's parent is an init that leads the terminal's session, say. The kernel would let us stop there.
+    Nobody,
+    /// There is no /proc to tell, or the parent is outside of our PID namespace.
+    Unknown,
+}
+
+/// See [`Continuer`].
+#[must_use]
+pub fn continuer() -> Continuer {
+    let tstp = Signal::TSTP;
+    let Some(own) = proc::own() else { return Continuer::Unknown };
+    let mut above = own;
+    for _ in 0..proc::DEEPEST {
+        let Some(parent) = proc::process(above.parent) else { return Continuer::Unknown };
+        if parent.group != own.group {
+            // What we ignore too, we may all have been given.
+            let is_shell = parent.session == own.session
+                && proc::ignores(parent.pid, tstp)
+                && !proc::ignores(own.pid, tstp);
+            return if is_shell { Continuer::Shell } else { Continuer::Nobody };
+        }
+        above = parent;
+    }
+    Continuer::Unknown
+}
+
+/// Continues all of our own process group.
+///
+/// # Errors
+/// As kill(2).
+pub fn continue_job() -> io::Result<()> {
+    // SAFETY: takes two integers.
+    if unsafe { libc::kill(0, libc::SIGCONT) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Stops us until somebody continues us. Returns whether it did: nobody stops PID 1, the kernel stops no job whose group
+/// is orphaned (setpgid(2)), and we do not stop a job that no shell could continue.
 pub fn stop_self(how: Stop) -> bool {
+    if how != Stop::ForSure && continuer() != Continuer::Shell {
+        return false;
+    }
     // SAFETY: take integers.
     unsafe {
         match how {

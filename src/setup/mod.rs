@@ -119,16 +119,26 @@ pub fn place(placing: Placing) -> Place {
             Place { gave_up: terminal::give_up(), ..apart(Placement::SessionWithTerminal(0)) }
         }
         Placing::As(wanted @ (ProcessGroup::Auto | ProcessGroup::Group)) => match Terminal::controlling() {
-            // The init of a new PID namespace on an old terminal: whoever made it is of the same job.
-            Some(_) if !terminal::has_known_group() => shared(),
+            // To hand it over is refused: in our own group, the command has it as we have it.
+            Some(terminal) if !terminal.can_be_lent() => shared(),
             Some(terminal) if terminal::leads_session() => own_group(terminal, Job::Ours),
             Some(terminal)
                 if terminal.is_stdin() && (wanted == ProcessGroup::Group || terminal.is_stdout()) =>
             {
-                own_group(terminal, Job::OfShell)
+                if terminal::has_known_group() {
+                    own_group(terminal, Job::OfShell)
+                } else if terminal.is_ours() {
+                    // The init of a new PID namespace on an old terminal: the shell outside does not see the command.
+                    own_group(terminal, Job::Ours)
+                } else {
+                    // In the background it hears of no `fg` but what our group hears.
+                    shared()
+                }
             }
+            Some(_) if !terminal::has_known_group() => shared(),
             // A part of a job, or with its output elsewhere: what has the terminal's keys is the job as a whole.
             Some(_) if wanted == ProcessGroup::Auto => shared(),
+            None if terminal::is_hidden() => shared(),
             None if wanted == ProcessGroup::Auto => apart(Placement::Session),
             None | Some(_) => apart(Placement::Group(None)),
         },
@@ -157,7 +167,7 @@ pub fn relations(config: &Config) {
                 debug!(%error, "cannot become a subreaper: orphans go elsewhere");
             }
         }
-        Subreaper::Never if config.like == Like::Tini => {
+        Subreaper::Never if config.like == Like::Tini && !pid1::is_subreaper() => {
             logging::say(&compat::tini::reaper_warning(config.verbosity));
         }
         Subreaper::Never => {}

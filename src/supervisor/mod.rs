@@ -44,6 +44,7 @@ use around::Around;
 use echo::is_our_own_echo;
 use fleet::{Extras, Fleet, least_fd};
 use orders::Waiter;
+use reaping::Reaping;
 use renew::InForce;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -106,12 +107,15 @@ struct Loop {
     terminal: Option<Terminal>,
     /// Whether the command has got the terminal from us.
     terminal_lent: bool,
+    /// The kernel did not make the command's group the foreground group, though it was asked to.
+    lending_refused: bool,
     /// Whether we stop even where nobody could continue us (dumb-init).
     stops_for_sure: bool,
     /// Whether it was said that we may not signal somebody.
     refusal_told: bool,
     /// A child may have ended: SIGCHLD came, or the core wants to know.
     look_for_ended: bool,
+    reaping: Reaping,
     /// Set by the core's last action.
     exit: Option<u8>,
 }
@@ -199,10 +203,12 @@ impl Supervisor {
             in_force: InForce::new(&config),
             command: config.command,
             terminal_lent: false,
+            lending_refused: false,
             stops_for_sure: config.like == Like::DumbInit,
             refusal_told: false,
             // Somebody may have ended while the program was exchanged.
             look_for_ended: given.is_some(),
+            reaping: Reaping::default(),
             exit: None,
         };
         Ok(Self { runtime: Some(runtime), state })
@@ -295,7 +301,8 @@ impl Loop {
         let next = earlier(self.core.next_deadline(), self.next_around_deadline());
         let deadline = next.and_then(|at| self.origin.checked_add(at.0));
         let retry = passed::retry_at().map(Instant::from_std);
-        let deadline = deadline.into_iter().chain(self.outlook.next_deadline()).chain(retry).min();
+        let others = [self.outlook.next_deadline(), self.reaping.again_at, retry];
+        let deadline = deadline.into_iter().chain(others.into_iter().flatten()).min();
         let ahead = deadline.filter(|at| *at > Instant::now());
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
@@ -325,6 +332,7 @@ impl Loop {
             }
             for received in batch {
                 if received.signal == Signal::CHLD {
+                    logging::child_signal();
                     self.look_for_ended = true;
                 } else if is_our_own_echo(received) {
                     // Not a word: it might be the next one.
@@ -382,7 +390,9 @@ impl Loop {
                 self.told(received.signal, sent);
             }
             Action::LendTerminal { group } => {
-                self.terminal_lent |= self.terminal.as_ref().is_some_and(|terminal| terminal.lend(group));
+                let lent = self.terminal.as_ref().and_then(|terminal| terminal.lend(group));
+                self.terminal_lent |= lent == Some(true);
+                self.lending_refused |= lent == Some(false);
             }
             Action::TakeTerminalBack { group } => {
                 if let Some(terminal) = &self.terminal

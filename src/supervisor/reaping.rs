@@ -2,18 +2,77 @@
 
 use super::fleet::Fleet;
 use super::{Loop, MOST_AT_ONCE};
+use crate::core::exit::Exit;
 use crate::core::{Event, Pid, Signal};
 use crate::os::proc;
-use crate::os::reap::{self, Found};
+use crate::os::reap::{self, Found, Reaper};
 use crate::os::socket::passed;
-use crate::os::terminal::{self, Terminal};
-use tracing::debug;
+use crate::os::spawn::Placement;
+use crate::os::terminal;
+use std::io;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
+
+/// Until the kernel is asked again that did not tell who has ended.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What the loop needs to reap.
+#[derive(Default)]
+pub(super) struct Reaping {
+    reaper: Reaper,
+    /// When to look again though no signal came.
+    pub again_at: Option<Instant>,
+    blind_told: bool,
+    refusal_told: bool,
+}
+
+impl Reaping {
+    /// A refusal of each kind is worth one line.
+    fn look(&mut self, stops: bool) -> Found {
+        let found = self.reaper.look(stops);
+        if let Some(error) = self.reaper.take_refusal() {
+            warn!(%error, "waitid is refused, by a sandbox perhaps: wait4 reaps in its place");
+        }
+        if found == Found::Unknown {
+            self.again_at = Instant::now().checked_add(ASK_AGAIN_AFTER);
+            if !std::mem::replace(&mut self.blind_told, true) {
+                error!("waitid and wait4 are refused: we cannot see who has ended; loosen the sandbox");
+            }
+        }
+        found
+    }
+
+    /// Whoever asks its parent to trace it means to be traced by nobody else: we have no use for it.
+    fn let_run(&mut self, pid: Pid, signal: Signal) {
+        match reap::let_run(pid, signal) {
+            Ok(()) => debug!(pid = pid.0, signal = %signal, "child had asked to be traced by us: let go"),
+            Err(error) => self.cannot_let_run(pid, &error),
+        }
+    }
+
+    fn cannot_let_run(&mut self, pid: Pid, error: &io::Error) {
+        if !std::mem::replace(&mut self.refusal_told, true) {
+            warn!(
+                pid = pid.0,
+                %error,
+                "child has asked to be traced by us, and ptrace is refused: it stays stopped until it is killed"
+            );
+        }
+    }
+
+    /// Whether it is time to look again.
+    pub fn is_due(&mut self) -> bool {
+        self.again_at.take_if(|at| *at <= Instant::now()).is_some()
+    }
+}
 
 impl Loop {
     /// Reaps what has ended. Each is told to the core while it is still a zombie, so that what the core wants to
     /// signal is what it means. Where they end faster than this reaps, the rest waits for the next round.
     pub(super) fn reap(&mut self) {
-        if std::mem::take(&mut self.look_for_ended) {
+        let is_due = self.reaping.is_due();
+        if std::mem::take(&mut self.look_for_ended) || is_due {
             self.reap_ended();
         }
         // There may be places now.
@@ -22,34 +81,28 @@ impl Loop {
 
     fn reap_ended(&mut self) {
         for _ in 0..MOST_AT_ONCE {
-            // Whom the terminal stops matters where we have to do with it.
-            let children_left = match reap::look(self.terminal.is_some()) {
+            // A pool has no use for them.
+            let children_left = match self.reaping.look(self.fleet.is_none()) {
                 Found::Stopped(pid, signal) => {
-                    // First: it may be continued, and stopped anew, before we are told of that.
-                    reap::forget_stop(pid);
-                    // Below a script it may be anybody who stops and continues the command alone.
-                    if signal != Signal::STOP || terminal::leads_group() {
-                        let has_terminal = self.terminal.as_ref().is_some_and(Terminal::is_ours);
-                        self.handle(Event::Stopped { pid, signal, has_terminal });
-                    }
+                    self.stopped(pid, signal);
+                    continue;
+                }
+                Found::Traced(pid, signal) => {
+                    self.reaping.let_run(pid, signal);
                     continue;
                 }
                 Found::Ended(pid, exit) => {
-                    if passed::ended(pid, exit) {
-                        reap::release(pid);
-                        continue;
-                    }
-                    debug!(pid = pid.0, %exit, "child reaped");
-                    let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
-                    let out_of_memory = self.fleet.as_mut().is_some_and(ended);
-                    if !self.errand_ended(pid, exit) {
-                        self.handle(Event::Exited { pid, exit, out_of_memory });
-                    }
-                    reap::release(pid);
+                    self.ended(pid, exit);
+                    self.reaping.reaper.release(pid);
+                    continue;
+                }
+                Found::Gone(pid, exit) => {
+                    self.ended(pid, exit);
                     continue;
                 }
                 Found::AllAlive => passed::running().is_empty() || has_others(&passed::running()),
                 Found::Nobody => false,
+                Found::Unknown => return,
             };
             if !self.holds_end_back() {
                 self.handle(Event::Reaped { children_left });
@@ -57,6 +110,32 @@ impl Loop {
             return;
         }
         self.look_for_ended = true;
+    }
+
+    fn ended(&mut self, pid: Pid, exit: Exit) {
+        if passed::ended(pid, exit) {
+            return;
+        }
+        debug!(pid = pid.0, %exit, "child reaped");
+        let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
+        let out_of_memory = self.fleet.as_mut().is_some_and(ended);
+        if !self.errand_ended(pid, exit) {
+            self.handle(Event::Exited { pid, exit, out_of_memory });
+        }
+    }
+
+    /// Whom the terminal stops matters where we have to do with it.
+    fn stopped(&mut self, pid: Pid, signal: Signal) {
+        if self.placement == Placement::Shared && signal == Signal::TSTP {
+            // The terminal has stopped all of our group, but us.
+            self.continue_job_if_stuck();
+        }
+        // Below a script it may be anybody who stops and continues the command alone.
+        if self.terminal.is_some() && (signal != Signal::STOP || terminal::leads_group()) {
+            let has_terminal = self.terminal.as_ref().is_some_and(|terminal| terminal.is_to_be_had(pid));
+            let has_terminal = has_terminal && !self.lending_refused;
+            self.handle(Event::Stopped { pid, signal, has_terminal });
+        }
     }
 }
 

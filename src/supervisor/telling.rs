@@ -2,7 +2,7 @@
 
 use super::Loop;
 use crate::core::{Event, Signal};
-use crate::os::terminal;
+use crate::os::terminal::{self, Continuer};
 use std::io;
 use tracing::{debug, warn};
 
@@ -17,6 +17,13 @@ impl Loop {
         // Whoever continues us says whose the terminal is then.
         self.terminal_lent &= !job;
         (!terminal::stop_self(how)).then_some(Event::StopRefused)
+    }
+
+    /// Where no shell could continue our group, which the terminal has stopped, those in it go on.
+    pub(super) fn continue_job_if_stuck(&mut self) {
+        if terminal::continuer() == Continuer::Nobody {
+            self.told(Signal::CONT, terminal::continue_job());
+        }
     }
 
     /// A signal that could not be sent is worth a line, never more: the process may be gone, or not ours to signal.

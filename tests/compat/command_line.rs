@@ -205,7 +205,11 @@ fn the_debug_lines_that_dumb_inits_own_suite_looks_for_are_there() {
 fn the_lines_of_tinis_verbosity_are_there() {
     for (verbosity, wanted, unwanted) in [
         ("-v", vec!["Spawned child process 'sh'", "Main child exited normally (with status '3')"], "DEBUG"),
-        ("-vv", vec!["Reaped child with pid", "Passing signal"], "TRACE"),
+        (
+            "-vv",
+            vec!["Reaped child with pid", "Passing signal: 'User defined signal 1'", "Received SIGCHLD"],
+            "TRACE",
+        ),
     ] {
         let script = "trap 'exit 3' USR1; kill -USR1 $PPID; while :; do sleep 0.01; done";
         for program in Tini.both() {
@@ -217,5 +221,24 @@ fn the_lines_of_tinis_verbosity_are_there() {
             }
             assert!(!all.contains(unwanted), "{} {verbosity}: {all}", program.display());
         }
+    }
+}
+
+/// How often a line comes depends on who is scheduled when; which lines there are does not.
+#[test]
+fn the_debug_lines_of_tini_are_the_originals() {
+    let without_digits = |line: &str| line.replace(|c: char| c.is_ascii_digit(), "");
+    for script in
+        ["kill -USR1 $PPID; sleep 1000", "trap 'exit 3' USR1; kill -USR1 $PPID; while :; do sleep 0.01; done"]
+    {
+        let seen = Tini.both().map(|program| {
+            let (code, out, err) = run(&program, &["-vv", "--", "sh", "-c", script], &[]).finish();
+            let mut lines: Vec<String> = (out + &err).lines().map(without_digits).collect();
+            lines.sort();
+            lines.dedup();
+            (code, lines)
+        });
+        assert!(seen[0].1.len() >= 4, "{:?}", seen[0].1);
+        same(script, seen);
     }
 }

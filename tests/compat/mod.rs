@@ -6,6 +6,7 @@ mod end;
 mod hostile;
 mod native;
 mod signals;
+mod start;
 mod terminal;
 
 use crate::harness::{Launch, binary, launch};

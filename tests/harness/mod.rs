@@ -7,6 +7,7 @@ pub mod clients;
 pub mod http;
 pub mod load;
 pub mod prometheus;
+pub mod seccomp;
 pub mod servers;
 pub mod strace;
 

@@ -48,6 +48,43 @@ impl Trace {
     }
 }
 
+/// Lets the next call of this name that a process makes fail with this error, and no other; it does so until dropped.
+pub fn fail_once(pid: i32, call: &str, error: &str) -> Injected {
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let strace = Command::new("strace")
+        .args(["-q", "-p", &pid.to_string(), "-e", &format!("trace={call}")])
+        .args(["-e", &format!("inject={call}:error={error}:when=1"), "-o"])
+        .arg(output.path())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("strace is needed: {error}"));
+    let injected = Injected { strace, output };
+    let tracer = injected.strace.id().to_string();
+    eventually("strace to be attached", || (status_line(pid, "TracerPid")? == tracer).then_some(()));
+    injected
+}
+
+/// See [`fail_once`].
+pub struct Injected {
+    strace: Child,
+    output: tempfile::NamedTempFile,
+}
+
+impl Injected {
+    /// The calls of that name that were made, a line each.
+    pub fn text(&self) -> String {
+        fs::read_to_string(self.output.path()).unwrap()
+    }
+}
+
+impl Drop for Injected {
+    fn drop(&mut self) {
+        // Killed, it would leave what it traces as it is.
+        kill(self.strace.id().cast_signed(), libc::SIGTERM);
+        let _ended = self.strace.wait();
+    }
+}
+
 impl Drop for Trace {
     fn drop(&mut self) {
         let _ended = self.strace.kill();

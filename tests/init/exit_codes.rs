@@ -1,7 +1,7 @@
 //! We end as the command ended: with its code, or 128 + the signal that killed it.
 
 use super::{BOTH_PLACES, shell};
-use crate::harness::launch;
+use crate::harness::{install_script, launch};
 use std::fs;
 
 #[test]
@@ -56,7 +56,7 @@ fn a_command_that_cannot_be_executed_gives_126_or_127() {
         ] {
             let launch = place(launch(["--", &format!("./{name}")]));
             let path = launch.dir().join(name);
-            crate::harness::install_script(content, mode, &path);
+            install_script(content, mode, &path);
             let (ended, _, log) = launch.finish();
             assert_eq!(ended, code, "{name}:\n{log}");
             assert_eq!(log.lines().count(), 1, "{name}:\n{log}");
@@ -68,7 +68,7 @@ fn a_command_that_cannot_be_executed_gives_126_or_127() {
 fn a_script_without_an_interpreter_line_runs_as_in_a_shell() {
     let launch = launch(["--", "./script", "a", "b"]);
     let path = launch.dir().join("script");
-    crate::harness::install_script("exit $#\n", 0o755, &path);
+    install_script("exit $#\n", 0o755, &path);
     assert_eq!(launch.finish().0, 2);
 }
 
@@ -79,8 +79,21 @@ fn a_command_found_through_path_only_where_it_is_executable() {
     for (folder, content, mode) in [("one", "exit 1\n", 0o644), ("two", "#!/bin/sh\nexit 42\n", 0o755)] {
         fs::create_dir(dir.join(folder)).unwrap();
         let path = dir.join(folder).join("thing");
-        crate::harness::install_script(content, mode, &path);
+        install_script(content, mode, &path);
     }
     let path = format!("{0}/nowhere:{0}/one:{0}/two:{1}", dir.display(), std::env::var("PATH").unwrap());
     assert_eq!(launch.env("PATH", &path).finish().0, 42);
+}
+
+/// A shell would try to read it as a script.
+#[test]
+fn a_program_for_another_machine_is_called_that() {
+    for place in BOTH_PLACES {
+        let launch = place(launch(["--", "./program"]));
+        let text = "\u{7f}ELF\u{2}\u{1}\u{1}\necho the shell has it\n";
+        install_script(text, 0o755, &launch.dir().join("program"));
+        let (code, out, log) = launch.finish();
+        assert_eq!((code, out.as_str()), (126, ""), "{log}");
+        assert!(log.contains("it was built for another machine"), "{log}");
+    }
 }

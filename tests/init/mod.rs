@@ -17,6 +17,7 @@ mod nobody_is_cut_off;
 mod orphans;
 mod process;
 mod ready_check;
+mod reaping;
 mod signal_rules;
 mod terminal;
 

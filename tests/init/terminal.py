@@ -1,5 +1,5 @@
 # Plays a person at a terminal. terminal.py SCENE BINARY; prints what went wrong, or "as it should be".
-import os, pty, re, select, signal, sys, time
+import os, pty, re, select, shutil, signal, sys, time
 
 scene, binary = sys.argv[1:]
 TEXT = b""
@@ -303,6 +303,153 @@ elif scene == "stopped alone":
     expect("script 3")
     type("end\n")
     expect_code(6)
+
+elif scene == "below another init":
+    # It leads the session, and its child has a group of its own: the kernel would let that stop, for good.
+    command = ["sh", "-c", "sh -c 'echo up; read -r x; echo read $x'; read -r _; exit 3"]
+    for outer in ["tini", "--"], ["catatonit", "--"], [binary, "--"]:
+        for options in [], ["--process-group", "none"], ["--process-group", "group"]:
+            TEXT = b""
+            start([*outer, binary, *options, "--", *command])
+            expect("up\r\n")
+            type("\x1a")
+            expect(r"\^Z")
+            type("on\n")
+            expect("read on")
+            type("\x1aend\n")
+            expect_code(3)
+    # The same below a script that such an init runs: all of the job goes on.
+    TEXT = b""
+    start(["tini", "--", "sh", "-c", f"{binary} --process-group none -- sh -c 'echo up; read -r x; echo read $x'; exit 4"])
+    expect("up\r\n")
+    type("\x1a")
+    expect(r"\^Z")
+    type("on\n")
+    expect("read on")
+    expect_code(4)
+
+elif scene == "other shells":
+    # Each shell with job control ignores TSTP itself, and is known by that.
+    for shell in ["dash", "-i"], ["zsh", "-f", "-i"], ["fish", "--no-config", "-i"]:
+        TEXT = b""
+        start(shell)
+        master_of_shell = master
+        type("echo here $((20 + 3))\n" if shell[0] != "fish" else "echo here (math 20 + 3)\n")
+        expect("here 23")
+        # A shell that is busy throws away what was typed before.
+        type(f"{binary} -- sh -c 'echo up now; read -r x; echo read $x'\n")
+        expect("up now\r\n")
+        type("\x1a")
+        expect("[Ss]topped|suspended")
+        type("echo still $((20 + 4))\n" if shell[0] != "fish" else "echo still (math 20 + 4)\n")
+        expect("still 24")
+        type("fg\n")
+        expect("read -r x|continued|foreground")
+        expect("read on", again="on\n")
+        type("exit 4\n")
+        expect_code(4)
+
+elif scene == "sandbox":
+    # Each call that asks or says whose a terminal is may be refused, and /dev/tty be something else: gVisor.
+    GSID, GPGRP, SPGRP, NOTTY, SCTTY, WINSZ = 0x5429, 0x540F, 0x5410, 0x5422, 0x540E, 0x5413
+    ENOTTY, EPERM, ENOSYS = 25, 1, 38
+    sets = [[(call, error)] for call in (GSID, GPGRP, SPGRP, NOTTY, SCTTY, WINSZ) for error in (ENOTTY, EPERM, ENOSYS)]
+    sets += [[(call, ENOTTY) for call in calls] for calls in (
+        (GSID, GPGRP), (GSID, SPGRP), (GPGRP, SPGRP), (GSID, GPGRP, SPGRP), (GSID, GPGRP, SPGRP, NOTTY, SCTTY, WINSZ))]
+    for name in "tini", "dumb-init":
+        os.path.exists(name) or os.symlink(binary, name)
+    hide = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null /dev/tty; exec "$@"', "sh"]
+    command = ["sh", "-c", "trap 'echo got int; exit 4' INT; echo up; read -r x; echo read $x; read -r x; read -r x; exit 5"]
+    for refused in sets:
+        rules = [f"{error}:16:1={call}" for call, error in refused]
+        sandbox = [sys.executable, "-IS", os.environ["SECCOMP"], *rules, "--"]
+        for around in [], hide:
+            for init in [binary], ["./tini"], ["./dumb-init"]:
+                TEXT = b""
+                start([*around, *sandbox, *init, "--", *command])
+                expect("up\r\n")
+                type("on\n")
+                expect("read on")
+                calls = [call for call, _ in refused]
+                if init == ["./dumb-init"] and (NOTTY in calls or SCTTY in calls) and NOTTY not in calls:
+                    # As with the original, the terminal is nobody's then.
+                    type("\n\n")
+                    expect_code(5)
+                else:
+                    type("\x03")
+                    expect("got int")
+                    expect_code(4)
+    for init in [binary], ["./tini"]:
+        TEXT = b""
+        start([*hide, sys.executable, "-IS", os.environ["SECCOMP"], f"{ENOTTY}:16:1={GSID}", "--", *init, "--", *BASH])
+        expect(r"\$ ")
+        type("sh -c 'echo up now; exec sleep 1000'\n")
+        expect("up now\r\n")
+        expect(r"\$ ", again="\x03")
+        type("echo code $?; exit 7\n")
+        expect("code 130")
+        expect_code(7)
+
+elif scene == "log in a sandbox":
+    # Another user's terminal cannot be opened again but as /dev/tty, and what that is the kernel does not tell (TIOCGDEV).
+    shutil.copy(binary, "init")
+    os.chmod(".", 0o755)
+    sandbox = [sys.executable, "-IS", os.environ["SECCOMP"], f"25:16:1={0x80045432}", "--"]
+    user = ["setpriv", "--reuid=65534", "--clear-groups", "--", "env", "PREFORK_LOG_LEVEL=info"]
+    start([*sandbox, *user, "./init", "--", "sh", "-c", "read -r x; exit 3"])
+    type("on\n")
+    expect("command exited: code 3")
+    expect_code(3)
+
+elif scene == "lost to nobody":
+    # A job of the command has taken the terminal and ended: the command would stop at its next read, for good.
+    script = """
+import os, signal
+job = os.fork()
+if job == 0:
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
+    os.tcsetpgrp(0, os.getpgrp())
+    os._exit(0)
+os.waitpid(job, 0)
+print("up", flush=True)
+print("read", input(), flush=True)
+os._exit(3)
+"""
+    start([binary, "--", sys.executable, "-ISc", script])
+    expect("up\r\n")
+    type("on\n")
+    expect("read on")
+    expect_code(3)
+
+elif scene == "session outside":
+    # unshare, bubblewrap, nsenter: whose terminal it is, is known outside of our PID namespace only.
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    for words in [binary, "--", "dash", "-i"], ["sh", "-c", f"{binary} -- dash -i; exit $?"]:
+        TEXT = b""
+        start([*unshare, *words])
+        expect("[$#] ")
+        type("echo here $((20 + 3))\n")
+        expect("here 23")
+        type("exit 0\n")
+        expect_code(0)
+    # Its keys are the command's, and a TERM reaches all of its group.
+    script = """(trap 'echo term >inner; exit' TERM; echo up; while :; do sleep 0.05; done) &
+        trap 'echo got int' INT; trap 'wait; exit 3' TERM; while :; do sleep 0.05; read -r x && echo read $x; done"""
+    TEXT = b""
+    start([*unshare, binary, "--", "sh", "-c", script])
+    expect("up\r\n")
+    type("on\n")
+    expect("read on")
+    type("\x03")
+    expect("got int")
+    type("\x1a")
+    expect(r"\^Z")
+    expect("read still", again="still\n")
+    init = int(open(f"/proc/{pid}/task/{pid}/children").read())
+    os.kill(init, signal.SIGTERM)
+    expect_code(3)
+    open("inner").read() == "term\n" or sys.exit("TERM did not reach the group")
 
 elif scene == "hang-up":
     start([binary, "--", "sh", "-c", "trap 'echo hup >hup; exit' HUP; echo ready; while :; do sleep 0.01; done"])

@@ -1,12 +1,12 @@
 //! On a real terminal: job control inside, as a job of a shell, and where nobody is there to continue anything.
 
-use crate::harness::{binary, plain_command, python};
+use crate::harness::{binary, plain_command, python, seccomp};
 
 fn play(scene: &str) {
     let dir = tempfile::tempdir().unwrap();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/init/terminal.py");
     let mut command = plain_command(&python());
-    command.args(["-IS", file, scene]).arg(binary()).current_dir(dir.path());
+    command.args(["-IS", file, scene]).arg(binary()).current_dir(dir.path()).env("SECCOMP", seccomp::SCRIPT);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(said, "as it should be\n", "{}", String::from_utf8_lossy(&output.stderr));
@@ -87,4 +87,32 @@ fn the_terminal_comes_back_from_what_could_not_be_executed() {
 #[test]
 fn a_command_that_somebody_stops_and_continues_alone_stops_no_script() {
     play("stopped alone");
+}
+
+/// Docker's `--init`, with `-it`.
+#[test]
+fn ctrl_z_does_nothing_below_another_init() {
+    play("below another init");
+}
+
+#[test]
+fn every_shell_with_job_control_is_known_to_be_one() {
+    play("other shells");
+}
+
+/// As under gVisor, and worse.
+#[test]
+fn where_calls_for_the_terminal_are_refused_the_command_still_has_it() {
+    play("sandbox");
+    play("log in a sandbox");
+}
+
+#[test]
+fn a_command_whose_job_has_left_it_without_the_terminal_gets_it_back() {
+    play("lost to nobody");
+}
+
+#[test]
+fn on_a_terminal_of_a_session_outside_of_our_pid_namespace_the_command_has_a_group_of_its_own() {
+    play("session outside");
 }

@@ -28,6 +28,7 @@ mod python;
 mod readiness;
 mod ready_check;
 mod ready_modes;
+mod reaping;
 mod recycling_by_age;
 mod recycling_by_requests;
 mod reload;

@@ -201,19 +201,37 @@ unsafe fn execute(image: &mut Image) {
             _ if is_only_one && errno() != libc::ENOEXEC => return,
             libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
             libc::EACCES => denied = true,
+            // A shell would try to read it as a script, and say something else.
+            libc::ENOEXEC if is_elf(path) => {
+                set_errno(libc::ENOEXEC);
+                return;
+            }
             libc::ENOEXEC => {
                 if let Some(script) = image.shell_argv.get_mut(1) {
                     *script = path.as_ptr();
                 }
                 // SAFETY: as above.
                 unsafe { libc::execve(c"/bin/sh".as_ptr(), image.shell_argv.as_ptr(), image.envp.as_ptr()) };
-                set_errno(libc::ENOEXEC);
+                // There is no shell, as a rule.
                 return;
             }
             _ => return,
         }
     }
     set_errno(if denied { libc::EACCES } else { libc::ENOENT });
+}
+
+/// Whether a program that the kernel does not execute is one for another kind of machine (elf(5)). One that we may not
+/// read is none.
+fn is_elf(path: &CStr) -> bool {
+    let mut magic = [0u8; 4];
+    // SAFETY: a C string, and a buffer as large as we say.
+    unsafe {
+        let fd = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC);
+        let read = if fd < 0 { -1 } else { libc::read(fd, magic.as_mut_ptr().cast(), magic.len()) };
+        libc::close(fd);
+        usize::try_from(read) == Ok(magic.len()) && magic == *b"\x7fELF"
+    }
 }
 
 fn fail(image: &Image, step: u32) -> ! {

@@ -180,11 +180,11 @@ impl InitRules {
     }
 
     /// A shell would not know that our job is stopped, as it is we whom it waits for. Where we are that shell, a
-    /// Ctrl-Z is undone; who reads in the background would be stopped again at once.
+    /// Ctrl-Z is undone; who reads in the background gets the terminal, or would be stopped again at once.
     fn command_stopped(&mut self, pid: Pid, signal: Signal, has_terminal: bool) {
         let reads_or_writes = [Signal::TTIN, Signal::TTOU].contains(&signal);
-        if self.policy.job == Job::OfShell && has_terminal && reads_or_writes {
-            // It is in the foreground as a job, and was not told.
+        if self.has_terminal() && has_terminal && reads_or_writes {
+            // It is in the foreground as a job, and was not told; or nobody else could tell it.
             self.owed.push_back(Action::LendTerminal { group: pid });
             self.owed.push_back(Action::ContinueStopped { to: Target::Group(pid) });
         } else if self.policy.job == Job::OfShell {
