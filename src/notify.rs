@@ -38,10 +38,11 @@ pub enum Word {
 }
 
 /// The events in a datagram, in order. Unknown keys are passed over, as the protocol asks; so is a sender
-/// that is not below a child of ours, or that has ended and been reaped already.
+/// that is not below a child of ours, or that has ended and been reaped already: of its number the core knows nothing.
 #[must_use]
 pub fn events(datagram: &Datagram) -> Vec<Event> {
-    let Some(pid) = proc::child_above(datagram.sender) else { return Vec::new() };
+    // Where /proc does not tell, the worker itself is known by its number.
+    let pid = proc::child_above(datagram.sender).unwrap_or(datagram.sender);
     let event = |word| match word {
         Word::Ready => Some(Event::SaidReady { pid }),
         Word::Requests(total) => Some(Event::RequestsReported { pid, total }),

@@ -5,6 +5,7 @@
 
 pub mod accepting;
 pub mod activation;
+pub mod call;
 pub mod capacity;
 pub mod cgroup;
 pub mod channel;

@@ -1,5 +1,6 @@
 //! The socket at which workers tell of themselves (`$NOTIFY_SOCKET`, sd_notify(3)).
 
+use super::call::{self, named};
 use super::signals::watch;
 use nix::cmsg_space;
 use nix::sys::socket::{
@@ -41,11 +42,12 @@ impl NotifySocket {
     /// # Errors
     /// As socket(2), bind(2) and epoll_ctl(2).
     pub fn open() -> io::Result<Self> {
+        call::may_receive()?;
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-        socket::setsockopt(&fd, sockopt::PassCred, &true)?;
+        let fd = named("socket", socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None))?;
+        named("setsockopt", socket::setsockopt(&fd, sockopt::PassCred, &true))?;
         // An address without a path asks the kernel for a free abstract name (unix(7), "Autobind feature").
-        socket::bind(fd.as_raw_fd(), &UnixAddr::new_unnamed())?;
+        named("bind", socket::bind(fd.as_raw_fd(), &UnixAddr::new_unnamed()))?;
         Self::take_over(fd)
     }
 
@@ -54,7 +56,7 @@ impl NotifySocket {
     /// # Errors
     /// As getsockname(2) and epoll_ctl(2).
     pub fn take_over(fd: OwnedFd) -> io::Result<Self> {
-        let bound: UnixAddr = socket::getsockname(fd.as_raw_fd())?;
+        let bound: UnixAddr = named("getsockname", socket::getsockname(fd.as_raw_fd()))?;
         let name = bound.as_abstract().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let name = format!("@{}", String::from_utf8_lossy(name));
         Ok(Self { fd: watch(fd)?, name })
