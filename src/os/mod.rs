@@ -5,6 +5,7 @@
 
 pub mod accepting;
 pub mod activation;
+pub mod allocator;
 pub mod call;
 pub mod capacity;
 pub mod cgroup;
@@ -38,6 +39,7 @@ pub mod shut_watch;
 pub mod signals;
 pub mod sink;
 pub mod spawn;
+mod stack;
 pub mod stderr;
 pub mod steer;
 pub mod terminal;
