@@ -172,7 +172,7 @@ pub fn note(note: &Note) {
         Note::WorkerUnobservable { worker } => worker_line!(
             warn,
             worker,
-            "worker cannot be observed (it runs as another user, ends just now, or there is no /proc); it is ready when it says READY=1, see --ready"
+            "worker cannot be observed (it runs as another user, ends just now, there is no /proc, or a sandbox refuses us the look); it is ready when it says READY=1, see --ready"
         ),
         Note::WorkerDue { worker, reason, requests } => {
             worker_line!(info, worker, reason = %reason, requests, "worker due for recycling");
@@ -333,12 +333,21 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
         ("set the OOM score", _) => ": to lower it takes the capability SYS_RESOURCE, see --oom-score-adj",
         ("change the directory", _) => ": its user may not enter it, see --chdir",
         ("setuid" | "setgid" | "setgroups", _) => ": we may not change the user, see --user",
-        ("clone" | "fork", _) => ": too many processes, raise the limit (ulimit -u, pids.max)",
+        ("clone" | "fork", libc_errno::EAGAIN) => {
+            ": too many processes, raise the limit (ulimit -u, pids.max)"
+        }
+        (_, libc_errno::ENOMEM) => ": there is no memory for it",
         ("execute", libc_errno::ETIMEDOUT) => {
             ": perhaps its file system hangs, or somebody has stopped the process"
         }
         (_, libc_errno::EMFILE | libc_errno::ENFILE) => ": raise the limit on open files (ulimit -n)",
         ("execute", libc_errno::ENOEXEC) => ": it was built for another machine",
+        ("execute", libc_errno::EPERM) => {
+            ": a sandbox or a security module refuses it, or its file system allows no programs"
+        }
+        (_, libc_errno::EPERM | libc_errno::ENOSYS) => {
+            ": the system call is refused, have the sandbox's filter (seccomp) allow it"
+        }
         _ => "",
     };
     let command = COMMAND.get().map(String::as_str);
@@ -347,10 +356,14 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
 
 /// The numbers of errno(3) that deserve a hint; the same on every Linux.
 mod libc_errno {
+    pub const EPERM: i32 = 1;
     pub const ENOENT: i32 = 2;
     pub const ENOEXEC: i32 = 8;
+    pub const EAGAIN: i32 = 11;
+    pub const ENOMEM: i32 = 12;
     pub const ENFILE: i32 = 23;
     pub const EMFILE: i32 = 24;
+    pub const ENOSYS: i32 = 38;
     pub const ETIMEDOUT: i32 = 110;
 }
 

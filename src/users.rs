@@ -5,6 +5,7 @@ use crate::core::exit::code;
 use crate::error::StartError;
 use crate::os::spawn::Identity;
 use std::fs;
+use std::io;
 
 /// Whom the command runs as, and what its environment says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +31,29 @@ struct User<'a> {
 /// # Errors
 /// If there is no such user or group, or if the user's group cannot be known.
 pub fn find(spec: &UserSpec, group: Option<&str>) -> Result<Account, StartError> {
-    let (passwd, groups) = (read("/etc/passwd"), read("/etc/group"));
+    let own_group = spec.group.as_deref().or(group);
+    let is_number = |name: &str| name.parse::<u32>().is_ok();
+    let passwd = read("--user", PASSWD, !is_number(&spec.user) || own_group.is_none())?;
+    let groups = read("--group", GROUP, own_group.is_none_or(|group| !is_number(group)))?;
     account(spec, group, &passwd, &groups)
 }
 
-/// Somebody's full name may be in any encoding.
-fn read(path: &str) -> String {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
+
+/// Where there is no such file, nobody is in it; nor where we may not read it and do not need to. Somebody's full name may
+/// be in any encoding.
+fn read(option: &str, path: &str, is_needed: bool) -> Result<String, StartError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || !is_needed => Ok(String::new()),
+        Err(error) => {
+            let problem = format!("{path} cannot be read: {error}");
+            let remedy =
+                "let us read it, or leave the option out and have the container's runtime set the user";
+            Err(StartError::usage(option, problem, remedy).with_code(code::CANNOT_START))
+        }
+    }
 }
 
 fn account(spec: &UserSpec, group: Option<&str>, passwd: &str, groups: &str) -> Result<Account, StartError> {
@@ -99,7 +116,8 @@ fn lines_of(groups: &str) -> impl Iterator<Item = (&str, u32, &str)> {
 /// # Errors
 /// If there is no such group.
 pub fn find_group(name: &str) -> Result<u32, StartError> {
-    group_id(name, &read("/etc/group")).ok_or_else(|| {
+    let groups = read("--group", GROUP, name.parse::<u32>().is_err())?;
+    group_id(name, &groups).ok_or_else(|| {
         StartError::value("--group", name, "not in /etc/group", "check the spelling, or give a number")
             .with_code(code::CANNOT_START)
     })

@@ -18,6 +18,7 @@ mod manager;
 mod panic;
 mod pool;
 mod readme;
+mod refused;
 mod scenarios;
 mod simulation;
 mod tidy;

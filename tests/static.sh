@@ -44,6 +44,17 @@ in_scratch /prefork-init healthcheck 2>/dev/null || code=$?
 [ "$code" = 1 ] || { echo "tests/static.sh: healthcheck ends with $code, not 1, when nobody answers" >&2; exit 1; }
 unset PREFORK_CONTROL PREFORK_HEALTH PREFORK_LOG_LEVEL
 
+# It starts with as little stack and memory as others of its kind do, and says so where there is less.
+limited() { (ulimit "$1" "$2" && shift 2 && "$binary" "$@"); }
+limited -s 64 -- "$binary" --version >/dev/null
+limited -s 64 --health 127.0.0.1:0 -- "$binary" --version >/dev/null 2>&1
+limited -s 64 --help >/dev/null
+limited -s 64 check -b 127.0.0.1:0 -- "$binary" >/dev/null
+limited -d 1024 -- "$binary" --version >/dev/null
+code=0
+said=$(limited -d 300 -- "$binary" --version 2>&1) || code=$?
+[ "$code" = 125 ] && [[ "$said" = "prefork-init: memory: "* ]] || { echo "tests/static.sh: $code without memory: $said" >&2; exit 1; }
+
 size=$(stat -c %s "$binary")
 [ "$size" -le 2800000 ] || { echo "tests/static.sh: $size bytes is more than 2,800,000" >&2; exit 1; }
 echo "static binary: $size bytes, no dynamic linking, runs in an empty root"

@@ -15,6 +15,7 @@ pub use beside::{Beside, Check};
 
 use crate::control::Desk;
 use crate::core::Snapshot;
+use crate::os::call::{self, named};
 use crate::os::listen::Listener;
 use crate::os::privileges;
 use crate::os::socket::connection::{self, Stream};
@@ -158,19 +159,20 @@ impl Incoming {
 /// # Errors
 /// If the runtime cannot watch the listener.
 pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> {
+    call::may_serve()?;
     let incoming = match (listener.to_tcp(), listener.to_unix()) {
         (Some(tcp), _) => {
-            tcp.set_nonblocking(true)?;
-            Incoming::Tcp(TcpListener::from_std(tcp)?)
+            named("ioctl", tcp.set_nonblocking(true))?;
+            Incoming::Tcp(named("epoll_ctl", TcpListener::from_std(tcp))?)
         }
         (None, Some(unix)) => {
-            unix.set_nonblocking(true)?;
+            named("ioctl", unix.set_nonblocking(true))?;
             // It may have come from another program of ours, which did not know of this.
             let _looked_at_instead = passed::refuse(&unix, true);
-            Incoming::Unix(UnixListener::from_std(unix)?)
+            Incoming::Unix(named("epoll_ctl", UnixListener::from_std(unix))?)
         }
         // The descriptor could not be duplicated.
-        (None, None) => return Err(io::Error::last_os_error()),
+        (None, None) => return named("fcntl", Err(io::Error::last_os_error())),
     };
     tokio::spawn(accept_all(incoming, edge, access));
     Ok(())

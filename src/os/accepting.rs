@@ -6,6 +6,7 @@
 //! load a worker never sleeps. They appear within milliseconds of the first possible answer, and only
 //! after the application's own start-up.
 
+use super::call;
 use super::connections;
 use super::listen::SocketId;
 use super::privileges;
@@ -85,7 +86,8 @@ impl Observer {
     pub fn look(&mut self, worker: Pid, listeners: &[SocketId]) -> (Seen, Duration) {
         let begin = processor_time();
         let seen = match self.ids {
-            _ if !proc::is_ours() => Seen::Refused,
+            // By nothing else its listeners could be known.
+            _ if !proc::is_ours() || listeners.is_empty() => Seen::Refused,
             Some((uid, gid)) => privileges::acting_as(uid, gid, || self.seen(worker, listeners)),
             None => self.seen(worker, listeners),
         };
@@ -162,15 +164,17 @@ impl Walk {
         match self.look_at_descriptors(pid, listeners, begin) {
             Ok(Gone::On) => {}
             Ok(gone) => return gone,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && pid == self.worker => {
-                return Gone::Refused;
-            }
+            Err(error) if is_denied(&error) && pid == self.worker => return Gone::Refused,
             // A descendant that is gone, or that changed its user.
             Err(_) => self.holds_listener = false,
         }
         // Threads are looked at only where one could be waiting for the listener.
-        if self.holds_listener && threads_accept(pid, listeners) {
-            return Gone::Found;
+        if self.holds_listener {
+            match threads_accept(pid, listeners) {
+                Ok(true) => return Gone::Found,
+                Ok(false) => {}
+                Err(Unreadable) => return Gone::Refused,
+            }
         }
         if self.family.len() < MOST_PROCESSES {
             self.family.extend(proc::children(pid));
@@ -180,15 +184,16 @@ impl Walk {
     }
 
     fn look_at_descriptors(&mut self, pid: Pid, listeners: &[SocketId], begin: Instant) -> io::Result<Gone> {
-        let entries = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
+        let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
         for (seen, entry) in entries.take(MOST_FDS).skip(self.entry).enumerate() {
             if seen >= LEAST_FDS && begin.elapsed() >= BUDGET {
                 return Ok(Gone::OutOfTime);
             }
+            let entry = entry?;
             self.entry = self.entry.saturating_add(1);
             let target = match fs::read_link(entry.path()) {
                 Ok(target) => target,
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                Err(error) if is_denied(&error) => return Err(error),
                 // Closed meanwhile; the others are still worth a look.
                 Err(_) => continue,
             };
@@ -234,12 +239,26 @@ fn inode_of(target: &Path) -> Option<u64> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn threads_accept(pid: Pid, listeners: &[SocketId]) -> bool {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-    threads.flatten().take(MOST_FDS).any(|thread| {
+/// Whether a look is not allowed, by the kernel's rules or by a filter, rather than at something that is gone.
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied || call::is_refused(call::errno(error))
+}
+
+/// A filter refuses the call by which the memory of a process is read, whosever.
+#[derive(Debug, PartialEq, Eq)]
+struct Unreadable;
+
+fn threads_accept(pid: Pid, listeners: &[SocketId]) -> Result<bool, Unreadable> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Ok(false) };
+    for thread in threads.flatten().take(MOST_FDS) {
         let call = fs::read_to_string(thread.path().join("syscall")).ok();
-        call.as_deref().and_then(Call::parse).is_some_and(|call| call.waits_for(pid, listeners))
-    })
+        if let Some(call) = call.as_deref().and_then(Call::parse)
+            && call.waits_for(pid, listeners)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The system call a thread sleeps in: its number and first two arguments.
@@ -259,18 +278,18 @@ impl Call {
         Some(Self { number, first: hex()?, second: hex()? })
     }
 
-    fn waits_for(&self, pid: Pid, listeners: &[SocketId]) -> bool {
+    fn waits_for(&self, pid: Pid, listeners: &[SocketId]) -> Result<bool, Unreadable> {
         if [libc::SYS_accept, libc::SYS_accept4].contains(&self.number) {
-            return is_listener(pid, self.first, listeners);
+            return Ok(is_listener(pid, self.first, listeners));
         }
         let waited_for = if is_poll(self.number) {
-            polled(pid, self.first, self.second)
+            polled(pid, self.first, self.second)?
         } else if is_select(self.number) {
-            selected(pid, self.first, self.second)
+            selected(pid, self.first, self.second)?
         } else {
             None
         };
-        waited_for.unwrap_or_default().into_iter().any(|fd| is_listener(pid, fd, listeners))
+        Ok(waited_for.unwrap_or_default().into_iter().any(|fd| is_listener(pid, fd, listeners)))
     }
 }
 
@@ -296,25 +315,33 @@ fn is_select(number: i64) -> bool {
 }
 
 /// The descriptors of an array of `struct pollfd` in the memory of a process.
-fn polled(pid: Pid, address: u64, count: u64) -> Option<Vec<u64>> {
-    let count = usize::try_from(count).ok()?.min(MOST_FDS);
-    let memory = read_memory(pid, address, count.checked_mul(8)?)?;
+fn polled(pid: Pid, address: u64, count: u64) -> Result<Option<Vec<u64>>, Unreadable> {
+    let count = usize::try_from(count).unwrap_or(MOST_FDS).min(MOST_FDS);
+    let memory = read_memory(pid, address, count.saturating_mul(8))?;
     let fd = |entry: &[u8]| u64::try_from(i32::from_ne_bytes(entry.get(..4)?.try_into().ok()?)).ok();
-    Some(memory.chunks_exact(8).filter_map(fd).collect())
+    Ok(memory.map(|memory| memory.chunks_exact(8).filter_map(fd).collect()))
 }
 
 /// The descriptors of the read set, a bit each, in the memory of a process.
-fn selected(pid: Pid, count: u64, address: u64) -> Option<Vec<u64>> {
-    let count = usize::try_from(count).ok()?.min(MOST_FDS);
-    let memory = read_memory(pid, address, count.div_ceil(64).checked_mul(8)?)?;
+fn selected(pid: Pid, count: u64, address: u64) -> Result<Option<Vec<u64>>, Unreadable> {
+    let count = usize::try_from(count).unwrap_or(MOST_FDS).min(MOST_FDS);
+    let Some(memory) = read_memory(pid, address, count.div_ceil(64).saturating_mul(8))? else {
+        return Ok(None);
+    };
     let is_set = |fd: usize| memory.get(fd / 8).is_some_and(|byte| byte >> (fd % 8) & 1 == 1);
-    Some((0..count).filter(|fd| is_set(*fd)).filter_map(|fd| u64::try_from(fd).ok()).collect())
+    Ok(Some((0..count).filter(|fd| is_set(*fd)).filter_map(|fd| u64::try_from(fd).ok()).collect()))
 }
 
-fn read_memory(pid: Pid, address: u64, length: usize) -> Option<Vec<u8>> {
+/// `None` where the kernel does not let us, or there is nothing at the address.
+fn read_memory(pid: Pid, address: u64, length: usize) -> Result<Option<Vec<u8>>, Unreadable> {
     let mut bytes = vec![0; length];
-    File::open(format!("/proc/{pid}/mem")).ok()?.read_exact_at(&mut bytes, address).ok()?;
-    Some(bytes)
+    let Ok(memory) = File::open(format!("/proc/{pid}/mem")) else { return Ok(None) };
+    match memory.read_exact_at(&mut bytes, address) {
+        Ok(()) => Ok(Some(bytes)),
+        // Of a file that is open the kernel does not say so.
+        Err(error) if call::is_refused(call::errno(&error)) => Err(Unreadable),
+        Err(_) => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -28,13 +28,16 @@ pub fn look(fd: RawFd) -> Result<Address, &'static str> {
         Ok(kind) => kind,
         Err(Errno::EBADF) => return Err("there is no such descriptor"),
         Err(Errno::ENOTSOCK) => return Err("it is not a socket"),
+        Err(Errno::EPERM | Errno::ENOSYS) => return Err(REFUSED),
         Err(_) => return Err("it is no socket that we know"),
     };
     if kind != SockType::Stream {
         return Err("it is not a stream socket");
     }
-    if !socket::getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false) {
-        return Err("it does not listen");
+    match socket::getsockopt(&fd, sockopt::AcceptConn) {
+        Ok(true) => {}
+        Ok(false) => return Err("it does not listen"),
+        Err(_) => return Err("the kernel does not tell whether it listens (getsockopt)"),
     }
     if let Some(address) = bound_address(fd) {
         return match number(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) {
@@ -48,9 +51,13 @@ pub fn look(fd: RawFd) -> Result<Address, &'static str> {
             (None, Some(name)) => PathBuf::from(OsStr::from_bytes(&[b"@", name].concat())),
             (None, None) => PathBuf::from("(unnamed)"),
         })),
+        Err(Errno::EPERM | Errno::ENOSYS) => Err(REFUSED),
         Err(_) => Err("it is neither TCP nor a unix socket"),
     }
 }
+
+/// What it is cannot be known.
+const REFUSED: &str = "a sandbox's filter (seccomp) refuses us the look: getsockopt, getsockname";
 
 /// Takes it from its number, which is one of those that workers will see, to one from `least` on.
 ///

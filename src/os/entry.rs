@@ -3,27 +3,29 @@
 //! Those read `/proc/self/maps`, install handlers for SIGSEGV and SIGBUS to tell of a stack overflow, and ignore
 //! SIGPIPE: a tenth of our start-up, and three dispositions to undo in every child. What we need of them is here.
 
-use super::signals;
+use super::{allocator, signals, stack};
 use std::io;
 
-/// Defines `main`: holds all signals, opens missing standard streams, then calls `$run`, a `fn() -> u8`, and ends
-/// with its code. To be used once, in `main.rs`, under `#![no_main]`.
+/// Defines `main`: holds all signals, opens missing standard streams, then calls `$run`, a `fn() -> u8`, on a stack
+/// of our own, and ends with its code. To be used once, in `main.rs`, under `#![no_main]`.
 #[macro_export]
 macro_rules! entry_point {
     ($run:path) => {
         // SAFETY: the one `main` of the binary, with the type that C gives it.
         #[unsafe(no_mangle)]
         extern "C" fn main(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {
-            $crate::os::entry::prepare();
-            std::ffi::c_int::from($run())
+            std::ffi::c_int::from($crate::os::entry::enter($run))
         }
     };
 }
 
-/// What comes before everything else. Called once, by [`entry_point!`](crate::entry_point).
-pub fn prepare() {
+/// What comes before everything else, and then all the rest. Called once, by [`entry_point!`](crate::entry_point).
+#[must_use]
+pub fn enter(program: fn() -> u8) -> u8 {
     signals::hold_all();
     open_missing_streams();
+    allocator::tell_of_want(true);
+    stack::run(program)
 }
 
 /// A closed 0, 1 or 2 becomes `/dev/null`, lest the next thing we open, a listener perhaps, be taken for it. open(2)

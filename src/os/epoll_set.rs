@@ -1,5 +1,6 @@
 //! An epoll(7) set that the runtime waits for: many descriptors, which come and go, behind one.
 
+use super::call::named;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -27,9 +28,10 @@ impl EpollSet {
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
     pub fn new() -> io::Result<Self> {
-        let set = Set(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        let set = Set(named("epoll_create1", Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC))?);
         // SAFETY: the set owns its descriptor, and nobody exchanges it.
-        unsafe { AsyncFd::register_with_interest(set, Interest::READABLE) }.map(Self).map_err(io::Error::from)
+        let registered = unsafe { AsyncFd::register_with_interest(set, Interest::READABLE) };
+        named("epoll_ctl", registered).map(Self)
     }
 
     /// Waits for this too.
@@ -37,7 +39,7 @@ impl EpollSet {
     /// # Errors
     /// As epoll_ctl(2).
     pub fn add(&self, fd: impl AsFd, event: EpollEvent) -> io::Result<()> {
-        Ok(self.0.get_ref().0.add(fd, event)?)
+        named("epoll_ctl", self.0.get_ref().0.add(fd, event))
     }
 
     /// Waits for this no more.

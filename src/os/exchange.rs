@@ -3,20 +3,24 @@
 //! The process stays what it is: PID 1, parent of its children, with the signals that wait for it. All of its signals are
 //! blocked, which the next program inherits, so none is lost on the way.
 
+use super::call;
 use super::open_files;
 use super::spawn::duplicate_above;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::ffi::{CString, OsString};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::ptr;
 use std::time::{Duration, Instant};
 
 /// More text than this is not taken for a handover.
-const LONGEST: u64 = 16 << 20;
+const LONGEST: usize = 16 << 20;
 
 /// Where our own program was when we were started: another may be there by now.
 ///
@@ -27,7 +31,8 @@ pub fn own_program() -> io::Result<PathBuf> {
 }
 
 /// Runs a program with these arguments and these variables more, and returns what it prints; nothing if it does not end
-/// with code 0 within this time. All waits for it: it is to be short.
+/// with code 0 within this time, or prints without end. All waits for it: it is to be short. What it leaves behind is killed,
+/// and not waited for, though it may hold the pipe open.
 ///
 /// # Errors
 /// As execve(2), and as the calls by which a child is waited for and heard.
@@ -51,24 +56,79 @@ pub fn ask(
     };
     // SAFETY: makes system calls only.
     unsafe { command.pre_exec(execute) };
-    let mut child = command.spawn()?;
-    loop {
+    let mut child = command.process_group(0).spawn()?;
+    let mut out = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let heard = hear_out(&child, &mut out, begin, within);
+    let group = libc::pid_t::try_from(child.id()).unwrap_or(0);
+    if group > 1 {
+        // SAFETY: takes integers. It is not reaped, so the group is its own.
+        unsafe { libc::kill(group.saturating_neg(), libc::SIGKILL) };
+    }
+    let mut went_well = false;
+    // A process in uninterruptible sleep does not die of that: the loop reaps it later.
+    for _ in 0..MOST_LOOKS_AT_ITS_END {
         match child.try_wait() {
+            Ok(None) => call::pause(LOOK_EVERY),
             Ok(Some(status)) => {
-                // What it prints fits into the pipe.
-                let mut text = String::new();
-                if let Some(out) = child.stdout.take() {
-                    out.take(LONGEST).read_to_string(&mut text)?;
-                }
-                return Ok(status.success().then_some(text));
+                went_well = status.success();
+                break;
             }
-            Ok(None) if begin.elapsed() < within => std::thread::sleep(Duration::from_millis(1)),
-            Ok(None) | Err(_) => {
-                let _gone = child.kill();
-                let _reaped = child.wait();
+            Err(_) => break,
+        }
+    }
+    let text = heard?.filter(|_| went_well);
+    Ok(text.and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
+/// How often it is looked at, which sends nothing when it is done.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// A second's worth.
+const MOST_LOOKS_AT_ITS_END: u32 = 1000;
+
+/// All that is printed until it ends; nothing if that does not go well.
+fn hear_out(
+    child: &Child,
+    out: &mut ChildStdout,
+    begin: Instant,
+    within: Duration,
+) -> io::Result<Option<Vec<u8>>> {
+    fcntl(&*out, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let mut text = Vec::new();
+    loop {
+        // First: what it has printed before its end is in the pipe then.
+        let ended = has_ended(child)?;
+        loop {
+            let mut piece = [0; 4096];
+            match out.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => text.extend_from_slice(piece.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if text.len() > LONGEST || begin.elapsed() >= within {
                 return Ok(None);
             }
         }
+        if ended {
+            return Ok(Some(text));
+        }
+        if begin.elapsed() >= within {
+            return Ok(None);
+        }
+        call::pause(LOOK_EVERY);
+    }
+}
+
+/// Whether a child has ended; it is left a zombie.
+fn has_ended(child: &Child) -> io::Result<bool> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: there is room for the answer, which is plain numbers; with nothing to tell the pid stays zero.
+    unsafe {
+        Errno::result(libc::waitid(libc::P_PID, child.id(), info.as_mut_ptr(), options))?;
+        Ok(info.assume_init().si_pid() != 0)
     }
 }
 
@@ -96,7 +156,7 @@ pub fn put_down(bytes: &[u8]) -> io::Result<OwnedFd> {
 /// As read(2).
 pub fn received(fd: RawFd) -> io::Result<String> {
     let mut text = String::new();
-    std::fs::File::from(adopt(fd)?).take(LONGEST).read_to_string(&mut text)?;
+    std::fs::File::from(adopt(fd)?).take(LONGEST as u64).read_to_string(&mut text)?;
     Ok(text)
 }
 

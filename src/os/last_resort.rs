@@ -3,6 +3,7 @@
 //! An abort makes PID 1 end with 139, and the kernel kills everybody else at once. So the panic hook does by hand
 //! what the core would have done, with nothing but system calls and no state that the panic may have spoilt.
 
+use super::call;
 use super::private_directory::Place;
 use super::reap::{self, Found, Reaper};
 use super::send;
@@ -11,7 +12,6 @@ use crate::core::Signal;
 use crate::core::exit::code;
 use crate::core::policy::StopPolicy;
 use crate::core::time::Patience;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Nobody can hurry us any more, so even `infinity` ends.
@@ -57,7 +57,7 @@ fn everybody_gone_within(limit: Duration) -> bool {
             Found::AllAlive | Found::Stopped(..) | Found::Unknown if start.elapsed() >= limit => {
                 return false;
             }
-            Found::AllAlive | Found::Stopped(..) | Found::Unknown => thread::sleep(PAUSE),
+            Found::AllAlive | Found::Stopped(..) | Found::Unknown => call::pause(PAUSE),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! While the supervisor holds a listener, its queue survives any worker's death, and nobody is refused.
 
+use super::call::named;
 use super::connections;
 use super::socket::passed;
 use super::spawn::duplicate_above;
@@ -80,13 +81,19 @@ impl Listener {
     /// # Errors
     /// As [`Listener::bind`].
     pub fn bind_for(address: &Address, backlog: u32, least: RawFd, mode: u32) -> io::Result<Self> {
-        let ours = stat::umask(stat::Mode::from_bits_truncate(!mode & 0o777));
-        let listener = Self::bind_only(address, least);
-        stat::umask(ours);
-        let listener = listener?;
-        if matches!(address, Address::Unix(_)) {
-            let _looked_at_instead = passed::refuse(&listener, true);
+        if matches!(address, Address::Tcp(_)) {
+            return Self::bind(address, backlog, least);
         }
+        // SAFETY: takes an integer. nix panics where it is refused.
+        let ours = unsafe { libc::umask(!mode & 0o777) };
+        if ours > 0o777 {
+            named("umask", Err(io::Error::last_os_error()))?;
+        }
+        let listener = Self::bind_only(address, least);
+        // SAFETY: takes an integer.
+        unsafe { libc::umask(ours) };
+        let listener = listener?;
+        let _looked_at_instead = passed::refuse(&listener, true);
         listener.listen(backlog)?;
         Ok(listener)
     }
@@ -137,7 +144,7 @@ impl Listener {
     /// # Errors
     /// As setsockopt(2).
     pub fn allow_more(&self, allow: bool) -> io::Result<()> {
-        Ok(socket::setsockopt(&self.fd, sockopt::ReusePort, &allow)?)
+        named("setsockopt", socket::setsockopt(&self.fd, sockopt::ReusePort, &allow))
     }
 
     /// Whether they may, see [`allow_more`](Listener::allow_more).
@@ -145,7 +152,7 @@ impl Listener {
     /// # Errors
     /// As getsockopt(2).
     pub fn allows_more(&self) -> io::Result<bool> {
-        Ok(socket::getsockopt(&self.fd, sockopt::ReusePort)?)
+        named("getsockopt", socket::getsockopt(&self.fd, sockopt::ReusePort))
     }
 
     /// Sets the length of the accept queue, listen(2); also on a socket that listens already.
@@ -154,7 +161,7 @@ impl Listener {
     /// As listen(2).
     pub fn listen(&self, backlog: u32) -> io::Result<()> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-        Ok(socket::listen(&self.fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN))?)
+        named("listen", socket::listen(&self.fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN)))
     }
 
     /// Has accept(2) wait, as at first, for all who have it.
@@ -162,7 +169,7 @@ impl Listener {
     /// # Errors
     /// As fcntl(2).
     pub fn make_blocking(&self) -> io::Result<()> {
-        fcntl(&self.fd, FcntlArg::F_SETFL(OFlag::empty()))?;
+        named("fcntl", fcntl(&self.fd, FcntlArg::F_SETFL(OFlag::empty())))?;
         Ok(())
     }
 
@@ -295,7 +302,7 @@ fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
         let info = info.as_mut_ptr().cast();
         libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, &raw mut length)
     };
-    Errno::result(result)?;
+    named("getsockopt", Errno::result(result))?;
     // SAFETY: it is plain numbers, and what an older kernel does not know is zero.
     Ok(unsafe { info.assume_init() })
 }
@@ -304,9 +311,9 @@ fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
 fn bind_tcp(address: SocketAddr, more: Option<bool>) -> io::Result<OwnedFd> {
     let shared = more.is_some();
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    let fd = socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-    socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+    let fd = stream_socket(family)?;
+    named("setsockopt", socket::setsockopt(&fd, sockopt::ReuseAddr, &true))?;
+    named("setsockopt", socket::setsockopt(&fd, sockopt::TcpNoDelay, &true))?;
     if address.is_ipv6() {
         // `[::]` takes IPv4 too, whatever net.ipv6.bindv6only says.
         let v6_only = more.unwrap_or(!address.ip().is_unspecified());
@@ -315,8 +322,13 @@ fn bind_tcp(address: SocketAddr, more: Option<bool>) -> io::Result<OwnedFd> {
     if shared {
         socket::setsockopt(&fd, sockopt::ReusePort, &true)?;
     }
-    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    named("bind", socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address)))?;
     match bound_address(fd.as_fd()) {
+        // Nobody would know where we are.
+        None if address.port() == 0 => {
+            named("getsockname", socket::getsockname::<SockaddrStorage>(fd.as_raw_fd()))?;
+            Ok(fd)
+        }
         // A port that the kernel chose is lost by shutdown(2), to which any worker has the right (`SOCK_BINDPORT_LOCK`
         // is not set). One that was asked for is not.
         Some(chosen) if address.port() == 0 => {
@@ -329,6 +341,10 @@ fn bind_tcp(address: SocketAddr, more: Option<bool>) -> io::Result<OwnedFd> {
     }
 }
 
+fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    named("socket", socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None))
+}
+
 /// The near end of a socket, getsockname(2), if it is one of TCP.
 #[must_use]
 pub fn bound_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
@@ -339,14 +355,14 @@ pub fn bound_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
 }
 
 fn bind_unix(path: &Path) -> io::Result<(OwnedFd, SocketFile)> {
-    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let fd = stream_socket(AddressFamily::Unix)?;
     let address = UnixAddr::new(path)?;
     match socket::bind(fd.as_raw_fd(), &address) {
         Err(Errno::EADDRINUSE) if is_stale(path) => {
             fs::remove_file(path)?;
             socket::bind(fd.as_raw_fd(), &address)?;
         }
-        result => result?,
+        result => named("bind", result)?,
     }
     Ok((fd, SocketFile::new(path)?))
 }
@@ -371,6 +387,12 @@ fn is_stale(path: &Path) -> bool {
 #[must_use]
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// Whether it failed for want of the kernel's memory, which may be there the next moment.
+#[must_use]
+pub fn is_out_of_memory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS))
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

@@ -1,5 +1,7 @@
 //! Memory that only the start needed.
 
+use super::stack;
+
 /// How much stack below the caller is kept: what the loop itself will use.
 const KEPT_STACK: usize = 8 * 1024;
 
@@ -18,8 +20,10 @@ pub fn give_back() {
     // SAFETY: takes an integer.
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(TOUCHED_STACK);
     let top = std::ptr::from_ref(&here).addr().saturating_sub(KEPT_STACK) & page.wrapping_neg();
-    let bottom = top.saturating_sub(TOUCHED_STACK);
+    // What is below a stack of our own is somebody's.
+    let bottom = top.saturating_sub(TOUCHED_STACK).max(stack::lowest().unwrap_or(0));
+    let length = top.saturating_sub(bottom);
     // SAFETY: nothing lives below the stack pointer (beyond the red zone, far less than `KEPT_STACK`); pages
     // that are touched again come back zeroed. Where the range is not mapped, the call says so and does no more.
-    unsafe { libc::madvise(std::ptr::without_provenance_mut(bottom), TOUCHED_STACK, libc::MADV_DONTNEED) };
+    unsafe { libc::madvise(std::ptr::without_provenance_mut(bottom), length, libc::MADV_DONTNEED) };
 }

@@ -5,6 +5,8 @@
 
 pub mod accepting;
 pub mod activation;
+pub mod allocator;
+pub mod call;
 pub mod capacity;
 pub mod cgroup;
 pub mod channel;
@@ -41,6 +43,7 @@ pub mod signals;
 pub mod sink;
 pub mod socket;
 pub mod spawn;
+mod stack;
 pub mod stderr;
 pub mod steer;
 pub mod terminal;

@@ -3,6 +3,7 @@
 //! It has a path in a private directory, so that the file system decides which processes reach it; or, where there is no
 //! such directory, an abstract name, which every process of the network namespace reaches.
 
+use super::call::{self, named};
 use super::private_directory::{Place, random_name};
 use super::socket::taker::Taker;
 use nix::sys::socket::{self, AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, sockopt};
@@ -41,7 +42,7 @@ impl NotifySocket {
         // afterwards.
         let (draft, path) = (place.new_path(), place.new_path());
         place.within(|| {
-            socket::bind(fd.as_raw_fd(), &UnixAddr::new(&draft)?)?;
+            named("bind", socket::bind(fd.as_raw_fd(), &UnixAddr::new(&draft)?))?;
             let finished = fs::set_permissions(&draft, Permissions::from_mode(mode));
             finished.and_then(|()| fs::rename(&draft, &path)).inspect_err(|_| {
                 let _gone = fs::remove_file(&draft);
@@ -57,7 +58,7 @@ impl NotifySocket {
     pub fn open_abstract() -> io::Result<Self> {
         let fd = new()?;
         let name = format!("prefork-{}", random_name());
-        socket::bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
+        named("bind", socket::bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?))?;
         Ok(Self::take_over(fd, format!("@{name}").into(), None))
     }
 
@@ -126,9 +127,10 @@ impl Drop for NotifySocket {
 }
 
 fn new() -> io::Result<OwnedFd> {
+    call::may_receive()?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-    socket::setsockopt(&fd, sockopt::PassCred, &true)?;
+    let fd = named("socket", socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None))?;
+    named("setsockopt", socket::setsockopt(&fd, sockopt::PassCred, &true))?;
     Ok(fd)
 }
 

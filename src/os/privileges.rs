@@ -1,5 +1,6 @@
 //! The rights that we have (capabilities(7)), and giving up what is not needed.
 
+use super::call::named;
 use super::pid1;
 use std::io;
 
@@ -66,10 +67,12 @@ pub(super) fn give_up_all() -> bool {
     set([Sets::default(); 2]).is_ok()
 }
 
-/// Whether we have these rights, each a number below 32.
+/// Whether we have these rights, each a number below 32. Where we may not ask (capget(2)), root is believed to: the call that
+/// needs them tells.
 #[must_use]
 pub fn have(rights: &[u32]) -> bool {
-    get().is_ok_and(|sets| rights.iter().all(|right| sets[0].effective & bit(*right) != 0))
+    let has = |sets: [Sets; 2]| rights.iter().all(|right| sets[0].effective & bit(*right) != 0);
+    get().map_or_else(|_| own_ids().0 == 0, has)
 }
 
 /// Gives up all rights but these, each a number below 32. Children that stay root get theirs by their exec, from the
@@ -91,14 +94,14 @@ pub fn keep_only(rights: &[u32]) -> io::Result<()> {
 fn set(sets: [Sets; 2]) -> io::Result<()> {
     let header = Header { version: VERSION_3, pid: 0 };
     // SAFETY: both structs are as the kernel wants them.
-    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) })
+    named("capset", check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) }))
 }
 
 fn get() -> io::Result<[Sets; 2]> {
     let header = Header { version: VERSION_3, pid: 0 };
     let mut sets = [Sets::default(); 2];
     // SAFETY: both structs are as the kernel wants them.
-    check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) })?;
+    named("capget", check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) }))?;
     Ok(sets)
 }
 

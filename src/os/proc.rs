@@ -220,11 +220,13 @@ fn awaits(pid: Pid, address: &str, bit: u64) -> bool {
 /// take strangers for our own.
 #[must_use]
 pub fn is_ours() -> bool {
+    // Only what was seen is kept: it may fail this once, for want of memory for one.
     static OURS: OnceLock<bool> = OnceLock::new();
-    *OURS.get_or_init(|| {
-        fs::read_link("/proc/self")
-            .is_ok_and(|link| link.as_os_str() == std::process::id().to_string().as_str())
-    })
+    if let Some(ours) = OURS.get() {
+        return *ours;
+    }
+    let Ok(link) = fs::read_link("/proc/self") else { return false };
+    *OURS.get_or_init(|| link.as_os_str() == std::process::id().to_string().as_str())
 }
 
 /// The child of ours from which a process descends, or which it is.

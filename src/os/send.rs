@@ -2,13 +2,13 @@
 //! `EPERM` that it runs as a user whom we may not signal (no `CAP_KILL`).
 
 use super::proc::Awareness;
-use super::{pid1, privileges, proc};
+use super::{call, pid1, privileges, proc};
 use crate::core::action::Target;
 use crate::core::{Pid, Received, Signal};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::thread;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 /// `SI_TKILL` (sigaction(2)): only the kernel may give it.
@@ -22,8 +22,12 @@ const TO_GROUP: libc::c_uint = 1 << 2;
 /// # Errors
 /// As kill(2).
 pub fn to_process(pid: Pid, signal: Signal) -> io::Result<()> {
+    if pid.0 <= 1 {
+        return Ok(());
+    }
     // SAFETY: takes two integers. A pid below 2 would mean a group, everybody, or init.
-    if pid.0 > 1 { check(unsafe { libc::kill(pid.0, signal.number()) }) } else { Ok(()) }
+    let sent = check(unsafe { libc::kill(pid.0, signal.number()) });
+    or_by_descriptor(sent, pid, signal, 0)
 }
 
 /// Signals every member of a process group.
@@ -31,8 +35,21 @@ pub fn to_process(pid: Pid, signal: Signal) -> io::Result<()> {
 /// # Errors
 /// As kill(2).
 pub fn to_group(group: Pid, signal: Signal) -> io::Result<()> {
+    if group.0 <= 1 {
+        return Ok(());
+    }
     // SAFETY: takes two integers. A group below 2 would mean our own, everybody, or init's.
-    if group.0 > 1 { check(unsafe { libc::kill(group.0.saturating_neg(), signal.number()) }) } else { Ok(()) }
+    let sent = check(unsafe { libc::kill(group.0.saturating_neg(), signal.number()) });
+    or_by_descriptor(sent, group, signal, TO_GROUP)
+}
+
+/// Where kill(2) is refused, pidfd_send_signal(2) may not be; if it is, or knows no groups, the first error stands.
+fn or_by_descriptor(sent: io::Result<()>, to: Pid, signal: Signal, flags: libc::c_uint) -> io::Result<()> {
+    sent.or_else(|error| {
+        let refused = call::is_refused(call::errno(&error));
+        let other_way = || by_descriptor(to, signal, ptr::null(), flags).is_ok();
+        if refused && other_way() { Ok(()) } else { Err(error) }
+    })
 }
 
 /// Passes a signal on as it came: one that was queued with a value (sigqueue(3)) keeps its value and its sender.
@@ -124,7 +141,7 @@ impl Sparing {
                 Awareness::Unaware => return false,
                 Awareness::Running if self.known.contains(&(pid, started, signal)) => return true,
                 Awareness::Running if deadline.is_some_and(|at| Instant::now() < at) => {
-                    thread::sleep(Duration::from_millis(1));
+                    call::pause(Duration::from_millis(1));
                 }
                 Awareness::Running => return false,
             }
@@ -155,7 +172,10 @@ pub fn continue_stopped(to: Target) -> io::Result<()> {
 pub fn to_all(signal: Signal) -> io::Result<()> {
     if pid1::is_pid1() {
         // SAFETY: takes two integers. As PID 1 of our namespace, -1 is everybody in it but ourselves.
-        return ignore_gone(check(unsafe { libc::kill(-1, signal.number()) }));
+        let sent = ignore_gone(check(unsafe { libc::kill(-1, signal.number()) }));
+        if !sent.as_ref().is_err_and(|error| call::is_refused(call::errno(error))) {
+            return sent;
+        }
     }
     if signal != Signal::KILL {
         return to_each(proc::descendants().into_iter().map(|process| process.pid), signal);
@@ -294,22 +314,19 @@ fn queue_to_process(pid: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<(
 }
 
 fn queue_to_group(group: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {
+    by_descriptor(group, signal, info, TO_GROUP)
+}
+
+/// As pidfd_send_signal(2); null stands for the plain signal of kill(2).
+fn by_descriptor(to: Pid, signal: Signal, info: *const QueuedInfo, flags: libc::c_uint) -> io::Result<()> {
     // SAFETY: takes two integers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, group.0, 0) };
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, to.0, 0) };
     check(fd)?;
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel has just given us this descriptor.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: `info` is a whole siginfo_t.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            fd.as_raw_fd(),
-            signal.number(),
-            &raw const *info,
-            TO_GROUP,
-        )
-    })
+    // SAFETY: `info` is a whole siginfo_t, or null.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal.number(), info, flags) })
 }
 
 fn check(result: impl Into<i64>) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! is to be ignored (signal(7)), and as no handler runs in this process, the child of a
 //! `clone(CLONE_VM)` cannot be surprised by one.
 
+use super::call::named;
 use crate::core::{Received, Signal};
 use std::ffi::CStr;
 use std::io;
@@ -34,6 +35,9 @@ struct KernelAction {
 
 static GIVEN_MASK: AtomicU64 = AtomicU64::new(0);
 static CHILD_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// The mask could not be set: what is not blocked is lost, and nothing would ever be heard.
+static MASK_REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// Blocks every signal, and remembers what was blocked, since the command is to have it as we had it. Called once,
 /// before anything else.
@@ -103,7 +107,11 @@ fn set_mask(new: Set) -> Set {
     let mut old: Set = 0;
     // SAFETY: both sets are as large as we say.
     unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const new, &raw mut old, SET_SIZE)
+        if libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const new, &raw mut old, SET_SIZE)
+            < 0
+        {
+            MASK_REFUSED.store(true, Ordering::Relaxed);
+        }
     };
     old
 }
@@ -132,13 +140,16 @@ impl Signals {
     /// # Errors
     /// As signalfd(2) and epoll_ctl(2) give them.
     pub fn open() -> io::Result<Self> {
+        if MASK_REFUSED.load(Ordering::Relaxed) {
+            named("rt_sigprocmask", Err(io::Error::from_raw_os_error(libc::EPERM)))?;
+        }
         let all: Set = Set::MAX;
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
         // SAFETY: the set is as large as we say.
         let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const all, SET_SIZE, flags) };
         let fd = i32::try_from(fd).map_err(io::Error::other)?;
         if fd < 0 {
-            return Err(io::Error::last_os_error());
+            return named("signalfd4", Err(io::Error::last_os_error()));
         }
         // SAFETY: the kernel has just given us this descriptor.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -180,5 +191,5 @@ fn received(info: &libc::signalfd_siginfo) -> Option<Received> {
 /// Hands a descriptor to the runtime's epoll.
 pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd keeps its number for as long as the AsyncFd holds it.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
+    named("epoll_ctl", unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) })
 }

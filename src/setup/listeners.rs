@@ -1,6 +1,6 @@
 //! Binding what is listened on.
 
-use super::refused;
+use super::{refused, remedy_of};
 use crate::address::Address;
 use crate::config::{Config, Pool};
 use crate::core::exit::code;
@@ -15,7 +15,7 @@ use crate::os::listen::{self, Listener};
 use crate::os::open_files;
 use crate::os::signals;
 use crate::os::spawn::FIRST_FD;
-use crate::os::{activation, exchange, stderr};
+use crate::os::{activation, call, exchange, stderr};
 use std::io;
 use tracing::{info, warn};
 
@@ -185,7 +185,13 @@ fn not_bound(option: &str, address: &Address, error: &io::Error) -> StartError {
 }
 
 fn bind_remedy(address: &Address, error: &io::Error) -> &'static str {
+    if call::name(error).is_some() {
+        return remedy_of(error);
+    }
     match (address, error.kind()) {
+        (_, _) if listen::is_out_of_memory(error) => {
+            "there is no memory for it: raise the limit, or try again"
+        }
         (Address::Tcp(_), io::ErrorKind::AddrInUse) => "stop what listens there, or use another port",
         (Address::Tcp(_), io::ErrorKind::PermissionDenied) => {
             "use a port from 1024 up, or add the capability NET_BIND_SERVICE"

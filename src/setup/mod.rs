@@ -9,7 +9,7 @@ use crate::core::{Mode, Signal};
 use crate::error::StartError;
 use crate::os::spawn::{FIRST_FD, Placement};
 use crate::os::terminal::{self, Terminal};
-use crate::os::{lookup, pid1};
+use crate::os::{call, lookup, pid1};
 use crate::{compat, logging};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -79,18 +79,29 @@ const EVENTS_AT_ONCE: usize = 32;
 pub fn runtime() -> Result<Runtime, StartError> {
     let mut builder = Builder::new_current_thread();
     builder.enable_io().enable_time().max_io_events_per_tick(EVENTS_AT_ONCE);
-    builder.build().map_err(|error| refused("epoll", &error))
+    call::may_wait_for_events().map_err(|error| refused("epoll", &error))?;
+    builder.build().map_err(|error| {
+        // It does not tell which of its calls has failed.
+        let error = call::try_what_a_runtime_needs().err().unwrap_or(error);
+        refused("epoll", &error)
+    })
 }
 
 /// Something of the kernel's that we cannot do without.
 #[must_use]
 pub fn refused(what: &str, error: &io::Error) -> StartError {
-    StartError::usage(
-        what,
-        error,
-        "raise the limit on open files, or loosen the sandbox's system call filter",
-    )
-    .with_code(code::CANNOT_START)
+    StartError::usage(what, error, remedy_of(error)).with_code(code::CANNOT_START)
+}
+
+/// What to do about a call that failed, whatever it was for.
+fn remedy_of(error: &io::Error) -> &'static str {
+    if call::name(error).is_some() {
+        return "have the sandbox's system call filter (seccomp) allow it";
+    }
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => "there is no memory for it: raise the limit",
+        _ => "raise the limit on open files, or loosen the sandbox's system call filter",
+    }
 }
 
 /// Where the command is started, and what we have to do with the terminal.
@@ -164,7 +175,7 @@ pub fn relations(config: &Config) {
     match config.subreaper {
         Subreaper::Auto => {
             if let Err(error) = pid1::become_subreaper() {
-                debug!(%error, "cannot become a subreaper: orphans go elsewhere");
+                debug!(%error, "cannot become a subreaper (prctl): orphans go elsewhere");
             }
         }
         Subreaper::Never if config.like == Like::Tini && !pid1::is_subreaper() => {

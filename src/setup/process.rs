@@ -13,7 +13,7 @@ use crate::users::{self, Account};
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// The account that the command runs under, if it is to be another than ours.
 ///
@@ -98,6 +98,6 @@ pub fn give_up_rights(settings: &Settings, config: &Config) {
     needed.extend(has_path.then_some(DAC_OVERRIDE));
     needed.extend(settings.oom_score_adj.map(|_| SYS_RESOURCE));
     if let Err(error) = privileges::keep_only(&needed) {
-        debug!(%error, "cannot give up rights");
+        warn!(%error, "rights that we have no use for cannot be given up (capset)");
     }
 }

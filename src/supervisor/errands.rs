@@ -105,6 +105,9 @@ impl Loop {
         kind: Kind,
         limit: Duration,
     ) -> Result<(), SpawnFailure> {
+        if let Some(failure) = self.cannot_spawn {
+            return Err(failure);
+        }
         let mut env = self.around.env.clone();
         env.extend(variables);
         let program = Program {

@@ -15,6 +15,7 @@ use crate::environment::OfWorker;
 use crate::handover::Given;
 use crate::logging;
 use crate::os::accepting::{Observer, Seen};
+use crate::os::call;
 use crate::os::cgroup::{self, Cgroup};
 use crate::os::exchange;
 use crate::os::lanes::Lanes;
@@ -266,8 +267,8 @@ impl Fleet {
     pub fn prepare(&mut self, order: &SpawnOrder) -> Result<Extras, SpawnFailure> {
         let failure = |step| {
             move |error: io::Error| SpawnFailure {
-                step,
-                errno: error.raw_os_error().unwrap_or(0),
+                step: call::name(&error).unwrap_or(step),
+                errno: call::errno(&error),
                 code: code::CANNOT_START,
             }
         };

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::config::command::{Command, Values};
 use crate::control::{self, Inbox};
 use crate::core::action::SpawnOrder;
+use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::time::earlier;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Signal};
@@ -37,7 +38,7 @@ use crate::os::signals::Signals;
 use crate::os::socket::passed;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::Terminal;
-use crate::os::{exchange, inherited, last_resort, memory, open_files, pid1};
+use crate::os::{allocator, exchange, inherited, last_resort, memory, open_files, pid1};
 use crate::setup::Endpoints;
 use crate::{logging, setup};
 use around::Around;
@@ -103,6 +104,8 @@ struct Loop {
     outlook: outlook::Outlook,
     placement: Placement,
     settings: Settings,
+    /// Why nothing can be started, if that is known: it would run as somebody else, or elsewhere.
+    cannot_spawn: Option<SpawnFailure>,
     death_signal: Option<Signal>,
     terminal: Option<Terminal>,
     /// Whether the command has got the terminal from us.
@@ -129,12 +132,17 @@ impl Supervisor {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let is_pool = matches!(config.mode, Mode::Pool(_));
         // The others tell of it when they try.
-        if is_pool || config.like == Like::Ourselves {
-            setup::check_command(&config)?;
-        }
         let given = if is_pool { setup::given()? } else { None };
-        let account = setup::account(&config.process)?;
-        let settings = setup::settings(&config.process, account.as_ref())?;
+        if is_pool || config.like == Like::Ourselves {
+            let checked = setup::check_command(&config);
+            checked.or_else(|error| upgrade::only_new_workers(&given, error).map(|_tries_and_fails| ()))?;
+        }
+        let who = setup::account(&config.process)
+            .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
+        let (settings, account, cannot_spawn) = match who {
+            Ok((settings, account)) => (settings, account, None),
+            Err(error) => (Settings::default(), None, Some(upgrade::only_new_workers(&given, error)?)),
+        };
         if is_pool && let Err(error) = open_files::raise() {
             debug!(%error, "the limit on open files stays as it is");
         }
@@ -198,6 +206,7 @@ impl Supervisor {
             outlook: outlook::Outlook::of(&config.mode, config.pool.output.is_some()),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
+            cannot_spawn,
             death_signal: setup::death_signal_of_command(&config),
             terminal: place.and_then(|place| place.terminal),
             in_force: InForce::new(&config),
@@ -217,6 +226,7 @@ impl Supervisor {
     /// Runs to the end and returns the exit code.
     pub fn run(mut self) -> u8 {
         let places = self.state.fleet.as_ref().map(Fleet::places).unwrap_or_default();
+        allocator::tell_of_want(false);
         last_resort::stop_in_order_on_panic(self.state.core.stop_policy(), places);
         match self.runtime.take() {
             Some(runtime) => runtime.block_on(self.state.run()),
@@ -236,7 +246,8 @@ impl Loop {
 
     async fn live(&mut self) -> u8 {
         self.handle(Event::Started);
-        if !self.around.prepares() {
+        // Where nothing could be started, all that is left to do is to say so.
+        if !self.around.prepares() && self.exit.is_none() {
             self.let_go();
         }
         let mut rounds = 0u32;
@@ -439,6 +450,9 @@ impl Loop {
 
     fn spawn(&mut self, order: SpawnOrder) -> Event {
         let id = order.id;
+        if let Some(failure) = self.cannot_spawn {
+            return Event::SpawnFailed { id, failure };
+        }
         let extras = match self.fleet.as_mut().map(|fleet| fleet.prepare(&order)).transpose() {
             Ok(extras) => extras,
             Err(failure) => return Event::SpawnFailed { id, failure },

@@ -271,7 +271,9 @@ impl Worker {
     }
 
     fn looked_up(&self, datagram: &Datagram) -> Vec<Event> {
-        let is_its_own = self.pid.is_some() && proc::child_above(datagram.sender) == self.pid;
+        // Where /proc does not tell, the worker itself is known by its number.
+        let speaker = proc::child_above(datagram.sender).unwrap_or(datagram.sender);
+        let is_its_own = self.pid == Some(speaker);
         if is_its_own { self.said(datagram) } else { Vec::new() }
     }
 }

@@ -33,6 +33,7 @@ impl Loop {
         let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => "it runs as another user, give us the capability KILL",
             io::ErrorKind::WouldBlock => "too many wait for its user, raise RLIMIT_SIGPENDING",
+            io::ErrorKind::Unsupported => "a sandbox's filter (seccomp) refuses kill and pidfd_send_signal",
             _ => "",
         };
         if !hint.is_empty() && !std::mem::replace(&mut self.refusal_told, true) {

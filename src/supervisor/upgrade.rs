@@ -3,7 +3,9 @@
 use super::Loop;
 use super::fleet::Fleet;
 use crate::config::activation::VARIABLE as LISTEN;
+use crate::core::event::SpawnFailure;
 use crate::core::{Event, Handover};
+use crate::error::StartError;
 use crate::handover::{FORMAT, Given, Output, VARIABLE};
 use crate::os::exchange;
 use crate::os::open_files;
@@ -21,6 +23,19 @@ const SOCKETS: [&str; 3] = ["listener ", "health ", "control "];
 
 /// How long the next program may take to read the command line and print the plan. Meanwhile nothing else is heard.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// `ENOENT`, errno(3); the same on every Linux.
+const NOT_FOUND: i32 = 2;
+
+/// Where another program of ours has given us its workers, what is wrong with the start of more must not be their end: it is
+/// told, and each start fails.
+pub(super) fn only_new_workers(given: &Option<Given>, error: StartError) -> Result<SpawnFailure, StartError> {
+    if given.is_none() {
+        return Err(error);
+    }
+    error!(%error, "no worker can be started: those that run are kept");
+    Ok(SpawnFailure { step: "find what to start", errno: NOT_FOUND, code: error.code() })
+}
 
 impl Loop {
     /// Returns only if it failed: then everything is as before.

@@ -1,9 +1,9 @@
 //! USR2: another program takes the process over, and nobody notices.
 
 use super::python::python;
-use super::{pool, uvicorn, with_apps};
+use super::{example_worker, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
-use crate::harness::{Run, binary, http, install};
+use crate::harness::{Run, binary, eventually, example, http, install};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -142,7 +142,7 @@ fn a_term_that_comes_with_the_usr2_is_heard() {
     // Nothing is read before both are there.
     crate::harness::kill(run.pid, libc::SIGSTOP);
     let state = || crate::harness::status_line(run.pid, "State").filter(|state| state.starts_with('T'));
-    crate::harness::eventually("that it is stopped", state);
+    eventually("that it is stopped", state);
     run.signal(libc::SIGUSR2);
     run.signal(libc::SIGTERM);
     crate::harness::kill(run.pid, libc::SIGCONT);
@@ -205,6 +205,64 @@ serve()";
         assert_eq!(http::get(&run.address(0), "/").unwrap().status, 200);
     }
     assert!(run.log.with_message("worker hung").is_empty(), "{}", run.log.text());
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+/// Puts a script in the place of the program: what it does when it is asked for its plan, and what it becomes.
+fn put_script(run: &Run, asked: &str, program: &Path) {
+    let script = run.dir().join("script");
+    let program = program.display();
+    let text =
+        format!("#!/bin/sh\nif [ \"$PREFORK_EXPLAIN\" = true ]; then\n{asked}\nfi\nexec {program} \"$@\"\n");
+    fs::write(&script, text).unwrap();
+    put(run, &script);
+}
+
+#[test]
+fn what_only_new_workers_lack_does_not_end_those_that_run() {
+    let server = |dir: &Path| {
+        let link = dir.join("server");
+        std::os::unix::fs::symlink(example("worker"), &link).unwrap();
+        link
+    };
+    let launch = pool(&["--backoff", "100ms"], vec!["./server".into()]).of_a_copy();
+    let link = server(launch.dir());
+    let mut run = launch.start();
+    run.wait_for("worker ready");
+    // It is there when the plan is asked for, and gone when that is carried out.
+    put_script(&run, &format!("{} \"$@\" && rm {}; exit", binary().display(), link.display()), &binary());
+    run.signal(libc::SIGUSR2);
+    run.wait_for("upgraded");
+    run.wait_for("no worker can be started");
+    assert_eq!(http::get(&run.health(), "/readyz").unwrap().status, 200);
+    // Each start of one more is tried, as always.
+    let pid = run.wait_for("worker ready")["pid"].as_i64().unwrap();
+    crate::harness::kill(run.outer_pid(pid), libc::SIGKILL);
+    run.wait_for("cannot start the command");
+    server(run.dir());
+    run.log.wait_count("worker ready", 2);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+#[test]
+fn an_answer_that_does_not_end_is_not_waited_for() {
+    let mut run = pool(&[], example_worker(&[])).of_a_copy().start();
+    run.wait_for("worker ready");
+    for (round, asked) in (1..).zip([
+        // It ends well, and what it has left behind holds the pipe open.
+        "sleep 1000 & exit 0",
+        "exec yes",
+        "exec sleep 1000",
+        "exec >&-; exec sleep 1000",
+    ]) {
+        put_script(&run, asked, Path::new("/bin/false"));
+        run.signal(libc::SIGUSR2);
+        run.log.wait_count("upgrade failed", round);
+        let alone = || (run.others().len() == 1).then_some(());
+        eventually(&format!("nobody is left beside the worker: {asked}"), alone);
+    }
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
 }

@@ -11,7 +11,7 @@ use std::ptr;
 const LISTEN_PID_DIGITS: usize = 11;
 
 /// What can go wrong, by the number that goes through the pipe.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 13] = [
     "setsid",
     "dup2",
     "execute",
@@ -24,6 +24,7 @@ const STEPS: [&str; 12] = [
     "set no_new_privs",
     "ask for a death signal",
     "give up capabilities",
+    "umask",
 ];
 const SETSID: u32 = 0;
 const DUP2: u32 = 1;
@@ -37,6 +38,7 @@ const SETUID: u32 = 8;
 const NO_NEW_PRIVS: u32 = 9;
 const DEATH_SIGNAL: u32 = 10;
 const CAPSET: u32 = 11;
+const UMASK: u32 = 12;
 
 /// What a step is called in messages.
 pub(super) fn name_of(step: u32) -> &'static str {
@@ -57,7 +59,9 @@ pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
                 fail(image, DEATH_SIGNAL);
             }
             // Too late for the signal: we have died already.
-            if libc::getppid() != image.parent {
+            // Where a filter keeps one of the numbers from us, there is nothing to compare.
+            let parent = libc::getppid();
+            if parent >= 0 && image.parent >= 0 && parent != image.parent {
                 libc::_exit(i32::from(code::CANNOT_START));
             }
         }
@@ -113,8 +117,9 @@ unsafe fn become_who_it_is(image: &Image) {
         {
             fail(image, OOM);
         }
-        if let Some(umask) = settings.umask {
-            libc::umask(umask);
+        // It never fails, but it may be refused.
+        if settings.umask.is_some_and(|umask| libc::umask(umask) > 0o777) {
+            fail(image, UMASK);
         }
         let directory = settings.directory.as_deref().filter(|path| libc::chdir(path.as_ptr()) < 0);
         if let Some(identity) = &settings.identity {

@@ -10,14 +10,17 @@
 
 mod child;
 
+use super::call::{self, named};
 use super::lookup::candidates;
 use crate::core::Signal;
 use crate::core::event::{Pid, SpawnFailure};
 use crate::core::exit::code;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -118,16 +121,34 @@ pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
     // Never share memory with another user, not for a moment; and what shares memory shares its OOM score.
     let apart = program.settings.identity.is_some() || program.settings.oom_score_adj.is_some();
     let method = if apart { Method::Fork } else { Method::Clone };
-    let result = match image.run(method) {
-        Err(SpawnFailure { step: "clone", errno: libc::EINVAL | libc::EPERM | libc::ENOSYS, .. }) => {
-            image.run(Method::Fork)
-        }
-        result => result,
-    };
+    let mut result = image.run(method);
+    for _ in 0..TRIES_MORE {
+        result = match result {
+            // A filter may allow the other way, and so may a limit on memory.
+            Err(SpawnFailure { step: "clone", errno: libc::EINVAL | libc::EPERM | libc::ENOSYS, .. })
+            | Err(SpawnFailure { step: "mmap", .. }) => image.run(Method::Fork),
+            // What was in the way may be gone: others end, and close what they had.
+            Err(SpawnFailure { step: "clone" | "fork" | "pipe", errno, .. }) if passes(errno) => {
+                call::pause(TRY_AGAIN_AFTER);
+                image.run(method)
+            }
+            _ => break,
+        };
+    }
     if image.in_use {
         std::mem::forget(image);
     }
     result
+}
+
+/// So often, and after so long, a child is tried again that could not be made for want of something. Nothing else is heard
+/// meanwhile.
+const TRIES_MORE: u32 = 3;
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(5);
+
+/// Whether an error of fork(2) or pipe(2) may be another the next moment.
+fn passes(errno: i32) -> bool {
+    matches!(errno, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EINTR)
 }
 
 /// Room for `LISTEN_PID=` and the ten digits of the largest pid.
@@ -226,19 +247,33 @@ impl Image {
         let cannot = |step: &'static str| {
             move |error: io::Error| SpawnFailure {
                 step,
-                errno: error.raw_os_error().unwrap_or(0),
+                errno: call::errno(&error),
                 code: code::CANNOT_START,
             }
         };
+        if method == Method::Clone && self.stack.is_none() {
+            self.stack = Some(Stack::new().map_err(cannot("mmap"))?);
+        }
         let (reader, writer) = self.make_pipe().map_err(cannot("pipe"))?;
         self.error_pipe = writer.as_raw_fd();
         let pid = match method {
             Method::Clone => self.clone_shared().map_err(cannot("clone"))?,
             Method::Fork => self.fork().map_err(cannot("fork"))?,
         };
-        drop(writer);
-        let Failure { step, errno } = match wait_for(&reader, self.execute_within) {
+        // While it is open here, it tells nothing.
+        // SAFETY: it was ours, and is nobody's now.
+        let closed = Errno::result(unsafe { libc::close(writer.into_raw_fd()) });
+        let told = match closed {
+            Err(Errno::EPERM | Errno::ENOSYS) => Told::Deaf("close", closed.err().unwrap_or(Errno::EPERM)),
+            _ => wait_for(&reader, self.execute_within),
+        };
+        let Failure { step, errno } = match told {
             Told::Executed => return Ok(Pid(pid)),
+            Told::Deaf(step, errno) => {
+                self.in_use = !kill(pid);
+                let errno = errno as i32;
+                return Err(SpawnFailure { step, errno, code: code::CANNOT_START });
+            }
             Told::Failed(failure) => {
                 // SAFETY: a null status is allowed. The child is ending: this does not wait for anything else.
                 unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) };
@@ -256,7 +291,7 @@ impl Image {
     /// A pipe that closes itself when the program is executed, whose write end is out of the way of the numbers that
     /// the listeners will take in the child.
     fn make_pipe(&self) -> io::Result<(OwnedFd, OwnedFd)> {
-        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         let least = i32::try_from(self.fds.len()).unwrap_or(0).saturating_add(FIRST_FD);
         if writer.as_raw_fd() >= least {
             return Ok((reader, writer));
@@ -266,7 +301,7 @@ impl Image {
     }
 
     fn clone_shared(&mut self) -> io::Result<libc::pid_t> {
-        let top = self.stack.insert(Stack::new()?).top();
+        let top = self.stack.as_ref().ok_or(io::ErrorKind::OutOfMemory)?.top();
         let flags = libc::CLONE_VM | libc::SIGCHLD;
         // SAFETY: the stack and `self` live until the child has executed or ended, or for ever if we cannot know;
         // until then we only wait. It shares our errno, which we do not look at meanwhile.
@@ -290,26 +325,45 @@ enum Told {
     Failed(Failure),
     /// Nothing, in all the time it had.
     Nothing,
+    /// We cannot hear what it says: this call is refused.
+    Deaf(&'static str, Errno),
 }
+
+/// How often the pipe is looked at where the kernel does not let us wait for it.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 fn wait_for(reader: &OwnedFd, limit: Duration) -> Told {
     let start = Instant::now();
+    let mut can_poll = true;
     loop {
         let left = limit.saturating_sub(start.elapsed());
-        let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
-        match nix::poll::poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
-            Ok(0) => return Told::Nothing,
-            Ok(_) => break,
-            // Stopped and continued ourselves.
-            Err(_) if left.is_zero() => return Told::Nothing,
-            Err(_) => {}
+        if can_poll {
+            let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+            match nix::poll::poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
+                Ok(0) => return Told::Nothing,
+                Ok(_) => {}
+                Err(_) if left.is_zero() => return Told::Nothing,
+                // Stopped and continued ourselves.
+                Err(Errno::EINTR) => continue,
+                // Refused, or no memory for it.
+                Err(_) => match fcntl(reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
+                    Ok(_) => can_poll = false,
+                    Err(errno) => return Told::Deaf("poll", errno),
+                },
+            }
+        }
+        let mut failure = Failure::default();
+        let size = size_of::<Failure>();
+        // SAFETY: `Failure` is two integers, and as large as we say.
+        let read = unsafe { libc::read(reader.as_raw_fd(), ptr::from_mut(&mut failure).cast(), size) };
+        match Errno::result(read) {
+            Ok(read) if usize::try_from(read) == Ok(size) => return Told::Failed(failure),
+            Ok(_) => return Told::Executed,
+            Err(Errno::EAGAIN | Errno::EINTR) if left.is_zero() => return Told::Nothing,
+            Err(Errno::EAGAIN | Errno::EINTR) => call::pause(LOOK_EVERY),
+            Err(errno) => return Told::Deaf("read", errno),
         }
     }
-    let mut failure = Failure::default();
-    let size = size_of::<Failure>();
-    // SAFETY: `Failure` is two integers, and as large as we say. There is something to read, or the end.
-    let read = unsafe { libc::read(reader.as_raw_fd(), ptr::from_mut(&mut failure).cast(), size) };
-    if usize::try_from(read) == Ok(size) { Told::Failed(failure) } else { Told::Executed }
 }
 
 /// Kills a child of ours and reaps it. Returns whether it is gone.
@@ -325,7 +379,7 @@ fn kill(pid: libc::pid_t) -> bool {
         if start.elapsed() >= DIE_WITHIN {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(1));
+        call::pause(Duration::from_millis(1));
     }
 }
 
@@ -370,7 +424,7 @@ impl Drop for Stack {
 /// # Errors
 /// As fcntl(2), `F_DUPFD_CLOEXEC`.
 pub fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
-    let copy = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(least))?;
+    let copy = named("fcntl", fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least)))?;
     // SAFETY: the kernel has just given us this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }

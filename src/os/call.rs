@@ -1,0 +1,171 @@
+//! A system call that is refused for good, by its name: a sandbox's filter (seccomp(2)) or a security module says `EPERM` or
+//! `ENOSYS`, and whoever is to allow the call has to know which.
+
+use nix::errno::Errno;
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+/// The error that goes with the name.
+#[derive(Debug)]
+struct Refused {
+    call: &'static str,
+    errno: i32,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { call, errno } = self;
+        write!(f, "the system call {call} is refused: {}", io::Error::from_raw_os_error(*errno))
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Puts the name of the call to an error that says that it is refused; all others are as they were.
+///
+/// # Errors
+/// That of the result.
+pub fn named<T, E: Into<io::Error>>(call: &'static str, result: Result<T, E>) -> io::Result<T> {
+    result.map_err(|error| {
+        let error = error.into();
+        match error.raw_os_error() {
+            Some(errno @ (libc::EPERM | libc::ENOSYS)) => {
+                io::Error::new(error.kind(), Refused { call, errno })
+            }
+            Some(_) | None => error,
+        }
+    })
+}
+
+/// The number of an error, with a name or without; 0 if it has none.
+#[must_use]
+pub fn errno(error: &io::Error) -> i32 {
+    let named = error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>());
+    named.map(|named| named.errno).or(error.raw_os_error()).unwrap_or(0)
+}
+
+/// Which call was refused, if [`named`] knew.
+#[must_use]
+pub fn name(error: &io::Error) -> Option<&'static str> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>()).map(|named| named.call)
+}
+
+/// Whether a call is refused for good, whatever its arguments, rather than failed.
+#[must_use]
+pub fn is_refused(errno: i32) -> bool {
+    matches!(errno, libc::EPERM | libc::ENOSYS)
+}
+
+/// Whether waiting for events is allowed (epoll_wait(2)), which the runtime takes for granted. Asks of a descriptor that
+/// nobody has: the kernel that knows the call says so.
+///
+/// # Errors
+/// If it is refused.
+pub fn may_wait_for_events() -> io::Result<()> {
+    let mut event = MaybeUninit::<libc::epoll_event>::uninit();
+    // SAFETY: there is room for one event; there is no such descriptor.
+    allowed("epoll_wait", Errno::result(unsafe { libc::epoll_wait(-1, event.as_mut_ptr(), 1, 0) }))
+}
+
+/// Whether connections may be accepted, known (`SO_PEERCRED`), heard and answered, asked in the same way.
+///
+/// # Errors
+/// The first call that is refused.
+pub fn may_serve() -> io::Result<()> {
+    // SAFETY: nothing is read or written: there is no such descriptor, and there are no parts.
+    unsafe {
+        let accepted = libc::accept4(-1, ptr::null_mut(), ptr::null_mut(), libc::SOCK_CLOEXEC);
+        allowed("accept4", Errno::result(accepted))?;
+        allowed("recvfrom", Errno::result(libc::recv(-1, ptr::null_mut(), 0, 0)))?;
+        allowed("sendto", Errno::result(libc::send(-1, ptr::null(), 0, libc::MSG_NOSIGNAL)))?;
+        allowed("writev", Errno::result(libc::writev(-1, ptr::null(), 0)))?;
+        let (value, length) = (ptr::null_mut(), ptr::null_mut());
+        let asked = libc::getsockopt(-1, libc::SOL_SOCKET, libc::SO_PEERCRED, value, length);
+        allowed("getsockopt", Errno::result(asked))
+    }
+}
+
+/// Whether messages may be received (recvmsg(2)), asked in the same way.
+///
+/// # Errors
+/// If it is refused.
+pub fn may_receive() -> io::Result<()> {
+    // SAFETY: nothing is written: there is no such descriptor.
+    let received = unsafe {
+        let mut message = MaybeUninit::<libc::msghdr>::zeroed();
+        libc::recvmsg(-1, message.as_mut_ptr(), 0)
+    };
+    allowed("recvmsg", Errno::result(received))
+}
+
+fn allowed<T>(call: &'static str, result: Result<T, Errno>) -> io::Result<()> {
+    match result {
+        Err(error) if is_refused(error as i32) => named(call, Err(error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// What a runtime is made of, tried call by call, after one could not be made.
+///
+/// # Errors
+/// The first that fails.
+pub fn try_what_a_runtime_needs() -> io::Result<()> {
+    let own = |call: &'static str, fd: libc::c_int| {
+        named(call, if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(()) })?;
+        // SAFETY: the kernel has just given us this descriptor.
+        Ok::<_, io::Error>(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    // SAFETY: takes integers.
+    let set = own("epoll_create1", unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+    // SAFETY: takes integers.
+    let event = own("eventfd2", unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    let set = nix::sys::epoll::Epoll(set);
+    let none = nix::sys::epoll::EpollEvent::empty();
+    named("epoll_ctl", set.add(&event, none))?;
+    named("fcntl", event.try_clone())?;
+    Ok(())
+}
+
+/// Waits, and never fails: where the kernel refuses to put us to sleep, others get their turn instead.
+pub fn pause(span: Duration) {
+    // The field is 64 bits wide, or 32; less than a billion fits.
+    #[allow(clippy::unnecessary_fallible_conversions)]
+    let spec = libc::timespec {
+        tv_sec: libc::time_t::try_from(span.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: span.subsec_nanos().try_into().unwrap_or(0),
+    };
+    // SAFETY: a time, and no room for what is left of it.
+    unsafe {
+        if libc::nanosleep(&raw const spec, ptr::null_mut()) != 0 {
+            libc::sched_yield();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_gets_a_name_and_keeps_its_number() {
+        for (number, named_so) in [(libc::EPERM, true), (libc::ENOSYS, true), (libc::EACCES, false)] {
+            let failed: io::Result<()> = Err(io::Error::from_raw_os_error(number));
+            let error = named("listen", failed).unwrap_err();
+            assert_eq!((name(&error).is_some(), errno(&error)), (named_so, number));
+            assert_eq!(error.to_string().starts_with("the system call listen is refused: "), named_so);
+        }
+        assert!(name(&io::ErrorKind::TimedOut.into()).is_none());
+    }
+
+    #[test]
+    fn what_this_kernel_allows_is_allowed() {
+        may_wait_for_events().unwrap();
+        may_serve().unwrap();
+        may_receive().unwrap();
+        try_what_a_runtime_needs().unwrap();
+    }
+}
