@@ -1,8 +1,9 @@
 //! What one program of ours tells the next in the same process, as text: a line a thing.
 //!
 //! ```text
-//! prefork-init 2
-//! clock NOW_US GIVEN_MASK CHILD_IGNORED
+//! prefork-init 3
+//! clock NOW_US
+//! dispositions MASK IGNORED DISCARDED
 //! pool WORKERS GENERATION NEWEST NEXT_SPAWN EVER_READY
 //! notify FD
 //! scoreboard FD LINES
@@ -21,13 +22,14 @@
 
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::{Lane, Monotonic, Pid};
+use crate::os::signals::Dispositions;
 use std::fmt::{Display, Write};
 use std::os::fd::RawFd;
 use std::str::{FromStr, SplitAsciiWhitespace};
 use std::time::Duration;
 
 /// Who prints this as part of the plan (`--explain`) can take over.
-pub const FORMAT: &str = "handover format 2";
+pub const FORMAT: &str = "handover format 3";
 
 /// The variable that holds the number of the descriptor.
 pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
@@ -35,7 +37,7 @@ pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
 /// Who prints this of a listener that was given to us can take it over as such.
 pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
 
-const FIRST_LINE: &str = "prefork-init 2";
+const FIRST_LINE: &str = "prefork-init 3";
 
 /// Workers' output on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +83,8 @@ pub struct Pipe {
 pub struct Given {
     /// What the core knows.
     pub pool: Handover,
-    /// The signal mask with which the first program was started, and whether SIGCHLD was ignored.
-    pub signals: (u64, bool),
+    /// What the first program was started with, and what was made of it.
+    pub signals: Dispositions,
     /// The notify socket.
     pub notify: RawFd,
     /// The scoreboard and how many lines it has.
@@ -110,7 +112,9 @@ impl Given {
             let words: Vec<String> = parts.iter().map(ToString::to_string).collect();
             let _never_fails = writeln!(text, "{}", words.join(" "));
         };
-        line(&[&"clock", &micros(now.0), &self.signals.0, &u8::from(self.signals.1)]);
+        let Dispositions { mask, ignored, discarded } = &self.signals;
+        line(&[&"clock", &micros(now.0)]);
+        line(&[&"dispositions", mask, ignored, discarded]);
         line(&[&"pool", workers, generation, newest, next_spawn, &u8::from(*ever_ready)]);
         line(&[&"notify", &self.notify]);
         if let Some((fd, lines)) = &self.scoreboard {
@@ -173,7 +177,7 @@ impl Given {
     pub fn read(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         (lines.next()? == FIRST_LINE).then_some(())?;
-        let (mut clock, mut pool, mut notify) = (None, None, None);
+        let (mut clock, mut signals, mut pool, mut notify) = (None, None, None, None);
         let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);
         let mut output: Option<Output> = None;
         let (mut places, mut remains, mut kept, mut vacant) =
@@ -182,7 +186,14 @@ impl Given {
             let (name, rest) = line.split_once(' ')?;
             let words = &mut rest.split_ascii_whitespace();
             match name {
-                "clock" => clock = Some((moment(words)?, (next(words)?, next::<u8>(words)? != 0))),
+                "clock" => clock = Some(moment(words)?),
+                "dispositions" => {
+                    signals = Some(Dispositions {
+                        mask: next(words)?,
+                        ignored: next(words)?,
+                        discarded: next(words)?,
+                    });
+                }
                 "pool" => {
                     pool = Some((
                         next(words)?,
@@ -241,12 +252,12 @@ impl Given {
                 _ => return None,
             }
         }
-        let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
+        let (now, (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
         let pool =
             Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
         Some(Self {
             pool,
-            signals,
+            signals: signals?,
             notify: notify?,
             scoreboard,
             health,
@@ -328,7 +339,7 @@ mod tests {
         };
         Given {
             pool,
-            signals: (u64::MAX, true),
+            signals: Dispositions { mask: u64::MAX, ignored: 1 << 16, discarded: 1 << 63 },
             notify: 20,
             scoreboard: Some((21, 2048)),
             health: Some(22),
@@ -354,7 +365,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused_as_a_whole() {
         let text = given().write();
-        assert_eq!(Given::read(&text.replace("prefork-init 2", "prefork-init 1")), None);
+        assert_eq!(Given::read(&text.replace("prefork-init 3", "prefork-init 2")), None);
         assert_eq!(Given::read(&text.replace("worker 1", "worker x")), None);
         assert_eq!(Given::read(&format!("{text}something else\n")), None);
         assert_eq!(Given::read(&text.replace("notify 20\n", "")), None);

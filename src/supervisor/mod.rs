@@ -15,6 +15,7 @@ mod output;
 mod reaping;
 mod renew;
 mod scrape;
+mod share;
 mod telling;
 mod tend;
 mod upgrade;
@@ -26,7 +27,7 @@ use crate::control::{self, Inbox};
 use crate::core::action::SpawnOrder;
 use crate::core::policy::Job;
 use crate::core::time::earlier;
-use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Signal};
+use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::{Edge, Published};
@@ -43,6 +44,7 @@ use echo::is_our_own_echo;
 use fleet::{Extras, Fleet, least_fd};
 use orders::Waiter;
 use renew::InForce;
+use share::Share;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -53,9 +55,6 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
 
-/// Batches of signals, and ended children, taken before anything else gets its turn.
-const MOST_AT_ONCE: usize = 64;
-
 /// A deadline that is seen so long after it passed was not waited for.
 const LATE: Duration = Duration::from_millis(10);
 
@@ -64,7 +63,7 @@ const LATE: Duration = Duration::from_millis(10);
 const EXECUTE_WORKER_WITHIN: Duration = Duration::from_secs(10);
 const EXECUTE_COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
-/// Rounds of the loop before other tasks get their turn, should there always be something to do.
+/// Rounds of the loop before other tasks get their turn, should there always be something to do; one, if it took long.
 const ROUNDS_BEFORE_YIELD: u32 = 2;
 
 /// The running supervisor.
@@ -200,6 +199,9 @@ impl Supervisor {
             look_for_ended: given.is_some(),
             exit: None,
         };
+        if is_pool {
+            state.discard_unheeded();
+        }
         Ok(Self { runtime: Some(runtime), state })
     }
 
@@ -236,7 +238,7 @@ impl Loop {
                 return code;
             }
             self.wait().await;
-            let begin = Instant::now();
+            let (begin, share) = (Instant::now(), Share::begin());
             self.take_signals();
             self.reap();
             self.take_news();
@@ -251,7 +253,7 @@ impl Loop {
             self.metrics.turns.observe(begin.elapsed());
             self.tend_around();
             rounds = rounds.wrapping_add(1);
-            if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) {
+            if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) || share.is_over() {
                 tokio::task::yield_now().await;
             }
         }
@@ -309,24 +311,35 @@ impl Loop {
     }
 
     /// All of them, before the children that have ended: so a signal that came before a death is never taken for
-    /// one that came after.
+    /// one that came after. But for real-time signals, of which tens of thousands may wait.
     fn take_signals(&mut self) {
-        for _ in 0..MOST_AT_ONCE {
+        let share = Share::begin();
+        loop {
             let batch = self.signals.take();
             if batch.is_empty() {
                 break;
             }
-            for received in batch {
-                if received.signal == Signal::CHLD {
-                    self.look_for_ended = true;
-                } else if is_our_own_echo(received) {
-                    // Not a word: it might be the next one.
-                } else {
-                    #[cfg(debug_assertions)]
-                    echo::panic_for_a_test(received.signal);
-                    self.handle(Event::Signalled(received));
-                }
+            batch.into_iter().for_each(|received| self.take_signal(received));
+            if share.is_over() {
+                break;
             }
+        }
+        let share = Share::begin();
+        while let Some(received) = self.signals.take_queued() {
+            self.take_signal(received);
+            if share.is_over() {
+                break;
+            }
+        }
+    }
+
+    fn take_signal(&mut self, received: Received) {
+        if received.signal == Signal::CHLD {
+            self.look_for_ended = true;
+        } else if !is_our_own_echo(received) {
+            #[cfg(debug_assertions)]
+            echo::panic_for_a_test(received.signal);
+            self.handle(Event::Signalled(received));
         }
     }
 

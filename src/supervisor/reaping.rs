@@ -1,7 +1,8 @@
 //! Reaping: of workers and orphans the core is told, of errands it is not.
 
+use super::Loop;
 use super::fleet::Fleet;
-use super::{Loop, MOST_AT_ONCE};
+use super::share::Share;
 use crate::core::{Event, Signal};
 use crate::os::reap::{self, Found};
 use crate::os::terminal::{self, Terminal};
@@ -14,7 +15,8 @@ impl Loop {
         if !std::mem::take(&mut self.look_for_ended) {
             return;
         }
-        for _ in 0..MOST_AT_ONCE {
+        let share = Share::begin();
+        loop {
             // Whom the terminal stops matters where we have to do with it.
             let children_left = match reap::look(self.terminal.is_some()) {
                 Found::Stopped(pid, signal) => {
@@ -25,7 +27,7 @@ impl Loop {
                         let has_terminal = self.terminal.as_ref().is_some_and(Terminal::is_ours);
                         self.handle(Event::Stopped { pid, signal, has_terminal });
                     }
-                    continue;
+                    None
                 }
                 Found::Ended(pid, exit) => {
                     debug!(pid = pid.0, %exit, "child reaped");
@@ -35,16 +37,21 @@ impl Loop {
                         self.handle(Event::Exited { pid, exit, out_of_memory });
                     }
                     reap::release(pid);
-                    continue;
+                    None
                 }
-                Found::AllAlive => true,
-                Found::Nobody => false,
+                Found::AllAlive => Some(true),
+                Found::Nobody => Some(false),
             };
-            if !self.holds_end_back() {
-                self.handle(Event::Reaped { children_left });
+            if let Some(children_left) = children_left {
+                if !self.holds_end_back() {
+                    self.handle(Event::Reaped { children_left });
+                }
+                return;
             }
-            return;
+            if share.is_over() {
+                self.look_for_ended = true;
+                return;
+            }
         }
-        self.look_for_ended = true;
     }
 }
