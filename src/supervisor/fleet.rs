@@ -1,6 +1,7 @@
 //! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
 //! worker.
 
+use super::share::Share;
 use crate::cli::MemoryMeasure;
 use crate::config::Pool;
 use crate::config::activation::Activation;
@@ -28,6 +29,7 @@ use crate::os::usage::{self, Measure};
 use crate::output::Relay;
 use crate::probe::{Order, ProbeFailure, Prober, Question};
 use crate::{logging, notify};
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -35,9 +37,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
-
-/// Notices and answers taken before anything else gets its turn.
-const MOST_AT_ONCE: usize = 64;
 
 /// Lines of the scoreboard, and workers with a pipe or a probe: all that are wanted, and as many that make way.
 const MOST_LINES: u32 = 2 * MOST_WORKERS;
@@ -194,9 +193,12 @@ impl Fleet {
         if let Some(output) = &mut self.output {
             output.turn();
         }
-        for _ in 0..MOST_AT_ONCE {
-            let Some(datagram) = self.notify.take() else { break };
+        let share = Share::begin();
+        while let Some(datagram) = self.notify.take() {
             events.extend(notify::events(&datagram));
+            if share.is_over() {
+                break;
+            }
         }
         if self.shut.take() {
             events.extend(self.mend_shut());
@@ -208,8 +210,8 @@ impl Fleet {
                 events.push(Event::SaidReady { pid });
             }
         }
-        for _ in 0..MOST_AT_ONCE {
-            let Some(answer) = self.prober.take() else { break };
+        // One a worker at most.
+        while let Some(answer) = self.prober.take() {
             if let Some(pid) = take(&mut self.probed, answer.id) {
                 match answer.result {
                     Ok(()) => self.failing.retain(|failing| *failing != pid),
