@@ -57,8 +57,10 @@ pub fn discard(wanted: impl IntoIterator<Item = Signal>) {
     for number in members(before & !wanted & !GIVEN_IGNORED.load(Ordering::Relaxed)) {
         set_action(number, libc::SIG_DFL);
     }
-    members(wanted & !before).for_each(|number| change_action(number, libc::SIG_IGN));
-    DISCARDED.store(wanted, Ordering::Relaxed);
+    // Where that is refused, one that is not blocked would end us.
+    let more = members(wanted & !before).filter(|number| change_action(*number, libc::SIG_IGN));
+    let more = more.fold(0, |set, number| set | bit(number));
+    DISCARDED.store(wanted & before | more, Ordering::Relaxed);
     set_mask(held());
 }
 
@@ -67,11 +69,13 @@ fn held() -> Set {
     Set::MAX & !DISCARDED.load(Ordering::Relaxed)
 }
 
-/// Changes a disposition that is as it was given.
-fn change_action(number: i32, handler: usize) {
-    if set_action(number, handler) == libc::SIG_IGN {
+/// Changes a disposition that is as it was given. Returns whether it did.
+fn change_action(number: i32, handler: usize) -> bool {
+    let old = set_action(number, handler);
+    if old == Some(libc::SIG_IGN) {
         GIVEN_IGNORED.fetch_or(bit(number), Ordering::Relaxed);
     }
+    old.is_some()
 }
 
 fn members(set: Set) -> impl Iterator<Item = i32> {
@@ -160,13 +164,14 @@ fn bit(number: i32) -> Set {
 }
 
 /// Sets a disposition and returns the one before, `SIG_DFL` or `SIG_IGN`: handlers do not survive an exec, and we
-/// have none.
-fn set_action(number: i32, handler: usize) -> usize {
+/// have none. `None` if it is refused.
+fn set_action(number: i32, handler: usize) -> Option<usize> {
     let new = KernelAction { handler, ..KernelAction::default() };
     let mut old = KernelAction::default();
     // SAFETY: both actions are as large as the kernel's.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, SET_SIZE) };
-    old.handler
+    let result =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, SET_SIZE) };
+    (result == 0).then_some(old.handler)
 }
 
 /// The signals with a number below this are not queued: of each, one waits at most (signal(7)).
