@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! prefork-init 3
-//! clock NOW_US GIVEN_MASK CHILD_IGNORED
+//! clock NOW_US
+//! dispositions MASK IGNORED DISCARDED
 //! pool WORKERS GENERATION NEWEST NEXT_SPAWN EVER_READY
 //! files GIVEN_LIMIT
 //! directory LOCK_FD UID GID PATH
@@ -23,6 +24,7 @@
 
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::{Lane, Monotonic, Pid};
+use crate::os::signals::Dispositions;
 use std::ffi::{OsStr, OsString};
 use std::fmt::{Display, Write};
 use std::os::fd::RawFd;
@@ -122,8 +124,8 @@ pub struct NotifySocket {
 pub struct Given {
     /// What the core knows.
     pub pool: Handover,
-    /// The signal mask with which the first program was started, and whether SIGCHLD was ignored.
-    pub signals: (u64, bool),
+    /// What the first program was started with, and what was made of it.
+    pub signals: Dispositions,
     /// How many files the first program could open at its start, if we may open more.
     pub files: Option<u64>,
     /// Notify sockets.
@@ -153,7 +155,9 @@ impl Given {
             let words: Vec<String> = parts.iter().map(ToString::to_string).collect();
             let _never_fails = writeln!(text, "{}", words.join(" "));
         };
-        line(&[&"clock", &micros(now.0), &self.signals.0, &u8::from(self.signals.1)]);
+        let Dispositions { mask, ignored, discarded } = &self.signals;
+        line(&[&"clock", &micros(now.0)]);
+        line(&[&"dispositions", mask, ignored, discarded]);
         line(&[&"pool", workers, generation, newest, next_spawn, &u8::from(*ever_ready)]);
         line(&[&"files", &maybe(self.files)]);
         for Directory { lock, owner, path } in &self.notify.directories {
@@ -223,7 +227,8 @@ impl Given {
     pub fn read(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         (lines.next()? == FIRST_LINE).then_some(())?;
-        let (mut clock, mut pool, mut files, mut notify) = (None, None, None, Notify::default());
+        let (mut clock, mut signals, mut pool, mut files) = (None, None, None, None);
+        let mut notify = Notify::default();
         let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);
         let mut output: Option<Output> = None;
         let (mut places, mut remains, mut kept, mut vacant) =
@@ -232,7 +237,14 @@ impl Given {
             let (name, rest) = line.split_once(' ')?;
             let words = &mut rest.split_ascii_whitespace();
             match name {
-                "clock" => clock = Some((moment(words)?, (next(words)?, next::<u8>(words)? != 0))),
+                "clock" => clock = Some(moment(words)?),
+                "dispositions" => {
+                    signals = Some(Dispositions {
+                        mask: next(words)?,
+                        ignored: next(words)?,
+                        discarded: next(words)?,
+                    });
+                }
                 "pool" => {
                     pool = Some((
                         next(words)?,
@@ -304,12 +316,12 @@ impl Given {
                 _ => return None,
             }
         }
-        let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
+        let (now, (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
         let pool =
             Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
         Some(Self {
             pool,
-            signals,
+            signals: signals?,
             files: files?,
             notify,
             scoreboard,
@@ -405,7 +417,7 @@ mod tests {
         };
         Given {
             pool,
-            signals: (u64::MAX, true),
+            signals: Dispositions { mask: u64::MAX, ignored: 1 << 16, discarded: 1 << 63 },
             files: Some(1024),
             notify: Notify {
                 directories: vec![

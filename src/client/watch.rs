@@ -69,7 +69,7 @@ fn write(text: &str) -> io::Result<()> {
 /// Until Ctrl-C, which is how it ends well, another signal, or nobody reads any more. That nobody answers is shown and
 /// not the end: who is restarted comes back.
 pub(super) async fn watch(address: &Address, path: &str, json: bool) -> Result<u8, StartError> {
-    let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
+    let mut signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
     let mut screen = (!json).then(Screen::enter);
     loop {
         let next = Instant::now().checked_add(EVERY).unwrap_or_else(Instant::now);
@@ -82,7 +82,7 @@ pub(super) async fn watch(address: &Address, path: &str, json: bool) -> Result<u
         if shown.is_err() {
             return Ok(code::FAILED);
         }
-        match signal_before(&signals, next).await {
+        match signal_before(&mut signals, next).await {
             None => {}
             Some(INT) => return Ok(code::DONE),
             Some(TSTP) => {
@@ -96,7 +96,7 @@ pub(super) async fn watch(address: &Address, path: &str, json: bool) -> Result<u
 }
 
 /// The first signal that matters, or none until then; a new size of the window is a reason to draw anew.
-async fn signal_before(signals: &Signals, at: Instant) -> Option<i32> {
+async fn signal_before(signals: &mut Signals, at: Instant) -> Option<i32> {
     const WINCH: i32 = 28;
     let mut sleep = pin!(sleep_until(at));
     poll_fn(|cx| {

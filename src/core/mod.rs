@@ -103,6 +103,15 @@ impl Core {
         }
     }
 
+    /// Whether a signal does anything but to be told of in the log.
+    #[must_use]
+    pub fn heeds(&self, signal: Signal) -> bool {
+        match &self.0 {
+            Machine::Init(_) => true,
+            Machine::Pool(pool) => pool.heeds(signal),
+        }
+    }
+
     /// How processes are asked to end now.
     #[must_use]
     pub fn stop_policy(&self) -> StopPolicy {

@@ -54,6 +54,12 @@ impl Signal {
     pub const TTIN: Self = Self(21);
     /// `SIGTTOU`
     pub const TTOU: Self = Self(22);
+    /// `SIGXCPU`
+    pub const XCPU: Self = Self(24);
+    /// `SIGVTALRM`
+    pub const VTALRM: Self = Self(26);
+    /// `SIGPROF`
+    pub const PROF: Self = Self(27);
     /// `SIGWINCH`
     pub const WINCH: Self = Self(28);
 
@@ -74,6 +80,12 @@ impl Signal {
         let standard = NAMES.iter().zip(1..).find(|(known, _)| **known == name).map(|(_, n)| n);
         let alias = || ALIASES.iter().find(|(known, _)| *known == name).map(|&(_, n)| n);
         standard.or_else(alias).or_else(|| real_time(name)).and_then(Self::from_number)
+    }
+
+    /// Those that are queued, each as often as it is sent: the real-time signals, and the two that C libraries keep for
+    /// themselves (signal(7)).
+    pub fn queued() -> impl Iterator<Item = Self> {
+        (RTMIN.saturating_sub(2)..=RTMAX).map(Self)
     }
 
     /// The number, as kill(2) takes it.

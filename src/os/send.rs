@@ -313,6 +313,15 @@ fn queue_to_process(pid: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<(
     check(unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid.0, signal.number(), &raw const *info) })
 }
 
+/// Sends ourselves a signal as if it came from another process by kill(2): only to itself may a process say so
+/// (rt_sigqueueinfo(2)).
+pub(super) fn to_ourselves_from(sender: i32, signal: Signal) -> io::Result<()> {
+    let info = QueuedInfo::from(&Received { sender, ..Received::plain(signal) });
+    // SAFETY: always succeeds.
+    let ourselves = unsafe { libc::getpid() };
+    queue_to_process(Pid(ourselves), signal, &info)
+}
+
 fn queue_to_group(group: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {
     by_descriptor(group, signal, info, TO_GROUP)
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -34,7 +34,12 @@ struct KernelAction {
 }
 
 static GIVEN_MASK: AtomicU64 = AtomicU64::new(0);
-static CHILD_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Signals that were ignored when we were started, of those whose disposition we have changed.
+static GIVEN_IGNORED: AtomicU64 = AtomicU64::new(0);
+
+/// Signals that the kernel discards: ignored, and not blocked.
+static DISCARDED: AtomicU64 = AtomicU64::new(0);
 
 /// The mask could not be set: what is not blocked is lost, and nothing would ever be heard.
 static MASK_REFUSED: AtomicBool = AtomicBool::new(false);
@@ -44,8 +49,42 @@ static MASK_REFUSED: AtomicBool = AtomicBool::new(false);
 pub(super) fn hold_all() {
     GIVEN_MASK.store(set_mask(Set::MAX), Ordering::Relaxed);
     // Inherited as ignored, SIGCHLD would make the kernel reap our children behind our back (waitpid(2), "NOTES").
-    let old = set_action(libc::SIGCHLD, libc::SIG_DFL);
-    CHILD_IGNORED.store(old == libc::SIG_IGN, Ordering::Relaxed);
+    change_action(libc::SIGCHLD, libc::SIG_DFL);
+}
+
+/// Has the kernel discard these signals at their sender, and no others. One that is ignored and not blocked is never
+/// queued (signal(7)): it takes neither our time nor room in the queue. The others are held again, from before their
+/// old disposition comes back.
+pub fn discard(wanted: impl IntoIterator<Item = Signal>) {
+    let wanted = wanted.into_iter().fold(0, |set, signal| set | bit(signal.number()));
+    let before = DISCARDED.load(Ordering::Relaxed);
+    set_mask(Set::MAX & !(before & wanted));
+    for number in members(before & !wanted & !GIVEN_IGNORED.load(Ordering::Relaxed)) {
+        set_action(number, libc::SIG_DFL);
+    }
+    // Where that is refused, one that is not blocked would end us.
+    let more = members(wanted & !before).filter(|number| change_action(*number, libc::SIG_IGN));
+    let more = more.fold(0, |set, number| set | bit(number));
+    DISCARDED.store(wanted & before | more, Ordering::Relaxed);
+    set_mask(held());
+}
+
+/// What is blocked while we run.
+fn held() -> Set {
+    Set::MAX & !DISCARDED.load(Ordering::Relaxed)
+}
+
+/// Changes a disposition that is as it was given. Returns whether it did.
+fn change_action(number: i32, handler: usize) -> bool {
+    let old = set_action(number, handler);
+    if old == Some(libc::SIG_IGN) {
+        GIVEN_IGNORED.fetch_or(bit(number), Ordering::Relaxed);
+    }
+    old.is_some()
+}
+
+fn members(set: Set) -> impl Iterator<Item = i32> {
+    (1..=Set::BITS).filter_map(|number| i32::try_from(number).ok()).filter(move |n| set & bit(*n) != 0)
 }
 
 /// Lets signals act again, by default, but for SIGPIPE: where nothing was started and somebody may keep us waiting.
@@ -53,10 +92,18 @@ pub fn let_act() {
     set_mask(GIVEN_MASK.load(Ordering::Relaxed) | bit(libc::SIGPIPE));
 }
 
-/// Sets the one disposition that we changed and, last, the mask to what we were given: from then on signals act, by
-/// default. For a child between its clone and its exec.
+/// Sets the dispositions that we changed and, last, the mask to what we were given: from then on signals act. For a
+/// child between its clone and its exec, which they survive if they are "ignored".
 pub(super) fn give_back() {
-    if CHILD_IGNORED.load(Ordering::Relaxed) {
+    let (ignored, discarded) = (GIVEN_IGNORED.load(Ordering::Relaxed), DISCARDED.load(Ordering::Relaxed));
+    // One that comes meanwhile waits for what becomes of it.
+    if discarded != 0 {
+        set_mask(Set::MAX);
+    }
+    for number in members(discarded & !ignored) {
+        set_action(number, libc::SIG_DFL);
+    }
+    if ignored & bit(libc::SIGCHLD) != 0 {
         set_action(libc::SIGCHLD, libc::SIG_IGN);
     }
     set_mask(GIVEN_MASK.load(Ordering::Relaxed));
@@ -66,8 +113,8 @@ pub(super) fn give_back() {
 pub(super) fn let_stop(raise: impl FnOnce() -> libc::c_int) {
     raise();
     // Acts as soon as it is let through.
-    set_mask(Set::MAX & !bit(libc::SIGTSTP));
-    set_mask(Set::MAX);
+    set_mask(held() & !bit(libc::SIGTSTP));
+    set_mask(held());
 }
 
 /// What the C library calls a signal in words for people (strsignal(3)).
@@ -90,16 +137,32 @@ pub(super) fn is_pending(number: i32) -> bool {
     pending & bit(number) != 0
 }
 
-/// The mask that we were given, and whether SIGCHLD was ignored.
-#[must_use]
-pub fn given() -> (u64, bool) {
-    (GIVEN_MASK.load(Ordering::Relaxed), CHILD_IGNORED.load(Ordering::Relaxed))
+/// What the first program in this process was started with, and what it has made of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dispositions {
+    /// The mask that was given: bit n-1 is signal n, here and below.
+    pub mask: u64,
+    /// Signals that were ignored, of those that have been changed.
+    pub ignored: u64,
+    /// Signals that the kernel discards.
+    pub discarded: u64,
 }
 
-/// The same, where another program of ours was started with them and has given us this process.
-pub fn take_over((mask, child_ignored): (u64, bool)) {
-    GIVEN_MASK.store(mask, Ordering::Relaxed);
-    CHILD_IGNORED.store(child_ignored, Ordering::Relaxed);
+/// What the next program in this process has to know.
+#[must_use]
+pub fn given() -> Dispositions {
+    Dispositions {
+        mask: GIVEN_MASK.load(Ordering::Relaxed),
+        ignored: GIVEN_IGNORED.load(Ordering::Relaxed),
+        discarded: DISCARDED.load(Ordering::Relaxed),
+    }
+}
+
+/// The same, from the program before us. All signals are held until the next [`discard`].
+pub fn take_over(given: Dispositions) {
+    GIVEN_MASK.store(given.mask, Ordering::Relaxed);
+    GIVEN_IGNORED.store(given.ignored, Ordering::Relaxed);
+    DISCARDED.store(given.discarded, Ordering::Relaxed);
 }
 
 /// Returns the mask before.
@@ -122,17 +185,26 @@ fn bit(number: i32) -> Set {
 }
 
 /// Sets a disposition and returns the one before, `SIG_DFL` or `SIG_IGN`: handlers do not survive an exec, and we
-/// have none.
-fn set_action(number: i32, handler: usize) -> usize {
+/// have none. `None` if it is refused.
+fn set_action(number: i32, handler: usize) -> Option<usize> {
     let new = KernelAction { handler, ..KernelAction::default() };
     let mut old = KernelAction::default();
     // SAFETY: both actions are as large as the kernel's.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, SET_SIZE) };
-    old.handler
+    let result =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, SET_SIZE) };
+    (result == 0).then_some(old.handler)
 }
 
-/// All signals sent to this process, in the order in which the kernel hands them out.
-pub struct Signals(AsyncFd<OwnedFd>);
+/// The signals with a number below this are not queued: of each, one waits at most (signal(7)).
+const FIRST_QUEUED: i32 = 32;
+
+/// The signals sent to this process.
+pub struct Signals {
+    /// Of all signals; of those that are not queued, as soon as there is another for the rest.
+    fd: AsyncFd<OwnedFd>,
+    /// Of real-time signals: from the first one on, which most of us never see.
+    queued: Option<AsyncFd<OwnedFd>>,
+}
 
 impl Signals {
     /// Opens the descriptor. Must be called inside the runtime.
@@ -143,35 +215,76 @@ impl Signals {
         if MASK_REFUSED.load(Ordering::Relaxed) {
             named("rt_sigprocmask", Err(io::Error::from_raw_os_error(libc::EPERM)))?;
         }
-        let all: Set = Set::MAX;
-        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
-        // SAFETY: the set is as large as we say.
-        let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const all, SET_SIZE, flags) };
-        let fd = i32::try_from(fd).map_err(io::Error::other)?;
-        if fd < 0 {
-            return named("signalfd4", Err(io::Error::last_os_error()));
-        }
-        // SAFETY: the kernel has just given us this descriptor.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        watch(fd).map(Self)
+        Ok(Self { fd: watch(open(Set::MAX)?)?, queued: None })
     }
 
     /// Ready when there is something to take.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Ok(mut guard) = ready!(self.0.poll_read_ready(cx)) {
-            guard.retain_ready();
-        }
-        Poll::Ready(())
+        // Each is asked, so that each will tell.
+        let ready = [Some(&self.fd), self.queued.as_ref()].into_iter().flatten().filter(|fd| {
+            let ready = fd.poll_read_ready(cx);
+            ready.map(|guard| guard.map(|mut guard| guard.retain_ready())).is_ready()
+        });
+        if ready.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Takes up to 32 signals that wait. Empty when there is none.
-    pub fn take(&self) -> Vec<Received> {
-        self.0.try_io(Interest::READABLE, |fd| read(fd.as_raw_fd())).unwrap_or_default()
+    /// Takes what waits, of each signal that is not queued one. Empty when there is none. The first real-time signals
+    /// come here too, 32 at most; afterwards they are [`take_queued`](Self::take_queued)'s. The kernel gives the lower
+    /// numbers first.
+    pub fn take(&mut self) -> Vec<Received> {
+        let mut batch: Vec<Received> = Vec::new();
+        for received in take::<MOST_AT_ONCE>(&self.fd) {
+            let is_queued = received.signal.number() >= FIRST_QUEUED;
+            // Sent again while we read: a moment later the kernel would have kept one.
+            if is_queued || !batch.iter().any(|other| other.signal == received.signal) {
+                batch.push(received);
+            }
+            if is_queued && self.queued.is_none() {
+                self.separate();
+            }
+        }
+        batch
+    }
+
+    /// Takes the real-time signal that is next: the lowest number first, and of one number in the order in which they
+    /// were sent.
+    pub fn take_queued(&self) -> Option<Received> {
+        take::<1>(self.queued.as_ref()?).pop()
+    }
+
+    /// From here on no other signal waits behind the queued ones. Without a descriptor for that, it stays as it was.
+    fn separate(&mut self) {
+        let unqueued = bit(FIRST_QUEUED).wrapping_sub(1);
+        self.queued = open(!unqueued).and_then(watch).ok();
+        if self.queued.is_some() {
+            let _refused = signalfd(self.fd.as_raw_fd(), unqueued);
+        }
     }
 }
 
-fn read(fd: RawFd) -> io::Result<Vec<Received>> {
-    const ROOM: usize = 32;
+/// Signals read at once from the descriptor of all.
+const MOST_AT_ONCE: usize = 32;
+
+fn open(set: Set) -> io::Result<OwnedFd> {
+    let fd = signalfd(-1, set)?;
+    // SAFETY: the kernel has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A new descriptor, or another set for this one.
+fn signalfd(fd: RawFd, set: Set) -> io::Result<RawFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set is as large as we say.
+    let fd = unsafe { libc::syscall(libc::SYS_signalfd4, fd, &raw const set, SET_SIZE, flags) };
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 { named("signalfd4", Err(io::Error::last_os_error())) } else { Ok(fd) }
+}
+
+fn take<const ROOM: usize>(fd: &AsyncFd<OwnedFd>) -> Vec<Received> {
+    fd.try_io(Interest::READABLE, |fd| read::<ROOM>(fd.as_raw_fd())).unwrap_or_default()
+}
+
+fn read<const ROOM: usize>(fd: RawFd) -> io::Result<Vec<Received>> {
     let mut infos = [const { MaybeUninit::<libc::signalfd_siginfo>::uninit() }; ROOM];
     let size = size_of::<libc::signalfd_siginfo>();
     // SAFETY: the buffer is as large as we say; the kernel writes whole records only.

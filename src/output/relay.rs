@@ -24,8 +24,8 @@ use tracing::{info, warn};
 /// What is read at once: a quarter of what a pipe holds.
 const PIECE: usize = 16 * 1024;
 
-/// How often that is done before anything else gets its turn.
-const PIECES_A_TURN: u32 = 16;
+/// How long that is done for one of our streams before anything else gets its turn.
+const A_TURN: Duration = Duration::from_millis(1);
 
 /// When so much waits to be written, nothing more is read. A piece of empty lines is a hundred times as long as JSON.
 const MOST_WAITING: usize = 256 * 1024;
@@ -216,7 +216,7 @@ impl Relay {
             }
         }
         if found {
-            self.turn();
+            self.turn_within(Duration::ZERO);
         }
     }
 
@@ -231,12 +231,17 @@ impl Relay {
 
     /// Reads and writes for a while, without waiting.
     pub fn turn(&mut self) {
+        self.turn_within(A_TURN);
+    }
+
+    /// Pipes of workers that have ended are read in any case.
+    fn turn_within(&mut self, limit: Duration) {
         let time = match self.style {
             Style::Prefix => String::new(),
             Style::Json => logging::timestamp(),
         };
         for out in &mut self.outs {
-            out.turn(&mut self.ends, &mut self.room, &time);
+            out.turn(&mut self.ends, &mut self.room, &time, limit);
         }
     }
 
@@ -327,9 +332,10 @@ impl Out {
         }
     }
 
-    fn turn(&mut self, ends: &mut HashMap<u64, End>, room: &mut [u8], time: &str) {
+    fn turn(&mut self, ends: &mut HashMap<u64, End>, room: &mut [u8], time: &str, limit: Duration) {
+        let begin = Instant::now();
         self.write();
-        for _ in 0..PIECES_A_TURN {
+        while !self.closing.is_empty() || begin.elapsed() < limit {
             if self.sink.len() > MOST_WAITING {
                 self.write();
             }

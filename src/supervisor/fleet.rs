@@ -39,9 +39,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-/// Notices and answers taken before anything else gets its turn.
-const MOST_AT_ONCE: usize = 64;
-
 /// Lines of the scoreboard, and workers with a pipe or a probe: all that are wanted, and as many that make way.
 const MOST_LINES: u32 = 2 * MOST_WORKERS;
 
@@ -208,8 +205,8 @@ impl Fleet {
                 events.push(Event::SaidReady { pid });
             }
         }
-        for _ in 0..MOST_AT_ONCE {
-            let Some(answer) = self.prober.take() else { break };
+        // One a worker at most.
+        while let Some(answer) = self.prober.take() {
             if let Some(pid) = take(&mut self.probed, answer.id) {
                 match answer.result {
                     Ok(()) => self.failing.retain(|failing| *failing != pid),

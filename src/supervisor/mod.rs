@@ -16,6 +16,7 @@ mod output;
 mod reaping;
 mod renew;
 mod scrape;
+mod share;
 mod telling;
 mod tend;
 mod upgrade;
@@ -28,7 +29,7 @@ use crate::core::action::SpawnOrder;
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::time::earlier;
-use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Signal};
+use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
 use crate::http::{Edge, Published};
@@ -47,6 +48,7 @@ use fleet::{Extras, Fleet, least_fd};
 use orders::Waiter;
 use reaping::Reaping;
 use renew::InForce;
+use share::Share;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -58,9 +60,6 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-/// Batches of signals, and ended children, taken before anything else gets its turn.
-const MOST_AT_ONCE: usize = 64;
-
 /// A deadline that is seen so long after it passed was not waited for.
 const LATE: Duration = Duration::from_millis(10);
 
@@ -69,7 +68,7 @@ const LATE: Duration = Duration::from_millis(10);
 const EXECUTE_WORKER_WITHIN: Duration = Duration::from_secs(10);
 const EXECUTE_COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
-/// Rounds of the loop before other tasks get their turn, should there always be something to do.
+/// Rounds of the loop before other tasks get their turn, should there always be something to do; one, if it took long.
 const ROUNDS_BEFORE_YIELD: u32 = 2;
 
 /// The running supervisor.
@@ -108,6 +107,8 @@ struct Loop {
     cannot_spawn: Option<SpawnFailure>,
     death_signal: Option<Signal>,
     terminal: Option<Terminal>,
+    /// Whether we gave the terminal up before the command was there.
+    gave_terminal_up: bool,
     /// Whether the command has got the terminal from us.
     terminal_lent: bool,
     /// The kernel did not make the command's group the foreground group, though it was asked to.
@@ -208,6 +209,7 @@ impl Supervisor {
             settings,
             cannot_spawn,
             death_signal: setup::death_signal_of_command(&config),
+            gave_terminal_up: place.as_ref().is_some_and(|place| place.gave_up),
             terminal: place.and_then(|place| place.terminal),
             in_force: InForce::new(&config),
             command: config.command,
@@ -220,6 +222,9 @@ impl Supervisor {
             reaping: Reaping::default(),
             exit: None,
         };
+        if is_pool {
+            state.discard_unheeded();
+        }
         Ok(Self { runtime: Some(runtime), state })
     }
 
@@ -259,7 +264,7 @@ impl Loop {
                 return code;
             }
             self.wait().await;
-            let begin = Instant::now();
+            let (begin, share) = (Instant::now(), Share::begin());
             self.take_signals();
             self.reap();
             self.take_news();
@@ -274,7 +279,7 @@ impl Loop {
             self.metrics.turns.observe(begin.elapsed());
             self.tend_around();
             rounds = rounds.wrapping_add(1);
-            if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) {
+            if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) || share.is_over() {
                 tokio::task::yield_now().await;
             }
         }
@@ -334,25 +339,36 @@ impl Loop {
     }
 
     /// All of them, before the children that have ended: so a signal that came before a death is never taken for
-    /// one that came after.
+    /// one that came after. But for real-time signals, of which tens of thousands may wait.
     fn take_signals(&mut self) {
-        for _ in 0..MOST_AT_ONCE {
+        let share = Share::begin();
+        loop {
             let batch = self.signals.take();
             if batch.is_empty() {
                 break;
             }
-            for received in batch {
-                if received.signal == Signal::CHLD {
-                    logging::child_signal();
-                    self.look_for_ended = true;
-                } else if is_our_own_echo(received) {
-                    // Not a word: it might be the next one.
-                } else {
-                    #[cfg(debug_assertions)]
-                    echo::panic_for_a_test(received.signal);
-                    self.handle(Event::Signalled(received));
-                }
+            batch.into_iter().for_each(|received| self.take_signal(received));
+            if share.is_over() {
+                break;
             }
+        }
+        let share = Share::begin();
+        while let Some(received) = self.signals.take_queued() {
+            self.take_signal(received);
+            if share.is_over() {
+                break;
+            }
+        }
+    }
+
+    fn take_signal(&mut self, received: Received) {
+        if received.signal == Signal::CHLD {
+            logging::child_signal();
+            self.look_for_ended = true;
+        } else if !is_our_own_echo(received, self.gave_terminal_up) {
+            #[cfg(debug_assertions)]
+            echo::panic_for_a_test(received.signal);
+            self.handle(Event::Signalled(received));
         }
     }
 

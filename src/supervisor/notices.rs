@@ -5,6 +5,7 @@
 //! abstract one can be reached by every process of the network namespace. There a sender is looked up in /proc, and
 //! counts if it descends from the very worker; a few at a time, for it may lie deep below.
 
+use super::share::Share;
 use crate::core::{Event, Pid};
 use crate::handover::{self, Notify};
 use crate::notify;
@@ -144,6 +145,7 @@ impl Notices {
 
     /// What has come in since: of each worker a little, one after the other.
     pub fn take(&mut self) -> Vec<Event> {
+        let share = Share::begin();
         let mut events = Vec::new();
         let mut may_look_up = MOST_LOOKED_UP;
         while may_look_up > 0
@@ -159,7 +161,9 @@ impl Notices {
         let mut waiting = self.sockets.waiting();
         let mut left = MOST_AT_ONCE;
         for _ in 0..MOST_OF_ONE {
-            waiting.retain(|id| left > 0 && self.take_one(*id, &mut left, &mut may_look_up, &mut events));
+            waiting.retain(|id| {
+                left > 0 && !share.is_over() && self.take_one(*id, &mut left, &mut may_look_up, &mut events)
+            });
         }
         events
     }

@@ -1,6 +1,7 @@
 //! Orders from the control socket: carrying them out, and telling what came of them.
 
-use super::{Loop, MOST_AT_ONCE};
+use super::Loop;
+use super::share::Share;
 use crate::control::Ask;
 use crate::control::order::Order;
 use crate::control::waiting::{self, Outcome, Refusal, Waiting};
@@ -27,14 +28,17 @@ pub(super) struct Waiter {
 impl Loop {
     /// Answers what tasks have asked.
     pub(super) fn take_asks(&mut self) {
-        for _ in 0..MOST_AT_ONCE {
-            match self.inbox.take() {
-                Some(Ask::Status(answer)) => {
+        let share = Share::begin();
+        while let Some(ask) = self.inbox.take() {
+            match ask {
+                Ask::Status(answer) => {
                     let _gone = answer.send(self.shown().status(self.now()));
                 }
-                Some(ask @ (Ask::Metrics(_) | Ask::Liveness(_))) => self.scrape(ask),
-                Some(Ask::Order(order, answer)) => self.obey(order, answer),
-                None => break,
+                Ask::Metrics(_) | Ask::Liveness(_) => self.scrape(ask),
+                Ask::Order(order, answer) => self.obey(order, answer),
+            }
+            if share.is_over() {
+                break;
             }
         }
     }

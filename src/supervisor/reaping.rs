@@ -1,7 +1,8 @@
 //! Reaping: of workers and orphans the core is told, of errands it is not, nor of what takes descriptors for us.
 
+use super::Loop;
 use super::fleet::Fleet;
-use super::{Loop, MOST_AT_ONCE};
+use super::share::Share;
 use crate::core::exit::Exit;
 use crate::core::{Event, Pid, Signal};
 use crate::os::proc;
@@ -80,36 +81,42 @@ impl Loop {
     }
 
     fn reap_ended(&mut self) {
-        for _ in 0..MOST_AT_ONCE {
+        let share = Share::begin();
+        loop {
             // A pool has no use for them.
             let children_left = match self.reaping.look(self.fleet.is_none()) {
                 Found::Stopped(pid, signal) => {
                     self.stopped(pid, signal);
-                    continue;
+                    None
                 }
                 Found::Traced(pid, signal) => {
                     self.reaping.let_run(pid, signal);
-                    continue;
+                    None
                 }
                 Found::Ended(pid, exit) => {
                     self.ended(pid, exit);
                     self.reaping.reaper.release(pid);
-                    continue;
+                    None
                 }
                 Found::Gone(pid, exit) => {
                     self.ended(pid, exit);
-                    continue;
+                    None
                 }
-                Found::AllAlive => passed::running().is_empty() || has_others(&passed::running()),
-                Found::Nobody => false,
+                Found::AllAlive => Some(passed::running().is_empty() || has_others(&passed::running())),
+                Found::Nobody => Some(false),
                 Found::Unknown => return,
             };
-            if !self.holds_end_back() {
-                self.handle(Event::Reaped { children_left });
+            if let Some(children_left) = children_left {
+                if !self.holds_end_back() {
+                    self.handle(Event::Reaped { children_left });
+                }
+                return;
             }
-            return;
+            if share.is_over() {
+                self.look_for_ended = true;
+                return;
+            }
         }
-        self.look_for_ended = true;
     }
 
     fn ended(&mut self, pid: Pid, exit: Exit) {

@@ -5,8 +5,9 @@ use crate::cli::{self, Request};
 use crate::compat;
 use crate::config::command::{Command, NOTIFY_FD};
 use crate::config::{Config, Environment, Pool};
-use crate::core::{Event, Mode, Note};
+use crate::core::{Event, Mode, Note, Signal};
 use crate::error::StartError;
+use crate::os::signals;
 use crate::{explain, setup};
 use tracing::{error, warn};
 
@@ -96,6 +97,13 @@ impl Loop {
         if let Some(fleet) = &mut self.fleet {
             fleet.renew(&self.in_force.pool);
         }
+        self.discard_unheeded();
+    }
+
+    /// Has the kernel discard the real-time signals that mean nothing to the pool: as many as their senders' limit allows
+    /// would wait, and each would take a turn. Of the others one waits at most, and is worth a line.
+    pub(super) fn discard_unheeded(&self) {
+        signals::discard(Signal::queued().filter(|signal| !self.core.heeds(*signal)));
     }
 }
 

@@ -3,6 +3,8 @@
 //! Tests wait for events, never for a time: every wait is for a line, an answer or an end, and fails with the
 //! whole log after `LIMIT`. Dropping a `Run` kills the namespace's PID 1, and the kernel everything in it.
 
+#[allow(dead_code, reason = "the bench uses all of it")]
+pub mod abuse;
 pub mod clients;
 pub mod http;
 pub mod load;

@@ -277,3 +277,41 @@ fn a_name_in_a_line_forges_nothing() {
     let (code, _, said) = launch(["--", &missing]).finish();
     assert_eq!((code, said.lines().count(), said.trim_end().contains(misleads)), (127, 1, false), "{said:?}");
 }
+
+/// Sends itself USR1 through us, again and again, and holds that nothing else comes.
+const ASKS: &str = "
+import os, signal
+others = [number for number in range(1, 32) if number not in (9, 17, 19)]
+signal.pthread_sigmask(signal.SIG_BLOCK, others)
+for time in range(50):
+    os.kill(os.getppid(), signal.SIGUSR1)
+    number = signal.sigwait(others)
+    if number != signal.SIGUSR1: os._exit(100 + number)
+os._exit(5)
+";
+
+/// From the second line on, each one makes the kernel raise XFSZ.
+#[test]
+fn a_log_beyond_the_limit_of_file_sizes_costs_the_command_nothing() {
+    for place in BOTH_PLACES {
+        let words: [OsString; 5] = ["--".into(), python(), "-IS".into(), "-c".into(), ASKS.into()];
+        let limited = ["sh", "-c", r#"ulimit -f 1; exec "$@" 2>log"#, "sh"];
+        let mut run = place(launch(words)).through(limited).start();
+        assert_eq!(run.wait_exit(), 5);
+        assert!(fs::metadata(run.dir().join("log")).unwrap().len() >= 512);
+    }
+}
+
+/// `RLIMIT_CPU` is each process's own: of ours, the command hears nothing.
+#[test]
+fn our_own_processor_time_is_not_the_commands() {
+    let command = "trap 'exit 7' XCPU; trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+    let words = ["--health", "127.0.0.1:0", "--log-level", "info", "--", "sh", "-c", command];
+    let mut run = launch(words).through(["prlimit", "--cpu=1:1000"]).start();
+    run.wait_lines("stdout", 1);
+    let flood = crate::harness::abuse::Abuse::pipelined(&run.health(), "/metrics", 20);
+    crate::harness::eventually("two seconds of work", || (cpu_ticks(run.pid) > 210).then_some(()));
+    drop(flood);
+    run.signal(15);
+    assert_eq!(run.wait_exit(), 5);
+}

@@ -19,6 +19,7 @@ mod process;
 mod ready_check;
 mod reaping;
 mod signal_rules;
+mod storms;
 mod terminal;
 
 use crate::harness::{Launch, Run, launch};

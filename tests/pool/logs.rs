@@ -2,7 +2,7 @@
 
 use super::python::python;
 use super::{allow, pool};
-use crate::harness::{eventually, http, kill};
+use crate::harness::{eventually, http, kill, launch};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::process::Command;
@@ -136,7 +136,7 @@ fn failing(words: &[&str]) -> Vec<OsString> {
 
 #[test]
 fn text_has_no_colours_where_nobody_would_see_them() {
-    let mut run = crate::harness::launch(failing(&[])).env("PREFORK_LOG_FORMAT", "text").start();
+    let mut run = launch(failing(&[])).env("PREFORK_LOG_FORMAT", "text").start();
     assert_eq!(run.wait_exit(), 3);
     let text = run.log.text();
     assert!(text.contains("worker exited: code 1") && text.contains("crash loop given up"), "{text}");
@@ -186,7 +186,9 @@ fn nobody_who_reads_the_log_is_nobody_to_wait_for() {
     // The first lines pass, the rest stays in the pipe until the file `read` exists.
     let stall = r#"exec 2> >( (sed -u '/worker spawned/q'; while [ ! -e read ]; do sleep 0.02; done; exec cat) >&2 )
         exec "$@""#;
-    let mut run = pool(&[], python("serve()")).through(["bash", "-c", stall, "bash"]).start();
+    // They mean something to the pool, or the kernel would discard them.
+    let heeded = ["--rewrite-signal", "RTMIN+1=CONT", "--forward-signal", "CONT"];
+    let mut run = pool(&heeded, python("serve()")).through(["bash", "-c", stall, "bash"]).start();
     let health = run.health();
     let address = run.address(0);
     let pid: i64 = http::get(&address, "/").unwrap().body.parse().unwrap();
@@ -236,4 +238,36 @@ fn a_reader_who_hangs_up_ends_nothing() {
 
 fn is_sed(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sed")
+}
+
+/// Each line beyond it makes the kernel raise a signal, which would be worth a line.
+#[test]
+fn a_log_beyond_the_limit_of_file_sizes_does_not_feed_itself() {
+    let health = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let words = ["-n", "1", "--health", &health, "--", "sleep", "1000"];
+    let limited = ["sh", "-c", r#"ulimit -f 1; exec "$@" 2>log"#, "sh"];
+    let mut run = launch(words).through(limited).start();
+    let dropped = || {
+        let page = http::get(&health, "/metrics").ok()?.body;
+        let line = page.lines().find_map(|line| line.strip_prefix("prefork_log_lines_dropped_total "))?;
+        line.parse::<f64>().ok()
+    };
+    eventually("the endpoint", dropped);
+    // Two, for the first may be the one that fills the file to its last byte.
+    for _ in 0..2 {
+        run.signal(libc::SIGUSR1);
+        assert_eq!(http::get(&health, "/livez").unwrap().status, 200);
+    }
+    let before = eventually("a dropped line", || dropped().filter(|count| *count >= 1.0));
+    for _ in 0..100 {
+        assert_eq!(http::get(&health, "/livez").unwrap().status, 200);
+    }
+    // A page may be as old as its cache.
+    for _ in 0..2 {
+        run.signal(libc::SIGUSR1);
+        let now = eventually("another page", || dropped().filter(|count| *count > before));
+        assert!(now < before + 20.0, "{before} lines, and then {now}");
+    }
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
 }

@@ -1,7 +1,7 @@
 //! Tables of the man page that are the README's, too; tests/readme.rs holds them to be the same.
 
 /// A signal; what comes of it in init mode; and in pool mode.
-pub const SIGNALS: [(&str, &str, &str); 8] = [
+pub const SIGNALS: [(&str, &str, &str); 9] = [
     (
         "TERM",
         "passed on; starts the graceful timeout",
@@ -13,6 +13,11 @@ pub const SIGNALS: [(&str, &str, &str); 8] = [
     ("HUP", "passed on", "reload"),
     ("TTIN, TTOU", "passed on", "one worker more, one fewer"),
     ("USR2", "passed on", "upgrade: exchange our own program"),
+    (
+        "real-time signals",
+        "passed on, each with its value, in order",
+        "discarded by the kernel, unless forwarded or rewritten",
+    ),
     ("all others", "passed on", "logged, not passed on: HUP, USR1 and USR2 end most servers"),
 ];
 

@@ -7,6 +7,23 @@ use crate::core::signal::Signal;
 use crate::core::worker::{Life, Worker};
 
 impl Pool {
+    /// Whether a signal does anything but to be told of in the log.
+    pub fn heeds(&self, signal: Signal) -> bool {
+        match self.policy.rewrites.of(signal) {
+            Some(
+                Signal::TERM
+                | Signal::INT
+                | Signal::QUIT
+                | Signal::HUP
+                | Signal::USR2
+                | Signal::TTIN
+                | Signal::TTOU,
+            ) => true,
+            Some(signal) => self.policy.forwards.contains(&signal),
+            None => false,
+        }
+    }
+
     /// To every worker that has been ready and has not been told to stop. One that starts may not have its handler yet,
     /// and would end of it; what it has just opened, it need not open again.
     pub(super) fn forward(&self, signal: Signal, came: Signal, out: &mut Vec<Action>) {

@@ -129,7 +129,9 @@ for n in range(60):
     size = (n * 7919) % 40000
     write(1 + n % 2, b"%d %d %s\n" % (n, size, bytes([97 + n % 26]) * size))
 sleep_for_ever()"#;
-    let launch = writers(&["-n", "8", "--worker-output", "prefix", "--min-ready", "8"], script);
+    let heeded = ["--rewrite-signal", "RTMIN+1=CONT", "--forward-signal", "CONT"];
+    let options = ["-n", "8", "--worker-output", "prefix", "--min-ready", "8"];
+    let launch = writers(&[&options[..], &heeded].concat(), script);
     let (run, mut reader) = start_into_fifo(">fifo 2>&1", launch);
     let (mut text, mut piece, mut rounds) = (Vec::new(), [0; 700], 0);
     let mut tally = HashMap::<i64, usize>::new();
