@@ -3,6 +3,7 @@
 //! ```text
 //! prefork-init 2
 //! clock NOW_US GIVEN_MASK CHILD_IGNORED
+//! behind REAL_TIME_US
 //! pool WORKERS GENERATION NEWEST NEXT_SPAWN EVER_READY
 //! notify FD
 //! scoreboard FD LINES
@@ -103,14 +104,17 @@ impl Given {
     /// As text.
     #[must_use]
     pub fn write(&self) -> String {
-        let Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant } =
-            &self.pool;
+        let Handover { now, behind, workers, generation, newest, next_spawn, ever_ready, .. } = &self.pool;
+        let Handover { remains, kept, vacant, .. } = &self.pool;
         let mut text = format!("{FIRST_LINE}\n");
         let mut line = |parts: &[&dyn Display]| {
             let words: Vec<String> = parts.iter().map(ToString::to_string).collect();
             let _never_fails = writeln!(text, "{}", words.join(" "));
         };
         line(&[&"clock", &micros(now.0), &self.signals.0, &u8::from(self.signals.1)]);
+        if !behind.is_zero() {
+            line(&[&"behind", &micros(*behind)]);
+        }
         line(&[&"pool", workers, generation, newest, next_spawn, &u8::from(*ever_ready)]);
         line(&[&"notify", &self.notify]);
         if let Some((fd, lines)) = &self.scoreboard {
@@ -176,6 +180,7 @@ impl Given {
         let (mut clock, mut pool, mut notify) = (None, None, None);
         let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);
         let mut output: Option<Output> = None;
+        let mut behind = Duration::ZERO;
         let (mut places, mut remains, mut kept, mut vacant) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for line in lines {
@@ -183,6 +188,7 @@ impl Given {
             let words = &mut rest.split_ascii_whitespace();
             match name {
                 "clock" => clock = Some((moment(words)?, (next(words)?, next::<u8>(words)? != 0))),
+                "behind" => behind = Duration::from_micros(next(words)?),
                 "pool" => {
                     pool = Some((
                         next(words)?,
@@ -242,8 +248,18 @@ impl Given {
             }
         }
         let ((now, signals), (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
-        let pool =
-            Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
+        let pool = Handover {
+            now,
+            behind,
+            workers,
+            generation,
+            newest,
+            next_spawn,
+            ever_ready,
+            remains,
+            kept,
+            vacant,
+        };
         Some(Self {
             pool,
             signals,
@@ -311,6 +327,7 @@ mod tests {
         };
         let pool = Handover {
             now: at(10),
+            behind: Duration::from_micros(29),
             workers: 2,
             generation: 3,
             newest: 4,

@@ -2,8 +2,9 @@
 
 use super::fleet::Fleet;
 use super::{Loop, MOST_AT_ONCE};
-use crate::core::{Event, Signal};
+use crate::core::{Event, Pid, Signal};
 use crate::os::reap::{self, Found};
+use crate::os::send;
 use crate::os::terminal::{self, Terminal};
 use tracing::debug;
 
@@ -35,6 +36,7 @@ impl Loop {
                         self.handle(Event::Exited { pid, exit, out_of_memory });
                     }
                     reap::release(pid);
+                    self.left_nobody(pid);
                     continue;
                 }
                 Found::AllAlive => true,
@@ -46,5 +48,12 @@ impl Loop {
             return;
         }
         self.look_for_ended = true;
+    }
+
+    /// A child was reaped. Mostly it was alone in its group, and then nothing of that is to be killed later.
+    fn left_nobody(&mut self, pid: Pid) {
+        if self.core.awaits_group(pid) && send::is_empty_group(pid) {
+            self.handle(Event::GroupEnded { group: pid });
+        }
     }
 }

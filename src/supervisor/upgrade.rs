@@ -49,7 +49,9 @@ impl Loop {
         let given_some = !fleet.adopted.addresses.is_empty();
         let variables = [("PREFORK_EXPLAIN", "true"), (LISTEN, listen.as_str())];
         let variables = variables.get(..if given_some { 2 } else { 1 }).unwrap_or_default();
-        let plan = exchange::ask(program, &args, variables, ANSWER_WITHIN)?;
+        let plan = exchange::ask(program, &args, variables, ANSWER_WITHIN);
+        self.clock.worked();
+        let plan = plan?;
         let Some(plan) = plan.filter(|plan| plan.contains(FORMAT)) else {
             return Ok(
                 "the new program does not accept our command line, or cannot take over; try it with --explain",

@@ -9,6 +9,7 @@ pub mod load;
 pub mod prometheus;
 pub mod servers;
 pub mod strace;
+pub mod suspend;
 
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};

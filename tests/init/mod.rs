@@ -18,6 +18,7 @@ mod orphans;
 mod process;
 mod ready_check;
 mod signal_rules;
+mod suspended;
 mod terminal;
 
 use crate::harness::{Launch, Run, launch};
