@@ -44,6 +44,18 @@ impl Trace {
         trace
     }
 
+    /// As [`detach`](Self::detach), once it waits for events again.
+    pub fn detach_at_rest(self, pid: i32) -> Vec<String> {
+        eventually("a wait for events", || {
+            let text = self.text();
+            let waits =
+                text.lines().last().is_some_and(|l| l.contains("epoll_wait(")) && !text.ends_with('\n');
+            let asleep = status_line(pid, "State").unwrap_or_default().starts_with('S');
+            (waits && asleep).then_some(())
+        });
+        self.detach()
+    }
+
     /// Detaches, and tells what the process has done since then, a line each.
     pub fn detach(mut self) -> Vec<String> {
         kill(self.strace.id().cast_signed(), libc::SIGINT);

@@ -13,7 +13,7 @@ fn calls_of_a_crash(run: &Run, slot: usize) -> Vec<String> {
     kill(pid, libc::SIGKILL);
     run.log.wait_for("worker ready", |line| line["slot"] == slot && line["pid"] != victim);
     catch_up(run);
-    trace.detach()
+    trace.detach_at_rest(run.pid)
 }
 
 /// Calls about sockets, of which each look at a listener is one.
@@ -57,7 +57,7 @@ serve()";
     }
     eventually("what was left is gone", || run.others().iter().all(|(pid, _)| *pid != left).then_some(()));
     catch_up(&run);
-    let calls = trace.detach();
+    let calls = trace.detach_at_rest(run.pid);
     let walks = calls.iter().filter(|call| call.contains("openat(") && call.contains("\"/proc\"")).count();
     assert_eq!(walks, 1, "{calls:#?}");
 }
