@@ -3,6 +3,7 @@
 //! ```text
 //! prefork-init 3
 //! clock NOW_US
+//! behind REAL_TIME_US
 //! dispositions MASK IGNORED DISCARDED
 //! pool WORKERS GENERATION NEWEST NEXT_SPAWN EVER_READY
 //! files GIVEN_LIMIT
@@ -148,8 +149,8 @@ impl Given {
     /// As text.
     #[must_use]
     pub fn write(&self) -> String {
-        let Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant } =
-            &self.pool;
+        let Handover { now, behind, workers, generation, newest, next_spawn, ever_ready, .. } = &self.pool;
+        let Handover { remains, kept, vacant, .. } = &self.pool;
         let mut text = format!("{FIRST_LINE}\n");
         let mut line = |parts: &[&dyn Display]| {
             let words: Vec<String> = parts.iter().map(ToString::to_string).collect();
@@ -157,6 +158,9 @@ impl Given {
         };
         let Dispositions { mask, ignored, discarded } = &self.signals;
         line(&[&"clock", &micros(now.0)]);
+        if !behind.is_zero() {
+            line(&[&"behind", &micros(*behind)]);
+        }
         line(&[&"dispositions", mask, ignored, discarded]);
         line(&[&"pool", workers, generation, newest, next_spawn, &u8::from(*ever_ready)]);
         line(&[&"files", &maybe(self.files)]);
@@ -231,6 +235,7 @@ impl Given {
         let mut notify = Notify::default();
         let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);
         let mut output: Option<Output> = None;
+        let mut behind = Duration::ZERO;
         let (mut places, mut remains, mut kept, mut vacant) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for line in lines {
@@ -238,6 +243,7 @@ impl Given {
             let words = &mut rest.split_ascii_whitespace();
             match name {
                 "clock" => clock = Some(moment(words)?),
+                "behind" => behind = Duration::from_micros(next(words)?),
                 "dispositions" => {
                     signals = Some(Dispositions {
                         mask: next(words)?,
@@ -317,8 +323,18 @@ impl Given {
             }
         }
         let (now, (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
-        let pool =
-            Handover { now, workers, generation, newest, next_spawn, ever_ready, remains, kept, vacant };
+        let pool = Handover {
+            now,
+            behind,
+            workers,
+            generation,
+            newest,
+            next_spawn,
+            ever_ready,
+            remains,
+            kept,
+            vacant,
+        };
         Some(Self {
             pool,
             signals: signals?,
@@ -400,6 +416,7 @@ mod tests {
         };
         let pool = Handover {
             now: at(10),
+            behind: Duration::from_micros(29),
             workers: 2,
             generation: 3,
             newest: 4,

@@ -75,7 +75,9 @@
 //! * **A child is told of while it is a zombie** and let go afterwards, so a signal cannot reach a stranger that has
 //!   got its number. Where waitid(2) is refused, [`os::reap`] says what holds instead.
 //! * **All signals are blocked** from the first instruction of `main` and read from a descriptor; no handler ever runs.
-//! * **No wake-up without a reason**: a deadline of the core, a signal, a notice, a request. An idle init sleeps.
+//! * **No wake-up without a reason**: a deadline of the core, a signal, a notice, a request. An idle init sleeps. While a
+//!   deadline runs by which a process is hurt, the loop wakes once a second: so a pause in which nothing ran is noticed,
+//!   and left out (`supervisor/clock.rs`).
 //! * **Nothing waits for a reader**: log lines that stderr does not take are dropped and counted.
 //! * **Every wait has a deadline**, unless the user said `infinity`. The one in which nothing else is heard, for a new
 //!   child to execute the command, is 10 s at most and a millisecond as a rule.

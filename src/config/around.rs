@@ -14,9 +14,9 @@ use std::time::Duration;
 pub struct Around {
     /// What is run first, one after the other.
     pub before: Vec<Words>,
-    /// When all of that must be done.
+    /// When all of that must be done, not counting time in which we were not running.
     pub before_by: Option<Monotonic>,
-    /// The deadline of the whole run.
+    /// The deadline of the whole run, in real time.
     pub deadline: Option<Monotonic>,
     /// What is run at each transition.
     pub on_event: Option<Words>,

@@ -134,7 +134,7 @@ pub enum Action {
         /// Its.
         lane: Lane,
     },
-    /// Measure a worker. Answered by `Measured`.
+    /// Measure a worker. Answered by `Measured`, in its turn.
     Measure {
         /// The worker.
         pid: Pid,

@@ -72,6 +72,12 @@ pub enum Event {
     StopRefused,
     /// Our own program was not exchanged.
     UpgradeFailed,
+    /// A child was reaped, and its process group, which [`Core::awaits_group`](super::Core::awaits_group), has no other
+    /// member.
+    GroupEnded {
+        /// The child, and the group's number.
+        group: Pid,
+    },
     /// All children that had ended are reaped.
     Reaped {
         /// Whether any child is left.

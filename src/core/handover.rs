@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Handover {
     /// The moment; the next program's clock goes on from here.
     pub now: Monotonic,
+    /// How far that clock is behind real time.
+    pub behind: Duration,
     /// How many workers are wanted.
     pub workers: u32,
     /// The generation that has proved itself.

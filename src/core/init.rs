@@ -8,6 +8,7 @@
 //! ```
 
 use super::action::{Action, SpawnOrder, Target};
+use super::asks::Asks;
 use super::event::{Demand, Event, Lane, Pid, SpawnFailure, SpawnId};
 use super::exit::{Exit, Reason, code};
 use super::note::Note;
@@ -27,6 +28,8 @@ pub struct Init {
     of_hand_off: Vec<Signal>,
     /// Everything is being stopped because its time was over.
     overdue: bool,
+    /// How far our clock is behind real time.
+    behind: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,50 +51,12 @@ enum State {
     Gone,
 }
 
-/// How often those who are left have been asked to stop.
-#[derive(Clone, Copy, Debug)]
-enum Asks {
-    None,
-    Made { times: u32, again_at: Monotonic },
-}
-
-/// The first pause between two rounds of asking; doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-
-/// Rounds of asking: over some 12 seconds.
-const MOST_ASKS: u32 = 9;
-
-impl Asks {
-    fn next_deadline(self) -> Option<Monotonic> {
-        match self {
-            Self::Made { times, again_at } if times < MOST_ASKS => Some(again_at),
-            Self::None | Self::Made { .. } => None,
-        }
-    }
-
-    /// Makes it time for a round, if there has been one.
-    fn hasten(&mut self, now: Monotonic) {
-        if let Self::Made { times, again_at } = self {
-            *times = (*times).min(MOST_ASKS.saturating_sub(1));
-            *again_at = now;
-        }
-    }
-
-    /// How many rounds there have been, if it is time for one.
-    fn due(self, now: Monotonic) -> Option<u32> {
-        match self {
-            Self::Made { times, .. } if reached(self.next_deadline(), now) => Some(times),
-            Self::None | Self::Made { .. } => None,
-        }
-    }
-}
-
 impl Init {
     /// Init mode before its command is started.
     #[must_use]
     pub fn new(policy: InitPolicy) -> Self {
         let of_hand_off = if policy.gave_terminal_up { vec![Signal::HUP, Signal::CONT] } else { Vec::new() };
-        Self { policy, state: State::Starting, of_hand_off, overdue: false }
+        Self { policy, state: State::Starting, of_hand_off, overdue: false, behind: Duration::ZERO }
     }
 
     pub fn stop_policy(&self) -> StopPolicy {
@@ -124,6 +89,7 @@ impl Init {
             | Event::ObservationRefused { .. }
             | Event::RequestsReported { .. }
             | Event::UpgradeFailed
+            | Event::GroupEnded { .. }
             | Event::StartExtended { .. }
             | Event::Pinged { .. }
             | Event::WatchdogSet { .. }
@@ -146,7 +112,7 @@ impl Init {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.state {
-            State::Running { endgame: None, .. } | State::Paused => self.policy.deadline,
+            State::Running { endgame: None, .. } | State::Paused => self.stop_at(),
             State::Running { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
             State::Ended { endgame: Some(endgame @ Endgame::Stopping { .. }), asks, .. } => {
                 earlier(endgame.next_deadline(), asks.next_deadline())
@@ -154,6 +120,28 @@ impl Init {
             State::Ended { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
             State::Starting | State::Gone => None,
         }
+    }
+
+    /// See [`Core::hurts`](super::Core::hurts).
+    #[must_use]
+    pub fn hurts(&self) -> bool {
+        match &self.state {
+            State::Running { endgame: None, .. } => self.policy.limit.is_some(),
+            State::Running { endgame: Some(endgame), .. } | State::Ended { endgame: Some(endgame), .. } => {
+                endgame.next_deadline().is_some()
+            }
+            State::Starting | State::Paused | State::Ended { endgame: None, .. } | State::Gone => false,
+        }
+    }
+
+    /// See [`Core::is_behind`](super::Core::is_behind).
+    pub fn is_behind(&mut self, behind: Duration) {
+        self.behind = behind;
+    }
+
+    /// When everything is stopped, on our clock.
+    fn stop_at(&self) -> Option<Monotonic> {
+        earlier(self.policy.deadline.map(|at| at - self.behind), self.policy.limit)
     }
 
     /// See [`Core::snapshot`](super::Core::snapshot).
@@ -303,23 +291,24 @@ impl Init {
 
     /// At the deadline the command is asked to stop, by what a TERM would be for it, if nobody has asked it before.
     fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if !reached(self.policy.deadline, now) {
+        if !reached(self.stop_at(), now) {
             return;
         }
         let of_term = self.policy.rewrites.of(Signal::TERM).filter(|signal| *signal != Signal::TERM);
         let signal = of_term.unwrap_or(self.policy.stop.signal);
         let to_command = self.policy.target_of_signals();
+        let after = (now + self.behind).0;
         match &mut self.state {
             State::Running { pid, endgame: endgame @ None, .. } => {
                 let to = to_command(*pid);
                 let received = Received::plain(signal);
-                out.push(Action::Report(Note::DeadlinePassed { after: now.0 }));
+                out.push(Action::Report(Note::DeadlinePassed { after }));
                 out.push(Action::Forward { to, received, spare_unaware: false, asks: true });
                 out.extend((!signal.stops()).then_some(Action::ContinueStopped { to }));
                 *endgame = Some(Endgame::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
             }
             State::Paused => {
-                out.push(Action::Report(Note::DeadlinePassed { after: now.0 }));
+                out.push(Action::Report(Note::DeadlinePassed { after }));
                 self.end_pause(out);
             }
             State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => return,
@@ -405,9 +394,9 @@ impl Init {
         let State::Ended { endgame: Some(Endgame::Stopping { .. }), asks, .. } = &mut self.state else {
             return;
         };
-        let Some(times) = asks.due(now) else { return };
-        let pause = FIRST_PAUSE.saturating_mul(1u32.checked_shl(times).unwrap_or(u32::MAX));
-        *asks = Asks::Made { times: times.saturating_add(1), again_at: now + pause };
+        if !asks.made(now) {
+            return;
+        }
         let signal = self.policy.stop.signal;
         out.push(Action::AskOrphans { workers: Vec::new(), groups: Vec::new(), signal });
     }

@@ -18,6 +18,7 @@
 //!   an exit cannot overtake the report of its own spawn.
 
 pub mod action;
+mod asks;
 pub mod backoff;
 pub mod event;
 pub mod exit;
@@ -46,6 +47,7 @@ pub use snapshot::{Progress, Snapshot, Status};
 pub use time::{Monotonic, Patience};
 
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
+use std::time::Duration;
 
 /// What the supervisor is to be.
 // There is one.
@@ -138,6 +140,35 @@ impl Core {
         match &self.0 {
             Machine::Init(init) => init.next_deadline(),
             Machine::Pool(pool) => pool.next_deadline(),
+        }
+    }
+
+    /// Whether what is left of this process group is to be killed some time. If there is nobody,
+    /// [`Event::GroupEnded`] is wanted.
+    #[must_use]
+    pub fn awaits_group(&self, group: Pid) -> bool {
+        match &self.0 {
+            Machine::Init(_) => false,
+            Machine::Pool(pool) => pool.awaits_group(group),
+        }
+    }
+
+    /// Whether a deadline runs by which a process is hurt: asked to stop, killed, or found to hang. While one does, the
+    /// caller's clock is to leave out the time in which nothing ran.
+    #[must_use]
+    pub fn hurts(&self) -> bool {
+        match &self.0 {
+            Machine::Init(init) => init.hurts(),
+            Machine::Pool(pool) => pool.hurts(),
+        }
+    }
+
+    /// The clock by which [`step`](Self::step) is called is behind real time by this much in all. The deadline of the
+    /// whole run, and nothing else, counts real time.
+    pub fn is_behind(&mut self, behind: Duration) {
+        match &mut self.0 {
+            Machine::Init(init) => init.is_behind(behind),
+            Machine::Pool(pool) => pool.is_behind(behind),
         }
     }
 

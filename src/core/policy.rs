@@ -39,8 +39,10 @@ pub struct InitPolicy {
     pub warn_on_reap: bool,
     /// Whether there is no command: reap, and end with 0 at TERM or INT (catatonit's `-P`).
     pub pause: bool,
-    /// When everything is stopped as at TERM, whatever it does, if ever.
+    /// When everything is stopped as at TERM, whatever it does, if ever: in real time since the start.
     pub deadline: Option<Monotonic>,
+    /// The same, on the clock by which the core is told the time.
+    pub limit: Option<Monotonic>,
     /// The code to end with when the command cannot be started.
     pub start_failure_code: fn(&SpawnFailure) -> u8,
 }
@@ -62,6 +64,7 @@ impl InitPolicy {
             warn_on_reap: false,
             pause: false,
             deadline: None,
+            limit: None,
             start_failure_code: |failure| failure.code,
         }
     }
@@ -133,7 +136,7 @@ pub struct PoolPolicy {
     pub respawn: RespawnPolicy,
     /// Whether a reload reads the configuration anew before it begins.
     pub rereads: bool,
-    /// When everything is stopped as at TERM, if ever.
+    /// When everything is stopped as at TERM, if ever: in real time since the start.
     pub deadline: Option<Monotonic>,
 }
 

@@ -61,9 +61,15 @@ impl Remains {
         Self { to_kill: to_kill.iter().copied().take(MOST).collect(), at_the_end: Vec::new() }
     }
 
-    /// The number belongs to a new worker: the old group was empty.
+    /// Whether this group was asked and may have members left.
+    pub fn awaits(&self, group: Pid) -> bool {
+        self.to_kill.iter().any(|(asked, _)| *asked == group) || self.at_the_end.contains(&group)
+    }
+
+    /// The group has no members: its leader was alone in it, or a new worker has its number.
     pub fn forget(&mut self, group: Pid) {
         self.to_kill.retain(|(old, _)| *old != group);
+        self.at_the_end.retain(|old| *old != group);
     }
 
     /// Kills what has had its time.

@@ -28,7 +28,19 @@ impl EpollSet {
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
     pub fn new() -> io::Result<Self> {
-        let set = Set(named("epoll_create1", Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC))?);
+        Self::register(named("epoll_create1", Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC))?)
+    }
+
+    /// The same set as that one. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// As fcntl(2) and epoll_ctl(2).
+    pub fn sharing(set: &Epoll) -> io::Result<Self> {
+        Self::register(Epoll(named("fcntl", set.0.try_clone())?))
+    }
+
+    fn register(set: Epoll) -> io::Result<Self> {
+        let set = Set(set);
         // SAFETY: the set owns its descriptor, and nobody exchanges it.
         let registered = unsafe { AsyncFd::register_with_interest(set, Interest::READABLE) };
         named("epoll_ctl", registered).map(Self)
@@ -56,6 +68,16 @@ impl EpollSet {
             guard.retain_ready();
         }
         Poll::Ready(())
+    }
+
+    /// Has [`poll_ready`](Self::poll_ready) wait for what happens from now on. Returns whether it was ready.
+    pub fn clear(&self) -> bool {
+        let mut was_ready = false;
+        let _nothing = self.0.try_io(Interest::READABLE, |_| {
+            was_ready = true;
+            Err::<(), _>(io::ErrorKind::WouldBlock.into())
+        });
+        was_ready
     }
 
     /// Writes what has happened to the beginning of `events`, without waiting, and returns how many those are. After

@@ -8,6 +8,7 @@ mod group;
 
 use super::door::Door;
 use super::listen::{Listener, SocketId};
+use super::shut_watch::ShutSet;
 use super::spawn::duplicate_above;
 use super::steer::Program;
 use crate::address::Address;
@@ -34,6 +35,10 @@ pub struct Lanes {
     least_fd: RawFd,
     /// Descriptors for the doors, kept for when there may be no others.
     reserve: Vec<OwnedFd>,
+    /// Tells of listeners that a worker has shut down; without it, any may have been.
+    shut: Option<ShutSet>,
+    /// Lanes of which one was, and which nobody has been told of.
+    mended: Vec<u32>,
     /// Nobody is to listen again.
     refused: bool,
     fell_back: Option<io::Error>,
@@ -99,7 +104,18 @@ impl Lanes {
 
     fn with(places: Vec<Place>, backlog: u32, least_fd: RawFd) -> Self {
         let reserve = Vec::new();
-        Self { places, live: vec![0], backlog, least_fd, reserve, refused: false, fell_back: None }
+        let (shut, mended) = (ShutSet::new().ok(), Vec::new());
+        Self {
+            places,
+            live: vec![0],
+            backlog,
+            least_fd,
+            reserve,
+            shut,
+            mended,
+            refused: false,
+            fell_back: None,
+        }
     }
 
     /// What another program needs to take these listeners over in this process: for each address the listeners by lane,
@@ -136,13 +152,14 @@ impl Lanes {
             let known = |lane: &u32| usize::try_from(*lane).is_ok_and(|lane| lane < listeners.len());
             order.iter().all(known).then_some(())?;
             let all_share = spread == Spread::Shared && listeners.len() == 1;
-            Some(Place::Group(Group { listeners, all_share, order, door: None, adopted }))
+            Some(Place::Group(Group::new(listeners, all_share, order, adopted)))
         };
         let places = addresses.iter().zip(given).enumerate();
         let places = places.map(|(at, (address, (fds, order)))| place(at < adopted, address, fds, order));
         let mut all = Self::with(places.collect::<Option<_>>()?, backlog, least_fd);
         // There was one before: it was closed with the other program.
         let _as_many_as_can_be = all.keep_reserve();
+        all.watch_all();
         Some(all)
     }
 
@@ -164,7 +181,7 @@ impl Lanes {
             Address::Tcp(_) => match begin_group(&listener, adopted, &self.live, self.least_fd) {
                 Ok(()) => {
                     let listeners = vec![listener];
-                    Place::Group(Group { listeners, all_share, order: Vec::new(), door: None, adopted })
+                    Place::Group(Group::new(listeners, all_share, Vec::new(), adopted))
                 }
                 Err(error) => {
                     if !adopted {
@@ -181,10 +198,12 @@ impl Lanes {
         match &mut place {
             Place::One(listener) | Place::Adopted(listener) => listener.listen(self.backlog)?,
             Place::Group(group) => {
-                group.extend(lanes.max(1), &self.live, self.backlog, self.least_fd)?;
+                group.extend(lanes.max(1), self.least_fd)?;
+                group.repair(&[], &self.live, self.backlog, &mut Vec::new())?;
             }
         }
         self.places.push(place);
+        self.watch_all();
         self.keep_reserve()
     }
 
@@ -213,10 +232,12 @@ impl Lanes {
     pub fn open(&mut self, lane: u32) -> io::Result<()> {
         let least_fd = self.least_fd;
         let lanes = lane.saturating_add(1);
-        self.each_group(|group, live, backlog| {
-            group.extend(lanes, live, backlog, least_fd)?;
-            group.make_blocking(lane)
-        })
+        self.each_group(|group, _| group.extend(lanes, least_fd))?;
+        self.watch_all();
+        self.mend()?;
+        // The worker that had it is gone.
+        self.mended.retain(|other| *other != lane);
+        self.each_group(|group, _| group.make_blocking(lane))
     }
 
     /// The listeners that the worker of this lane gets, one per address, in the order of the addresses. None if the
@@ -249,10 +270,8 @@ impl Lanes {
         if live.iter().any(|lane| self.is_open(*lane)) {
             self.live = live.to_vec();
         }
-        self.each_group(|group, live, backlog| {
-            let repaired = group.repair(live, backlog);
-            group.steer(live).and(repaired)
-        })
+        let mended = self.mend();
+        self.each_group(|group, live| group.steer(live)).and(mended)
     }
 
     /// To be called when a worker is ready, and when one has ended. Workers change how many connections may wait
@@ -263,7 +282,7 @@ impl Lanes {
     /// As listen(2) and setsockopt(2), the first.
     pub fn restore(&mut self, lane: u32) -> io::Result<()> {
         // First, or a listener that was shut down would listen, and nobody know that its place is another.
-        let result = self.each_group(Group::repair);
+        let result = self.mend();
         if self.refused {
             return result;
         }
@@ -271,33 +290,64 @@ impl Lanes {
         first_error(listeners.map(|listener| listener.listen(self.backlog)).chain([result]))
     }
 
-    /// All TCP listeners that can be mended.
-    pub fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.places.iter().flat_map(|place| {
-            match place {
-                Place::One(_) | Place::Adopted(_) => &[],
-                Place::Group(group) => group.listeners.as_slice(),
-            }
-            .iter()
-            .map(AsFd::as_fd)
-        })
+    /// What wakes the loop when a worker has shut a listener down; `None` where the kernel gave us no epoll(7).
+    #[must_use]
+    pub fn shut_set(&self) -> Option<&ShutSet> {
+        self.shut.as_ref()
     }
 
-    /// Lanes of which a worker has shut a listener down for everybody; none of ours once all are refused.
+    /// Lanes of which a worker has shut a listener down for everybody since this was asked last; none of ours once all
+    /// are refused. They listen again, if they can.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore), beside the lanes.
+    pub fn mend_shut(&mut self) -> (Vec<u32>, io::Result<()>) {
+        let result = self.mend();
+        (std::mem::take(&mut self.mended), result)
+    }
+
+    /// Whether [`mend_shut`](Self::mend_shut) has something to tell that was found on another occasion.
     #[must_use]
-    pub fn shut(&self) -> Vec<u32> {
-        let mut lanes = Vec::new();
-        for place in &self.places {
-            if let Place::Group(group) = place
-                && (group.adopted || !self.refused)
-            {
-                let is_shut = |listener: &Listener| listener.is_listening().is_ok_and(|listens| !listens);
-                lanes.extend(
-                    (0..).zip(&group.listeners).filter(|(_, one)| is_shut(one)).map(|(lane, _)| lane),
-                );
+    pub fn has_mended(&self) -> bool {
+        !self.mended.is_empty()
+    }
+
+    /// Watches the listeners that are not watched yet.
+    fn watch_all(&mut self) {
+        let Some(shut) = &self.shut else { return };
+        let mut watched = Ok(());
+        for (number, place) in (0u32..).zip(&mut self.places) {
+            let Place::Group(group) = place else { continue };
+            for (lane, listener) in (0u32..).zip(&group.listeners).skip(group.watched) {
+                let name = u64::from(number) << 32 | u64::from(lane);
+                watched = watched.and(shut.watch(listener.as_fd(), name));
             }
+            group.watched = group.listeners.len();
         }
-        lanes
+        // One that is not watched must be asked each time, and so all are.
+        if watched.is_err() {
+            self.shut = None;
+        }
+    }
+
+    /// Has all listen that do not, and are to.
+    fn mend(&mut self) -> io::Result<()> {
+        let shut = self.shut.as_ref().map(ShutSet::take);
+        let Self { places, live, backlog, refused, mended, .. } = self;
+        first_error((0u32..).zip(places).map(|(number, place)| {
+            let Place::Group(group) = place else { return Ok(()) };
+            if *refused && !group.adopted {
+                return Ok(());
+            }
+            let suspects: Vec<u32> = match &shut {
+                Some(shut) => {
+                    let of_it = shut.iter().filter(|name| **name >> 32 == u64::from(number));
+                    of_it.filter_map(|name| u32::try_from(*name & u64::from(u32::MAX)).ok()).collect()
+                }
+                None => (0..).zip(&group.listeners).map(|(lane, _)| lane).collect(),
+            };
+            group.repair(&suspects, live, *backlog, mended)
+        }))
     }
 
     /// How many connections wait for the worker of this lane. Those that wait for any worker are counted too; those
@@ -343,11 +393,12 @@ impl Lanes {
             Place::One(_) | Place::Adopted(_) | Place::Group(_) => Ok(()),
         }));
         let least_fd = self.least_fd;
-        let steered = self.each_group(|group, live, backlog| {
-            let repaired = group.repair(live, backlog);
+        let mended = self.mend();
+        let steered = self.each_group(|group, live| {
             let closed = group.close_door(live, least_fd);
-            closed.and_then(|()| group.steer(&[DOOR])).and(repaired)
+            closed.and_then(|()| group.steer(&[DOOR]))
         });
+        let steered = steered.and(mended);
         self.live = vec![DOOR];
         shared.and(steered)
     }
@@ -379,13 +430,13 @@ impl Lanes {
         self.places.iter().all(|place| place.listener(lane).is_some())
     }
 
-    fn each_group(&mut self, act: impl Fn(&mut Group, &[u32], u32) -> io::Result<()>) -> io::Result<()> {
+    fn each_group(&mut self, act: impl Fn(&mut Group, &[u32]) -> io::Result<()>) -> io::Result<()> {
         let refused = self.refused;
         let groups = self.places.iter_mut().filter_map(|place| match place {
             Place::One(_) | Place::Adopted(_) => None,
             Place::Group(group) => (group.adopted || !refused).then_some(group),
         });
-        first_error(groups.map(|group| act(group, &self.live, self.backlog)))
+        first_error(groups.map(|group| act(group, &self.live)))
     }
 }
 

@@ -106,6 +106,7 @@ pub fn descendants() -> Vec<Process> {
 /// All processes that descend from us, but for these and what descends from them.
 #[must_use]
 pub fn descendants_but(except: &[Pid]) -> Vec<Process> {
+    let except: HashSet<Pid> = except.iter().copied().collect();
     let mut others = all();
     others.retain(|process| !except.contains(&process.pid));
     let mut family = HashSet::from([own_pid()]);

@@ -197,11 +197,23 @@ pub fn to_all(signal: Signal) -> io::Result<()> {
 /// Walks over all descendants in one go of killing.
 const MOST_WALKS: u32 = 8;
 
+/// Whether a process group has no member left. A leader that was not reaped is one.
+#[must_use]
+pub fn is_empty_group(group: Pid) -> bool {
+    // SAFETY: takes two integers, and sends nothing. A group below 2 would mean our own, everybody, or init's.
+    let asked = if group.0 > 1 { check(unsafe { libc::kill(group.0.saturating_neg(), 0) }) } else { Ok(()) };
+    asked.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+}
+
 /// Signals those members of a process group that descend from us.
 ///
 /// # Errors
 /// The last error but `ESRCH`.
 pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
+    // A walk through all of /proc is only for who is there.
+    if is_empty_group(group) {
+        return Ok(());
+    }
     to_each(proc::remains_of(group).into_iter(), signal)
 }
 
@@ -253,6 +265,7 @@ impl Asked {
         }
         let by_pid: HashMap<Pid, proc::Process> =
             descendants.iter().map(|process| (process.pid, *process)).collect();
+        let groups: HashSet<Pid> = groups.iter().copied().collect();
         let mut new = descendants;
         new.retain(|process| !groups.contains(&process.group) && !self.knows(*process, &by_pid));
         self.who.extend(new.iter().map(proc::Process::identity));

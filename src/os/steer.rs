@@ -6,6 +6,7 @@
 //! chooses by a hash of the connection's addresses. What replaces a program does so at once.
 
 use nix::errno::Errno;
+use std::collections::HashSet;
 use std::ffi::c_int;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,6 +33,7 @@ impl Program {
     /// and leads probes to theirs. None if none is live.
     #[must_use]
     pub fn spread(order: &[u32], live: &[u32]) -> Option<Self> {
+        let live: HashSet<u32> = live.iter().copied().collect();
         let is_live: Vec<bool> = order.iter().map(|lane| live.contains(lane)).collect();
         let count = u32::try_from(is_live.iter().filter(|live| **live).count()).ok()?;
         if count == 0 {

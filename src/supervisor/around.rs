@@ -23,6 +23,8 @@ pub struct Around {
     /// What is to run first, and by when it must have ended.
     pub before: Vec<Words>,
     pub before_by: Option<Monotonic>,
+    /// When the whole run must end, in real time.
+    pub deadline: Option<Monotonic>,
     /// All that waits while that runs.
     pub aside: Option<Box<Aside>>,
     pub errands: Errands,
@@ -38,7 +40,8 @@ impl Around {
         let passes = given.is_some_and(|given| given.check_passes);
         Self {
             env: environment.of_errand(),
-            before_by: earlier(config.before_by, config.deadline),
+            before_by: config.before_by,
+            deadline: config.deadline,
             before: if given.is_some() { Vec::new() } else { config.before },
             aside: None,
             errands: Errands::default(),

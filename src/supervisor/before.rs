@@ -66,12 +66,15 @@ impl Loop {
             rewrites: only_stops(),
             // A daemon that it leaves is an orphan later.
             orphans: Orphans::Leave,
-            deadline: self.around.before_by,
+            deadline: self.around.deadline,
+            limit: self.around.before_by,
             ..InitPolicy::new(stop)
         };
         info!(command = %words, "before the start");
+        let mut core = Core::new(Mode::Init(policy), 0);
+        core.is_behind(self.clock.lost());
         let aside = Aside {
-            core: replace(&mut self.core, Core::new(Mode::Init(policy), 0)),
+            core: replace(&mut self.core, core),
             fleet: self.fleet.take(),
             command: replace(&mut self.command, Command::new(words.argv().to_vec(), false)),
             environment: replace(&mut self.environment, Environment::exactly(self.around.env.clone())),
@@ -87,6 +90,7 @@ impl Loop {
         let Some(aside) = self.around.aside.take() else { return (code, None) };
         let stopped_by = aside.stopped_by;
         self.core = aside.core;
+        self.core.is_behind(self.clock.lost());
         self.fleet = aside.fleet;
         self.command = aside.command;
         self.environment = aside.environment;

@@ -122,7 +122,9 @@ impl Loop {
             settings: &self.settings,
             parent_death: Some(Signal::KILL),
         };
-        let pid = spawn::spawn(&program)?;
+        let spawned = spawn::spawn(&program);
+        self.clock.worked();
+        let pid = spawned?;
         let kill_at = self.now() + limit;
         self.around.errands.started(pid, kind, kill_at);
         Ok(())

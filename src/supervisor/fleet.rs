@@ -1,35 +1,35 @@
 //! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
 //! worker.
 
+mod measuring;
+
 use super::notices::Notices;
+use super::requests::Requests;
 use crate::cli::MemoryMeasure;
 use crate::config::Pool;
 use crate::config::activation::Activation;
 use crate::core::action::SpawnOrder;
-use crate::core::event::{Measured, SpawnFailure};
+use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, code};
-use crate::core::note::WorkerRef;
 use crate::core::policy::MOST_WORKERS;
 use crate::core::{Event, Lane, Pid, Signal};
 use crate::environment::OfWorker;
 use crate::handover::Given;
-use crate::logging;
 use crate::os::accepting::{Observer, Seen};
 use crate::os::call;
-use crate::os::cgroup::{self, Cgroup};
+use crate::os::cgroup::Cgroup;
 use crate::os::exchange;
 use crate::os::lanes::Lanes;
-use crate::os::portrait::portrait;
 use crate::os::private_directory::Place;
-use crate::os::privileges;
 use crate::os::ready_pipe::{ReadyPipes, What};
 use crate::os::scoreboard::{self, Scoreboard};
 use crate::os::shut_watch::ShutWatch;
 use crate::os::spawn::{FIRST_FD, Identity};
 use crate::os::steer::probe_source;
-use crate::os::usage::{self, Measure};
+use crate::os::usage::Measure;
 use crate::output::Relay;
 use crate::probe::{Order, ProbeFailure, Prober, Question};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
@@ -48,7 +48,7 @@ pub struct Fleet {
     pub lanes: Lanes,
     /// Whose listeners were there before us.
     pub adopted: Activation,
-    shut: ShutWatch,
+    shut: Option<ShutWatch>,
     /// Whose lanes are whose.
     owners: Vec<(u32, Pid)>,
     observer: Observer,
@@ -57,18 +57,23 @@ pub struct Fleet {
     /// Probes under way, and of whom.
     probed: Vec<(u64, Pid)>,
     next_probe: u64,
+    /// Probes before this one count only if they pass: we had no time to take their answers.
+    counts_from: u64,
     /// Who failed the last one.
     failing: Vec<Pid>,
     pipes: Option<ReadyPipes>,
     /// Whose pipe is whose.
     piped: Vec<(u64, Pid)>,
     scoreboard: Option<Scoreboard>,
+    requests: Requests,
     /// Workers' output, if it goes through us.
     pub output: Option<Relay>,
     /// When the graceful timeout ends, if that is known.
     pub end_by: Option<Instant>,
     memory: Option<Measure>,
     counts_queues: bool,
+    /// Workers that are to be measured, a few in each turn.
+    pub to_measure: VecDeque<(Pid, Lane)>,
     cgroup: Option<Cgroup>,
     /// Deaths for want of memory that have been told of.
     out_of_memory: u64,
@@ -134,8 +139,7 @@ impl Fleet {
         let output =
             pool.output.map(|style| Relay::new(style, ids, given.and_then(|given| given.output.as_ref())));
         let output = output.transpose().map_err(|error| ("--worker-output", error))?;
-        let mut shut = ShutWatch::new().map_err(|error| ("epoll", error))?;
-        shut.watch(lanes.all()).map_err(|error| ("epoll", error))?;
+        let shut = lanes.shut_set().map(ShutWatch::new).transpose().map_err(|error| ("epoll", error))?;
         let cgroup = Cgroup::find();
         let limit = cgroup.as_ref().and_then(Cgroup::memory).and_then(|memory| memory.limit);
         if pool.memory_pressure && limit.is_none() {
@@ -150,14 +154,17 @@ impl Fleet {
             probing,
             probed: Vec::new(),
             next_probe: 0,
+            counts_from: 0,
             failing: Vec::new(),
             pipes: pipes.map_err(|error| ("--ready", error))?,
             piped: Vec::new(),
+            requests: Requests::new(given.map(|given| given.pool.behind).unwrap_or_default()),
             scoreboard: scoreboard.map_err(|error| ("scoreboard", error))?,
             output,
             end_by: None,
             memory: measure(pool),
             counts_queues: lanes.is_steered(),
+            to_measure: VecDeque::new(),
             shut,
             owners: given.map(kept_owners).unwrap_or_default(),
             out_of_memory: cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0),
@@ -184,7 +191,7 @@ impl Fleet {
         let notified = self.notices.poll_ready(cx).is_ready();
         let piped = self.pipes.as_ref().is_some_and(|pipes| pipes.poll_ready(cx).is_ready());
         let answered = self.prober.poll_ready(cx).is_ready();
-        let shut = self.shut.poll_ready(cx).is_ready();
+        let shut = self.shut.as_ref().is_some_and(|shut| shut.poll_ready(cx).is_ready());
         let written = self.output.as_ref().is_some_and(|output| output.poll_ready(cx).is_ready());
         if notified || piped || answered || shut || written { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -195,9 +202,7 @@ impl Fleet {
             output.turn();
         }
         let mut events = self.notices.take();
-        if self.shut.take() {
-            events.extend(self.mend_shut());
-        }
+        events.extend(self.mend_shut());
         let told = self.pipes.as_mut().map(ReadyPipes::take).unwrap_or_default();
         for told in told {
             let pid = take(&mut self.piped, told.id);
@@ -208,10 +213,11 @@ impl Fleet {
         // One a worker at most.
         while let Some(answer) = self.prober.take() {
             if let Some(pid) = take(&mut self.probed, answer.id) {
+                let counts = answer.id >= self.counts_from;
                 match answer.result {
                     Ok(()) => self.failing.retain(|failing| *failing != pid),
                     // The first in a row: whoever reads that it hangs wants to know why.
-                    Err(failure) if !self.failing.contains(&pid) => {
+                    Err(failure) if counts && !self.failing.contains(&pid) => {
                         self.failing.push(pid);
                         warn!(pid = pid.0, "probe failed: {failure}");
                     }
@@ -220,6 +226,7 @@ impl Fleet {
                 let passed = match answer.result {
                     Ok(()) => Some(true),
                     Err(ProbeFailure::NotAsked(_)) => None,
+                    Err(_) if !counts => None,
                     Err(_) => Some(false),
                 };
                 events.push(Event::Probed { pid, passed });
@@ -231,7 +238,14 @@ impl Fleet {
     /// A worker that has shut its listener down for everybody takes no connections any more: it leaves, whatever it
     /// thinks. The listener listens again, for the next.
     fn mend_shut(&mut self) -> Vec<Event> {
-        let shut = self.lanes.shut();
+        let heard = self.shut.as_ref().is_some_and(ShutWatch::is_heard);
+        if !heard && !self.lanes.has_mended() {
+            return Vec::new();
+        }
+        let (shut, mended) = self.lanes.mend_shut();
+        if let Err(error) = mended {
+            debug!(%error, "the listeners cannot be set right");
+        }
         let mut events = Vec::new();
         for lane in &shut {
             for (_, pid) in self.owners.iter().filter(|(owned, _)| owned == lane) {
@@ -241,9 +255,6 @@ impl Fleet {
                 );
                 events.push(Event::SaidStopping { pid: *pid });
             }
-        }
-        if let Some(lane) = shut.first() {
-            self.restore(Lane(*lane));
         }
         events
     }
@@ -270,9 +281,6 @@ impl Fleet {
             }
         };
         self.lanes.open(order.lane.0).map_err(failure("listen"))?;
-        if let Err(error) = self.shut.watch(self.lanes.all()) {
-            debug!(%error, "the listeners cannot be watched");
-        }
         let listeners = self.lanes.fds(order.lane.0).len();
         let mut next_fd = FIRST_FD.saturating_add(i32::try_from(listeners).unwrap_or(0));
         let scoreboard = self.scoreboard.as_ref().map(|board| {
@@ -303,6 +311,7 @@ impl Fleet {
     pub fn has_spawned(&mut self, order: &SpawnOrder, pid: Pid) {
         self.owners.push((order.lane.0, pid));
         self.notices.has_spawned(order.id.0, pid);
+        self.requests.begins(order.lane.0);
         if self.pipes.is_some() {
             self.piped.push((order.id.0, pid));
         }
@@ -375,22 +384,20 @@ impl Fleet {
         (!begun).then_some(Event::Probed { pid, passed: None })
     }
 
-    pub fn measure(&self, pid: Pid, lane: Lane) -> Event {
-        let line = self.scoreboard.as_ref().map(|board| board.read(lane.0));
-        let deadline = line.and_then(|line| line.deadline);
-        let found = Measured {
-            memory: self.memory.and_then(|measure| self.as_worker(|| usage::memory(pid, measure))),
-            requests: line.map(|line| line.finished),
-            request_overdue: deadline.is_some_and(|deadline| deadline < scoreboard::now()),
-            waiting: self.counts_queues.then(|| self.queue(lane)),
-        };
-        Event::Measured { pid, found }
+    /// Whether probes are under way.
+    pub fn probes(&self) -> bool {
+        !self.probed.is_empty()
     }
 
-    /// Nothing where there is no limit, or none is to be seen.
-    pub fn measure_container(&self) -> Option<Event> {
-        let cgroup::Memory { current, reclaimable, limit } = self.cgroup.as_ref()?.memory()?;
-        Some(Event::ContainerMeasured { used: current.saturating_sub(reclaimable), limit: limit? })
+    /// Nothing of ours ran for a while, of which the clock has left out `lost` in all.
+    pub fn was_paused(&mut self, lost: Duration) {
+        self.requests.was_paused(lost);
+        self.had_no_time();
+    }
+
+    /// Answers to probes may have come, and not have been taken in time.
+    pub fn had_no_time(&mut self) {
+        self.counts_from = self.next_probe;
     }
 
     /// Connections that wait. Where the kernel does not tell, nobody is waited for.
@@ -399,23 +406,6 @@ impl Fleet {
             debug!(%error, "the accept queue cannot be seen");
             0
         })
-    }
-
-    pub fn portray(&self, worker: WorkerRef) {
-        logging::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
-    }
-
-    /// Whether the memory of workers is measured by their proportional share.
-    pub fn measures_shares(&self) -> bool {
-        self.memory == Some(Measure::Pss)
-    }
-
-    /// With the rights of a worker, if it is of another user.
-    pub fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
-        match self.ids {
-            Some((uid, gid)) => privileges::acting_as(uid, gid, look),
-            None => look(),
-        }
     }
 
     // Doing something about connections

@@ -174,7 +174,7 @@ impl Loop {
             self.around.errands.hasten(|kind| kind == Kind::Hook, until);
             self.tend_hooks();
             while self.has_hooks() && self.now() < until {
-                self.wait().await;
+                let _paused = self.wait().await;
                 self.take_signals();
                 self.reap();
                 self.tend_around();

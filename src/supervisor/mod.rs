@@ -5,6 +5,7 @@
 mod around;
 mod before;
 mod checks;
+mod clock;
 mod echo;
 mod errands;
 mod fleet;
@@ -15,11 +16,13 @@ mod outlook;
 mod output;
 mod reaping;
 mod renew;
+mod requests;
 mod scrape;
 mod share;
 mod telling;
 mod tend;
 mod upgrade;
+mod waiting;
 
 use crate::cli::Like;
 use crate::config::Config;
@@ -28,7 +31,6 @@ use crate::control::{self, Inbox};
 use crate::core::action::SpawnOrder;
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
-use crate::core::time::earlier;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
 use crate::environment::Environment;
 use crate::error::StartError;
@@ -36,13 +38,13 @@ use crate::http::{Edge, Published};
 use crate::metrics::Metrics;
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
-use crate::os::socket::passed;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::Terminal;
 use crate::os::{allocator, exchange, inherited, last_resort, memory, open_files, pid1};
 use crate::setup::Endpoints;
 use crate::{logging, setup};
 use around::Around;
+use clock::Clock;
 use echo::is_our_own_echo;
 use fleet::{Extras, Fleet, least_fd};
 use orders::Waiter;
@@ -50,18 +52,12 @@ use reaping::Reaping;
 use renew::InForce;
 use share::Share;
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
 use std::path::PathBuf;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::debug;
-
-/// A deadline that is seen so long after it passed was not waited for.
-const LATE: Duration = Duration::from_millis(10);
 
 /// How long a new process may take to execute its program: a worker, while others are to be looked after, and the
 /// one command, without which there is nothing to do.
@@ -80,7 +76,7 @@ pub struct Supervisor {
 /// All that the loop holds.
 struct Loop {
     core: Core,
-    origin: Instant,
+    clock: Clock,
     signals: Signals,
     /// What a pool needs.
     fleet: Option<Fleet>,
@@ -174,9 +170,10 @@ impl Supervisor {
         };
         let published = Published::new(core.snapshot());
         let (desk, inbox) = control::open();
-        let clock = given.as_ref().map_or(Duration::ZERO, |given| given.pool.now.0);
-        let origin = Instant::now().checked_sub(clock).unwrap_or_else(Instant::now);
-        let edge = Edge { published: published.clone(), desk, since: origin };
+        let (shows, lost) =
+            given.as_ref().map(|given| (given.pool.now, given.pool.behind)).unwrap_or_default();
+        let clock = Clock::new(Instant::now(), shows, lost);
+        let edge = Edge { published: published.clone(), desk, since: clock.origin() };
         let endpoints = Endpoints::open(&config, &edge, given.as_ref())?;
         let environment = match &fleet {
             None => Environment::of_init(),
@@ -191,7 +188,7 @@ impl Supervisor {
         drop(inside);
         let state = Loop {
             core,
-            origin,
+            clock,
             signals,
             fleet,
             endpoints,
@@ -263,20 +260,20 @@ impl Loop {
                 self.finish_output().await;
                 return code;
             }
-            self.wait().await;
+            let paused = self.wait().await;
             let (begin, share) = (Instant::now(), Share::begin());
             self.take_signals();
             self.reap();
             self.take_news();
             self.take_asks();
             self.go_on_measuring();
-            self.hear_out().await;
-            self.outlook.act(self.around.shown(&self.core), Monotonic(self.origin.elapsed()));
+            self.hear_out(paused).await;
+            self.outlook.act(self.around.shown(&self.core), self.now());
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
             self.tell_waiters();
-            self.metrics.turns.observe(begin.elapsed());
+            self.had_turn(begin.elapsed());
             self.tend_around();
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) || share.is_over() {
@@ -296,46 +293,8 @@ impl Loop {
         memory::give_back();
     }
 
-    /// If we are late, as after having been suspended, the runtime may have noticed the time and nothing else: what
-    /// workers have said meanwhile must be heard before they are found to have said nothing.
-    async fn hear_out(&mut self) {
-        if self.fleet.is_some() && self.core.next_deadline().is_some_and(|at| at + LATE <= self.now()) {
-            tokio::task::yield_now().await;
-            self.take_signals();
-            self.reap();
-            self.take_news();
-        }
-    }
-
     fn now(&self) -> Monotonic {
-        Monotonic(self.origin.elapsed())
-    }
-
-    /// Waits for a signal, a notice or the next deadline; without a deadline no timer is set. Not at all while
-    /// there is somebody left to reap.
-    async fn wait(&mut self) {
-        let next = earlier(self.core.next_deadline(), self.next_around_deadline());
-        let deadline = next.and_then(|at| self.origin.checked_add(at.0));
-        let retry = passed::retry_at().map(Instant::from_std);
-        let others = [self.outlook.next_deadline(), self.reaping.again_at, retry];
-        let deadline = deadline.into_iter().chain(others.into_iter().flatten()).min();
-        let ahead = deadline.filter(|at| *at > Instant::now());
-        let mut sleep = pin!(deadline.map(sleep_until));
-        poll_fn(|cx| {
-            let signalled = self.signals.poll_ready(cx).is_ready();
-            let news = self.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
-            let asked = self.inbox.poll_ready(cx).is_ready() | self.around.poll_ready(cx).is_ready();
-            let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
-            if signalled || news || asked || late || self.look_for_ended || self.metrics.is_wanted() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
-        if let Some(late) = ahead.and_then(|at| Instant::now().checked_duration_since(at)) {
-            self.metrics.lag.observe(late);
-        }
+        self.clock.now()
     }
 
     /// All of them, before the children that have ended: so a signal that came before a death is never taken for
@@ -494,7 +453,9 @@ impl Loop {
             settings: &self.settings,
             parent_death: self.death_signal,
         };
-        match spawn::spawn(&program) {
+        let spawned = spawn::spawn(&program);
+        self.clock.worked();
+        match spawned {
             Ok(pid) => {
                 self.terminal_lent = matches!(self.placement, Placement::Group(Some(_)));
                 if let Some(fleet) = &mut self.fleet {

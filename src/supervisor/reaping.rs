@@ -7,6 +7,7 @@ use crate::core::exit::Exit;
 use crate::core::{Event, Pid, Signal};
 use crate::os::proc;
 use crate::os::reap::{self, Found, Reaper};
+use crate::os::send;
 use crate::os::socket::passed;
 use crate::os::spawn::Placement;
 use crate::os::terminal;
@@ -96,10 +97,12 @@ impl Loop {
                 Found::Ended(pid, exit) => {
                     self.ended(pid, exit);
                     self.reaping.reaper.release(pid);
+                    self.left_nobody(pid);
                     None
                 }
                 Found::Gone(pid, exit) => {
                     self.ended(pid, exit);
+                    self.left_nobody(pid);
                     None
                 }
                 Found::AllAlive => Some(passed::running().is_empty() || has_others(&passed::running())),
@@ -142,6 +145,13 @@ impl Loop {
             let has_terminal = self.terminal.as_ref().is_some_and(|terminal| terminal.is_to_be_had(pid));
             let has_terminal = has_terminal && !self.lending_refused;
             self.handle(Event::Stopped { pid, signal, has_terminal });
+        }
+    }
+
+    /// A child was reaped. Mostly it was alone in its group, and then nothing of that is to be killed later.
+    fn left_nobody(&mut self, pid: Pid) {
+        if self.core.awaits_group(pid) && send::is_empty_group(pid) {
+            self.handle(Event::GroupEnded { group: pid });
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::Loop;
 use crate::control::Ask;
-use crate::core::{Lane, Pid, Status};
+use crate::core::event::Measured;
+use crate::core::{Event, Lane, Pid, Status};
 use crate::metrics::Page;
 use crate::metrics::pages::{self, Own, PoolSeen, Seat, Seated};
 use crate::os::{netstat, own_usage, stderr, usage};
@@ -32,12 +33,26 @@ impl Loop {
         }
     }
 
-    /// Measures a few workers, and when none is left, answers those who wait.
+    /// Whether [`go_on_measuring`](Self::go_on_measuring) has something to do.
+    pub(super) fn is_measuring(&self) -> bool {
+        self.metrics.is_wanted() || self.fleet.as_ref().is_some_and(|fleet| !fleet.to_measure.is_empty())
+    }
+
+    /// Measures a few workers: for the core, and for those who wait for a page. When none is left, these are answered.
     pub(super) fn go_on_measuring(&mut self) {
-        if !self.metrics.is_wanted() {
+        if !self.is_measuring() {
             return;
         }
         let begin = Instant::now();
+        while let Some((pid, lane)) = self.fleet.as_mut().and_then(|fleet| fleet.to_measure.pop_front()) {
+            self.measure(pid, lane);
+            if begin.elapsed() >= AT_ONCE {
+                return;
+            }
+        }
+        if !self.metrics.is_wanted() {
+            return;
+        }
         while let Some(pid) = self.metrics.next_unmeasured() {
             let seen = self.look_at(pid);
             self.metrics.measured(pid, seen);
@@ -47,6 +62,18 @@ impl Loop {
         }
         let page = self.page(&self.core.status(self.now()));
         self.metrics.publish(&Page::new(page));
+    }
+
+    /// Measures a worker for the core.
+    fn measure(&mut self, pid: Pid, lane: Lane) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let measured = fleet.measure(pid, lane);
+        if let Event::Measured { found: Measured { memory: Some(bytes), .. }, .. } = measured
+            && fleet.measures_shares()
+        {
+            self.metrics.share_measured(pid, bytes);
+        }
+        self.handle(measured);
     }
 
     fn look_at(&self, pid: Pid) -> Option<usage::Usage> {

@@ -1,7 +1,6 @@
 //! Carrying out what concerns the workers of a pool as such: all but their spawn, their signals and their end.
 
 use super::Loop;
-use crate::core::event::Measured;
 use crate::core::{Action, Event};
 use crate::os::send;
 
@@ -30,15 +29,7 @@ impl Loop {
                 }
             }
             Action::Probe { pid, lane } => return fleet.probe(pid, lane),
-            Action::Measure { pid, lane } => {
-                let measured = fleet.measure(pid, lane);
-                if let Event::Measured { found: Measured { memory: Some(bytes), .. }, .. } = measured
-                    && fleet.measures_shares()
-                {
-                    self.metrics.share_measured(pid, bytes);
-                }
-                return Some(measured);
-            }
+            Action::Measure { pid, lane } => fleet.to_measure.push_back((pid, lane)),
             Action::MeasureContainer => return fleet.measure_container(),
             Action::Portray { worker } => fleet.portray(worker),
             // The others are not about workers.

@@ -65,8 +65,9 @@ impl Loop {
         let given_some = !fleet.adopted.addresses.is_empty();
         let variables = [("PREFORK_EXPLAIN", "true"), (LISTEN, listen.as_str())];
         let variables = variables.get(..if given_some { 2 } else { 1 }).unwrap_or_default();
-        let plan = exchange::ask(program, &args, variables, ANSWER_WITHIN)?;
-        let Some(plan) = plan else {
+        let plan = exchange::ask(program, &args, variables, ANSWER_WITHIN);
+        self.clock.worked();
+        let Some(plan) = plan? else {
             return Ok("the new program does not accept our command line; try it with --explain");
         };
         if !plan.contains(FORMAT) {

@@ -12,6 +12,7 @@ pub mod prometheus;
 pub mod seccomp;
 pub mod servers;
 pub mod strace;
+pub mod suspend;
 
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};

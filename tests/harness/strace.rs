@@ -14,11 +14,21 @@ pub struct Trace {
 impl Trace {
     /// Attaches to a process once it waits for events, and waits until it does so again: being attached to wakes it.
     pub fn attach(pid: i32) -> Self {
+        Self::attach_with(pid, &["-f"])
+    }
+
+    /// As [`attach`](Self::attach), to a process of one thread, and not to those that it starts meanwhile.
+    pub fn attach_alone(pid: i32) -> Self {
+        Self::attach_with(pid, &[])
+    }
+
+    fn attach_with(pid: i32, options: &[&str]) -> Self {
         let asleep = || status_line(pid, "State").unwrap_or_default().starts_with('S');
         eventually("sleep", || asleep().then_some(()));
         let output = tempfile::NamedTempFile::new().unwrap();
         let strace = Command::new("strace")
-            .args(["-f", "-q", "-p", &pid.to_string(), "-o"])
+            .args(options)
+            .args(["-q", "-p", &pid.to_string(), "-o"])
             .arg(output.path())
             .stdin(Stdio::null())
             .spawn()
@@ -32,6 +42,18 @@ impl Trace {
             (waits(&text) && asleep()).then_some(text.len())
         });
         trace
+    }
+
+    /// As [`detach`](Self::detach), once it waits for events again.
+    pub fn detach_at_rest(self, pid: i32) -> Vec<String> {
+        eventually("a wait for events", || {
+            let text = self.text();
+            let waits =
+                text.lines().last().is_some_and(|l| l.contains("epoll_wait(")) && !text.ends_with('\n');
+            let asleep = status_line(pid, "State").unwrap_or_default().starts_with('S');
+            (waits && asleep).then_some(())
+        });
+        self.detach()
     }
 
     /// Detaches, and tells what the process has done since then, a line each.

@@ -20,6 +20,7 @@ mod ready_check;
 mod reaping;
 mod signal_rules;
 mod storms;
+mod suspended;
 mod terminal;
 
 use crate::harness::{Launch, Run, launch};

@@ -20,6 +20,7 @@ mod idle;
 mod lanes;
 mod listeners;
 mod logs;
+mod many;
 mod memory;
 mod metrics;
 mod notify_sockets;
@@ -42,6 +43,7 @@ mod shutdown;
 mod signals;
 mod sizing;
 mod status;
+mod suspended;
 mod upgrade;
 
 use crate::harness::{Launch, Run, eventually, example, http, kill, launch};

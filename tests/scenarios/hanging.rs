@@ -1,7 +1,7 @@
 //! Workers that hang, and those that only seem to.
 
 use super::*;
-use prefork_init::core::event::Measured;
+use prefork_init::core::event::{Demand, Measured};
 use prefork_init::core::note::{Sign, Verdict};
 use prefork_init::core::policy::ProbePolicy;
 
@@ -46,19 +46,36 @@ fn a_worker_that_stops_pinging_is_aborted_and_killed_and_comes_back() {
 }
 
 #[test]
-fn a_supervisor_that_was_suspended_takes_nobody_for_hung() {
-    let probe = Some(ProbePolicy { interval: s(5), failures: 1 });
-    let mut scene = Scene::ready(watched(2, HangPolicy { watchdog: Some(s(10)), probe, ..NOTHING }));
-    scene.after(s(5));
-    scene.after(s(3_600));
-    scene.happens(Event::Probed { pid: Pid(10), passed: Some(false) });
-    assert_eq!(scene.core.snapshot().ready, 2);
-    let begun = scene.now;
-    while !hung(&scene, Sign::Watchdog) {
-        assert!(scene.now < begun + s(60), "but its clock runs again");
-        scene.deadline();
+fn a_deadline_by_which_somebody_is_hurt_is_told_from_others() {
+    let drain = DrainPolicy { hint: None, time: s(1), ..STEERED };
+    let quiet = PoolPolicy { drain, ..policy(2) };
+    let mut scene = Scene::new(Mode::Pool(quiet.clone()));
+    assert!(!scene.core.hurts());
+    scene.spawns(10);
+    assert!(scene.core.hurts(), "the start timeout");
+    let mut scene = Scene::ready(PoolPolicy { deadline: Some(Monotonic(s(1_000))), ..quiet.clone() });
+    assert!(scene.core.next_deadline().is_some() && !scene.core.hurts(), "all are ready");
+    scene.happens(Event::Asked(Demand::Scale { workers: 1 }));
+    assert!(scene.core.hurts(), "one is emptied, for so long");
+    let watchdog = HangPolicy { watchdog: Some(s(10)), ..NOTHING };
+    assert!(Scene::ready(watched(1, watchdog)).core.hurts(), "a ping is awaited");
+    for patience in [Patience::Forever, Patience::For(s(30))] {
+        let stop = StopPolicy { graceful: patience, ..STOP };
+        let mut scene = Scene::ready(PoolPolicy { stop, ..policy(1) });
+        scene.signal(Signal::TERM);
+        assert_eq!(scene.core.hurts(), patience != Patience::Forever);
+        let mut scene = Scene::new(Mode::Init(InitPolicy::new(stop)));
+        scene.spawns(10);
+        assert!(!scene.core.hurts());
+        scene.signal(Signal::TERM);
+        assert_eq!(scene.core.hurts(), patience != Patience::Forever);
     }
-    assert_eq!(scene.now, begun + s(10));
+    let limit = Some(Monotonic(s(5)));
+    let mut scene = Scene::new(Mode::Init(InitPolicy { limit, ..InitPolicy::new(STOP) }));
+    scene.spawns(10);
+    assert!(scene.core.hurts());
+    scene.core.is_behind(s(3));
+    assert_eq!(scene.core.next_deadline(), limit, "it counts what we were told");
 }
 
 #[test]

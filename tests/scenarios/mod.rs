@@ -430,6 +430,16 @@ fn a_pool_that_runs_too_long_is_stopped_as_at_term_and_ends_with_124() {
 }
 
 #[test]
+fn a_deadline_counts_what_the_clock_has_left_out() {
+    let deadline = Some(Monotonic(s(100)));
+    let mut scene = Scene::ready(PoolPolicy { deadline, ..policy(1) });
+    scene.core.is_behind(s(60));
+    assert_eq!(scene.core.next_deadline(), Some(Monotonic(s(40))));
+    scene.after(s(40));
+    assert!(scene.noted(|note| *note == Note::DeadlinePassed { after: s(100) }));
+}
+
+#[test]
 fn a_deadline_says_nothing_to_who_is_being_stopped_already() {
     let deadline = Some(Monotonic(s(5)));
     let mut scene = Scene::ready(PoolPolicy { deadline, ..policy(1) });

@@ -125,7 +125,8 @@ fn at_the_end_nobody_new_is_let_in_before_anybody_is_stopped() {
     assert_eq!(scene.now, quiet + DRAIN.time);
     let at = |wanted: &Action| scene.actions.iter().position(|action| action == wanted);
     let refused = at(&Action::RefuseConnections).expect("nobody is refused");
-    assert!(Some(refused) < at(&Action::Signal { pid: Pid(10), signal: Signal::TERM }), "refused first");
+    let stopped = |pid| at(&Action::Signal { pid: Pid(pid), signal: Signal::TERM }).expect("a stop");
+    assert!(stopped(10).max(stopped(11)) < refused, "a worker that knows nothing yet would spin");
 }
 
 #[test]
@@ -229,4 +230,22 @@ fn a_graceful_timeout_of_zero_takes_no_connection_away_from_who_waits() {
     let quiet = scene.now;
     scene.until("the end", |action| *action == Action::SignalGroup { pid: Pid(10), signal: Signal::KILL });
     assert_eq!(scene.now, quiet + DRAIN.time);
+}
+
+#[test]
+fn what_one_worker_left_is_not_killed_early_for_many_that_left_nothing() {
+    let mut scene = Scene::ready(policy(100));
+    let exit = Exit::Signal { signal: Signal::KILL, core_dumped: false };
+    scene.exits(10, exit);
+    assert!(scene.core.awaits_group(Pid(10)));
+    for pid in 11..110 {
+        scene.exits(pid, exit);
+        assert_eq!(scene.happens(Event::GroupEnded { group: Pid(pid) }), []);
+        assert!(!scene.core.awaits_group(Pid(pid)));
+    }
+    let killed = |action: &Action| matches!(action, Action::SignalRemains { group: Pid(10), .. });
+    scene.after(s(29));
+    assert!(!scene.did(killed) && scene.core.awaits_group(Pid(10)));
+    scene.after(s(1));
+    assert!(scene.did(killed));
 }

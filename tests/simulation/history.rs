@@ -258,6 +258,9 @@ impl History {
             let out_of_memory = self.dice.one_in(if killed { 3 } else { 50 });
             self.handle(Event::Exited { pid, exit, out_of_memory })?;
             self.kernel.release(pid);
+            if self.core.awaits_group(pid) && self.kernel.is_empty_group(pid) {
+                self.handle(Event::GroupEnded { group: pid })?;
+            }
         }
         self.kernel.look_again(&mut self.dice);
         Ok(())
@@ -272,7 +275,6 @@ impl History {
             return Err("it goes in circles without time passing".into());
         }
         let mut actions = Vec::new();
-        let asked_for = self.core.next_deadline();
         self.core.step(now, event, &mut actions);
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:?} {event:?} -> {actions:?}", now.0));
@@ -281,7 +283,7 @@ impl History {
             return Err(format!("after Exit: {action:?}"));
         }
         match &mut self.rules {
-            Rules::Pool(rules) => rules.step(now, asked_for, event, &actions)?,
+            Rules::Pool(rules) => rules.step(now, event, &actions)?,
             Rules::Init(rules) => rules.step(now, event, &actions)?,
         }
         self.idle &= actions.is_empty();

@@ -11,6 +11,7 @@ use crate::core::recycle::Limits;
 use crate::core::slot::{Place, Seat, Slot};
 use crate::core::time::{Monotonic, earlier};
 use crate::core::worker::Worker;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Two spawns in one slot are at least this far apart, even when a worker ends by plan at once.
@@ -150,13 +151,14 @@ impl Pool {
     /// else the first that are nobody's.
     fn lane_for(&self, index: usize, place: Place) -> Lane {
         let kept = self.slots.get(index).and_then(Slot::kept_lane).filter(|_| place == Place::Seat);
-        let taken: Vec<Lane> = self
+        if let Some(lane) = kept.or_else(|| self.owed_lane()) {
+            return lane;
+        }
+        let taken: BTreeSet<Lane> = self
             .workers()
             .map(|worker| worker.lane)
             .chain(self.slots.iter().filter_map(Slot::kept_lane))
             .collect();
-        kept.or_else(|| self.owed_lane())
-            .or_else(|| (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)))
-            .unwrap_or(Lane(0))
+        (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)).unwrap_or(Lane(0))
     }
 }

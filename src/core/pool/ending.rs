@@ -2,11 +2,11 @@
 //! descends from us.
 //!
 //! ```text
-//!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes ──▶ refuse, and the stop signal at once
+//!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes ──▶ the stop signal, and refuse at once
 //! ```
 //! Who tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection that
-//! waits, or was taken and not read, when its worker is told to stop would be lost. Refusing comes last, since asyncio
-//! servers spin on a listener that refuses.
+//! waits, or was taken and not read, when its worker is told to stop would be lost. Refusing comes last, since servers
+//! spin on a listener that refuses until they hear the signal.
 
 use super::{Ending, HURRIED_GRACE, Phase, Pool};
 use crate::core::action::Action;
@@ -85,11 +85,21 @@ impl Pool {
         }
     }
 
+    /// The deadline of the whole run, on our clock.
+    pub(super) fn stop_at(&self) -> Option<Monotonic> {
+        self.policy.deadline.map(|at| at - self.behind)
+    }
+
+    /// See [`Core::is_behind`](crate::core::Core::is_behind).
+    pub fn is_behind(&mut self, behind: Duration) {
+        self.behind = behind;
+    }
+
     /// The deadline is a TERM of our own.
     pub(super) fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if self.is_running() && reached(self.policy.deadline, now) {
+        if self.is_running() && reached(self.stop_at(), now) {
             self.ending = Ending::Overdue;
-            out.push(Action::Report(Note::DeadlinePassed { after: now.0 }));
+            out.push(Action::Report(Note::DeadlinePassed { after: (now + self.behind).0 }));
             self.asked_to_stop(now, Signal::TERM, out);
         }
     }
@@ -139,10 +149,12 @@ impl Pool {
     /// Asks every worker to stop, within the graceful timeout or `cap` if that is less.
     pub(super) fn begin_ending(&mut self, now: Monotonic, cap: Option<Duration>, out: &mut Vec<Action>) {
         let kill_at = earlier(self.policy.stop.graceful.deadline(now), cap.map(|cap| now + cap));
+        // Refusing wakes all who wait at a listener, again and again: a thousand of them leave us no processor to tell the
+        // last of it.
+        self.stop_all(kill_at, out);
         if self.policy.drain.listens {
             out.push(Action::RefuseConnections);
         }
-        self.stop_all(kill_at, out);
         self.phase = Phase::Ending {
             endgame: Endgame::Stopping { kill_at },
             orphans_at: halfway(now, kill_at),

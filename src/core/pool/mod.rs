@@ -86,6 +86,8 @@ pub struct Pool {
     steered: Vec<Lane>,
     /// The last step.
     stepped: Monotonic,
+    /// How far our clock is behind real time.
+    behind: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +159,7 @@ impl Pool {
             owed: Vec::new(),
             steered: Vec::new(),
             stepped: Monotonic::default(),
+            behind: Duration::ZERO,
         }
     }
 
@@ -166,7 +169,6 @@ impl Pool {
         if matches!(self.phase, Phase::Gone) {
             return;
         }
-        self.forgive_if_late(now);
         self.stepped = now;
         let woken = matches!(event, Event::Started | Event::DeadlinePassed);
         self.take_in(now, event, out);
@@ -210,6 +212,7 @@ impl Pool {
             Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory, out),
             // A worker that does not move is found by what it does not do.
             Event::Stopped { .. } | Event::StopRefused | Event::UpgradeFailed => {}
+            Event::GroupEnded { group } => self.remains.forget(group),
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::SaidReady { pid } => self.with_starting(pid, |starting| starting.said_ready(now)),
             Event::StartExtended { pid, by } => self.with_starting(pid, |starting| starting.extend(now, by)),
@@ -265,7 +268,7 @@ impl Pool {
         let of_phase = match self.phase {
             Phase::Unstarted | Phase::Gone => return None,
             Phase::Running if self.upgrades_now() => return Some(self.stepped),
-            Phase::Running => earlier(self.policy.deadline, self.next_spawn_deadline()),
+            Phase::Running => earlier(self.stop_at(), self.next_spawn_deadline()),
             Phase::Draining { until } => earlier(Some(until), self.next_spawn_deadline()),
             Phase::Closing(closing) => closing.next_deadline(),
             Phase::Ending { endgame, orphans_at, .. } => earlier(endgame.next_deadline(), orphans_at),
@@ -275,6 +278,22 @@ impl Pool {
             .fold(of_phase, earlier);
         let of_slots = self.slots.iter().map(Slot::next_deadline);
         of_slots.chain(self.retiring.iter().map(Worker::next_deadline)).fold(soonest, earlier)
+    }
+
+    /// See [`Core::awaits_group`](super::Core::awaits_group).
+    pub fn awaits_group(&self, group: Pid) -> bool {
+        self.remains.awaits(group)
+    }
+
+    /// See [`Core::hurts`](super::Core::hurts).
+    pub fn hurts(&self) -> bool {
+        let of_phase = match self.phase {
+            Phase::Unstarted | Phase::Gone => return false,
+            Phase::Running | Phase::Draining { .. } => false,
+            Phase::Closing(closing) => closing.kill_at().is_some(),
+            Phase::Ending { endgame, .. } => endgame.next_deadline().is_some(),
+        };
+        of_phase || self.remains.next_deadline().is_some() || self.workers().any(Worker::may_be_hurt)
     }
 
     /// See [`Core::snapshot`](super::Core::snapshot).

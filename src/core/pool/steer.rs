@@ -6,12 +6,8 @@ use crate::core::action::Action;
 use crate::core::event::{Lane, Pid};
 use crate::core::note::ReadyBy;
 use crate::core::slot::Slot;
-use crate::core::time::{Monotonic, reached};
+use crate::core::time::Monotonic;
 use crate::core::worker::{Life, Worker};
-use std::time::Duration;
-
-/// A loop that is later than this was suspended, or had no processor: its workers had none either.
-const LATE: Duration = Duration::from_millis(250);
 
 impl Pool {
     /// New connections go to those that serve; while nobody does, to those that may soon.
@@ -20,21 +16,22 @@ impl Pool {
             return;
         }
         let seated = || self.slots.iter().filter_map(Slot::seated);
-        let lanes = |wanted: fn(&Worker) -> bool| -> Vec<Lane> {
-            let mut lanes: Vec<Lane> =
-                seated().filter(|worker| wanted(worker)).map(|worker| worker.lane).collect();
-            lanes.sort_unstable();
-            lanes
+        let lanes = |wanted: fn(&Worker) -> bool| {
+            seated().filter(move |worker| wanted(worker)).map(|worker| worker.lane)
         };
         let starts = |worker: &Worker| matches!(worker.life, Life::Spawning | Life::Starting(_));
         let choices = [Worker::is_trusted, Worker::serves, starts, Worker::is_ready];
-        let wanted = choices.into_iter().map(lanes).find(|lanes| !lanes.is_empty());
-        if let Some(lanes) = wanted
-            && lanes != self.steered
+        let Some(wanted) = choices.into_iter().find(|wanted| lanes(*wanted).next().is_some()) else { return };
+        // This comes after each step, and mostly all is as before.
+        if lanes(wanted).count() == self.steered.len()
+            && lanes(wanted).all(|lane| self.steered.binary_search(&lane).is_ok())
         {
-            self.steered.clone_from(&lanes);
-            out.push(Action::Steer { lanes });
+            return;
         }
+        let mut lanes: Vec<Lane> = lanes(wanted).collect();
+        lanes.sort_unstable();
+        self.steered.clone_from(&lanes);
+        out.push(Action::Steer { lanes });
     }
 
     pub(super) fn probed(&mut self, now: Monotonic, pid: Pid, passed: Option<bool>, out: &mut Vec<Action>) {
@@ -61,19 +58,6 @@ impl Pool {
             slot.recovers = true;
             if let Some(worker) = slot.seated_mut() {
                 worker.abort(now, &self.policy, out);
-            }
-        }
-    }
-
-    /// A supervisor that had no processor must not take its workers for hung: their clocks start again.
-    pub(super) fn forgive_if_late(&mut self, now: Monotonic) {
-        let hang = &self.policy.hang;
-        let watches = hang.watchdog.is_some() || hang.probe.is_some() || self.policy.measure_every.is_some();
-        // A deadline may have been in the past when it was set: that asks for a step at once.
-        let awaited = self.next_deadline().map(|at| at.max(self.stepped));
-        if watches && reached(awaited.map(|at| at + LATE), now) {
-            for worker in self.workers_mut() {
-                worker.forgive(now);
             }
         }
     }

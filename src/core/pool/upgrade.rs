@@ -74,6 +74,7 @@ impl Pool {
         };
         Handover {
             now,
+            behind: self.behind,
             vacant: self.slots.iter().enumerate().filter_map(vacant).collect(),
             workers: self.wanted(),
             generation: self.generation,
@@ -90,6 +91,7 @@ impl Pool {
         let mut pool = Self::new(PoolPolicy { workers: given.workers.max(1), ..policy }, seed);
         (pool.generation, pool.newest) = (given.generation, given.newest);
         (pool.next_spawn, pool.ever_ready) = (given.next_spawn, given.ever_ready);
+        pool.behind = given.behind;
         pool.ever_spawned = true;
         pool.remains = Remains::take_over(&given.remains);
         for vacancy in &given.vacant {

@@ -82,6 +82,11 @@ impl Draining {
         }
     }
 
+    /// Whether it is stopped at some time though somebody waits.
+    pub fn gives_up(&self) -> bool {
+        self.give_up_at.is_some()
+    }
+
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let gives_up = self.give_up_at.filter(|_| !self.queue.is_quiet());
         earlier(earlier(self.look_at, self.queue.done_at()), gives_up)

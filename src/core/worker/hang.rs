@@ -163,9 +163,7 @@ impl Worker {
                 return self.stop(Reason::MaxMemory, kill_at, policy, out);
             }
         }
-        if let Life::Ready { watch, .. } = &mut self.life
-            && watch.overdue(found.request_overdue)
-        {
+        if found.request_overdue {
             self.hangs(now, Sign::RequestDeadline, out);
         }
         let (Life::Ready { pid, watch, .. }, Some(waiting), Some(patience)) =
@@ -183,13 +181,6 @@ impl Worker {
                 out.push(Action::Report(Note::WorkerSuspected { worker, verdict }));
             }
             Queue::AsBefore => {}
-        }
-    }
-
-    /// We were late: what it did not do meanwhile is not held against it.
-    pub fn forgive(&mut self, now: Monotonic) {
-        if let Life::Ready { watch, .. } = &mut self.life {
-            watch.forgive(now);
         }
     }
 }

@@ -363,6 +363,17 @@ impl Worker {
         }
     }
 
+    /// Whether a deadline runs by which it is hurt.
+    pub fn may_be_hurt(&self) -> bool {
+        match &self.life {
+            Life::Starting(starting) => starting.fail_at.is_some(),
+            Life::Ready { watch, .. } => watch.awaits_ping(),
+            Life::Draining(draining) => draining.gives_up(),
+            Life::Stopping { kill_at, .. } => kill_at.is_some(),
+            Life::Spawning | Life::Killed { .. } => false,
+        }
+    }
+
     /// What its end means. `out_of_memory` is whether the kernel has killed somebody for want of memory.
     pub fn ended(
         &self,

@@ -16,13 +16,8 @@ pub struct Watch {
     ping_by: Option<Monotonic>,
     /// When to probe it next; not while a probe is under way.
     probe_at: Option<Monotonic>,
-    probe_every: Option<Duration>,
     /// Failures in a row.
     probe_failures: u32,
-    /// The probe that is under way does not count.
-    probe_forgiven: bool,
-    /// Nor does a request that is overdue, until none is.
-    overdue_forgiven: bool,
     /// Connections that waited for it when its queue was last measured.
     waiting: u32,
     /// Since when some wait and none was taken, as far as was seen.
@@ -50,10 +45,7 @@ impl Watch {
             ping_every,
             ping_by: ping_every.map(|every| now + every),
             probe_at: probe_every.map(|every| now + every),
-            probe_every,
             probe_failures: 0,
-            probe_forgiven: false,
-            overdue_forgiven: false,
             waiting: 0,
             still_since: None,
             suspected: false,
@@ -107,7 +99,7 @@ impl Watch {
     /// A probe ended. Returns whether it is one failure too many.
     pub fn probed(&mut self, now: Monotonic, passed: Option<bool>, policy: &ProbePolicy) -> bool {
         self.probe_at = Some(now + policy.interval);
-        match passed.filter(|_| !std::mem::take(&mut self.probe_forgiven)) {
+        match passed {
             Some(true) => self.probe_failures = 0,
             Some(false) => {
                 self.probe_failures = self.probe_failures.saturating_add(1);
@@ -150,21 +142,9 @@ impl Watch {
         Queue::Turned(Verdict::Suspected)
     }
 
-    /// Whether a request that is overdue, or that none is, means that it hangs.
-    pub fn overdue(&mut self, is_overdue: bool) -> bool {
-        self.overdue_forgiven &= is_overdue;
-        is_overdue && !self.overdue_forgiven
-    }
-
-    /// We were late, and perhaps it was as well: every clock starts again.
-    pub fn forgive(&mut self, now: Monotonic) {
-        // Whoever is known to hang has nothing to be in time for.
-        self.ping_by = self.ping_by.and(self.ping_every).map(|every| now + every);
-        self.probe_failures = 0;
-        self.overdue_forgiven = true;
-        self.probe_forgiven = self.probe_at.is_none();
-        self.probe_at = self.probe_at.zip(self.probe_every).map(|(_, every)| now + every);
-        self.still_since = self.still_since.map(|_| now);
+    /// Whether it has to ping by some time.
+    pub fn awaits_ping(&self) -> bool {
+        self.ping_by.is_some()
     }
 
     pub fn next_deadline(&self) -> Option<Monotonic> {

@@ -1,10 +1,10 @@
 //! The listeners at one TCP address, one for each lane, among which the kernel is told to choose.
 
-use super::first_error;
 use crate::os::activation;
 use crate::os::door::Door;
 use crate::os::listen::Listener;
 use crate::os::steer::Program;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, RawFd};
 
@@ -19,6 +19,10 @@ pub struct Group {
     pub all_share: bool,
     /// The lanes in the order of the kernel's list (see [`super::steer`]).
     pub order: Vec<u32>,
+    /// Those that are not in it: they do not listen yet, or cannot any more.
+    idle: Vec<u32>,
+    /// How many listeners are watched, from the first on.
+    pub watched: usize,
     /// There if clients were held off.
     pub door: Option<Door>,
     /// The first one is somebody else's, who may have use for it after us.
@@ -26,51 +30,77 @@ pub struct Group {
 }
 
 impl Group {
-    /// Adds lanes until there are so many.
-    pub fn extend(&mut self, lanes: u32, live: &[u32], backlog: u32, least_fd: RawFd) -> io::Result<()> {
+    /// Of these listeners, which are in this order in the kernel's list.
+    pub fn new(listeners: Vec<Listener>, all_share: bool, order: Vec<u32>, adopted: bool) -> Self {
+        let known: HashSet<u32> = order.iter().copied().collect();
+        let idle = (0..).zip(&listeners).map(|(lane, _)| lane).filter(|lane| !known.contains(lane)).collect();
+        Self { listeners, all_share, order, idle, watched: 0, door: None, adopted }
+    }
+
+    /// Adds lanes until there are so many. The new ones do not listen before [`repair`](Self::repair).
+    pub fn extend(&mut self, lanes: u32, least_fd: RawFd) -> io::Result<()> {
         let there = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let lanes = if self.all_share { 1 } else { lanes };
-        for _ in there..lanes {
+        for lane in there..lanes {
             let first = self.listeners.first().ok_or(io::ErrorKind::NotFound)?;
             let more = first.bind_more(least_fd)?;
             if self.adopted {
                 activation::copy_options(first, &more);
             }
             self.listeners.push(more);
+            self.idle.push(lane);
         }
-        self.repair(live, backlog)
+        Ok(())
     }
 
     /// A worker that had this lane before may have had accept(2) not wait, of which the next one knows nothing. What all
     /// share is as the others want it.
     pub fn make_blocking(&self, lane: u32) -> io::Result<()> {
-        let listener = usize::try_from(lane).ok().and_then(|lane| self.listeners.get(lane));
-        listener.filter(|_| !self.all_share).map_or(Ok(()), Listener::make_blocking)
+        self.listener(lane).filter(|_| !self.all_share).map_or(Ok(()), Listener::make_blocking)
     }
 
-    /// Has all listen that do not, and those steer to the live ones as before of which some had stopped. Which of
-    /// several stopped first is not to be known: the lowest lane is supposed to.
-    pub fn repair(&mut self, live: &[u32], backlog: u32) -> io::Result<()> {
+    /// Has all listen that do not, and those steer to the live ones as before of which some had stopped. `suspects` may
+    /// have, the first one first. Returns those that had.
+    pub fn repair(
+        &mut self,
+        suspects: &[u32],
+        live: &[u32],
+        backlog: u32,
+        stopped: &mut Vec<u32>,
+    ) -> io::Result<()> {
+        let mut result = Ok(());
         let there = self.order.len();
-        for (lane, listener) in (0..).zip(&self.listeners) {
-            if !listener.is_listening()? {
-                // The kernel's list has lost it too.
-                let position = self.order.iter().position(|other| *other == lane);
-                position.map(|position| self.order.swap_remove(position));
+        for lane in suspects {
+            match self.listener(*lane).map(Listener::is_listening) {
+                Some(Ok(false)) => {
+                    // The kernel's list has lost it too.
+                    if let Some(position) = self.order.iter().position(|other| other == lane) {
+                        self.idle.push(self.order.swap_remove(position));
+                        stopped.push(*lane);
+                    }
+                }
+                Some(Err(error)) => result = result.and(Err(error)),
+                Some(Ok(true)) | None => {}
             }
         }
-        let stopped = self.order.len() < there;
-        let order = &mut self.order;
-        let listened = first_error((0..).zip(&self.listeners).map(|(lane, listener)| {
-            if !order.contains(&lane) {
-                listener.listen(backlog)?;
-                order.push(lane);
+        let have_stopped = self.order.len() < there;
+        for lane in std::mem::take(&mut self.idle) {
+            match self.listener(lane).map(|listener| listener.listen(backlog)) {
+                Some(Ok(())) => self.order.push(lane),
+                Some(Err(error)) => {
+                    self.idle.push(lane);
+                    result = result.and(Err(error));
+                }
+                None => {}
             }
-            Ok(())
-        }));
+        }
         // Some may have stopped for good, but the others are to be steered to all the same.
-        let steered = if stopped { self.steer(live) } else { Ok(()) };
-        listened.and(steered)
+        let steered = if have_stopped { self.steer(live) } else { Ok(()) };
+        result.and(steered)
+    }
+
+    fn listener(&self, lane: u32) -> Option<&Listener> {
+        self.listeners.get(usize::try_from(lane).ok()?)
     }
 
     /// Has a closed door among the listeners, to which nobody is steered.
@@ -97,7 +127,7 @@ impl Group {
 
     /// The program, and one of those that it is for.
     pub fn program(&self, live: &[u32]) -> Option<(Program, &Listener)> {
-        let listening = |lane: &u32| self.listeners.get(usize::try_from(*lane).ok()?);
+        let listening = |lane: &u32| self.listener(*lane);
         let live = if self.all_share && live != [DOOR] { &[0] } else { live };
         Some((Program::spread(&self.order, live)?, self.order.iter().find_map(listening)?))
     }

@@ -133,6 +133,7 @@ impl InitRules {
                 | Event::Stopped { .. }
                 | Event::StopRefused
                 | Event::UpgradeFailed
+                | Event::GroupEnded { .. }
                 | Event::ConfigurationRead { .. }
                 | Event::Asked(_)
                 | Event::LaneSeen { .. }

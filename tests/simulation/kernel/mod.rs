@@ -335,6 +335,11 @@ impl Kernel {
         self.processes.retain(|p| p.pid != pid || p.ended.is_none());
     }
 
+    /// Whether nobody is in this process group, not even a zombie.
+    pub fn is_empty_group(&self, group: Pid) -> bool {
+        self.processes.iter().all(|p| p.group != group)
+    }
+
     pub fn spawn(
         &mut self,
         SpawnOrder { id, lane, .. }: SpawnOrder,

@@ -176,8 +176,6 @@ pub struct Expected {
     pub lost: usize,
     /// The clock alone led to this step: only then may it take its time.
     pub woken: bool,
-    /// The loop came too late to judge anybody.
-    pub late: bool,
     /// No child is left at all.
     pub childless: bool,
     /// The configuration is to be read.

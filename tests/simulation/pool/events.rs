@@ -14,7 +14,6 @@ use std::time::Duration;
 const LOOK_SHARE: u32 = 20;
 
 const MOST_WORKERS: usize = 1024;
-const LATE: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -23,16 +22,10 @@ pub enum Failure {
 }
 
 impl Book {
-    /// Enters an event. `awaited` is when the loop was expected at last.
-    pub fn take_in(&mut self, now: Monotonic, awaited: Option<Monotonic>, event: Event) {
+    /// Enters an event.
+    pub fn take_in(&mut self, now: Monotonic, event: Event) {
         let woken = matches!(event, Event::Started | Event::DeadlinePassed);
         self.expected = Expected { woken, ..Expected::default() };
-        let hang = &self.policy.hang;
-        let measures = self.policy.measure_every.is_some();
-        let watches = hang.watchdog.is_some() || hang.probe.is_some() || measures;
-        if watches && awaited.is_some_and(|at| at + LATE <= now) {
-            self.forgive(now);
-        }
         match event {
             Event::Started => {
                 if self.stage == Stage::Unstarted {
@@ -75,6 +68,10 @@ impl Book {
             | Event::UpgradeFailed
             | Event::ContainerMeasured { .. }
             | Event::DeadlinePassed => {}
+            Event::GroupEnded { group } => {
+                self.remains.retain(|(asked, _)| *asked != group);
+                self.groups_asked.retain(|asked| *asked != group);
+            }
             Event::Reaped { children_left } => self.expected.childless = !children_left,
             Event::SaidReady { .. }
             | Event::SeenAccepting { .. }

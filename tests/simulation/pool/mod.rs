@@ -13,43 +13,33 @@ mod watch;
 
 use super::rule::{Held, check};
 use book::Book;
+use prefork_init::core::exit::Reason;
 use prefork_init::core::policy::PoolPolicy;
-use prefork_init::core::{Action, Event, Monotonic, Snapshot};
+use prefork_init::core::{Action, Event, Monotonic, Note, Snapshot};
 
 pub struct PoolRules {
     book: Book,
     /// Whether the loop is never late: then the whole shutdown has a bound.
     punctual: bool,
-    /// The last step.
-    last: Monotonic,
     /// The last time the clock led to something that does not show.
     had_reason: bool,
 }
 
 impl PoolRules {
     pub fn new(policy: PoolPolicy, punctual: bool) -> Self {
-        Self { book: Book::new(policy), punctual, last: Monotonic::default(), had_reason: false }
+        Self { book: Book::new(policy), punctual, had_reason: false }
     }
 
-    /// After each step. `asked_for` is when the loop was to come back at the latest.
-    pub fn step(
-        &mut self,
-        now: Monotonic,
-        asked_for: Option<Monotonic>,
-        event: Event,
-        actions: &[Action],
-    ) -> Held {
+    /// After each step.
+    pub fn step(&mut self, now: Monotonic, event: Event, actions: &[Action]) -> Held {
         if self.book.exit.is_some() {
             return Ok(());
         }
         let before = self.book.serving();
-        // What was wanted in the past was wanted at once.
-        let awaited = asked_for.map(|at| at.max(self.last));
-        self.last = now;
         let measures = self.book.measure_at.is_some_and(|at| at <= now);
-        self.book.take_in(now, awaited, event);
-        self.had_reason = measures || self.book.expected.late;
-        for action in actions {
+        self.book.take_in(now, event);
+        self.had_reason = measures;
+        for action in with_the_refusal_first(actions) {
             self.book.judge(now, action).map_err(|broken| format!("{broken}: {action:?}"))?;
         }
         if self.book.exit.is_some() {
@@ -61,7 +51,7 @@ impl PoolRules {
         check(!self.book.is_open() || serves >= before.min(floor), "too few serve, by plan")
     }
 
-    /// Whether it was woken for a measurement of nobody, or too late to hold anything against anybody.
+    /// Whether it was woken for a measurement of nobody.
     pub fn woke_for_a_reason(&self) -> bool {
         self.had_reason
     }
@@ -81,4 +71,21 @@ impl PoolRules {
             None => Ok(()),
         }
     }
+}
+
+/// Connections are refused when all have been told to stop, which for the book is the one event: the end begins.
+fn with_the_refusal_first(actions: &[Action]) -> Vec<&Action> {
+    let mut ordered: Vec<&Action> = actions.iter().collect();
+    if let Some(at) = actions.iter().position(|action| *action == Action::RefuseConnections) {
+        let told = actions[..at].iter().rposition(|action| {
+            let of_a_stop = matches!(
+                action,
+                Action::Signal { .. } | Action::Report(Note::WorkerStopping { reason: Reason::Stop, .. })
+            );
+            !of_a_stop
+        });
+        let refusal = ordered.remove(at);
+        ordered.insert(told.map_or(0, |before| before + 1), refusal);
+    }
+    ordered
 }

@@ -22,10 +22,6 @@ pub struct Watch {
     /// When it is probed next; not while a probe is under way.
     pub probe_at: Option<Monotonic>,
     failures: u32,
-    /// The probe under way does not count.
-    forgiven: bool,
-    /// Nor does a request that is overdue, until none is.
-    overdue_forgiven: bool,
     waiting: u32,
     still_since: Option<Monotonic>,
 }
@@ -37,21 +33,6 @@ impl Worker {
 }
 
 impl Book {
-    /// A loop that comes so late holds nothing against anybody: every clock starts again.
-    pub fn forgive(&mut self, now: Monotonic) {
-        let interval = self.policy.hang.probe.map(|probe| probe.interval);
-        for worker in self.live.iter_mut().filter(|worker| worker.is_up()) {
-            let watch = &mut worker.watch;
-            watch.ping_by = watch.ping_by.and(watch.pings).map(|every| now + every);
-            watch.failures = 0;
-            watch.overdue_forgiven = true;
-            watch.forgiven = watch.probe_at.is_none();
-            watch.probe_at = watch.probe_at.zip(interval).map(|(_, interval)| now + interval);
-            watch.still_since = watch.still_since.map(|_| now);
-        }
-        self.expected.late = true;
-    }
-
     /// The clocks of a worker that is ready from now on.
     pub fn watch_from(&mut self, now: Monotonic, pid: Pid) {
         let hang = self.policy.hang;
@@ -95,11 +76,10 @@ impl Book {
         let Some(policy) = policy.filter(|_| worker.is_up()) else { return };
         let watch = &mut worker.watch;
         watch.probe_at = Some(now + policy.interval);
-        let counts = passed.filter(|_| !std::mem::take(&mut watch.forgiven));
-        if counts == Some(true) {
+        if passed == Some(true) {
             watch.failures = 0;
         }
-        if counts == Some(false) {
+        if passed == Some(false) {
             watch.failures += 1;
             if watch.failures >= policy.failures {
                 self.hangs(now, pid, Sign::Probe);
@@ -155,8 +135,7 @@ impl Book {
                 return;
             }
         }
-        worker.watch.overdue_forgiven &= found.request_overdue;
-        if found.request_overdue && !worker.watch.overdue_forgiven {
+        if found.request_overdue {
             self.hangs(now, pid, Sign::RequestDeadline);
         }
         if let (Some(waiting), Some(patience)) = (found.waiting, self.policy.hang.accept_stall) {

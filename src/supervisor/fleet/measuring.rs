@@ -1,0 +1,49 @@
+//! What workers take and do, measured from outside.
+
+use super::Fleet;
+use crate::core::event::Measured;
+use crate::core::note::WorkerRef;
+use crate::core::{Event, Lane, Pid};
+use crate::logging;
+use crate::os::cgroup;
+use crate::os::portrait::portrait;
+use crate::os::usage::{self, Measure};
+use crate::os::{privileges, scoreboard};
+
+impl Fleet {
+    pub fn measure(&mut self, pid: Pid, lane: Lane) -> Event {
+        let line = self.scoreboard.as_ref().map(|board| board.read(lane.0));
+        let deadline = line.and_then(|line| line.deadline);
+        let request_overdue = self.requests.is_overdue(lane.0, deadline, scoreboard::now());
+        let found = Measured {
+            memory: self.memory.and_then(|measure| self.as_worker(|| usage::memory(pid, measure))),
+            requests: line.map(|line| line.finished),
+            request_overdue,
+            waiting: self.counts_queues.then(|| self.queue(lane)),
+        };
+        Event::Measured { pid, found }
+    }
+
+    /// Nothing where there is no limit, or none is to be seen.
+    pub fn measure_container(&self) -> Option<Event> {
+        let cgroup::Memory { current, reclaimable, limit } = self.cgroup.as_ref()?.memory()?;
+        Some(Event::ContainerMeasured { used: current.saturating_sub(reclaimable), limit: limit? })
+    }
+
+    pub fn portray(&self, worker: WorkerRef) {
+        logging::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
+    }
+
+    /// Whether the memory of workers is measured by their proportional share.
+    pub fn measures_shares(&self) -> bool {
+        self.memory == Some(Measure::Pss)
+    }
+
+    /// With the rights of a worker, if it is of another user.
+    pub fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
+        match self.ids {
+            Some((uid, gid)) => privileges::acting_as(uid, gid, look),
+            None => look(),
+        }
+    }
+}
