@@ -61,14 +61,6 @@ ALSO = {
     "newfstatat": {"fstat"},
 }
 
-# Another's work in progress: os/reap.rs learns to do without.
-COMING = {
-    ("init", "waitid"): "wait4 in its place",
-    ("pool", "waitid"): "wait4 in its place",
-    ("init", "wait4"): "waitid in its place",
-    ("pool", "wait4"): "waitid in its place",
-}
-
 
 def names_of(call):
     return ALSO.get(call, {call})
@@ -337,9 +329,7 @@ def main():
         faults, begin = 0, time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(4) as workers:
             for (mode, name, error, _), fault in workers.map(attempt, cases):
-                if fault and (mode, name) in COMING:
-                    print(f"coming: {mode}: {name}: {COMING[mode, name]}", flush=True)
-                elif fault:
+                if fault:
                     faults += 1
                     print(f"--- {mode}: {name} gives {error}: {fault}\n", flush=True)
         print(f"{len(cases)} cases in {time.monotonic() - begin:.0f} s, {faults} faults", flush=True)
