@@ -89,6 +89,15 @@ pub fn may_serve() -> io::Result<()> {
     }
 }
 
+/// Whether descriptors may be closed, asked in the same way. std panics where a directory that was read cannot be.
+///
+/// # Errors
+/// If it is refused.
+pub fn may_close() -> io::Result<()> {
+    // SAFETY: there is no such descriptor.
+    allowed("close", Errno::result(unsafe { libc::close(-1) }))
+}
+
 /// Whether messages may be received (recvmsg(2)), asked in the same way.
 ///
 /// # Errors
@@ -166,6 +175,7 @@ mod tests {
         may_wait_for_events().unwrap();
         may_serve().unwrap();
         may_receive().unwrap();
+        may_close().unwrap();
         try_what_a_runtime_needs().unwrap();
     }
 }
