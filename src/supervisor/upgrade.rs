@@ -54,7 +54,8 @@ impl Loop {
             (Err(error), _) => error.to_string(),
             (_, None) => "there is no pool".to_owned(),
         };
-        error!(reason = remedy, "upgrade failed");
+        let program = self.program.as_deref().map(|program| program.display().to_string()).ok();
+        error!(program, reason = remedy, "upgrade failed");
         Event::UpgradeFailed
     }
 
