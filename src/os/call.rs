@@ -102,6 +102,27 @@ pub fn may_receive() -> io::Result<()> {
     allowed("recvmsg", Errno::result(received))
 }
 
+/// Whether descriptors may be closed (close(2)), asked in the same way: the standard library panics at the end of a
+/// directory that it cannot close.
+///
+/// # Errors
+/// If it is refused.
+pub fn may_close() -> io::Result<()> {
+    // SAFETY: there is no such descriptor.
+    allowed("close", Errno::result(unsafe { libc::close(-1) }))
+}
+
+/// Sets the file mode creation mask, and returns the one before. umask(3) of the C library keeps an error to itself.
+/// Allocates nothing.
+///
+/// # Errors
+/// If it is refused; the call itself never fails.
+pub(super) fn umask(mask: u32) -> Result<u32, Errno> {
+    // SAFETY: takes an integer.
+    let before = Errno::result(unsafe { libc::syscall(libc::SYS_umask, mask) })?;
+    Ok(u32::try_from(before).unwrap_or(0))
+}
+
 fn allowed<T>(call: &'static str, result: Result<T, Errno>) -> io::Result<()> {
     match result {
         Err(error) if is_refused(error as i32) => named(call, Err(error)),
@@ -166,6 +187,7 @@ mod tests {
         may_wait_for_events().unwrap();
         may_serve().unwrap();
         may_receive().unwrap();
+        may_close().unwrap();
         try_what_a_runtime_needs().unwrap();
     }
 }
