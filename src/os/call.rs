@@ -1,5 +1,5 @@
 //! A system call that is refused for good, by its name: a sandbox's filter (seccomp(2)) or a security module says `EPERM` or
-//! `ENOSYS`, and whoever is to allow the call has to know which.
+//! `ENOSYS`, and the person that is to allow the call has to know which.
 
 use nix::errno::Errno;
 use std::fmt;

@@ -99,7 +99,7 @@ struct Loop {
     outlook: outlook::Outlook,
     placement: Placement,
     settings: Settings,
-    /// Why nothing can be started, if that is known: it would run as somebody else, or elsewhere.
+    /// Why nothing can be started, if that is known: it would run as another user, or elsewhere.
     cannot_spawn: Option<SpawnFailure>,
     death_signal: Option<Signal>,
     terminal: Option<Terminal>,

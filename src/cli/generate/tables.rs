@@ -30,7 +30,10 @@ pub const EXIT_CODES: [(&str, &str); 9] = [
     ("70", "an error of our own; everything was stopped in order first"),
     ("124", "--deadline or --before-timeout has passed, and everything was stopped in order"),
     ("of --before", "it failed: its code, or 128+n; 128+n too if signal n came while it ran"),
-    ("125", "something could not be set up: an address in use, say, or a system call that a sandbox refuses and the line names"),
+    (
+        "125",
+        "something could not be set up: an address in use, say, or a system call that a sandbox refuses and the line names",
+    ),
     ("126, 127", "the command cannot be executed; was not found"),
 ];
 
