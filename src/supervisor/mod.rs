@@ -132,7 +132,7 @@ impl Supervisor {
         let given = if is_pool { setup::given()? } else { None };
         if is_pool || config.like == Like::Ourselves {
             let checked = setup::check_command(&config);
-            checked.or_else(|error| upgrade::only_new_workers(&given, error).map(|_tries_and_fails| ()))?;
+            checked.or_else(|error| upgrade::only_a_program(&given, error))?;
         }
         let who = setup::account(&config.process)
             .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
