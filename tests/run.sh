@@ -43,6 +43,7 @@ fi
 cargo fmt --check
 cargo clippy --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
-cargo test
+# Tests wait for processes more than they compute: one a core would leave two thirds of the machine idle.
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))} cargo test
 tests/static.sh
 tests/demo.sh

@@ -89,6 +89,15 @@ pub fn may_serve() -> io::Result<()> {
     }
 }
 
+/// Whether descriptors may be closed, asked in the same way. std panics where a directory that was read cannot be.
+///
+/// # Errors
+/// If it is refused.
+pub fn may_close() -> io::Result<()> {
+    // SAFETY: there is no such descriptor.
+    allowed("close", Errno::result(unsafe { libc::close(-1) }))
+}
+
 /// Whether messages may be received (recvmsg(2)), asked in the same way.
 ///
 /// # Errors
@@ -100,16 +109,6 @@ pub fn may_receive() -> io::Result<()> {
         libc::recvmsg(-1, message.as_mut_ptr(), 0)
     };
     allowed("recvmsg", Errno::result(received))
-}
-
-/// Whether descriptors may be closed (close(2)), asked in the same way: the standard library panics at the end of a
-/// directory that it cannot close.
-///
-/// # Errors
-/// If it is refused.
-pub fn may_close() -> io::Result<()> {
-    // SAFETY: there is no such descriptor.
-    allowed("close", Errno::result(unsafe { libc::close(-1) }))
 }
 
 /// Sets the file mode creation mask, and returns the one before. umask(3) of the C library keeps an error to itself.

@@ -40,7 +40,7 @@ use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
 use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
 use crate::os::terminal::Terminal;
-use crate::os::{allocator, exchange, inherited, last_resort, memory, open_files, pid1};
+use crate::os::{allocator, call, exchange, inherited, last_resort, memory, open_files, pid1};
 use crate::setup::Endpoints;
 use crate::{logging, setup};
 use around::Around;
@@ -140,8 +140,11 @@ impl Supervisor {
             Ok((settings, account)) => (settings, account, None),
             Err(error) => (Settings::default(), None, Some(upgrade::only_new_workers(&given, error)?)),
         };
-        if is_pool && let Err(error) = open_files::raise() {
-            debug!(%error, "the limit on open files stays as it is");
+        if is_pool {
+            call::may_close().map_err(|error| setup::refused("close", &error))?;
+            if let Err(error) = open_files::raise() {
+                debug!(%error, "the limit on open files stays as it is");
+            }
         }
         let runtime = setup::runtime()?;
         let inside = runtime.enter();

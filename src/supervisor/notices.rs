@@ -13,7 +13,7 @@ use crate::os::notify_socket::{Datagram, NotifySocket};
 use crate::os::notify_sockets::{MOST_AT_ONCE, NotifySockets};
 use crate::os::private_directory::{NAME, Place, PrivateDirectory, Users};
 use crate::os::spawn::Identity;
-use crate::os::{call, exchange, privileges, proc};
+use crate::os::{exchange, privileges, proc};
 use crate::setup;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
@@ -67,8 +67,6 @@ impl Notices {
     /// # Errors
     /// If the kernel gives us no epoll, or what was handed over is not there.
     pub fn new(identity: Option<&Identity>, given: Option<&Notify>) -> io::Result<Self> {
-        // Directories are read from here on.
-        call::may_close()?;
         let (own_uid, _) = privileges::own_ids();
         let mut notices = Self {
             sockets: NotifySockets::new()?,
