@@ -21,7 +21,8 @@
 //! vacant SLOT LANE SPAWN_AT_US FAILURES
 //! worker SLOT LANE GENERATION PID SPAWNED_US READY_US PING_EVERY_US REQUESTS MAX_REQUESTS MAX_AGE_US MAX_MEMORY
 //! ```
-//! `-` stands for none; paths and addresses are hexadecimal, and a directory is meant by its number, from 0. The version in the first line is that of [`FORMAT`]: who does not know it is not exchanged for.
+//! `-` stands for none; paths and addresses are hexadecimal, and a directory is meant by its number, from 0. The
+//! version in the first line is that of [`FORMAT`]: a program that does not know it does not take over.
 
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::{Lane, Monotonic, Pid};

@@ -81,7 +81,7 @@
 //! * **Nothing waits for a reader**: log lines that stderr does not take are dropped and counted.
 //! * **Every wait has a deadline**, unless the user said `infinity`. The one in which nothing else is heard, for a new
 //!   child to execute the command, is 10 s at most and a millisecond as a rule.
-//! * **A socket says who speaks**: each worker has a notify socket of its own, in a directory that its user reaches; only
+//! * **A socket names its speaker**: each worker has a notify socket of its own, in a directory that its user reaches; only
 //!   where others can reach it too is a sender looked up in /proc, a few at a time (`supervisor/notices.rs`).
 //! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.
 //! * **Errands are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
@@ -92,7 +92,7 @@
 //!
 //! # Where to start reading
 //!
-//! `core/mod.rs`, then `core/init.rs` (one screen), `core/worker/mod.rs`, `core/pool/mod.rs`; then [`supervisor`].
+//! `core/mod.rs`, then `core/init.rs`, `core/worker/mod.rs`, `core/pool/mod.rs`; then [`supervisor`].
 
 #![cfg_attr(
     test,

@@ -331,8 +331,7 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
         // By our own name the command was found before anything was started.
         ("execute", libc_errno::ENOENT) => ": it, or the interpreter that its first line names, is missing",
         ("set the OOM score", _) => ": to lower it takes the capability SYS_RESOURCE, see --oom-score-adj",
-        ("change the directory", _) => ": its user may not enter it, see --chdir",
-        ("setuid" | "setgid" | "setgroups", _) => ": we may not change the user, see --user",
+        ("setuid" | "setgid" | "setgroups", libc_errno::EPERM) => ": we may not change the user, see --user",
         ("clone" | "fork", libc_errno::EAGAIN) => {
             ": too many processes, raise the limit (ulimit -u, pids.max)"
         }
@@ -348,6 +347,7 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
         (_, libc_errno::EPERM | libc_errno::ENOSYS) => {
             ": the system call is refused, have the sandbox's filter (seccomp) allow it"
         }
+        ("change the directory (chdir)", _) => ": its user may not enter it, see --chdir",
         _ => "",
     };
     let command = COMMAND.get().map(String::as_str);

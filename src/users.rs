@@ -41,8 +41,8 @@ pub fn find(spec: &UserSpec, group: Option<&str>) -> Result<Account, StartError>
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 
-/// Where there is no such file, nobody is in it; nor where we may not read it and do not need to. Somebody's full name may
-/// be in any encoding.
+/// Empty where there is no such file, and where we may not read it and do not need to. Full names in it may be in any
+/// encoding.
 fn read(option: &str, path: &str, is_needed: bool) -> Result<String, StartError> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -3,7 +3,7 @@
 use super::time::Monotonic;
 use std::time::Duration;
 
-/// How often those who are left have been asked to stop.
+/// How often the processes that are left have been asked to stop.
 #[derive(Clone, Copy, Debug)]
 pub enum Asks {
     None,

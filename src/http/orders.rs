@@ -20,7 +20,7 @@ const USUAL_WAIT: Duration = Duration::from_secs(300);
 /// Nobody waits longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Answers one request; without a peer, who may ask for nothing, with a refusal. `has_order` says meanwhile whether an order
+/// Answers one request; without a peer that may ask, with a refusal. `has_order` says meanwhile whether an order
 /// is under way.
 pub(super) async fn answer(
     method: &Method,

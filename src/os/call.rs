@@ -1,5 +1,5 @@
 //! A system call that is refused for good, by its name: a sandbox's filter (seccomp(2)) or a security module says `EPERM` or
-//! `ENOSYS`, and whoever is to allow the call has to know which.
+//! `ENOSYS`, and the person that is to allow the call has to know which.
 
 use nix::errno::Errno;
 use std::fmt;
@@ -109,6 +109,17 @@ pub fn may_receive() -> io::Result<()> {
         libc::recvmsg(-1, message.as_mut_ptr(), 0)
     };
     allowed("recvmsg", Errno::result(received))
+}
+
+/// Sets the file mode creation mask, and returns the one before. umask(3) of the C library keeps an error to itself.
+/// Allocates nothing.
+///
+/// # Errors
+/// If it is refused; the call itself never fails.
+pub(super) fn umask(mask: u32) -> Result<u32, Errno> {
+    // SAFETY: takes an integer.
+    let before = Errno::result(unsafe { libc::syscall(libc::SYS_umask, mask) })?;
+    Ok(u32::try_from(before).unwrap_or(0))
 }
 
 fn allowed<T>(call: &'static str, result: Result<T, Errno>) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! it.
 
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// Where the tree, or those of version 1, are.
@@ -90,7 +91,13 @@ impl Cgroup {
     pub fn memory(&self) -> Option<Memory> {
         let current = self.read(self.by_version("memory.usage_in_bytes", "memory.current"))?;
         let limit = self.read(self.by_version("memory.limit_in_bytes", "memory.max"));
-        let stat = self.read("memory.stat").unwrap_or_default();
+        let stat = match fs::read_to_string(self.directory.join("memory.stat")) {
+            Ok(stat) => stat,
+            // A sandbox may show less than the kernel has.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            // Without what is reclaimable, the cache of files would be taken for want of memory.
+            Err(_) => return None,
+        };
         let reclaimable = value_of(self.by_version("total_inactive_file", "inactive_file"), &stat);
         Some(Memory {
             current: current.trim().parse().ok()?,
@@ -146,7 +153,6 @@ pub(super) fn limit_of(text: &str) -> Option<u64> {
 pub(super) mod tests {
     use super::*;
     use crate::os::privileges::own_ids;
-    use std::io;
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
     use std::time::{Duration, Instant};
@@ -226,6 +232,13 @@ pub(super) mod tests {
         assert_eq!((cgroup.oom_kills(), cgroup.memory()), (None, None));
         drop(root);
         assert_eq!((cgroup.oom_kills(), cgroup.memory()), (None, None));
+
+        // What is not there reclaims nothing; of what cannot be read once, nobody knows.
+        let root = tree(&[("memory.events", ""), ("memory.current", "100")]);
+        let cgroup = Cgroup::at(root.path()).unwrap();
+        assert_eq!(cgroup.memory(), Some(Memory { current: 100, reclaimable: 0, limit: None }));
+        fs::create_dir(root.path().join("memory.stat")).unwrap();
+        assert_eq!(cgroup.memory(), None);
     }
 
     /// A cgroup of its own; removed when dropped.

@@ -4,6 +4,7 @@
 //! A socket filter (`SO_ATTACH_FILTER`) that drops them needs `CAP_NET_ADMIN` on a TCP socket since some 6.18, which in
 //! containers even root has not. This needs nothing.
 
+use super::call::named;
 use super::listen::Listener;
 use super::spawn::duplicate_above;
 use crate::address::Address;
@@ -56,13 +57,13 @@ impl Door {
             }
             match socket::connect(client.as_raw_fd(), &SockaddrStorage::from(to)) {
                 Ok(()) | Err(Errno::EINPROGRESS) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return named("connect", Err(error)),
             }
             let mut connected = [PollFd::new(client.as_fd(), PollFlags::POLLOUT)];
-            if nix::poll::poll(&mut connected, PollTimeout::from(WITHIN))? == 0 {
+            if named("poll", nix::poll::poll(&mut connected, PollTimeout::from(WITHIN)))? == 0 {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            if let error @ 1.. = socket::getsockopt(&client, sockopt::SocketError)? {
+            if let error @ 1.. = named("getsockopt", socket::getsockopt(&client, sockopt::SocketError))? {
                 return Err(io::Error::from_raw_os_error(error));
             }
             clients.push(client);
@@ -81,7 +82,7 @@ impl Door {
 fn client_at(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket::socket(family, SockType::Stream, flags, None)?;
+    let fd = named("socket", socket::socket(family, SockType::Stream, flags, None))?;
     let mut any_port = address;
     any_port.set_port(0);
     socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(any_port))?;

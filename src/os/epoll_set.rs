@@ -54,6 +54,14 @@ impl EpollSet {
         named("epoll_ctl", self.0.get_ref().0.add(fd, event))
     }
 
+    /// Waits for something else of this one, which is in the set: unlike to add it anew, that takes no memory.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2).
+    pub fn change(&self, fd: impl AsFd, mut event: EpollEvent) -> io::Result<()> {
+        named("epoll_ctl", self.0.get_ref().0.modify(fd, &mut event))
+    }
+
     /// Waits for this no more.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! The process stays what it is: PID 1, parent of its children, with the signals that wait for it. All of its signals are
 //! blocked, which the next program inherits, so none is lost on the way.
 
-use super::call;
+use super::call::{self, named};
 use super::open_files;
 use super::spawn::duplicate_above;
 use nix::errno::Errno;
@@ -93,7 +93,7 @@ fn hear_out(
     begin: Instant,
     within: Duration,
 ) -> io::Result<Option<Vec<u8>>> {
-    fcntl(&*out, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    named("fcntl", fcntl(&*out, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)))?;
     let mut text = Vec::new();
     loop {
         // First: what it has printed before its end is in the pipe then.
@@ -127,7 +127,8 @@ fn has_ended(child: &Child) -> io::Result<bool> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: there is room for the answer, which is plain numbers; with nothing to tell the pid stays zero.
     unsafe {
-        Errno::result(libc::waitid(libc::P_PID, child.id(), info.as_mut_ptr(), options))?;
+        let asked = Errno::result(libc::waitid(libc::P_PID, child.id(), info.as_mut_ptr(), options));
+        named("waitid", asked)?;
         Ok(info.assume_init().si_pid() != 0)
     }
 }
@@ -140,7 +141,7 @@ pub fn put_down(bytes: &[u8]) -> io::Result<OwnedFd> {
     // SAFETY: the name is a C string.
     let fd = unsafe { libc::memfd_create(c"prefork-handover".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
-        return Err(io::Error::last_os_error());
+        return named("memfd_create", Err(io::Error::last_os_error()));
     }
     // SAFETY: the kernel has just given us this descriptor.
     let mut file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });

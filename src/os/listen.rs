@@ -2,7 +2,7 @@
 //!
 //! While the supervisor holds a listener, its queue survives any worker's death, and nobody is refused.
 
-use super::call::named;
+use super::call::{self, named};
 use super::connections;
 use super::socket::passed;
 use super::spawn::duplicate_above;
@@ -84,14 +84,10 @@ impl Listener {
         if matches!(address, Address::Tcp(_)) {
             return Self::bind(address, backlog, least);
         }
-        // SAFETY: takes an integer. nix panics where it is refused.
-        let ours = unsafe { libc::umask(!mode & 0o777) };
-        if ours > 0o777 {
-            named("umask", Err(io::Error::last_os_error()))?;
-        }
+        // nix panics where it is refused.
+        let ours = named("umask", call::umask(!mode & 0o777))?;
         let listener = Self::bind_only(address, least);
-        // SAFETY: takes an integer.
-        unsafe { libc::umask(ours) };
+        named("umask", call::umask(ours))?;
         let listener = listener?;
         let _looked_at_instead = passed::refuse(&listener, true);
         listener.listen(backlog)?;
@@ -112,7 +108,8 @@ impl Listener {
     pub fn bind_more(&self, least: RawFd) -> io::Result<Self> {
         let Address::Tcp(address) = self.address else { return Err(io::ErrorKind::Unsupported.into()) };
         // The kernel has two sockets in one group only if they are alike in this too.
-        let v6_only = address.is_ipv6() && socket::getsockopt(&self.fd, sockopt::Ipv6V6Only)?;
+        let v6_only =
+            address.is_ipv6() && named("getsockopt", socket::getsockopt(&self.fd, sockopt::Ipv6V6Only))?;
         let fd = duplicate_above(bind_tcp(address, Some(v6_only))?.as_fd(), least)?;
         Ok(Self { fd, address: Address::Tcp(address), _file: None, adopted: false })
     }
@@ -358,7 +355,7 @@ fn bind_unix(path: &Path) -> io::Result<(OwnedFd, SocketFile)> {
     let fd = stream_socket(AddressFamily::Unix)?;
     let address = UnixAddr::new(path)?;
     match socket::bind(fd.as_raw_fd(), &address) {
-        Err(Errno::EADDRINUSE) if is_stale(path) => {
+        Err(Errno::EADDRINUSE) if is_stale(path)? => {
             fs::remove_file(path)?;
             socket::bind(fd.as_raw_fd(), &address)?;
         }
@@ -367,20 +364,25 @@ fn bind_unix(path: &Path) -> io::Result<(OwnedFd, SocketFile)> {
     Ok((fd, SocketFile::new(path)?))
 }
 
-/// Whether this is a socket on which nobody listens any more. Somebody whose accept queue is full listens: we do not
-/// wait for room in it.
-fn is_stale(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let refused = || {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let client = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        let _let_go_instead = passed::refuse(&client, true);
-        let connected = socket::connect(client.as_raw_fd(), &UnixAddr::new(path)?);
-        // Whoever listens may have sent something by now.
-        passed::let_go(client);
-        connected
-    };
-    is_socket && refused() == Err(Errno::ECONNREFUSED)
+/// Whether this is a socket on which nothing listens any more. A program whose accept queue is full listens: no room in
+/// it is waited for.
+///
+/// # Errors
+/// As socket(2), and if connect(2) is refused: then it cannot be known.
+fn is_stale(path: &Path) -> io::Result<bool> {
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        return Ok(false);
+    }
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let client = named("socket", socket::socket(AddressFamily::Unix, SockType::Stream, flags, None))?;
+    let _let_go_instead = passed::refuse(&client, true);
+    let connected = socket::connect(client.as_raw_fd(), &UnixAddr::new(path)?);
+    // What listens there may have sent something by now.
+    passed::let_go(client);
+    match connected {
+        Err(error @ (Errno::EPERM | Errno::ENOSYS)) => named("connect", Err(error)),
+        connected => Ok(connected == Err(Errno::ECONNREFUSED)),
+    }
 }
 
 /// Whether it failed for want of descriptors, and not because of the address.

@@ -20,7 +20,7 @@ pub fn give_back() {
     // SAFETY: takes an integer.
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(TOUCHED_STACK);
     let top = std::ptr::from_ref(&here).addr().saturating_sub(KEPT_STACK) & page.wrapping_neg();
-    // What is below a stack of our own is somebody's.
+    // Below a stack of our own there may be other memory that is in use.
     let bottom = top.saturating_sub(TOUCHED_STACK).max(stack::lowest().unwrap_or(0));
     let length = top.saturating_sub(bottom);
     // SAFETY: nothing lives below the stack pointer (beyond the red zone, far less than `KEPT_STACK`); pages

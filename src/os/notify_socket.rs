@@ -32,7 +32,7 @@ pub struct NotifySocket {
 }
 
 impl NotifySocket {
-    /// Opens one in this directory, with this mode: those reach it who may write to it.
+    /// Opens one in this directory, with this mode: processes that may write to it reach it.
     ///
     /// # Errors
     /// As socket(2), bind(2), chmod(2) and rename(2).

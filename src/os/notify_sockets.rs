@@ -14,7 +14,7 @@ pub const MOST_AT_ONCE: usize = 64;
 pub struct NotifySockets {
     set: EpollSet,
     sockets: HashMap<u64, NotifySocket>,
-    /// Those that are held, see [`NotifySocket::is_held`]: they are not waited for.
+    /// Those that are held, see [`NotifySocket::is_held`]: nothing is waited for there.
     held: Vec<u64>,
 }
 
@@ -82,7 +82,7 @@ impl NotifySockets {
     pub fn take(&mut self, id: u64) -> Option<Datagram> {
         let socket = self.sockets.get(&id)?;
         let datagram = socket.take();
-        if socket.is_held() && self.set.delete(socket).is_ok() {
+        if socket.is_held() && self.set.change(socket, EpollEvent::new(EpollFlags::empty(), id)).is_ok() {
             self.held.push(id);
         }
         datagram
@@ -96,9 +96,9 @@ impl NotifySockets {
     fn wait_again(&mut self) {
         let Self { set, sockets, held } = self;
         held.retain(|id| match sockets.get(id) {
-            // Where the kernel has no memory for it just now, at the next turn.
+            // No error is to be expected, since it is in the set.
             Some(socket) => {
-                socket.is_held() || set.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, *id)).is_err()
+                socket.is_held() || set.change(socket, EpollEvent::new(EpollFlags::EPOLLIN, *id)).is_err()
             }
             None => false,
         });

@@ -179,7 +179,7 @@ impl Place {
                 let _stays = fs::remove_file(entry.path());
             }
         });
-        // Whose the directory above is decides who may.
+        // The owner of the directory above decides which of us may.
         if fs::remove_dir(&self.path).is_err() {
             let _stays = self.within(|| fs::remove_dir(&self.path));
         }

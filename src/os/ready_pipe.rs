@@ -1,7 +1,7 @@
 //! Readiness by a line: the worker writes it to a descriptor that it was given.
 //!
 //! As s6's `notification-fd` has it: a newline, and whatever is before it, means ready, and then we hang up. No kernel
-//! need vouch for the sender: nobody but the worker, and whom it gives it to, has the other end. It is a pipe, through
+//! need vouch for the sender: only the worker, and what it passes the other end on to, can write. It is a pipe, through
 //! which no descriptor can come.
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};

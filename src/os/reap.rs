@@ -1,4 +1,4 @@
-//! Reaping, in two steps: who has ended, and letting go of it.
+//! Reaping, in two steps: finding a child that has ended, and letting go of it.
 //!
 //! Between the two the child is a zombie: its pid and its process group cannot belong to anybody
 //! else, so they are safe to signal. `nix::waitpid` is of no use here: it returns `EINVAL` for a
@@ -40,7 +40,7 @@ pub enum Found {
 pub struct Reaper {
     /// waitid(2) is refused: wait4(2) has its place.
     at_once: bool,
-    /// Why, until it is told.
+    /// Why, until that is logged.
     refusal: Option<io::Error>,
 }
 

@@ -1,5 +1,5 @@
-//! A stack of our own: reading the command line takes some 200 kB, and whoever starts us may have left less
-//! (`ulimit -s 64`, a small `RLIMIT_STACK` of a pod), which kills without a word.
+//! A stack of our own: reading the command line takes some 200 kB, and we may be started with less (`ulimit -s 64`,
+//! a small `RLIMIT_STACK` of a pod), which kills without a word.
 
 use std::ffi::c_void;
 use std::io;

@@ -263,7 +263,7 @@ pub fn continue_job() -> io::Result<()> {
     if unsafe { libc::kill(0, libc::SIGCONT) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Stops us until somebody continues us. Returns whether it did: nobody stops PID 1, the kernel stops no job whose group
+/// Stops us until a CONT comes. Returns whether it did: PID 1 cannot be stopped, the kernel stops no job whose group
 /// is orphaned (setpgid(2)), and we do not stop a job that no shell could continue.
 pub fn stop_self(how: Stop) -> bool {
     if how != Stop::ForSure && continuer() != Continuer::Shell {

@@ -14,7 +14,7 @@ use crate::{compat, logging};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use tokio::runtime::{Builder, Runtime};
-use tracing::{debug, warn};
+use tracing::warn;
 
 mod listeners;
 mod private_directory;
@@ -175,7 +175,7 @@ pub fn relations(config: &Config) {
     match config.subreaper {
         Subreaper::Auto => {
             if let Err(error) = pid1::become_subreaper() {
-                debug!(%error, "cannot become a subreaper (prctl): orphans go elsewhere");
+                warn!(%error, "cannot become a subreaper (prctl): orphans go elsewhere");
             }
         }
         Subreaper::Never if config.like == Like::Tini && !pid1::is_subreaper() => {

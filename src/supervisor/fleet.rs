@@ -29,6 +29,7 @@ use crate::os::steer::probe_source;
 use crate::os::usage::Measure;
 use crate::output::Relay;
 use crate::probe::{Order, ProbeFailure, Prober, Question};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -72,6 +73,8 @@ pub struct Fleet {
     pub end_by: Option<Instant>,
     memory: Option<Measure>,
     counts_queues: bool,
+    /// Whether it was told that the kernel does not show queues.
+    blindness_told: Cell<bool>,
     /// Workers that are to be measured, a few in each turn.
     pub to_measure: VecDeque<(Pid, Lane)>,
     cgroup: Option<Cgroup>,
@@ -164,6 +167,7 @@ impl Fleet {
             end_by: None,
             memory: measure(pool),
             counts_queues: lanes.is_steered(),
+            blindness_told: Cell::default(),
             to_measure: VecDeque::new(),
             shut,
             owners: given.map(kept_owners).unwrap_or_default(),
@@ -403,7 +407,9 @@ impl Fleet {
     /// Connections that wait. Where the kernel does not tell, nobody is waited for.
     pub fn queue(&self, lane: Lane) -> u32 {
         self.lanes.queue(lane.0).unwrap_or_else(|error| {
-            debug!(%error, "the accept queue cannot be seen");
+            if !self.blindness_told.replace(true) {
+                warn!(%error, "how many connections wait cannot be seen: a worker is stopped as if none did");
+            }
             0
         })
     }
@@ -425,7 +431,11 @@ impl Fleet {
 
     pub fn hold_off(&mut self) {
         if let Err(error) = self.lanes.hold_off() {
-            warn!(%error, "connections cannot be held off: some may be lost; raise the limit on open files, or give us the capability NET_ADMIN");
+            let remedy = match call::name(&error) {
+                Some(_) => "have the sandbox's system call filter (seccomp) allow it",
+                None => "raise the limit on open files, or give us the capability NET_ADMIN",
+            };
+            warn!(%error, "connections cannot be held off, and some may be lost: {remedy}");
         }
     }
 

@@ -99,7 +99,7 @@ struct Loop {
     outlook: outlook::Outlook,
     placement: Placement,
     settings: Settings,
-    /// Why nothing can be started, if that is known: it would run as somebody else, or elsewhere.
+    /// Why nothing can be started, if that is known: it would run as another user, or elsewhere.
     cannot_spawn: Option<SpawnFailure>,
     death_signal: Option<Signal>,
     terminal: Option<Terminal>,
@@ -132,7 +132,7 @@ impl Supervisor {
         let given = if is_pool { setup::given()? } else { None };
         if is_pool || config.like == Like::Ourselves {
             let checked = setup::check_command(&config);
-            checked.or_else(|error| upgrade::only_new_workers(&given, error).map(|_tries_and_fails| ()))?;
+            checked.or_else(|error| upgrade::only_a_program(&given, error))?;
         }
         let who = setup::account(&config.process)
             .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));

@@ -1,4 +1,4 @@
-//! What workers say of themselves: a socket each, and who is believed at which.
+//! What workers say of themselves: a socket each, and which senders are believed there.
 //!
 //! A worker's socket is in a directory that only its user reaches: then the socket says who speaks. Where workers start
 //! as root they may change to any user, so every process that knows the random name may write to the socket; and an
@@ -43,7 +43,7 @@ pub enum Believed {
 pub struct Notices {
     sockets: NotifySockets,
     workers: HashMap<u64, Worker>,
-    /// Those of whom a datagram waits to have its sender looked up, the longest first.
+    /// Workers with a datagram whose sender is still to be looked up, the one that waits longest first.
     held: VecDeque<u64>,
     directories: Vec<PrivateDirectory>,
     /// Where new sockets go; without one, they are abstract.
@@ -52,7 +52,7 @@ pub struct Notices {
     own_uid: u32,
 }
 
-/// Who has a socket.
+/// A worker that has a socket.
 struct Worker {
     /// Once it runs.
     pid: Option<Pid>,
@@ -88,7 +88,7 @@ impl Notices {
         Ok(notices)
     }
 
-    /// Opens the socket of a worker that is about to be spawned, and returns what it is told.
+    /// Opens the socket of a worker that is about to be spawned, and returns the address for its environment.
     ///
     /// # Errors
     /// As socket(2), bind(2) and epoll_ctl(2).
@@ -291,7 +291,7 @@ impl Believed {
         }
     }
 
-    /// As the next program is told.
+    /// As it is written in the handover.
     fn number(self) -> u8 {
         match self {
             Self::All => 0,

@@ -1,4 +1,4 @@
-//! Reaping: of workers and orphans the core is told, of errands it is not, nor of what takes descriptors for us.
+//! Reaping. The core hears of workers and orphans, and not of errands, nor of children that take descriptors for us.
 
 use super::Loop;
 use super::fleet::Fleet;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-/// Until the kernel is asked again that did not tell who has ended.
+/// The pause before the kernel, which did not tell which child has ended, is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What the loop needs to reap.
@@ -45,7 +45,7 @@ impl Reaping {
         found
     }
 
-    /// Whoever asks its parent to trace it means to be traced by nobody else: we have no use for it.
+    /// A child that asks its parent to trace it means to be traced by nothing else: we have no use for it.
     fn let_run(&mut self, pid: Pid, signal: Signal) {
         match reap::let_run(pid, signal) {
             Ok(()) => debug!(pid = pid.0, signal = %signal, "child had asked to be traced by us: let go"),
@@ -134,13 +134,13 @@ impl Loop {
         }
     }
 
-    /// Whom the terminal stops matters where we have to do with it.
+    /// A stop by the terminal matters only where the terminal is our business.
     fn stopped(&mut self, pid: Pid, signal: Signal) {
         if self.placement == Placement::Shared && signal == Signal::TSTP {
             // The terminal has stopped all of our group, but us.
             self.continue_job_if_stuck();
         }
-        // Below a script it may be anybody who stops and continues the command alone.
+        // Below a script, another process may stop and continue the command alone.
         if self.terminal.is_some() && (signal != Signal::STOP || terminal::leads_group()) {
             let has_terminal = self.terminal.as_ref().is_some_and(|terminal| terminal.is_to_be_had(pid));
             let has_terminal = has_terminal && !self.lending_refused;

@@ -38,7 +38,7 @@ impl Loop {
         self.metrics.is_wanted() || self.fleet.as_ref().is_some_and(|fleet| !fleet.to_measure.is_empty())
     }
 
-    /// Measures a few workers: for the core, and for those who wait for a page. When none is left, these are answered.
+    /// Measures a few workers: for the core, and for requests that wait for a page. When none is left, these are answered.
     pub(super) fn go_on_measuring(&mut self) {
         if !self.is_measuring() {
             return;

@@ -27,6 +27,16 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// `ENOENT`, errno(3); the same on every Linux.
 const NOT_FOUND: i32 = 2;
 
+/// Where another program of ours has given us its workers, a program that cannot be found, the command or a hook, must not be
+/// their end: it is told, and each start of it is tried.
+pub(super) fn only_a_program(given: &Option<Given>, error: StartError) -> Result<(), StartError> {
+    if given.is_none() {
+        return Err(error);
+    }
+    error!(%error, "a program is missing: the workers that run are kept, and each start of it is tried");
+    Ok(())
+}
+
 /// Where another program of ours has given us its workers, what is wrong with the start of more must not be their end: it is
 /// told, and each start fails.
 pub(super) fn only_new_workers(given: &Option<Given>, error: StartError) -> Result<SpawnFailure, StartError> {

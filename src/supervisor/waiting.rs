@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-/// A deadline that is seen so long after it passed was not waited for.
+/// A deadline that is seen this late was not waited for.
 const LATE: Duration = Duration::from_millis(10);
 
 /// A probe that was under way in a turn of this length has perhaps been answered in time.
@@ -21,7 +21,7 @@ const LONG_TURN: Duration = Duration::from_millis(250);
 
 impl Loop {
     /// Waits for a signal, a notice or the next deadline; without a deadline no timer is set. Not at all while
-    /// there is somebody left to reap. Returns whether the clock has left out a pause.
+    /// a child is left to reap. Returns whether the clock has left out a pause.
     pub(super) async fn wait(&mut self) -> bool {
         let next = earlier(self.core.next_deadline(), self.next_around_deadline());
         // A pause in the turn before is not one of this wait.
@@ -83,7 +83,7 @@ impl Loop {
         }
     }
 
-    /// A turn took so long, during which nothing was heard.
+    /// A turn took this long, during which nothing was heard.
     pub(super) fn had_turn(&mut self, took: Duration) {
         self.metrics.turns.observe(took);
         if took >= LONG_TURN

@@ -70,3 +70,16 @@ while True:
         assert!(run.log.with_message("worker hung").is_empty(), "{}", run.log.text());
     }
 }
+
+#[test]
+fn a_pause_takes_nothing_of_the_time_for_what_comes_before() {
+    let script = "for _ in $(seq 30); do echo alive >> steps; sleep 0.05; done; echo over >> steps";
+    for pause in PAUSES {
+        let before = format!("sh -c '{script}'");
+        let run = pool(&["--before", &before, "--before-timeout", "10s"], python("serve()")).start();
+        run.wait_lines("steps", 10);
+        suspend(&run, pause);
+        run.wait_for("worker ready");
+        assert!(run.wait_lines("steps", 31).ends_with("over\n"), "{}", run.log.text());
+    }
+}

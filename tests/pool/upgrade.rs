@@ -3,7 +3,7 @@
 use super::python::python;
 use super::{example_worker, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
-use crate::harness::{Run, binary, eventually, example, http, install};
+use crate::harness::{Run, binary, eventually, example, http, install, install_script};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -234,7 +234,7 @@ fn what_only_new_workers_lack_does_not_end_those_that_run() {
     put_script(&run, &format!("{} \"$@\" && rm {}; exit", binary().display(), link.display()), &binary());
     run.signal(libc::SIGUSR2);
     run.wait_for("upgraded");
-    run.wait_for("no worker can be started");
+    run.wait_for("a program is missing");
     assert_eq!(http::get(&run.health(), "/readyz").unwrap().status, 200);
     // Each start of one more is tried, as always.
     let pid = run.wait_for("worker ready")["pid"].as_i64().unwrap();
@@ -242,6 +242,26 @@ fn what_only_new_workers_lack_does_not_end_those_that_run() {
     run.wait_for("cannot start the command");
     server(run.dir());
     run.log.wait_count("worker ready", 2);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
+/// It ends nothing, and keeps no worker from being started.
+#[test]
+fn a_hook_that_is_missing_after_an_upgrade_is_told_as_that() {
+    let launch = pool(&["--backoff", "100ms", "--on-event", "./hook"], example_worker(&[])).of_a_copy();
+    install_script("#!/bin/sh\n", 0o755, &launch.dir().join("hook"));
+    let mut run = launch.start();
+    run.wait_for("worker ready");
+    put_script(&run, &format!("{} \"$@\" && rm hook; exit", binary().display()), &binary());
+    run.signal(libc::SIGUSR2);
+    run.wait_for("upgraded");
+    let told = run.wait_for("a program is missing");
+    assert!(told["error"].to_string().contains("--on-event './hook': not found"), "{told}");
+    let pid = run.wait_for("worker ready")["pid"].as_i64().unwrap();
+    crate::harness::kill(run.outer_pid(pid), libc::SIGKILL);
+    run.log.wait_count("worker ready", 2);
+    assert!(!run.log.text().contains("no worker can be started"), "{}", run.log.text());
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
 }

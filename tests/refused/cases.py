@@ -22,7 +22,7 @@ import time
 
 MODE, BINARY, WORKER = sys.argv[1:4]
 HERE = os.path.dirname(os.path.abspath(__file__))
-REFUSE = [sys.executable, "-IS", os.path.join(HERE, "refuse.py")]
+REFUSE = [sys.executable, "-IS", os.path.join(HERE, "../harness/seccomp.py")]
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 SH = shutil.which("sh", path="/bin:/usr/bin")
 
@@ -165,7 +165,7 @@ def refused(calls, name, error, in_children=False):
     """What runs a program without this call: seccomp, or strace where the loader needs it too."""
     if name in calls.before or not in_children:
         return injected(name, f"error={error}:when={calls.before.get(name, 0) + 1}+")
-    return [*REFUSE, str(ERRORS[error]), str(calls.numbers[name])]
+    return [*REFUSE, f"{ERRORS[error]}:{calls.numbers[name]}", "--"]
 
 
 def init(words, through, directory):

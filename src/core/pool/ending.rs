@@ -149,8 +149,8 @@ impl Pool {
     /// Asks every worker to stop, within the graceful timeout or `cap` if that is less.
     pub(super) fn begin_ending(&mut self, now: Monotonic, cap: Option<Duration>, out: &mut Vec<Action>) {
         let kill_at = earlier(self.policy.stop.graceful.deadline(now), cap.map(|cap| now + cap));
-        // Refusing wakes all who wait at a listener, again and again: a thousand of them leave us no processor to tell the
-        // last of it.
+        // Refusing wakes every worker that waits at a listener, again and again: a thousand of them leave us no processor
+        // to signal the last one.
         self.stop_all(kill_at, out);
         if self.policy.drain.listens {
             out.push(Action::RefuseConnections);

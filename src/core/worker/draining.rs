@@ -82,7 +82,7 @@ impl Draining {
         }
     }
 
-    /// Whether it is stopped at some time though somebody waits.
+    /// Whether it is stopped at some time even if connections wait.
     pub fn gives_up(&self) -> bool {
         self.give_up_at.is_some()
     }

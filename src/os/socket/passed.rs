@@ -21,16 +21,16 @@ use std::time::{Duration, Instant};
 /// `SO_PASSRIGHTS` (`include/uapi/asm-generic/socket.h`).
 const PASS_RIGHTS: libc::c_int = 83;
 
-/// So many children that take descriptors live at a time.
+/// The most children that take descriptors at a time.
 pub const MOST: usize = 4;
 
-/// So many connections wait for one of them; more are not to be accepted.
+/// The most connections that wait for one of them; more are not to be accepted.
 const MOST_WAITING: usize = 64;
 
 /// Pause after the kernel gave us no child.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A child that has run for so long has closed all that it does not need.
+/// A child that is this old has closed all that it does not need.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// What the descriptors of one message take: no message carries more (`SCM_MAX_FD`, unix(7)).
@@ -83,8 +83,8 @@ fn children() -> MutexGuard<'static, Children> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the kernel refuse descriptors to whoever sends them to this unix socket, or pass them again. Accepted connections
-/// inherit it from their listener.
+/// Has the kernel refuse descriptors that are sent to this unix socket (the sender gets an error), or pass them again.
+/// Accepted connections inherit it from their listener.
 ///
 /// # Errors
 /// As setsockopt(2); `ENOPROTOOPT` before Linux 6.16.

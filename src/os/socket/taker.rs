@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::core::Pid;
 
-/// A datagram and who sent it, as the kernel vouches (`SCM_CREDENTIALS`, unix(7)).
+/// A datagram and its sender, for which the kernel vouches (`SCM_CREDENTIALS`, unix(7)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// The process that sent it, in our PID namespace; 0 is none that we can see.
@@ -18,7 +18,7 @@ pub struct Datagram {
     pub text: Vec<u8>,
 }
 
-/// Takes datagrams from a socket that tells of its senders (`SO_PASSCRED`). One that descriptors come with is told at
+/// Takes datagrams from a socket that shows their senders (`SO_PASSCRED`). One that descriptors come with is returned at
 /// once and taken by a child; until that has ended, the socket is held: none after it is taken.
 #[derive(Debug, Default)]
 pub struct Taker(RefCell<State>);

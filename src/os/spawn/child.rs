@@ -2,7 +2,7 @@
 
 use super::{FIRST_FD, Failure, Image, Placement};
 use crate::core::exit::code;
-use crate::os::{open_files, privileges, signals};
+use crate::os::{call, open_files, privileges, signals};
 use std::ffi::{CStr, CString};
 use std::mem::size_of;
 use std::ptr;
@@ -17,13 +17,13 @@ const STEPS: [&str; 13] = [
     "execute",
     "setpgid",
     "set the OOM score",
-    "change the directory",
+    "change the directory (chdir)",
     "setgroups",
     "setgid",
     "setuid",
-    "set no_new_privs",
-    "ask for a death signal",
-    "give up capabilities",
+    "set no_new_privs (prctl)",
+    "ask for a death signal (prctl)",
+    "give up capabilities (capset)",
     "umask",
 ];
 const SETSID: u32 = 0;
@@ -118,7 +118,7 @@ unsafe fn become_who_it_is(image: &Image) {
             fail(image, OOM);
         }
         // It never fails, but it may be refused.
-        if settings.umask.is_some_and(|umask| libc::umask(umask) > 0o777) {
+        if settings.umask.is_some_and(|umask| call::umask(umask).is_err()) {
             fail(image, UMASK);
         }
         let directory = settings.directory.as_deref().filter(|path| libc::chdir(path.as_ptr()) < 0);

@@ -141,8 +141,8 @@ pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
     result
 }
 
-/// So often, and after so long, a child is tried again that could not be made for want of something. Nothing else is heard
-/// meanwhile.
+/// How often a child that could not be made for want of something is tried again, and after what pause. Nothing else is
+/// heard meanwhile.
 const TRIES_MORE: u32 = 3;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
