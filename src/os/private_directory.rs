@@ -175,6 +175,10 @@ impl Place {
     /// Removes it and the files in it. What cannot be removed stays.
     pub fn remove(&self) {
         self.within(|| {
+            // Its user may have spoilt it.
+            if self.owner.is_some() {
+                let _stays = fs::set_permissions(&self.path, Permissions::from_mode(0o700));
+            }
             for entry in fs::read_dir(&self.path).into_iter().flatten().flatten().take(MOST_ENTRIES) {
                 let _stays = fs::remove_file(entry.path());
             }

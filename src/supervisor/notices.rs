@@ -13,7 +13,7 @@ use crate::os::notify_socket::{Datagram, NotifySocket};
 use crate::os::notify_sockets::{MOST_AT_ONCE, NotifySockets};
 use crate::os::private_directory::{NAME, Place, PrivateDirectory, Users};
 use crate::os::spawn::Identity;
-use crate::os::{exchange, privileges, proc};
+use crate::os::{exchange, listen, privileges, proc};
 use crate::setup;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
@@ -94,8 +94,9 @@ impl Notices {
     /// As socket(2), bind(2) and epoll_ctl(2).
     pub fn open(&mut self, id: u64) -> io::Result<OsString> {
         let socket = match self.open_here() {
-            // It has been cleared away.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // It has been cleared away, its file system is full, or its user has spoilt it.
+            Err(error) if self.here.is_some() && is_of_place(&error) => {
+                debug!(%error, "notify sockets need another place");
                 self.find_place();
                 self.open_here()?
             }
@@ -219,6 +220,11 @@ impl Notices {
                  worker; mount a tmpfs at /run to keep others out"
             ),
         }
+        // As often as there is reason to, so none is kept that has no use.
+        let in_use = |known: &PrivateDirectory| {
+            self.sockets.iter().any(|(_, socket)| socket.place() == Some(known.place()))
+        };
+        self.directories.retain(in_use);
         self.directories.extend(directory);
     }
 
@@ -303,6 +309,11 @@ impl Believed {
     fn from_number(number: u8) -> Option<Self> {
         [Self::All, Self::OursAndRoot, Self::Descendants].into_iter().find(|known| known.number() == number)
     }
+}
+
+/// Whether another place might do: not where descriptors or memory are wanting.
+fn is_of_place(error: &io::Error) -> bool {
+    !listen::is_out_of_descriptors(error) && !listen::is_out_of_memory(error)
 }
 
 /// Which processes are to reach a worker's socket.

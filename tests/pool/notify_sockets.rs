@@ -560,3 +560,37 @@ fn a_program_that_knows_another_handover_is_refused() {
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
 }
+
+/// The workers' user owns the directory, and can make it useless for us.
+#[test]
+fn a_directory_that_its_user_spoils_is_left_for_another_and_none_is_kept_without_use() {
+    let around = Surroundings::new();
+    let spoils = "chmod 0 \"${NOTIFY_SOCKET%/*}\"";
+    let more = ["-n", "1", "--backoff", "1ms", "--backoff-max", "10ms", "--max-restarts", "1000"];
+    let options = [&AS_ANOTHER[..], &more].concat();
+    let run = around.around(pool(&options, ["/bin/sh", "-c", spoils].map(OsString::from).into()), "").start();
+    // Each of them in another.
+    run.log.wait_count("worker spawned", 8);
+    let open = fs::read_dir(format!("/proc/{}/fd", run.pid)).unwrap().flatten();
+    let kept = open.filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.starts_with("/run")));
+    let kept: Vec<_> = kept.map(|fd| fs::read_link(fd.path()).unwrap()).collect();
+    assert!(kept.len() <= 3, "{kept:?}");
+    assert!(around.left().len() <= 3, "{:?}", around.left());
+    assert!(run.log.with_message("cannot start the command").is_empty(), "{}", run.log.text());
+    assert_stops(run);
+    assert_eq!(around.left(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn where_a_file_system_is_full_another_is_taken() {
+    let around = Surroundings::new();
+    // The root, the directory and one socket.
+    let full = "mount -t tmpfs -o nr_inodes=3 tmpfs /run";
+    let options = [&BY_ITS_WORD[..], &["-n", "2"]].concat();
+    let run = around.around(pool(&options, python(SPEAKS)), full).start();
+    run.log.wait_count("worker ready", 2);
+    assert!(told(&run, 0, 1).remove(0).starts_with("/run/prefork-"));
+    assert!(told(&run, 1, 1).remove(0).starts_with("/dev/shm/prefork-"));
+    assert_stops(run);
+    assert_eq!(around.left(), Vec::<PathBuf>::new());
+}
