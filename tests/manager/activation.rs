@@ -214,6 +214,8 @@ fn whoever_comes_at_the_end_waits_for_the_next_who_gets_the_socket() {
         assert!(run.log.with_message("connections to a socket").is_empty(), "{}", run.log.text());
         let load = Load::start(&address, "/", 4);
         load.wait_ok(50);
+        // One that serves may not have been seen to yet, and is not waited for.
+        run.log.wait_count("worker ready", 2);
         stops(run);
         // Nobody is there, and nobody is refused.
         let waits: Vec<_> = (0..5).map(|_| Pending::get(&address, "/").unwrap()).collect();
