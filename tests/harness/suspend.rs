@@ -11,7 +11,8 @@ pub fn suspend(run: &Run, span: Duration) {
     stop(run.pid);
     let others = eventually("everybody stopped", || {
         let all: Vec<(i32, char)> = run.others().into_iter().filter(|(_, state)| *state != 'Z').collect();
-        let running = all.iter().filter(|(_, state)| *state != 'T');
+        // `D`: a shell in vfork(2) waits for a child that is stopped, and stops when that goes on.
+        let running = all.iter().filter(|(_, state)| !"TD".contains(*state));
         running.clone().for_each(|(pid, _)| kill(*pid, libc::SIGSTOP));
         (running.count() == 0).then_some(all)
     });
