@@ -43,7 +43,6 @@ fi
 cargo fmt --check
 cargo clippy --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
-# Tests wait for processes more than they compute: one a core would leave two thirds of the machine idle.
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))} cargo test
+cargo test
 tests/static.sh
 tests/demo.sh

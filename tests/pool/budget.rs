@@ -9,20 +9,25 @@ use crate::harness::http::Pending;
 use crate::harness::load::Load;
 use crate::harness::{Run, eventually, http, kill};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Workers that come of age as soon as they are ready, one after the other without a pause.
 const STORM: [&str; 6] = ["--max-age", "300ms", "--replacement-gap", "0s", "--drain-time", "20ms"];
 
-/// How many are alive, and how many serve, after each line of a log from the moment when all serve.
-fn counts(lines: &[Value], workers: i32) -> Vec<(i32, i32)> {
+/// How many are alive, and how many serve, after each line of a log from the moment when each slot has served: until then
+/// the worker of one may come of age, and be replaced, while that of another has not started yet.
+fn counts(lines: &[Value], workers: usize) -> Vec<(i32, i32)> {
     let (mut alive, mut ready, mut counts) = (0, 0, Vec::new());
-    let mut serving = std::collections::BTreeSet::new();
+    let (mut serving, mut slots) = (BTreeSet::new(), BTreeSet::new());
     for line in lines {
         let (Some(message), Some(pid)) = (line["message"].as_str(), line["pid"].as_i64()) else { continue };
         match message {
             "worker spawned" => alive += 1,
-            "worker ready" => ready += i32::from(serving.insert(pid)),
+            "worker ready" => {
+                slots.insert(line["slot"].as_u64());
+                ready += i32::from(serving.insert(pid));
+            }
             _ if message.starts_with("worker exited") => {
                 alive -= 1;
                 ready -= i32::from(serving.remove(&pid));
@@ -30,7 +35,7 @@ fn counts(lines: &[Value], workers: i32) -> Vec<(i32, i32)> {
             "worker draining" | "worker stopping" => ready -= i32::from(serving.remove(&pid)),
             _ => continue,
         }
-        if ready == workers || !counts.is_empty() {
+        if slots.len() == workers {
             counts.push((alive, ready));
         }
     }
@@ -38,7 +43,7 @@ fn counts(lines: &[Value], workers: i32) -> Vec<(i32, i32)> {
 }
 
 /// Runs a storm until so many have gone; returns the most that were alive and the fewest that served.
-fn storm(workers: i32, options: &[&str], replacements: usize) -> (i32, i32) {
+fn storm(workers: usize, options: &[&str], replacements: usize) -> (i32, i32) {
     let number = workers.to_string();
     let options = [&STORM[..], &["-n", &number], options].concat();
     let run = pool(&options, example_worker(&["--fd", "{fd}"])).start();

@@ -197,6 +197,12 @@ fn nobody_who_reads_the_log_is_nobody_to_wait_for() {
     for _ in 0..full {
         run.signal(libc::SIGRTMIN() + 1);
     }
+    // Each is taken in its turn; this many fill the pipe.
+    eventually("lost lines", || {
+        let page = http::get(&health, "/metrics").ok()?.body;
+        let count = page.lines().find_map(|line| line.strip_prefix("prefork_log_lines_dropped_total "))?;
+        (count.parse::<u64>().ok()? > 0).then_some(())
+    });
     // It answers, and it still replaces a worker, which answers too.
     assert_eq!(http::get(&health, "/livez").unwrap().status, 200);
     kill(run.outer_pid(pid), libc::SIGKILL);
