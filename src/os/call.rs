@@ -9,6 +9,9 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
+/// What to do about a call that is refused.
+pub const REMEDY: &str = "have the sandbox's system call filter (seccomp) allow it";
+
 /// The error that goes with the name.
 #[derive(Debug)]
 struct Refused {

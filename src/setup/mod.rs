@@ -96,7 +96,7 @@ pub fn refused(what: &str, error: &io::Error) -> StartError {
 /// What to do about a call that failed, whatever it was for.
 fn remedy_of(error: &io::Error) -> &'static str {
     if call::name(error).is_some() {
-        return "have the sandbox's system call filter (seccomp) allow it";
+        return call::REMEDY;
     }
     match error.kind() {
         io::ErrorKind::OutOfMemory => "there is no memory for it: raise the limit",

@@ -432,7 +432,7 @@ impl Fleet {
     pub fn hold_off(&mut self) {
         if let Err(error) = self.lanes.hold_off() {
             let remedy = match call::name(&error) {
-                Some(_) => "have the sandbox's system call filter (seccomp) allow it",
+                Some(_) => call::REMEDY,
                 None => "raise the limit on open files, or give us the capability NET_ADMIN",
             };
             warn!(%error, "connections cannot be held off, and some may be lost: {remedy}");
