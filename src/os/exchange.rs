@@ -8,7 +8,7 @@ use super::open_files;
 use super::spawn::duplicate_above;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -27,7 +27,13 @@ const LONGEST: usize = 16 << 20;
 /// # Errors
 /// As readlink(2) of `/proc/self/exe`.
 pub fn own_program() -> io::Result<PathBuf> {
-    std::env::current_exe()
+    /// proc_pid_exe(5): what the kernel adds once the file has been removed, or another was renamed over it.
+    const REMOVED: &[u8] = b" (deleted)";
+    let shown = std::env::current_exe()?;
+    match shown.as_os_str().as_bytes().strip_suffix(REMOVED) {
+        Some(path) if !shown.exists() => Ok(PathBuf::from(OsStr::from_bytes(path))),
+        _ => Ok(shown),
+    }
 }
 
 /// Runs a program with these arguments and these variables more, and returns what it prints; nothing if it does not end

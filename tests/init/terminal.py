@@ -1,5 +1,5 @@
 # Plays a person at a terminal. terminal.py SCENE BINARY; prints what went wrong, or "as it should be".
-import os, pty, re, select, shutil, signal, sys, time
+import fcntl, os, pty, re, select, shutil, signal, struct, sys, termios, time
 
 scene, binary = sys.argv[1:]
 TEXT = b""
@@ -9,6 +9,8 @@ def start(words):
     global master, pid
     pid, master = pty.fork()
     if pid == 0:
+        # So wide that no shell wraps what is typed, however long the path of the program is.
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 1000, 0, 0))
         os.environ.update(PS1="$ ", PREFORK_LOG_LEVEL="error", HISTFILE="", INPUTRC="/dev/null")
         os.execvp(words[0], words)
 

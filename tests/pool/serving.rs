@@ -72,7 +72,9 @@ fn uvicorn_serves_the_fastapi_example() {
 fn the_fastapi_example_says_goodbye_before_its_worker_is_stopped() {
     let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fastapi_app");
     let command = [server("uvicorn").into(), "app:app".into(), "--app-dir".into(), app.into(), "--fd".into()];
-    let command = command.into_iter().chain(["{fd}".into()]).collect();
+    // Its own patience with an idle connection must not end before ours.
+    let more = ["{fd}", "--timeout-keep-alive", "60"].map(Into::into);
+    let command = command.into_iter().chain(more).collect();
     let run = pool(&["--drain-signal", "USR2", "--drain-time", "5s"], command).start();
     run.wait_for("worker ready");
     let mut client = http::KeptAlive::connect(&run.address(0)).unwrap();

@@ -89,6 +89,20 @@ fn a_program_that_could_not_go_on_is_not_exchanged_for() {
     assert_eq!(run.wait_exit(), 0);
 }
 
+/// As when two packages come one after the other: the kernel shows a removed file as where the program is.
+#[test]
+fn a_program_that_was_replaced_before_it_could_look_where_it_is_can_be_exchanged_for() {
+    let replaces = "exec 9<$1 && mv new $1 && shift && exec /proc/self/fd/9 \"$@\"";
+    let launch = pool(&[], python("serve()")).of_a_copy().through(["sh", "-c", replaces, "sh"]);
+    install(&binary(), &launch.dir().join("new"));
+    let mut run = launch.start();
+    run.wait_for("worker ready");
+    run.signal(libc::SIGUSR2);
+    run.wait_for("upgraded");
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+}
+
 #[test]
 fn an_upgrade_waits_for_the_end_of_a_reload() {
     let script = "
