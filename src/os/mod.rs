@@ -49,4 +49,6 @@ pub mod steer;
 pub mod terminal;
 #[cfg(test)]
 mod test_child;
+#[cfg(prefork_no_unwinder)]
+mod unwinder;
 pub mod usage;

@@ -112,21 +112,26 @@ fn requests_that_come_at_once_on_many_connections_are_answered_in_turn() {
         streams.push(stream);
     }
     catch_up(&run);
-    kill(run.pid, libc::SIGSTOP);
-    crate::harness::eventually("stopped", || status_line(run.pid, "State").filter(|s| s.starts_with('T')));
-    for stream in &mut streams {
-        stream.write_all(request.repeat(AT_ONCE).as_bytes()).unwrap();
-    }
-    let once = http::Pending::get(&run.health(), "/livez").unwrap();
-    let begin = Instant::now();
-    kill(run.pid, libc::SIGCONT);
-    assert_eq!(once.answer().unwrap().status, 200);
-    let one = begin.elapsed();
     let mut all = vec![0; length * AT_ONCE];
-    for stream in &mut streams {
-        stream.read_exact(&mut all).unwrap();
-    }
-    let all = begin.elapsed();
-    assert!(one < all / 5, "{one:?} for one, {all:?} for all");
+    let mut play = || {
+        kill(run.pid, libc::SIGSTOP);
+        let stopped = || status_line(run.pid, "State").filter(|s| s.starts_with('T'));
+        crate::harness::eventually("stopped", stopped);
+        for stream in &mut streams {
+            stream.write_all(request.repeat(AT_ONCE).as_bytes()).unwrap();
+        }
+        let once = http::Pending::get(&run.health(), "/livez").unwrap();
+        let begin = Instant::now();
+        kill(run.pid, libc::SIGCONT);
+        assert_eq!(once.answer().unwrap().status, 200);
+        let one = begin.elapsed();
+        for stream in &mut streams {
+            stream.read_exact(&mut all).unwrap();
+        }
+        (one, begin.elapsed())
+    };
+    // A machine with much else to do may give this test its turn late; were all answered first, they always were.
+    let tries: Vec<_> = std::iter::repeat_with(&mut play).take(8).collect();
+    assert!(tries.iter().any(|(one, all)| *one < *all / 5), "for one and for all: {tries:?}");
     assert_stops(run);
 }
