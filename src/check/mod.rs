@@ -2,14 +2,13 @@
 //! would say of them. Nothing is started, bound or changed.
 
 mod print;
-mod program;
 mod rules;
-mod script;
 mod server_rules;
 #[cfg(test)]
 mod tests;
 
 use crate::cli::{Given, Only, Options, Source};
+use crate::config::program::{Kind, Program};
 use crate::config::{Config, Environment};
 use crate::core::Mode;
 use crate::core::policy::{InitPolicy, PoolPolicy};
@@ -18,7 +17,6 @@ use crate::error::StartError;
 use crate::os::capacity::Capacity;
 use crate::os::privileges;
 use crate::{cli, logging, setup};
-use program::Program;
 use std::ffi::OsString;
 
 /// What `check` is asked for.
@@ -133,7 +131,7 @@ impl<'a> Case<'a> {
         let words: Vec<String> =
             config.command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let mut program = Program::of(&words);
-        if let Some(server) = program.server.as_mut().filter(|server| server.kind == program::Kind::Gunicorn)
+        if let Some(server) = program.server.as_mut().filter(|server| server.kind == Kind::Gunicorn)
         {
             server.args.splice(0..0, around.gunicorn_args.iter().cloned());
         }

@@ -1,9 +1,9 @@
 //! What a reviewer says of the settings themselves. Each rule is a function of the case alone.
 
-use super::program::Between;
 use super::{Case, Warning, server_rules};
 use crate::address::Address;
 use crate::cli::{Only, Source};
+use crate::config::program::Between;
 use crate::core::policy::{RecyclePolicy, Scope};
 use crate::core::time::Patience;
 use std::time::Duration;

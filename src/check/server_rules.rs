@@ -1,8 +1,8 @@
 //! What a reviewer knows of single servers.
 
 use super::Case;
-use super::program::{Between, Kind, Server};
 use super::rules::{Finding, Rule, time};
+use crate::config::program::{Between, Kind, Server};
 use crate::core::Signal;
 use crate::core::time::Patience;
 use std::time::Duration;

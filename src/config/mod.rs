@@ -5,6 +5,8 @@ mod around;
 pub mod command;
 mod init;
 mod pool;
+pub mod program;
+mod script;
 mod workers;
 
 pub use around::{Around, Check};
