@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// The most that fits into `sun_path` with its final zero (unix(7)).
 const LONGEST_UNIX_PATH: usize = 107;
@@ -66,11 +66,15 @@ impl Address {
                 let overlap = of_one == of_other || covers(of_one, of_other) || covers(of_other, of_one);
                 one.port() != 0 && one.port() == other.port() && overlap
             }
-            // `/run//s` and `/run/./s` are the same file.
-            (Self::Unix(one), Self::Unix(other)) => one.components().eq(other.components()),
+            // `/run//s` and `/run/./s` are the same file, and so are `s` and `./s`.
+            (Self::Unix(one), Self::Unix(other)) => parts(one).eq(parts(other)),
             (Self::Tcp(_), Self::Unix(_)) | (Self::Unix(_), Self::Tcp(_)) => false,
         }
     }
+}
+
+fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
+    path.components().filter(|part| *part != Component::CurDir)
 }
 
 /// Whether one stands for all addresses, and the other is one of them.
@@ -135,6 +139,7 @@ mod tests {
             ("[::]:8000", "192.0.2.1:8000"),
             ("[::ffff:127.0.0.1]:8000", "localhost:8000"),
             ("unix:/run/s", "unix:/run//./s"),
+            ("unix:s", "unix:./s"),
         ] {
             assert!(collide(one, other), "{one} {other}");
         }

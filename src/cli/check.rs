@@ -143,7 +143,7 @@ fn value(arg: &Arg, layered: &Layered) -> Value {
             let is = texts.next().is_some_and(|text| super::boolean(text.as_ref()) == Some(true));
             Value::Is(is)
         }
-        ArgAction::Append => Value::Many(texts.collect()),
+        ArgAction::Append => Value::Many(texts.map(|text| text.trim().to_owned()).collect()),
         _ => texts.next_back().or_else(|| default_in_words(arg)).map_or(Value::None, Value::One),
     }
 }
