@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// The most that fits into `sun_path` with its final zero (unix(7)).
 const LONGEST_UNIX_PATH: usize = 107;
@@ -56,6 +56,32 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Whether only one of them can be bound. Port 0 is another each time; `[::]` takes IPv4 too.
+    #[must_use]
+    pub fn collides_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(other)) => {
+                let (of_one, of_other) = (one.ip().to_canonical(), other.ip().to_canonical());
+                let overlap = of_one == of_other || covers(of_one, of_other) || covers(of_other, of_one);
+                one.port() != 0 && one.port() == other.port() && overlap
+            }
+            // `/run//s` and `/run/./s` are the same file, and so are `s` and `./s`.
+            (Self::Unix(one), Self::Unix(other)) => parts(one).eq(parts(other)),
+            (Self::Tcp(_), Self::Unix(_)) | (Self::Unix(_), Self::Tcp(_)) => false,
+        }
+    }
+}
+
+fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
+    path.components().filter(|part| *part != Component::CurDir)
+}
+
+/// Whether one stands for all addresses, and the other is one of them.
+fn covers(all: IpAddr, one: IpAddr) -> bool {
+    all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -95,6 +121,38 @@ mod tests {
             "[127.0.0.1]:1",
         ] {
             assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_bound_together_collides() {
+        let collide = |one: &str, other: &str| {
+            let (one, other) = (Address::parse(one).unwrap(), Address::parse(other).unwrap());
+            assert_eq!(one.collides_with(&other), other.collides_with(&one));
+            one.collides_with(&other)
+        };
+        for (one, other) in [
+            (":8000", ":8000"),
+            ("0.0.0.0:8000", "127.0.0.1:8000"),
+            ("[::]:8000", "[::1]:8000"),
+            ("[::]:8000", ":8000"),
+            ("[::]:8000", "192.0.2.1:8000"),
+            ("[::ffff:127.0.0.1]:8000", "localhost:8000"),
+            ("unix:/run/s", "unix:/run//./s"),
+            ("unix:s", "unix:./s"),
+        ] {
+            assert!(collide(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            (":8000", ":8001"),
+            (":0", ":0"),
+            ("127.0.0.1:8000", "127.0.0.2:8000"),
+            ("0.0.0.0:8000", "[::1]:8000"),
+            ("unix:/run/s", "unix:/run/t"),
+            ("unix:s", "unix:/s"),
+            (":8000", "unix::8000"),
+        ] {
+            assert!(!collide(one, other), "{one} {other}");
         }
     }
 }

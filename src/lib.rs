@@ -100,6 +100,7 @@
 )]
 
 pub mod address;
+pub mod app;
 pub mod check;
 pub mod cli;
 pub mod client;

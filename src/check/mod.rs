@@ -1,15 +1,16 @@
 //! `prefork-init check`: the resolved settings, each with the layer that it came from, and what an experienced reviewer
 //! would say of them. Nothing is started, bound or changed.
 
+mod certain;
+mod installed;
 mod print;
-mod program;
 mod rules;
-mod script;
 mod server_rules;
 #[cfg(test)]
 mod tests;
 
-use crate::cli::{Given, Only, Options, Source};
+use crate::cli::{Given, Only, Options, Source, Unknown};
+use crate::config::program::{Between, Kind, Program, Server};
 use crate::config::{Config, Environment};
 use crate::core::Mode;
 use crate::core::policy::{InitPolicy, PoolPolicy};
@@ -18,8 +19,8 @@ use crate::error::StartError;
 use crate::os::capacity::Capacity;
 use crate::os::privileges;
 use crate::{cli, logging, setup};
-use program::Program;
 use std::ffi::OsString;
+use std::path::Path;
 
 /// What `check` is asked for.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Asked {
     pub settings: Vec<Setting>,
     /// As one JSON object.
     pub json: bool,
+    /// What nobody has set, too.
+    pub all: bool,
     /// Warnings that are errors; `all` is every one.
     pub deny: Vec<String>,
 }
@@ -86,15 +89,25 @@ pub struct Surroundings {
     pub web_concurrency: Option<String>,
     /// `GUNICORN_CMD_ARGS`, which gunicorn reads before its command line.
     pub gunicorn_args: Vec<String>,
+    /// `UVICORN_WORKERS` and the like, which uvicorn reads before its command line, as arguments.
+    pub uvicorn_args: Vec<String>,
+    /// Whether gunicorn finds a configuration file where it starts.
+    pub gunicorn_file: bool,
+    /// Which gunicorn would run, as far as is known: the first two parts of its version.
+    pub gunicorn_version: Option<(u32, u32)>,
+    /// Variables that look like ours, and are none.
+    pub unknown: Vec<Unknown>,
+    /// Whether a shell that is before the server starts it as another process, whatever its script.
+    pub shell_forks: bool,
 }
 
 impl Surroundings {
     /// Those of this process, but for whom the command runs as.
     #[must_use]
-    pub fn look(environment: &Environment) -> Self {
+    pub fn look(environment: &Environment, config: &Config) -> Self {
         let (uid, _) = privileges::own_ids();
         let capacity = Capacity::here();
-        let gunicorn_args = std::env::var("GUNICORN_CMD_ARGS").unwrap_or_default();
+        let directory = config.process.chdir.as_deref().unwrap_or_else(|| Path::new("."));
         Self {
             cpus: capacity.cpus(),
             memory_limit: capacity.memory_limit,
@@ -103,9 +116,39 @@ impl Surroundings {
                 .web_concurrency
                 .as_ref()
                 .map(|value| value.to_string_lossy().into_owned()),
-            gunicorn_args: gunicorn_args.split_ascii_whitespace().map(str::to_owned).collect(),
+            gunicorn_file: directory.join("gunicorn.conf.py").exists(),
+            gunicorn_version: installed::gunicorn(config.command.as_given()),
+            ..Self::of_servers(config)
         }
     }
+
+    /// What servers read from the environment, and nothing that takes a look at anything else but a shell.
+    #[must_use]
+    pub fn of_servers(config: &Config) -> Self {
+        let gunicorn_args = std::env::var("GUNICORN_CMD_ARGS").unwrap_or_default();
+        Self {
+            gunicorn_args: gunicorn_args.split_ascii_whitespace().map(str::to_owned).collect(),
+            uvicorn_args: std::env::vars_os()
+                .filter_map(|(name, value)| uvicorn_arg(name.to_str()?, value.to_str()?))
+                .collect(),
+            shell_forks: match Program::of(&words(config)).between {
+                Some(Between::Shell(name)) => installed::is_dash(&name),
+                Some(Between::Runner(_) | Between::Uv) | None => false,
+            },
+            ..Self::default()
+        }
+    }
+}
+
+/// The argument that a variable stands for: `--workers=4` for `UVICORN_WORKERS`.
+fn uvicorn_arg(name: &str, value: &str) -> Option<String> {
+    const OFF: [&str; 5] = ["", "0", "false", "no", "off"];
+    let option = name.strip_prefix("UVICORN_")?.to_ascii_lowercase().replace('_', "-");
+    (!OFF.contains(&value.to_ascii_lowercase().as_str())).then(|| format!("--{option}={value}"))
+}
+
+fn words(config: &Config) -> Vec<String> {
+    config.command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// What the rules look at.
@@ -130,12 +173,9 @@ impl<'a> Case<'a> {
         termination_grace: Option<Patience>,
         around: &'a Surroundings,
     ) -> Self {
-        let words: Vec<String> =
-            config.command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let mut program = Program::of(&words);
-        if let Some(server) = program.server.as_mut().filter(|server| server.kind == program::Kind::Gunicorn)
-        {
-            server.args.splice(0..0, around.gunicorn_args.iter().cloned());
+        let mut program = Program::of(&words(config));
+        if let Some(server) = &mut program.server {
+            server.args.splice(0..0, of_variables(server.kind, around).iter().cloned());
         }
         Self { config, given, termination_grace, around, program }
     }
@@ -157,11 +197,55 @@ impl<'a> Case<'a> {
     fn is_given(&self, field: &str) -> bool {
         self.given.iter().any(|given| given.field == field)
     }
+
+    /// Whether the server may be told by a file of its own what its command line does not say.
+    fn has_file(&self, server: &Server) -> bool {
+        server.names_file() || (server.kind == Kind::Gunicorn && self.around.gunicorn_file)
+    }
+
+    /// The variable that says this to uvicorn, unless its command line does.
+    fn uvicorn_variable(
+        &self,
+        server: &Server,
+        names: &[&str],
+        variable: &'static str,
+    ) -> Option<&'static str> {
+        let of_variables = of_variables(server.kind, self.around);
+        let args = server.args.get(of_variables.len()..).unwrap_or_default().to_vec();
+        let on_line = Server { args, ..server.clone() }.has(names);
+        (server.kind == Kind::Uvicorn && !on_line && server.has(names)).then_some(variable)
+    }
+}
+
+/// What a server of this kind is told by variables.
+fn of_variables(kind: Kind, around: &Surroundings) -> &[String] {
+    match kind {
+        Kind::Gunicorn => &around.gunicorn_args,
+        Kind::Uvicorn => &around.uvicorn_args,
+        Kind::Hypercorn
+        | Kind::Granian
+        | Kind::FastApi
+        | Kind::Nginx
+        | Kind::PhpFpm
+        | Kind::Apache
+        | Kind::Uwsgi => &[],
+    }
 }
 
 /// The ids of all warnings, with what each is about.
 pub fn ids() -> impl Iterator<Item = (&'static str, &'static str)> {
     rules::all().map(|rule| (rule.id, rule.about))
+}
+
+/// What is wrong for certain with a pool that is about to start.
+#[must_use]
+pub fn certain(config: &Config, given: &[Given]) -> Vec<Warning> {
+    match config.mode {
+        Mode::Pool(_) => {
+            certain::warnings(&Case::new(config, given, None, &Surroundings::of_servers(config)))
+        }
+        Mode::Init(_) => Vec::new(),
+    }
 }
 
 /// Checks, prints, and returns the exit code: 1 if a warning is denied.
@@ -174,18 +258,21 @@ pub fn run(asked: Asked) -> Result<u8, StartError> {
 }
 
 fn examine(asked: Asked, given: &[Given]) -> Result<u8, StartError> {
-    let Asked { options, mut settings, json, deny } = asked;
+    let Asked { mut options, mut settings, json, all, deny } = asked;
+    let unknown = std::mem::take(&mut options.unknown);
     let environment = Environment::read();
     let termination_grace = options.stopping.termination_grace;
     let config = Config::resolve(options, &environment)?;
     setup::check_command(&config)?;
     let account = setup::account(&config.process)?;
     setup::settings(&config.process, account.as_ref())?;
-    let mut around = Surroundings::look(&environment);
+    let mut around = Surroundings::look(&environment, &config);
+    around.unknown = unknown;
     around.command_is_root = account.map_or(around.command_is_root, |account| account.identity.uid == 0);
     resolve(&mut settings, &config, &environment);
     let warnings = rules::warnings(&Case::new(&config, given, termination_grace, &around));
-    let report = print::Report { config: &config, settings: &settings, warnings: &warnings, deny: &deny };
+    let report =
+        print::Report { config: &config, settings: &settings, warnings: &warnings, all, deny: &deny };
     logging::print(&if json { report.json() } else { report.text() }, false);
     Ok(u8::from(warnings.iter().any(|warning| report.is_denied(warning))))
 }

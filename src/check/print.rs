@@ -15,6 +15,8 @@ pub struct Report<'a> {
     pub config: &'a Config,
     /// The settings.
     pub settings: &'a [Setting],
+    /// Whether those too are shown that nobody has set.
+    pub all: bool,
     /// What a reviewer says.
     pub warnings: &'a [Warning],
     /// Which of it is an error.
@@ -35,12 +37,12 @@ impl Report<'_> {
         }
     }
 
-    /// For people: the settings that the mode has a use for, in columns, and the warnings.
+    /// For people: what is set, or all settings that the mode has a use for, in columns, and the warnings.
     #[must_use]
     pub fn text(&self) -> String {
         let (mode, only) = self.mode();
-        let used =
-            |setting: &&Setting| setting.only.is_none_or(|needs| needs == only) || setting.source.is_some();
+        let is_used = |setting: &Setting| self.all && setting.only.is_none_or(|needs| needs == only);
+        let used = |setting: &&Setting| setting.source.is_some() || is_used(setting);
         let settings: Vec<&Setting> = self.settings.iter().filter(used).collect();
         let names = settings.iter().map(|setting| setting.name.chars().count()).max().unwrap_or(0);
         let values = settings.iter().map(|setting| shown(&setting.value).chars().count());
@@ -61,6 +63,9 @@ impl Report<'_> {
                 source.unwrap_or_default()
             );
             let _never_fails = writeln!(text, "{}", line.trim_end());
+        }
+        if !self.all {
+            text.push_str("\nAll other settings have their defaults, which --all shows.\n");
         }
         for warning in self.warnings {
             let kind = if self.is_denied(warning) { "denied" } else { "warning" };

@@ -1,9 +1,10 @@
 //! What a reviewer says of the settings themselves. Each rule is a function of the case alone.
 
-use super::program::Between;
 use super::{Case, Warning, server_rules};
 use crate::address::Address;
 use crate::cli::{Only, Source};
+use crate::config::command::WORKER_ID;
+use crate::config::program::Between;
 use crate::core::policy::{RecyclePolicy, Scope};
 use crate::core::time::Patience;
 use std::time::Duration;
@@ -27,7 +28,7 @@ const DOCKER: Duration = Duration::from_secs(10);
 const KUBERNETES: Duration = Duration::from_secs(30);
 
 #[rustfmt::skip]
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 19] = [
     Rule { id: "memory-overcommit", about: "all workers at their memory limit need more than the container has", look: memory_overcommit },
     Rule { id: "too-many-workers", about: "more workers than 2 x CPU + 1", look: too_many_workers },
     Rule { id: "web-concurrency", about: "WEB_CONCURRENCY is inherited, and is used or ignored", look: web_concurrency },
@@ -43,6 +44,9 @@ const RULES: [Rule; 16] = [
     Rule { id: "shell-wrapper", about: "a shell, or npm, stays between us and the program and swallows signals", look: shell_wrapper },
     Rule { id: "runs-as-root", about: "the command runs as root", look: runs_as_root },
     Rule { id: "setting-ignored", about: "a variable, or a setting of the file, has no use in this mode", look: setting_ignored },
+    Rule { id: "unknown-variable", about: "a variable is named nearly as one of ours, and has no effect", look: unknown_variable },
+    Rule { id: "tiny-memory", about: "a size so small that it was meant in another unit", look: tiny_memory },
+    Rule { id: "runner-socket", about: "npm, yarn or pnpm stays between, and passes no listener on", look: runner_socket },
     Rule { id: "no-start-limit", about: "a worker that never gets ready is waited for without end", look: no_start_limit },
 ];
 
@@ -303,6 +307,53 @@ fn shell_wrapper(case: &Case<'_>) -> Option<Finding> {
         Between::Uv => None,
     }
 }
+
+fn unknown_variable(case: &Case<'_>) -> Option<Finding> {
+    let unknown = &case.around.unknown;
+    let all: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    (!unknown.is_empty()).then(|| (all.join("; "), "write it as --help has it, or leave it out".to_owned()))
+}
+
+/// Nothing that serves takes less than this.
+const TINY: u64 = 1 << 20;
+
+fn tiny_memory(case: &Case<'_>) -> Option<Finding> {
+    let (recycle, pool) = (&case.pool()?.recycle, &case.config.pool);
+    let sizes = [
+        ("--max-memory", recycle.max_memory.map(|limit| limit.base)),
+        ("--max-memory-hard", recycle.max_memory_hard),
+        ("--worker-memory", pool.worker_memory),
+    ];
+    let (option, bytes) =
+        sizes.into_iter().find_map(|(option, size)| Some((option, size.filter(|size| *size < TINY)?)))?;
+    let what = match option {
+        "--worker-memory" => "as many are started as if they took nothing",
+        _ => "every worker is beyond it, and is replaced without end",
+    };
+    let unit = if bytes < TINY >> 5 { "M" } else { "K" };
+    Some((
+        format!("{option} {bytes} is {bytes} bytes, less than any worker takes: {what}"),
+        format!("a unit, as in {option} {bytes}{unit}"),
+    ))
+}
+
+/// Node marks what it inherits as close-on-exec, whatever it starts.
+fn runner_socket(case: &Case<'_>) -> Option<Finding> {
+    case.pool()?;
+    let has_listener = case.config.pool.listeners().next().is_some();
+    let Some(Between::Runner(name)) = case.program.between.as_ref().filter(|_| has_listener) else {
+        return None;
+    };
+    let has_own_port = case.config.command.mentions(WORKER_ID);
+    (RUNNERS_OF_NODE.contains(&name.as_str()) && !has_own_port).then(|| {
+        (
+            format!("{name} passes no descriptors on: nobody serves the pool's listener"),
+            "run the program itself, as in: node server.js".to_owned(),
+        )
+    })
+}
+
+const RUNNERS_OF_NODE: [&str; 4] = ["npm", "yarn", "pnpm", "npx"];
 
 fn runs_as_root(case: &Case<'_>) -> Option<Finding> {
     let runs_something = case.init().is_none_or(|init| !init.pause);

@@ -1,27 +1,27 @@
 //! What a reviewer knows of single servers.
 
 use super::Case;
-use super::program::{Between, Kind, Server};
 use super::rules::{Finding, Rule, time};
+use crate::config::program::{BIND, Between, Kind, Server};
 use crate::core::Signal;
 use crate::core::time::Patience;
 use std::time::Duration;
 
 #[rustfmt::skip]
-pub(super) const RULES: [Rule; 9] = [
+pub(super) const RULES: [Rule; 10] = [
     Rule { id: "server-socket", about: "the server does not take the pool's listener", look: socket },
     Rule { id: "server-workers", about: "the server has workers of its own beside the pool's", look: workers },
     Rule { id: "server-reload", about: "the server watches its files, as for development", look: reload },
     Rule { id: "server-max-requests", about: "the server has a limit of requests of its own, which the pool does not see", look: max_requests },
     Rule { id: "server-preload", about: "gunicorn --preload: no new code at HUP, and nothing shared between workers of the pool", look: preload },
-    Rule { id: "server-graceful-timeout", about: "the server waits longer for its requests than we wait for it", look: graceful_timeout },
+    Rule { id: "server-graceful-timeout", about: "the server waits longer for its requests than we wait for it, or breaks them off sooner by its default", look: graceful_timeout },
     Rule { id: "server-stop-signal", about: "the stop signal is not the server's graceful one", look: stop_signal },
     Rule { id: "server-drain-signal", about: "the drain signal means something else to the server", look: drain_signal },
+    Rule { id: "server-control-socket", about: "all gunicorn masters share the path of one control socket", look: control_socket },
     Rule { id: "server-daemon", about: "the server goes to the background", look: daemon },
 ];
 
 const WORKERS: [&str; 2] = ["--workers", "-w"];
-const BIND: [&str; 2] = ["--bind", "-b"];
 
 /// The server of a pool.
 fn of_pool<'a>(case: &'a Case<'_>) -> Option<&'a Server> {
@@ -36,14 +36,13 @@ fn socket(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let (name, workers) = (&server.name, pool.workers);
-    let (add, takes) = match server.kind {
-        Kind::Uvicorn => ("--fd {fd}", server.has(&["--fd"])),
-        Kind::Gunicorn => ("nothing: it takes LISTEN_FDS", !server.has(&BIND)),
-        Kind::Hypercorn => {
-            ("-b fd://{fd}", server.value(&BIND).is_some_and(|address| address.starts_with("fd://")))
-        }
-        Kind::Granian => ("another server, such as uvicorn --fd {fd}: granian takes no socket", false),
-        Kind::FastApi => ("uvicorn app:app --fd {fd} in its place, since fastapi takes no socket", false),
+    let takes = server.takes_listener()?;
+    let add = match server.kind {
+        Kind::Uvicorn => "--fd {fd}",
+        Kind::Gunicorn => "nothing: it takes LISTEN_FDS",
+        Kind::Hypercorn => "-b fd://{fd}",
+        Kind::Granian => "another server, such as uvicorn --fd {fd}: granian takes no socket",
+        Kind::FastApi => "uvicorn app:app --fd {fd} in its place, since fastapi takes no socket",
         Kind::Nginx | Kind::PhpFpm | Kind::Apache | Kind::Uwsgi => return None,
     };
     if case.config.pool.bind.is_empty() {
@@ -104,14 +103,19 @@ fn workers(case: &Case<'_>) -> Option<Finding> {
             format!("{name} starts a process below each of the {ours} workers, where the pool cannot see it")
         }
     };
-    remedy.map(|remedy| (reason, remedy.to_owned()))
+    let variable = case.uvicorn_variable(server, &["--workers"], "UVICORN_WORKERS");
+    let remedy = remedy.map(|remedy| match variable {
+        Some(variable) => format!("unset {variable}, which says so"),
+        None => remedy.to_owned(),
+    });
+    remedy.map(|remedy| (reason, remedy))
 }
 
 fn reload(case: &Case<'_>) -> Option<Finding> {
     let server = case.program.server.as_ref()?;
     let (option, remedy) = match server.kind {
         Kind::Uvicorn | Kind::Gunicorn | Kind::Hypercorn | Kind::Granian if server.has(&["--reload"]) => {
-            ("--reload", "leave it out; HUP to a pool loads new code")
+            ("--reload", "leave it out; HUP to a pool loads new code. For development, it works with -n 1")
         }
         Kind::FastApi if server.args.first().is_some_and(|word| word == "dev") => {
             ("dev", "uvicorn app:app --fd {fd} in a pool, or fastapi run")
@@ -164,23 +168,52 @@ fn preload(case: &Case<'_>) -> Option<Finding> {
 }
 
 fn graceful_timeout(case: &Case<'_>) -> Option<Finding> {
-    /// gunicorn's, unless told otherwise.
-    const GUNICORN: u64 = 30;
     let server = case.program.server.as_ref()?;
     let stop = case.pool().map(|pool| &pool.stop).or_else(|| case.init().map(|init| &init.stop))?;
-    let Patience::For(ours) = stop.graceful else { return None };
-    let (option, theirs) = match server.kind {
-        Kind::Gunicorn => ("--graceful-timeout", server.number(&["--graceful-timeout"]).unwrap_or(GUNICORN)),
-        Kind::Hypercorn => ("--graceful-timeout", server.number(&["--graceful-timeout"])?),
-        Kind::Uvicorn => ("--timeout-graceful-shutdown", server.number(&["--timeout-graceful-shutdown"])?),
-        _ => return None,
-    };
-    let theirs = Duration::from_secs(theirs);
-    let (name, seconds) = (&server.name, ours.as_secs());
-    (theirs > ours).then(|| {
-        (
+    let (option, default) = server.kind.grace()?;
+    let (name, said) = (&server.name, server.number(&[option]));
+    if said.is_none() && (server.has(&[option]) || case.has_file(server)) {
+        return None;
+    }
+    let theirs = Duration::from_secs(said.or(default)?);
+    match stop.graceful {
+        Patience::For(ours) if theirs > ours => Some((
             format!("{name} waits {} for its requests, and is killed after our {}", time(theirs), time(ours)),
-            format!("{name} {option} {seconds}, or a longer --graceful-timeout"),
+            format!("{name} {option} {}, or a longer --graceful-timeout", ours.as_secs()),
+        )),
+        // Who says it means it.
+        Patience::For(ours) if theirs < ours && said.is_none() => Some((
+            format!(
+                "{name} breaks off by itself what is in hand {} after the stop signal, though it would have our {}",
+                time(theirs),
+                time(ours)
+            ),
+            format!("{name} {option} {}", ours.as_secs()),
+        )),
+        Patience::Forever if said.is_none() => Some((
+            format!(
+                "{name} breaks off by itself what is in hand {} after the stop signal, though --graceful-timeout is infinity",
+                time(theirs)
+            ),
+            format!("{name} {option} with as many seconds as the longest request takes"),
+        )),
+        Patience::For(_) | Patience::Forever => None,
+    }
+}
+
+/// The first gunicorn that has a control socket.
+const WITH_CONTROL_SOCKET: (u32, u32) = (25, 1);
+
+fn control_socket(case: &Case<'_>) -> Option<Finding> {
+    let server = of_pool(case)?;
+    let has_none = case.around.gunicorn_version.is_some_and(|version| version < WITH_CONTROL_SOCKET);
+    let is_told = server.has(&["--control-socket", "--no-control-socket"]) || case.has_file(server);
+    (server.kind == Kind::Gunicorn && !has_none && !is_told).then(|| {
+        (
+            "from gunicorn 25.1 on each master has a control socket, all of the pool at the same path ($XDG_RUNTIME_DIR/gunicorn.ctl \
+             or ~/.gunicorn/gunicorn.ctl): each removes that of the one before, and gunicornc finds a chance one or none"
+                .to_owned(),
+            "gunicorn --no-control-socket; orders are given to the pool, with prefork-init ctl".to_owned(),
         )
     })
 }

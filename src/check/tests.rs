@@ -6,17 +6,20 @@ use std::collections::BTreeSet;
 
 /// A container of 2 CPUs and 4 GiB whose command is not root.
 fn container() -> Surroundings {
-    Surroundings {
-        cpus: 2,
-        memory_limit: Some(4 << 30),
-        command_is_root: false,
-        web_concurrency: None,
-        gunicorn_args: Vec::new(),
-    }
+    Surroundings { cpus: 2, memory_limit: Some(4 << 30), ..Surroundings::default() }
 }
 
 /// What is said of a command line, whose words are separated by a space and may hold `~` for one.
 fn look(line: &str, around: &Surroundings) -> Vec<Warning> {
+    judged(line, around, rules::warnings)
+}
+
+/// What the start of a pool would say, too.
+fn at_start(line: &str, around: &Surroundings) -> Vec<&'static str> {
+    judged(&full(line), around, certain::warnings).iter().map(|warning| warning.id).collect()
+}
+
+fn judged(line: &str, around: &Surroundings, judge: fn(&Case<'_>) -> Vec<Warning>) -> Vec<Warning> {
     let words = ["prefork-init".to_owned()].into_iter().chain(line.split(' ').map(|w| w.replace('~', " ")));
     let options = match read(words.map(OsString::from)) {
         Ok(Request::Run(options)) => options,
@@ -28,7 +31,7 @@ fn look(line: &str, around: &Surroundings) -> Vec<Warning> {
     };
     let (given, grace) = (options.given.clone(), options.stopping.termination_grace);
     let config = Config::resolve(*options, &environment).unwrap_or_else(|error| panic!("{line}: {error}"));
-    rules::warnings(&Case::new(&config, &given, grace, around))
+    judge(&Case::new(&config, &given, grace, around))
 }
 
 /// A pool about which there is nothing to say; without a command.
@@ -36,11 +39,11 @@ const GOOD: &str = "-n 4 -b :8000 --health :9000 --max-age 6h --max-age-jitter 1
                     --drain-delay 5s --graceful-timeout 20s --termination-grace 30s";
 
 const UVICORN: &str = "uvicorn app:app --fd {fd}";
-const GUNICORN: &str = "gunicorn -w 1 --graceful-timeout 20 app:app";
+const GUNICORN: &str = "gunicorn -w 1 --graceful-timeout 20 --no-control-socket app:app";
 
 /// Rule, what is said, and a command line; `G` stands for [`GOOD`].
 #[rustfmt::skip]
-const TRIGGERS: [(&str, &str, &str); 61] = [
+const TRIGGERS: [(&str, &str, &str); 70] = [
     ("memory-overcommit", "4 workers (and 1 more during a replacement) x 1G of --max-memory = 5G, more than the container's 4G", "-n 4 --max-memory 1G x"),
     ("memory-overcommit", "x 1G of --worker-memory = 5G, more than the container's 4G", "-n 4 --worker-memory 1G x"),
     ("memory-overcommit", "(and 1 more during a replacement) x 1.1G of --max-memory = 5.5G, more", "-n 4 --max-memory 1G --max-memory-jitter 10% x"),
@@ -93,6 +96,15 @@ const TRIGGERS: [(&str, &str, &str); 61] = [
     ("server-graceful-timeout", "gunicorn waits 30s for its requests, and is killed after our 20s", "G gunicorn app:app"),
     ("server-graceful-timeout", "gunicorn waits 1m 30s", "gunicorn --graceful-timeout 90 app:app"),
     ("server-graceful-timeout", "uvicorn waits 40s", "uvicorn app:app --timeout-graceful-shutdown=40"),
+    ("server-graceful-timeout", "hypercorn breaks off by itself what is in hand 3s after the stop signal, though it would have our 20s", "G hypercorn app:app"),
+    ("server-graceful-timeout", "hypercorn breaks off by itself what is in hand 3s", "hypercorn app:app"),
+    ("server-graceful-timeout", "gunicorn breaks off by itself what is in hand 30s after the stop signal, though it would have our 1m", "--graceful-timeout 60s gunicorn app:app"),
+    ("server-graceful-timeout", "30s after the stop signal, though --graceful-timeout is infinity", "--graceful-timeout infinity gunicorn app:app"),
+    ("server-control-socket", "from gunicorn 25.1 on", "G gunicorn app:app"),
+    ("runner-socket", "npm passes no descriptors on: nobody serves", "G npm start"),
+    ("runner-socket", "pnpm passes no descriptors on", "-n 2 -b :8000 sh -c exec~pnpm~start"),
+    ("tiny-memory", "--max-memory 500 is 500 bytes, less than any worker takes: every worker is beyond it", "-n 2 --max-memory 500 x"),
+    ("tiny-memory", "--worker-memory 300 is 300 bytes, less than any worker takes: as many are started", "-n auto --worker-memory 300 x"),
     ("server-stop-signal", "at TERM nginx cuts connections off", "nginx -g daemon~off;"),
     ("server-stop-signal", "at TERM php-fpm8.2 cuts", "-n 2 php-fpm8.2 -F"),
     ("server-stop-signal", "at TERM httpd-foreground cuts", "httpd-foreground"),
@@ -105,11 +117,11 @@ const TRIGGERS: [(&str, &str, &str); 61] = [
 ];
 
 /// Those of the surroundings, or of layers that a command line alone has not.
-const TRIGGERED_BELOW: [&str; 3] = ["web-concurrency", "runs-as-root", "setting-ignored"];
+const TRIGGERED_BELOW: [&str; 4] = ["web-concurrency", "runs-as-root", "setting-ignored", "unknown-variable"];
 
 /// What comes near, and is fine.
 #[rustfmt::skip]
-const SILENT: [(&str, &str); 43] = [
+const SILENT: [(&str, &str); 57] = [
     ("memory-overcommit", "-n 4 --max-memory 800M x"),
     ("memory-overcommit", "-n 2 x"),
     ("memory-overcommit", "x"),
@@ -146,6 +158,20 @@ const SILENT: [(&str, &str); 43] = [
     ("server-max-requests", "G --max-requests 100 --max-requests-jitter 10 uvicorn app:app --fd {fd} --limit-max-requests {max_requests}"),
     ("server-max-requests", "gunicorn --max-requests 100 app:app"),
     ("server-graceful-timeout", "gunicorn app:app"),
+    ("server-graceful-timeout", "G gunicorn -c conf.py app:app"),
+    ("server-graceful-timeout", "hypercorn --graceful-timeout 3 app:app"),
+    ("server-graceful-timeout", "hypercorn -c conf.toml app:app"),
+    ("server-graceful-timeout", "hypercorn --graceful-timeout $GRACE app:app"),
+    ("server-graceful-timeout", "G uvicorn app:app --fd {fd}"),
+    ("server-graceful-timeout", "uvicorn app:app --timeout-graceful-shutdown 3"),
+    ("server-control-socket", "gunicorn app:app"),
+    ("server-control-socket", "G gunicorn --no-control-socket app:app"),
+    ("server-control-socket", "G gunicorn --control-socket=/run/g{worker_id}.ctl app:app"),
+    ("server-control-socket", "G gunicorn -c conf.py app:app"),
+    ("runner-socket", "-n 2 npm start"),
+    ("runner-socket", "-n 2 -b :8000 npm start -- --port=800{worker_id}"),
+    ("tiny-memory", "-n 2 --max-memory 1M x"),
+    ("tiny-memory", "-n 2 --max-memory 0 x"),
     ("server-graceful-timeout", "--graceful-timeout infinity gunicorn --graceful-timeout 90 app:app"),
     ("server-stop-signal", "--rewrite-signal TERM=QUIT nginx"),
     ("server-stop-signal", "-n 2 --stop-signal QUIT nginx"),
@@ -194,7 +220,7 @@ fn what_comes_near_is_fine() {
 
 #[test]
 fn of_a_good_configuration_nothing_is_said() {
-    let hypercorn = "hypercorn --workers 0 -b fd://{fd} app:app";
+    let hypercorn = "hypercorn --workers 0 -b fd://{fd} --graceful-timeout 20 app:app";
     for command in [UVICORN, GUNICORN, hypercorn, "node server.js"] {
         assert_eq!(look(&format!("{GOOD} {command}"), &container()), [], "{command}");
     }
@@ -228,6 +254,95 @@ fn gunicorn_has_more_arguments_in_its_variable() {
     assert!(said("G gunicorn app:app", &around, "server-socket").is_some());
     assert!(said("G gunicorn app:app", &around, "server-preload").is_some());
     assert_eq!(said("G uvicorn app:app --fd {fd}", &around, "server-socket"), None);
+}
+
+/// uvicorn's options have variables, which its command line overrules.
+#[test]
+fn uvicorn_has_more_arguments_in_its_variables() {
+    let args =
+        [("UVICORN_WORKERS", "4"), ("UVICORN_RELOAD", "0"), ("UVICORN_FD", "3"), ("WEB_CONCURRENCY", "2")];
+    let uvicorn_args: Vec<String> =
+        args.iter().filter_map(|(name, value)| uvicorn_arg(name, value)).collect();
+    assert_eq!(uvicorn_args, ["--workers=4", "--fd=3"]);
+    let around = Surroundings { uvicorn_args, ..container() };
+    let warning = said("G uvicorn app:app", &around, "server-workers").unwrap();
+    assert!(warning.reason.contains("uvicorn starts 4 of its own in each of the 4 workers"), "{warning:?}");
+    assert_eq!(warning.remedy, "unset UVICORN_WORKERS, which says so");
+    assert_eq!(at_start("G uvicorn app:app", &around), ["server-workers"]);
+    assert_eq!(said("G uvicorn app:app --workers 1", &around, "server-workers"), None);
+    assert_eq!(
+        said("G uvicorn app:app --workers 2", &around, "server-workers").unwrap().remedy,
+        "leave the server's --workers out"
+    );
+    assert_eq!(said("G hypercorn --workers 0 -b fd://{fd} app:app", &around, "server-workers"), None);
+}
+
+#[test]
+fn gunicorn_without_a_control_socket_or_with_a_file_is_left_alone() {
+    for around in [
+        Surroundings { gunicorn_version: Some((25, 0)), ..container() },
+        Surroundings { gunicorn_file: true, ..container() },
+    ] {
+        assert_eq!(said("G gunicorn app:app", &around, "server-control-socket"), None);
+    }
+    let new = Surroundings { gunicorn_version: Some((25, 1)), ..container() };
+    assert!(said("G gunicorn app:app", &new, "server-control-socket").is_some());
+    let told_by_file = Surroundings { gunicorn_file: true, ..container() };
+    assert_eq!(said("G gunicorn app:app", &told_by_file, "server-graceful-timeout"), None);
+}
+
+#[test]
+fn a_variable_that_is_misspelt_is_told_with_the_nearest() {
+    let unknown = |name: &str, nearest: Option<&str>| Unknown {
+        name: name.to_owned(),
+        nearest: nearest.map(str::to_owned),
+    };
+    let list = vec![unknown("PREFORK_WORKER", Some("PREFORK_WORKERS")), unknown("PREFORK_ZZZ", None)];
+    let around = Surroundings { unknown: list, ..container() };
+    let reason = said("x", &around, "unknown-variable").unwrap().reason;
+    for part in
+        ["PREFORK_WORKER is no variable of ours: did you mean PREFORK_WORKERS?", "PREFORK_ZZZ is no variable"]
+    {
+        assert!(reason.contains(part), "{reason}");
+    }
+    assert_eq!(said("x", &container(), "unknown-variable"), None);
+}
+
+/// What the start of a pool says, and what is left to `check`.
+#[test]
+fn what_is_certain_is_said_at_the_start_too() {
+    for (line, ids) in [
+        ("G uvicorn app:app --port 8000", &["server-socket"][..]),
+        ("G python3 -m uvicorn app:app", &["server-socket"]),
+        ("G gunicorn -b :8000 app:app", &["server-socket"]),
+        ("G gunicorn --bind=fd://3 app:app", &["server-socket"]),
+        ("G uv run gunicorn app:app", &["server-socket"]),
+        ("G hypercorn -b :8000 --workers 0 app:app", &["server-socket"]),
+        ("G granian app:app", &["server-socket"]),
+        ("-n 2 uvicorn app:app", &["server-socket"]),
+        ("G uvicorn app:app --fd {fd} --workers 4", &["server-workers"]),
+        ("G gunicorn -w3 -c conf.py app:app", &["server-workers"]),
+        ("G hypercorn -w 2 -b fd://{fd} app:app", &["server-workers"]),
+        ("G uvicorn app:app --workers 2", &["server-socket", "server-workers"]),
+        ("G npm start", &["runner-socket"]),
+        ("-n 2 --max-memory 500 x", &["tiny-memory"]),
+        // Nothing is wrong, or it may be right after all.
+        ("G uvicorn app:app --fd {fd}", &[]),
+        ("G sh -c exec~uvicorn~\"$@\" sh app:app --fd {fd}", &[]),
+        ("G hypercorn -c conf.toml app:app", &[]),
+        ("-n 1 gunicorn -w 4 app:app", &[]),
+        ("-n 2 uvicorn app:app --uds /s", &[]),
+        ("-n 2 gunicorn app:app", &[]),
+        ("-n 2 npm start", &[]),
+        ("G nginx", &[]),
+        ("G sh -c gunicorn~app:app", &[]),
+        ("uvicorn app:app --workers 4", &[]),
+    ] {
+        assert_eq!(at_start(line, &container()), ids, "{line}");
+    }
+    let forks = Surroundings { shell_forks: true, ..container() };
+    assert_eq!(at_start("G sh -c gunicorn~app:app", &forks), ["server-socket"]);
+    assert_eq!(at_start("G sh -c exec~gunicorn~app:app", &forks), [""; 0]);
 }
 
 #[test]

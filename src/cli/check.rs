@@ -4,9 +4,9 @@ use super::layers::{self, Layered, Parsed};
 use super::{Options, Request, only};
 use crate::check::{self, Asked, Setting, Value};
 use crate::error::StartError;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// The name of the subcommand.
 pub(super) const NAME: &str = "check";
@@ -14,8 +14,8 @@ pub(super) const NAME: &str = "check";
 const ABOUT: &str = "\
 Check a configuration and a command line, and start nothing.
 
-Prints the settings, each with the layer that it came from (default, file, environment, flag), and what an experienced
-reviewer would say of them. Run it where the command will run, so that it sees the same CPUs and the same memory:
+Prints what is set, each with the layer that it came from (file, environment, flag), and what an experienced reviewer
+would say of it; --all prints the defaults too. Run it where the command will run, so that it sees the same CPUs and the same memory:
 
   docker run --rm --entrypoint prefork-init IMAGE check --deny all -- uvicorn app:app --fd {fd}
 
@@ -38,19 +38,40 @@ struct Check {
     #[arg(value_parser = ids())]
     deny: Vec<String>,
 
+    /// Print all settings, those too that nobody has set.
+    #[arg(long, help_heading = "Check")]
+    all: bool,
+
     /// List the ids of all warnings, and what each is about.
     #[arg(long, help_heading = "Check")]
     list: bool,
 }
 
-fn ids() -> PossibleValuesParser {
-    PossibleValuesParser::new(check::ids().map(|(id, _)| id).chain(["all"]))
+fn ids() -> Id {
+    Id(PossibleValuesParser::new(check::ids().map(|(id, _)| id).chain(["all"])))
+}
+
+/// The id of a warning, with blanks around it as behind a comma.
+#[derive(Clone)]
+struct Id(PossibleValuesParser);
+
+impl TypedValueParser for Id {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, id: &OsStr) -> Result<String, clap::Error> {
+        self.0.parse_ref(command, arg, id.to_str().map_or(id, |id| id.trim().as_ref()))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
+    }
 }
 
 fn command() -> Command {
     let command = Check::augment_args(Options::command());
     let command = command.about(None).long_about(None).before_help(ABOUT).after_help(None);
-    command.override_usage("prefork-init check [OPTIONS] [--json] [--deny ID|all] [--] COMMAND [ARG...]")
+    command
+        .override_usage("prefork-init check [OPTIONS] [--all] [--json] [--deny ID|all] [--] COMMAND [ARG...]")
 }
 
 /// For what is generated from the definitions.
@@ -74,7 +95,8 @@ pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
     }
     let settings = settings(&layered);
     let Layered { options, .. } = *layered;
-    Ok(Request::Check(Box::new(Asked { options, settings, json: asked.json, deny: asked.deny })))
+    let Check { json, deny, all, list: _ } = asked;
+    Ok(Request::Check(Box::new(Asked { options, settings, json, all, deny })))
 }
 
 fn list() -> String {
@@ -121,7 +143,7 @@ fn value(arg: &Arg, layered: &Layered) -> Value {
             let is = texts.next().is_some_and(|text| super::boolean(text.as_ref()) == Some(true));
             Value::Is(is)
         }
-        ArgAction::Append => Value::Many(texts.collect()),
+        ArgAction::Append => Value::Many(texts.map(|text| text.trim().to_owned()).collect()),
         _ => texts.next_back().or_else(|| default_in_words(arg)).map_or(Value::None, Value::One),
     }
 }

@@ -6,6 +6,30 @@ use clap::error::{ContextKind, ErrorKind};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+/// Options of servers that people give to us, and what to do instead.
+const OF_SERVERS: [(&[&str], &str); 8] = [
+    (
+        &["--reload"],
+        "that is your server's: write it behind the server's name. It works with -n 1; or leave it out, and HUP loads new code",
+    ),
+    (
+        &["-k", "--worker-class"],
+        "that is gunicorn's: write it behind gunicorn, as in: prefork-init -n 4 -- gunicorn -k gthread",
+    ),
+    (&["-c"], "that is gunicorn's: write it behind gunicorn; a file with settings of ours is --config FILE"),
+    (
+        &["--timeout"],
+        "that is gunicorn's: write it behind gunicorn; to find workers that hang, we have --probe, --accept-stall and --watchdog",
+    ),
+    (
+        &["--preload"],
+        "that is gunicorn's: leave it out, since each worker of the pool loads the application by itself",
+    ),
+    (&["--threads"], "that is your server's: write it behind the server's name"),
+    (&["--host", "--port", "-p"], "it is we that listen: write --bind HOST:PORT"),
+    (&["--fd"], "that is your server's: write --fd {fd} behind the server's name"),
+];
+
 /// clap explains itself in paragraphs; a log has room for a line.
 pub fn one_line(error: &clap::Error, command: &clap::Command, args: &[OsString]) -> StartError {
     let context = |kind| error.get(kind).map(ToString::to_string);
@@ -33,10 +57,14 @@ pub fn one_line(error: &clap::Error, command: &clap::Command, args: &[OsString])
             StartError::value(&option, value, "no such value", format!("use one of {known}"))
         }
         (ErrorKind::UnknownArgument, _) => {
-            let remedy = context(ContextKind::SuggestedArg).map_or_else(
-                || "see --help, or put -- before a command that begins with a dash".to_owned(),
-                |known| format!("did you mean {known}?"),
-            );
+            let of_servers = OF_SERVERS.iter().find(|(names, _)| names.contains(&option.as_str()));
+            // Not where it is `ctl` that was given it.
+            let runs_something = command.get_arguments().any(|arg| arg.get_id() == "workers");
+            let of_server = of_servers.filter(|_| runs_something).map(|(_, remedy)| (*remedy).to_owned());
+            let near = || context(ContextKind::SuggestedArg).map(|known| format!("did you mean {known}?"));
+            let remedy = of_server.or_else(near).unwrap_or_else(|| {
+                "see --help, or put -- before a command that begins with a dash".to_owned()
+            });
             StartError::usage(option, "no such option", remedy)
         }
         (ErrorKind::MissingRequiredArgument, _) => {

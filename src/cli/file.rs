@@ -90,7 +90,9 @@ impl File {
             }
             let arg = find(&known, key).ok_or_else(|| match key.as_ref() {
                 "config" => wrong("a file cannot name another", &"leave it out"),
-                "json" | "deny" | "list" => wrong("only for the command line of check", &"leave it out"),
+                "json" | "deny" | "list" | "all" => {
+                    wrong("only for the command line of check", &"leave it out")
+                }
                 _ => wrong("no such option", &remedy_for(&known, key)),
             })?;
             let values = values(arg, value).map_err(|(problem, remedy)| wrong(problem, &remedy))?;

@@ -1,6 +1,7 @@
 //! Where settings come from: a default, the file, a variable or a flag; the later one wins.
 
 use super::file::File;
+use super::variables;
 use super::{
     Given, Options, Source, explain, is_empty, is_ourselves, name_of, only, runs_ourselves, without_variables,
 };
@@ -36,9 +37,11 @@ pub(super) struct Layered {
 /// One line for the first thing that is wrong.
 pub(super) fn parse(build: impl Fn() -> Command, args: &[OsString]) -> Result<Parsed, StartError> {
     let mut command = without_variables(build(), is_empty);
+    let mut unknown = variables::unknown(&command);
     let mut matches = command.try_get_matches_from_mut(args);
     if matches.as_ref().is_ok_and(runs_ourselves) {
         command = without_variables(build(), |_| true);
+        unknown.clear();
         matches = command.try_get_matches_from_mut(args);
     }
     let matches = match matches {
@@ -48,10 +51,11 @@ pub(super) fn parse(build: impl Fn() -> Command, args: &[OsString]) -> Result<Pa
         }
         Err(error) => return Err(explain::one_line(&error, &command, args)),
     };
-    let layered = match matches.get_one::<PathBuf>("config").cloned() {
+    let mut layered = match matches.get_one::<PathBuf>("config").cloned() {
         None => finish(command, matches, None, args)?,
         Some(path) => with_file(&path, command, &matches, args)?,
     };
+    layered.options.unknown = unknown;
     Ok(Parsed::Asks(Box::new(layered)))
 }
 

@@ -16,6 +16,7 @@ mod layers;
 mod pool;
 mod process;
 mod values;
+mod variables;
 mod workers;
 
 pub use amounts::Jitter;
@@ -25,6 +26,7 @@ pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled}
 pub use pool::{Listener, Pool, Replacement, Respawn, Restarts, Workers};
 pub use process::{Process, UserSpec};
 pub use values::workers_of_web_concurrency;
+pub use variables::Unknown;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
 
 use crate::address::Address;
@@ -135,6 +137,10 @@ pub struct Options {
     /// Options that were given, as a flag, by a variable or in a file.
     #[arg(skip)]
     pub given: Vec<Given>,
+
+    /// Variables that look like ours, and are none.
+    #[arg(skip)]
+    pub unknown: Vec<Unknown>,
 
     /// Whom we are to take after.
     #[arg(skip)]

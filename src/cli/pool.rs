@@ -17,7 +17,7 @@ pub struct Pool {
     /// Keep N copies of the command running [default: $WEB_CONCURRENCY, or 1, if --bind is given].
     ///
     /// auto: 2 x CPUs + 1, by the container's quota, or as many as its memory has room for, see --worker-memory.
-    #[arg(short = 'n', long, value_name = "N", env = "PREFORK_WORKERS")]
+    #[arg(short = 'n', visible_short_alias = 'w', long, value_name = "N", env = "PREFORK_WORKERS")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_workers)]
     pub workers: Option<Workers>,
 

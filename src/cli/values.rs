@@ -10,7 +10,7 @@ use crate::error::StartError;
 use std::time::Duration;
 
 pub(super) fn parse_address(text: &str) -> Result<Address, String> {
-    Address::parse(text).map_err(|(problem, remedy)| format!("{problem}: {remedy}"))
+    Address::parse(text.trim()).map_err(|(problem, remedy)| format!("{problem}: {remedy}"))
 }
 
 /// The path of a unix socket, with or without `unix:`.

@@ -15,7 +15,7 @@ pub const VARIABLE: &str = "PREFORK_HANDOVER_LISTEN";
 const MOST: usize = 256;
 
 /// The variables by which sockets are given, if they mean us.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Variables {
     count: OsString,
     names: Option<OsString>,

@@ -52,6 +52,12 @@ impl Command {
         self.placeholders && self.argv.iter().any(|arg| contains(arg.as_bytes(), placeholder.as_bytes()))
     }
 
+    /// Whether any placeholder occurs, and would be replaced.
+    #[must_use]
+    pub fn has_placeholders(&self) -> bool {
+        [FD, WORKER_ID, MAX_REQUESTS, NOTIFY_FD].iter().any(|placeholder| self.mentions(placeholder))
+    }
+
     /// The arguments as they were given.
     #[must_use]
     pub fn as_given(&self) -> &[OsString] {

@@ -2,9 +2,13 @@
 
 pub mod activation;
 mod around;
+mod collide;
 pub mod command;
 mod init;
+mod mode;
 mod pool;
+pub mod program;
+mod script;
 mod workers;
 
 pub use around::{Around, Check};
@@ -17,7 +21,9 @@ use crate::core::policy::{PoolPolicy, ReadyPolicy};
 use crate::core::{Mode, Signal};
 use crate::error::StartError;
 use crate::os::capacity::Capacity;
-use command::{Command, FD};
+use crate::os::channel::{self, STDIN};
+use command::Command;
+use mode::Asked;
 use std::ffi::OsString;
 use tracing::warn;
 
@@ -63,6 +69,8 @@ pub struct Environment {
     pub activation: Option<activation::Variables>,
     /// What `--workers auto` goes by; `None` is to look when it is asked for.
     pub capacity: Option<Capacity>,
+    /// Whether our stdin is a terminal; `None` is to look when it matters.
+    pub terminal: Option<bool>,
 }
 
 impl Environment {
@@ -71,7 +79,11 @@ impl Environment {
     pub fn read() -> Self {
         let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let activation = activation::Variables::read();
-        Self { web_concurrency: read("WEB_CONCURRENCY"), port: read("PORT"), activation, capacity: None }
+        Self { web_concurrency: read("WEB_CONCURRENCY"), port: read("PORT"), activation, ..Self::default() }
+    }
+
+    fn stdin_is_terminal(&self) -> bool {
+        self.terminal.unwrap_or_else(|| channel::is_terminal(STDIN))
     }
 }
 
@@ -86,10 +98,8 @@ impl Config {
             let remedy = "add the command to run, as in: prefork-init -- myserver";
             return Err(StartError::usage("COMMAND", "missing", remedy));
         }
-        // Another init's command may have any text in it.
-        let asks_for_fd = options.like == Like::Ourselves && command.mentions(FD);
-        let is_pool = options.pool.workers.is_some() || !options.pool.bind.is_empty() || asks_for_fd;
-        let (mode, pool, command) = if is_pool {
+        let asked = mode::asked(&options, environment, &command);
+        let (mode, pool, command) = if asked == Asked::Pool {
             none_only_for(
                 Only::Init,
                 &options,
@@ -106,9 +116,16 @@ impl Config {
             let (policy, pool) = pool::resolve(&options, environment, &command)?;
             (Mode::Pool(policy), pool, command)
         } else {
-            none_only_for(Only::Pool, &options, "only a pool has workers", "add --workers N or --bind ADDR")?;
+            match asked {
+                Asked::Once => mode::tell_once(&options),
+                Asked::Init | Asked::Pool => {
+                    let remedy = "add --workers N or --bind ADDR";
+                    none_only_for(Only::Pool, &options, "only a pool has workers", remedy)?;
+                }
+            }
             (Mode::Init(init::policy(&options)?), Pool::default(), command.literal())
         };
+        collide::none_collide(&options, &pool.bind)?;
         let around = around::resolve(&options)?;
         let (placing, subreaper) = (init::placing(&options), init::subreaper(&options));
         Ok(Self {

@@ -430,8 +430,7 @@ mod tests {
         let environment = Environment {
             web_concurrency: web_concurrency.map(OsString::from),
             port: port.map(OsString::from),
-            activation: None,
-            capacity: None,
+            ..Environment::default()
         };
         match read(args) {
             Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),

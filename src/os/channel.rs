@@ -15,6 +15,9 @@ pub const AT_ONCE: usize = 4096;
 /// The number of our stderr.
 pub const STDERR: RawFd = libc::STDERR_FILENO;
 
+/// Where we are typed to.
+pub const STDIN: RawFd = libc::STDIN_FILENO;
+
 /// Another name of a terminal that belongs to another user, which can be opened only if it is our own.
 const OWN_TERMINAL: &CStr = c"/dev/tty";
 

@@ -62,6 +62,11 @@ fn check_program(what: &str, program: &OsStr) -> Result<(), StartError> {
             };
             Err(StartError::value(what, name, problem, remedy).with_code(code::CANNOT_EXECUTE))
         }
+        Err(_) if name.to_string().contains([' ', '\t', '\n']) => {
+            let remedy = "it is one word with blanks in it: leave the quotes around it out; in JSON and TOML, \
+                          quote each word by itself";
+            Err(StartError::value(what, name, "not found", remedy).with_code(code::NOT_FOUND))
+        }
         Err(_) => {
             let remedy = "check the spelling, the PATH, or give its full path";
             Err(StartError::value(what, name, "not found", remedy).with_code(code::NOT_FOUND))

@@ -1,6 +1,7 @@
 //! Settings in layers, and what `check` says of them.
 
 mod file;
+mod hints;
 mod layers;
 mod verdict;
 

@@ -21,7 +21,8 @@ fn it_starts_nothing_and_binds_nothing() {
 #[test]
 fn it_prints_settings_in_columns_and_then_warnings_with_remedies() {
     let (_dir, path) = file("workers = 4\nmax-age = \"6h\"\n");
-    let output = check(&["--config", &path, "--bind", ":8000", "true"], &[("PREFORK_HEALTH", ":9000")]);
+    let words = ["--all", "--config", &path, "--bind", ":8000", "true"];
+    let output = check(&words, &[("PREFORK_HEALTH", ":9000")]);
     let (text, _) = texts(&output);
     let line = |name: &str| {
         let found = text.lines().find(|line| line.split_whitespace().next() == Some(name));
@@ -129,7 +130,9 @@ fn its_help_tells_what_is_its_own() {
         let output = check(&[flag], &[]);
         let (out, _) = texts(&output);
         assert_eq!(output.status.code(), Some(0));
-        for word in ["prefork-init check", "--json", "--deny <ID>", "--list", "--workers <N>", "Exit codes"] {
+        for word in
+            ["prefork-init check", "--json", "--deny <ID>", "--all", "--list", "--workers <N>", "Exit codes"]
+        {
             assert!(out.contains(word), "{word} is not in\n{out}");
         }
     }

@@ -411,6 +411,8 @@ impl Log {
 /// HUP, and posix_spawn(3), by which cargo starts us and std starts others, leaves 32 and 33 ignored.
 pub fn plain_command(program: &OsStr) -> Command {
     let mut command = Command::new(program);
+    // It is the suite's own, and looks like a setting that is misspelt.
+    command.env_remove("PREFORK_TEST_VENV");
     // SAFETY: system calls on a zeroed `struct sigaction` (SIG_DFL, no flags) and an empty set, as the kernel has
     // them. KILL and STOP are refused, which is right.
     unsafe {

@@ -38,6 +38,15 @@ fn a_wrong_option_or_value() {
         (&["--wrokers", "2"], &["--wrokers", "no such option", "did you mean --workers?"]),
         (&["--zzz"], &["--zzz", "no such option", "see --help"]),
         (&["-Z"], &["-Z", "no such option", "see --help"]),
+        (
+            &["--reload"],
+            &["--reload", "no such option", "your server's", "works with -n 1", "HUP loads new code"],
+        ),
+        (&["-n", "2", "-k", "gthread"], &["-k", "gunicorn's", "write it behind gunicorn"]),
+        (&["-c", "gunicorn.conf.py"], &["-c", "gunicorn's", "--config FILE"]),
+        (&["--timeout", "30"], &["--timeout", "gunicorn's", "--probe, --accept-stall"]),
+        (&["--preload"], &["--preload", "gunicorn's", "leave it out"]),
+        (&["--port", "8000"], &["--port", "--bind HOST:PORT"]),
         (&["--workers", "0"], &["--workers '0'", "from 1 to 1024"]),
         (&["--workers", "-1"], &["--workers '-1'", "from 1 to 1024"]),
         (&["-n", "two"], &["--workers 'two'", "from 1 to 1024"]),
@@ -80,6 +89,49 @@ fn a_wrong_option_or_value() {
         refuses(options(line), 2, parts);
     }
     refuses(options(&["--workers", "0"]).not_pid1(), 2, &["--workers '0'", "from 1 to 1024"]);
+}
+
+/// Only one of them could be had, or they would share what comes.
+#[test]
+fn two_addresses_of_which_one_takes_the_other() {
+    let table: &[(&[&str], &[&str])] = &[
+        (
+            &["-b", ":8000", "-b", "127.0.0.1:8000"],
+            &["--bind '127.0.0.1:8000'", "collides with --bind '0.0.0.0:8000'"],
+        ),
+        (
+            &["-b", "127.0.0.1:8000, 127.0.0.1:8000"],
+            &["--bind '127.0.0.1:8000'", "another port for one of them"],
+        ),
+        (&["-b", "[::]:8000,:8000"], &["--bind '0.0.0.0:8000'", "collides with --bind '[::]:8000'"]),
+        (&["-b", "unix:s", "-b", "unix:./s"], &["--bind 'unix:./s'", "--bind 'unix:s'", "another path"]),
+        (
+            &["-b", ":8000", "--health", "127.0.0.1:8000"],
+            &["--health '127.0.0.1:8000'", "--bind '0.0.0.0:8000'"],
+        ),
+        (&["-b", "unix:s", "--control", "s"], &["--control 'unix:s'", "--bind 'unix:s'"]),
+        (&["--health", "unix:s", "--control", "s"], &["--control 'unix:s'", "--health 'unix:s'"]),
+    ];
+    for (line, parts) in table {
+        refuses(options(line), 2, parts);
+    }
+    // Each is named as it was given.
+    let by_variable = options(&["-n", "1", "--health", ":8000"]).env("PREFORK_BIND", ":8000");
+    refuses(by_variable, 2, &["--health '0.0.0.0:8000'", "collides with PREFORK_BIND '0.0.0.0:8000'"]);
+    let by_port = options(&["-n", "1", "--health", ":8000"]).env("PORT", "8000");
+    refuses(by_port, 2, &["--health '0.0.0.0:8000'", "collides with PORT '0.0.0.0:8000'"]);
+}
+
+#[test]
+fn a_command_line_in_one_word() {
+    for pool in [&[][..], &["-n", "2", "-b", "127.0.0.1:0"]] {
+        let with = |command: &str| launch(pool.iter().copied().chain(["--", command]));
+        refuses(
+            with("touch started"),
+            127,
+            &["COMMAND 'touch started'", "not found", "one word with blanks", "quotes"],
+        );
+    }
 }
 
 #[test]

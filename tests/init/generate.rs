@@ -355,7 +355,7 @@ fn the_man_page_has_the_sections_of_one_and_every_variable_and_default() {
         assert!(text.contains(&variable), "{variable}");
     }
     assert!(text.contains("Default: 64M. Variable: PREFORK_MEMORY_RESERVE."));
-    assert!(text.contains("\\fB-n\\fR, \\fB--workers\\fR \\fIN\\fR Keep N copies"));
+    assert!(text.contains("\\fB-n\\fR, \\fB-w\\fR, \\fB--workers\\fR \\fIN\\fR Keep N copies"));
     // What is set in our environment is nobody else's business.
     let secret = Command::new(binary()).args(["generate", "man"]).env("PREFORK_CHDIR", "/secret").output();
     assert_eq!(String::from_utf8(secret.unwrap().stdout).unwrap(), page);
@@ -368,7 +368,7 @@ fn groff_formats_the_man_page_without_a_warning() {
     let output = Command::new("groff").args(["-man", "-ww", "-Tutf8", "-P-c"]).arg(&page).output().unwrap();
     assert_silent(&output);
     let text = plain(&String::from_utf8(output.stdout).unwrap());
-    for line in ["NAME", "   Pool", "       -n, --workers N", "EXIT STATUS"] {
+    for line in ["NAME", "   Pool", "       -n, -w, --workers N", "EXIT STATUS"] {
         assert!(text.lines().any(|found| found.trim_end() == line), "{line}\n{text}");
     }
     // Told apart from what a shell takes for a dash.

@@ -80,6 +80,37 @@ if scene == "shell inside":
     type("exit 7\n")
     expect_code(7)
 
+elif scene == "variables of a pool":
+    # An image says how its usual command runs; a person asks for a shell in it.
+    os.environ.update(PREFORK_WORKERS="4", PREFORK_BIND="127.0.0.1:0", PREFORK_MAX_AGE="1h")
+    start([binary, "--log-level", "warn", "--", *BASH])
+    expect("no pool: stdin is a terminal")
+    b"PREFORK_MAX_AGE" in TEXT and sys.exit(f"more than one line: {TEXT!r}")
+    expect(r"\$ ")
+    type("sh -c 'echo up now; exec sleep 1000'\n")
+    expect("up now\r\n")
+    type("\x1a")
+    expect("Stopped")
+    type("jobs\n")
+    expect(r"\[1\]\+  Stopped .*sleep 1000'")
+    type("fg\n")
+    expect("sleep 1000'\r\n")
+    expect(r"\$ ", again="\x03")
+    type("echo code $?\n")
+    expect("code 130")
+    type("exit 7\n")
+    expect_code(7)
+
+elif scene == "pool at a terminal":
+    os.environ.update(PREFORK_WORKERS="2", PREFORK_READY="delay:10ms")
+    for words in (["--", "sh", "-c", "echo slot {worker_id}; exec sleep 1000"],
+                  ["-n", "2", "--", "sh", "-c", "echo slot $PREFORK_WORKER_ID; exec sleep 1000"]):
+        TEXT = b""
+        start([binary, *words])
+        expect(r"slot [01]\r\n(.*\r\n)*slot [01]\r\n")
+        os.kill(pid, signal.SIGTERM)
+        expect_code(0)
+
 elif scene == "nobody to continue it":
     # In a container without a shell, Ctrl-Z must not stop the command for good.
     start([binary, "--", "sh", "-c", "while read -r line; do echo got $line; done; exit 3"])

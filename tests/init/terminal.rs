@@ -17,6 +17,17 @@ fn a_shell_inside_has_job_control() {
     play("shell inside");
 }
 
+/// `docker run -it IMAGE bash`.
+#[test]
+fn where_only_variables_ask_for_a_pool_a_shell_runs_once() {
+    play("variables of a pool");
+}
+
+#[test]
+fn what_takes_a_listener_or_is_asked_for_by_flag_is_a_pool_on_a_terminal_too() {
+    play("pool at a terminal");
+}
+
 #[test]
 fn ctrl_z_does_nothing_where_no_shell_could_continue_the_command() {
     play("nobody to continue it");

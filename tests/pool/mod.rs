@@ -13,6 +13,7 @@ mod endpoint_limits;
 mod environment;
 mod fairness;
 mod hanging;
+mod hints;
 mod history;
 mod hooks;
 mod hostile;

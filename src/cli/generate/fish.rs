@@ -115,7 +115,7 @@ fn command(out: &mut String, condition: &str, skip: &str, flags: &[Flag]) {
 fn options(out: &mut String, condition: &str, flags: &[Flag]) {
     for flag in flags {
         let _ = write!(out, "complete -c prefork-init -n {condition}");
-        if let Some(short) = flag.short {
+        for short in &flag.shorts {
             let _ = write!(out, " -s {short}");
         }
         if let Some(long) = &flag.long {

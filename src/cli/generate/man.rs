@@ -105,10 +105,10 @@ fn options(page: &mut Page, command: &Command) {
 }
 
 fn option(page: &mut Page, arg: &Arg) {
-    let short = arg.get_short().map(|short| format!("-{short}"));
+    let shorts = arg.get_short_and_visible_aliases().unwrap_or_default();
+    let shorts = shorts.into_iter().map(|short| format!("-{short}"));
     let long = arg.get_long().map(|long| format!("--{long}"));
-    let names: Vec<String> =
-        short.into_iter().chain(long).map(|name| format!("\\fB{}\\fR", escaped(&name))).collect();
+    let names: Vec<String> = shorts.chain(long).map(|name| format!("\\fB{}\\fR", escaped(&name))).collect();
     let value =
         if takes_value(arg) { format!(" \\fI{}\\fR", escaped(&value_name(arg))) } else { String::new() };
     page.line(".TP");

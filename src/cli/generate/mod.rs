@@ -89,7 +89,8 @@ struct Line {
 }
 
 struct Flag {
-    short: Option<char>,
+    /// Single letters: `n`, and `w` for the same.
+    shorts: Vec<char>,
     long: Option<String>,
     help: String,
     repeats: bool,
@@ -145,9 +146,9 @@ impl Line {
 impl Flag {
     /// `-n`, `--workers`.
     fn names(&self) -> Vec<String> {
-        let short = self.short.map(|short| format!("-{short}"));
+        let shorts = self.shorts.iter().map(|short| format!("-{short}"));
         let long = self.long.as_ref().map(|long| format!("--{long}"));
-        short.into_iter().chain(long).collect()
+        shorts.chain(long).collect()
     }
 }
 
@@ -164,7 +165,7 @@ fn flags(command: &clap::Command) -> Vec<Flag> {
     let options = command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
     options
         .map(|arg| Flag {
-            short: arg.get_short(),
+            shorts: arg.get_short_and_visible_aliases().unwrap_or_default(),
             long: arg.get_long().map(str::to_owned),
             help: first_line(arg.get_help()),
             repeats: matches!(arg.get_action(), ArgAction::Append | ArgAction::Count),

@@ -36,6 +36,8 @@ pub struct Program {
     pub between: Option<Between>,
     /// The server, if it is one we know.
     pub server: Option<Server>,
+    /// The words behind everything that is known to start other programs.
+    comes_to: Vec<String>,
 }
 
 /// Who stays between us and the program.
@@ -87,9 +89,11 @@ impl Program {
     pub fn of(command: &[String]) -> Self {
         let mut words = command.to_vec();
         let mut between = None;
+        let mut comes_to = Vec::new();
         for _ in 0..DEEPEST {
             words = after_assignments(words);
             let Some((first, rest)) = words.split_first() else { break };
+            comes_to.clone_from(&words);
             let name = basename(first);
             let rest = rest.to_vec();
             let second = rest.first().map(String::as_str);
@@ -97,6 +101,7 @@ impl Program {
                 "env" | "nice" | "nohup" | "opentelemetry-instrument" | "ddtrace-run" => after_options(rest),
                 "gosu" | "su-exec" => rest.into_iter().skip(1).collect(),
                 "newrelic-admin" if second == Some("run-program") => rest.into_iter().skip(1).collect(),
+                "bundle" if second == Some("exec") => rest.into_iter().skip(1).collect(),
                 "poetry" | "pipenv" | "pdm" if second == Some("run") => {
                     after_options(rest.into_iter().skip(1).collect())
                 }
@@ -108,7 +113,7 @@ impl Program {
                     between.get_or_insert(Between::Runner(name.to_owned()));
                     break;
                 }
-                "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh" => {
+                _ if is_shell(name) => {
                     let Some(last) = script_of(&rest).and_then(script::last_command) else { break };
                     if !last.replaces_shell {
                         between.get_or_insert(Between::Shell(name.to_owned()));
@@ -119,11 +124,46 @@ impl Program {
                     Some(words) => words,
                     None => break,
                 },
-                _ => return Self { between, server: server(name, rest) },
+                _ => return Self { between, server: server(name, rest), comes_to },
             };
         }
-        Self { between, server: None }
+        Self { between, server: None, comes_to }
     }
+}
+
+/// Where systems, and images, have their tools.
+const OF_SYSTEM: [&str; 7] =
+    ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/busybox"];
+
+/// Programs that may take a socket: puma by `LISTEN_FDS`, and what runs an application's own code.
+const MAY_TAKE: [&str; 7] = ["puma", "node", "nodejs", "deno", "bun", "java", "dotnet"];
+
+/// Their first arguments with which they run no application.
+const RUN_NONE: [&str; 8] = ["-e", "-p", "-i", "-v", "-version", "--version", "--eval", "--help"];
+
+/// Whether a command may take a listener from us, as far as its words tell: a server that is known to, a runtime with an
+/// application, a program of the user's own. Not a shell, a tool, or an interpreter by itself.
+#[must_use]
+pub fn may_take_listener(command: &[String]) -> bool {
+    let mut program = Program::of(command);
+    for _ in 0..DEEPEST {
+        // An image's entry point executes its arguments.
+        let args =
+            program.comes_to.split_first().filter(|(first, args)| first.ends_with(".sh") && !args.is_empty());
+        let Some((_, args)) = args else { break };
+        program = Program::of(args);
+    }
+    if let Some(server) = &program.server {
+        return server.takes_listener() == Some(true);
+    }
+    let Some((first, args)) = program.comes_to.split_first() else { return false };
+    let name = basename(first);
+    if MAY_TAKE.contains(&name) {
+        return name == "puma" || args.first().is_some_and(|arg| !RUN_NONE.contains(&arg.as_str()));
+    }
+    let directory = first.rsplit_once('/').map(|(directory, _)| directory);
+    let is_own = directory.is_some_and(|directory| !OF_SYSTEM.contains(&directory));
+    is_own && !is_shell(name) && !is_python(name)
 }
 
 fn server(name: &str, args: Vec<String>) -> Option<Server> {
@@ -142,7 +182,42 @@ fn server(name: &str, args: Vec<String>) -> Option<Server> {
     Some(Server { kind, name: name.to_owned(), args })
 }
 
+impl Kind {
+    /// The option for how long the server itself waits for its requests at the stop signal, and its default in seconds; no
+    /// default is to wait for as long as it is let live. Looked up in gunicorn 27.0.1, hypercorn 0.18.0, uvicorn 0.54.0.
+    #[must_use]
+    pub fn grace(self) -> Option<(&'static str, Option<u64>)> {
+        match self {
+            Self::Gunicorn => Some(("--graceful-timeout", Some(30))),
+            Self::Hypercorn => Some(("--graceful-timeout", Some(3))),
+            Self::Uvicorn => Some(("--timeout-graceful-shutdown", None)),
+            Self::Granian | Self::FastApi | Self::Nginx | Self::PhpFpm | Self::Apache | Self::Uwsgi => None,
+        }
+    }
+}
+
+/// Options by which servers are told where to listen.
+pub const BIND: [&str; 2] = ["--bind", "-b"];
+
 impl Server {
+    /// Whether it takes a listener that it inherits; `None` is unknown.
+    #[must_use]
+    pub fn takes_listener(&self) -> Option<bool> {
+        match self.kind {
+            Kind::Uvicorn => Some(self.has(&["--fd"])),
+            Kind::Gunicorn => Some(!self.has(&BIND)),
+            Kind::Hypercorn => Some(self.mentions("fd://")),
+            Kind::Granian | Kind::FastApi => Some(false),
+            Kind::Nginx | Kind::PhpFpm | Kind::Apache | Kind::Uwsgi => None,
+        }
+    }
+
+    /// Whether a file of its own is named, in which it may be told anything.
+    #[must_use]
+    pub fn names_file(&self) -> bool {
+        matches!(self.kind, Kind::Gunicorn | Kind::Hypercorn) && self.has(&["--config", "-c"])
+    }
+
     /// The value of the last of its options that has one of these names: `--workers 4`, `--workers=4`, `-w 4`, `-w4`.
     #[must_use]
     pub fn value(&self, names: &[&str]) -> Option<&str> {
@@ -190,6 +265,10 @@ fn attached<'a>(name: &str, arg: &'a str) -> Option<&'a str> {
 
 fn basename(word: &str) -> &str {
     Path::new(word).file_name().and_then(|name| name.to_str()).unwrap_or(word)
+}
+
+fn is_shell(name: &str) -> bool {
+    ["sh", "bash", "dash", "ash", "zsh", "ksh"].contains(&name)
 }
 
 fn is_python(name: &str) -> bool {
