@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.."
 tests/install.sh
 
 # PID namespaces are what most tests are about: without them nothing would be tested.
-if ! unshare --pid --fork --mount-proc --kill-child true 2>/dev/null &&
-    ! unshare --user --map-root-user --pid --fork --mount-proc --kill-child true 2>/dev/null; then
-    echo "tests/run.sh: no PID namespace can be made here: run as root, or allow user namespaces" >&2
+namespace=(unshare --pid --fork --mount-proc --kill-child)
+if ! why=$("${namespace[@]}" true 2>&1) && ! "${namespace[@]}" --user --map-root-user true 2>/dev/null; then
+    echo "tests/run.sh: no PID namespace can be made here: run as root, or allow user namespaces ($why)" >&2
     exit 1
 fi
 
@@ -43,5 +43,6 @@ if [ "$code" != 0 ]; then
     exit "$code"
 fi
 tests/static.sh
+tests/lacking.sh
 tests/demo.sh
-echo "tests/run.sh: $counts; the static build and the demo are good too"
+echo "tests/run.sh: $counts; the static build, the demo and what installs are good too"
