@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/install.sh build
 
-# Not optimised, which takes a fifth of the time.
-echo "examples/demo.sh: builds, about a minute the first time" >&2
+# Without the optimisation of a release, which takes five times as long.
+echo "examples/demo.sh: builds: a minute or two the first time" >&2
 cargo build --bin prefork-init --example worker
 
 export PREFORK_WORKERS=${PREFORK_WORKERS:-2}

@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
 # The one test command: installs what it lacks (tests/install.sh: Debian's packages; the real servers into target/venv),
-# checks format, lints and docs, and runs every test. On a machine with Rust and Python 3, as root or where user
-# namespaces are allowed. Where nothing is missing it needs no network.
+# checks format, lints and docs, and runs every test. On a machine with Rust and Python 3, as root or with sudo. Where
+# nothing is missing it needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tests/install.sh
 
-# PID namespaces are what most tests are about: without them nothing would be tested.
-namespace=(unshare --pid --fork --mount-proc --kill-child)
-if ! why=$("${namespace[@]}" true 2>&1) && ! "${namespace[@]}" --user --map-root-user true 2>/dev/null; then
-    echo "tests/run.sh: no PID namespace can be made here: run as root, or allow user namespaces ($why)" >&2
+# Tests make PID namespaces, mount, and become other users. They alone run as root; what is built is the user's.
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "tests/run.sh: the tests need root: run this as root, or install sudo" >&2; exit 1; }
+    as_root=(sudo)
+    tuple=$(rustc --print host-tuple)
+    export "CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$tuple")_RUNNER=tests/as_root.sh"
+fi
+if ! why=$(${as_root[@]+"${as_root[@]}"} unshare --pid --fork --mount-proc --kill-child true 2>&1); then
+    echo "tests/run.sh: no PID namespace can be made here, and most tests are about PID 1: $why" >&2
     exit 1
 fi
 
