@@ -101,7 +101,7 @@ cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
 settings=()
 for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_CERT http_proxy https_proxy no_proxy \
-    CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS; do
+    CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS CARGO_PROFILE_RELEASE_OPT_LEVEL; do
     [ -z "${!name:-}" ] || settings+=(--change "ENV $name=${!name}")
 done
 import() { tar -C "$root" -c . | docker import ${settings[@]+"${settings[@]}"} - "$1" >/dev/null; }
@@ -125,7 +125,9 @@ tar -C "$work/plain" -xf "$work/context.tar"
 rm -r "$work"/plain/examples/fastapi_app/*
 cp tests/docker/app.py "$work/plain/examples/fastapi_app/"
 grep -v gunicorn examples/fastapi_app/requirements.txt >"$work/plain/examples/fastapi_app/requirements.txt"
-build -f Dockerfile.example -t prefork-plain "$work/plain"
+# From a tar again: the daemon finds that it has built the first stage.
+tar -C "$work/plain" -cf "$work/plain.tar" .
+build -f Dockerfile.example -t prefork-plain - <"$work/plain.tar"
 
 mkdir "$work/small"
 docker cp "$(docker create prefork-built true):/prefork-init" "$work/small/prefork-init"
