@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# The README's first command, as a new user runs it: it serves, its endpoint answers, and TERM ends it with 0.
+# The README's first command, as a new user runs it: it shows its build, serves, its endpoint answers, and TERM ends it
+# with 0.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 serve=127.0.0.1:$(port)
 health=127.0.0.1:$(port)
-PREFORK_BIND=$serve PREFORK_HEALTH=$health examples/demo.sh &
+said=$(mktemp)
+PREFORK_BIND=$serve PREFORK_HEALTH=$health examples/demo.sh 2>"$said" &
 demo=$!
-trap 'kill -KILL $demo 2>/dev/null || true' EXIT
+trap 'kill -KILL $demo 2>/dev/null || true; cat "$said" >&2; rm -f "$said"' EXIT
 
 python3 - "$serve" "$health" "$demo" <<'PYTHON'
 import json, os, sys, time, urllib.request
@@ -34,6 +36,10 @@ workers = {get(serve, "/")["worker_id"] for _ in range(200)}
 assert workers <= {0, 1} and workers, workers
 print(f"demo: ready, served 200 requests by workers {sorted(workers)}")
 PYTHON
+
+# What cargo says, if it is let.
+grep -q ' Finished ' "$said" || { echo "tests/demo.sh: the build was silent" >&2; exit 1; }
+grep -qF "serves http://$serve, health at http://$health/readyz" "$said"
 
 kill -TERM $demo
 code=0

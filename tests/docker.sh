@@ -95,11 +95,13 @@ if [ ! -f "$packed" ]; then
 fi
 mkdir "$root"
 tar -C "$root" -xf "$packed"
-# How this machine reaches package registries is the machine's business: its certificates and settings come along.
+# How this machine reaches package registries is the machine's business: its certificates and settings come along, and
+# how long its builds may take.
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
 settings=()
-for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_CERT http_proxy https_proxy no_proxy; do
+for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_CERT http_proxy https_proxy no_proxy \
+    CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS CARGO_PROFILE_RELEASE_OPT_LEVEL; do
     [ -z "${!name:-}" ] || settings+=(--change "ENV $name=${!name}")
 done
 import() { tar -C "$root" -c . | docker import ${settings[@]+"${settings[@]}"} - "$1" >/dev/null; }
@@ -117,6 +119,15 @@ tar --exclude=./target --exclude=./.git -cf "$work/context.tar" .
 say "building Dockerfile.example"
 build -f Dockerfile.example --target init -t prefork-built - <"$work/context.tar"
 build -f Dockerfile.example -t prefork-example - <"$work/context.tar"
+# As a user does it: another application is copied over ours. It knows nothing of us.
+mkdir "$work/plain"
+tar -C "$work/plain" -xf "$work/context.tar"
+rm -r "$work"/plain/examples/fastapi_app/*
+cp tests/docker/app.py "$work/plain/examples/fastapi_app/"
+grep -v gunicorn examples/fastapi_app/requirements.txt >"$work/plain/examples/fastapi_app/requirements.txt"
+# From a tar again: the daemon finds that it has built the first stage.
+tar -C "$work/plain" -cf "$work/plain.tar" .
+build -f Dockerfile.example -t prefork-plain - <"$work/plain.tar"
 
 mkdir "$work/small"
 docker cp "$(docker create prefork-built true):/prefork-init" "$work/small/prefork-init"
@@ -245,8 +256,9 @@ have_answered() {
     seen+=$(inside curl -s -m 10 http://127.0.0.1:8000/)
     [[ $seen == *'"worker_id":0'* && $seen == *'"worker_id":1'* ]]
 }
+image=prefork-example
 begin() {
-    container=$(start "$@" prefork-example)
+    container=$(start "$@" "$image")
     pid=$(docker inspect -f '{{.State.Pid}}' "$container")
     check "/readyz becomes 200" yes "$(within 60 is_ready)"
 }
@@ -284,6 +296,55 @@ check "serves" 200 "$(status 8000/)"
 took docker stop "$container"
 check "docker stop took $ms ms, below 5000" yes "$(below 5000)"
 check "exit code after docker stop" 0 "$(docker wait "$container")"
+
+say "A plain application in its place"
+is_logged() { docker logs "$container" 2>&1 | grep -q "$1"; }
+# load: clients whose counts are in $work/counts when they end, at enough or because the server is gone.
+load() {
+    rm -f "$work/enough"
+    inside python3 tests/docker/clients.py "$work/enough" >"$work/counts" 2>"$work/clients.log" &
+    clients=$!
+    check "$1: clients are served" yes "$(within 120 have_answered_some)"
+}
+have_answered_some() { [ "$(grep -c '^[0-9]' "$work/counts")" -ge 5 ]; }
+# counted KIND WHAT
+counted() { python3 -c 'import json, sys; print(json.loads(sys.argv[1])[sys.argv[2]].get(sys.argv[3], 0))' "$(tail -1 "$work/counts")" "$1" "$2"; }
+# Of clients that keep their connections the README promises this with a goodbye alone, of which a plain server knows none.
+lost_nothing() {
+    check "$1: a connection a request, lost" 0 "$(counted each lost)"
+    say "$1: $(tail -1 "$work/counts")"
+}
+all_replaced() {
+    local worker
+    [ "$(workers | wc -w)" = 2 ] || return
+    for worker in $before; do case " $(workers) " in *" $worker "*) return 1 ;; esac; done
+}
+image=prefork-plain
+begin
+# Without a load balancer there is nobody to wait for.
+found=$(docker exec "$container" prefork-init check --json -- uvicorn app:app --fd '{fd}' | python3 -c '
+import json, sys
+print(*(warning["id"] for warning in json.load(sys.stdin)["warnings"]))')
+check "check finds nothing else" "no-drain-delay" "$found"
+check "it may write beside its code and at home" 200 "$(status 8000/state)"
+check "what it prints is in the log" yes "$(within 10 is_logged 'state was written')"
+
+load "HUP"
+before=$(workers)
+docker kill --signal HUP "$container" >/dev/null
+check "HUP: both workers are replaced" yes "$(within 60 all_replaced)"
+touch "$work/enough"
+wait "$clients"
+lost_nothing "HUP"
+check "HUP: a connection a request, refused" 0 "$(counted each refused)"
+
+load "docker stop"
+took docker stop "$container"
+wait "$clients"
+lost_nothing "docker stop"
+check "docker stop took $ms ms, below 6000" yes "$(below 6000)"
+check "exit code after docker stop" 0 "$(docker wait "$container")"
+check "the log ends with 'pool stopped'" yes "$(docker logs "$container" 2>&1 | tail -1 | grep -q 'pool stopped' && echo yes)"
 
 [ "$failures" = 0 ] || die "$failures failed"
 say "all passed"

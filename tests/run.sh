@@ -1,30 +1,22 @@
 #!/usr/bin/env bash
-# The one test command: installs what the tests need into target/, checks format, lints and docs, and runs every
-# test. Needs Rust, Python 3 with venv, and util-linux (unshare). As root, or where user namespaces are allowed.
+# The one test command: installs what it lacks (tests/install.sh: Debian's packages; the real servers into target/venv),
+# checks format, lints and docs, and runs every test. On a machine with Rust and Python 3, as root or with sudo. Where
+# nothing is missing it needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-need() {
-    command -v "$1" >/dev/null || { echo "tests/run.sh: $1 is missing: $2" >&2; exit 1; }
-}
-need cargo "install Rust"
-need python3 "install Python 3"
-need unshare "install util-linux"
-need setpriv "install util-linux"
-need ss "install iproute2"
-need strace "install strace"
-need node "install nodejs"
-for shell in zsh fish; do need "$shell" "install $shell: completions are tried in it"; done
-need groff "install groff-base: the man page is formatted by it"
-need systemd-socket-activate "install systemd: its tools are asked about socket activation and units"
-for original in tini dumb-init catatonit; do
-    need "$original" "install $original: the contract tests compare us with it"
-done
+tests/install.sh
 
-# PID namespaces are what most tests are about: without them nothing would be tested.
-if ! unshare --pid --fork --mount-proc --kill-child true 2>/dev/null &&
-    ! unshare --user --map-root-user --pid --fork --mount-proc --kill-child true 2>/dev/null; then
-    echo "tests/run.sh: no PID namespace can be made here: run as root, or allow user namespaces" >&2
+# Tests make PID namespaces, mount, and become other users. They alone run as root; what is built is the user's.
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "tests/run.sh: the tests need root: run this as root, or install sudo" >&2; exit 1; }
+    as_root=(sudo)
+    tuple=$(rustc --print host-tuple)
+    export "CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$tuple")_RUNNER=tests/as_root.sh"
+fi
+if ! why=$(${as_root[@]+"${as_root[@]}"} unshare --pid --fork --mount-proc --kill-child true 2>&1); then
+    echo "tests/run.sh: no PID namespace can be made here, and most tests are about PID 1: $why" >&2
     exit 1
 fi
 
@@ -32,9 +24,10 @@ fi
 venv=${PREFORK_TEST_VENV:-$PWD/target/venv}
 export PREFORK_TEST_VENV=$venv
 wanted=$(cat examples/fastapi_app/requirements.txt tests/requirements.txt)
-if [ ! -x "$venv/bin/uvicorn" ] || [ "$(cat "$venv/prefork-wanted" 2>/dev/null)" != "$wanted" ]; then
+if [ "$(cat "$venv/prefork-wanted" 2>/dev/null)" != "$wanted" ] || ! "$venv/bin/python" -c 'import uvicorn' 2>/dev/null; then
+    echo "tests/run.sh: installs uvicorn, gunicorn and hypercorn into $venv" >&2
     mkdir -p "$(dirname "$venv")"
-    python3 -m venv "$venv"
+    python3 -m venv --clear "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check \
         -r examples/fastapi_app/requirements.txt -r tests/requirements.txt
     printf '%s\n' "$wanted" >"$venv/prefork-wanted"
@@ -42,7 +35,20 @@ fi
 
 cargo fmt --check
 cargo clippy --all-targets -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
-cargo test
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+code=0
+cargo test --no-fail-fast | tee "$log" || code=$?
+counts=$(awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
+    END { printf "%d tests passed, %d failed, %d ignored", passed, failed, ignored }' "$log")
+if [ "$code" != 0 ]; then
+    grep '^test .* FAILED$' "$log" || true
+    echo "tests/run.sh: $counts"
+    exit "$code"
+fi
 tests/static.sh
+tests/lacking.sh
 tests/demo.sh
+echo "tests/run.sh: $counts; the static build, the demo and what installs are good too"

@@ -7,6 +7,9 @@ The supervisor is the process manager, so each worker is one plain uvicorn witho
 listener by itself, in LISTEN_FDS, and must not be given it a second time with `-b`:
 
     prefork-init -n 2 -b :8000 --drain-signal USR1 -- gunicorn app:app -k asgi --workers 1
+
+Nothing of this application is needed: an application without goodbye.py goes without `--drain-signal`, which would kill
+its workers, and one without counting.py without `--max-requests`, which nobody would count towards.
 """
 
 import asyncio

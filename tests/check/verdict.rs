@@ -170,21 +170,29 @@ fn the_settings_of_the_kubernetes_example_are_valid_and_nothing_is_said_of_them(
     let manifest = include_str!("../../examples/kubernetes.yaml");
     let (_, text) = manifest.split_once("  prefork.toml: |\n").unwrap();
     let lines = text.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
-    let text: String = lines.map(|line| format!("{}\n", line.trim())).collect();
-    let dir = programs(&["uvicorn", "python"]);
+    let plain: String = lines.map(|line| format!("{}\n", line.trim())).collect();
+    // What only some applications have is a comment, which must be right too when it is taken in.
+    let whole = plain.lines().map(|line| match line.strip_prefix("# ") {
+        Some(more) if more.contains(" = ") => format!("{more}\n"),
+        _ => format!("{line}\n"),
+    });
+    let (whole, dir) = (whole.collect::<String>(), programs(&["uvicorn", "python"]));
+    assert_ne!(plain, whole);
     let path = dir.path().join("prefork.toml");
-    fs::write(&path, &text).unwrap();
     let variables = [("PATH", dir.path().to_str().unwrap())];
     let words = ["--deny", "all", "--user", "1001:1001", "--config", path.to_str().unwrap()];
-    let found = report(&words, &variables);
-    assert_eq!(ids(&found), Vec::<&str>::new(), "{found}");
-    for line in text.lines().filter(|line| line.contains(" = ")) {
-        let name = line.split(" = ").next().unwrap();
-        assert_eq!(setting(&found, name).1, "file", "{name}");
+    for text in [&plain, &whole] {
+        fs::write(&path, text).unwrap();
+        let found = report(&words, &variables);
+        assert_eq!(ids(&found), Vec::<&str>::new(), "{found}");
+        for line in text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
+            let name = line.split(" = ").next().unwrap();
+            assert_eq!(setting(&found, name).1, "file", "{name}");
+        }
     }
     // What the file says of the pod, the pod says too.
     assert!(
-        text.contains("termination-grace = \"30s\"")
+        plain.contains("termination-grace = \"30s\"")
             && manifest.contains("terminationGracePeriodSeconds: 30")
     );
 }
@@ -196,7 +204,8 @@ fn the_example_is_valid_and_nothing_is_said_of_it() {
     let variables = [("PATH", dir.path().to_str().unwrap())];
     let found = report(&["--deny", "all", "--config", path], &variables);
     assert_eq!(ids(&found), Vec::<&str>::new(), "{found}");
-    for line in fs::read_to_string(path).unwrap().lines().filter(|line| line.contains(" = ")) {
+    let text = fs::read_to_string(path).unwrap();
+    for line in text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
         let name = line.split(" = ").next().unwrap();
         assert_eq!(setting(&found, name).1, "file", "{name}");
     }

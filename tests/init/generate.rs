@@ -24,7 +24,7 @@ fn file(what: &str) -> (tempfile::TempDir, PathBuf) {
 /// Fails where this program is not installed: nothing would be tested.
 fn need(program: &str) {
     let here = Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status();
-    assert!(here.unwrap().success(), "{program} is not here: install it, as .ci/run does");
+    assert!(here.unwrap().success(), "{program} is not here: run tests/install.sh, which installs it");
 }
 
 fn assert_silent(output: &Output) {
