@@ -49,7 +49,7 @@ pub struct Pool {
     #[arg(allow_negative_numbers = true, value_parser = values::parse_backlog)]
     pub backlog: u32,
 
-    /// Pass {fd}, {worker_id}, {max_requests} and {notify_fd} to the command as they are.
+    /// Pass {fd}, {worker_id}, {worker_number}, {max_requests} and {notify_fd} to the command as they are.
     #[arg(long, env = "PREFORK_NO_PLACEHOLDERS", value_parser = BoolishValueParser::new())]
     pub no_placeholders: bool,
 }

@@ -93,6 +93,7 @@ impl Init {
             | Event::StartExtended { .. }
             | Event::Pinged { .. }
             | Event::WatchdogSet { .. }
+            | Event::ReachedOut
             | Event::SaidStopping { .. }
             | Event::Triggered { .. }
             | Event::Probed { .. }
@@ -203,6 +204,7 @@ impl Init {
         out.push(Action::Spawn(SpawnOrder {
             id: COMMAND,
             slot: 0,
+            number: 0,
             lane: Lane(0),
             generation: 0,
             max_requests: None,

@@ -26,6 +26,8 @@ impl Window {
 pub struct Backoff {
     failures: u32,
     restarts: VecDeque<Monotonic>,
+    /// Restarts after workers that were not ready in time; no window forgets them.
+    pub late: usize,
 }
 
 impl Backoff {
@@ -49,12 +51,23 @@ impl Backoff {
         Window { earliest: now + (full / 2).max(least), latest: now + full.max(least) }
     }
 
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The least wait after one failure more.
+    pub fn failed_quickly(&mut self, policy: &RespawnPolicy) -> Duration {
+        self.failed(Monotonic::default(), false, policy).earliest.0
+    }
+
     /// Counts a restart; whether the window held as many as are accepted before.
-    pub fn restarts_too_often(&mut self, now: Monotonic, policy: &RespawnPolicy) -> bool {
+    pub fn restarts_too_often(&mut self, now: Monotonic, late: bool, policy: &RespawnPolicy) -> bool {
         let Some(most) = policy.max_restarts else { return false };
         self.restarts.retain(|at| now.since(*at) <= policy.window);
-        let too_often = self.restarts.len() >= most as usize;
-        if !too_often {
+        let too_often = self.restarts.len() + self.late >= most as usize;
+        if !too_often && late {
+            self.late += 1;
+        } else if !too_often {
             self.restarts.push_back(now);
         }
         too_often
