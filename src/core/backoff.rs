@@ -24,6 +24,8 @@ pub const CANNOT_BOOT_CODES: [u8; 2] = [3, 4];
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     failures: u32,
+    /// Workers in a row that failed before they had served for long.
+    short: u32,
     /// Workers in a row that were given up since they were not ready in time.
     late: u32,
     /// Moments of the restarts that may still be in the window, oldest first; never longer than
@@ -52,7 +54,14 @@ impl Backoff {
     /// A worker that was ready this long has ended, by plan or not, or makes way for its successor.
     pub fn served(&mut self, up: Duration) {
         if up >= HEALTHY_AFTER {
-            self.failures = 0;
+            (self.failures, self.short) = (0, 0);
+        }
+    }
+
+    /// A worker that had been ready this long has failed.
+    pub fn failed_after(&mut self, up: Duration) {
+        if up < HEALTHY_AFTER {
+            self.short = self.short.saturating_add(1);
         }
     }
 
@@ -65,7 +74,7 @@ impl Backoff {
     /// usual: the last one did not serve for long, and the next but one may not be believed sooner than the next.
     #[must_use]
     pub fn probation(&self) -> Duration {
-        match self.failures.checked_sub(1) {
+        match self.short.checked_sub(1) {
             None => Duration::ZERO,
             Some(doublings) => HEALTHY_AFTER
                 .saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX))
@@ -195,13 +204,14 @@ mod tests {
 
     #[test]
     fn mere_life_has_to_last_longer_with_each_failure_in_a_row() {
-        let (mut backoff, mut rng) = (Backoff::default(), Rng::new(1));
+        let mut backoff = Backoff::default();
         assert_eq!(backoff.probation(), Duration::ZERO);
         for seconds in [10, 20, 40, 60, 60] {
-            backoff.delay_after(Failure::Died, &POLICY, &mut rng);
+            backoff.failed_after(HEALTHY_AFTER / 2);
             assert_eq!(backoff.probation(), Duration::from_secs(seconds));
         }
         backoff.served(HEALTHY_AFTER);
+        backoff.failed_after(HEALTHY_AFTER);
         assert_eq!(backoff.probation(), Duration::ZERO);
     }
 }

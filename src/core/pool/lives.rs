@@ -92,6 +92,9 @@ impl Pool {
             && let Some(slot) = self.slots.get_mut(index)
         {
             slot.backoff.served(served);
+            if failure.is_some() {
+                slot.backoff.failed_after(served);
+            }
         }
         match self.phase {
             // What is left of its group goes with everything else.

@@ -28,13 +28,15 @@ pub struct Backoff {
     restarts: VecDeque<Monotonic>,
     /// Restarts after workers that were not ready in time; no window forgets them.
     pub late: usize,
+    /// Failures in a row of workers that had not served for long.
+    pub short: u32,
 }
 
 impl Backoff {
     /// A worker that had been ready for so long has ended or makes way.
     pub fn served(&mut self, up: Duration) {
         if up >= HEALTHY {
-            self.failures = 0;
+            (self.failures, self.short) = (0, 0);
         }
     }
 
@@ -51,8 +53,9 @@ impl Backoff {
         Window { earliest: now + (full / 2).max(least), latest: now + full.max(least) }
     }
 
-    pub fn failures(&self) -> u32 {
-        self.failures
+    /// A worker that had been ready for so long has failed.
+    pub fn failed_after(&mut self, up: Duration) {
+        self.short += u32::from(up < HEALTHY);
     }
 
     /// The least wait after one failure more.

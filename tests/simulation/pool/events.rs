@@ -353,7 +353,11 @@ impl Book {
         if worker.retired.is_some() {
             self.left.push((worker.order.lane, false));
         } else {
-            self.slot(worker.order.slot).backoff.served(worker.up(now));
+            let backoff = &mut self.slot(worker.order.slot).backoff;
+            backoff.served(worker.up(now));
+            if failure.is_some() {
+                backoff.failed_after(worker.up(now));
+            }
             self.ended(now, worker.order, reason, failure, worker.spawned);
         }
     }

@@ -62,8 +62,8 @@ impl Book {
 
     /// How long a worker that is spawned now has to live before that alone makes it ready.
     pub fn life_to_ready(&self, order: SpawnOrder) -> Option<Duration> {
-        let failures = self.slots.get(order.slot as usize).map_or(0, |slot| slot.backoff.failures());
-        let probation = match failures {
+        let short = self.slots.get(order.slot as usize).map_or(0, |slot| slot.backoff.short);
+        let probation = match short {
             0 => Duration::ZERO,
             n => HEALTHY.saturating_mul(2u32.saturating_pow(n - 1)).min(LONGEST_PROBATION),
         };
