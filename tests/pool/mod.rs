@@ -42,6 +42,7 @@ mod serving;
 mod shutdown;
 mod signals;
 mod sizing;
+mod starting;
 mod status;
 mod suspended;
 mod upgrade;
