@@ -12,6 +12,9 @@ pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// The longest that a worker has to live before its mere life shows that it is ready.
 pub const LONGEST_PROBATION: Duration = Duration::from_secs(60);
 
+/// After so many failures of an application that waits for nothing the waits begin to grow.
+const HOPELESS_TRIES: u32 = 6;
+
 /// The least wait after a worker that said it cannot boot (exit code 3 or 4 before ready, as
 /// uvicorn and gunicorn do).
 pub const CANNOT_BOOT_WAIT: Duration = Duration::from_secs(1);
@@ -83,10 +86,13 @@ impl Backoff {
     }
 
     /// Counts a failure where one slot alone tries whether the application can start at all, and nothing that could
-    /// be down was asked for: the least wait that could be drawn.
+    /// be down was asked for: the least wait that could be drawn, which grows only after many.
     pub fn least_delay_after_one_more(&mut self, policy: &RespawnPolicy) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.full_delay(policy).map_or(Duration::ZERO, |full| full / 2)
+        match self.failures {
+            0 | 1 => Duration::ZERO,
+            failures => doubled(policy, failures.saturating_sub(HOPELESS_TRIES)) / 2,
+        }
     }
 
     /// Counts a failure and draws the wait before the next attempt.
@@ -104,9 +110,7 @@ impl Backoff {
 
     /// The wait without jitter; none for the first failure.
     fn full_delay(&self, policy: &RespawnPolicy) -> Option<Duration> {
-        let doublings = self.failures.checked_sub(2)?;
-        let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
-        Some(policy.backoff.saturating_mul(factor).min(policy.backoff_max))
+        Some(doubled(policy, self.failures.checked_sub(2)?))
     }
 
     /// Failures in a row.
@@ -132,6 +136,11 @@ impl Backoff {
         }
         None
     }
+}
+
+fn doubled(policy: &RespawnPolicy, times: u32) -> Duration {
+    let factor = 1u32.checked_shl(times).unwrap_or(u32::MAX);
+    policy.backoff.saturating_mul(factor).min(policy.backoff_max)
 }
 
 #[cfg(test)]

@@ -164,6 +164,7 @@ impl Init {
         let command = match self.state {
             State::Running { pid, since, endgame } => Some(snapshot::Worker {
                 slot: 0,
+                number: 0,
                 generation: 0,
                 pid: Some(pid),
                 lane: Lane(0),

@@ -58,9 +58,12 @@ impl Backoff {
         self.short += u32::from(up < HEALTHY);
     }
 
-    /// The least wait after one failure more.
+    /// The least wait after one failure more, which doubles after the sixth.
     pub fn failed_quickly(&mut self, policy: &RespawnPolicy) -> Duration {
-        self.failed(Monotonic::default(), false, policy).earliest.0
+        self.failures += 1;
+        let doublings = self.failures.max(6) - 6;
+        let full = policy.backoff.saturating_mul(2u32.saturating_pow(doublings)).min(policy.backoff_max);
+        if self.failures == 1 { Duration::ZERO } else { full / 2 }
     }
 
     /// Counts a restart; whether the window held as many as are accepted before.
