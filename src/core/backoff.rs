@@ -73,8 +73,8 @@ impl Backoff {
         self.late = 0;
     }
 
-    /// How long a worker has to live before its mere life shows that it is ready, if that takes longer than
-    /// usual: the last one did not serve for long, and the next but one may not be believed sooner than the next.
+    /// How long a worker has to live before its mere life shows that it is ready, if the last one did not serve for
+    /// long.
     #[must_use]
     pub fn probation(&self) -> Duration {
         match self.short.checked_sub(1) {

@@ -5,8 +5,9 @@
 //!                   ├──INT, QUIT, no drain delay──────────────────▶│                          ▲
 //!                   └──crash loop, nobody to close for────────────────────────────────────────┘
 //! ```
-//! What happened is in this file, what follows from it in the others: who is spawned next (`budget`), generations
-//! (`roll`), how many there are (`scale`), who gets connections and who hangs (`steer`), and the end (`ending`).
+//! What happened is in this file, what follows from it in the others: who is spawned next (`budget`), a first
+//! start that fails (`first`), generations (`roll`), how many there are (`scale`), who gets connections and who hangs
+//! (`steer`), and the end (`ending`).
 
 mod asked;
 mod budget;
