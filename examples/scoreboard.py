@@ -3,7 +3,8 @@
     app = scoreboard.ASGI(app)  # FastAPI, Starlette, Django under uvicorn, hypercorn, gunicorn
     app = scoreboard.WSGI(app)  # Flask, Django under gunicorn
 
-Without prefork-init it does nothing. A request is done when the application has returned, with its background tasks.
+Without prefork-init it does nothing. A request is done when the application has returned, with its background tasks. A
+WebSocket counts as one that is done when it comes: it may stay for days, and has no deadline.
 
 ASGI also says goodbye: once the supervisor has taken new connections from the worker, answers say `Connection: close`.
 WSGI cannot: an application may not set that header (PEP 3333), and servers drop it or fail.
@@ -43,6 +44,13 @@ class Board:
             self.line[2] = next(iter(self.in_hand.values()))  # All have the same time: the first is due first.
         return lambda: self.end(number)
 
+    def count(self):
+        """Something has come that counts, and is not in hand."""
+        if self.line is not None:
+            with self.lock:
+                self.line[0] += 1
+                self.line[1] += 1
+
     def says_goodbye(self):
         """Whether clients should be told to come back by another connection."""
         return self.line is not None and self.line[3] != 0
@@ -62,6 +70,8 @@ class ASGI:
         self.app = app
 
     async def __call__(self, scope, receive, send):
+        if scope["type"] == "websocket":
+            board.count()
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
 

@@ -23,6 +23,7 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// What each worker is told of itself. Given to us, they are about us: a pool below a pool.
 const WORKER_ID: &str = "PREFORK_WORKER_ID";
+const WORKER_NUMBER: &str = "PREFORK_WORKER_NUMBER";
 const GENERATION: &str = "PREFORK_GENERATION";
 
 /// What one worker is told of itself.
@@ -30,6 +31,8 @@ const GENERATION: &str = "PREFORK_GENERATION";
 pub struct OfWorker {
     /// Its slot.
     pub slot: u32,
+    /// Its number among the living workers.
+    pub number: u32,
     /// Its generation.
     pub generation: u32,
     /// Where it may say how it fares.
@@ -63,9 +66,8 @@ impl Environment {
     pub fn of_pool(listeners: &[String], watchdog: Option<Duration>) -> Self {
         let ours = crate::cli::own_variables();
         let misleading = |name: &OsString| {
-            ["WEB_CONCURRENCY", WORKER_ID, GENERATION, FD_VARIABLE, OFFSET_VARIABLE, VARIABLE, LISTEN]
-                .iter()
-                .any(|known| name == known)
+            let of_a_worker = [WORKER_ID, WORKER_NUMBER, GENERATION, FD_VARIABLE, OFFSET_VARIABLE];
+            ["WEB_CONCURRENCY", VARIABLE, LISTEN].iter().chain(&of_a_worker).any(|known| name == known)
                 || ours.contains(name)
                 || OF_OUR_MANAGER.iter().any(|known| name == known)
         };
@@ -118,6 +120,7 @@ impl Environment {
         let Some(worker) = worker else { return env };
         tell(NOTIFY_SOCKET, worker.notify_socket.clone());
         tell(WORKER_ID, worker.slot.to_string().into());
+        tell(WORKER_NUMBER, worker.number.to_string().into());
         tell(GENERATION, worker.generation.to_string().into());
         if let Some((fd, offset)) = worker.scoreboard {
             tell(FD_VARIABLE, fd.to_string().into());

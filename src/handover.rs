@@ -1,7 +1,7 @@
 //! What one program of ours tells the next in the same process, as text: a line a thing.
 //!
 //! ```text
-//! prefork-init 3
+//! prefork-init 4
 //! clock NOW_US
 //! behind REAL_TIME_US
 //! dispositions MASK IGNORED DISCARDED
@@ -19,7 +19,7 @@
 //! place FD,FD,... LANE,LANE,...
 //! remains PID KILL_AT_US
 //! vacant SLOT LANE SPAWN_AT_US FAILURES
-//! worker SLOT LANE GENERATION PID SPAWNED_US READY_US PING_EVERY_US REQUESTS MAX_REQUESTS MAX_AGE_US MAX_MEMORY
+//! worker SLOT NUMBER LANE GENERATION PID SPAWNED_US READY_US PING_EVERY_US REQUESTS MAX_REQUESTS MAX_AGE_US MAX_MEMORY
 //! ```
 //! `-` stands for none; paths and addresses are hexadecimal, and a directory is meant by its number, from 0. The
 //! version in the first line is that of [`FORMAT`]: a program that does not know it does not take over.
@@ -35,7 +35,7 @@ use std::str::{FromStr, SplitAsciiWhitespace};
 use std::time::Duration;
 
 /// Who prints this as part of the plan (`--explain`) can take over.
-pub const FORMAT: &str = "handover format 3";
+pub const FORMAT: &str = "handover format 4";
 
 /// The variable that holds the number of the descriptor.
 pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
@@ -43,7 +43,7 @@ pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
 /// Who prints this of a listener that was given to us can take it over as such.
 pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
 
-const FIRST_LINE: &str = "prefork-init 3";
+const FIRST_LINE: &str = "prefork-init 4";
 
 /// Workers' output on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,7 +204,7 @@ impl Given {
             line(&[&"vacant", slot, &lane, &micros(spawn_at.0), failures]);
         }
         for worker in kept {
-            let Kept { slot, lane, generation, pid, requests, .. } = worker;
+            let Kept { slot, number, lane, generation, pid, requests, .. } = worker;
             let (spawned, ready) = (micros(worker.spawned.0), micros(worker.ready.0));
             let max_requests = maybe(worker.max_requests);
             let ping_every = maybe(worker.ping_every.map(micros));
@@ -212,6 +212,7 @@ impl Given {
             line(&[
                 &"worker",
                 slot,
+                number,
                 &lane.0,
                 generation,
                 pid,
@@ -309,6 +310,7 @@ impl Given {
                 }),
                 "worker" => kept.push(Kept {
                     slot: next(words)?,
+                    number: next(words)?,
                     lane: Lane(next(words)?),
                     generation: next(words)?,
                     pid: Pid(next(words)?),
@@ -404,6 +406,7 @@ mod tests {
         let at = |micros| Monotonic(Duration::from_micros(micros));
         let worker = Kept {
             slot: 1,
+            number: 2,
             lane: Lane(2),
             generation: 3,
             pid: Pid(4),
@@ -485,7 +488,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused_as_a_whole() {
         let text = given().write();
-        assert_eq!(Given::read(&text.replace("prefork-init 3", "prefork-init 2")), None);
+        assert_eq!(Given::read(&text.replace("prefork-init 4", "prefork-init 3")), None);
         assert_eq!(Given::read(&text.replace("worker 1", "worker x")), None);
         assert_eq!(Given::read(&format!("{text}something else\n")), None);
         assert_eq!(Given::read(&text.replace("files 1024\n", "")), None);

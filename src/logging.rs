@@ -324,6 +324,35 @@ pub fn portrait(worker: WorkerRef, portrait: &Portrait) {
     );
 }
 
+/// A worker was not ready in time, and these listen: it, or its descendants.
+pub fn listens_elsewhere(worker: WorkerRef, addresses: &[String]) {
+    let listens = addresses.join(", ");
+    worker_line!(warn, worker, "worker listens on {listens}, not on ours: does it take {{fd}}?");
+}
+
+/// A worker was not ready in time, and has no listener but those that it was given.
+pub fn listens_nowhere(worker: WorkerRef, portrait: &Portrait) {
+    let Portrait { state, wchan, cpu, .. } = portrait;
+    let (state, cpu_ms) = (state.map(display), cpu.map(millis));
+    worker_line!(
+        warn,
+        worker,
+        state,
+        wchan,
+        cpu_ms,
+        "worker listens nowhere else, and was not seen to accept: it still starts, or waits for something, see --start-timeout"
+    );
+}
+
+/// A worker has connections, but no request was reported.
+pub fn nobody_counts(worker: WorkerRef) {
+    worker_line!(
+        warn,
+        worker,
+        "worker has connections, and has not reported a single request: --max-requests replaces nobody unless the application counts, see --count-requests"
+    );
+}
+
 fn spawn_failed(slot: u32, failure: SpawnFailure) {
     let SpawnFailure { step, errno, .. } = failure;
     let error = io::Error::from_raw_os_error(errno);

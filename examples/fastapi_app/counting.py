@@ -5,7 +5,7 @@ import socket
 
 
 class CountRequests:
-    """ASGI middleware: sends the total to $NOTIFY_SOCKET after each request."""
+    """ASGI middleware: sends the total to $NOTIFY_SOCKET after each request. A WebSocket counts when it comes."""
 
     def __init__(self, app):
         self.app = app
@@ -16,15 +16,17 @@ class CountRequests:
         self.address = "\0" + address[1:] if address.startswith("@") else address
 
     async def __call__(self, scope, receive, send):
+        if scope["type"] == "websocket":
+            self.count()  # It may stay for days.
         try:
             await self.app(scope, receive, send)
         finally:
             # Failed ones count too: what they leaked is leaked.
             if scope["type"] == "http":
-                self.total += 1
-                self.report()
+                self.count()
 
-    def report(self):
+    def count(self):
+        self.total += 1
         try:
             self.socket.sendto(b"X_PREFORK_REQUESTS=%d" % self.total, self.address)
         except OSError:

@@ -32,7 +32,7 @@ fn of_pool<'a>(case: &'a Case<'_>) -> Option<&'a Server> {
 fn socket(case: &Case<'_>) -> Option<Finding> {
     let (pool, server) = (case.pool()?, of_pool(case)?);
     // Each has a port of its own, or a path: that is meant.
-    if server.mentions("{worker_id}") {
+    if ["{worker_id}", "{worker_number}"].iter().any(|own| server.mentions(own)) {
         return None;
     }
     let (name, workers) = (&server.name, pool.workers);

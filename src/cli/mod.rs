@@ -69,8 +69,8 @@ pub struct Options {
     /// The command to run, and its arguments.
     ///
     /// In pool mode {fd} stands for the number of the first listener's descriptor, {worker_id} for the
-    /// worker's slot, {max_requests} for the limit drawn for it, {notify_fd} for a descriptor on which it may
-    /// write a line when it is ready.
+    /// worker's slot, {worker_number} for a number that no other living worker has, {max_requests} for the limit
+    /// drawn for it, {notify_fd} for a descriptor on which it may write a line when it is ready.
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,
 

@@ -49,7 +49,7 @@ pub struct Pool {
     #[arg(allow_negative_numbers = true, value_parser = values::parse_backlog)]
     pub backlog: u32,
 
-    /// Pass {fd}, {worker_id}, {max_requests} and {notify_fd} to the command as they are.
+    /// Pass {fd}, {worker_id}, {worker_number}, {max_requests} and {notify_fd} to the command as they are.
     #[arg(long, env = "PREFORK_NO_PLACEHOLDERS", value_parser = BoolishValueParser::new())]
     pub no_placeholders: bool,
 }
@@ -100,7 +100,7 @@ pub struct Respawn {
     pub backoff_max: Duration,
 
     /// Give up, with exit code 3, when a slot needs more restarts than this within --restart-window and no worker
-    /// is ready; or infinity.
+    /// is ready; or infinity. Workers that are not ready in time count whatever the window.
     #[arg(long, value_name = "N", env = "PREFORK_MAX_RESTARTS", default_value = "5")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_restarts)]
     pub max_restarts: Restarts,

@@ -17,6 +17,8 @@ pub struct Values {
     pub fd: i32,
     /// `{worker_id}`: the slot.
     pub worker_id: u32,
+    /// `{worker_number}`: the number among the living workers.
+    pub worker_number: u32,
     /// `{max_requests}`: the limit drawn for this worker.
     pub max_requests: Option<u64>,
     /// `{notify_fd}`: where a worker may write a line when it is ready, if it has such a descriptor.
@@ -27,6 +29,8 @@ pub struct Values {
 pub const FD: &str = "{fd}";
 /// The placeholder for the slot.
 pub const WORKER_ID: &str = "{worker_id}";
+/// The placeholder for the number among the living workers.
+pub const WORKER_NUMBER: &str = "{worker_number}";
 /// The placeholder for the worker's limit of requests.
 pub const MAX_REQUESTS: &str = "{max_requests}";
 
@@ -74,6 +78,7 @@ impl Command {
         let replacements = [
             (FD, Some(values.fd.to_string())),
             (WORKER_ID, Some(values.worker_id.to_string())),
+            (WORKER_NUMBER, Some(values.worker_number.to_string())),
             (MAX_REQUESTS, max_requests),
             (NOTIFY_FD, values.notify_fd.map(|fd| fd.to_string())),
         ];
@@ -107,16 +112,22 @@ fn replace(mut text: &[u8], replacements: &[(&str, Option<String>)]) -> Vec<u8> 
 mod tests {
     use super::*;
 
-    const VALUES: Values = Values { fd: 3, worker_id: 7, max_requests: Some(1042), notify_fd: None };
+    const VALUES: Values =
+        Values { fd: 3, worker_id: 7, worker_number: 9, max_requests: Some(1042), notify_fd: None };
 
     #[test]
     fn exactly_the_known_placeholders_are_replaced() {
-        let argv =
-            ["s", "--fd={fd}", "{worker_id}-{max_requests}", "{FD} {other} {{fd}} {fd", "\u{fffd}{fd}"];
+        let argv = [
+            "s",
+            "--fd={fd}",
+            "{worker_id}-{worker_number}-{max_requests}",
+            "{FD} {other} {{fd}} {fd",
+            "\u{fffd}{fd}",
+        ];
         let command = Command::new(argv.map(OsString::from).to_vec(), true);
         assert_eq!(
             command.with(&VALUES),
-            ["s", "--fd=3", "7-1042", "{FD} {other} {3} {fd", "\u{fffd}3"].map(OsString::from)
+            ["s", "--fd=3", "7-9-1042", "{FD} {other} {3} {fd", "\u{fffd}3"].map(OsString::from)
         );
         assert!(command.mentions(FD) && command.mentions(MAX_REQUESTS));
     }

@@ -148,6 +148,20 @@ pub enum Action {
         /// Which.
         worker: WorkerRef,
     },
+    /// Tell people what a worker listens on that is not ready in time, before it is stopped.
+    ExplainLateness {
+        /// Which.
+        worker: WorkerRef,
+        /// Its.
+        lane: Lane,
+        /// Whether it would have been seen, had it waited for connections to our listeners.
+        watched: bool,
+    },
+    /// Tell people, once, should a worker have connections that has not reported any request.
+    CheckCounting {
+        /// Which.
+        worker: WorkerRef,
+    },
     /// Read the configuration anew, and give the policy to [`Core::renew`](super::Core::renew). Answered by
     /// `ConfigurationRead`.
     ReadConfiguration,
@@ -178,6 +192,8 @@ pub struct SpawnOrder {
     pub id: SpawnId,
     /// The slot it is for; 0 in init mode.
     pub slot: u32,
+    /// The lowest number that no living worker has; 0 in init mode.
+    pub number: u32,
     /// Its listeners; 0 in init mode.
     pub lane: Lane,
     /// The pool's generation; 0 in init mode.

@@ -9,6 +9,12 @@ use std::time::Duration;
 /// A worker that was ready this long is healthy: its end starts the count anew.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
+/// The longest that a worker has to live before its mere life shows that it is ready.
+pub const LONGEST_PROBATION: Duration = Duration::from_secs(60);
+
+/// After so many failures of an application that waits for nothing the waits begin to grow.
+const HOPELESS_TRIES: u32 = 6;
+
 /// The least wait after a worker that said it cannot boot (exit code 3 or 4 before ready, as
 /// uvicorn and gunicorn do).
 pub const CANNOT_BOOT_WAIT: Duration = Duration::from_secs(1);
@@ -21,6 +27,10 @@ pub const CANNOT_BOOT_CODES: [u8; 2] = [3, 4];
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     failures: u32,
+    /// Workers in a row that failed before they had served for long.
+    short: u32,
+    /// Workers in a row that were given up since they were not ready in time.
+    late: u32,
     /// Moments of the restarts that may still be in the window, oldest first; never longer than
     /// `max_restarts` + 1.
     restarts: VecDeque<Monotonic>,
@@ -29,23 +39,59 @@ pub struct Backoff {
 /// How a worker failed, as far as the next attempt is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It died, or could not be started, or was not ready in time.
+    /// It died, or could not be started.
     Died,
     /// It ended before it was ready, saying that the application cannot boot.
     CannotBoot,
+    /// It was given up: it was not ready in time. That takes long, so no window forgets it.
+    TooLate,
 }
 
 impl Backoff {
     /// So many failures in a row, of which another program has told.
     #[must_use]
     pub fn after(failures: u32) -> Self {
-        Self { failures, restarts: VecDeque::new() }
+        Self { failures, ..Self::default() }
     }
 
     /// A worker that was ready this long has ended, by plan or not, or makes way for its successor.
     pub fn served(&mut self, up: Duration) {
         if up >= HEALTHY_AFTER {
-            self.failures = 0;
+            (self.failures, self.short) = (0, 0);
+        }
+    }
+
+    /// A worker that had been ready this long has failed.
+    pub fn failed_after(&mut self, up: Duration) {
+        if up < HEALTHY_AFTER {
+            self.short = self.short.saturating_add(1);
+        }
+    }
+
+    /// A worker is ready: the application can be.
+    pub fn has_ready(&mut self) {
+        self.late = 0;
+    }
+
+    /// How long a worker has to live before its mere life shows that it is ready, if the last one did not serve for
+    /// long.
+    #[must_use]
+    pub fn probation(&self) -> Duration {
+        match self.short.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(doublings) => HEALTHY_AFTER
+                .saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX))
+                .min(LONGEST_PROBATION),
+        }
+    }
+
+    /// Counts a failure where one slot alone tries whether the application can start at all, and nothing that could
+    /// be down was asked for: the least wait that could be drawn, which grows only after many.
+    pub fn least_delay_after_one_more(&mut self, policy: &RespawnPolicy) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        match self.failures {
+            0 | 1 => Duration::ZERO,
+            failures => doubled(policy, failures.saturating_sub(HOPELESS_TRIES)) / 2,
         }
     }
 
@@ -64,9 +110,7 @@ impl Backoff {
 
     /// The wait without jitter; none for the first failure.
     fn full_delay(&self, policy: &RespawnPolicy) -> Option<Duration> {
-        let doublings = self.failures.checked_sub(2)?;
-        let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
-        Some(policy.backoff.saturating_mul(factor).min(policy.backoff_max))
+        Some(doubled(policy, self.failures.checked_sub(2)?))
     }
 
     /// Failures in a row.
@@ -75,19 +119,28 @@ impl Backoff {
         self.failures
     }
 
-    /// Counts a restart, and tells how many the window holds if that is more than the policy accepts.
-    pub fn count_restart(&mut self, now: Monotonic, policy: &RespawnPolicy) -> Option<u32> {
+    /// Counts a restart, and tells how many the window holds, and how many came too late, if that is more than the
+    /// policy accepts.
+    pub fn count_restart(&mut self, now: Monotonic, failure: Failure, policy: &RespawnPolicy) -> Option<u32> {
         let most = policy.max_restarts?;
         while self.restarts.front().is_some_and(|at| now.since(*at) > policy.window) {
             self.restarts.pop_front();
         }
-        let held = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        let held = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX).saturating_add(self.late);
         if held >= most {
             return Some(held);
         }
-        self.restarts.push_back(now);
+        match failure {
+            Failure::TooLate => self.late = self.late.saturating_add(1),
+            Failure::Died | Failure::CannotBoot => self.restarts.push_back(now),
+        }
         None
     }
+}
+
+fn doubled(policy: &RespawnPolicy, times: u32) -> Duration {
+    let factor = 1u32.checked_shl(times).unwrap_or(u32::MAX);
+    policy.backoff.saturating_mul(factor).min(policy.backoff_max)
 }
 
 #[cfg(test)]
@@ -136,10 +189,38 @@ mod tests {
     fn restarts_older_than_the_window_are_forgotten() {
         let mut backoff = Backoff::default();
         let at = |s| Monotonic(Duration::from_secs(s));
-        assert_eq!(backoff.count_restart(at(0), &POLICY), None);
-        assert_eq!(backoff.count_restart(at(1), &POLICY), None);
-        assert_eq!(backoff.count_restart(at(2), &POLICY), Some(2));
-        assert_eq!(backoff.count_restart(at(61), &POLICY), None, "the first has left the window");
-        assert_eq!(backoff.count_restart(at(61), &POLICY), Some(2));
+        assert_eq!(backoff.count_restart(at(0), Failure::Died, &POLICY), None);
+        assert_eq!(backoff.count_restart(at(1), Failure::Died, &POLICY), None);
+        assert_eq!(backoff.count_restart(at(2), Failure::Died, &POLICY), Some(2));
+        assert_eq!(
+            backoff.count_restart(at(61), Failure::Died, &POLICY),
+            None,
+            "the first has left the window"
+        );
+        assert_eq!(backoff.count_restart(at(61), Failure::Died, &POLICY), Some(2));
+    }
+
+    #[test]
+    fn no_window_forgets_who_was_not_ready_in_time_but_one_that_is_ready_does() {
+        let mut backoff = Backoff::default();
+        let at = |s| Monotonic(Duration::from_secs(s));
+        assert_eq!(backoff.count_restart(at(60), Failure::TooLate, &POLICY), None);
+        assert_eq!(backoff.count_restart(at(500), Failure::TooLate, &POLICY), None);
+        assert_eq!(backoff.count_restart(at(9_000), Failure::TooLate, &POLICY), Some(2));
+        backoff.has_ready();
+        assert_eq!(backoff.count_restart(at(9_060), Failure::TooLate, &POLICY), None);
+    }
+
+    #[test]
+    fn mere_life_has_to_last_longer_with_each_failure_in_a_row() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.probation(), Duration::ZERO);
+        for seconds in [10, 20, 40, 60, 60] {
+            backoff.failed_after(HEALTHY_AFTER / 2);
+            assert_eq!(backoff.probation(), Duration::from_secs(seconds));
+        }
+        backoff.served(HEALTHY_AFTER);
+        backoff.failed_after(HEALTHY_AFTER);
+        assert_eq!(backoff.probation(), Duration::ZERO);
     }
 }

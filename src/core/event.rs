@@ -72,6 +72,9 @@ pub enum Event {
     StopRefused,
     /// Our own program was not exchanged.
     UpgradeFailed,
+    /// A worker may have tried to reach something: connections were attempted, or datagrams sent, in our network
+    /// namespace since we started, or we cannot tell.
+    ReachedOut,
     /// A child was reaped, and its process group, which [`Core::awaits_group`](super::Core::awaits_group), has no other
     /// member.
     GroupEnded {

@@ -48,6 +48,8 @@ pub struct Vacancy {
 pub struct Kept {
     /// Its slot.
     pub slot: u32,
+    /// Its number.
+    pub number: u32,
     /// Its listeners.
     pub lane: Lane,
     /// Its generation.

@@ -93,6 +93,7 @@ impl Init {
             | Event::StartExtended { .. }
             | Event::Pinged { .. }
             | Event::WatchdogSet { .. }
+            | Event::ReachedOut
             | Event::SaidStopping { .. }
             | Event::Triggered { .. }
             | Event::Probed { .. }
@@ -163,6 +164,7 @@ impl Init {
         let command = match self.state {
             State::Running { pid, since, endgame } => Some(snapshot::Worker {
                 slot: 0,
+                number: 0,
                 generation: 0,
                 pid: Some(pid),
                 lane: Lane(0),
@@ -203,6 +205,7 @@ impl Init {
         out.push(Action::Spawn(SpawnOrder {
             id: COMMAND,
             slot: 0,
+            number: 0,
             lane: Lane(0),
             generation: 0,
             max_requests: None,

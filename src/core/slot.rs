@@ -131,6 +131,7 @@ impl Slot {
             return None;
         }
         self.recovers = false;
+        self.backoff.has_ready();
         if place == Place::Seat {
             return None;
         }

@@ -134,6 +134,8 @@ pub enum ReloadState {
 pub struct Worker {
     /// The number of its place.
     pub slot: u32,
+    /// Its number among the living workers.
+    pub number: u32,
     /// Its generation.
     pub generation: u32,
     /// Its process, once there is one.
@@ -162,6 +164,7 @@ impl Worker {
     pub(crate) fn sample(slot: u32, pid: i32, state: State) -> Self {
         Self {
             slot,
+            number: slot,
             generation: 1,
             pid: Some(Pid(pid)),
             lane: Lane(slot),

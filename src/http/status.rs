@@ -86,6 +86,7 @@ fn of_reload(Reload { generation, state }: Reload) -> String {
 fn of_worker(worker: &Worker, memory: Option<u64>) -> String {
     let object = Object::new()
         .with("slot", worker.slot)
+        .with("number", worker.number)
         .with("gen", worker.generation)
         .maybe("pid", worker.pid)
         .text("state", worker.state.name());

@@ -3,10 +3,10 @@
 
 use crate::address::Address;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The flag of a listening unix socket (`__SO_ACCEPTCON`).
@@ -50,6 +50,35 @@ pub fn listening(address: SocketAddr) -> io::Result<HashSet<u64>> {
         found.extend(u32_at(message, INODE).filter(|_| is_here(message)).map(u64::from));
     })?;
     Ok(found)
+}
+
+/// Where the listeners of our network namespace are, by inode: as in `127.0.0.1:8000` and `unix:/run/app.sock`. What the
+/// kernel does not tell is left out.
+#[must_use]
+pub fn listeners() -> HashMap<u64, String> {
+    let mut found = HashMap::new();
+    for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+        // Port 0 is all ports.
+        let _untold = each(SocketAddr::new(any, 0), LISTENS, |message| {
+            let inode = u32_at(message, INODE).map(u64::from);
+            found.extend(inode.zip(address_in(message, any.is_ipv6()).map(|address| address.to_string())));
+        });
+    }
+    let table = fs::read("/proc/net/unix").unwrap_or_default();
+    found.extend(String::from_utf8_lossy(&table).lines().skip(1).filter_map(unix_listener));
+    found
+}
+
+/// `id.idiag_sport` and `id.idiag_src`.
+fn address_in(message: &[u8], is_6: bool) -> Option<SocketAddr> {
+    let port = u16::from_be_bytes(message.get(SOURCE_PORT..)?.first_chunk().copied()?);
+    let source = message.get(SOURCE..)?;
+    let ip = if is_6 {
+        IpAddr::from(*source.first_chunk::<16>()?)
+    } else {
+        IpAddr::from(*source.first_chunk::<4>()?)
+    };
+    Some(SocketAddr::new(ip, port))
 }
 
 /// The state of a listener (`TCP_LISTEN`).
@@ -154,7 +183,8 @@ const BY_FAMILY: u16 = 20;
 /// The length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// Where `id.idiag_src` and `idiag_inode` are in `struct inet_diag_msg`.
+/// Where `id.idiag_sport`, `id.idiag_src` and `idiag_inode` are in `struct inet_diag_msg`.
+const SOURCE_PORT: usize = 4;
 const SOURCE: usize = 8;
 const INODE: usize = 68;
 
@@ -170,10 +200,21 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
 
-/// `0000000000000000: 00000003 00000000 00000000 0001 03 12345 /run/app.sock`: number, count, protocol, flags,
-/// type, state, inode, path. An accepted socket has its listener's path.
+/// An accepted socket has its listener's path.
 fn unix(line: &str, address: &Address) -> Option<u64> {
     let Address::Unix(path) = address else { return None };
+    let (flags, inode, rest) = unix_fields(line)?;
+    (flags != ACCEPTS && rest == path.to_string_lossy()).then_some(inode)
+}
+
+fn unix_listener(line: &str) -> Option<(u64, String)> {
+    let (flags, inode, path) = unix_fields(line)?;
+    (flags == ACCEPTS).then(|| (inode, format!("unix:{path}")))
+}
+
+/// Flags, inode and path of `0000000000000000: 00000003 00000000 00000000 0001 03 12345 /run/app.sock`: number, count,
+/// protocol, flags, type, state, inode, path.
+fn unix_fields(line: &str) -> Option<(&str, u64, &str)> {
     let mut rest = line;
     let mut next = || {
         let (field, after) = rest.trim_start().split_once(' ')?;
@@ -183,7 +224,7 @@ fn unix(line: &str, address: &Address) -> Option<u64> {
     let (_number, _count, _protocol, flags) = (next()?, next()?, next()?, next()?);
     let (_kind, _state, inode) = (next()?, next()?, next()?);
     // The path may have spaces too.
-    if flags != ACCEPTS && rest == path.to_string_lossy() { inode.parse().ok() } else { None }
+    Some((flags, inode.parse().ok()?, rest))
 }
 
 #[cfg(test)]

@@ -18,15 +18,39 @@ pub fn listening() -> Option<Listening> {
     parse(&fs::read_to_string("/proc/self/net/netstat").ok()?)
 }
 
-/// Lines come in pairs, names and values: `TcpExt: SyncookiesSent ...` and `TcpExt: 0 ...`.
 fn parse(text: &str) -> Option<Listening> {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+    Some(Listening {
+        overflows: value(text, "TcpExt", "ListenOverflows")?,
+        drops: value(text, "TcpExt", "ListenDrops")?,
+    })
+}
+
+/// Lines come in pairs, names and values: `TcpExt: SyncookiesSent ...` and `TcpExt: 0 ...`.
+fn value(text: &str, group: &str, wanted: &str) -> Option<u64> {
+    let of_group = |line| str::strip_prefix(line, group)?.strip_prefix(':');
+    let mut lines = text.lines().filter_map(of_group);
     let (names, values) = (lines.next()?, lines.next()?);
-    let value = |wanted: &str| {
-        let pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
-        pairs.into_iter().find(|(name, _)| *name == wanted)?.1.parse().ok()
+    let pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
+    pairs.into_iter().find(|(name, _)| *name == wanted)?.1.parse().ok()
+}
+
+/// How often anybody in the network namespace has tried to reach something: TCP connections begun, UDP datagrams sent,
+/// and what had no route. It only grows. `None` where the kernel does not tell.
+#[must_use]
+pub fn outgoing() -> Option<u64> {
+    let version_6 = fs::read_to_string("/proc/self/net/snmp6").unwrap_or_default();
+    outgoing_in(&fs::read_to_string("/proc/self/net/snmp").ok()?, &version_6)
+}
+
+/// In the second a name and a value a line.
+fn outgoing_in(text: &str, version_6: &str) -> Option<u64> {
+    let counted = [("Tcp", "ActiveOpens"), ("Udp", "OutDatagrams"), ("Ip", "OutNoRoutes")];
+    let sum = counted.iter().map(|(group, name)| value(text, group, name)).sum::<Option<u64>>()?;
+    let of_6 = |line: &str| {
+        let (name, value) = line.split_once(char::is_whitespace)?;
+        ["Udp6OutDatagrams", "Ip6OutNoRoutes"].contains(&name).then(|| value.trim().parse::<u64>().ok())?
     };
-    Some(Listening { overflows: value("ListenOverflows")?, drops: value("ListenDrops")? })
+    Some(version_6.lines().filter_map(of_6).fold(sum, u64::saturating_add))
 }
 
 #[cfg(test)]
@@ -41,5 +65,20 @@ mod tests {
         assert_eq!(parse("TcpExt: ListenOverflows\nTcpExt: 1\n"), None);
         assert_eq!(parse(""), None);
         assert!(listening().is_some(), "this kernel tells nothing");
+    }
+
+    #[test]
+    fn what_was_sent_is_summed_up() {
+        let text = "Ip: Forwarding OutNoRoutes\nIp: 1 2\nTcp: MaxConn ActiveOpens\nTcp: -1 30\n\
+                    Udp: InDatagrams OutDatagrams\nUdp: 7 400\nUdpLite: OutDatagrams\nUdpLite: 5\n";
+        let version_6 =
+            "Ip6OutNoRoutes                  \t5000\nUdp6OutDatagrams\t60000\nUdp6InDatagrams\t9\n";
+        assert_eq!(outgoing_in(text, ""), Some(432));
+        assert_eq!(outgoing_in(text, version_6), Some(65_432));
+        assert_eq!(outgoing_in("Tcp: MaxConn\nTcp: -1\n", version_6), None);
+        let before = outgoing().unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(b"?", socket.local_addr().unwrap()).unwrap();
+        assert!(outgoing().unwrap() > before);
     }
 }

@@ -36,6 +36,7 @@ pub fn check_command(config: &Config) -> Result<(), StartError> {
     let argv = config.command.with(&Values {
         fd: FIRST_FD,
         worker_id: 0,
+        worker_number: 0,
         max_requests: Some(0),
         notify_fd: Some(FIRST_FD),
     });

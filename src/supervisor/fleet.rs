@@ -4,6 +4,7 @@
 mod measuring;
 
 use super::notices::Notices;
+use super::outgoing::Outgoing;
 use super::requests::Requests;
 use crate::cli::MemoryMeasure;
 use crate::config::Pool;
@@ -67,6 +68,9 @@ pub struct Fleet {
     piped: Vec<(u64, Pid)>,
     scoreboard: Option<Scoreboard>,
     requests: Requests,
+    /// Whether it was told that nobody counts requests.
+    uncounted_told: Cell<bool>,
+    pub outgoing: Outgoing,
     /// Workers' output, if it goes through us.
     pub output: Option<Relay>,
     /// When the graceful timeout ends, if that is known.
@@ -104,9 +108,9 @@ pub struct Extras {
 impl Extras {
     /// The numbers, as the worker will see them.
     pub fn of_worker(&self, order: &SpawnOrder) -> OfWorker {
-        let (slot, generation) = (order.slot, order.generation);
+        let SpawnOrder { slot, number, generation, .. } = *order;
         let notify_socket = self.notify_socket.clone();
-        OfWorker { slot, generation, notify_socket, scoreboard: self.scoreboard }
+        OfWorker { slot, number, generation, notify_socket, scoreboard: self.scoreboard }
     }
 
     /// What becomes its stdout and stderr, if not ours.
@@ -162,6 +166,8 @@ impl Fleet {
             pipes: pipes.map_err(|error| ("--ready", error))?,
             piped: Vec::new(),
             requests: Requests::new(given.map(|given| given.pool.behind).unwrap_or_default()),
+            uncounted_told: Cell::default(),
+            outgoing: Outgoing::default(),
             scoreboard: scoreboard.map_err(|error| ("scoreboard", error))?,
             output,
             end_by: None,
@@ -182,6 +188,7 @@ impl Fleet {
     /// Measures and asks as this says from now on.
     pub fn renew(&mut self, pool: &Pool) {
         self.memory = measure(pool);
+        self.uncounted_told.set(false);
         self.probing = probing(pool, &self.lanes).or(self.probing.take());
     }
 
@@ -284,6 +291,7 @@ impl Fleet {
                 code: code::CANNOT_START,
             }
         };
+        self.outgoing.begins();
         self.lanes.open(order.lane.0).map_err(failure("listen"))?;
         let listeners = self.lanes.fds(order.lane.0).len();
         let mut next_fd = FIRST_FD.saturating_add(i32::try_from(listeners).unwrap_or(0));

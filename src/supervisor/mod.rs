@@ -12,6 +12,7 @@ mod fleet;
 mod hooks;
 mod notices;
 mod orders;
+mod outgoing;
 mod outlook;
 mod output;
 mod reaping;
@@ -403,6 +404,8 @@ impl Loop {
             | Action::Probe { .. }
             | Action::Measure { .. }
             | Action::MeasureContainer
+            | Action::ExplainLateness { .. }
+            | Action::CheckCounting { .. }
             | Action::Portray { .. } => return self.tend(action),
             Action::ReadConfiguration => return Some(self.read_configuration()),
             Action::Upgrade(pool) => return Some(self.upgrade(*pool)),
@@ -439,6 +442,7 @@ impl Loop {
         let argv = self.command.with(&Values {
             fd: FIRST_FD,
             worker_id: order.slot,
+            worker_number: order.number,
             max_requests: order.max_requests,
             notify_fd: extras.as_ref().and_then(|extras| extras.ready_fd),
         });

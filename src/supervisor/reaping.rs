@@ -130,6 +130,11 @@ impl Loop {
         let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
         let out_of_memory = self.fleet.as_mut().is_some_and(ended);
         if !self.errand_ended(pid, exit) {
+            // It counts only until the first start has come to something.
+            let reached_out = |fleet: &mut Fleet| fleet.outgoing.is_news();
+            if !self.core.snapshot().started && self.fleet.as_mut().is_some_and(reached_out) {
+                self.handle(Event::ReachedOut);
+            }
             self.handle(Event::Exited { pid, exit, out_of_memory });
         }
     }

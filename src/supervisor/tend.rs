@@ -32,6 +32,10 @@ impl Loop {
             Action::Measure { pid, lane } => fleet.to_measure.push_back((pid, lane)),
             Action::MeasureContainer => return fleet.measure_container(),
             Action::Portray { worker } => fleet.portray(worker),
+            Action::ExplainLateness { worker, lane, watched } => {
+                fleet.explain_lateness(worker, lane, watched);
+            }
+            Action::CheckCounting { worker } => fleet.check_counting(worker),
             // The others are not about workers.
             _ => {}
         }

@@ -49,6 +49,8 @@ fn workers_are_told_of_their_listener_and_of_themselves() {
     let seen = seen(&run, 2);
     let slots: BTreeSet<_> = seen.iter().map(|s| s["env"]["PREFORK_WORKER_ID"].as_str().unwrap()).collect();
     assert_eq!(slots, BTreeSet::from(["0", "1"]));
+    let of = |s: &Value| s["env"]["PREFORK_WORKER_NUMBER"].as_str().unwrap().to_owned();
+    assert_eq!(seen.iter().map(of).collect::<BTreeSet<_>>(), BTreeSet::from(["0", "1"].map(String::from)));
     for worker in seen {
         let env = &worker["env"];
         assert_eq!(env["LISTEN_FDS"], "1");
@@ -79,7 +81,8 @@ fn what_was_meant_for_the_supervisor_does_not_reach_the_workers() {
         let env = worker["env"].as_object().unwrap();
         let is_ours = |name: &&String| name.starts_with("PREFORK_") && *name != "PREFORK_TEST_VENV";
         let ours: BTreeSet<_> = env.keys().filter(is_ours).collect();
-        assert_eq!(ours.into_iter().collect::<Vec<_>>(), ["PREFORK_GENERATION", "PREFORK_WORKER_ID"]);
+        let told = ["PREFORK_GENERATION", "PREFORK_WORKER_ID", "PREFORK_WORKER_NUMBER"];
+        assert_eq!(ours.into_iter().collect::<Vec<_>>(), told);
         for gone in ["WEB_CONCURRENCY", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             assert!(!env.contains_key(gone), "{gone}");
         }
@@ -116,11 +119,21 @@ fn a_worker_has_no_descriptor_but_the_standard_ones_and_the_listeners() {
 
 #[test]
 fn placeholders_are_replaced_and_nothing_else_is() {
-    let args = ["--fd={fd}", "{worker_id}", "{max_requests}", "{{fd}}", "{FD}", "{}", "{pid}", "${fd}"];
+    let args = [
+        "--fd={fd}",
+        "{worker_id}",
+        "{max_requests}",
+        "{worker_number}",
+        "{{fd}}",
+        "{FD}",
+        "{}",
+        "{pid}",
+        "${fd}",
+    ];
     let run = pool(&["--max-requests", "1000", "--max-requests-jitter", "9"], with_args(TELL, &args)).start();
     let worker = &seen(&run, 1)[0];
     let limit = run.wait_for("worker spawned")["max_requests"].to_string();
-    assert_eq!(worker["args"], json!(["--fd=3", "0", limit, "{3}", "{FD}", "{}", "{pid}", "$3"]));
+    assert_eq!(worker["args"], json!(["--fd=3", "0", limit, "0", "{3}", "{FD}", "{}", "{pid}", "$3"]));
     assert!((1000..=1009).contains(&limit.parse().unwrap()), "{limit}");
 }
 

@@ -43,6 +43,7 @@ mod serving;
 mod shutdown;
 mod signals;
 mod sizing;
+mod starting;
 mod status;
 mod suspended;
 mod upgrade;

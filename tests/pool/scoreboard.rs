@@ -1,6 +1,7 @@
 //! Workers that count in shared memory, with the middleware of examples/scoreboard.py.
 
 use super::history::{assert_made_before_broken, lives, most_alive};
+use super::python::python;
 use super::{allow, pool};
 use crate::harness::clients::Clients;
 use crate::harness::http::{self, KeptAlive, Pending};
@@ -145,5 +146,33 @@ fn clients_that_keep_their_connections_lose_nothing_in_a_reload_without_any_sign
     let counts = clients.stop();
     for count in &counts {
         assert_eq!((count.lost(), count.refused, count.other), (0, 0, 0), "{counts:#?}");
+    }
+}
+
+#[test]
+fn web_sockets_count_when_they_come() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for (module, file, class, counts) in [
+        ("scoreboard", root.join("scoreboard.py"), "ASGI", "scoreboard"),
+        ("counting", root.join("fastapi_app/counting.py"), "CountRequests", "notify"),
+    ] {
+        // None of them ends.
+        let script = format!(
+            "
+sys.path.insert(0, os.getcwd())
+import asyncio, {module}
+async def application(scope, receive, send):
+    await asyncio.Event().wait()
+async def ten():
+    counted = {module}.{class}(application)
+    tasks = [asyncio.create_task(counted({{'type': 'websocket'}}, None, None)) for _ in range(10)]
+    await asyncio.wait(tasks)
+threading.Thread(target=lambda: asyncio.run(ten()), daemon=True).start()
+serve()"
+        );
+        let launch = pool(&["--count-requests", counts, "--max-requests", "10"], python(&script));
+        fs::copy(file, launch.dir().join(format!("{module}.py"))).unwrap();
+        let run = launch.start();
+        assert_eq!(run.wait_for("worker due")["requests"], 10, "{module}");
     }
 }

@@ -216,6 +216,7 @@ impl History {
                     6 => Event::Probed { pid, passed: Some(false) },
                     7 => Event::QueueSeen { pid, waiting: 0 },
                     8 => Event::Triggered { pid },
+                    9 if self.dice.one_in(2) => Event::ReachedOut,
                     5 => Event::Stopped { pid, signal: Signal::TSTP, has_terminal: false },
                     _ => Event::DeadlinePassed,
                 };

@@ -38,13 +38,17 @@ pub const EXIT_CODES: [(&str, &str); 9] = [
 ];
 
 /// A variable that a worker gets, and its meaning.
-pub const OF_WORKERS: [(&str, &str); 6] = [
+pub const OF_WORKERS: [(&str, &str); 7] = [
     (
         "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
         "the listeners, from descriptor 3 on, as sd_listen_fds(3) has it",
     ),
     ("NOTIFY_SOCKET", "where to say READY=1 and X_PREFORK_REQUESTS=<total>, as sd_notify(3) has it"),
     ("PREFORK_WORKER_ID", "the slot, from 0; stable over replacements"),
+    (
+        "PREFORK_WORKER_NUMBER",
+        "unlike the slot, of no two living workers the same: from 0 to workers + surge - 1, the lowest that is free",
+    ),
     ("PREFORK_GENERATION", "the generation, from 1; grows at each reload"),
     ("WATCHDOG_USEC", "with --watchdog"),
     ("PREFORK_SCOREBOARD_FD, PREFORK_SCOREBOARD_OFFSET", "with --count-requests scoreboard"),

@@ -51,8 +51,8 @@ impl Pool {
             return None;
         }
         let has_room = self.alive() < self.most_alive();
-        let vacancies = self.slots.iter().filter_map(|slot| match slot.seat {
-            Seat::Vacant { spawn_at, .. } if has_room => Some(spawn_at),
+        let vacancies = self.slots.iter().enumerate().filter_map(|(index, slot)| match slot.seat {
+            Seat::Vacant { spawn_at, .. } if has_room && self.may_fill(index) => Some(spawn_at),
             Seat::Vacant { .. } | Seat::Taken(_) => None,
         });
         let planned = self.next_planned().map(|(_, at)| at);
@@ -100,8 +100,10 @@ impl Pool {
             return;
         }
         let has_room = self.alive() < self.most_alive();
-        let is_due = |slot: &Slot| matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at <= now);
-        match self.slots.iter().position(is_due).filter(|_| has_room) {
+        let is_due = |(index, slot): (usize, &Slot)| {
+            matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at <= now) && self.may_fill(index)
+        };
+        match self.slots.iter().enumerate().position(is_due).filter(|_| has_room) {
             Some(index) => self.spawn(now, index, Place::Seat, out),
             None => {
                 if let Some(index) = self.planned_now(now) {
@@ -134,8 +136,15 @@ impl Pool {
         let id = SpawnId(self.next_spawn);
         self.next_spawn = self.next_spawn.saturating_add(1);
         let limits = Limits::draw(&self.policy.recycle, &mut self.rng);
+        let order = SpawnOrder {
+            id,
+            slot: number(index),
+            number: self.free_number(),
+            lane,
+            generation,
+            max_requests: limits.requests,
+        };
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let order = SpawnOrder { id, slot: number(index), lane, generation, max_requests: limits.requests };
         let worker = Worker::new(now, &order, limits);
         match place {
             Place::Seat => slot.seat = Seat::Taken(worker),
@@ -145,6 +154,13 @@ impl Pool {
         slot.retry_at = slot.retry_at.max(slot.gap_until);
         self.roll_has_spawned(id, generation);
         out.push(Action::Spawn(order));
+    }
+
+    /// The lowest number that no living worker has, one that was killed and does not end included. A spawn has room, so
+    /// it is less than `wanted` and `max_surge` together.
+    fn free_number(&self) -> u32 {
+        let taken: BTreeSet<u32> = self.workers().map(|worker| worker.number).collect();
+        (0..=number(taken.len())).find(|free| !taken.contains(free)).unwrap_or(0)
     }
 
     /// The listeners for a new worker: those where connections may wait since their slot, or anybody, lost its worker,

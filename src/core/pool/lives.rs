@@ -1,5 +1,6 @@
 //! Workers that come, get ready, make way and go.
 
+use super::first::FirstStart;
 use super::{Ending, Phase, Pool, Whereabouts, number};
 use crate::core::action::Action;
 use crate::core::backoff::Failure;
@@ -18,10 +19,14 @@ impl Pool {
         let Some(place) = self.find(is_it) else { return };
         self.remains.forget(pid);
         self.ever_spawned = true;
-        let (policy, phase) = (&self.policy, self.phase);
+        let probation = match place {
+            Whereabouts::In(index, _) => self.slots.get(index).map(|slot| slot.backoff.probation()),
+            Whereabouts::Retiring(_) => None,
+        };
+        let (policy, phase, probation) = (&self.policy, self.phase, probation.unwrap_or_default());
         let mut workers = self.slots.iter_mut().flat_map(Slot::workers_mut).chain(&mut self.retiring);
         let Some(worker) = workers.find(|worker| worker.id == id) else { return };
-        worker.spawned(now, pid, policy, out);
+        worker.spawned(now, pid, policy, probation, out);
         let not_wanted = match (phase, place) {
             (Phase::Ending { endgame: Endgame::Stopping { kill_at }, .. }, _) => {
                 Some((Reason::Stop, kill_at))
@@ -76,7 +81,7 @@ impl Pool {
         };
         let Some(worker) = self.at(place) else { return };
         let counted_by_worker = self.policy.recycle.counted_by_worker;
-        let (reason, failure) = worker.ended(exit, out_of_memory, counted_by_worker);
+        let (reason, failure) = worker.ended(now, exit, out_of_memory, counted_by_worker);
         let was_killed = matches!(worker.life, Life::Killed { .. });
         let (uptime, served, lane) = (now.since(worker.spawned), worker.served(now), worker.lane);
         if self.policy.drain.listens {
@@ -87,6 +92,9 @@ impl Pool {
             && let Some(slot) = self.slots.get_mut(index)
         {
             slot.backoff.served(served);
+            if failure.is_some() {
+                slot.backoff.failed_after(served);
+            }
         }
         match self.phase {
             // What is left of its group goes with everything else.
@@ -114,6 +122,9 @@ impl Pool {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let generation = slot.at(place).map(|worker| worker.generation);
         let replaced = slot.become_ready(place, now, by, &self.policy, out);
+        if self.ready() > 0 {
+            self.first_start = FirstStart::Passed;
+        }
         if let Some(generation) = generation {
             self.roll_has_ready(generation, out);
         }
@@ -162,19 +173,24 @@ impl Pool {
             place == Place::Seat && self.slots.get(index).and_then(Slot::seated).is_some_and(Worker::serves);
         let none_ready = self.ready() == u32::from(was_ready);
         let (serves, running) = (self.serves(), self.is_running());
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        let Some(worker) = slot.at(place) else { return };
-        let (id, generation, lane) = (worker.id, worker.generation, worker.lane);
-        let mut delay = match failure {
-            Some(failure) if serves => slot.backoff.delay_after(failure, &self.policy.respawn, &mut self.rng),
-            Some(_) | None => Duration::ZERO,
+        let Some(worker) = self.slots.get(index).and_then(|slot| slot.at(place)) else { return };
+        let (id, generation, lane, spawned) = (worker.id, worker.generation, worker.lane, worker.spawned);
+        let at = match failure {
+            Some(failure) if serves => {
+                self.first_start_has_failed(index);
+                self.try_again_at(now, index, failure, spawned)
+            }
+            Some(_) | None => now,
         };
+        let waits = !self.may_fill(index);
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let mut delay = at.since(now);
         let (mut gives_up, mut left) = (None, None);
         match place {
             Place::Successor => {
                 slot.successor = None;
                 left = Some(lane);
-                slot.retry_at = (now + delay).max(slot.gap_until);
+                slot.retry_at = at.max(slot.gap_until);
             }
             Place::Seat => match slot.successor.take() {
                 Some(successor) => {
@@ -184,12 +200,17 @@ impl Pool {
                     delay = Duration::ZERO;
                 }
                 None => {
-                    slot.seat =
-                        Seat::Vacant { spawn_at: (now + delay).max(slot.gap_until), lane: Some(lane) };
+                    slot.seat = Seat::Vacant { spawn_at: at.max(slot.gap_until), lane: Some(lane) };
                     // A pool that is told to stop has no reason to give up.
-                    if failure.is_some() && running {
-                        gives_up =
-                            slot.backoff.count_restart(now, &self.policy.respawn).filter(|_| none_ready);
+                    if let Some(failure) = failure.filter(|_| running) {
+                        gives_up = slot
+                            .backoff
+                            .count_restart(now, failure, &self.policy.respawn)
+                            .filter(|_| none_ready);
+                    }
+                    if waits {
+                        // It is not known for how long.
+                        delay = Duration::ZERO;
                     }
                 }
             },

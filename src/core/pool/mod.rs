@@ -5,12 +5,14 @@
 //!                   ├──INT, QUIT, no drain delay──────────────────▶│                          ▲
 //!                   └──crash loop, nobody to close for────────────────────────────────────────┘
 //! ```
-//! What happened is in this file, what follows from it in the others: who is spawned next (`budget`), generations
-//! (`roll`), how many there are (`scale`), who gets connections and who hangs (`steer`), and the end (`ending`).
+//! What happened is in this file, what follows from it in the others: who is spawned next (`budget`), a first
+//! start that fails (`first`), generations (`roll`), how many there are (`scale`), who gets connections and who hangs
+//! (`steer`), and the end (`ending`).
 
 mod asked;
 mod budget;
 mod ending;
+mod first;
 mod forward;
 mod lives;
 mod measuring;
@@ -35,6 +37,7 @@ use super::slot::{Place, Slot};
 use super::snapshot::{self, Snapshot};
 use super::time::{Monotonic, earlier};
 use super::worker::{Life, Worker};
+use first::FirstStart;
 use roll::Roll;
 use std::time::Duration;
 
@@ -58,6 +61,9 @@ pub struct Pool {
     next_spawn: u64,
     /// Whether any spawn has ever succeeded.
     ever_spawned: bool,
+    first_start: FirstStart,
+    /// Whether a worker may have tried to reach something, as far as is known.
+    reached_out: bool,
     /// Whether enough workers have ever been ready.
     ever_ready: bool,
     /// The generation that has proved itself.
@@ -145,6 +151,8 @@ impl Pool {
             ending: Ending::Ordered,
             next_spawn: 0,
             ever_spawned: false,
+            first_start: FirstStart::Together,
+            reached_out: false,
             ever_ready: false,
             generation: roll::FIRST,
             newest: roll::FIRST,
@@ -212,6 +220,7 @@ impl Pool {
             Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory, out),
             // A worker that does not move is found by what it does not do.
             Event::Stopped { .. } | Event::StopRefused | Event::UpgradeFailed => {}
+            Event::ReachedOut => self.reached_out = true,
             Event::GroupEnded { group } => self.remains.forget(group),
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::SaidReady { pid } => self.with_starting(pid, |starting| starting.said_ready(now)),

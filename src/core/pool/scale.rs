@@ -36,6 +36,7 @@ impl Pool {
 
     fn drop_last(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Some(slot) = self.slots.pop() else { return };
+        self.first_start_has_dropped();
         if let Some(lane) = slot.kept_lane() {
             self.leave(now, lane);
         }

@@ -45,6 +45,7 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
     let is_counted = worker.limits.requests.is_some() && !counted_by_worker;
     snapshot::Worker {
         slot: worker.slot,
+        number: worker.number,
         generation: worker.generation,
         pid: worker.pid(),
         lane: worker.lane,

@@ -3,6 +3,7 @@
 //! It waits for a moment of rest, in which every worker there is is ready and nobody is on the way out: then there is
 //! little to tell, and nothing that could go wrong halfway.
 
+use super::first::FirstStart;
 use super::{Phase, Pool, number, numbered};
 use crate::core::action::Action;
 use crate::core::backoff::Backoff;
@@ -50,6 +51,7 @@ impl Pool {
             Life::Ready { pid, since, watch, .. } => Some(Kept {
                 ping_every: watch.pings(),
                 slot: worker.slot,
+                number: worker.number,
                 lane: worker.lane,
                 generation: worker.generation,
                 pid,
@@ -93,6 +95,9 @@ impl Pool {
         (pool.next_spawn, pool.ever_ready) = (given.next_spawn, given.ever_ready);
         pool.behind = given.behind;
         pool.ever_spawned = true;
+        if given.ever_ready || !given.kept.is_empty() {
+            pool.first_start = FirstStart::Passed;
+        }
         pool.remains = Remains::take_over(&given.remains);
         for vacancy in &given.vacant {
             let slot = numbered(&mut pool.slots, vacancy.slot);

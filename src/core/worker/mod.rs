@@ -7,6 +7,7 @@
 //! ```
 //! Any state but `Spawning` can end by itself: the worker exits, and its slot decides what follows.
 
+mod counting;
 mod draining;
 mod hang;
 mod starting;
@@ -15,6 +16,8 @@ mod watch;
 pub use draining::{Draining, LOOK_EVERY};
 pub use starting::Starting;
 pub use watch::Watch;
+
+use counting::Counting;
 
 use super::action::{Action, SpawnOrder};
 use super::backoff::{CANNOT_BOOT_CODES, Failure};
@@ -33,6 +36,8 @@ use std::time::Duration;
 pub struct Worker {
     pub id: SpawnId,
     pub slot: u32,
+    /// No other living worker has it.
+    pub number: u32,
     pub lane: Lane,
     pub generation: u32,
     /// Drawn once, here, and never again.
@@ -46,6 +51,8 @@ pub struct Worker {
     /// Measurements in a row that found it beyond its limit of memory, and when the last one was.
     heavy: u32,
     weighed: Monotonic,
+    /// Until it has reported a request, if it has to.
+    counting: Option<Counting>,
     /// How long it had been ready when it was ended without being replaced first.
     served: Duration,
     pub life: Life,
@@ -82,6 +89,7 @@ impl Worker {
         Self {
             id: order.id,
             slot: order.slot,
+            number: order.number,
             lane: order.lane,
             generation: order.generation,
             limits,
@@ -90,6 +98,7 @@ impl Worker {
             memory: 0,
             heavy: 0,
             weighed: now,
+            counting: None,
             served: Duration::ZERO,
             life: Life::Spawning,
         }
@@ -97,12 +106,13 @@ impl Worker {
 
     /// A worker that was there before us.
     pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &HangPolicy) -> Self {
-        let Kept { slot, lane, generation, pid, spawned, ready, requests, .. } = *kept;
+        let Kept { slot, number, lane, generation, pid, spawned, ready, requests, .. } = *kept;
         let watch = Watch::new(now, kept.ping_every, policy);
         let life = Life::Ready { pid, since: ready, due: None, leaves: false, watch };
         Self {
             id,
             slot,
+            number,
             lane,
             generation,
             limits: kept.limits(),
@@ -111,6 +121,7 @@ impl Worker {
             memory: 0,
             heavy: 0,
             weighed: now,
+            counting: None,
             served: Duration::ZERO,
             life,
         }
@@ -201,9 +212,16 @@ impl Worker {
     // What happened
 
     /// The order was carried out.
-    pub fn spawned(&mut self, now: Monotonic, pid: Pid, policy: &PoolPolicy, out: &mut Vec<Action>) {
+    pub fn spawned(
+        &mut self,
+        now: Monotonic,
+        pid: Pid,
+        policy: &PoolPolicy,
+        probation: Duration,
+        out: &mut Vec<Action>,
+    ) {
         self.spawned = now;
-        self.life = Life::Starting(Starting::new(now, pid, &policy.ready));
+        self.life = Life::Starting(Starting::new(now, pid, &policy.ready, probation));
         let Limits { requests: max_requests, age: max_age, memory: max_memory } = self.limits;
         let worker = self.reference(pid);
         out.push(Action::Report(Note::WorkerSpawned { worker, max_requests, max_age, max_memory }));
@@ -223,6 +241,8 @@ impl Worker {
         if let Life::Starting(Starting { pid, ping_every, .. }) = self.life {
             let watch = Watch::new(now, ping_every, &policy.hang);
             self.life = Life::Ready { pid, since: now, due: None, leaves: false, watch };
+            let reports = self.limits.requests.is_some() && !policy.recycle.counted_by_worker;
+            self.counting = reports.then(|| Counting::new(now));
             let worker = self.reference(pid);
             out.push(Action::Report(Note::WorkerReady { worker, by, after: now.since(self.spawned) }));
             if policy.drain.listens {
@@ -323,13 +343,25 @@ impl Worker {
                     return Some(by);
                 }
                 if reached(starting.fail_at, now) {
+                    if policy.drain.listens {
+                        let worker = WorkerRef { slot, generation, pid: starting.pid };
+                        let watched = starting.look_at().is_some();
+                        out.push(Action::ExplainLateness { worker, lane, watched });
+                    }
                     self.stop(Reason::BootTimeout, policy.stop.graceful.deadline(now), policy, out);
                     // The graceful timeout may be zero.
                     return self.tick(now, policy, out);
                 }
                 starting.probe(now, lane, out);
             }
-            Life::Ready { pid, watch, .. } => watch.probe(now, *pid, lane, out),
+            Life::Ready { pid, watch, .. } => {
+                watch.probe(now, *pid, lane, out);
+                let unreported = self.counting.as_mut().filter(|_| self.requests == 0);
+                if unreported.is_some_and(|counting| counting.is_due(now)) {
+                    let worker = WorkerRef { slot, generation, pid: *pid };
+                    out.push(Action::CheckCounting { worker });
+                }
+            }
             Life::Draining(draining) => {
                 let worker = WorkerRef { slot, generation, pid: draining.pid };
                 if draining.tick(now, worker, lane, policy, out) {
@@ -355,7 +387,9 @@ impl Worker {
             Life::Starting(starting) => starting.next_deadline(),
             Life::Ready { due, watch, .. } => {
                 let of_age = self.limits.age_deadline(self.spawned).filter(|_| due.is_none());
-                earlier(of_age, watch.next_deadline())
+                let counting = self.counting.filter(|_| self.requests == 0);
+                let of_counting = counting.map(|counting| counting.look_at());
+                earlier(earlier(of_age, of_counting), watch.next_deadline())
             }
             Life::Draining(draining) => draining.next_deadline(),
             Life::Stopping { kill_at, .. } => *kill_at,
@@ -377,6 +411,7 @@ impl Worker {
     /// What its end means. `out_of_memory` is whether the kernel has killed somebody for want of memory.
     pub fn ended(
         &self,
+        now: Monotonic,
         exit: Exit,
         out_of_memory: bool,
         counted_by_worker: bool,
@@ -390,17 +425,29 @@ impl Worker {
             Life::Stopping { reason, .. } | Life::Killed { reason, .. } => {
                 // Whoever goes beyond the hard limit goes beyond it again: not without a pause.
                 let failed = reason.is_failure() || reason == Reason::MaxMemory;
-                (reason, failed.then_some(Failure::Died))
+                let how = if reason == Reason::BootTimeout { Failure::TooLate } else { Failure::Died };
+                (reason, failed.then_some(how))
             }
             Life::Draining(Draining { reason, .. }) => (reason, None),
             Life::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
             Life::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
-            Life::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => (Reason::MaxRequests, None),
-            Life::Ready { .. } => (Reason::Crash, Some(Failure::Died)),
+            Life::Ready { .. } => of_one_that_served(exit, counted_by_worker),
+            Life::Starting(starting) if starting.has_lived(now) => {
+                of_one_that_served(exit, counted_by_worker)
+            }
             Life::Spawning | Life::Starting(_) => {
                 let says_so = matches!(exit, Exit::Code(code) if CANNOT_BOOT_CODES.contains(&code));
                 (Reason::BootError, Some(if says_so { Failure::CannotBoot } else { Failure::Died }))
             }
         }
+    }
+}
+
+/// What the end of a worker means that was up.
+fn of_one_that_served(exit: Exit, counted_by_worker: bool) -> (Reason, Option<Failure>) {
+    if counted_by_worker && exit == Exit::Code(0) {
+        (Reason::MaxRequests, None)
+    } else {
+        (Reason::Crash, Some(Failure::Died))
     }
 }

@@ -4,7 +4,7 @@ use crate::core::action::Action;
 use crate::core::event::{Lane, Pid};
 use crate::core::note::ReadyBy;
 use crate::core::policy::ReadyPolicy;
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::core::time::{Monotonic, Patience, earlier, reached};
 use std::time::Duration;
 
 /// A worker that said `READY=1` and was not seen accepting counts as ready after this long: gunicorn
@@ -39,7 +39,9 @@ pub struct Starting {
     said_at: Option<Monotonic>,
     /// When to probe it next; not while a probe is under way.
     probe_at: Option<Monotonic>,
-    /// When it has lived long enough to count as ready.
+    /// When it has lived as long as a ready worker has, and when it has lived long enough to count as one: after
+    /// failures that takes longer.
+    lived_at: Option<Monotonic>,
     uptime_at: Option<Monotonic>,
     /// When it is given up.
     pub fail_at: Option<Monotonic>,
@@ -48,7 +50,13 @@ pub struct Starting {
 }
 
 impl Starting {
-    pub fn new(now: Monotonic, pid: Pid, policy: &ReadyPolicy) -> Self {
+    /// `probation` is how long it has to live at least, should its life be all that is to be seen.
+    pub fn new(now: Monotonic, pid: Pid, policy: &ReadyPolicy, probation: Duration) -> Self {
+        let most = match policy.start_timeout {
+            Patience::For(limit) => limit / 2,
+            Patience::Forever => Duration::MAX,
+        };
+        let life = policy.after.map(|after| after.max(probation.min(most)));
         Self {
             pid,
             look_at: policy.observe.then(|| now + LOOK_OFTEN),
@@ -56,7 +64,8 @@ impl Starting {
             believed: policy.believe,
             said_at: None,
             probe_at: policy.probe.then(|| now + LOOK_OFTEN),
-            uptime_at: policy.after.map(|after| now + after),
+            lived_at: policy.after.map(|after| now + after),
+            uptime_at: life.map(|life| now + life),
             fail_at: policy.start_timeout.deadline(now),
             ping_every: None,
         }
@@ -72,6 +81,11 @@ impl Starting {
     /// It asks for so much more time from now.
     pub fn extend(&mut self, now: Monotonic, by: Duration) {
         self.fail_at = self.fail_at.map(|at| at.max(now + by));
+    }
+
+    /// Whether it has lived so long that it would be ready, had those before it not failed.
+    pub fn has_lived(&self, now: Monotonic) -> bool {
+        reached(self.lived_at, now)
     }
 
     /// When it counts as ready without being seen to accept, and why.

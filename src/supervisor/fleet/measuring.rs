@@ -1,12 +1,15 @@
 //! What workers take and do, measured from outside.
 
 use super::Fleet;
+use crate::address::Address;
 use crate::core::event::Measured;
 use crate::core::note::WorkerRef;
 use crate::core::{Event, Lane, Pid};
 use crate::logging;
 use crate::os::cgroup;
+use crate::os::connections::accepted;
 use crate::os::portrait::portrait;
+use crate::os::socket::held::Held;
 use crate::os::usage::{self, Measure};
 use crate::os::{privileges, scoreboard};
 
@@ -32,6 +35,28 @@ impl Fleet {
 
     pub fn portray(&self, worker: WorkerRef) {
         logging::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
+    }
+
+    /// What a worker listens on that is not ready in time.
+    pub fn explain_lateness(&self, worker: WorkerRef, lane: Lane, watched: bool) {
+        let held = self.as_worker(|| Held::by(worker.pid));
+        let elsewhere = held.listening_but_on(&self.lanes.ids(lane.0));
+        if !elsewhere.is_empty() {
+            logging::listens_elsewhere(worker, &elsewhere);
+        } else if watched && held.is_all() {
+            logging::listens_nowhere(worker, &self.as_worker(|| portrait(worker.pid)));
+        }
+    }
+
+    /// Whether a worker has connections of which it should have told.
+    pub fn check_counting(&self, worker: WorkerRef) {
+        let addresses: Vec<Address> = self.lanes.addresses().cloned().collect();
+        if !self.uncounted_told.get()
+            && self.as_worker(|| Held::by(worker.pid)).has_any(&accepted(&addresses))
+        {
+            self.uncounted_told.set(true);
+            logging::nobody_counts(worker);
+        }
     }
 
     /// Whether the memory of workers is measured by their proportional share.

@@ -146,6 +146,7 @@ impl InitRules {
                 | Event::RequestsReported { .. }
                 | Event::StartExtended { .. }
                 | Event::Pinged { .. }
+                | Event::ReachedOut
                 | Event::WatchdogSet { .. }
                 | Event::SaidStopping { .. }
                 | Event::Triggered { .. }
@@ -205,7 +206,14 @@ impl InitRules {
             return Ok(());
         }
         match action {
-            Action::Spawn(SpawnOrder { id, slot: 0, lane: Lane(0), generation: 0, max_requests: None }) => {
+            Action::Spawn(SpawnOrder {
+                id,
+                slot: 0,
+                number: 0,
+                lane: Lane(0),
+                generation: 0,
+                max_requests: None,
+            }) => {
                 check(self.stage == Stage::Wanted, "no command is to be started")?;
                 self.stage = Stage::Ordered(*id);
                 Ok(())
@@ -244,6 +252,8 @@ impl InitRules {
             | Action::Probe { .. }
             | Action::Measure { .. }
             | Action::Portray { .. }
+            | Action::ExplainLateness { .. }
+            | Action::CheckCounting { .. }
             | Action::LookAtLane { .. }
             | Action::MeasureContainer
             | Action::ReadConfiguration

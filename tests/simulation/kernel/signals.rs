@@ -97,6 +97,8 @@ impl Kernel {
             | Action::RestoreListeners { .. }
             | Action::MeasureContainer
             | Action::Portray { .. }
+            | Action::ExplainLateness { .. }
+            | Action::CheckCounting { .. }
             | Action::StopSelf { .. }
             | Action::Report(_)
             | Action::TakeTerminalBack { .. } => {}

@@ -26,13 +26,17 @@ impl Window {
 pub struct Backoff {
     failures: u32,
     restarts: VecDeque<Monotonic>,
+    /// Restarts after workers that were not ready in time; no window forgets them.
+    pub late: usize,
+    /// Failures in a row of workers that had not served for long.
+    pub short: u32,
 }
 
 impl Backoff {
     /// A worker that had been ready for so long has ended or makes way.
     pub fn served(&mut self, up: Duration) {
         if up >= HEALTHY {
-            self.failures = 0;
+            (self.failures, self.short) = (0, 0);
         }
     }
 
@@ -49,12 +53,27 @@ impl Backoff {
         Window { earliest: now + (full / 2).max(least), latest: now + full.max(least) }
     }
 
+    /// A worker that had been ready for so long has failed.
+    pub fn failed_after(&mut self, up: Duration) {
+        self.short += u32::from(up < HEALTHY);
+    }
+
+    /// The least wait after one failure more, which doubles after the sixth.
+    pub fn failed_quickly(&mut self, policy: &RespawnPolicy) -> Duration {
+        self.failures += 1;
+        let doublings = self.failures.max(6) - 6;
+        let full = policy.backoff.saturating_mul(2u32.saturating_pow(doublings)).min(policy.backoff_max);
+        if self.failures == 1 { Duration::ZERO } else { full / 2 }
+    }
+
     /// Counts a restart; whether the window held as many as are accepted before.
-    pub fn restarts_too_often(&mut self, now: Monotonic, policy: &RespawnPolicy) -> bool {
+    pub fn restarts_too_often(&mut self, now: Monotonic, late: bool, policy: &RespawnPolicy) -> bool {
         let Some(most) = policy.max_restarts else { return false };
         self.restarts.retain(|at| now.since(*at) <= policy.window);
-        let too_often = self.restarts.len() >= most as usize;
-        if !too_often {
+        let too_often = self.restarts.len() + self.late >= most as usize;
+        if !too_often && late {
+            self.late += 1;
+        } else if !too_often {
             self.restarts.push_back(now);
         }
         too_often

@@ -1,6 +1,7 @@
 //! What has happened, as far as events and actions tell.
 
 use super::backoff::{Backoff, Window};
+use super::first::FirstStart;
 use super::watch::Watch;
 use prefork_init::core::action::SpawnOrder;
 use prefork_init::core::event::{SpawnFailure, SpawnId};
@@ -34,6 +35,10 @@ pub struct Worker {
     pub pause_until: Monotonic,
     /// When it is given up unless it is ready.
     pub fail_by: Option<Monotonic>,
+    /// When its mere life makes it ready.
+    pub alive_by: Option<Monotonic>,
+    /// When it is looked at, should it have reported no request, and how long that was put off.
+    pub counting: Option<(Monotonic, Duration)>,
     pub ready: Option<(Monotonic, ReadyBy)>,
     pub requests: u64,
     /// Measurements in a row that found it too big, and when the last one counted.
@@ -164,6 +169,8 @@ pub struct Expected {
     pub leaving: Option<Pid>,
     /// Somebody has asked for its replacement.
     pub asked: Option<Pid>,
+    /// It was told what it listens on: it is about to be stopped.
+    pub explained: Option<Pid>,
     /// A picture of it is owed.
     pub portray: Option<Pid>,
     /// Connections are to be refused.
@@ -212,6 +219,9 @@ pub struct Book {
     pub groups_asked: Vec<Pid>,
     pub first_failure: Option<SpawnFailure>,
     pub ever_spawned: bool,
+    pub first_start: FirstStart,
+    /// Somebody in our network namespace has tried to reach something.
+    pub reached_out: bool,
     pub pool_ready: bool,
     pub end_was_told: bool,
     pub expected: Expected,
@@ -245,6 +255,8 @@ impl Book {
             groups_asked: Vec::new(),
             first_failure: None,
             ever_spawned: false,
+            first_start: FirstStart::default(),
+            reached_out: false,
             pool_ready: false,
             end_was_told: false,
             expected: Expected::default(),

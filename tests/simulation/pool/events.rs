@@ -18,6 +18,7 @@ const MOST_WORKERS: usize = 1024;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     CannotBoot,
+    TooLate,
     Other,
 }
 
@@ -44,7 +45,14 @@ impl Book {
                 if let Some(order) = self.pending.take_if(|order| order.id == id) {
                     self.expected.spawn_failed = Some(order.slot);
                     if self.ever_spawned || self.stage != Stage::Running {
-                        self.ended(now, order, Reason::BootError, Some(Failure::Other));
+                        let ordered = self.slots.get(order.slot as usize).and_then(|slot| slot.last_spawn);
+                        self.ended(
+                            now,
+                            order,
+                            Reason::BootError,
+                            Some(Failure::Other),
+                            ordered.unwrap_or(now),
+                        );
                     } else {
                         self.first_failure = Some(failure);
                     }
@@ -68,6 +76,7 @@ impl Book {
             | Event::UpgradeFailed
             | Event::ContainerMeasured { .. }
             | Event::DeadlinePassed => {}
+            Event::ReachedOut => self.reached_out = true,
             Event::GroupEnded { group } => {
                 self.remains.retain(|(asked, _)| *asked != group);
                 self.groups_asked.retain(|asked| *asked != group);
@@ -251,6 +260,7 @@ impl Book {
             }
         }
         let kept = self.slots.pop().and_then(|slot| slot.kept);
+        self.first_start_has_dropped();
         self.left.extend(kept.map(|lane| (lane, false)));
     }
 
@@ -308,6 +318,8 @@ impl Book {
             more: false,
             pause_until: Monotonic::default(),
             fail_by: ready.start_timeout.deadline(now),
+            alive_by: self.life_to_ready(order).map(|life| now + life),
+            counting: None,
             ready: None,
             requests: 0,
             heavy: (0, ordered),
@@ -335,29 +347,40 @@ impl Book {
                 self.remains.push((pid, self.policy.stop.graceful.deadline(now)));
             }
         }
-        let (reason, failure) = self.why(&worker, exit, out_of_memory);
+        let (reason, failure) = self.why(now, &worker, exit, out_of_memory);
         self.expected.exited = Some((pid, reason));
         self.expected.lost += usize::from(serves);
         if worker.retired.is_some() {
             self.left.push((worker.order.lane, false));
         } else {
-            self.slot(worker.order.slot).backoff.served(worker.up(now));
-            self.ended(now, worker.order, reason, failure);
+            let backoff = &mut self.slot(worker.order.slot).backoff;
+            backoff.served(worker.up(now));
+            if failure.is_some() {
+                backoff.failed_after(worker.up(now));
+            }
+            self.ended(now, worker.order, reason, failure, worker.spawned);
         }
     }
 
     /// What the end of a worker means.
-    fn why(&self, worker: &Worker, exit: Exit, out_of_memory: bool) -> (Reason, Option<Failure>) {
+    fn why(
+        &self,
+        now: Monotonic,
+        worker: &Worker,
+        exit: Exit,
+        out_of_memory: bool,
+    ) -> (Reason, Option<Failure>) {
+        // One that would be ready by its life, had those before it not failed, ends as one that was.
+        let has_lived = self.policy.ready.after.is_some_and(|after| worker.spawned + after <= now);
         let killed = matches!(exit, Exit::Signal { signal: Signal::KILL, .. });
         let by_plan = exit == Exit::Code(0) && worker.watch.hung.is_none();
         match (worker.stopped, worker.drain) {
             _ if killed && out_of_memory && !worker.killed => (Reason::Oom, Some(Failure::Other)),
-            (Some((_, reason @ (Reason::BootTimeout | Reason::Hung | Reason::MaxMemory))), _) => {
-                (reason, Some(Failure::Other))
-            }
+            (Some((_, Reason::BootTimeout)), _) => (Reason::BootTimeout, Some(Failure::TooLate)),
+            (Some((_, reason @ (Reason::Hung | Reason::MaxMemory))), _) => (reason, Some(Failure::Other)),
             (Some((_, planned)), _) => (planned, None),
             (None, Some(_)) => (worker.retired.unwrap_or(Reason::Crash), None),
-            (None, None) if worker.ready.is_some() => match worker.watch.hung {
+            (None, None) if worker.ready.is_some() || has_lived => match worker.watch.hung {
                 Some(_) => (Reason::Hung, Some(Failure::Other)),
                 None if by_plan && worker.leaves => (Reason::Stop, None),
                 None if by_plan && self.policy.recycle.counted_by_worker => (Reason::MaxRequests, None),
@@ -371,7 +394,14 @@ impl Book {
     }
 
     /// A worker that had not made way is no more, or could not be started.
-    fn ended(&mut self, now: Monotonic, order: SpawnOrder, reason: Reason, failure: Option<Failure>) {
+    fn ended(
+        &mut self,
+        now: Monotonic,
+        order: SpawnOrder,
+        reason: Reason,
+        failure: Option<Failure>,
+        spawned: Monotonic,
+    ) {
         if let Some(Roll { to, canary: Canary::Passed, hurt, whole_since, .. }) = &mut self.roll
             && *to == order.generation
             && reason.is_failure()
@@ -414,15 +444,16 @@ impl Book {
         }
         let (none_serves, respawn) = (self.serving() == 0, self.policy.respawn);
         let running = self.stage == Stage::Running;
-        let backoff = &mut self.slot(order.slot).backoff;
         let window = match failure {
-            Some(failure) => backoff.failed(now, failure == Failure::CannotBoot, &respawn),
+            Some(failure) => self.after_failure(now, order, failure, spawned),
             None => Window::at(now),
         };
+        let backoff = &mut self.slot(order.slot).backoff;
         if was_successor {
             self.slot(order.slot).retry = window;
         } else if is_vacant {
-            let too_often = running && failure.is_some() && backoff.restarts_too_often(now, &respawn);
+            let late = failure == Some(Failure::TooLate);
+            let too_often = running && failure.is_some() && backoff.restarts_too_often(now, late, &respawn);
             self.slot(order.slot).vacancy = window;
             if too_often && none_serves {
                 self.gave_up = Some(order.slot);

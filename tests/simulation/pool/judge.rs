@@ -83,6 +83,8 @@ impl Book {
             Action::Portray { worker } => {
                 check(self.expected.portray.take() == Some(worker.pid), "it does not hang")
             }
+            Action::ExplainLateness { worker, lane, .. } => self.explains(now, worker, lane),
+            Action::CheckCounting { worker } => self.checks_counting(now, worker),
             Action::RestoreListeners { .. } => check(self.policy.drain.listens, "there are none"),
             Action::Reap => Ok(()),
             Action::Report(ref note) => self.note(now, note),
@@ -132,7 +134,11 @@ impl Book {
                     check(self.worker(pid)?.spawned == now, "too early")?;
                     grace
                 }
-                Reason::BootTimeout => self.may_give_up(now, pid).map(|()| grace)?,
+                Reason::BootTimeout => {
+                    let explained = self.expected.explained.take() == Some(pid);
+                    check(explained || !self.policy.drain.listens, "nobody knows what it did")?;
+                    self.may_give_up(now, pid).map(|()| grace)?
+                }
                 Reason::MaxMemory if self.expected.too_big == Some(pid) => {
                     self.expected.too_big = None;
                     let worker = self.worker(pid)?;

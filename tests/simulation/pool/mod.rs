@@ -5,6 +5,7 @@ mod backoff;
 mod book;
 mod drain;
 mod events;
+mod first;
 mod judge;
 mod notes;
 mod owed;

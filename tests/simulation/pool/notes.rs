@@ -2,6 +2,7 @@
 
 use super::super::rule::{Held, check};
 use super::book::{Book, Canary, HURRIED, Roll, Stage, Worker};
+use super::first::FirstStart;
 use prefork_init::core::exit::Reason;
 use prefork_init::core::note::{ReadyBy, Sign, WorkerRef};
 use prefork_init::core::{Monotonic, Note, Pid};
@@ -138,20 +139,23 @@ impl Book {
 
     fn is_ready(&mut self, now: Monotonic, worker: WorkerRef, by: ReadyBy) -> Held {
         let seen = self.expected.ready.take() == Some(worker.pid);
-        let after = self.policy.ready.after;
+        let counted_by_worker = self.policy.recycle.counted_by_worker;
         let confirm_at = self.confirm_at(worker.pid);
         let known = self.known(worker)?;
         check(known.starts() && known.retired.is_none(), "ready again, or too late")?;
         known.ready = Some((now, by));
-        let (generation, spawned, slot) = (known.order.generation, known.spawned, worker.slot as usize);
+        known.begins_counting(now, counted_by_worker);
+        let (generation, alive_by, slot) = (known.order.generation, known.alive_by, worker.slot as usize);
         self.watch_from(now, worker.pid);
         let sign = match by {
             ReadyBy::Accepting | ReadyBy::Probed => seen,
             ReadyBy::Notified => confirm_at.is_some_and(|at| at <= now),
-            ReadyBy::Uptime => after.is_some_and(|after| spawned + after <= now),
+            ReadyBy::Uptime => alive_by.is_some_and(|by| by <= now),
         };
         check(sign, "no sign that it is ready")?;
         self.slots[slot].recovers = false;
+        self.slots[slot].backoff.late = 0;
+        self.first_start = FirstStart::Passed;
         let proves = |roll: &&mut Roll| roll.canary != Canary::Passed && roll.to == generation;
         if let Some(roll) = self.roll.as_mut().filter(proves) {
             (roll.canary, self.generation) = (Canary::Passed, roll.to);
@@ -211,6 +215,7 @@ impl Book {
         check(expected.told.is_empty(), &format!("not told: {:?}", expected.told))?;
         check(expected.forwarded.is_empty(), &format!("not passed on: {:?}", expected.forwarded))?;
         check(expected.stopping.is_none(), "a worker was asked to stop and nothing was said")?;
+        check(expected.explained.is_none(), "it was told what it does, and goes on")?;
         check(expected.portray.is_none(), "nobody knows what it looked like")?;
         check(expected.leaving.is_none(), "it leaves, and no replacement comes")?;
         check(expected.asked.is_none(), "it was asked to make way, and goes on")?;

@@ -66,7 +66,7 @@ impl Book {
         let ready = &self.policy.ready;
         if worker.starts() {
             worker.fail_by.iter().for_each(|by| tell("giving a worker up", *by));
-            ready.after.iter().for_each(|after| tell("readiness by uptime", worker.spawned + *after));
+            worker.alive_by.iter().for_each(|by| tell("readiness by uptime", *by));
             self.confirm_at(worker.pid).iter().for_each(|by| tell("readiness by READY=1", *by));
             if ready.observe && !worker.refused {
                 let last = worker.looked.unwrap_or(worker.spawned);
@@ -77,6 +77,7 @@ impl Book {
         if worker.serves() && worker.due.is_none() {
             worker.max_age.iter().for_each(|age| tell("the end of an age", worker.spawned + *age));
         }
+        worker.counted_by().iter().for_each(|by| tell("a look whether somebody counts", *by));
         if worker.starts() || worker.is_up() {
             worker.watch.probe_at.iter().for_each(|at| tell("a probe", *at));
             worker.watch.ping_by.iter().for_each(|by| tell("the end of patience", *by));
@@ -93,7 +94,7 @@ impl Book {
         let has_room = self.alive() < self.most_alive();
         for (number, slot) in self.slots.iter().enumerate() {
             let gap = slot.last_spawn.map_or(Monotonic::default(), |last| last + SPAWN_GAP);
-            if self.is_vacant(number) && has_room {
+            if self.is_vacant(number) && has_room && self.may_fill(number) {
                 tell("a respawn", slot.vacancy.latest.max(gap));
             }
             let wanted = self.wants_replacement(number).filter(|_| replaces);

@@ -21,7 +21,9 @@ impl Book {
         let generation = self.roll.map_or(self.generation, |roll| roll.to);
         check(order.generation == generation, "of another generation")?;
         self.may_have_lane(order.lane, at)?;
+        self.may_have_number(&order)?;
         if self.is_vacant(at) {
+            check(self.may_fill(at), "another slot tries alone whether it can start at all")?;
             check(self.slots[at].vacancy.earliest <= now, "sooner than the backoff allows")?;
         } else {
             let reason = self.wants_replacement(at).ok_or("a replacement for a worker that is not due")?;

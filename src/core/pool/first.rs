@@ -1,0 +1,73 @@
+//! The first start: until one worker has been ready, nobody knows whether the application can start at all.
+//!
+//! ```text
+//!  Together ──one fails──▶ Alone: the slot of the first that failed tries again, the others wait
+//!     └──────one is ready─────┴──────────▶ Passed: each slot for itself, as ever after
+//! ```
+//! All slots are filled at once, so several workers that start well are not slower. But of a broken application one
+//! traceback more tells as much as one from each slot, and what cannot start is not found out by many sooner than by one.
+
+use super::Pool;
+use crate::core::backoff::Failure;
+use crate::core::time::Monotonic;
+use std::time::Duration;
+
+/// Where the first start is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FirstStart {
+    Together,
+    Alone { slot: usize },
+    Passed,
+}
+
+impl Pool {
+    /// Whether a vacancy of this slot may be filled.
+    pub(super) fn may_fill(&self, index: usize) -> bool {
+        match self.first_start {
+            FirstStart::Together | FirstStart::Passed => true,
+            FirstStart::Alone { slot } => slot == index,
+        }
+    }
+
+    /// A worker of this slot has failed.
+    pub(super) fn first_start_has_failed(&mut self, index: usize) {
+        match self.first_start {
+            FirstStart::Together => self.first_start = FirstStart::Alone { slot: index },
+            FirstStart::Alone { .. } | FirstStart::Passed => {}
+        }
+    }
+
+    /// The last slot is gone: should it have been the one that tries, another does.
+    pub(super) fn first_start_has_dropped(&mut self) {
+        match self.first_start {
+            FirstStart::Alone { slot } if slot >= self.slots.len() => {
+                let vacant = self.slots.iter().position(|slot| slot.seated().is_none());
+                self.first_start = vacant.map_or(FirstStart::Together, |slot| FirstStart::Alone { slot });
+            }
+            FirstStart::Together | FirstStart::Alone { .. } | FirstStart::Passed => {}
+        }
+    }
+
+    /// When the next attempt of a slot may come after this failure of a worker that was spawned at `spawned`.
+    ///
+    /// Where nobody has ever been ready and nobody has tried to reach anything, there is nothing that could come up
+    /// later: then the waits are the least that the policy allows, and count from the start of the attempt before.
+    pub(super) fn try_again_at(
+        &mut self,
+        now: Monotonic,
+        index: usize,
+        failure: Failure,
+        spawned: Monotonic,
+    ) -> Monotonic {
+        let Some(slot) = self.slots.get_mut(index) else { return now };
+        match self.first_start {
+            FirstStart::Together | FirstStart::Alone { .. } if !self.reached_out => {
+                (spawned + slot.backoff.least_delay_after_one_more(&self.policy.respawn)).max(now)
+            }
+            FirstStart::Together | FirstStart::Alone { .. } | FirstStart::Passed => {
+                let delay: Duration = slot.backoff.delay_after(failure, &self.policy.respawn, &mut self.rng);
+                now + delay
+            }
+        }
+    }
+}

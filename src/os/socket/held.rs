@@ -1,0 +1,141 @@
+//! Which sockets a worker holds, and what descends from it.
+
+use crate::core::Pid;
+use crate::os::connections;
+use crate::os::listen::SocketId;
+use crate::os::proc;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// More processes or descriptors than this are not looked at, nor any after this time.
+const MOST_PROCESSES: usize = 64;
+const MOST_FDS: usize = 1024;
+const BUDGET: Duration = Duration::from_millis(50);
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    sockets: HashSet<u64>,
+    all: bool,
+}
+
+impl Held {
+    /// Looks at a worker and its descendants; of one of another user, within
+    /// [`acting_as`](crate::os::privileges::acting_as). Takes two microseconds for each descriptor, and 50 ms at most.
+    #[must_use]
+    pub fn by(worker: Pid) -> Self {
+        if !proc::is_ours() {
+            return Self::default();
+        }
+        let begin = Instant::now();
+        let mut found = Self { sockets: HashSet::new(), all: true };
+        let (mut family, mut next) = (vec![worker], 0);
+        while let Some(&pid) = family.get(next) {
+            next = next.saturating_add(1);
+            found.look_at(pid, begin);
+            family.extend(proc::children(pid));
+            if family.len() > MOST_PROCESSES || begin.elapsed() > BUDGET {
+                found.all = false;
+                break;
+            }
+        }
+        found
+    }
+
+    fn look_at(&mut self, pid: Pid, begin: Instant) {
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            self.all = false;
+            return;
+        };
+        for (count, entry) in entries.flatten().enumerate() {
+            if count >= MOST_FDS || begin.elapsed() > BUDGET {
+                self.all = false;
+                return;
+            }
+            // What was closed meanwhile is not held.
+            self.sockets.extend(fs::read_link(entry.path()).ok().as_deref().and_then(inode_of));
+        }
+    }
+
+    /// Whether nothing was left out.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// Whether any of these is among them.
+    #[must_use]
+    pub fn has_any(&self, inodes: &HashSet<u64>) -> bool {
+        !self.sockets.is_disjoint(inodes)
+    }
+
+    /// Where those of them listen that are none of these: as in `127.0.0.1:8000` and `unix:/run/app.sock`, in order.
+    /// What the kernel does not tell is left out.
+    #[must_use]
+    pub fn listening_but_on(&self, known: &[SocketId]) -> Vec<String> {
+        let is_other = |inode: &u64| !known.iter().any(|known| known.inode == *inode);
+        let others: HashSet<u64> = self.sockets.iter().copied().filter(is_other).collect();
+        if others.is_empty() {
+            return Vec::new();
+        }
+        let listening: HashMap<u64, String> = connections::listeners();
+        let mut found: Vec<String> =
+            others.iter().filter_map(|inode| listening.get(inode).cloned()).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// The number in `socket:[1234]`.
+fn inode_of(target: &Path) -> Option<u64> {
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixListener;
+
+    fn own() -> Held {
+        Held::by(Pid(i32::try_from(std::process::id()).unwrap()))
+    }
+
+    fn id(socket: &impl AsRawFd) -> SocketId {
+        let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+        SocketId { inode: inode_of(&link).unwrap(), device: 0 }
+    }
+
+    #[test]
+    fn what_listens_is_named_and_what_is_known_is_not() {
+        let (four, six) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("[::1]:0").unwrap());
+        let path = std::env::temp_dir().join(format!("held {}.sock", std::process::id()));
+        let _fresh = fs::remove_file(&path);
+        let unix = UnixListener::bind(&path).unwrap();
+        let [at_four, at_six] = [&four, &six].map(|listener| listener.local_addr().unwrap().to_string());
+        let at_unix = format!("unix:{}", path.display());
+        let elsewhere = own().listening_but_on(&[]);
+        for address in [&at_four, &at_six, &at_unix] {
+            assert!(elsewhere.contains(address), "{address} is not in {elsewhere:?}");
+        }
+        let but_one = own().listening_but_on(&[id(&four), id(&unix)]);
+        assert!(!but_one.contains(&at_four) && !but_one.contains(&at_unix), "{but_one:?}");
+        assert!(but_one.contains(&at_six), "{but_one:?}");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_connection_is_held_and_does_not_listen() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        assert!(own().has_any(&HashSet::from([id(&server).inode])));
+        let near = client.local_addr().unwrap().to_string();
+        assert!(!own().listening_but_on(&[]).contains(&near));
+        assert_eq!(Held::by(Pid(i32::MAX)), Held { sockets: HashSet::new(), all: false });
+    }
+}
