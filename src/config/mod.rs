@@ -2,6 +2,7 @@
 
 pub mod activation;
 mod around;
+mod budget;
 pub mod command;
 mod init;
 mod pool;

@@ -1,6 +1,7 @@
 //! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
 //! worker.
 
+mod in_hand;
 mod measuring;
 
 use super::notices::Notices;
@@ -29,6 +30,7 @@ use crate::os::steer::probe_source;
 use crate::os::usage::Measure;
 use crate::output::Relay;
 use crate::probe::{Order, ProbeFailure, Prober, Question};
+use in_hand::Hands;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -53,6 +55,7 @@ pub struct Fleet {
     /// Whose lanes are whose.
     owners: Vec<(u32, Pid)>,
     observer: Observer,
+    hands: Hands,
     prober: Prober,
     probing: Option<Probing>,
     /// Probes under way, and of whom.
@@ -153,6 +156,7 @@ impl Fleet {
         Ok(Self {
             notices,
             observer: Observer::new(lanes.addresses().cloned().collect(), ids),
+            hands: Hands::new(pool.drain_time),
             prober: Prober::new(most),
             probing,
             probed: Vec::new(),
@@ -182,6 +186,7 @@ impl Fleet {
     /// Measures and asks as this says from now on.
     pub fn renew(&mut self, pool: &Pool) {
         self.memory = measure(pool);
+        self.hands.renew(pool.drain_time);
         self.probing = probing(pool, &self.lanes).or(self.probing.take());
     }
 

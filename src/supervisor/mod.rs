@@ -397,6 +397,8 @@ impl Loop {
             | Action::LookAtQueue { .. }
             | Action::LookAtLane { .. }
             | Action::LookAtQueues { .. }
+            | Action::LookAtConnections { .. }
+            | Action::LookAtAllConnections { .. }
             | Action::HoldConnectionsOff
             | Action::RefuseConnections
             | Action::Hint { .. }

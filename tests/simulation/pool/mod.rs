@@ -5,6 +5,7 @@ mod backoff;
 mod book;
 mod drain;
 mod events;
+mod in_hand;
 mod judge;
 mod notes;
 mod owed;
@@ -46,7 +47,7 @@ impl PoolRules {
             return Ok(());
         }
         self.book.all_was_said(now)?;
-        let floor = self.book.wanted().saturating_sub(self.book.policy.budget.max_unavailable as usize);
+        let floor = self.book.wanted().saturating_sub(self.book.most_missing());
         let serves = self.book.serving() + self.book.expected.lost;
         check(!self.book.is_open() || serves >= before.min(floor), "too few serve, by plan")
     }
