@@ -421,6 +421,9 @@ impl Loop {
             return self.report_before(note);
         }
         logging::note(note);
+        if let Some(fleet) = &mut self.fleet {
+            fleet.heed(note);
+        }
         self.configuration_heard(note);
         self.metrics.note(self.now(), note);
         self.around.happened(note);

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!  bytes unread, or came in after the last that went out      a request in hand
+//!  bytes came in, and none ever went out                      a request in hand
 //!  bytes unsent, and some are confirmed now and then          an answer that is being sent
 //!  nothing came in yet, or went out, and that is not long ago perhaps the request, or more of the answer, is on its way
 //!  anything else                                              idle, as a client that keeps its connection is
 //! ```
 
 use super::Fleet;
-use crate::core::Pid;
 use crate::core::event::Connections;
+use crate::core::exit::Reason;
+use crate::core::{Note, Pid};
 use crate::os::accepting::processor_time;
 use crate::os::call;
 use crate::os::connections::{self, Connection, Tcp};
@@ -17,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// An answer of which nothing has gone out for so long is complete, if it did not take longer up to then.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -85,14 +87,20 @@ impl Hands {
 /// `stuck` is whether nothing that it has written was confirmed for a while; for so long no new connections have come.
 fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long: Duration) -> Hand {
     let Connection { unread, unsent, tcp } = *connection;
-    let Some(Tcp { received_ago, sent_ago, heard_ago, received, .. }) = tcp else {
+    let Some(Tcp { received_ago, sent_ago, heard_ago, received, packets: [packets_in, packets_out], .. }) =
+        tcp
+    else {
         return if unread > 0 || (unsent > 0 && !stuck) { Hand::Something } else { Hand::Nothing };
     };
     let since = |ago: Duration| ago.saturating_add(TICK) < for_so_long;
     let sends = unsent > 0 && !stuck && heard_ago < STUCK_AFTER;
-    let has_request = unread > 0 || received_ago < sent_ago;
-    if has_request || sends {
-        let is_another = has_request && since(sent_ago) && since(received_ago);
+    let has_request = unread > 0 || received_ago < sent_ago || (received > 0 && packets_out == 0);
+    // In one tick an answer went out and something came in, and nothing since, not even a word that the answer has
+    // arrived: that may be another request, where there were more of them than of answers.
+    let same_tick = received_ago == sent_ago && heard_ago == sent_ago;
+    let perhaps = same_tick && packets_in > packets_out && packets_out > 0;
+    if has_request || sends || perhaps {
+        let is_another = perhaps || (has_request && since(sent_ago) && since(received_ago));
         return if is_another { Hand::Another } else { Hand::Something };
     }
     if unsent > 0 {
@@ -143,6 +151,19 @@ impl Fleet {
         Ok(found)
     }
 
+    /// Where workers share a listener, new connections come until the stop signal: none is waited for, which is told once.
+    pub fn heed(&mut self, note: &Note) {
+        let Note::WorkerStopping { reason, .. } = note else { return };
+        let is_planned = !reason.is_failure() && *reason != Reason::Stop;
+        let shares = !self.steers() && self.lanes.addresses().next().is_some();
+        if is_planned && shares && !std::mem::replace(&mut self.hands.blindness_told, true) {
+            info!(
+                "workers share a listener: one that is replaced is told to stop with what it has in hand, which a \
+                 server that does not handle the stop signal loses"
+            );
+        }
+    }
+
     fn tell_of_blindness(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.hands.blindness_told, true) {
             let remedy = if call::is_refused(call::errno(error)) {
@@ -168,8 +189,8 @@ mod tests {
     /// Bytes came in and went out so many milliseconds ago.
     fn idle(received_ago: u32, sent_ago: u32) -> Connection {
         let [received_ago, sent_ago] = [received_ago, sent_ago].map(|ago| MS * ago);
-        let tcp =
-            Tcp { received_ago, sent_ago, heard_ago: received_ago.min(sent_ago), received: 1, confirmed: 1 };
+        let heard_ago = received_ago.min(sent_ago);
+        let tcp = Tcp { received_ago, sent_ago, heard_ago, received: 1, confirmed: 1, packets: [1, 1] };
         Connection { unread: 0, unsent: 0, tcp: Some(tcp) }
     }
 
@@ -195,10 +216,25 @@ mod tests {
     }
 
     #[test]
+    fn what_came_in_one_tick_is_told_apart_by_what_went_out() {
+        let same = |packets| {
+            let tcp = idle(9_000, 9_000).tcp.map(|tcp| Tcp { packets, ..tcp });
+            hand_of(Connection { unread: 0, unsent: 0, tcp })
+        };
+        assert_eq!(same([1, 0]), Hand::Something, "a request came as the connection did");
+        assert_eq!(same([3, 3]), Hand::Nothing, "each is answered");
+        assert_eq!(same([3, 2]), Hand::Another, "perhaps one is not");
+    }
+
+    #[test]
     fn who_has_just_connected_may_be_about_to_ask_for_the_drain_time() {
         let new = |ago: u32| {
             let Connection { tcp, .. } = idle(ago, ago);
-            Connection { unread: 0, unsent: 0, tcp: tcp.map(|tcp| Tcp { received: 0, ..tcp }) }
+            Connection {
+                unread: 0,
+                unsent: 0,
+                tcp: tcp.map(|tcp| Tcp { received: 0, packets: [0, 0], ..tcp }),
+            }
         };
         assert_eq!(hand_of(new(999)), Hand::Something);
         assert_eq!(hand_of(new(1_000)), Hand::Nothing);
