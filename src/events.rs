@@ -86,6 +86,9 @@ pub fn of(note: &Note) -> Option<Happened> {
             Happened::about("worker-draining", worker).with("REASON", reason)
         }
         Note::DrainCutShort { worker } => Happened::about("drain-cut-short", worker),
+        Note::WorkerBusy { worker, connections, .. } => {
+            Happened::about("worker-busy", worker).with("CONNECTIONS", connections)
+        }
         Note::WorkerHung { worker, sign } => Happened::about("worker-hung", worker).with("SIGN", sign.name()),
         Note::WorkerSuspected { worker, verdict: Verdict::Suspected } => {
             Happened::about("worker-suspected", worker)

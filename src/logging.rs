@@ -187,6 +187,10 @@ pub fn note(note: &Note) {
                 "connections still wait for the worker: they go to the next one in its place"
             );
         }
+        Note::WorkerBusy { worker, connections, surge } => {
+            let waits = waits(connections, worker.slot, surge);
+            worker_line!(info, worker, connections, "worker busy: {waits}");
+        }
         Note::WorkerHung { worker, sign } => {
             worker_line!(error, worker, sign = %sign.name(), "worker hung");
         }
@@ -267,6 +271,14 @@ pub fn note(note: &Note) {
             "crash loop given up: no worker stays up; see the workers' output above, or raise --max-restarts"
         ),
     }
+}
+
+/// What a replacement waits for, and what would let others go on.
+#[must_use]
+pub fn waits(connections: u32, slot: u32, surge: Option<u32>) -> String {
+    let many = if connections == 1 { "connection" } else { "connections" };
+    let remedy = surge.map(|surge| format!("; --max-surge {surge} would go on")).unwrap_or_default();
+    format!("waits for {connections} {many} of slot {slot}{remedy}")
 }
 
 /// Why there are as many workers as there are, and what is wrong with it.

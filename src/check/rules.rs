@@ -75,7 +75,7 @@ fn memory_of_a_worker(case: &Case<'_>, recycle: &RecyclePolicy) -> Option<(&'sta
 fn memory_overcommit(case: &Case<'_>) -> Option<Finding> {
     let (pool, limit) = (case.pool()?, case.around.memory_limit?);
     let (option, each) = memory_of_a_worker(case, &pool.recycle)?;
-    let surge = pool.budget.max_surge;
+    let surge = pool.budget.surge(pool.workers);
     let count = u64::from(pool.workers).saturating_add(u64::from(surge));
     let sum = count.saturating_mul(each);
     let during = if surge == 0 { String::new() } else { format!(" (and {surge} more during a replacement)") };
@@ -274,7 +274,7 @@ fn min_ready_all(case: &Case<'_>) -> Option<Finding> {
 
 fn no_worker_left(case: &Case<'_>) -> Option<Finding> {
     let pool = case.pool()?;
-    let (workers, missing) = (pool.workers, pool.budget.max_unavailable);
+    let (workers, missing) = (pool.workers, pool.budget.unavailable(pool.workers));
     (missing >= workers).then(|| {
         (
             format!(

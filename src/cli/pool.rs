@@ -6,6 +6,7 @@
 use super::{amounts, values};
 use crate::address::Address;
 use crate::core::Signal;
+use crate::core::policy::Share;
 use crate::duration::parse_duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
@@ -57,15 +58,15 @@ pub struct Pool {
 /// How one worker takes another's place.
 #[derive(Debug, Args)]
 pub struct Replacement {
-    /// Workers more than N that may be alive while some are replaced.
-    #[arg(long, value_name = "N", env = "PREFORK_MAX_SURGE", default_value = "1")]
-    #[arg(allow_negative_numbers = true, value_parser = values::parse_surge)]
-    pub max_surge: u32,
+    /// Workers more than N that may be alive while some are replaced: a number, or a part of N as in 25%, rounded up.
+    #[arg(long, value_name = "N|P%", env = "PREFORK_MAX_SURGE", default_value = "1")]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_share)]
+    pub max_surge: Share,
 
-    /// Workers that may be missing while some are replaced.
-    #[arg(long, value_name = "N", env = "PREFORK_MAX_UNAVAILABLE", default_value = "0")]
-    #[arg(allow_negative_numbers = true, value_parser = values::parse_surge)]
-    pub max_unavailable: u32,
+    /// Workers that may be missing while some are replaced: a number, or a part of N as in 25%, rounded down.
+    #[arg(long, value_name = "N|P%", env = "PREFORK_MAX_UNAVAILABLE", default_value = "0")]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_share)]
+    pub max_unavailable: Share,
 
     /// Start planned replacements at least this far apart.
     #[arg(long, value_name = "D", env = "PREFORK_REPLACEMENT_GAP", default_value = "1s")]

@@ -3,7 +3,7 @@
 use super::{Ready, Restarts, UserSpec, Workers};
 use crate::address::Address;
 use crate::core::Signal;
-use crate::core::policy::MOST_WORKERS;
+use crate::core::policy::{MOST_WORKERS, Share};
 use crate::core::signal::Rewrite;
 use crate::duration::parse_duration;
 use crate::error::StartError;
@@ -140,8 +140,16 @@ pub(super) fn parse_percent(text: &str) -> Result<u32, String> {
     percent.map_err(|_| "not a whole number of percent from 1 to 100: use one, as in 90%".to_owned())
 }
 
-pub(super) fn parse_surge(text: &str) -> Result<u32, String> {
-    number_within(text, 0, MOST_WORKERS)
+/// A number of workers, or a part of them as in `25%`.
+pub(super) fn parse_share(text: &str) -> Result<Share, String> {
+    match text.strip_suffix('%') {
+        Some(percent) => number_within(percent, 0, 100)
+            .map(Share::Percent)
+            .map_err(|_| "not a whole number of percent from 0 to 100: use one, as in 25%".to_owned()),
+        None => number_within(text, 0, MOST_WORKERS)
+            .map(Share::Number)
+            .map_err(|error| format!("{error}, or a part as in 25%")),
+    }
 }
 
 pub(super) fn parse_times(text: &str) -> Result<u32, String> {

@@ -4,6 +4,7 @@
 //! looked up, and nothing but a socket is needed: it works FROM scratch.
 
 mod address;
+mod waits;
 mod watch;
 
 pub use address::Given;
@@ -108,7 +109,8 @@ pub fn run(request: &Request) -> Result<u8, StartError> {
             let format = if *json { "json" } else { "text" };
             let path = format!("{path}?wait={}ms&format={format}", timeout.as_millis());
             let within = timeout.saturating_add(ANSWER_WITHIN);
-            let (status, text) = runtime.block_on(ask(&address, Method::POST, &path, within))?;
+            let order = ask(&address, Method::POST, &path, within);
+            let (status, text) = runtime.block_on(waits::beside(&address, !json, order))?;
             Ok(show(status, &text, *json))
         }
         Task::Check { path, timeout } => {

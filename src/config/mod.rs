@@ -3,6 +3,7 @@
 pub mod activation;
 mod around;
 mod collide;
+mod budget;
 pub mod command;
 mod init;
 mod mode;

@@ -2,12 +2,12 @@
 
 use super::activation::Activation;
 use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
-use super::{Environment, useless, workers};
+use super::{Environment, budget, useless, workers};
 use crate::address::Address;
 use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready, Source, WorkerOutput};
 use crate::core::policy::{
-    Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
-    RespawnPolicy, StopPolicy,
+    DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy,
+    StopPolicy,
 };
 use crate::core::time::Patience;
 use crate::core::{Monotonic, Rewrites, Signal};
@@ -52,6 +52,8 @@ pub struct Pool {
     pub output: Option<Style>,
     /// What one worker is expected to take, in bytes.
     pub worker_memory: Option<u64>,
+    /// How long a client may take for the request on a connection that was just made.
+    pub drain_time: Duration,
     /// Where the number of workers comes from, if nobody said how many.
     pub sizing: Option<Sizing>,
 }
@@ -97,10 +99,7 @@ pub(super) fn resolve(
         return Err(StartError::value("--min-ready", min_ready, "more than there are workers", remedy));
     }
     let replacement = &options.replacement;
-    if (replacement.max_surge, replacement.max_unavailable) == (0, 0) {
-        let problem = "nothing could ever be replaced while --max-unavailable is 0 too";
-        return Err(StartError::value("--max-surge", 0, problem, "raise the one or the other"));
-    }
+    let budget = budget::resolve(replacement, workers)?;
     if replacement.drain_signal == Some(options.stopping.stop_signal) {
         let signal = options.stopping.stop_signal;
         let remedy = "use one that the application handles, such as USR2";
@@ -123,11 +122,7 @@ pub(super) fn resolve(
         warn_on_reap: options.signals.warn_on_reap,
         workers,
         min_ready: options.readiness.min_ready,
-        budget: Budget {
-            max_surge: replacement.max_surge,
-            max_unavailable: replacement.max_unavailable,
-            gap: replacement.replacement_gap,
-        },
+        budget,
         stop: StopPolicy {
             signal: options.stopping.stop_signal,
             graceful: options.stopping.graceful_timeout,
@@ -187,6 +182,7 @@ pub(super) fn resolve(
             WorkerOutput::Json => Some(Style::Json),
         },
         worker_memory: options.pool.worker_memory.filter(|size| *size > 0),
+        drain_time: replacement.drain_time,
         sizing,
     };
     Ok((policy, pool))

@@ -4,6 +4,7 @@ use super::event::{Lane, Pid, SpawnId};
 use super::handover::Handover;
 use super::note::{Note, WorkerRef};
 use super::signal::{Received, Signal};
+use super::time::Monotonic;
 
 /// Something to do, from [`Core::step`](super::Core::step).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +114,20 @@ pub enum Action {
     LookAtQueues {
         /// Which.
         lanes: Vec<Lane>,
+    },
+    /// Look what the connections do that a worker has accepted. Answered by `ConnectionsSeen`.
+    LookAtConnections {
+        /// The worker.
+        pid: Pid,
+        /// Who has been answered since and has another request in hand is counted apart.
+        since: Monotonic,
+    },
+    /// The same of these workers together. Answered by `AllConnectionsSeen`.
+    LookAtAllConnections {
+        /// Which.
+        pids: Vec<Pid>,
+        /// See [`LookAtConnections`](Self::LookAtConnections).
+        since: Monotonic,
     },
     /// Take no new connections, but finish the handshakes that have begun. Who tries meanwhile waits.
     HoldConnectionsOff,

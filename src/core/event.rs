@@ -160,6 +160,22 @@ pub enum Event {
         /// How many.
         waiting: u32,
     },
+    /// What the connections do that a worker has accepted.
+    ConnectionsSeen {
+        /// The worker's own pid.
+        pid: Pid,
+        /// What; `None` if the kernel does not tell.
+        found: Option<Connections>,
+        /// The processor time it took: what costs much is done less often.
+        took: Duration,
+    },
+    /// The same of all workers together.
+    AllConnectionsSeen {
+        /// What; `None` if the kernel does not tell.
+        found: Option<Connections>,
+        /// The processor time it took.
+        took: Duration,
+    },
     /// So many connections wait in a lane that is nobody's.
     LaneSeen {
         /// Which.
@@ -225,6 +241,17 @@ pub struct Measured {
     pub request_overdue: bool,
     /// Connections that wait for it.
     pub waiting: Option<u32>,
+}
+
+/// What the connections do that were accepted, by how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// There are.
+    pub open: u32,
+    /// Have something in hand: a request, an answer that is being sent, or perhaps a request that is on its way.
+    pub busy: u32,
+    /// Have a request in hand, and were answered since no new connections come.
+    pub again: u32,
 }
 
 /// Why a program could not be started.

@@ -98,6 +98,8 @@ impl Init {
             | Event::Triggered { .. }
             | Event::Probed { .. }
             | Event::QueueSeen { .. }
+            | Event::ConnectionsSeen { .. }
+            | Event::AllConnectionsSeen { .. }
             | Event::LaneSeen { .. }
             | Event::QueuesSeen { .. }
             | Event::ContainerMeasured { .. }
@@ -174,6 +176,7 @@ impl Init {
                     Some(Endgame::Killing { .. }) => snapshot::State::Killed,
                 },
                 reason: endgame.map(|_| Reason::Stop),
+                waits_for: None,
                 uptime: now.since(since),
                 requests: None,
                 max_requests: None,
@@ -186,6 +189,7 @@ impl Init {
             summary: self.snapshot(),
             generation: 0,
             reload: None,
+            surge_to_go_on: None,
             slots: Vec::new(),
             workers: command.into_iter().collect(),
         }

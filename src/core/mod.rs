@@ -23,6 +23,7 @@ pub mod backoff;
 pub mod event;
 pub mod exit;
 pub mod handover;
+mod in_hand;
 mod init;
 pub mod note;
 pub mod policy;

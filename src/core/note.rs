@@ -172,6 +172,15 @@ pub enum Note {
         /// Which.
         worker: WorkerRef,
     },
+    /// A worker that is emptied still has connections with something in hand, and is waited for.
+    WorkerBusy {
+        /// Which.
+        worker: WorkerRef,
+        /// How many connections.
+        connections: u32,
+        /// How many more workers might be alive, were others to go on meanwhile.
+        surge: Option<u32>,
+    },
     /// A worker hangs.
     WorkerHung {
         /// Which.

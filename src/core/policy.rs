@@ -3,6 +3,7 @@
 use super::event::SpawnFailure;
 use super::signal::{Rewrites, Signal};
 use super::time::{Monotonic, Patience};
+use std::fmt;
 use std::time::Duration;
 
 /// How we treat processes that are to end, in both modes.
@@ -146,12 +147,66 @@ pub const MOST_WORKERS: u32 = 1024;
 /// One budget for whatever replaces workers: limits, reloads, scaling, crashes.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// How many workers more than wanted may be alive. Not zero if `max_unavailable` is.
-    pub max_surge: u32,
+    /// How many workers more than wanted may be alive.
+    pub max_surge: Share,
     /// How many slots may be without a ready worker by plan.
-    pub max_unavailable: u32,
+    pub max_unavailable: Share,
     /// The least time between the starts of two planned replacements.
     pub gap: Duration,
+}
+
+/// A number of workers, or a part of those that are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// So many, however many are wanted.
+    Number(u32),
+    /// So many hundredths.
+    Percent(u32),
+}
+
+impl Budget {
+    /// How many more may be alive where so many are wanted; of a part, rounded up.
+    #[must_use]
+    pub fn surge(&self, wanted: u32) -> u32 {
+        match self.max_surge {
+            Share::Number(number) => number,
+            Share::Percent(percent) => hundredths(wanted, percent, u64::div_ceil),
+        }
+    }
+
+    /// How many may be missing where so many are wanted; of a part, rounded down. One at least where no more may be alive
+    /// either: nothing could be replaced.
+    #[must_use]
+    pub fn unavailable(&self, wanted: u32) -> u32 {
+        let most = self.as_asked(wanted);
+        if self.surge(wanted) == 0 { most.max(1) } else { most }
+    }
+
+    /// Whether so many workers could not be replaced if all went by the letter.
+    #[must_use]
+    pub fn is_none(&self, wanted: u32) -> bool {
+        self.surge(wanted) == 0 && self.as_asked(wanted) == 0
+    }
+
+    fn as_asked(&self, wanted: u32) -> u32 {
+        match self.max_unavailable {
+            Share::Number(number) => number,
+            Share::Percent(percent) => hundredths(wanted, percent, |part, whole| part / whole),
+        }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+fn hundredths(whole: u32, percent: u32, divide: fn(u64, u64) -> u64) -> u32 {
+    u32::try_from(divide(u64::from(whole).saturating_mul(u64::from(percent)), 100)).unwrap_or(u32::MAX)
 }
 
 /// How a worker is emptied before it is stopped.

@@ -37,6 +37,11 @@ impl Quiet {
         self.since.is_some()
     }
 
+    /// Since when nothing waits, as far as was seen.
+    pub fn since(&self) -> Option<Monotonic> {
+        self.since
+    }
+
     /// When it has lasted long enough, if nothing comes.
     pub fn done_at(&self) -> Option<Monotonic> {
         self.since.map(|since| since + self.time)

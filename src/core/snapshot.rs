@@ -90,6 +90,8 @@ pub struct Status {
     pub generation: u32,
     /// How the last reload stands, if there was one.
     pub reload: Option<Reload>,
+    /// With how many more workers alive the next replacement would begin, where one waits for nothing else.
+    pub surge_to_go_on: Option<u32>,
     /// The slots in order; none in init mode.
     pub slots: Vec<Slot>,
     /// All workers that are alive: by slot, in it the seated one first, then those that make way.
@@ -146,6 +148,8 @@ pub struct Worker {
     pub state: State,
     /// Why it is to be replaced, or has been told to go.
     pub reason: Option<Reason>,
+    /// Connections with something in hand that it is kept for, beyond the drain time.
+    pub waits_for: Option<u32>,
     /// Since its spawn.
     pub uptime: Duration,
     /// Requests it is known to have served; `None` if nobody counts them for us.
@@ -170,6 +174,7 @@ impl Worker {
             lane: Lane(slot),
             state,
             reason: None,
+            waits_for: None,
             uptime: Duration::ZERO,
             requests: Some(0),
             max_requests: None,

@@ -3,7 +3,7 @@
 //! Each is answered when it is carried out, or after `?wait=D`. Everything is in the path: no body is read.
 
 use super::routes::{self, Answer, error, only, parameter, plain, respond};
-use super::{Edge, Peer};
+use super::{Edge, Peer, status};
 use crate::control::order::{Order, PATHS};
 use crate::control::waiting::{Outcome, Refusal};
 use crate::duration::parse_duration;
@@ -58,21 +58,26 @@ pub(super) async fn answer(
             has_order.store(true, Ordering::Relaxed);
             let outcome = timeout(wait, edge.desk.order(order)).await;
             has_order.store(false, Ordering::Relaxed);
-            tell(order, outcome, as_text)
+            let waits = if outcome.is_err() { status::waits(edge).await } else { String::new() };
+            tell(order, outcome, waits.trim_end(), as_text)
         }
         (Err(problem), _) | (_, Err(problem)) => refuse(StatusCode::BAD_REQUEST, problem),
     }
 }
 
-/// `outcome` is an error if the time is over, and nothing if the loop does not answer.
-fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, as_text: bool) -> Answer {
+/// `outcome` is an error if the time is over, which has gone by with such waits, and nothing if the loop does not answer.
+fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_text: bool) -> Answer {
     let (status, word, message) = match &outcome {
         Ok(Some(outcome)) => {
             let (status, word) = verdict(outcome);
             (status, word, outcome.to_string())
         }
         Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "refused", "busy, or ending: try again".to_owned()),
-        Err(_) => (StatusCode::ACCEPTED, "running", format!("{order}: still under way")),
+        Err(_) if waits.is_empty() => (StatusCode::ACCEPTED, "running", format!("{order}: still under way")),
+        Err(_) => {
+            let waits = waits.replace('\n', ", ");
+            (StatusCode::ACCEPTED, "running", format!("{order}: still under way, {waits}"))
+        }
     };
     if as_text {
         return plain(status, message + "\n");

@@ -22,9 +22,12 @@ fn question(path: &str) -> Option<Question> {
     }
 }
 
+/// What `ctl` asks while it waits: for what a replacement waits, in words.
+const WAITS: &str = "/waits";
+
 /// Whether there is something at this path.
 pub(super) fn knows(path: &str) -> bool {
-    question(path).is_some() || path == "/status"
+    question(path).is_some() || path == "/status" || path == WAITS
 }
 
 /// Answers one request.
@@ -39,6 +42,7 @@ pub async fn answer(method: &Method, uri: &Uri, edge: &Edge) -> Answer {
     }
     match question {
         Some(question) => health(question, parameter(uri, "verbose").is_some(), edge),
+        None if uri.path() == WAITS => plain(StatusCode::OK, status::waits(edge).await),
         None => status::answer(parameter(uri, "format") == Some("text"), edge).await,
     }
 }

@@ -5,6 +5,7 @@ use super::routes::{Answer, error, plain, respond};
 use crate::core::snapshot::{Reload, ReloadState, Slot, Status, Worker};
 use crate::duration::in_short;
 use crate::json::{Object, list};
+use crate::logging;
 use crate::os::usage::{self, Measure};
 use hyper::StatusCode;
 use std::fmt::Write;
@@ -32,6 +33,16 @@ pub(super) async fn answer(as_text: bool, edge: &Edge) -> Answer {
     } else {
         respond(StatusCode::OK, json(&own, &status, &memory) + "\n")
     }
+}
+
+/// For which connections workers that make way are kept, a line each.
+pub(super) async fn waits(edge: &Edge) -> String {
+    let Some(status) = edge.desk.status().await else { return String::new() };
+    let of_worker = |worker: &Worker| {
+        let waits = logging::waits(worker.waits_for?, worker.slot, status.surge_to_go_on);
+        Some(waits + "\n")
+    };
+    status.workers.iter().filter_map(of_worker).collect()
 }
 
 /// The resident memory of each worker and its descendants; `None` if that is not to be seen.
@@ -95,6 +106,7 @@ fn of_worker(worker: &Worker, memory: Option<u64>) -> String {
         None => object.with("reason", "null"),
     };
     object
+        .maybe("waits_for", worker.waits_for)
         .with("uptime_ms", millis(worker.uptime))
         .maybe("requests", worker.requests)
         .maybe("max_requests", worker.max_requests)

@@ -290,7 +290,7 @@ mod tests {
 
     fn status(slots: Vec<Slot>, workers: Vec<Worker>) -> Status {
         let summary = Snapshot { phase: Phase::Running, workers: 2, ready: 1, min_ready: 1, started: true };
-        Status { summary, generation: 1, reload: None, slots, workers }
+        Status { summary, generation: 1, reload: None, surge_to_go_on: None, slots, workers }
     }
 
     #[test]

@@ -133,7 +133,8 @@ impl Observer {
 }
 
 /// The time for which this thread has had a processor (clock_gettime(2)).
-fn processor_time() -> Duration {
+#[must_use]
+pub fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: there is room for the answer.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
@@ -235,7 +236,7 @@ fn socket_inode(pid: Pid, fd: u64) -> Option<u64> {
 }
 
 /// The number in `socket:[1234]`.
-fn inode_of(target: &Path) -> Option<u64> {
+pub(super) fn inode_of(target: &Path) -> Option<u64> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 

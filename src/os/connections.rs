@@ -1,6 +1,10 @@
 //! Which sockets are connections that came in through our listeners, as the kernel tells: sock_diag(7) for
 //! TCP, which finds those of one port, and /proc/net/unix.
 
+mod in_hand;
+
+pub use in_hand::{Connection, Tcp, connections, owned};
+
 use crate::address::Address;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
 use std::collections::{HashMap, HashSet};
@@ -18,14 +22,24 @@ const ACCEPTS: &str = "00010000";
 pub fn accepted(addresses: &[Address]) -> HashSet<u64> {
     let mut found = HashSet::new();
     for address in addresses {
-        let _untold = match address {
-            Address::Tcp(address) => tcp(*address, &mut found),
-            Address::Unix(_) => fs::read("/proc/net/unix").map(|table| {
-                let table = String::from_utf8_lossy(&table);
-                found.extend(table.lines().skip(1).filter_map(|line| unix(line, address)));
-            }),
-        };
+        if let Address::Tcp(address) = address {
+            let _untold = tcp(*address, &mut found);
+        }
     }
+    found.extend(accepted_unix(addresses));
+    // Whoever waits in the queue has no inode yet.
+    found.remove(&0);
+    found
+}
+
+/// Those to unix sockets among these addresses.
+fn accepted_unix(addresses: &[Address]) -> HashSet<u64> {
+    let is_unix = |address: &&Address| matches!(address, Address::Unix(_));
+    let table =
+        addresses.iter().find(is_unix).and_then(|_| fs::read("/proc/net/unix").ok()).unwrap_or_default();
+    let table = String::from_utf8_lossy(&table);
+    let of = |address| table.lines().skip(1).filter_map(move |line| unix(line, address));
+    let mut found: HashSet<u64> = addresses.iter().filter(is_unix).flat_map(of).collect();
     // Whoever waits in the queue has no inode yet.
     found.remove(&0);
     found
@@ -33,7 +47,8 @@ pub fn accepted(addresses: &[Address]) -> HashSet<u64> {
 
 /// The states of a connection that the server has not closed: established, and closed by the client
 /// (`TCP_ESTABLISHED`, `TCP_CLOSE_WAIT`).
-const STATES: u32 = 1 << 1 | 1 << 8;
+const STATES: u32 = 1 << ESTABLISHED | 1 << 8;
+const ESTABLISHED: u8 = 1;
 
 /// The inodes of the sockets that listen at exactly this address.
 ///
@@ -46,7 +61,7 @@ pub fn listening(address: SocketAddr) -> io::Result<HashSet<u64>> {
         IpAddr::V6(ip) => ip.octets().to_vec(),
     };
     let is_here = |message: &[u8]| message.get(SOURCE..).is_some_and(|source| source.starts_with(&here));
-    each(address, LISTENS, |message| {
+    each(address, LISTENS, NOTHING_MORE, |message| {
         found.extend(u32_at(message, INODE).filter(|_| is_here(message)).map(u64::from));
     })?;
     Ok(found)
@@ -85,17 +100,25 @@ fn address_in(message: &[u8], is_6: bool) -> Option<SocketAddr> {
 const LISTENS: u32 = 1 << 10;
 
 fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
-    each(address, STATES, |message| found.extend(u32_at(message, INODE).map(u64::from)))
+    each(address, STATES, NOTHING_MORE, |message| found.extend(u32_at(message, INODE).map(u64::from)))
 }
 
+/// No attributes are asked for.
+const NOTHING_MORE: u8 = 0;
+
 /// Asks for the sockets of the listener's family and port in these states (`struct inet_diag_req_v2`).
-fn each(address: SocketAddr, states: u32, mut tell: impl FnMut(&[u8])) -> io::Result<()> {
+fn each(address: SocketAddr, states: u32, more: u8, tell: impl FnMut(&[u8])) -> io::Result<()> {
     let family = if address.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
-    let body = [u8::try_from(family).unwrap_or(0), libc::IPPROTO_TCP.to_le_bytes()[0], 0, 0];
+    let body = [u8::try_from(family).unwrap_or(0), libc::IPPROTO_TCP.to_le_bytes()[0], more, 0];
     // The rest of the address, the interface and the cookie: whatever they are.
     let ports = [address.port().to_be_bytes(), [0; 2]].concat();
     let body = [&body[..], &states.to_ne_bytes(), &ports, &[0; 44]].concat();
     let kernel = ask(libc::NLM_F_REQUEST | libc::NLM_F_DUMP, &body)?;
+    read(&kernel, tell)
+}
+
+/// Reads all that a question is answered with.
+fn read(kernel: &OwnedFd, mut tell: impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 32 * 1024];
     loop {
         // Each part is made when it is asked for: there is nothing to wait for.
@@ -106,8 +129,11 @@ fn each(address: SocketAddr, states: u32, mut tell: impl FnMut(&[u8])) -> io::Re
         }
         while let Some((kind, message, rest)) = message(part) {
             if kind != BY_FAMILY {
-                // The end, or an error.
-                return Ok(());
+                // The end, or an error: both begin with its number.
+                return match u32_at(message, 0).unwrap_or(0).cast_signed().saturating_neg() {
+                    errno if errno > 0 => Err(io::Error::from_raw_os_error(errno)),
+                    _ => Ok(()),
+                };
             }
             tell(message);
             part = rest;
@@ -154,12 +180,17 @@ const QUEUE: u16 = 4;
 
 /// Both numbers of the attribute (`struct nlattr`) that tells the queue, after a `struct unix_diag_msg`.
 fn queue_in(message: &[u8]) -> Option<[u32; 2]> {
-    let mut attributes = message.get(16..)?;
+    let queue = attribute(message.get(16..)?, QUEUE)?;
+    Some([u32_at(queue, 0)?, u32_at(queue, 4)?])
+}
+
+/// The body of the attribute of this kind among these.
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let length = u16::from_ne_bytes(attributes.first_chunk().copied()?);
         let kind = u16::from_ne_bytes(attributes.get(2..)?.first_chunk().copied()?);
-        if kind == QUEUE {
-            return Some([u32_at(attributes, 4)?, u32_at(attributes, 8)?]);
+        if kind == wanted {
+            return attributes.get(4..usize::from(length));
         }
         // Its header is a part of it: there is an end.
         attributes = attributes.get(usize::from(length.max(4)).next_multiple_of(4)..)?;

@@ -43,7 +43,7 @@ pub fn lanes(
             if let Some(sizing) = &pool.sizing {
                 logging::sized(sizing, policy.min_ready);
             }
-            let most = policy.workers.saturating_add(policy.budget.max_surge);
+            let most = policy.workers.saturating_add(policy.budget.surge(policy.workers));
             let adopted = adopt(pool, least_fd)?;
             let lanes = Lanes::adopt(adopted, &pool.bind, most, spread, pool.backlog, least_fd);
             let lanes = lanes.map_err(|(address, error)| not_bound("--bind", &address, &error))?;

@@ -1,6 +1,7 @@
 //! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
 //! worker.
 
+mod in_hand;
 mod measuring;
 
 use super::notices::Notices;
@@ -30,6 +31,7 @@ use crate::os::steer::probe_source;
 use crate::os::usage::Measure;
 use crate::output::Relay;
 use crate::probe::{Order, ProbeFailure, Prober, Question};
+use in_hand::Hands;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -54,6 +56,7 @@ pub struct Fleet {
     /// Whose lanes are whose.
     owners: Vec<(u32, Pid)>,
     observer: Observer,
+    hands: Hands,
     prober: Prober,
     probing: Option<Probing>,
     /// Probes under way, and of whom.
@@ -157,6 +160,7 @@ impl Fleet {
         Ok(Self {
             notices,
             observer: Observer::new(lanes.addresses().cloned().collect(), ids),
+            hands: Hands::new(pool.drain_time),
             prober: Prober::new(most),
             probing,
             probed: Vec::new(),
@@ -189,6 +193,7 @@ impl Fleet {
     pub fn renew(&mut self, pool: &Pool) {
         self.memory = measure(pool);
         self.uncounted_told.set(false);
+        self.hands.renew(pool.drain_time);
         self.probing = probing(pool, &self.lanes).or(self.probing.take());
     }
 

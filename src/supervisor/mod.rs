@@ -398,6 +398,8 @@ impl Loop {
             | Action::LookAtQueue { .. }
             | Action::LookAtLane { .. }
             | Action::LookAtQueues { .. }
+            | Action::LookAtConnections { .. }
+            | Action::LookAtAllConnections { .. }
             | Action::HoldConnectionsOff
             | Action::RefuseConnections
             | Action::Hint { .. }
@@ -422,6 +424,9 @@ impl Loop {
             return self.report_before(note);
         }
         logging::note(note);
+        if let Some(fleet) = &mut self.fleet {
+            fleet.heed(note);
+        }
         self.configuration_heard(note);
         self.metrics.note(self.now(), note);
         self.around.happened(note);

@@ -7,6 +7,7 @@ use crate::os::send;
 impl Loop {
     /// What concerns the workers of a pool as such.
     pub(super) fn tend(&mut self, action: Action) -> Option<Event> {
+        let now = self.now();
         let fleet = self.fleet.as_mut()?;
         match action {
             Action::Observe { pid, lane } => return Some(fleet.observe(pid, lane)),
@@ -19,6 +20,14 @@ impl Loop {
             Action::LookAtQueues { lanes } => {
                 let waiting = lanes.iter().fold(0u32, |sum, lane| sum.saturating_add(fleet.queue(*lane)));
                 return Some(Event::QueuesSeen { waiting });
+            }
+            Action::LookAtConnections { pid, since } => {
+                let (found, took) = fleet.look_at_connections(&[pid], now.since(since));
+                return Some(Event::ConnectionsSeen { pid, found, took });
+            }
+            Action::LookAtAllConnections { pids, since } => {
+                let (found, took) = fleet.look_at_connections(&pids, now.since(since));
+                return Some(Event::AllConnectionsSeen { found, took });
             }
             Action::HoldConnectionsOff => fleet.hold_off(),
             Action::RefuseConnections => fleet.lanes.refuse(),

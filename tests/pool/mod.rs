@@ -18,6 +18,7 @@ mod history;
 mod hooks;
 mod hostile;
 mod idle;
+mod in_hand;
 mod lanes;
 mod listeners;
 mod logs;

@@ -2,17 +2,18 @@
 
 mod asking;
 mod hanging;
+mod in_hand;
 mod reloading;
 mod renewing;
 mod replacing;
 mod starting;
 
 use prefork_init::core::action::{Action, SpawnOrder, Target};
-use prefork_init::core::event::SpawnFailure;
+use prefork_init::core::event::{Connections, SpawnFailure};
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::policy::{
     Budget, DrainPolicy, HangPolicy, InitPolicy, Jittered, Job, PoolPolicy, ReadyPolicy, RecyclePolicy,
-    RespawnPolicy, StopPolicy,
+    RespawnPolicy, Share, StopPolicy,
 };
 use prefork_init::core::signal::Rewrite;
 use prefork_init::core::time::Patience;
@@ -32,7 +33,11 @@ fn policy(workers: u32) -> PoolPolicy {
         warn_on_reap: false,
         workers,
         min_ready: 1,
-        budget: Budget { max_surge: 1, max_unavailable: 0, gap: Duration::ZERO },
+        budget: Budget {
+            max_surge: Share::Number(1),
+            max_unavailable: Share::Number(0),
+            gap: Duration::ZERO,
+        },
         stop: STOP,
         drain_delay: Duration::ZERO,
         drain: DrainPolicy { listens: false, steered: false, told: false, hint: None, time: Duration::ZERO },
@@ -152,6 +157,18 @@ impl Scene {
 
     fn sees_ready(&mut self, pid: i32) -> &[Action] {
         self.happens(Event::SeenAccepting { pid: Pid(pid) })
+    }
+
+    /// Lets deadlines pass until the connections of a worker are looked at, and finds this.
+    fn answers_look(&mut self, found: Connections) -> Pid {
+        self.until("a look", |action| matches!(action, Action::LookAtConnections { .. }));
+        let looked = self.actions.iter().find_map(|action| match action {
+            Action::LookAtConnections { pid, .. } => Some(*pid),
+            _ => None,
+        });
+        let pid = looked.expect("that was waited for");
+        self.happens(Event::ConnectionsSeen { pid, found: Some(found), took: Duration::ZERO });
+        pid
     }
 
     /// Lets deadlines pass until this is done; gives up after a simulated hour.

@@ -2,8 +2,9 @@
 
 use super::*;
 use prefork_init::core::Lane;
+use prefork_init::core::event::Connections;
 
-const DRAIN: DrainPolicy = DrainPolicy {
+pub const DRAIN: DrainPolicy = DrainPolicy {
     listens: true,
     steered: true,
     told: true,
@@ -11,13 +12,14 @@ const DRAIN: DrainPolicy = DrainPolicy {
     time: Duration::from_millis(400),
 };
 
-fn aging(workers: u32, budget: Budget) -> PoolPolicy {
+pub fn aging(workers: u32, budget: Budget) -> PoolPolicy {
     let max_age = Some(Jittered { base: s(100), jitter: Duration::ZERO });
     let recycle = RecyclePolicy { max_age, ..RecyclePolicy::default() };
     PoolPolicy { recycle, budget, drain: DRAIN, ..policy(workers) }
 }
 
-const ONE_MORE: Budget = Budget { max_surge: 1, max_unavailable: 0, gap: Duration::ZERO };
+pub const ONE_MORE: Budget =
+    Budget { max_surge: Share::Number(1), max_unavailable: Share::Number(0), gap: Duration::ZERO };
 
 fn hints(pid: i32) -> impl Fn(&Action) -> bool {
     move |action| matches!(action, Action::Hint { pid: hinted, signal: Some(Signal::USR2), .. } if hinted.0 == pid)
@@ -42,7 +44,8 @@ fn connections_go_elsewhere_before_the_hint_and_the_hint_comes_before_the_stop()
     scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
     assert!(scene.did(hints(10)));
     let hinted = scene.now;
-    scene.until("the stop signal", |action| *action == Action::Signal { pid: Pid(10), signal: Signal::TERM });
+    scene.answers_look(Connections { open: 1, ..Connections::default() });
+    assert!(scene.sent(10, Signal::TERM), "nobody is busy");
     assert_eq!(scene.now, hinted + DRAIN.time);
 }
 
@@ -65,13 +68,15 @@ fn a_queue_that_never_empties_delays_the_stop_by_the_graceful_timeout_at_most() 
 
 #[test]
 fn where_none_more_may_be_alive_one_less_serves_meanwhile_if_that_is_allowed() {
-    let budget = Budget { max_surge: 0, max_unavailable: 1, gap: Duration::ZERO };
+    let budget =
+        Budget { max_surge: Share::Number(0), max_unavailable: Share::Number(1), gap: Duration::ZERO };
     let mut scene = Scene::ready(aging(2, budget));
     scene.after(s(100));
     assert_eq!(scene.order(), None, "there is no room");
     assert_eq!(scene.steered(), Some(vec![1]), "the old one goes first");
     scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
-    scene.until("the stop signal", |action| *action == Action::Signal { pid: Pid(10), signal: Signal::TERM });
+    scene.answers_look(Connections::default());
+    assert!(scene.sent(10, Signal::TERM));
     assert_eq!(scene.core.snapshot().ready, 1);
     scene.exits(10, Exit::Code(0));
     scene.deadline();
@@ -91,7 +96,8 @@ fn planned_replacements_keep_their_gap_though_all_are_due_at_once() {
         scene.sees_ready(pid);
         assert!(scene.core.snapshot().ready == 64, "capacity dips");
         scene.happens(Event::QueueSeen { pid: Pid(old), waiting: 0 });
-        scene.until("the stop", |action| *action == Action::Signal { pid: Pid(old), signal: Signal::TERM });
+        scene.answers_look(Connections::default());
+        assert!(scene.sent(old, Signal::TERM));
         scene.exits(old, Exit::Code(0));
     }
     assert!(starts.windows(2).all(|pair| pair[1].since(pair[0]) >= gap), "{starts:?}");
@@ -121,7 +127,8 @@ fn at_the_end_nobody_new_is_let_in_before_anybody_is_stopped() {
     assert!(!scene.sent(10, Signal::TERM), "somebody waits");
     scene.happens(Event::QueuesSeen { waiting: 0 });
     let quiet = scene.now;
-    scene.until("the stop signal", |action| *action == Action::Signal { pid: Pid(11), signal: Signal::TERM });
+    scene.until("a look", |action| matches!(action, Action::LookAtAllConnections { .. }));
+    scene.happens(Event::AllConnectionsSeen { found: Some(Connections::default()), took: Duration::ZERO });
     assert_eq!(scene.now, quiet + DRAIN.time);
     let at = |wanted: &Action| scene.actions.iter().position(|action| action == wanted);
     let refused = at(&Action::RefuseConnections).expect("nobody is refused");

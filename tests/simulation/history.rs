@@ -69,6 +69,7 @@ impl History {
             tells_stops: matches!(plan.mode, Mode::Init(_)),
             one_group: matches!(&plan.mode, Mode::Init(policy) if policy.job == Job::Shared),
             steered: matches!(&plan.mode, Mode::Pool(policy) if policy.drain.steered),
+            hides_connections: plan.core_seed.is_multiple_of(5),
             has_scoreboard: plan.core_seed.is_multiple_of(3),
         };
         let rules = match plan.mode.clone() {
@@ -214,6 +215,9 @@ impl History {
                     3 => Event::RequestsReported { pid, total: u64::MAX },
                     4 => stale_answer(&mut self.dice, pid),
                     6 => Event::Probed { pid, passed: Some(false) },
+                    7 if self.dice.one_in(2) => {
+                        Event::ConnectionsSeen { pid, found: None, took: Duration::MAX }
+                    }
                     7 => Event::QueueSeen { pid, waiting: 0 },
                     8 => Event::Triggered { pid },
                     9 if self.dice.one_in(2) => Event::ReachedOut,

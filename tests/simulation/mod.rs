@@ -70,10 +70,14 @@ fn the_same_seed_gives_the_same_history() {
 }
 
 /// What histories must come to if the rules are to mean anything.
-const CORNERS: [&str; 37] = [
+const CORNERS: [\&str; 41] = [
     "ReachedOut",
     "ExplainLateness",
     "CheckCounting",
+    "WorkerBusy",
+    "surge: Some",
+    "AllConnectionsSeen { found: Some",
+    "ConnectionsSeen { pid: Pid(3), found: None",
     "DeadlinePassed { after",
     "Report(PoolStopped), Exit(124)",
     "ReloadRefused",

@@ -8,6 +8,7 @@ fn pool(workers: u32) -> Status {
         summary: Snapshot { phase: Phase::Running, workers, ready: workers, min_ready: 1, started: true },
         generation: 1,
         reload: None,
+        surge_to_go_on: None,
         slots: (0..workers).map(|_| Slot { failures: 0, respawn_in: None, kept_lane: None }).collect(),
         workers: (0..workers).zip(10..).map(|(slot, pid)| Worker::sample(slot, pid, State::Ready)).collect(),
     }

@@ -23,7 +23,11 @@ impl Pool {
     }
 
     fn most_alive(&self) -> u32 {
-        self.wanted().saturating_add(self.policy.budget.max_surge)
+        self.wanted().saturating_add(self.max_surge())
+    }
+
+    pub(super) fn max_surge(&self) -> u32 {
+        self.policy.budget.surge(self.wanted())
     }
 
     fn vacancies(&self) -> u32 {
@@ -36,13 +40,13 @@ impl Pool {
     }
 
     /// Whether one worker more than there are, and than are to come, has room.
-    fn may_surge(&self) -> bool {
+    pub(super) fn may_surge(&self) -> bool {
         self.alive().saturating_add(self.vacancies()) < self.most_alive()
     }
 
     /// Whether a slot may be emptied before there is a replacement.
-    fn may_break(&self) -> bool {
-        self.unavailable() < self.policy.budget.max_unavailable
+    pub(super) fn may_break(&self) -> bool {
+        self.unavailable() < self.policy.budget.unavailable(self.wanted())
     }
 
     /// When a vacancy is to be filled, or a replacement may begin. While there is no room, an exit leads on.
@@ -60,7 +64,7 @@ impl Pool {
     }
 
     /// Why and since when the worker of a slot is to be replaced by plan, and from when on that may be.
-    fn wants_replacement(&self, slot: &Slot) -> Option<(Reason, Monotonic, Monotonic)> {
+    pub(super) fn wants_replacement(&self, slot: &Slot) -> Option<(Reason, Monotonic, Monotonic)> {
         let worker = slot.seated().filter(|worker| worker.is_ready() && slot.successor.is_none())?;
         if let Some((reason, since)) = worker.due() {
             return Some((reason, since, slot.retry_at));

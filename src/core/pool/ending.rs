@@ -2,7 +2,7 @@
 //! descends from us.
 //!
 //! ```text
-//!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes ──▶ the stop signal, and refuse at once
+//!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes, nobody is busy ──▶ the stop signal, and refuse at once
 //! ```
 //! Who tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection that
 //! waits, or was taken and not read, when its worker is told to stop would be lost. Refusing comes last, since servers
@@ -12,22 +12,24 @@ use super::{Ending, HURRIED_GRACE, Phase, Pool};
 use crate::core::action::Action;
 use crate::core::event::Lane;
 use crate::core::exit::{Reason, code};
+use crate::core::in_hand::InHand;
 use crate::core::note::Note;
 use crate::core::quiet::Quiet;
 use crate::core::shutdown::{Endgame, Tick};
 use crate::core::signal::Signal;
 use crate::core::slot::Slot;
 use crate::core::time::{Monotonic, earlier, reached};
-use crate::core::worker::{LOOK_EVERY, Life, Worker};
+use crate::core::worker::{LOOK_EVERY, LOOK_RARELY, Life, Worker};
 use std::time::Duration;
 
 /// The last connections are being served.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
     /// All queues together, which have to be quiet for the drain time.
-    queues: Quiet,
+    pub(super) queues: Quiet,
+    pub(super) in_hand: InHand,
     look_at: Monotonic,
-    /// When the workers are stopped though somebody waits: half of their time is left then.
+    /// When the workers are stopped though somebody waits, or is busy: half of their time is left then.
     give_up_at: Option<Monotonic>,
     /// When the graceful timeout ends, which begins with this phase.
     kill_at: Option<Monotonic>,
@@ -36,8 +38,8 @@ pub(super) struct Closing {
 impl Closing {
     /// So many connections wait for all workers together.
     pub(super) fn queues_seen(&mut self, now: Monotonic, waiting: u32) {
-        self.look_at = now + LOOK_EVERY;
         self.queues.seen(now, waiting);
+        self.look_at = now + self.pause(now);
     }
 
     /// When what is left is killed.
@@ -45,12 +47,18 @@ impl Closing {
         self.kill_at
     }
 
-    fn done_at(&self) -> Option<Monotonic> {
-        earlier(self.queues.done_at(), self.give_up_at)
+    fn is_done(&self, now: Monotonic) -> bool {
+        reached(self.give_up_at, now) || self.in_hand.is_done(now, self.queues.since())
+    }
+
+    /// Nobody new is on the way once the drain time has passed.
+    fn pause(&self, now: Monotonic) -> Duration {
+        if reached(self.queues.done_at(), now) { LOOK_RARELY } else { LOOK_EVERY }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        earlier(Some(self.look_at), self.done_at())
+        let in_hand = self.in_hand.next_deadline(self.queues.since());
+        earlier(Some(self.look_at), earlier(in_hand, self.give_up_at))
     }
 }
 
@@ -115,10 +123,12 @@ impl Pool {
         for worker in self.workers().filter(|worker| worker.is_ready()) {
             out.extend(worker.pid().map(|pid| Action::Hint { pid, lane: worker.lane, signal }));
         }
+        let give_up_at = halfway(now, kill_at);
         self.phase = Phase::Closing(Closing {
             queues: Quiet::unseen(self.policy.drain.time),
+            in_hand: InHand::until(give_up_at, &self.policy.drain),
             look_at: now,
-            give_up_at: halfway(now, kill_at),
+            give_up_at,
             kill_at,
         });
     }
@@ -127,7 +137,7 @@ impl Pool {
     pub(super) fn go_on_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Phase::Closing(closing) = &mut self.phase else { return };
         let cap = closing.kill_at.map(|at| at.since(now));
-        if reached(closing.done_at(), now) {
+        if closing.is_done(now) {
             if !closing.queues.is_quiet() {
                 out.push(Action::Report(Note::ClosingCutShort));
             }
@@ -135,7 +145,7 @@ impl Pool {
         }
         let look = closing.look_at <= now;
         if look {
-            closing.look_at = now + LOOK_EVERY;
+            closing.look_at = now + closing.pause(now);
         }
         let takes = |worker: &&Worker| matches!(worker.life, Life::Ready { .. } | Life::Draining(_));
         let lanes: Vec<Lane> = self.workers().filter(takes).map(|worker| worker.lane).collect();

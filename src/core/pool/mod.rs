@@ -24,6 +24,7 @@ mod scale;
 mod status;
 mod steer;
 mod upgrade;
+mod waits;
 
 use super::action::Action;
 use super::event::{Event, Lane, Pid};
@@ -192,6 +193,7 @@ impl Pool {
             }
             self.measure(now, out);
             self.workers_mut().for_each(|worker| worker.look_at_queue(now, out));
+            self.look_at_all_connections(now, out);
             self.look_at_owed(now, out);
             // Nothing else may be in hand: what has been read from the kernel would be lost with this program.
             if out.is_empty() && self.upgrades_now() {
@@ -249,6 +251,8 @@ impl Pool {
                     draining.queue_seen(now, waiting);
                 }
             }),
+            Event::ConnectionsSeen { pid, found, took } => self.connections_seen(now, pid, found, took),
+            Event::AllConnectionsSeen { found, took } => self.all_connections_seen(now, found, took),
             Event::LaneSeen { lane, waiting } => self.lane_seen(lane, waiting),
             Event::QueuesSeen { waiting } => {
                 if let Phase::Closing(closing) = &mut self.phase {
@@ -432,6 +436,7 @@ impl Pool {
         for worker in &mut self.retiring {
             worker.tick(now, &self.policy, out);
         }
+        self.tell_of_waits(now, out);
         self.remains.tick(now, out);
         if !self.ever_ready && self.ready() >= self.min_ready() {
             self.ever_ready = true;

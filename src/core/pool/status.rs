@@ -23,6 +23,7 @@ impl Pool {
             generation: self.generation,
             // One that failed is not forgotten while an older one goes on.
             reload: running.into_iter().chain(self.last_reload).max_by_key(|reload| reload.generation),
+            surge_to_go_on: self.surge_to_go_on(),
             slots: self.slots.iter().map(of_slot).collect(),
             workers: self
                 .workers()
@@ -41,6 +42,14 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
         Life::Stopping { reason, .. } => (State::Stopping, Some(reason)),
         Life::Killed { reason, .. } => (State::Killed, Some(reason)),
     };
+    let waits_for = match worker.life {
+        Life::Draining(draining) => draining.in_hand.waits_for(now, draining.quiet_since()),
+        Life::Spawning
+        | Life::Starting(_)
+        | Life::Ready { .. }
+        | Life::Stopping { .. }
+        | Life::Killed { .. } => None,
+    };
     // Who counts for itself tells nobody; others do when the first was served.
     let is_counted = worker.limits.requests.is_some() && !counted_by_worker;
     snapshot::Worker {
@@ -51,6 +60,7 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
         lane: worker.lane,
         state,
         reason,
+        waits_for,
         uptime: now.since(worker.spawned),
         requests: Some(worker.requests).filter(|requests| *requests > 0 || is_counted),
         max_requests: worker.limits.requests,

@@ -48,7 +48,7 @@ impl Pool {
     /// hangs, all would, and with all of them gone nothing would be better. Their slots are filled again as after a
     /// crash.
     pub(super) fn end_hung(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let at_once = self.policy.budget.max_unavailable.max(1);
+        let at_once = self.policy.budget.unavailable(self.wanted()).max(1);
         while number(self.slots.iter().filter(|slot| slot.recovers).count()) < at_once {
             let hung = self.slots.iter().enumerate().filter_map(|(index, slot)| {
                 Some((slot.seated()?.hung_since()?, index)).filter(|_| !slot.recovers)

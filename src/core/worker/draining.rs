@@ -1,16 +1,18 @@
 //! A worker that is being emptied before it is stopped.
 //!
 //! ```text
-//!  no new connections ──▶ nothing waits in its queue ──▶ hint ──▶ the drain time passes ──▶ stop signal
+//!  no new connections ──▶ nothing waits in its queue ──▶ hint ──▶ the drain time passes, nobody is busy ──▶ stop signal
 //!                            ▲                                       │
 //!                            └──────── something waits again ◀───────┘
 //! ```
 //! The drain time is there for connections it has taken and not read yet: an asyncio server that is told to stop
-//! closes those. And for clients that keep their connections, to hear `Connection: close` with their next answer.
+//! closes those. And for clients that keep their connections, to hear `Connection: close` with their next answer. What
+//! is in hand then is waited for, as [`InHand`] has it.
 
 use crate::core::action::Action;
 use crate::core::event::{Lane, Pid};
 use crate::core::exit::Reason;
+use crate::core::in_hand::InHand;
 use crate::core::note::{Note, WorkerRef};
 use crate::core::policy::PoolPolicy;
 use crate::core::quiet::Quiet;
@@ -19,6 +21,9 @@ use std::time::Duration;
 
 /// The queue is looked at this often.
 pub const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The same once the drain time has passed.
+pub const LOOK_RARELY: Duration = Duration::from_millis(100);
 
 /// Whoever waits in the queue has this long, though the graceful timeout is shorter.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +36,7 @@ pub struct Draining {
     /// Its queue, which has to be quiet for the drain time.
     queue: Quiet,
     hinted: bool,
+    pub in_hand: InHand,
     /// When to look at its queue next, if it has one of its own.
     look_at: Option<Monotonic>,
     /// When it is stopped though somebody waits.
@@ -40,19 +46,33 @@ pub struct Draining {
 impl Draining {
     pub fn new(now: Monotonic, pid: Pid, reason: Reason, policy: &PoolPolicy) -> Self {
         let (steered, time) = (policy.drain.steered, policy.drain.time);
+        let patience = policy.stop.graceful.deadline(now);
         Self {
             pid,
             reason,
             queue: if steered { Quiet::unseen(time) } else { Quiet::without_queue(now, time) },
             hinted: false,
+            in_hand: if steered {
+                InHand::until(patience, &policy.drain)
+            } else {
+                InHand::unwatched(&policy.drain)
+            },
             look_at: steered.then(|| now + LOOK_EVERY),
-            give_up_at: policy.stop.graceful.deadline(now).map(|at| at.max(now + LEAST_PATIENCE)),
+            give_up_at: patience.map(|at| at.max(now + LEAST_PATIENCE)),
         }
+    }
+
+    /// Since when nothing waits for it.
+    pub fn quiet_since(&self) -> Option<Monotonic> {
+        self.queue.since()
     }
 
     /// So many connections wait for it.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
         self.queue.seen(now, waiting);
+        if waiting > 0 {
+            self.look_at = self.look_at.map(|_| now + LOOK_EVERY);
+        }
     }
 
     /// Does what is due; returns whether it is to be stopped.
@@ -71,15 +91,20 @@ impl Draining {
         if self.queue.is_quiet() && !std::mem::replace(&mut self.hinted, true) {
             out.push(Action::Hint { pid: self.pid, lane, signal: policy.drain.hint });
         }
-        reached(self.queue.done_at(), now)
+        self.in_hand.is_done(now, self.queue.since())
     }
 
-    /// Looks at its queue, if it is time.
+    /// Looks at its queue and at its connections, if it is time.
     pub fn look(&mut self, now: Monotonic, lane: Lane, out: &mut Vec<Action>) {
+        let pid = self.pid;
         if reached(self.look_at, now) {
-            self.look_at = Some(now + LOOK_EVERY);
-            out.push(Action::LookAtQueue { pid: self.pid, lane });
+            // Nobody new is on the way any more.
+            let rarely = reached(self.queue.done_at(), now);
+            self.look_at = Some(now + if rarely { LOOK_RARELY } else { LOOK_EVERY });
+            out.push(Action::LookAtQueue { pid, lane });
         }
+        let looks = self.in_hand.look(now, self.queue.since());
+        out.extend(looks.map(|since| Action::LookAtConnections { pid, since }));
     }
 
     /// Whether it is stopped at some time even if connections wait.
@@ -89,6 +114,7 @@ impl Draining {
 
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let gives_up = self.give_up_at.filter(|_| !self.queue.is_quiet());
-        earlier(earlier(self.look_at, self.queue.done_at()), gives_up)
+        let in_hand = self.in_hand.next_deadline(self.queue.since());
+        earlier(earlier(self.look_at, in_hand), gives_up)
     }
 }

@@ -13,7 +13,7 @@ mod hang;
 mod starting;
 mod watch;
 
-pub use draining::{Draining, LOOK_EVERY};
+pub use draining::{Draining, LOOK_EVERY, LOOK_RARELY};
 pub use starting::Starting;
 pub use watch::Watch;
 
@@ -261,7 +261,7 @@ impl Worker {
         }
     }
 
-    /// Looks at its queue, if it is being emptied and it is time.
+    /// Looks at its queue and its connections, if it is being emptied and it is time.
     pub fn look_at_queue(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let lane = self.lane;
         if let Life::Draining(draining) = &mut self.life {

@@ -152,6 +152,8 @@ impl InitRules {
                 | Event::Triggered { .. }
                 | Event::Probed { .. }
                 | Event::QueueSeen { .. }
+                | Event::ConnectionsSeen { .. }
+                | Event::AllConnectionsSeen { .. }
                 | Event::QueuesSeen { .. }
                 | Event::Measured { .. },
                 _,
@@ -245,6 +247,8 @@ impl InitRules {
             | Action::RestoreListeners { .. }
             | Action::Steer { .. }
             | Action::LookAtQueue { .. }
+            | Action::LookAtConnections { .. }
+            | Action::LookAtAllConnections { .. }
             | Action::LookAtQueues { .. }
             | Action::HoldConnectionsOff
             | Action::RefuseConnections

@@ -67,6 +67,8 @@ struct Process {
     accepting: bool,
     requests: u64,
     memory: u64,
+    /// Requests it has in hand when it makes way.
+    in_hand: u32,
     /// Its listeners, if it is a worker.
     lane: Option<Lane>,
     /// It does nothing but end.
@@ -152,6 +154,8 @@ pub struct Traits {
     pub one_group: bool,
     /// Whether each worker has a queue of its own.
     pub steered: bool,
+    /// Whether it does not always tell of connections.
+    pub hides_connections: bool,
     /// Whether workers count their requests where we can see them.
     pub has_scoreboard: bool,
 }
@@ -410,6 +414,7 @@ impl Kernel {
             accepting: false,
             requests: 0,
             memory: temper.habits.memory.0,
+            in_hand: temper.habits.in_hand,
             lane: None,
             hung: false,
             frozen: None,

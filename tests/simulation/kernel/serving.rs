@@ -2,7 +2,7 @@
 
 use super::super::dice::Dice;
 use super::{Due, Kernel, Process, Turn};
-use prefork_init::core::event::Measured;
+use prefork_init::core::event::{Connections, Measured};
 use prefork_init::core::{Event, Lane, Pid};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub struct Habits {
     pub answers_after: Duration,
     /// One answer in so many is bad.
     pub fails_one_in: Option<u64>,
+    /// Requests it has in hand when it makes way, each for a while; a stream for long.
+    pub in_hand: u32,
     /// The memory it takes at first, and by how much that grows from one measurement to the next.
     pub memory: (u64, u64),
 }
@@ -119,6 +121,25 @@ impl Kernel {
             *waiting = u32::try_from(rest).unwrap();
         }
         *waiting
+    }
+
+    /// What workers have in hand by now: less and less, mostly.
+    pub(super) fn connections(&mut self, pids: &[Pid], dice: &mut Dice) -> (Option<Connections>, Duration) {
+        let took = dice.pick_ms(&[0, 0, 1, 30, 400]);
+        if self.traits.hides_connections && dice.one_in(3) {
+            return (None, took);
+        }
+        let mut found = Connections::default();
+        for process in self.processes.iter_mut().filter(|p| pids.contains(&p.pid)) {
+            if process.frozen.is_none() && !process.hung {
+                process.in_hand = process.in_hand.saturating_sub(dice.pick(&[0, 0, 1]));
+            }
+            found.busy += process.in_hand;
+            found.again += dice.pick(&[0, 0, 0, 0, 1, 2]);
+            found.open += dice.pick(&[0, 0, 1]);
+        }
+        found.open += found.busy + found.again;
+        (Some(found), took)
     }
 
     pub(super) fn measure(&mut self, pid: Pid, lane: Lane, dice: &mut Dice) -> Event {

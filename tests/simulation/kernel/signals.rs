@@ -81,6 +81,15 @@ impl Kernel {
                 self.expect_child(pid, action)?;
                 return Ok(Some(Event::QueueSeen { pid, waiting: self.queue(lane, dice) }));
             }
+            Action::LookAtConnections { pid, .. } => {
+                self.expect_child(pid, action)?;
+                let (found, took) = self.connections(&[pid], dice);
+                return Ok(Some(Event::ConnectionsSeen { pid, found, took }));
+            }
+            Action::LookAtAllConnections { ref pids, .. } => {
+                let (found, took) = self.connections(pids, dice);
+                return Ok(Some(Event::AllConnectionsSeen { found, took }));
+            }
             Action::LookAtLane { lane } => {
                 return Ok(Some(Event::LaneSeen { lane, waiting: self.queue(lane, dice) }));
             }

@@ -5,7 +5,7 @@ use super::super::kernel::Habits;
 use super::{Crowd, Moment, Plan, demands, patience, trigger};
 use prefork_init::core::policy::{
     Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
-    RespawnPolicy, StopPolicy,
+    RespawnPolicy, Share, StopPolicy,
 };
 use prefork_init::core::signal::Rewrite;
 use prefork_init::core::time::Patience;
@@ -155,6 +155,12 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
     if max_unavailable == 0 {
         max_surge = max_surge.max(1);
     }
+    // The same as a part: of fewer workers it may come to none.
+    let share = |number: u32| match dice.one_in(4) {
+        true => Share::Percent((number * 100).div_ceil(workers).min(100)),
+        false => Share::Number(number),
+    };
+    let [max_surge, max_unavailable] = [max_surge, max_unavailable].map(share);
     let listens = !dice.one_in(6);
     let steered = listens && !dice.one_in(3);
     let hang = hang_policy(dice, steered);
@@ -241,6 +247,7 @@ pub fn habits(policy: &PoolPolicy, boot: Duration, hanging: bool, dice: &mut Dic
         extends: rarely(dice, &[0, 0, 50]).map(|at| (at / 2, dice.pick_ms(&[0, 100, 4_000]))),
         answers_after: dice.pick_ms(&[0, 0, 3, 80, 499, 500]),
         fails_one_in: dice.one_in(4).then(|| dice.pick(&[1, 2, 10])),
+        in_hand: dice.pick(&[0, 0, 0, 1, 3, 1_000]),
         memory: (dice.pick(&[0, 100, 900]), dice.pick(&[0, 0, 50, 1_000])),
     }
 }

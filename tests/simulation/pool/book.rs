@@ -2,6 +2,7 @@
 
 use super::backoff::{Backoff, Window};
 use super::first::FirstStart;
+use super::in_hand::InHand;
 use super::watch::Watch;
 use prefork_init::core::action::SpawnOrder;
 use prefork_init::core::event::{SpawnFailure, SpawnId};
@@ -63,6 +64,7 @@ pub struct Drain {
     pub looked: Option<Monotonic>,
     pub quiet: Option<Monotonic>,
     pub hinted: bool,
+    pub in_hand: InHand,
 }
 
 impl Worker {
@@ -115,6 +117,7 @@ pub enum Stage {
         since: Monotonic,
         looked: Option<Monotonic>,
         quiet: Option<Monotonic>,
+        in_hand: InHand,
     },
     /// `orphans_by`: when those that no worker answers for are asked to stop.
     Ending {
@@ -283,7 +286,7 @@ impl Book {
     }
 
     pub fn most_alive(&self) -> usize {
-        self.wanted() + self.policy.budget.max_surge as usize
+        self.wanted() + self.policy.budget.surge(self.slots.len() as u32) as usize
     }
 
     /// Whether workers come and connections with them.

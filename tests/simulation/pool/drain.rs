@@ -2,11 +2,13 @@
 
 use super::super::rule::{Held, check};
 use super::book::{Book, Drain, Stage, Worker};
+use super::in_hand::InHand;
 use prefork_init::core::exit::Reason;
 use prefork_init::core::{Lane, Monotonic, Pid, Signal};
 use std::time::Duration;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_RARELY: Duration = Duration::from_millis(100);
 
 impl Book {
     pub fn empties(&self) -> bool {
@@ -23,8 +25,13 @@ impl Book {
         let worker = self.worker(pid)?;
         check(worker.retired == Some(reason), "for another reason")?;
         check(worker.is_up() && worker.watch.hung.is_none(), "it cannot be emptied")?;
-        worker.drain =
-            Some(Drain { since: now, looked: None, quiet: (!steered).then_some(now), hinted: false });
+        worker.drain = Some(Drain {
+            since: now,
+            looked: None,
+            quiet: (!steered).then_some(now),
+            hinted: false,
+            in_hand: InHand::default(),
+        });
         Ok(())
     }
 
@@ -53,22 +60,22 @@ impl Book {
         check(!std::mem::replace(&mut drain.hinted, true), "again")
     }
 
-    /// When a worker that is being emptied is, and when that is given up.
-    pub fn emptied_at(&self, drain: &Drain) -> (Option<Monotonic>, Option<Monotonic>) {
-        let quiet = drain.quiet.map(|since| since + self.policy.drain.time);
+    /// When it is stopped although somebody waits for it.
+    pub fn given_up_at(&self, drain: &Drain) -> Option<Monotonic> {
         let patience = self.policy.stop.graceful.deadline(drain.since);
         // Nobody who waits is cut short within five seconds; where nobody waits, there is nothing to give up.
         let given_up = patience.map(|at| at.max(drain.since + Duration::from_secs(5)));
-        (quiet, given_up.filter(|_| quiet.is_none()))
+        given_up.filter(|_| drain.quiet.is_none())
     }
 
-    /// Whether its queue was seen empty long enough ago, or its time is over.
+    /// Whether its queue was seen empty long enough ago and nobody is busy, or its time is over.
     pub fn is_emptied(&self, now: Monotonic, drain: &Drain) -> Held {
-        let (done, given_up) = self.emptied_at(drain);
-        if given_up.is_some_and(|at| at <= now) {
+        if self.given_up_at(drain).is_some_and(|at| at <= now) {
             return Ok(());
         }
-        check(done.is_some_and(|at| at <= now), "stopped before it was emptied")?;
+        let over = self.policy.stop.graceful.deadline(drain.since);
+        let watched = self.policy.drain.steered;
+        self.has_nothing_in_hand(now, drain.quiet, watched.then_some((&drain.in_hand, over)))?;
         check(drain.hinted, "stopped without a hint")
     }
 
@@ -79,7 +86,7 @@ impl Book {
         self.expected.hints = self.live.iter().filter(|w| w.is_up()).map(|w| w.pid).collect();
         check(!self.expected.hints.is_empty(), "nobody has clients")?;
         check(!self.has_no_grace(now), "there is no time for it")?;
-        self.stage = Stage::Closing { since: now, looked: None, quiet: None };
+        self.stage = Stage::Closing { since: now, looked: None, quiet: None, in_hand: InHand::default() };
         Ok(())
     }
 
@@ -102,11 +109,29 @@ impl Book {
         check(takers == lanes, "a queue is forgotten")
     }
 
-    /// When the last connections are served, and by when they have to be.
-    pub fn closed_at(&self) -> Option<Monotonic> {
-        let Stage::Closing { since, quiet, .. } = self.stage else { return None };
-        let half = self.policy.stop.graceful.deadline(since).map(|by| since + by.since(since) / 2);
-        quiet.map(|since| since + self.policy.drain.time).into_iter().chain(half).min()
+    /// When the last connections have to be served.
+    fn half(&self, since: Monotonic) -> Option<Monotonic> {
+        self.policy.stop.graceful.deadline(since).map(|by| since + by.since(since) / 2)
+    }
+
+    /// Whether the last connections are served, or had their time.
+    fn is_closed(&self, now: Monotonic) -> Held {
+        let Stage::Closing { since, quiet, ref in_hand, .. } = self.stage else {
+            return Err("out of season".into());
+        };
+        let half = self.half(since);
+        if half.is_some_and(|at| at <= now) {
+            return Ok(());
+        }
+        self.has_nothing_in_hand(now, quiet, Some((in_hand, half)))
+    }
+
+    pub fn has_takers(&self) -> bool {
+        self.takers().next().is_some()
+    }
+
+    pub fn takers_pids(&self) -> Vec<Pid> {
+        self.takers().map(|worker| worker.pid).collect()
     }
 
     pub fn refuse_connections(&mut self, now: Monotonic) -> Held {
@@ -122,8 +147,9 @@ impl Book {
                 None
             }
             Stage::Closing { since, .. } => {
-                let closed = self.closed_at().is_some_and(|at| at <= now) || self.takers().next().is_none();
-                check(closed, "somebody is cut off")?;
+                if self.has_takers() {
+                    self.is_closed(now)?;
+                }
                 self.policy.stop.graceful.deadline(since)
             }
             Stage::Unstarted | Stage::Running | Stage::Ending { .. } | Stage::Killing { .. } => {
@@ -141,7 +167,8 @@ impl Book {
         check(self.expected.hints.is_empty(), "a worker got no hint of the end")?;
         check(!matches!(self.stage, Stage::Draining { until } if until <= now), "the drain delay is over")?;
         let closing = matches!(self.stage, Stage::Closing { .. });
-        check(!closing || self.takers().next().is_some(), "nobody is waited for")?;
+        check(!closing || self.has_takers(), "nobody is waited for")?;
+        check(!closing || self.is_closed(now).is_err(), "the end does not come")?;
         for worker in &self.live {
             let leaves = worker.drain.is_some() || worker.stopped.is_some();
             check(worker.retired.is_none() || leaves, "it made way, and nothing was done with it")?;
@@ -149,24 +176,35 @@ impl Book {
             check(!ends || worker.stopped.is_some(), "the end has come, and it was not told")?;
             if let Some(drain) = worker.drain.filter(|_| worker.stopped.is_none()) {
                 check(drain.quiet.is_none() || drain.hinted, "it was emptied and got no hint")?;
+                check(self.is_emptied(now, &drain).is_err(), "it is emptied, and not stopped")?;
             }
         }
         Ok(())
     }
 
     pub fn owed_to_closing(&self, tell: &mut dyn FnMut(&'static str, Monotonic)) {
-        if let Stage::Closing { since, looked, .. } = self.stage {
-            tell("a look at all queues", looked.map_or(since, |last| last + LOOK_EVERY));
-            self.closed_at().iter().for_each(|at| tell("the end of the last connections", *at));
+        if let Stage::Closing { since, looked, quiet, ref in_hand } = self.stage {
+            tell("a look at all queues", looked.map_or(since, |last| last + self.pause_after(last, quiet)));
+            self.half(since).iter().for_each(|at| tell("the end of the last connections", *at));
+            self.owed_to_hands(quiet, Some((in_hand, self.half(since))), tell);
         }
+    }
+
+    /// Nobody new is on the way once the drain time is over.
+    fn pause_after(&self, look: Monotonic, quiet: Option<Monotonic>) -> Duration {
+        let drained = quiet.is_some_and(|quiet| quiet + self.policy.drain.time <= look);
+        if drained { LOOK_RARELY } else { LOOK_EVERY }
     }
 
     pub fn owed_to_draining(&self, worker: &Worker, tell: &mut dyn FnMut(&'static str, Monotonic)) {
         let Some(drain) = worker.drain.filter(|_| worker.stopped.is_none()) else { return };
-        let (done, given_up) = self.emptied_at(&drain);
-        done.iter().chain(&given_up).for_each(|at| tell("the stop of a worker that is emptied", *at));
-        if self.policy.drain.steered {
-            tell("a look at a queue", drain.looked.unwrap_or(drain.since) + LOOK_EVERY);
+        self.given_up_at(&drain).iter().for_each(|at| tell("the stop of a worker that is waited for", *at));
+        let over = self.policy.stop.graceful.deadline(drain.since);
+        let watched = self.policy.drain.steered;
+        self.owed_to_hands(drain.quiet, watched.then_some((&drain.in_hand, over)), tell);
+        if watched {
+            let last = drain.looked.unwrap_or(drain.since);
+            tell("a look at a queue", last + self.pause_after(last, drain.quiet));
         }
     }
 }

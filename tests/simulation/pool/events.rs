@@ -107,6 +107,19 @@ impl Book {
             Event::QueueSeen { pid, waiting } => {
                 if let Some(drain) = self.worker(pid).ok().and_then(|worker| worker.drain.as_mut()) {
                     drain.quiet = drain.quiet.or(Some(now)).filter(|_| waiting == 0);
+                    if waiting > 0 {
+                        drain.looked = Some(now);
+                    }
+                }
+            }
+            Event::ConnectionsSeen { pid, found, took } => {
+                if let Some(drain) = self.worker(pid).ok().and_then(|worker| worker.drain.as_mut()) {
+                    drain.in_hand.seen(now, found, took);
+                }
+            }
+            Event::AllConnectionsSeen { found, took } => {
+                if let Stage::Closing { in_hand, .. } = &mut self.stage {
+                    in_hand.seen(now, found, took);
                 }
             }
             Event::QueuesSeen { waiting } => {

@@ -54,6 +54,10 @@ impl Book {
                 check(self.policy.drain.steered && !is_owned, "somebody looks after these connections")?;
                 check(self.left.contains(&(lane, false)), "nobody has left it, or it was looked at")
             }
+            Action::LookAtConnections { pid, since } => self.look_at_connections(now, pid, since),
+            Action::LookAtAllConnections { ref pids, since } => {
+                self.look_at_all_connections(now, pids, since)
+            }
             Action::LookAtQueues { ref lanes } => self.look_at_queues(now, lanes),
             Action::HoldConnectionsOff => self.hold_connections_off(now),
             Action::RefuseConnections => self.refuse_connections(now),
@@ -178,7 +182,7 @@ impl Book {
     }
 
     pub fn most_recovering(&self) -> usize {
-        (self.policy.budget.max_unavailable as usize).max(1)
+        self.most_missing().max(1)
     }
 
     /// Whether a worker may be stopped now because it makes way.

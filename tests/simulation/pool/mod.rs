@@ -6,6 +6,7 @@ mod book;
 mod drain;
 mod events;
 mod first;
+mod in_hand;
 mod judge;
 mod notes;
 mod owed;
@@ -47,7 +48,7 @@ impl PoolRules {
             return Ok(());
         }
         self.book.all_was_said(now)?;
-        let floor = self.book.wanted().saturating_sub(self.book.policy.budget.max_unavailable as usize);
+        let floor = self.book.wanted().saturating_sub(self.book.most_missing());
         let serves = self.book.serving() + self.book.expected.lost;
         check(!self.book.is_open() || serves >= before.min(floor), "too few serve, by plan")
     }

@@ -56,12 +56,11 @@ impl Book {
             Note::WorkerDraining { worker, reason } => self.drain(now, worker.pid, reason),
             Note::DrainCutShort { worker } => {
                 let drain = self.known(worker)?.drain;
-                let given_up = drain.is_some_and(|drain| {
-                    let (done, by) = self.emptied_at(&drain);
-                    done.is_none() && by.is_some_and(|by| by <= now)
-                });
+                let given_up =
+                    drain.is_some_and(|drain| self.given_up_at(&drain).is_some_and(|by| by <= now));
                 check(given_up && self.policy.drain.steered, "it was emptied, or has time")
             }
+            Note::WorkerBusy { worker, connections, surge } => self.busy(now, worker.pid, connections, surge),
             Note::WorkerHung { worker, sign } => {
                 check(sign == Sign::Watchdog, "no sign that it hangs")?;
                 let known = self.known(worker)?;

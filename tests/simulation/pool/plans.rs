@@ -63,7 +63,7 @@ impl Book {
     }
 
     pub fn may_break(&self) -> bool {
-        self.wanted() - self.serving() < self.policy.budget.max_unavailable as usize
+        self.wanted() - self.serving() < self.most_missing()
     }
 
     /// Why the slot's worker is to be replaced by plan.

@@ -1,0 +1,67 @@
+//! What workers that make way have in hand, which is waited for.
+
+use super::{Phase, Pool};
+use crate::core::action::Action;
+use crate::core::event::{Connections, Pid};
+use crate::core::note::Note;
+use crate::core::slot::Slot;
+use crate::core::time::Monotonic;
+use crate::core::worker::{Life, Worker};
+use std::time::Duration;
+
+impl Pool {
+    pub(super) fn connections_seen(
+        &mut self,
+        now: Monotonic,
+        pid: Pid,
+        found: Option<Connections>,
+        took: Duration,
+    ) {
+        self.with_worker(pid, |worker, _| {
+            if let Life::Draining(draining) = &mut worker.life {
+                draining.in_hand.seen(now, found, took);
+            }
+        });
+    }
+
+    pub(super) fn all_connections_seen(
+        &mut self,
+        now: Monotonic,
+        found: Option<Connections>,
+        took: Duration,
+    ) {
+        if let Phase::Closing(closing) = &mut self.phase {
+            closing.in_hand.seen(now, found, took);
+        }
+    }
+
+    /// At the end all are looked at together.
+    pub(super) fn look_at_all_connections(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let Phase::Closing(closing) = &mut self.phase else { return };
+        if let Some(since) = closing.in_hand.look(now, closing.queues.since()) {
+            let takes = |worker: &&Worker| matches!(worker.life, Life::Ready { .. } | Life::Draining(_));
+            let pids = self.workers().filter(takes).filter_map(Worker::pid).collect();
+            out.push(Action::LookAtAllConnections { pids, since });
+        }
+    }
+
+    /// Tells of a wait that has lasted, once, and what would shorten it.
+    pub(super) fn tell_of_waits(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let surge = self.surge_to_go_on();
+        for worker in self.workers_mut() {
+            let Life::Draining(draining) = &mut worker.life else { continue };
+            let (pid, quiet) = (draining.pid, draining.quiet_since());
+            if let Some(connections) = draining.in_hand.waits_long(now, quiet) {
+                let worker = worker.reference(pid);
+                out.push(Action::Report(Note::WorkerBusy { worker, connections, surge }));
+            }
+        }
+    }
+
+    /// With how many more workers alive the next replacement would begin, where one waits for nothing else.
+    pub(super) fn surge_to_go_on(&self) -> Option<u32> {
+        let waits = |slot: &Slot| self.wants_replacement(slot).is_some();
+        let is_held_up = self.is_running() && !self.may_surge() && !self.may_break();
+        (is_held_up && self.slots.iter().any(waits)).then(|| self.max_surge().saturating_add(1))
+    }
+}
