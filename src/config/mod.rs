@@ -2,6 +2,7 @@
 
 pub mod activation;
 mod around;
+mod bind;
 pub mod command;
 mod init;
 mod pool;
@@ -146,6 +147,8 @@ impl Config {
         vec![
             ("workers", format!("{is_pool}")),
             ("bind", format!("{:?}", pool.bind)),
+            ("bind-mode", format!("{:o}", pool.bind_mode)),
+            ("bind-group", format!("{:?}", pool.bind_group)),
             ("listener", format!("{:?}", pool.per_worker)),
             ("backlog", pool.backlog.to_string()),
             ("probe", format!("{}", pool.probe.is_some())),

@@ -3,11 +3,13 @@
 
 use crate::address::Address;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
 /// The flag of a listening unix socket (`__SO_ACCEPTCON`).
 const ACCEPTS: &str = "00010000";
@@ -52,8 +54,53 @@ pub fn listening(address: SocketAddr) -> io::Result<HashSet<u64>> {
     Ok(found)
 }
 
-/// The state of a listener (`TCP_LISTEN`).
+/// The inodes of the sockets that keep others from listening at this address: that listen at it, or are bound to it
+/// (the kernel tells of the latter since Linux 6.8), or do so at all addresses, or at any where all are wanted. What the
+/// kernel does not tell is left out.
+#[must_use]
+pub fn in_the_way(wanted: SocketAddr) -> HashSet<u64> {
+    let mut found = HashSet::new();
+    for family in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+        let _untold = each(SocketAddr::new(family, wanted.port()), LISTENS | BOUND, |message| {
+            let theirs = source(message, family);
+            if theirs.is_some_and(|theirs| collide(wanted.ip(), theirs)) {
+                found.extend(u32_at(message, INODE).map(u64::from));
+            }
+        });
+    }
+    found.remove(&0);
+    found
+}
+
+/// The address in a `struct inet_diag_msg` about this family.
+fn source(message: &[u8], family: IpAddr) -> Option<IpAddr> {
+    let bytes = message.get(SOURCE..)?;
+    Some(match family {
+        IpAddr::V4(_) => IpAddr::from(*bytes.first_chunk::<4>()?),
+        IpAddr::V6(_) => IpAddr::from(*bytes.first_chunk::<16>()?).to_canonical(),
+    })
+}
+
+/// Whether two sockets cannot both listen at the same port of these. `::` takes IPv4 too, unless it is told not to.
+fn collide(a: IpAddr, b: IpAddr) -> bool {
+    let takes = |one: IpAddr, other: IpAddr| one.is_unspecified() && (one.is_ipv6() || other.is_ipv4());
+    a == b || takes(a, b) || takes(b, a)
+}
+
+/// The unix sockets that listen at a path with this file name: each one's inode, and the path as it was bound, which may
+/// be relative to a directory that is not ours.
+#[must_use]
+pub fn listening_as(name: &OsStr) -> HashMap<u64, PathBuf> {
+    let table = fs::read("/proc/net/unix").unwrap_or_default();
+    let table = String::from_utf8_lossy(&table);
+    let listening = table.lines().skip(1).filter_map(unix_fields).filter(|(flags, ..)| *flags == ACCEPTS);
+    let bound = listening.filter_map(|(_, inode, path)| Some((inode.parse().ok()?, PathBuf::from(path))));
+    bound.filter(|(_, path)| path.file_name() == Some(name)).collect()
+}
+
+/// The state of a listener (`TCP_LISTEN`), and of a socket that is bound and nothing more (`TCP_BOUND_INACTIVE`).
 const LISTENS: u32 = 1 << 10;
+const BOUND: u32 = 1 << 13;
 
 fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
     each(address, STATES, |message| found.extend(u32_at(message, INODE).map(u64::from)))
@@ -170,10 +217,16 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
 
-/// `0000000000000000: 00000003 00000000 00000000 0001 03 12345 /run/app.sock`: number, count, protocol, flags,
-/// type, state, inode, path. An accepted socket has its listener's path.
+/// An accepted socket has its listener's path.
 fn unix(line: &str, address: &Address) -> Option<u64> {
     let Address::Unix(path) = address else { return None };
+    let (flags, inode, name) = unix_fields(line)?;
+    if flags != ACCEPTS && name == path.to_string_lossy() { inode.parse().ok() } else { None }
+}
+
+/// `0000000000000000: 00000003 00000000 00000000 0001 03 12345 /run/app.sock`: number, count, protocol, flags, type,
+/// state, inode, path; of these flags, inode and path.
+fn unix_fields(line: &str) -> Option<(&str, &str, &str)> {
     let mut rest = line;
     let mut next = || {
         let (field, after) = rest.trim_start().split_once(' ')?;
@@ -183,7 +236,7 @@ fn unix(line: &str, address: &Address) -> Option<u64> {
     let (_number, _count, _protocol, flags) = (next()?, next()?, next()?, next()?);
     let (_kind, _state, inode) = (next()?, next()?, next()?);
     // The path may have spaces too.
-    if flags != ACCEPTS && rest == path.to_string_lossy() { inode.parse().ok() } else { None }
+    Some((flags, inode, rest))
 }
 
 #[cfg(test)]
