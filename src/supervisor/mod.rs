@@ -19,6 +19,7 @@ mod renew;
 mod requests;
 mod scrape;
 mod share;
+mod summary;
 mod telling;
 mod tend;
 mod upgrade;
@@ -418,7 +419,7 @@ impl Loop {
         if self.around.prepares() {
             return self.report_before(note);
         }
-        logging::note(note);
+        self.tell(note);
         self.configuration_heard(note);
         self.metrics.note(self.now(), note);
         self.around.happened(note);

@@ -9,6 +9,7 @@ mod crash;
 mod deadline;
 mod discovery;
 mod dispositions;
+mod drain_signal;
 mod endpoint;
 mod endpoint_limits;
 mod environment;
@@ -46,6 +47,7 @@ mod signals;
 mod sizing;
 mod socket_rights;
 mod status;
+mod summary;
 mod suspended;
 mod upgrade;
 
