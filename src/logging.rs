@@ -239,7 +239,8 @@ pub fn note(note: &Note) {
         Note::RespawnDelayed { slot, delay, failures } => {
             warn!(slot, failures, delay_ms = millis(delay), "respawn delayed");
         }
-        Note::PoolReady { ready } => info!(ready, "pool ready"),
+        // The loop tells of them, see `pool_ready` and `pool_stopped`.
+        Note::PoolReady { .. } | Note::PoolStopped => {}
         Note::ShutdownStarted { signal, drain_delay } => {
             info!(signal = %signal, drain_delay_ms = millis(drain_delay), "shutdown started");
         }
@@ -263,7 +264,6 @@ pub fn note(note: &Note) {
         Note::SignalIgnored { signal } => {
             info!(signal = %signal, "signal ignored: a pool does not forward it, since it would end most servers; see --forward-signal");
         }
-        Note::PoolStopped => info!("pool stopped"),
         Note::GaveUp { slot, restarts, window } => error!(
             slot,
             restarts,
@@ -279,6 +279,48 @@ pub fn waits(connections: u32, slot: u32, surge: Option<u32>) -> String {
     let many = if connections == 1 { "connection" } else { "connections" };
     let remedy = surge.map(|surge| format!("; --max-surge {surge} would go on")).unwrap_or_default();
     format!("waits for {connections} {many} of slot {slot}{remedy}")
+}
+
+/// Where a pool that is ready can be reached.
+#[derive(Debug)]
+pub struct Place {
+    /// How many workers are.
+    pub ready: u32,
+    /// How many are wanted.
+    pub workers: u32,
+    /// The addresses of its listeners.
+    pub listening: Vec<String>,
+    /// That of its health endpoint.
+    pub health: Option<String>,
+    /// That of its control socket.
+    pub control: Option<String>,
+}
+
+/// The one line that says that all is well, and where.
+pub fn pool_ready(place: &Place) {
+    let Place { ready, workers, listening, health, control } = place;
+    let listening = (!listening.is_empty()).then(|| display(listening.join(", ")));
+    let [health, control] = [health, control].map(|address| address.as_ref().map(display));
+    info!(ready, workers, listening, health, control, "pool ready");
+}
+
+/// What a pool has come to.
+#[derive(Debug)]
+pub struct End {
+    /// Requests served, if anybody counts them.
+    pub requests: Option<u64>,
+    /// Workers started after the last one of their slot had failed.
+    pub restarts: u64,
+    /// Workers killed since they did not stop in time.
+    pub killed: u64,
+    /// From the order to stop to now.
+    pub took: Option<Duration>,
+}
+
+/// The last line of a pool that was stopped in order.
+pub fn pool_stopped(end: &End) {
+    let End { requests, restarts, killed, took } = *end;
+    info!(requests, restarts, killed, took_ms = took.map(millis), "pool stopped");
 }
 
 /// Why there are as many workers as there are, and what is wrong with it.

@@ -111,14 +111,14 @@ fn lines_of(groups: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     })
 }
 
-/// The id of a group by its name, or a number as it is.
+/// The id of a group by its name, or a number as it is; `option` is what names it.
 ///
 /// # Errors
 /// If there is no such group.
-pub fn find_group(name: &str) -> Result<u32, StartError> {
-    let groups = read("--group", GROUP, name.parse::<u32>().is_err())?;
+pub fn find_group(option: &str, name: &str) -> Result<u32, StartError> {
+    let groups = read(option, GROUP, name.parse::<u32>().is_err())?;
     group_id(name, &groups).ok_or_else(|| {
-        StartError::value("--group", name, "not in /etc/group", "check the spelling, or give a number")
+        StartError::value(option, name, "not in /etc/group", "check the spelling, or give a number")
             .with_code(code::CANNOT_START)
     })
 }

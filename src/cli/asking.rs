@@ -51,7 +51,7 @@ enum What {
         /// Answer in JSON.
         #[arg(long, global = true)]
         json: bool,
-        /// The socket at which orders are taken [default: $PREFORK_CONTROL].
+        /// The socket at which orders are taken [default: $PREFORK_CONTROL, or that of the one pool that runs here].
         #[arg(long, value_name = "PATH", value_parser = values::parse_socket, global = true)]
         control: Option<Address>,
     },

@@ -47,8 +47,7 @@ Examples:
   prefork-init myserver --port 8000
   prefork-init --rewrite-signal TERM=QUIT --user www-data -- nginx -g 'daemon off;'
   prefork-init -n 4 -b :8000 --health :9000 -- uvicorn app:app --fd {fd}
-  prefork-init -n 4 -b :8000 --max-age 6h --max-age-jitter 10% --max-memory 500M --drain-signal USR2 -- \\
-      uvicorn app:app --fd {fd}
+  prefork-init -n 4 -b :8000 --max-age 6h --max-age-jitter 10% --max-memory 500M -- uvicorn app:app --fd {fd}
   prefork-init check -n 4 -b :8000 -- uvicorn app:app --fd {fd}      (prints settings and warnings, starts nothing)
 
 Ask one that runs: prefork-init status, prefork-init ctl, prefork-init healthcheck; each has a help of its own.

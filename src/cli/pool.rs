@@ -41,6 +41,15 @@ pub struct Pool {
     #[arg(value_delimiter = ',', value_parser = values::parse_address)]
     pub bind: Vec<Address>,
 
+    /// Permissions of the unix sockets of --bind, octal: who may write to one may connect.
+    #[arg(long, value_name = "MODE", env = "PREFORK_BIND_MODE", default_value = "666")]
+    #[arg(allow_negative_numbers = true, value_parser = values::parse_mode)]
+    pub bind_mode: u32,
+
+    /// Group of the unix sockets of --bind, a name or a number; with --bind-mode 660 for a proxy's group alone.
+    #[arg(long, value_name = "GROUP", env = "PREFORK_BIND_GROUP")]
+    pub bind_group: Option<String>,
+
     /// Whether each worker has a listener of its own or all share one; unix sockets are always shared.
     #[arg(long, value_name = "HOW", env = "PREFORK_LISTENER", default_value = "per-worker")]
     pub listener: Listener,
@@ -74,6 +83,9 @@ pub struct Replacement {
     pub replacement_gap: Duration,
 
     /// Send this to a worker that gets no new connections any more, so that it says "Connection: close" to its clients.
+    ///
+    /// Only processes that catch it get it: a worker that does, or else its children that do. Ruby catches what the
+    /// application does not handle, and ends; gunicorn starts a second master at USR2.
     #[arg(long, value_name = "SIGNAL", env = "PREFORK_DRAIN_SIGNAL")]
     #[arg(value_parser = values::parse_signal)]
     pub drain_signal: Option<Signal>,

@@ -82,8 +82,15 @@ pub(super) fn parse_user(text: &str) -> Result<UserSpec, String> {
 }
 
 pub(super) fn parse_umask(text: &str) -> Result<u32, String> {
-    let mask = u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777 && !text.starts_with('+'));
-    mask.ok_or_else(|| "not an octal number from 0 to 777: use one, as in 027".to_owned())
+    octal(text).ok_or_else(|| "not an octal number from 0 to 777: use one, as in 027".to_owned())
+}
+
+pub(super) fn parse_mode(text: &str) -> Result<u32, String> {
+    octal(text).ok_or_else(|| "not an octal number from 0 to 777: use one, as in 660".to_owned())
+}
+
+fn octal(text: &str) -> Option<u32> {
+    u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777 && !text.starts_with('+'))
 }
 
 pub(super) fn parse_oom_score_adj(text: &str) -> Result<i32, String> {

@@ -1,5 +1,6 @@
 //! Where the one listens that is to be asked.
 
+use super::found::only_one;
 use crate::address::Address;
 use crate::cli::setting;
 use crate::error::StartError;
@@ -17,17 +18,18 @@ pub struct Given {
 
 /// The two places where one can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Control,
     Health,
 }
 
-/// Where status is to be asked: at either, and of two at the control socket.
+/// Where status is to be asked: at either, and of two at the control socket. If nobody says where, at the one that runs
+/// here.
 ///
 /// # Errors
-/// If nobody says where, or it cannot be read.
+/// If it is not known where, or it cannot be read.
 pub fn of_status(given: &Given) -> Result<Address, StartError> {
-    find(given, &[Place::Control, Place::Health])
+    find_or_look(given, &[Place::Control, Place::Health])
 }
 
 /// Where orders are taken.
@@ -35,31 +37,40 @@ pub fn of_status(given: &Given) -> Result<Address, StartError> {
 /// # Errors
 /// As [`of_status`].
 pub fn of_orders(given: &Given) -> Result<Address, StartError> {
-    find(given, &[Place::Control])
+    find_or_look(given, &[Place::Control])
 }
 
-/// Where health is to be asked: at either, and of two at the endpoint that is for it.
+/// Where health is to be asked: at either, and of two at the endpoint that is for it. A probe is not to guess, and does
+/// not look.
 ///
 /// # Errors
-/// As [`of_status`].
+/// If nobody says where, or it cannot be read.
 pub fn of_health(given: &Given) -> Result<Address, StartError> {
-    find(given, &[Place::Health, Place::Control])
+    let places = [Place::Health, Place::Control];
+    if let Some(address) = find(given, &places)? {
+        return reachable(address);
+    }
+    let (flag, variable) = Place::Health.names();
+    let remedy = format!("give {flag}, or set {variable} as for the one that runs");
+    Err(StartError::usage(flag, "it is not known where to ask", remedy))
+}
+
+fn find_or_look(given: &Given, places: &[Place]) -> Result<Address, StartError> {
+    reachable(find(given, places)?.map_or_else(|| only_one(places), Ok)?)
 }
 
 /// The command line, then what the one that runs was told, as it was told.
-fn find(given: &Given, places: &[Place]) -> Result<Address, StartError> {
+fn find(given: &Given, places: &[Place]) -> Result<Option<Address>, StartError> {
     let on_command_line = places.iter().find_map(|place| given.at(*place));
-    if let Some(address) = on_command_line {
-        return reachable(address);
+    if on_command_line.is_some() {
+        return Ok(on_command_line);
     }
     for place in places {
         if let Some(address) = settings(*place)? {
-            return reachable(address);
+            return Ok(Some(address));
         }
     }
-    let (flag, variable) = places.first().map_or(("", ""), |place| place.names());
-    let remedy = format!("give {flag}, or set {variable} as for the one that runs");
-    Err(StartError::usage(flag, "it is not known where to ask", remedy))
+    Ok(None)
 }
 
 impl Given {
@@ -72,7 +83,7 @@ impl Given {
 }
 
 impl Place {
-    fn names(self) -> (&'static str, &'static str) {
+    pub(super) fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Control => ("--control", "PREFORK_CONTROL"),
             Self::Health => ("--health", "PREFORK_HEALTH"),

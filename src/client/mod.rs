@@ -4,6 +4,7 @@
 //! looked up, and nothing but a socket is needed: it works FROM scratch.
 
 mod address;
+mod found;
 mod waits;
 mod watch;
 

@@ -2,8 +2,9 @@
 
 pub mod activation;
 mod around;
-mod collide;
+mod bind;
 mod budget;
+mod collide;
 pub mod command;
 mod init;
 mod mode;
@@ -164,6 +165,8 @@ impl Config {
         vec![
             ("workers", format!("{is_pool}")),
             ("bind", format!("{:?}", pool.bind)),
+            ("bind-mode", format!("{:o}", pool.bind_mode)),
+            ("bind-group", format!("{:?}", pool.bind_group)),
             ("listener", format!("{:?}", pool.per_worker)),
             ("backlog", pool.backlog.to_string()),
             ("probe", format!("{}", pool.probe.is_some())),

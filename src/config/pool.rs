@@ -1,10 +1,10 @@
 //! The rules of pool mode, from the options.
 
 use super::activation::Activation;
-use super::command::{Command, FD, MAX_REQUESTS, NOTIFY_FD};
-use super::{Environment, budget, useless, workers};
+use super::command::{Command, MAX_REQUESTS, NOTIFY_FD};
+use super::{Environment, bind, budget, useless, workers};
 use crate::address::Address;
-use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready, Source, WorkerOutput};
+use crate::cli::{CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready, WorkerOutput};
 use crate::core::policy::{
     DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy,
     StopPolicy,
@@ -16,7 +16,6 @@ use crate::output::Style;
 use crate::probe;
 use crate::sizing::Sizing;
 use std::time::Duration;
-use tracing::warn;
 
 /// When a worker that cannot be seen accepting, because there are no listeners, counts as ready.
 const READY_WITHOUT_LISTENERS: Duration = Duration::from_secs(1);
@@ -32,6 +31,10 @@ pub struct Pool {
     pub adopted: Activation,
     /// Where else it listens.
     pub bind: Vec<Address>,
+    /// The permissions of unix sockets there.
+    pub bind_mode: u32,
+    /// The group of unix sockets there, a name or a number, if it is not ours.
+    pub bind_group: Option<String>,
     /// The accept queue's length.
     pub backlog: u32,
     /// Whether each worker is to have a listener of its own.
@@ -90,7 +93,7 @@ pub(super) fn resolve(
 ) -> Result<(PoolPolicy, Pool), StartError> {
     let (workers, sizing) = workers::resolve(options, environment)?;
     let adopted = Activation::resolve(environment.activation.as_ref())?;
-    let bind = bind(options, environment, command, &adopted)?;
+    let bind = bind::resolve(options, environment, command, &adopted)?;
     let listeners = [&adopted.addresses[..], &bind[..]].concat();
     // Who leaves the number to us cannot know it.
     if options.readiness.min_ready > workers && sizing.is_none() {
@@ -167,6 +170,8 @@ pub(super) fn resolve(
     }
     let pool = Pool {
         adopted,
+        bind_mode: options.pool.bind_mode,
+        bind_group: options.pool.bind_group.clone(),
         bind,
         backlog: options.pool.backlog,
         per_worker,
@@ -205,42 +210,6 @@ fn forwards(options: &Options) -> Result<Vec<Signal>, StartError> {
         }
     }
     Ok(options.signals.forward_signal.clone())
-}
-
-/// A flag is meant for this very run. A variable and PORT may be there for when no socket is given.
-fn bind(
-    options: &Options,
-    environment: &Environment,
-    command: &Command,
-    adopted: &Activation,
-) -> Result<Vec<Address>, StartError> {
-    let by_variable = options.given.iter().any(|given| given.field == "bind" && given.source != Source::Flag);
-    if !adopted.addresses.is_empty() && (by_variable || options.pool.bind.is_empty()) {
-        if by_variable {
-            warn!(
-                "bind is ignored: the sockets given by LISTEN_FDS take its place; --bind would add to them"
-            );
-        }
-        return Ok(Vec::new());
-    }
-    if !options.pool.bind.is_empty() {
-        return Ok(options.pool.bind.clone());
-    }
-    match &environment.port {
-        Some(port) => {
-            let port = port.to_string_lossy();
-            let address = Address::parse(&format!(":{port}"));
-            let address = address.map_err(|(problem, _)| {
-                StartError::value("PORT", &port, problem, "set it to a number, or give --bind ADDR")
-            })?;
-            Ok(vec![address])
-        }
-        None if command.mentions(FD) => {
-            let remedy = "add --bind ADDR or set PORT; --no-placeholders if {fd} is meant literally";
-            Err(StartError::value("COMMAND", FD, "there is no listener for it", remedy))
-        }
-        None => Ok(Vec::new()),
-    }
 }
 
 /// What makes a worker ready.

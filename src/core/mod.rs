@@ -182,6 +182,24 @@ impl Core {
         }
     }
 
+    /// How many requests a worker that is alive has served, as far as it is known: as [`status`](Self::status) tells of all.
+    #[must_use]
+    pub fn served_by(&self, pid: Pid) -> Option<u64> {
+        match &self.0 {
+            Machine::Init(_) => None,
+            Machine::Pool(pool) => pool.served_by(pid),
+        }
+    }
+
+    /// What a worker gets that is to say goodbye to its clients, if anything.
+    #[must_use]
+    pub fn drain_signal(&self) -> Option<Signal> {
+        match &self.0 {
+            Machine::Init(_) => None,
+            Machine::Pool(pool) => pool.drain_signal(),
+        }
+    }
+
     /// What is under way.
     #[must_use]
     pub fn progress(&self, now: Monotonic) -> Progress {

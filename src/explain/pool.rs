@@ -1,7 +1,8 @@
 //! The plan of a pool.
 
 use super::{Plan, kill, rewrites, time};
-use crate::config::Config;
+use crate::address::Address;
+use crate::config::{Config, Pool};
 use crate::core::policy::{HangPolicy, PoolPolicy, ReadyPolicy, RecyclePolicy};
 use crate::core::time::Patience;
 use crate::handover::{FORMAT, GIVEN_LISTENER};
@@ -63,8 +64,21 @@ pub(super) fn listeners(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     let whose = if policy.drain.steered { "each worker has its own" } else { "all workers share it" };
     let adopted = config.pool.adopted.addresses.len();
     for (index, (fd, address)) in (FIRST_FD..).zip(config.pool.listeners()).enumerate() {
-        let by = if index < adopted { GIVEN_LISTENER } else { "" };
+        let by = match address {
+            _ if index < adopted => GIVEN_LISTENER.to_owned(),
+            Address::Tcp(_) => String::new(),
+            Address::Unix(_) => rights(&config.pool),
+        };
         plan.say("listener", format_args!("{address}{by}, descriptor {fd} of each worker; {whose}"));
+    }
+}
+
+/// Who may connect to a unix socket, unless it is everybody.
+fn rights(pool: &Pool) -> String {
+    match (pool.bind_mode, &pool.bind_group) {
+        (0o666, None) => String::new(),
+        (mode, None) => format!(" (mode {mode:03o})"),
+        (mode, Some(group)) => format!(" (mode {mode:03o}, group {group})"),
     }
 }
 

@@ -25,30 +25,31 @@ pub async fn answer<B>(request: &Request<B>, edge: &Edge) -> Option<Response<Ful
         _ => return None,
     };
     let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let wants_plain = wants_plain(accept);
+    let wants_open_metrics = wants_open_metrics(accept);
     Some(match page {
-        Some(page) if wants_plain => respond(StatusCode::OK, PLAIN, Page::plain(&page)),
-        Some(page) => respond(StatusCode::OK, OPEN_METRICS, page.open_metrics()),
+        Some(page) if wants_open_metrics => respond(StatusCode::OK, OPEN_METRICS, page.open_metrics()),
+        Some(page) => respond(StatusCode::OK, PLAIN, Page::plain(&page)),
         None => respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "too many ask at once\n".into()),
     })
 }
 
-/// Whether the older format is liked better. OpenMetrics is for whoever names it, or has no wish.
-fn wants_plain<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
+/// Whether OpenMetrics is asked for by name, and the older format not liked better. The others get the older one, which
+/// every tool reads: `curl | promtool check metrics` has no wish, and knows nothing newer.
+fn wants_open_metrics<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
     let (mut open, mut plain) = (0u16, 0u16);
     for range in accept.flat_map(|value| value.split(',')) {
         let mut parts = range.split(';').map(str::trim);
         let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
         let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
         let best = match kind.as_str() {
-            "application/openmetrics-text" | "application/*" => &mut open,
+            "application/openmetrics-text" => &mut open,
             // A browser shows it.
             "text/plain" | "text/*" | "text/html" => &mut plain,
             _ => continue,
         };
         *best = quality.max(*best);
     }
-    plain > open
+    open > 0 && open >= plain
 }
 
 /// `0.25` is 250; what is no quality value (RFC 9110, 12.4.2) is 1000, as if it was not there.
@@ -76,29 +77,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_is_the_one_that_is_liked_best_and_open_metrics_for_who_has_no_wish() {
-        let plain = |accept: &[&str]| wants_plain(accept.iter().copied());
+    fn open_metrics_is_for_who_asks_for_it_by_name_and_likes_nothing_better() {
+        let open = |accept: &[&str]| wants_open_metrics(accept.iter().copied());
+        for accept in [
+            &["application/openmetrics-text"][..],
+            &["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"],
+            &["text/plain;q=0.2", "application/openmetrics-text; version=1.0.0; q=0.3"],
+            &["text/plain;q=0.05, application/openmetrics-text;q=0.5"],
+            &["text/plain;q=0.125, application/openmetrics-text;q=0.2"],
+            &["Application/OpenMetrics-Text;q=0.1, */*"],
+        ] {
+            assert!(open(accept), "{accept:?}");
+        }
         for accept in [
             &[][..],
             &["*/*"],
-            &["application/openmetrics-text"],
-            &["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"],
-            &["text/plain;q=0.2", "application/openmetrics-text; version=1.0.0; q=0.3"],
+            &["application/*"],
+            &["application/openmetrics-text;q=0"],
+            &["application/openmetrics-text;q=0, */*"],
+            &["text/plain"],
             &["text/plain;q=0"],
-            &["text/plain;q=0.05, application/openmetrics-text;q=0.5"],
-            &["text/plain;q=0.125, application/openmetrics-text;q=0.2"],
-        ] {
-            assert!(!plain(accept), "{accept:?}");
-        }
-        for accept in [
-            &["text/plain"][..],
             &["TEXT/PLAIN; version=0.0.4"],
             &["text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"],
             &["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
             &["text/plain, */*;q=0.1"],
             &["text/*"],
         ] {
-            assert!(plain(accept), "{accept:?}");
+            assert!(!open(accept), "{accept:?}");
         }
     }
 }

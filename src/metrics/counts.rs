@@ -88,6 +88,10 @@ pub struct Counts {
     pub orphans: u64,
     /// Signals that came.
     pub received: Tally<Signal>,
+    /// Requests that workers which have ended had served, if anybody counts them.
+    pub served: Option<u64>,
+    /// When the stop began.
+    pub stop_began: Option<Monotonic>,
     /// Signals passed on to the command, by what they were passed on as.
     pub forwarded: Tally<Signal>,
     /// Who is being emptied, and since when.
@@ -112,6 +116,8 @@ impl Default for Counts {
             reloads: Tally::of(&Reloaded::ALL),
             reloading: false,
             orphans: 0,
+            served: None,
+            stop_began: None,
             received: Tally::of(&KNOWN),
             forwarded: Tally::of(&KNOWN),
             draining: BTreeMap::new(),
@@ -156,12 +162,22 @@ impl Counts {
             Note::ReloadFinished { .. } => self.end_reload(Reloaded::Finished),
             Note::ReloadFailed { .. } => self.end_reload(Reloaded::Failed),
             Note::ReloadRefused { .. } => self.reloads.add(Reloaded::Refused),
-            Note::ShutdownStarted { .. } => self.end_reload(Reloaded::Overtaken),
+            Note::ShutdownStarted { .. } => {
+                self.stop_began = Some(now);
+                self.end_reload(Reloaded::Overtaken);
+            }
             Note::OrphanReaped { .. } => add_one(&mut self.orphans),
             Note::SignalReceived { received } => self.received.add(received.signal),
             Note::SignalForwarded { signal, .. } => self.forwarded.add(signal),
             // Said by another, or by a gauge.
             _ => {}
+        }
+    }
+
+    /// A worker ends that has served so many requests, as far as it is known.
+    pub fn served(&mut self, requests: Option<u64>) {
+        if let Some(requests) = requests {
+            self.served = Some(self.served.unwrap_or(0).saturating_add(requests));
         }
     }
 

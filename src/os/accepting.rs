@@ -11,6 +11,7 @@ use super::connections;
 use super::listen::SocketId;
 use super::privileges;
 use super::proc;
+use super::socket::inode_of;
 use crate::address::Address;
 use crate::core::Pid;
 use std::collections::HashMap;
@@ -233,11 +234,6 @@ fn is_listener(pid: Pid, fd: u64, listeners: &[SocketId]) -> bool {
 
 fn socket_inode(pid: Pid, fd: u64) -> Option<u64> {
     inode_of(&fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?)
-}
-
-/// The number in `socket:[1234]`.
-pub(super) fn inode_of(target: &Path) -> Option<u64> {
-    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// Whether a look is not allowed, by the kernel's rules or by a filter, rather than at something that is gone.

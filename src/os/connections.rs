@@ -2,15 +2,17 @@
 //! TCP, which finds those of one port, and /proc/net/unix.
 
 mod in_hand;
+mod listening;
 
 pub use in_hand::{Connection, Tcp, connections, owned};
+pub use listening::{in_the_way, listeners, listening, listening_as};
 
 use crate::address::Address;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The flag of a listening unix socket (`__SO_ACCEPTCON`).
@@ -49,55 +51,6 @@ fn accepted_unix(addresses: &[Address]) -> HashSet<u64> {
 /// (`TCP_ESTABLISHED`, `TCP_CLOSE_WAIT`).
 const STATES: u32 = 1 << ESTABLISHED | 1 << 8;
 const ESTABLISHED: u8 = 1;
-
-/// The inodes of the sockets that listen at exactly this address.
-///
-/// # Errors
-/// What the kernel says that tells nothing of those.
-pub fn listening(address: SocketAddr) -> io::Result<HashSet<u64>> {
-    let mut found = HashSet::new();
-    let here: Vec<u8> = match address.ip() {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    let is_here = |message: &[u8]| message.get(SOURCE..).is_some_and(|source| source.starts_with(&here));
-    each(address, LISTENS, NOTHING_MORE, |message| {
-        found.extend(u32_at(message, INODE).filter(|_| is_here(message)).map(u64::from));
-    })?;
-    Ok(found)
-}
-
-/// Where the listeners of our network namespace are, by inode: as in `127.0.0.1:8000` and `unix:/run/app.sock`. What the
-/// kernel does not tell is left out.
-#[must_use]
-pub fn listeners() -> HashMap<u64, String> {
-    let mut found = HashMap::new();
-    for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
-        // Port 0 is all ports.
-        let _untold = each(SocketAddr::new(any, 0), LISTENS, |message| {
-            let inode = u32_at(message, INODE).map(u64::from);
-            found.extend(inode.zip(address_in(message, any.is_ipv6()).map(|address| address.to_string())));
-        });
-    }
-    let table = fs::read("/proc/net/unix").unwrap_or_default();
-    found.extend(String::from_utf8_lossy(&table).lines().skip(1).filter_map(unix_listener));
-    found
-}
-
-/// `id.idiag_sport` and `id.idiag_src`.
-fn address_in(message: &[u8], is_6: bool) -> Option<SocketAddr> {
-    let port = u16::from_be_bytes(message.get(SOURCE_PORT..)?.first_chunk().copied()?);
-    let source = message.get(SOURCE..)?;
-    let ip = if is_6 {
-        IpAddr::from(*source.first_chunk::<16>()?)
-    } else {
-        IpAddr::from(*source.first_chunk::<4>()?)
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
-/// The state of a listener (`TCP_LISTEN`).
-const LISTENS: u32 = 1 << 10;
 
 fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
     each(address, STATES, NOTHING_MORE, |message| found.extend(u32_at(message, INODE).map(u64::from)))
@@ -234,17 +187,12 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 /// An accepted socket has its listener's path.
 fn unix(line: &str, address: &Address) -> Option<u64> {
     let Address::Unix(path) = address else { return None };
-    let (flags, inode, rest) = unix_fields(line)?;
-    (flags != ACCEPTS && rest == path.to_string_lossy()).then_some(inode)
+    let (flags, inode, name) = unix_fields(line)?;
+    (flags != ACCEPTS && name == path.to_string_lossy()).then_some(inode)
 }
 
-fn unix_listener(line: &str) -> Option<(u64, String)> {
-    let (flags, inode, path) = unix_fields(line)?;
-    (flags == ACCEPTS).then(|| (inode, format!("unix:{path}")))
-}
-
-/// Flags, inode and path of `0000000000000000: 00000003 00000000 00000000 0001 03 12345 /run/app.sock`: number, count,
-/// protocol, flags, type, state, inode, path.
+/// `0000000000000000: 00000003 00000000 00000000 0001 03 12345 /run/app.sock`: number, count, protocol, flags, type,
+/// state, inode, path; of these flags, inode and path.
 fn unix_fields(line: &str) -> Option<(&str, u64, &str)> {
     let mut rest = line;
     let mut next = || {

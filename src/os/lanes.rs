@@ -9,6 +9,7 @@ mod group;
 use super::door::Door;
 use super::listen::{Listener, SocketId};
 use super::shut_watch::ShutSet;
+use super::socket::rights::Rights;
 use super::spawn::duplicate_above;
 use super::steer::Program;
 use crate::address::Address;
@@ -57,7 +58,7 @@ enum Place {
 const DESCRIPTORS_OF_A_DOOR: usize = 4;
 
 impl Lanes {
-    /// Binds every address, for so many lanes, and listens. Until the first [`Lanes::steer`] connections
+    /// Binds every address, for so many lanes, and listens. Everybody may connect to a unix socket. Until the first [`Lanes::steer`] connections
     /// go to lane 0. Where the kernel cannot steer, addresses have one listener (see [`Lanes::fell_back`]).
     /// Descriptors are numbered from `least_fd`.
     ///
@@ -71,18 +72,19 @@ impl Lanes {
         backlog: u32,
         least_fd: RawFd,
     ) -> Result<Self, (Address, io::Error)> {
-        Self::adopt(Vec::new(), addresses, lanes, spread, backlog, least_fd)
+        Self::adopt(Vec::new(), addresses, Rights::EVERYBODY, lanes, spread, backlog, least_fd)
     }
 
     /// As [`Lanes::bind`], with listeners of somebody else's before those. They are never shut down: whoever waits in
     /// them at the end, or comes later, waits for the next who gets them. Those that cannot be steered are shared (see
-    /// [`Lanes::fell_back`]).
+    /// [`Lanes::fell_back`]). The files of unix sockets that are bound have these rights.
     ///
     /// # Errors
     /// As [`Lanes::bind`].
     pub fn adopt(
         adopted: Vec<Listener>,
         addresses: &[Address],
+        rights: Rights,
         lanes: u32,
         spread: Spread,
         backlog: u32,
@@ -95,7 +97,7 @@ impl Lanes {
         }
         for address in addresses {
             // While it is by itself, somebody who is there already is noticed.
-            let bound = Listener::bind_only(address, least_fd);
+            let bound = Listener::bind(address, least_fd, rights);
             let added = bound.and_then(|listener| all.add(listener, false, lanes, spread));
             added.map_err(|error| (address.clone(), error))?;
         }

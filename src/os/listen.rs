@@ -2,9 +2,10 @@
 //!
 //! While the supervisor holds a listener, its queue survives any worker's death, and nobody is refused.
 
-use super::call::{self, named};
+use super::call::named;
 use super::connections;
 use super::socket::passed;
+use super::socket::rights::Rights;
 use super::spawn::duplicate_above;
 use crate::address::Address;
 use nix::errno::Errno;
@@ -50,46 +51,33 @@ struct SocketFile {
 }
 
 impl Listener {
-    /// Binds and listens. TCP listeners get `SO_REUSEADDR`, and `TCP_NODELAY`, which accepted connections
-    /// inherit: `uvicorn --fd` cannot set it, and without it each keep-alive request takes 44 ms.
-    /// The descriptor's number is at least `least`, out of the way of those the workers will see.
+    /// Binds, and does not listen yet: nobody can connect. TCP listeners get `SO_REUSEADDR`, and `TCP_NODELAY`, which
+    /// accepted connections inherit: `uvicorn --fd` cannot set it, and without it each keep-alive request takes 44 ms.
+    /// The file of a unix socket has these rights. The descriptor's number is at least `least`, out of the way of those
+    /// the workers will see.
     ///
     /// # Errors
-    /// As socket(2), bind(2) and listen(2); `EADDRINUSE` for a unix socket only if somebody listens on it.
-    pub fn bind(address: &Address, backlog: u32, least: RawFd) -> io::Result<Self> {
-        let listener = Self::bind_only(address, least)?;
-        listener.listen(backlog)?;
-        Ok(listener)
-    }
-
-    /// As [`Listener::bind`], but nobody can connect yet.
-    ///
-    /// # Errors
-    /// As socket(2) and bind(2).
-    pub fn bind_only(address: &Address, least: RawFd) -> io::Result<Self> {
+    /// As socket(2) and bind(2); `EADDRINUSE` for a unix socket only if somebody listens on it, or if it is none. As
+    /// chown(2) for the group of its file.
+    pub fn bind(address: &Address, least: RawFd, rights: Rights) -> io::Result<Self> {
         let (fd, file) = match address {
             Address::Tcp(address) => (bind_tcp(*address, None)?, None),
-            Address::Unix(path) => bind_unix(path).map(|(fd, file)| (fd, Some(file)))?,
+            Address::Unix(path) => {
+                rights.bind(path, || bind_unix(path)).map(|(fd, file)| (fd, Some(file)))?
+            }
         };
         Self::new(fd, address, file, least)
     }
 
-    /// As [`Listener::bind`]; the file of a unix socket has exactly these permissions from its first moment on, whatever
-    /// our umask: who may write to it may connect (unix(7)). Nobody else may be creating files in this process meanwhile.
-    /// Where the kernel can, it passes no descriptors to what is accepted.
+    /// As [`Listener::bind`], and listens. Where the kernel can, it passes no descriptors to what is accepted.
     ///
     /// # Errors
-    /// As [`Listener::bind`].
-    pub fn bind_for(address: &Address, backlog: u32, least: RawFd, mode: u32) -> io::Result<Self> {
-        if matches!(address, Address::Tcp(_)) {
-            return Self::bind(address, backlog, least);
+    /// As [`Listener::bind`] and listen(2).
+    pub fn endpoint(address: &Address, backlog: u32, least: RawFd, rights: Rights) -> io::Result<Self> {
+        let listener = Self::bind(address, least, rights)?;
+        if matches!(address, Address::Unix(_)) {
+            let _looked_at_instead = passed::refuse(&listener, true);
         }
-        // nix panics where it is refused.
-        let ours = named("umask", call::umask(!mode & 0o777))?;
-        let listener = Self::bind_only(address, least);
-        named("umask", call::umask(ours))?;
-        let listener = listener?;
-        let _looked_at_instead = passed::refuse(&listener, true);
         listener.listen(backlog)?;
         Ok(listener)
     }

@@ -7,6 +7,8 @@ use std::io;
 /// `_LINUX_CAPABILITY_VERSION_3`: two words of 32 bits for each set.
 const VERSION_3: u32 = 0x2008_0522;
 
+/// `CAP_CHOWN`: give a file to any group.
+pub const CHOWN: u32 = 0;
 /// `CAP_DAC_OVERRIDE`: pass over the permissions of files.
 pub const DAC_OVERRIDE: u32 = 1;
 /// `CAP_KILL`: signal processes of other users.

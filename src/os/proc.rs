@@ -68,6 +68,33 @@ pub fn ignores(pid: Pid, signal: Signal) -> bool {
     is_in_set(&status, "SigIgn:", bit_of(signal)).unwrap_or(false)
 }
 
+/// What becomes of a signal that is sent to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reception {
+    /// Its program gets it: it catches it, or all its threads block it (signalfd(2)) or wait for it (sigwait(3)). A
+    /// runtime may catch all signals and end at those that the program did not ask for, as Ruby's does.
+    Taken,
+    /// It would be ignored, or have its default effect; or /proc does not tell.
+    NotTaken,
+    /// The process is a zombie, or gone.
+    Gone,
+}
+
+/// See [`Reception`].
+#[must_use]
+pub fn reception(pid: Pid, signal: Signal) -> Reception {
+    match (state(pid), is_ours()) {
+        (None, true) | (Some('Z' | 'X'), _) => return Reception::Gone,
+        (Some(_), _) | (None, false) => {}
+    }
+    match awareness(pid, signal) {
+        Awareness::Aware if !ignores(pid, signal) => Reception::Taken,
+        Awareness::Aware | Awareness::Unaware | Awareness::Running | Awareness::Unknown => {
+            Reception::NotTaken
+        }
+    }
+}
+
 /// Whether the set of signals with this name in `/proc/PID/status` has this bit.
 fn is_in_set(status: &str, name: &str, bit: u64) -> Option<bool> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -266,12 +293,17 @@ pub fn children(pid: Pid) -> Vec<Pid> {
 }
 
 fn all() -> Vec<Process> {
+    pids().into_iter().filter_map(process).collect()
+}
+
+/// Everybody in our PID namespace.
+#[must_use]
+pub fn pids() -> Vec<Pid> {
     if !is_ours() {
         return Vec::new();
     }
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| process(Pid(pid))).collect()
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid).collect()
 }
 
 fn own_pid() -> Pid {

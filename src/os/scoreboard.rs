@@ -39,10 +39,11 @@
 //!
 //! `examples/scoreboard.py` does all this for ASGI and WSGI, in the standard library alone.
 
+use super::memory_file;
 use super::spawn::duplicate_above;
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -109,7 +110,7 @@ impl Scoreboard {
     /// # Errors
     /// As memfd_create(2), ftruncate(2), fcntl(2) and mmap(2).
     pub fn new(lines: u32, least: RawFd) -> io::Result<Self> {
-        let fd = create()?;
+        let fd = memory_file::create(NAME)?;
         let size = offset(lines.max(1));
         let length = libc::off_t::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
         let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
@@ -174,22 +175,6 @@ impl Scoreboard {
 #[must_use]
 pub fn offset(line: u32) -> u64 {
     u64::from(line).saturating_mul(LINE)
-}
-
-/// Not executable, which some systems insist on (`vm.memfd_noexec`, proc_sys_vm(5)), and kernels before 6.3 do not know.
-fn create() -> io::Result<OwnedFd> {
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // SAFETY: the name is a C string.
-    let create = |flags| unsafe { libc::memfd_create(NAME.as_ptr(), flags) };
-    let mut fd = create(flags | libc::MFD_NOEXEC_SEAL);
-    if fd < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
-        fd = create(flags);
-    }
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just given us this descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The whole file in our memory.

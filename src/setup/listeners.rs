@@ -3,6 +3,7 @@
 use super::{refused, remedy_of};
 use crate::address::Address;
 use crate::config::{Config, Pool};
+use crate::core::Mode;
 use crate::core::exit::code;
 use crate::core::policy::PoolPolicy;
 use crate::error::StartError;
@@ -13,11 +14,17 @@ use crate::os::channel::{self, STDERR};
 use crate::os::lanes::{Lanes, Spread};
 use crate::os::listen::{self, Listener};
 use crate::os::open_files;
+use crate::os::privileges::{self, CHOWN};
+use crate::os::process::sign::{self, Sign};
 use crate::os::signals;
+use crate::os::socket::holder::{self, Holder};
+use crate::os::socket::rights::{self, Rights};
 use crate::os::spawn::FIRST_FD;
 use crate::os::{activation, call, exchange, stderr};
+use crate::users;
 use std::io;
-use tracing::{info, warn};
+use std::os::fd::OwnedFd;
+use tracing::{debug, info, warn};
 
 /// Probes come one at a time; a handful may wait.
 const ENDPOINT_BACKLOG: u32 = 128;
@@ -44,8 +51,9 @@ pub fn lanes(
                 logging::sized(sizing, policy.min_ready);
             }
             let most = policy.workers.saturating_add(policy.budget.surge(policy.workers));
+            let rights = rights_of_bind(pool)?;
             let adopted = adopt(pool, least_fd)?;
-            let lanes = Lanes::adopt(adopted, &pool.bind, most, spread, pool.backlog, least_fd);
+            let lanes = Lanes::adopt(adopted, &pool.bind, rights, most, spread, pool.backlog, least_fd);
             let lanes = lanes.map_err(|(address, error)| not_bound("--bind", &address, &error))?;
             let given = pool.adopted.addresses.len();
             for (index, address) in lanes.addresses().enumerate() {
@@ -79,12 +87,25 @@ pub fn without_steering(policy: &mut PoolPolicy) {
     }
 }
 
-/// Who may connect to the health endpoint where it is a unix socket: everybody who gets to its directory, as with TCP. It
-/// tells, and takes no orders.
-const HEALTH_MODE: u32 = 0o666;
+/// Who may connect to unix sockets of `--bind`.
+///
+/// # Errors
+/// If there is no such group, or we may not give it a file.
+fn rights_of_bind(pool: &Pool) -> Result<Rights, StartError> {
+    let has_file = pool.bind.iter().any(|address| matches!(address, Address::Unix(_)));
+    let Some(name) = pool.bind_group.as_ref().filter(|_| has_file) else {
+        return Ok(Rights { mode: pool.bind_mode, group: None });
+    };
+    let group = users::find_group("--bind-group", name)?;
+    let is_ours = privileges::own_groups().contains(&group);
+    if is_ours || privileges::have(&[CHOWN]) {
+        return Ok(Rights { mode: pool.bind_mode, group: Some(group) });
+    }
+    let problem = "we are not in it, and may not give it a file";
+    Err(StartError::value("--bind-group", name, problem, REMEDY_OF_GROUP).with_code(code::CANNOT_START))
+}
 
-/// Who may connect to the control socket.
-const CONTROL_MODE: u32 = 0o600;
+const REMEDY_OF_GROUP: &str = "name a group of our user, or start as root, with the capability CHOWN";
 
 /// Where we are asked.
 #[derive(Debug)]
@@ -93,6 +114,8 @@ pub struct Endpoints {
     pub health: Option<Listener>,
     /// The control socket.
     pub control: Option<Listener>,
+    /// By which `status` and `ctl` find us. Held for its end.
+    _sign: Option<OwnedFd>,
 }
 
 impl Endpoints {
@@ -101,9 +124,9 @@ impl Endpoints {
     /// # Errors
     /// The first that cannot be bound.
     pub fn open(config: &Config, edge: &Edge, given: Option<&Given>) -> Result<Self, StartError> {
-        let open = |option, address: &Option<Address>, mode, access, fd| -> Result<_, StartError> {
+        let open = |option, address: &Option<Address>, rights, access, fd| -> Result<_, StartError> {
             let Some(address) = address else { return Ok(None) };
-            let listener = endpoint(option, address, mode, fd)?;
+            let listener = endpoint(option, address, rights, fd)?;
             match access {
                 Access::Health => info!(address = %listener.address(), "health endpoint"),
                 Access::Control => info!(address = %listener.address(), "control socket"),
@@ -113,10 +136,19 @@ impl Endpoints {
         };
         let health_fd = given.and_then(|given| given.health);
         let control_fd = given.and_then(|given| given.control);
-        Ok(Self {
-            health: open("--health", &config.health, HEALTH_MODE, Access::Health, health_fd)?,
-            control: open("--control", &config.control, CONTROL_MODE, Access::Control, control_fd)?,
-        })
+        // It tells, and takes no orders.
+        let health = open("--health", &config.health, Rights::EVERYBODY, Access::Health, health_fd)?;
+        let control = open("--control", &config.control, Rights::OURS, Access::Control, control_fd)?;
+        let is_pool = matches!(config.mode, Mode::Pool(_));
+        let told = (is_pool || health.is_some() || control.is_some()).then(|| {
+            let place =
+                |listener: &Option<Listener>| listener.as_ref().map(|listener| listener.address().clone());
+            sign::hold_up(&Sign { is_pool, control: place(&control), health: place(&health) })
+        });
+        let sign = told.and_then(|held| {
+            held.inspect_err(|error| debug!(%error, "status and ctl cannot find us by themselves")).ok()
+        });
+        Ok(Self { health, control, _sign: sign })
     }
 
     /// All there are.
@@ -125,9 +157,14 @@ impl Endpoints {
     }
 }
 
-fn endpoint(option: &str, address: &Address, mode: u32, given: Option<i32>) -> Result<Listener, StartError> {
+fn endpoint(
+    option: &str,
+    address: &Address,
+    rights: Rights,
+    given: Option<i32>,
+) -> Result<Listener, StartError> {
     let listener = match given {
-        None => Listener::bind_for(address, ENDPOINT_BACKLOG, FIRST_FD, mode),
+        None => Listener::endpoint(address, ENDPOINT_BACKLOG, FIRST_FD, rights),
         Some(fd) => exchange::adopt(fd).map(|fd| Listener::take_over(fd, address)),
     };
     listener.map_err(|error| not_bound(option, address, &error))
@@ -181,7 +218,41 @@ fn not_bound(option: &str, address: &Address, error: &io::Error) -> StartError {
     if listen::is_out_of_descriptors(error) {
         return refused(option, error);
     }
-    StartError::value(option, address, error, bind_remedy(address, error)).with_code(code::CANNOT_START)
+    if matches!(address, Address::Unix(_)) && rights::is_of_group(error) {
+        return StartError::usage("--bind-group", error, REMEDY_OF_GROUP).with_code(code::CANNOT_START);
+    }
+    let in_use = (error.kind() == io::ErrorKind::AddrInUse).then(|| in_use(address, error)).flatten();
+    let (problem, remedy) =
+        in_use.unwrap_or_else(|| (error.to_string(), bind_remedy(address, error).to_owned()));
+    StartError::value(option, address, problem, remedy).with_code(code::CANNOT_START)
+}
+
+/// More of them are not named.
+const MOST_HOLDERS: usize = 4;
+
+/// Who has the address, and what to do about it; nothing, if that is not to be seen. A server that was started through a
+/// shell outlives a supervisor that is killed, and keeps the port.
+fn in_use(address: &Address, error: &io::Error) -> Option<(String, String)> {
+    let holders = holder::of(address);
+    let other = match address {
+        Address::Tcp(_) => "use another port",
+        Address::Unix(_) => "use another path",
+    };
+    let own = std::process::id().to_string();
+    if holders.iter().any(|holder| holder.pid.to_string() == own) {
+        return Some((format!("{error}: by another listener of ours"), other.to_owned()));
+    }
+    let (pids, named): (Vec<String>, Vec<String>) = holders
+        .iter()
+        .take(MOST_HOLDERS)
+        .map(|Holder { pid, name }| (pid.to_string(), format!("pid {pid} ({name})")))
+        .unzip();
+    if pids.is_empty() {
+        return None;
+    }
+    let more = if holders.len() > MOST_HOLDERS { " and others" } else { "" };
+    let problem = format!("{error}: by {}{more}", named.join(", "));
+    Some((problem, format!("stop it, with kill {}, or {other}", pids.join(" "))))
 }
 
 fn bind_remedy(address: &Address, error: &io::Error) -> &'static str {

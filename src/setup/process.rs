@@ -25,7 +25,7 @@ pub fn account(process: &Process) -> Result<Option<Account>, StartError> {
         (None, None) => return Ok(None),
         (Some(user), group) => users::find(user, group.as_deref())?,
         (None, Some(group)) => {
-            let gid = users::find_group(group)?;
+            let gid = users::find_group("--group", group)?;
             let identity = Identity { uid: own_uid, gid, groups: vec![gid] };
             let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
             Account { identity, name: std::env::var("USER").ok(), home }

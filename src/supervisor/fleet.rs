@@ -1,6 +1,7 @@
 //! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
 //! worker.
 
+mod hint;
 mod in_hand;
 mod measuring;
 
@@ -80,6 +81,8 @@ pub struct Fleet {
     pub end_by: Option<Instant>,
     memory: Option<Measure>,
     counts_queues: bool,
+    /// Whether it was told that somebody does not take the drain signal.
+    deafness_told: bool,
     /// Whether it was told that the kernel does not show queues.
     blindness_told: Cell<bool>,
     /// Workers that are to be measured, a few in each turn.
@@ -177,6 +180,7 @@ impl Fleet {
             end_by: None,
             memory: measure(pool),
             counts_queues: lanes.is_steered(),
+            deafness_told: false,
             blindness_told: Cell::default(),
             to_measure: VecDeque::new(),
             shut,
@@ -449,13 +453,6 @@ impl Fleet {
                 None => "raise the limit on open files, or give us the capability NET_ADMIN",
             };
             warn!(%error, "connections cannot be held off, and some may be lost: {remedy}");
-        }
-    }
-
-    /// The flag first: whoever handles the signal may look at it.
-    pub fn hint(&self, lane: Lane) {
-        if let Some(board) = &self.scoreboard {
-            board.say_goodbye(lane.0);
         }
     }
 }

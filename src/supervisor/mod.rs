@@ -20,6 +20,7 @@ mod renew;
 mod requests;
 mod scrape;
 mod share;
+mod summary;
 mod telling;
 mod tend;
 mod upgrade;
@@ -423,7 +424,7 @@ impl Loop {
         if self.around.prepares() {
             return self.report_before(note);
         }
-        logging::note(note);
+        self.tell(note);
         if let Some(fleet) = &mut self.fleet {
             fleet.heed(note);
         }

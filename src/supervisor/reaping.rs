@@ -127,6 +127,7 @@ impl Loop {
             return;
         }
         debug!(pid = pid.0, %exit, "child reaped");
+        self.count_served(pid);
         let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
         let out_of_memory = self.fleet.as_mut().is_some_and(ended);
         if !self.errand_ended(pid, exit) {

@@ -2,7 +2,6 @@
 
 use super::Loop;
 use crate::core::{Action, Event};
-use crate::os::send;
 
 impl Loop {
     /// What concerns the workers of a pool as such.
@@ -32,9 +31,9 @@ impl Loop {
             Action::HoldConnectionsOff => fleet.hold_off(),
             Action::RefuseConnections => fleet.lanes.refuse(),
             Action::Hint { pid, lane, signal } => {
-                fleet.hint(lane);
+                let sent = fleet.hint(pid, lane, signal);
                 if let Some(signal) = signal {
-                    self.told(signal, send::to_process(pid, signal));
+                    self.told(signal, sent);
                 }
             }
             Action::Probe { pid, lane } => return fleet.probe(pid, lane),

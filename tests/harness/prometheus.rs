@@ -47,9 +47,9 @@ pub fn scrape(address: &str, path: &str, accept: &str) -> Page {
     Page { content_type, text: text.to_owned(), families }
 }
 
-/// All metrics.
+/// All metrics, in the newer of the two formats: it tells units too.
 pub fn metrics(address: &str) -> Page {
-    scrape(address, "/metrics", "")
+    scrape(address, "/metrics", "application/openmetrics-text")
 }
 
 fn parse(kind: &str, text: &str) -> Vec<Value> {

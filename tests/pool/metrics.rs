@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Scrapes until the page is as it should be: one may be as old as its cache.
 fn wait_page(run: &Run, what: &str, is_right: impl Fn(&Page) -> bool) -> Page {
@@ -38,8 +39,14 @@ fn both_formats_are_read_by_prometheus_own_parsers_and_say_the_same() {
     let accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
                   application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
     assert_eq!(scrape(&health, "/metrics", accept).content_type, OPEN_METRICS);
+    // `curl`, alone and with the header that it sends by itself.
+    for no_wish in ["", "*/*"] {
+        let page = scrape(&health, "/metrics", no_wish);
+        assert_eq!(page.content_type, PLAIN, "{no_wish}");
+        assert!(!page.text.contains("# UNIT") && !page.text.contains("# EOF"), "{}", page.text);
+    }
     let plain = scrape(&health, "/metrics", "text/plain;version=0.0.4");
-    assert_eq!(plain.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(plain.content_type, PLAIN);
     assert_eq!(plain.series(), open.series());
     for family in &open.families {
         let name = family["name"].as_str().unwrap();
@@ -64,7 +71,7 @@ fn both_formats_are_read_by_prometheus_own_parsers_and_say_the_same() {
     let refused = http::request(&health, "POST", "/metrics").unwrap();
     assert_eq!((refused.status, refused.header("allow")), (405, "GET, HEAD"));
     let head = http::request(&health, "HEAD", "/metrics/liveness").unwrap();
-    assert_eq!((head.status, head.body.as_str(), head.header("content-type")), (200, "", OPEN_METRICS));
+    assert_eq!((head.status, head.body.as_str(), head.header("content-type")), (200, "", PLAIN));
     assert_eq!(http::get(&health, "/metrics/").unwrap().status, 404);
 }
 

@@ -91,6 +91,19 @@ fn requests_below_the_limit_and_those_in_hand_do_not_count() {
     assert_eq!(run.wait_for("worker due")["requests"], 18);
 }
 
+/// The counters are looked at once a second, and once more when a worker has ended.
+#[test]
+fn the_last_line_of_the_log_counts_every_request() {
+    let mut run = ready(uvicorn(&["--max-requests", "1000"]), 1);
+    for _ in 0..23 {
+        assert_eq!(http::get(&run.address(0), "/").unwrap().status, 200);
+    }
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0, "{}", run.log.text());
+    let end = run.wait_for("pool stopped");
+    assert_eq!(end["requests"], 23, "{end}");
+}
+
 #[test]
 fn a_worker_whose_request_passes_its_deadline_hangs_and_another_does_not() {
     let run = ready(uvicorn(&["-n", "2"]).env("PREFORK_REQUEST_TIMEOUT", "2.5"), 2);

@@ -70,7 +70,7 @@ fn the_same_seed_gives_the_same_history() {
 }
 
 /// What histories must come to if the rules are to mean anything.
-const CORNERS: [\&str; 41] = [
+const CORNERS: [&str; 41] = [
     "ReachedOut",
     "ExplainLateness",
     "CheckCounting",

@@ -1,12 +1,25 @@
 //! What people and metrics see of a pool.
 
 use super::Pool;
+use crate::core::event::Pid;
+use crate::core::signal::Signal;
 use crate::core::slot::{Seat, Slot};
 use crate::core::snapshot::{self, Reload, ReloadState, State, Status};
 use crate::core::time::Monotonic;
 use crate::core::worker::{Life, Worker};
 
 impl Pool {
+    /// See [`Core::served_by`](crate::core::Core::served_by).
+    pub fn served_by(&self, pid: Pid) -> Option<u64> {
+        let worker = self.workers().find(|worker| worker.pid() == Some(pid))?;
+        counted(worker, self.policy.recycle.counted_by_worker)
+    }
+
+    /// See [`Core::drain_signal`](crate::core::Core::drain_signal).
+    pub fn drain_signal(&self) -> Option<Signal> {
+        self.policy.drain.hint
+    }
+
     /// See [`Core::status`](crate::core::Core::status).
     pub fn status(&self, now: Monotonic) -> Status {
         let of_slot = |slot: &Slot| snapshot::Slot {
@@ -50,8 +63,6 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
         | Life::Stopping { .. }
         | Life::Killed { .. } => None,
     };
-    // Who counts for itself tells nobody; others do when the first was served.
-    let is_counted = worker.limits.requests.is_some() && !counted_by_worker;
     snapshot::Worker {
         slot: worker.slot,
         number: worker.number,
@@ -62,9 +73,16 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
         reason,
         waits_for,
         uptime: now.since(worker.spawned),
-        requests: Some(worker.requests).filter(|requests| *requests > 0 || is_counted),
+        requests: counted(worker, counted_by_worker),
         max_requests: worker.limits.requests,
         max_age: worker.limits.age,
         max_memory: worker.limits.memory,
     }
+}
+
+/// What a worker has served, as far as it is known. Who counts for itself tells nobody; others do when the first was
+/// served.
+fn counted(worker: &Worker, counted_by_worker: bool) -> Option<u64> {
+    let is_counted = worker.limits.requests.is_some() && !counted_by_worker;
+    Some(worker.requests).filter(|requests| *requests > 0 || is_counted)
 }

@@ -3,8 +3,8 @@
 use super::{ESTABLISHED, STATES, ask, attribute, each, read, u32_at};
 use crate::address::Address;
 use crate::core::Pid;
-use crate::os::accepting::inode_of;
 use crate::os::proc;
+use crate::os::socket::inode_of;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;

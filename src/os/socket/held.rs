@@ -1,12 +1,12 @@
 //! Which sockets a worker holds, and what descends from it.
 
+use super::inode_of;
 use crate::core::Pid;
 use crate::os::connections;
 use crate::os::listen::SocketId;
 use crate::os::proc;
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// More processes or descriptors than this are not looked at, nor any after this time.
@@ -87,11 +87,6 @@ impl Held {
         found.dedup();
         found
     }
-}
-
-/// The number in `socket:[1234]`.
-fn inode_of(target: &Path) -> Option<u64> {
-    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 #[cfg(test)]

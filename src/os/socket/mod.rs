@@ -2,5 +2,14 @@
 
 pub mod connection;
 pub mod held;
+pub mod holder;
 pub mod passed;
+pub mod rights;
 pub mod taker;
+
+use std::path::Path;
+
+/// The number in `socket:[1234]`, as which `/proc/PID/fd` shows a socket.
+pub(super) fn inode_of(target: &Path) -> Option<u64> {
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}

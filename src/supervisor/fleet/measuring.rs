@@ -27,6 +27,12 @@ impl Fleet {
         Event::Measured { pid, found }
     }
 
+    /// What a worker has served in all, by the scoreboard: its line stays until another worker gets it.
+    pub fn served_at_last(&self, pid: Pid) -> Option<u64> {
+        let (lane, _) = self.owners.iter().find(|(_, owner)| *owner == pid)?;
+        Some(self.scoreboard.as_ref()?.read(*lane).finished)
+    }
+
     /// Nothing where there is no limit, or none is to be seen.
     pub fn measure_container(&self) -> Option<Event> {
         let cgroup::Memory { current, reclaimable, limit } = self.cgroup.as_ref()?.memory()?;

@@ -1,0 +1,163 @@
+//! How one of us finds another that runs: each holds a sign up, a file without a path that says where it can be asked.
+//!
+//! It is there as long as its process, and no longer; nothing has to be written anywhere, or cleaned up.
+
+use crate::address::Address;
+use crate::core::Pid;
+use crate::os::{memory_file, privileges, proc};
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What `/proc/PID/fd` calls it, after `memfd:`.
+const NAME: &CStr = c"prefork-init";
+const LINK: &str = "/memfd:prefork-init";
+
+/// More descriptors of a process are not looked at, nor a longer sign, nor processes after this time.
+const MOST_FDS: usize = 65_536;
+const LONGEST: u64 = 4_096;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What one of us says of itself, for another of us to find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// Whether it is a pool.
+    pub is_pool: bool,
+    /// Where it takes orders.
+    pub control: Option<Address>,
+    /// Where its health endpoint is.
+    pub health: Option<Address>,
+}
+
+impl Sign {
+    /// As text: a word a line, and after some an address. A socket's path is whole: the reader is elsewhere.
+    #[must_use]
+    pub fn write(&self) -> String {
+        let kind = if self.is_pool { "pool" } else { "init" };
+        let line = |name: &str, address: &Option<Address>| match address {
+            None => String::new(),
+            Some(address) => format!("{name} {}\n", whole(address)),
+        };
+        format!("{kind}\n{}{}", line("control", &self.control), line("health", &self.health))
+    }
+
+    /// What is not understood is left out: another version may say more.
+    fn read(text: &str) -> Self {
+        let place = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|address| Address::parse(address).ok())
+        };
+        let is_pool = text.lines().next() == Some("pool");
+        Self { is_pool, control: place("control"), health: place("health") }
+    }
+}
+
+fn whole(address: &Address) -> Address {
+    match address {
+        Address::Tcp(_) => address.clone(),
+        Address::Unix(path) => Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+    }
+}
+
+/// Holds this up, for as long as the descriptor is open. It has no effect on what others may do.
+///
+/// # Errors
+/// As memfd_create(2) and write(2).
+pub fn hold_up(sign: &Sign) -> io::Result<OwnedFd> {
+    let mut file = File::from(memory_file::create(NAME)?);
+    file.write_all(sign.write().as_bytes())?;
+    Ok(file.into())
+}
+
+/// The signs of all that run here, in our mount and PID namespace, as our own user or as root: others are not believed.
+/// Those of other users the kernel does not show. Each with its pid.
+#[must_use]
+pub fn seen() -> Vec<(i32, Sign)> {
+    let begin = Instant::now();
+    let own = proc::own().map(|own| own.pid);
+    let here = own.and_then(namespaces);
+    let mut found: Vec<(Pid, Sign)> = proc::pids()
+        .into_iter()
+        .take_while(|_| begin.elapsed() < PATIENCE)
+        .filter(|pid| Some(*pid) != own && is_believed(&PathBuf::from(format!("/proc/{pid}"))))
+        .filter(|pid| here.is_some() && namespaces(*pid) == here)
+        .filter_map(|pid| Some((pid, sign_of(pid)?)))
+        .collect();
+    found.sort_by_key(|(pid, _)| *pid);
+    // A child between its fork and its exec, or one that takes descriptors for us, has all that we have.
+    let parent = |pid: &Pid| proc::process(*pid).map(|process| process.parent);
+    let is_copy = |(pid, sign): &(Pid, Sign)| {
+        found.iter().any(|(other, held)| Some(*other) == parent(pid) && held == sign)
+    };
+    let copies: Vec<Pid> = found.iter().filter(|one| is_copy(one)).map(|(pid, _)| *pid).collect();
+    let originals = found.into_iter().filter(|(pid, _)| !copies.contains(pid));
+    originals.map(|(pid, sign)| (pid.0, sign)).collect()
+}
+
+/// Whether this is our own user's, or root's.
+fn is_believed(path: &Path) -> bool {
+    let (uid, _) = privileges::own_ids();
+    fs::symlink_metadata(path).is_ok_and(|found| [0, uid].contains(&found.uid()))
+}
+
+/// Whether this is a socket of our own user's, or of root's.
+#[must_use]
+pub fn is_believed_socket(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    is_socket && is_believed(path)
+}
+
+fn namespaces(pid: Pid) -> Option<[PathBuf; 2]> {
+    let of = |kind| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+    Some([of("mnt")?, of("pid")?])
+}
+
+fn sign_of(pid: Pid) -> Option<Sign> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let is_sign = |path: &PathBuf| {
+        let target = fs::read_link(path).unwrap_or_default();
+        target.to_str().is_some_and(|target| target.trim_end_matches(" (deleted)") == LINK)
+    };
+    let path = entries.flatten().take(MOST_FDS).map(|entry| entry.path()).find(is_sign)?;
+    // A descriptor of our own, which begins at the beginning.
+    let mut text = String::new();
+    File::open(path).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
+    Some(Sign::read(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sign(is_pool: bool, control: &str, health: &str) -> Sign {
+        let place = |text: &str| Address::parse(text).ok();
+        Sign { is_pool, control: place(control), health: place(health) }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for sign in
+            [sign(true, "unix:/run/a b", "127.0.0.1:9000"), sign(false, "", "unix:/h"), sign(true, "", "")]
+        {
+            assert_eq!(Sign::read(&sign.write()), sign);
+        }
+        assert_eq!(Sign::read("later\ncontrol nonsense\nhealthy\n"), sign(false, "", ""));
+    }
+
+    #[test]
+    fn a_sign_is_read_as_often_as_anybody_likes_and_is_gone_with_its_descriptor() {
+        let own = proc::own().unwrap().pid;
+        let sign = sign(true, "unix:/x", "");
+        let held = hold_up(&sign).unwrap();
+        for _ in 0..2 {
+            assert_eq!(sign_of(own).as_ref(), Some(&sign));
+        }
+        drop(held);
+        assert_eq!(sign_of(own), None);
+        assert_eq!(namespaces(own).map(|found| found.len()), Some(2));
+    }
+}

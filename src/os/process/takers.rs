@@ -1,0 +1,105 @@
+//! Signals for those alone who can take them: the default effect of most is the end of the process.
+
+use crate::core::{Pid, Signal};
+use crate::os::proc::{self, Reception};
+use crate::os::send;
+use std::io;
+
+/// More processes of one worker are not looked at.
+const MOST_PROCESSES: usize = 64;
+
+/// What became of a signal.
+#[derive(Debug)]
+pub enum Sent {
+    /// Somebody takes it, and it was sent; or tried to.
+    ToTakers(io::Result<()>),
+    /// Nobody takes it.
+    ToNobody,
+    /// There is nobody any more.
+    Gone,
+}
+
+/// Sends a signal to a worker if it takes it (see [`Reception`]). If it does not, as a shell around the server, to its
+/// children that do, and so on: each process is judged by itself, and one that takes the signal is left to tell its
+/// own children. The worker must not have been reaped.
+///
+/// # Errors
+/// As kill(2), within the result; of several errors the first.
+#[must_use]
+pub fn send(worker: Pid, signal: Signal) -> Sent {
+    let (found, somebody) = takers(worker, signal);
+    if found.is_empty() {
+        return if somebody { Sent::ToNobody } else { Sent::Gone };
+    }
+    let mut sent = Ok(());
+    for pid in found {
+        // An error is no reason to pass over the others.
+        sent = sent.and(send::to_process(pid, signal));
+    }
+    Sent::ToTakers(sent)
+}
+
+/// Whether anybody of a worker would take a signal.
+#[must_use]
+pub fn is_taken(worker: Pid, signal: Signal) -> bool {
+    !takers(worker, signal).0.is_empty()
+}
+
+/// Who takes it, and whether there is anybody who could.
+fn takers(worker: Pid, signal: Signal) -> (Vec<Pid>, bool) {
+    let (mut family, mut found, mut somebody) = (vec![worker], Vec::new(), false);
+    let mut place = 0usize;
+    while let Some(&pid) = family.get(place) {
+        place = place.saturating_add(1);
+        match proc::reception(pid, signal) {
+            Reception::Taken => found.push(pid),
+            Reception::NotTaken => {
+                somebody = true;
+                let room = MOST_PROCESSES.saturating_sub(family.len());
+                family.extend(proc::children(pid).into_iter().take(room));
+            }
+            Reception::Gone => {}
+        }
+    }
+    (found, somebody)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    fn say_when_up(script: &str) -> (Child, Pid) {
+        let mut child = Command::new("bash").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid = Pid(i32::try_from(child.id()).unwrap());
+        (child, pid)
+    }
+
+    #[test]
+    fn who_catches_a_signal_takes_it_and_who_ignores_it_does_not() {
+        for (trap, takes) in [("trap : USR2", true), ("trap '' USR2", false), (":", false)] {
+            let (mut child, pid) = say_when_up(&format!("{trap}; echo up; read -r -t 60 _ </dev/zero"));
+            assert_eq!(takers(pid, Signal::USR2), (if takes { vec![pid] } else { vec![] }, !takes), "{trap}");
+            child.kill().unwrap();
+            // A zombie is nobody.
+            while proc::state(pid) != Some('Z') {
+                std::thread::yield_now();
+            }
+            assert!(matches!(send(pid, Signal::USR2), Sent::Gone), "{trap}");
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn below_a_shell_that_does_not_take_it_its_child_does() {
+        let inner = "bash -c 'trap : USR2; echo up; read -r -t 60 _ </dev/zero'; :";
+        let (mut child, pid) = say_when_up(inner);
+        let below = proc::children(pid);
+        assert_eq!(takers(pid, Signal::USR2), (below.clone(), true));
+        below.into_iter().for_each(|pid| send::to_process(pid, Signal::KILL).unwrap());
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,103 @@
+//! Who has an address that we want: a server that has outlived the supervisor that started it, for one.
+
+use super::inode_of;
+use crate::address::Address;
+use crate::core::Pid;
+use crate::os::{connections, proc};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Descriptors of one process that are looked at, and the time for all processes: we are about to end, and somebody may
+/// wait for it.
+const MOST_FDS: usize = 65_536;
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A process that has a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Which.
+    pub pid: Pid,
+    /// What it is called: `/proc/PID/comm`.
+    pub name: String,
+}
+
+/// The processes that have a socket that keeps others from listening at this address, as far as they are to be seen:
+/// in our PID namespace, and ours or anybody's if we are root.
+#[must_use]
+pub fn of(address: &Address) -> Vec<Holder> {
+    match address {
+        Address::Tcp(address) => {
+            let listening = connections::in_the_way(*address);
+            having(|_, socket| listening.contains(&socket))
+        }
+        Address::Unix(path) => {
+            let listening = connections::listening_as(path.file_name().unwrap_or_default());
+            let wanted = std::path::absolute(path).ok();
+            // A relative path is as a rule one from where the process still is.
+            let is_there = |pid: Pid, bound: &PathBuf| {
+                let from = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+                Some(from.join(bound)) == wanted
+            };
+            having(|pid, socket| listening.get(&socket).is_some_and(|bound| is_there(pid, bound)))
+        }
+    }
+}
+
+/// The processes that have a socket of which this holds.
+fn having(is_one: impl Fn(Pid, u64) -> bool) -> Vec<Holder> {
+    let begin = Instant::now();
+    let pids = proc::pids().into_iter().take_while(|_| begin.elapsed() < PATIENCE);
+    let has_one = |pid: &Pid| sockets(*pid).any(|socket| is_one(*pid, socket));
+    let mut found: Vec<Holder> = pids.filter(has_one).map(Holder::new).collect();
+    found.sort_by_key(|holder| holder.pid);
+    found
+}
+
+fn sockets(pid: Pid) -> impl Iterator<Item = u64> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = entries.take(MOST_FDS).filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.filter_map(|target| inode_of(&target))
+}
+
+impl Holder {
+    fn new(pid: Pid) -> Self {
+        let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        Self { pid, name: String::from_utf8_lossy(&name).trim_end().to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    fn is_ours(address: &str) -> bool {
+        let own = i32::try_from(std::process::id()).unwrap();
+        of(&Address::parse(address).unwrap()).iter().any(|holder| holder.pid == Pid(own))
+    }
+
+    #[test]
+    fn a_listener_is_in_the_way_of_its_address_and_of_all_addresses() {
+        let here = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = here.local_addr().unwrap().port();
+        for taken in [format!("127.0.0.1:{port}"), format!(":{port}"), format!("[::]:{port}")] {
+            assert!(is_ours(&taken), "{taken}");
+        }
+        assert!(!is_ours(&format!("127.0.0.2:{port}")) && !is_ours(&format!("[::1]:{port}")));
+        drop(here);
+        let everywhere = TcpListener::bind("[::]:0").unwrap();
+        let port = everywhere.local_addr().unwrap().port();
+        assert!(is_ours(&format!("127.0.0.1:{port}")) && is_ours(&format!("[::1]:{port}")));
+    }
+
+    #[test]
+    fn a_unix_listener_is_found_by_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app  x.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        assert!(is_ours(&format!("unix:{}", path.display())));
+        assert!(!is_ours(&format!("unix:{}2", path.display())));
+    }
+}
