@@ -96,6 +96,8 @@ impl Init {
             | Event::SaidStopping { .. }
             | Event::Triggered { .. }
             | Event::Probed { .. }
+            | Event::QueueWoke { .. }
+            | Event::AcceptingSeen { .. }
             | Event::QueueSeen { .. }
             | Event::LaneSeen { .. }
             | Event::QueuesSeen { .. }

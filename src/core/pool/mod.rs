@@ -8,6 +8,7 @@
 //! What happened is in this file, what follows from it in the others: who is spawned next (`budget`), generations
 //! (`roll`), how many there are (`scale`), who gets connections and who hangs (`steer`), and the end (`ending`).
 
+mod accepting;
 mod asked;
 mod budget;
 mod ending;
@@ -182,6 +183,7 @@ impl Pool {
             if let Some((_, worker)) = starting.min_by_key(|(at, _)| *at) {
                 worker.look(now, out);
             }
+            self.look_whether_accepting(now, out);
             self.measure(now, out);
             self.workers_mut().for_each(|worker| worker.look_at_queue(now, out));
             self.look_at_owed(now, out);
@@ -235,11 +237,11 @@ impl Pool {
             Event::SaidStopping { pid } => self.with_worker(pid, |worker, _| worker.said_stopping(now, out)),
             Event::Triggered { pid } => self.with_worker(pid, |worker, _| worker.triggered(now, out)),
             Event::Probed { pid, passed } => self.probed(now, pid, passed, out),
-            Event::QueueSeen { pid, waiting } => self.with_worker(pid, |worker, _| {
-                if let Life::Draining(draining) = &mut worker.life {
-                    draining.queue_seen(now, waiting);
-                }
-            }),
+            Event::QueueWoke { pid } => self.with_worker(pid, |worker, _| worker.queue_woke(now)),
+            Event::QueueSeen { pid, waiting } => {
+                self.with_worker(pid, |worker, _| worker.queue_seen(now, waiting));
+            }
+            Event::AcceptingSeen { pid, found, took } => self.accepting_seen(now, pid, found, took, out),
             Event::LaneSeen { lane, waiting } => self.lane_seen(lane, waiting),
             Event::QueuesSeen { waiting } => {
                 if let Phase::Closing(closing) = &mut self.phase {

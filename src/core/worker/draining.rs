@@ -35,6 +35,8 @@ pub struct Draining {
     look_at: Option<Monotonic>,
     /// When it is stopped though somebody waits.
     give_up_at: Option<Monotonic>,
+    /// It takes no connections and ends by itself: who waits in its queue waits for another.
+    has_left: bool,
 }
 
 impl Draining {
@@ -47,7 +49,13 @@ impl Draining {
             hinted: false,
             look_at: steered.then(|| now + LOOK_EVERY),
             give_up_at: policy.stop.graceful.deadline(now).map(|at| at.max(now + LEAST_PATIENCE)),
+            has_left: false,
         }
+    }
+
+    /// Whether it takes no connections any more: then it ends by itself, and needs no signal before its time is over.
+    pub fn of_one_that_left(self, has_left: bool) -> Self {
+        if has_left { Self { has_left, look_at: None, ..self } } else { self }
     }
 
     /// So many connections wait for it.
@@ -64,6 +72,9 @@ impl Draining {
         policy: &PoolPolicy,
         out: &mut Vec<Action>,
     ) -> bool {
+        if self.has_left {
+            return reached(self.give_up_at, now);
+        }
         if !self.queue.is_quiet() && reached(self.give_up_at, now) {
             out.push(Action::Report(Note::DrainCutShort { worker }));
             return true;
@@ -88,6 +99,9 @@ impl Draining {
     }
 
     pub fn next_deadline(&self) -> Option<Monotonic> {
+        if self.has_left {
+            return self.give_up_at;
+        }
         let gives_up = self.give_up_at.filter(|_| !self.queue.is_quiet());
         earlier(earlier(self.look_at, self.queue.done_at()), gives_up)
     }

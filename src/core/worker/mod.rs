@@ -7,11 +7,13 @@
 //! ```
 //! Any state but `Spawning` can end by itself: the worker exits, and its slot decides what follows.
 
+mod accepting;
 mod draining;
 mod hang;
 mod starting;
 mod watch;
 
+pub use accepting::Accepting;
 pub use draining::{Draining, LOOK_EVERY};
 pub use starting::Starting;
 pub use watch::Watch;
@@ -22,7 +24,7 @@ use super::event::{Lane, Pid, SpawnId};
 use super::exit::{Exit, Reason};
 use super::handover::Kept;
 use super::note::{Note, ReadyBy, WorkerRef};
-use super::policy::{HangPolicy, PoolPolicy};
+use super::policy::PoolPolicy;
 use super::recycle::Limits;
 use super::signal::Signal;
 use super::time::{Monotonic, earlier, reached};
@@ -67,6 +69,7 @@ pub enum Life {
         /// It said that it is about to end.
         leaves: bool,
         watch: Watch,
+        accepting: Accepting,
     },
     /// Gets no new connections and finishes those it has.
     Draining(Draining),
@@ -96,10 +99,11 @@ impl Worker {
     }
 
     /// A worker that was there before us.
-    pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &HangPolicy) -> Self {
+    pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &PoolPolicy) -> Self {
         let Kept { slot, lane, generation, pid, spawned, ready, requests, .. } = *kept;
-        let watch = Watch::new(now, kept.ping_every, policy);
-        let life = Life::Ready { pid, since: ready, due: None, leaves: false, watch };
+        let watch = Watch::new(now, kept.ping_every, &policy.hang);
+        let accepting = Accepting::new(now, policy.drain.steered, false);
+        let life = Life::Ready { pid, since: ready, due: None, leaves: false, watch, accepting };
         Self {
             id,
             slot,
@@ -140,7 +144,9 @@ impl Worker {
     /// Whether new connections should go to it.
     pub fn is_trusted(&self) -> bool {
         match &self.life {
-            Life::Ready { leaves, watch, .. } => self.serves() && !leaves && !watch.is_suspected(),
+            Life::Ready { leaves, watch, accepting, .. } => {
+                self.serves() && !leaves && !watch.is_suspected() && !accepting.is_away()
+            }
             Life::Spawning
             | Life::Starting(_)
             | Life::Draining(_)
@@ -222,7 +228,8 @@ impl Worker {
     pub fn become_ready(&mut self, now: Monotonic, by: ReadyBy, policy: &PoolPolicy, out: &mut Vec<Action>) {
         if let Life::Starting(Starting { pid, ping_every, .. }) = self.life {
             let watch = Watch::new(now, ping_every, &policy.hang);
-            self.life = Life::Ready { pid, since: now, due: None, leaves: false, watch };
+            let accepting = Accepting::new(now, policy.drain.steered, by == ReadyBy::Accepting);
+            self.life = Life::Ready { pid, since: now, due: None, leaves: false, watch, accepting };
             let worker = self.reference(pid);
             out.push(Action::Report(Note::WorkerReady { worker, by, after: now.since(self.spawned) }));
             if policy.drain.listens {
@@ -252,10 +259,11 @@ impl Worker {
     /// Takes new connections from it and lets it finish those it has, then stops it.
     pub fn drain(&mut self, now: Monotonic, reason: Reason, policy: &PoolPolicy, out: &mut Vec<Action>) {
         match self.life {
-            Life::Ready { pid, .. } if policy.drain.steered || policy.drain.told => {
+            Life::Ready { pid, accepting, .. } if policy.drain.steered || policy.drain.told => {
                 let worker = self.reference(pid);
                 out.push(Action::Report(Note::WorkerDraining { worker, reason }));
-                self.life = Life::Draining(Draining::new(now, pid, reason, policy));
+                let draining = Draining::new(now, pid, reason, policy);
+                self.life = Life::Draining(draining.of_one_that_left(accepting.is_away()));
                 self.tick(now, policy, out);
             }
             Life::Starting(_) | Life::Ready { .. } => {
@@ -329,7 +337,10 @@ impl Worker {
                 }
                 starting.probe(now, lane, out);
             }
-            Life::Ready { pid, watch, .. } => watch.probe(now, *pid, lane, out),
+            Life::Ready { pid, watch, accepting, .. } => {
+                watch.probe(now, *pid, lane, out);
+                accepting.tick(now, *pid, lane, out);
+            }
             Life::Draining(draining) => {
                 let worker = WorkerRef { slot, generation, pid: draining.pid };
                 if draining.tick(now, worker, lane, policy, out) {
@@ -353,9 +364,9 @@ impl Worker {
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.life {
             Life::Starting(starting) => starting.next_deadline(),
-            Life::Ready { due, watch, .. } => {
+            Life::Ready { due, watch, accepting, .. } => {
                 let of_age = self.limits.age_deadline(self.spawned).filter(|_| due.is_none());
-                earlier(of_age, watch.next_deadline())
+                earlier(earlier(of_age, watch.next_deadline()), accepting.next_deadline())
             }
             Life::Draining(draining) => draining.next_deadline(),
             Life::Stopping { kill_at, .. } => *kill_at,
@@ -395,6 +406,8 @@ impl Worker {
             Life::Draining(Draining { reason, .. }) => (reason, None),
             Life::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
             Life::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
+            // Asked by another, it left in order: uvicorn ends by the signal that it got.
+            Life::Ready { accepting, .. } if accepting.is_away() && is_orderly(exit) => (Reason::Stop, None),
             Life::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => (Reason::MaxRequests, None),
             Life::Ready { .. } => (Reason::Crash, Some(Failure::Died)),
             Life::Spawning | Life::Starting(_) => {
@@ -402,5 +415,13 @@ impl Worker {
                 (Reason::BootError, Some(if says_so { Failure::CannotBoot } else { Failure::Died }))
             }
         }
+    }
+}
+
+/// Whether a worker that took no more connections ended of its own accord, or as it was asked.
+fn is_orderly(exit: Exit) -> bool {
+    match exit {
+        Exit::Code(code) => code == 0,
+        Exit::Signal { signal, .. } => [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal),
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod connection;
 pub mod passed;
+pub mod queue_watch;
 pub mod taker;
