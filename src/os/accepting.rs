@@ -15,12 +15,12 @@ use super::privileges;
 use super::proc;
 use crate::address::Address;
 use crate::core::Pid;
+use again::Mark;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use again::Mark;
 use std::time::{Duration, Instant};
 
 /// More processes, descriptors or polled entries than this are not looked at.

@@ -203,7 +203,11 @@ impl Fleet {
         let shut = self.shut.as_ref().is_some_and(|shut| shut.poll_ready(cx).is_ready());
         let written = self.output.as_ref().is_some_and(|output| output.poll_ready(cx).is_ready());
         let woken = self.queues.poll_ready(cx).is_ready();
-        if notified || piped || answered || shut || written || woken { Poll::Ready(()) } else { Poll::Pending }
+        if notified || piped || answered || shut || written || woken {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// What has come in since: notices first, so that a ping is never later than a probe that failed.

@@ -2,6 +2,7 @@
 
 mod asking;
 mod hanging;
+mod leaving;
 mod reloading;
 mod renewing;
 mod replacing;
@@ -34,7 +35,14 @@ fn policy(workers: u32) -> PoolPolicy {
         budget: Budget { max_surge: 1, max_unavailable: 0, gap: Duration::ZERO },
         stop: STOP,
         drain_delay: Duration::ZERO,
-        drain: DrainPolicy { listens: false, steered: false, told: false, hint: None, time: Duration::ZERO },
+        drain: DrainPolicy {
+            listens: false,
+            steered: false,
+            shares: true,
+            told: false,
+            hint: None,
+            time: Duration::ZERO,
+        },
         ready: ReadyPolicy {
             observe: true,
             believe: true,

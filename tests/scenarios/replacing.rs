@@ -6,6 +6,7 @@ use prefork_init::core::Lane;
 const DRAIN: DrainPolicy = DrainPolicy {
     listens: true,
     steered: true,
+    shares: true,
     told: true,
     hint: Some(Signal::USR2),
     time: Duration::from_millis(400),

@@ -12,14 +12,16 @@ use std::time::Duration;
 const TRIED_AGAIN: Duration = Duration::from_secs(2);
 
 impl Pool {
-    /// Looks at one worker, if it is time: a look may take two milliseconds.
-    pub(super) fn look_whether_accepting(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+    /// Looks at one worker, if it is time: a look may take two milliseconds. Returns whether it does.
+    pub(super) fn look_whether_accepting(&mut self, now: Monotonic, out: &mut Vec<Action>) -> bool {
         let look_at = |worker: &super::Worker| worker.accepting().and_then(|accepting| accepting.look_at());
         let seated = self.slots.iter_mut().filter_map(Slot::seated_mut);
         let seated = seated.filter_map(|worker| Some((look_at(worker)?, worker)));
+        let before = out.len();
         if let Some((_, worker)) = seated.min_by_key(|(at, _)| *at) {
             worker.look_whether_accepting(now, out);
         }
+        out.len() > before
     }
 
     /// A look at a worker found this.
@@ -40,11 +42,15 @@ impl Pool {
         }
     }
 
-    /// The worker of a slot is back: who was to take its place, with its listeners, goes.
+    /// The worker of a slot is back: who was to take its place goes, if it has the same listeners or nothing else calls
+    /// for it.
     fn needs_no_successor(&mut self, now: Monotonic, index: usize, out: &mut Vec<Action>) {
+        let Some(worker) = self.slots.get(index).and_then(Slot::seated) else { return };
+        let (lane, due) = (worker.lane, worker.due().is_some() || self.outdated_since(worker).is_some());
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let lane = slot.seated().filter(|worker| worker.due().is_none()).map(|worker| worker.lane);
-        let Some(successor) = slot.successor.take_if(|successor| Some(successor.lane) == lane) else { return };
+        let Some(successor) = slot.successor.take_if(|successor| successor.lane == lane || !due) else {
+            return;
+        };
         slot.retry_at = slot.retry_at.max(now + TRIED_AGAIN);
         self.roll_has_dropped(successor.id);
         self.retire(now, successor, Reason::Scale, out);

@@ -183,7 +183,7 @@ impl Pool {
             if let Some((_, worker)) = starting.min_by_key(|(at, _)| *at) {
                 worker.look(now, out);
             }
-            self.look_whether_accepting(now, out);
+            let looks = self.look_whether_accepting(now, out);
             self.measure(now, out);
             self.workers_mut().for_each(|worker| worker.look_at_queue(now, out));
             self.look_at_owed(now, out);
@@ -191,7 +191,8 @@ impl Pool {
             if out.is_empty() && self.upgrades_now() {
                 return self.upgrade(now, out);
             }
-            if self.serves() {
+            // What a look finds may make a spawn needless.
+            if self.serves() && !looks {
                 self.spawn_one(now, out);
             }
         }

@@ -77,11 +77,17 @@ enum State {
 pub enum Turn {
     AsBefore,
     /// It accepts no more, and whether that is to be told.
-    Away { tell: bool },
+    Away {
+        tell: bool,
+    },
     /// It accepts again, and whether it was told that it did not.
-    Back { tell: bool },
+    Back {
+        tell: bool,
+    },
     /// It has been away for so long that it will not come back, and whether that it is away is to be told.
-    Left { tell: bool },
+    Left {
+        tell: bool,
+    },
 }
 
 impl Accepting {

@@ -150,6 +150,8 @@ impl InitRules {
                 | Event::SaidStopping { .. }
                 | Event::Triggered { .. }
                 | Event::Probed { .. }
+                | Event::QueueWoke { .. }
+                | Event::AcceptingSeen { .. }
                 | Event::QueueSeen { .. }
                 | Event::QueuesSeen { .. }
                 | Event::Measured { .. },
@@ -236,6 +238,8 @@ impl InitRules {
             | Action::Observe { .. }
             | Action::RestoreListeners { .. }
             | Action::Steer { .. }
+            | Action::WatchQueue { .. }
+            | Action::LookWhetherAccepting { .. }
             | Action::LookAtQueue { .. }
             | Action::LookAtQueues { .. }
             | Action::HoldConnectionsOff

@@ -81,6 +81,14 @@ impl Kernel {
                 self.expect_child(pid, action)?;
                 return Ok(Some(Event::QueueSeen { pid, waiting: self.queue(lane, dice) }));
             }
+            Action::WatchQueue { pid, lane } => {
+                self.expect_child(pid, action)?;
+                return Ok(self.watch_queue(pid, lane, dice));
+            }
+            Action::LookWhetherAccepting { pid, .. } => {
+                self.expect_child(pid, action)?;
+                return Ok(self.look_whether_accepting(pid, dice));
+            }
             Action::LookAtLane { lane } => {
                 return Ok(Some(Event::LaneSeen { lane, waiting: self.queue(lane, dice) }));
             }

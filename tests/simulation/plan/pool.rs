@@ -174,7 +174,8 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
             let hint = dice.one_in(2).then(|| Signal::from_number(12).unwrap());
             // The scoreboard tells it too.
             let told = hint.is_some() || workers.is_multiple_of(2);
-            DrainPolicy { listens, steered, told, hint, time: dice.pick_ms(&[0, 0, 10, 100, 2_000]) }
+            let time = dice.pick_ms(&[0, 0, 10, 100, 2_000]);
+            DrainPolicy { listens, steered, shares: !workers.is_multiple_of(4), told, hint, time }
         },
         ready: ReadyPolicy {
             observe: listens && !dice.one_in(4),
@@ -235,6 +236,10 @@ pub fn habits(policy: &PoolPolicy, boot: Duration, hanging: bool, dice: &mut Dic
         hangs: hanging.then(|| {
             let lasts = [None, None, Some(0), Some(400), Some(5_000)];
             (boot + dice.pick_ms(&later), dice.pick(&lasts).map(Duration::from_millis))
+        }),
+        pauses: rarely(dice, &later).map(|at| {
+            let lasts = [None, None, Some(150), Some(500), Some(2_500)];
+            (at, dice.pick(&lasts).map(Duration::from_millis))
         }),
         says_stopping: rarely(dice, &later),
         triggers: rarely(dice, &later),

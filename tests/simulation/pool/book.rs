@@ -1,5 +1,6 @@
 //! What has happened, as far as events and actions tell.
 
+use super::accepting::Accepting;
 use super::backoff::{Backoff, Window};
 use super::watch::Watch;
 use prefork_init::core::action::SpawnOrder;
@@ -42,6 +43,7 @@ pub struct Worker {
     /// It said `STOPPING=1`.
     pub leaves: bool,
     pub watch: Watch,
+    pub accepting: Accepting,
     /// It has made way, for this.
     pub retired: Option<Reason>,
     pub drain: Option<Drain>,
@@ -58,6 +60,8 @@ pub struct Drain {
     pub looked: Option<Monotonic>,
     pub quiet: Option<Monotonic>,
     pub hinted: bool,
+    /// It took no connections any more, and ends by itself.
+    pub left: bool,
 }
 
 impl Worker {
@@ -75,7 +79,7 @@ impl Worker {
     }
 
     pub fn is_trusted(&self) -> bool {
-        self.serves() && !self.leaves && !self.watch.suspected
+        self.serves() && !self.leaves && !self.watch.suspected && !self.accepting.away
     }
 
     /// For how long it was ready before it was told to stop.
@@ -176,6 +180,8 @@ pub struct Expected {
     pub lost: usize,
     /// The clock alone led to this step: only then may it take its time.
     pub woken: bool,
+    /// Somebody was looked at.
+    pub looked: bool,
     /// No child is left at all.
     pub childless: bool,
     /// The configuration is to be read.

@@ -23,8 +23,9 @@ impl Book {
         let worker = self.worker(pid)?;
         check(worker.retired == Some(reason), "for another reason")?;
         check(worker.is_up() && worker.watch.hung.is_none(), "it cannot be emptied")?;
-        worker.drain =
-            Some(Drain { since: now, looked: None, quiet: (!steered).then_some(now), hinted: false });
+        let quiet = (!steered).then_some(now);
+        let left = worker.accepting.away;
+        worker.drain = Some(Drain { since: now, looked: None, quiet, hinted: false, left });
         Ok(())
     }
 
@@ -35,6 +36,7 @@ impl Book {
         let Some(drain) = worker.drain.as_mut().filter(|_| worker.stopped.is_none() && steered) else {
             return Err("it is not being emptied".into());
         };
+        check(!drain.left, "another looks after its queue")?;
         let last = drain.looked.replace(now).unwrap_or(drain.since);
         check(last + LOOK_EVERY <= now, "looks too often")
     }
@@ -49,7 +51,10 @@ impl Book {
         let Some(drain) = worker.drain.as_mut().filter(|_| worker.stopped.is_none()) else {
             return Err("it serves, and others come".into());
         };
-        check(drain.quiet.is_some(), "before its queue was seen empty")?;
+        check(
+            drain.quiet.is_some() && !drain.left,
+            "before its queue was seen empty, or to one that leaves",
+        )?;
         check(!std::mem::replace(&mut drain.hinted, true), "again")
     }
 
@@ -68,6 +73,7 @@ impl Book {
         if given_up.is_some_and(|at| at <= now) {
             return Ok(());
         }
+        check(!drain.left, "stopped though it leaves by itself")?;
         check(done.is_some_and(|at| at <= now), "stopped before it was emptied")?;
         check(drain.hinted, "stopped without a hint")
     }
@@ -79,6 +85,7 @@ impl Book {
         self.expected.hints = self.live.iter().filter(|w| w.is_up()).map(|w| w.pid).collect();
         check(!self.expected.hints.is_empty(), "nobody has clients")?;
         check(!self.has_no_grace(now), "there is no time for it")?;
+        self.live.iter_mut().for_each(|worker| worker.accepting = Default::default());
         self.stage = Stage::Closing { since: now, looked: None, quiet: None };
         Ok(())
     }
@@ -165,7 +172,7 @@ impl Book {
         let Some(drain) = worker.drain.filter(|_| worker.stopped.is_none()) else { return };
         let (done, given_up) = self.emptied_at(&drain);
         done.iter().chain(&given_up).for_each(|at| tell("the stop of a worker that is emptied", *at));
-        if self.policy.drain.steered {
+        if self.policy.drain.steered && !drain.left {
             tell("a look at a queue", drain.looked.unwrap_or(drain.since) + LOOK_EVERY);
         }
     }

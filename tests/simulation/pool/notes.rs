@@ -59,6 +59,7 @@ impl Book {
                     let (done, by) = self.emptied_at(&drain);
                     done.is_none() && by.is_some_and(|by| by <= now)
                 });
+                let given_up = given_up && drain.is_some_and(|drain| !drain.left);
                 check(given_up && self.policy.drain.steered, "it was emptied, or has time")
             }
             Note::WorkerHung { worker, sign } => {
@@ -117,6 +118,8 @@ impl Book {
             | Note::SignalDropped { .. }
             | Note::DeadlinePassed { .. }
             | Note::WorkerSuspected { .. }
+            | Note::WorkerStoppedAccepting { .. }
+            | Note::WorkerAcceptsAgain { .. }
             | Note::ReloadRefused { .. }
             | Note::ReloadStarted { .. }
             | Note::ReloadConfirmed { .. }
@@ -145,6 +148,7 @@ impl Book {
         known.ready = Some((now, by));
         let (generation, spawned, slot) = (known.order.generation, known.spawned, worker.slot as usize);
         self.watch_from(now, worker.pid);
+        self.accepts_from(now, worker.pid, by);
         let sign = match by {
             ReadyBy::Accepting | ReadyBy::Probed => seen,
             ReadyBy::Notified => confirm_at.is_some_and(|at| at <= now),
