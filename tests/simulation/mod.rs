@@ -178,7 +178,7 @@ const CORNERS_UNDER: [(&str, &[&str]); 64] = [
     ("Pool(", &["found: Left", "WorkerStoppedAccepting", "WorkerDue", "reason: Stop"]),
     ("Pool(", &["found: Absent", "-> [Report(WorkerDue", "reason: Stop"]),
     ("Pool(", &["found: Accepts", "WorkerAcceptsAgain", "Steer"]),
-    ("shares: true", &["found: Accepts", "WorkerAcceptsAgain", "WorkerStopping", "reason: Scale"]),
+    ("Pool(", &["found: Accepts", "WorkerStopping", "reason: Scale"]),
     ("shares: true", &["WorkerExited", "signal: Signal(15)", "reason: Stop"]),
     ("shares: false", &["found: Left", "WorkerDue"]),
     // What is asked for.

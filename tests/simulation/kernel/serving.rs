@@ -149,7 +149,8 @@ impl Kernel {
         let process = self.processes.iter_mut().find(|p| p.pid == pid)?;
         process.watched = true;
         let serial = process.serial;
-        if comes && dice.one_in(3) {
+        // Of one that pauses, it is to be found.
+        if comes && (process.temper.habits.pauses.is_some() || dice.one_in(3)) {
             let after = dice.pick_ms(&[0, 1, 30, 1_000]);
             self.schedule(after, Due::Life(serial, Turn::Wakes), dice);
         }
