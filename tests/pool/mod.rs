@@ -18,6 +18,7 @@ mod hooks;
 mod hostile;
 mod idle;
 mod lanes;
+mod leaving;
 mod listeners;
 mod logs;
 mod many;

@@ -69,7 +69,7 @@ enum State {
     /// It is looked at then.
     Suspected { look_at: Monotonic },
     /// It did not accept when it was looked at, since then.
-    Absent { since: Monotonic, look_at: Monotonic, away: bool, told: bool },
+    Absent { since: Monotonic, look_at: Monotonic, away: bool, told: bool, closed: bool },
 }
 
 /// What a look came to.
@@ -104,6 +104,11 @@ impl Accepting {
     /// Whether new connections are not taken.
     pub fn is_away(&self) -> bool {
         matches!(self.state, State::Absent { away: true, .. })
+    }
+
+    /// Whether it has closed its listener as well: it does not come back.
+    pub fn has_closed(&self) -> bool {
+        matches!(self.state, State::Absent { away: true, closed: true, .. })
     }
 
     /// Something came into its queue.
@@ -184,11 +189,12 @@ impl Accepting {
                 if away { Turn::Back { tell: told } } else { Turn::AsBefore }
             }
             (State::Absent { since, away, told, .. }, Found::Absent | Found::Left) => {
+                let closed = found == Found::Left;
                 let for_long = now.since(since);
                 let look_at = now + pause.max((for_long / 20).min(AWAY_AT_LAST));
-                let has_left = leaves || found == Found::Left || for_long >= LEAVES_AFTER;
+                let has_left = leaves || closed || for_long >= LEAVES_AFTER;
                 let tell = !told && (has_left || now >= self.quiet_until);
-                self.state = State::Absent { since, look_at, away: true, told: told || tell };
+                self.state = State::Absent { since, look_at, away: true, told: told || tell, closed };
                 self.undecided = None;
                 match (has_left, away) {
                     (true, _) => Turn::Left { tell },
@@ -197,7 +203,13 @@ impl Accepting {
                 }
             }
             (State::Suspected { .. }, Found::Absent | Found::Left) => {
-                self.state = State::Absent { since: now, look_at: now + pause, away: false, told: false };
+                self.state = State::Absent {
+                    since: now,
+                    look_at: now + pause,
+                    away: false,
+                    told: false,
+                    closed: false,
+                };
                 Turn::AsBefore
             }
             (State::Suspected { .. }, Found::Accepts) => {

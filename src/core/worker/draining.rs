@@ -53,9 +53,14 @@ impl Draining {
         }
     }
 
-    /// Whether it takes no connections any more: then it ends by itself, and needs no signal before its time is over.
-    pub fn of_one_that_left(self, has_left: bool) -> Self {
-        if has_left { Self { has_left, look_at: None, ..self } } else { self }
+    /// It takes no connections any more and ends by itself: it needs no signal before its time is over.
+    pub fn of_one_that_left(self) -> Self {
+        Self { has_left: true, look_at: None, ..self }
+    }
+
+    /// Another serves those that wait in its queue.
+    pub fn without_queue(self, now: Monotonic, policy: &PoolPolicy) -> Self {
+        Self { queue: Quiet::without_queue(now, policy.drain.time), look_at: None, ..self }
     }
 
     /// So many connections wait for it.

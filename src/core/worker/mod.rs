@@ -259,11 +259,17 @@ impl Worker {
     /// Takes new connections from it and lets it finish those it has, then stops it.
     pub fn drain(&mut self, now: Monotonic, reason: Reason, policy: &PoolPolicy, out: &mut Vec<Action>) {
         match self.life {
-            Life::Ready { pid, accepting, .. } if policy.drain.steered || policy.drain.told => {
+            Life::Ready { pid, leaves, accepting, .. } if policy.drain.steered || policy.drain.told => {
                 let worker = self.reference(pid);
                 out.push(Action::Report(Note::WorkerDraining { worker, reason }));
                 let draining = Draining::new(now, pid, reason, policy);
-                self.life = Life::Draining(draining.of_one_that_left(accepting.is_away()));
+                let has_left = accepting.has_closed() || (leaves && accepting.is_away());
+                self.life = Life::Draining(match accepting.is_away() {
+                    true if has_left => draining.of_one_that_left(),
+                    // Its successor has its listeners.
+                    true if policy.drain.shares => draining.without_queue(now, policy),
+                    true | false => draining,
+                });
                 self.tick(now, policy, out);
             }
             Life::Starting(_) | Life::Ready { .. } => {

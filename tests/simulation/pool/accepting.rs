@@ -31,6 +31,8 @@ pub struct Accepting {
     absent: Option<Monotonic>,
     /// It was not, twice.
     pub away: bool,
+    /// And has closed its listener.
+    pub closed: bool,
     told: bool,
     quiet_until: Monotonic,
     /// It says that it leaves: until then it is not known whether it has.
@@ -133,7 +135,7 @@ impl Book {
             }
             (Found::Accepts, absent) => {
                 known.rests(now, pause, pause);
-                (known.absent, known.undecided) = (None, Monotonic::default());
+                (known.absent, known.undecided, known.closed) = (None, Monotonic::default(), false);
                 if std::mem::take(&mut known.told) {
                     known.quiet_until = now + Duration::from_secs(10);
                     told = Some(Note::WorkerAcceptsAgain { worker: named });
@@ -146,6 +148,7 @@ impl Book {
             }
             (Found::Absent | Found::Left, Some(since)) => {
                 known.away = true;
+                known.closed = found == Found::Left;
                 known.undecided = Monotonic::default();
                 known.look = Some(Window { earliest: now + pause, latest: now + pause.max(SECOND) });
                 let has_left = worker.leaves || found == Found::Left || now.since(since) >= NO_PAUSE;

@@ -62,6 +62,8 @@ pub struct Drain {
     pub hinted: bool,
     /// It took no connections any more, and ends by itself.
     pub left: bool,
+    /// Another serves those that wait in its queue.
+    pub shared: bool,
 }
 
 impl Worker {

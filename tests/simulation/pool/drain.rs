@@ -15,7 +15,7 @@ impl Book {
 
     /// It gets no new connections from now on.
     pub fn drain(&mut self, now: Monotonic, pid: Pid, reason: Reason) -> Held {
-        let steered = self.policy.drain.steered;
+        let (steered, shares) = (self.policy.drain.steered, self.policy.drain.shares);
         check(self.empties(), "there is nothing to wait for")?;
         if self.worker(pid)?.retired.is_none() {
             self.begin_break(now, pid, reason)?;
@@ -23,9 +23,10 @@ impl Book {
         let worker = self.worker(pid)?;
         check(worker.retired == Some(reason), "for another reason")?;
         check(worker.is_up() && worker.watch.hung.is_none(), "it cannot be emptied")?;
-        let quiet = (!steered).then_some(now);
-        let left = worker.accepting.away;
-        worker.drain = Some(Drain { since: now, looked: None, quiet, hinted: false, left });
+        let left = worker.accepting.away && (worker.accepting.closed || worker.leaves);
+        let shared = worker.accepting.away && shares && !left;
+        let quiet = (!steered || shared).then_some(now);
+        worker.drain = Some(Drain { since: now, looked: None, quiet, hinted: false, left, shared });
         Ok(())
     }
 
@@ -36,7 +37,7 @@ impl Book {
         let Some(drain) = worker.drain.as_mut().filter(|_| worker.stopped.is_none() && steered) else {
             return Err("it is not being emptied".into());
         };
-        check(!drain.left, "another looks after its queue")?;
+        check(!drain.left && !drain.shared, "another looks after its queue")?;
         let last = drain.looked.replace(now).unwrap_or(drain.since);
         check(last + LOOK_EVERY <= now, "looks too often")
     }
@@ -172,7 +173,7 @@ impl Book {
         let Some(drain) = worker.drain.filter(|_| worker.stopped.is_none()) else { return };
         let (done, given_up) = self.emptied_at(&drain);
         done.iter().chain(&given_up).for_each(|at| tell("the stop of a worker that is emptied", *at));
-        if self.policy.drain.steered && !drain.left {
+        if self.policy.drain.steered && !drain.left && !drain.shared {
             tell("a look at a queue", drain.looked.unwrap_or(drain.since) + LOOK_EVERY);
         }
     }
