@@ -94,6 +94,8 @@ pub fn of(note: &Note) -> Option<Happened> {
             Happened::about("worker-suspected", worker)
         }
         Note::WorkerSuspected { worker, verdict: Verdict::Alive } => Happened::about("worker-alive", worker),
+        Note::WorkerStoppedAccepting { worker } => Happened::about("worker-stopped-accepting", worker),
+        Note::WorkerAcceptsAgain { worker } => Happened::about("worker-accepts-again", worker),
         Note::WorkerStopping { worker, reason, signal } => {
             Happened::about("worker-stopping", worker).with("REASON", reason).with("SIGNAL", signal)
         }

@@ -200,6 +200,10 @@ pub fn note(note: &Note) {
         Note::WorkerSuspected { worker, verdict: Verdict::Alive } => {
             worker_line!(info, worker, "worker goes on after all");
         }
+        Note::WorkerStoppedAccepting { worker } => {
+            worker_line!(warn, worker, "worker stopped accepting: new connections go elsewhere");
+        }
+        Note::WorkerAcceptsAgain { worker } => worker_line!(info, worker, "worker accepts again"),
         Note::ReloadRefused { generation } => {
             error!("gen" = generation, "reload refused: the configuration is wrong, the old workers go on");
         }

@@ -134,6 +134,7 @@ pub(super) fn resolve(
         drain: DrainPolicy {
             listens: !listeners.is_empty(),
             steered: per_worker && has_tcp,
+            shares: !scoreboard,
             told: replacement.drain_signal.is_some() || scoreboard,
             hint: replacement.drain_signal,
             time: replacement.drain_time,

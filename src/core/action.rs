@@ -98,6 +98,21 @@ pub enum Action {
         /// Not empty, in ascending order.
         lanes: Vec<Lane>,
     },
+    /// Watch the queue of a worker until something comes into it: `QueueWoke`, once. If something waits already it is not
+    /// watched, which is answered by `QueueSeen`.
+    WatchQueue {
+        /// The worker.
+        pid: Pid,
+        /// Its.
+        lane: Lane,
+    },
+    /// Look whether a worker that is ready still waits for connections. Answered by `AcceptingSeen`.
+    LookWhetherAccepting {
+        /// The worker.
+        pid: Pid,
+        /// Its.
+        lane: Lane,
+    },
     /// Count the connections that wait for a worker. Answered by `QueueSeen`.
     LookAtQueue {
         /// The worker.

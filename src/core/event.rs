@@ -153,7 +153,21 @@ pub enum Event {
         /// Whether it answered in time, and well; `None` if it could not be asked, which is not its fault.
         passed: Option<bool>,
     },
-    /// So many connections wait for a worker that is draining.
+    /// Something came into the queue of a worker, which was watched, and is not any more.
+    QueueWoke {
+        /// The worker's own pid.
+        pid: Pid,
+    },
+    /// A worker that is ready was looked at.
+    AcceptingSeen {
+        /// The worker's own pid.
+        pid: Pid,
+        /// What was found.
+        found: Found,
+        /// The processor time it took: who has many descriptors is looked at less often.
+        took: Duration,
+    },
+    /// So many connections wait for a worker.
     QueueSeen {
         /// The worker's own pid.
         pid: Pid,
@@ -209,6 +223,21 @@ pub enum Event {
         /// What.
         found: Measured,
     },
+}
+
+/// What a look at a worker that is ready found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It waits for connections, as it was seen to before.
+    Accepts,
+    /// It was seen to wait for connections once, and does not now: perhaps it pauses.
+    Absent,
+    /// The same, and it has closed what it waited for.
+    Left,
+    /// It was never seen to wait in a way that tells one that is busy from one that has left.
+    Unknown,
+    /// There is more to look at.
+    NotAll,
 }
 
 /// What somebody may ask of a running pool, beside what signals say.

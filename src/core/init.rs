@@ -97,6 +97,8 @@ impl Init {
             | Event::SaidStopping { .. }
             | Event::Triggered { .. }
             | Event::Probed { .. }
+            | Event::QueueWoke { .. }
+            | Event::AcceptingSeen { .. }
             | Event::QueueSeen { .. }
             | Event::ConnectionsSeen { .. }
             | Event::AllConnectionsSeen { .. }

@@ -195,6 +195,16 @@ pub enum Note {
         /// Whether it is.
         verdict: Verdict,
     },
+    /// A worker takes no connections any more: new ones go elsewhere.
+    WorkerStoppedAccepting {
+        /// Which.
+        worker: WorkerRef,
+    },
+    /// It was only a pause.
+    WorkerAcceptsAgain {
+        /// Which.
+        worker: WorkerRef,
+    },
     /// A reload does not begin: the configuration is wrong, as was told. Everything goes on as before.
     ReloadRefused {
         /// Which generation does not come.

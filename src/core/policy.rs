@@ -216,6 +216,9 @@ pub struct DrainPolicy {
     pub listens: bool,
     /// Whether new connections can be kept from a single worker: each has a listener of its own.
     pub steered: bool,
+    /// Whether the successor of one that has left may have its listeners while it is still there: not where each has a
+    /// line of the scoreboard.
+    pub shares: bool,
     /// Whether it is told to say goodbye to its clients: by a signal, or where it looks itself.
     pub told: bool,
     /// The signal for that.

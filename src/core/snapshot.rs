@@ -191,6 +191,8 @@ pub enum State {
     Starting,
     /// Serves.
     Ready,
+    /// Is ready, but takes no new connections.
+    NotAccepting,
     /// Is ready, but was found to hang.
     Hung,
     /// Gets no new connections and finishes those it has.
@@ -203,8 +205,15 @@ pub enum State {
 
 impl State {
     /// All of them, in the order of a life.
-    pub const ALL: [Self; 6] =
-        [Self::Starting, Self::Ready, Self::Hung, Self::Draining, Self::Stopping, Self::Killed];
+    pub const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Ready,
+        Self::NotAccepting,
+        Self::Hung,
+        Self::Draining,
+        Self::Stopping,
+        Self::Killed,
+    ];
 
     /// In one word.
     #[must_use]
@@ -212,6 +221,7 @@ impl State {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
+            Self::NotAccepting => "not-accepting",
             Self::Hung => "hung",
             Self::Draining => "draining",
             Self::Stopping => "stopping",

@@ -74,6 +74,8 @@ pub struct Counts {
     pub kills: Tally<Reason>,
     /// Workers that were found to hang.
     pub hung: Tally<Sign>,
+    /// Workers that were found to take no connections any more.
+    pub stopped_accepting: u64,
     /// From a worker's start until it was ready.
     pub ready: Histogram,
     /// From the last new connection to the stop signal.
@@ -110,6 +112,7 @@ impl Default for Counts {
             exits: Tally::of(&Reason::ALL),
             kills: Tally::of(&Reason::ALL),
             hung: Tally::of(&Sign::ALL),
+            stopped_accepting: 0,
             ready: Histogram::new(OF_A_LIFE),
             drain: Histogram::new(OF_A_LIFE),
             stop: Histogram::new(OF_A_LIFE),
@@ -153,6 +156,7 @@ impl Counts {
                 self.has_failed(worker, true);
             }
             Note::WorkerSuspected { worker, verdict: Verdict::Alive } => self.has_failed(worker, false),
+            Note::WorkerStoppedAccepting { .. } => add_one(&mut self.stopped_accepting),
             Note::Scaled { workers, .. } => self.last.retain(|slot, _| *slot < workers),
             Note::ReloadStarted { .. } => {
                 self.end_reload(Reloaded::Overtaken);

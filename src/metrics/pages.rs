@@ -170,6 +170,8 @@ fn lives(sheet: &mut Sheet, status: &Status, counts: &Counts) {
     sheet.each("prefork_kills", Counter, help, "reason", counts.kills.each());
     let signs = counts.hung.each().map(|(sign, count)| (sign.name(), count));
     sheet.each("prefork_hung", Counter, "Workers that were found to hang.", "sign", signs);
+    let help = "Workers that took no connections any more, though they were ready, for a while or for good.";
+    sheet.one("prefork_stopped_accepting", Counter, help, counts.stopped_accepting);
     sheet.one("prefork_ready", HistogramSeconds, "From a worker's start until it was ready.", &counts.ready);
     let help = "From the last new connection for a worker to its stop signal.";
     sheet.one("prefork_drain", HistogramSeconds, help, &counts.drain);

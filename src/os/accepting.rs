@@ -6,6 +6,8 @@
 //! load a worker never sleeps. They appear within milliseconds of the first possible answer, and only
 //! after the application's own start-up.
 
+pub mod again;
+
 use super::call;
 use super::connections;
 use super::listen::SocketId;
@@ -14,6 +16,7 @@ use super::proc;
 use super::socket::inode_of;
 use crate::address::Address;
 use crate::core::Pid;
+use again::Mark;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
@@ -29,6 +32,9 @@ const MOST_FDS: usize = 1024;
 /// is looked at the next time.
 const BUDGET: Duration = Duration::from_millis(2);
 const LEAST_FDS: usize = 64;
+
+/// Beyond this it is cut short after any descriptor: a set of epoll(7) may be large.
+const MOST_BUDGET: Duration = Duration::from_millis(10);
 
 /// Asking for the connections takes a millisecond or more where the kernel's table is large. It is
 /// followed by a pause so many times as long.
@@ -55,6 +61,10 @@ pub struct Observer {
     ask_at: Instant,
     /// Looks that are not finished; forgotten with their worker.
     walks: HashMap<Pid, Walk>,
+    /// Where workers were seen to wait, until they end.
+    marks: HashMap<Pid, Vec<Mark>>,
+    /// Looks at workers that do not wait there any more, and for which listeners.
+    again: HashMap<Pid, (Vec<SocketId>, Walk)>,
     /// As whom to look: the workers' own user and group, if they are not ours.
     ids: Option<(u32, u32)>,
 }
@@ -71,13 +81,16 @@ struct Walk {
     holds_listener: bool,
     /// The sockets the family has, but for the listeners.
     others: Vec<u64>,
+    /// Where it waits, if it was found in a set of epoll(7).
+    marks: Vec<Mark>,
 }
 
 impl Observer {
     /// Sees who waits for connections to these addresses, with the eyes of the workers' user and group.
     #[must_use]
     pub fn new(addresses: Vec<Address>, ids: Option<(u32, u32)>) -> Self {
-        Self { addresses, ask_at: Instant::now(), walks: HashMap::new(), ids }
+        let (walks, marks, again) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { addresses, ask_at: Instant::now(), walks, marks, again, ids }
     }
 
     /// Looks at a worker and its descendants, whether they wait for connections to one of the listeners that the
@@ -101,7 +114,10 @@ impl Observer {
         let mut walk = self.walks.remove(&worker).unwrap_or_else(|| Walk::new(worker));
         loop {
             match walk.go_on(listeners, begin) {
-                Gone::Found => return Seen::Accepting,
+                Gone::Found => {
+                    self.remember(worker, walk.marks);
+                    return Seen::Accepting;
+                }
                 Gone::Refused => return Seen::Refused,
                 Gone::Through => break,
                 Gone::On if begin.elapsed() < BUDGET => {}
@@ -117,6 +133,8 @@ impl Observer {
     /// A child has ended: its number may come again.
     pub fn forget(&mut self, worker: Pid) {
         self.walks.remove(&worker);
+        self.marks.remove(&worker);
+        self.again.remove(&worker);
     }
 
     /// Whether one of these sockets is a connection to a listener of ours.
@@ -157,7 +175,8 @@ enum Gone {
 impl Walk {
     fn new(worker: Pid) -> Self {
         let family = vec![worker];
-        Self { worker, family, place: 0, entry: 0, holds_listener: false, others: Vec::new() }
+        let (others, marks) = (Vec::new(), Vec::new());
+        Self { worker, family, place: 0, entry: 0, holds_listener: false, others, marks }
     }
 
     /// Looks at one process.
@@ -188,7 +207,8 @@ impl Walk {
     fn look_at_descriptors(&mut self, pid: Pid, listeners: &[SocketId], begin: Instant) -> io::Result<Gone> {
         let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
         for (seen, entry) in entries.take(MOST_FDS).skip(self.entry).enumerate() {
-            if seen >= LEAST_FDS && begin.elapsed() >= BUDGET {
+            let least = if begin.elapsed() >= MOST_BUDGET { 1 } else { LEAST_FDS };
+            if seen >= least && begin.elapsed() >= BUDGET {
                 return Ok(Gone::OutOfTime);
             }
             let entry = entry?;
@@ -200,9 +220,8 @@ impl Walk {
                 Err(_) => continue,
             };
             if target == Path::new("anon_inode:[eventpoll]") {
-                let info = format!("/proc/{pid}/fdinfo/{}", entry.file_name().display());
-                let info = fs::read_to_string(info).unwrap_or_default();
-                if info.lines().filter_map(epoll_target).any(|target| listeners.contains(&target)) {
+                self.marks = again::marks(pid, &entry.file_name(), listeners);
+                if !self.marks.is_empty() {
                     return Ok(Gone::Found);
                 }
             }

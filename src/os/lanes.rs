@@ -5,6 +5,7 @@
 //! connections are not to be steered or cannot be.
 
 mod group;
+mod own;
 
 use super::door::Door;
 use super::listen::{Listener, SocketId};

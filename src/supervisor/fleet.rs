@@ -1,6 +1,7 @@
 //! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
 //! worker.
 
+mod accepting;
 mod hint;
 mod in_hand;
 mod measuring;
@@ -18,7 +19,7 @@ use crate::core::policy::MOST_WORKERS;
 use crate::core::{Event, Lane, Pid, Signal};
 use crate::environment::OfWorker;
 use crate::handover::Given;
-use crate::os::accepting::{Observer, Seen};
+use crate::os::accepting::Observer;
 use crate::os::call;
 use crate::os::cgroup::Cgroup;
 use crate::os::exchange;
@@ -32,6 +33,7 @@ use crate::os::steer::probe_source;
 use crate::os::usage::Measure;
 use crate::output::Relay;
 use crate::probe::{Order, ProbeFailure, Prober, Question};
+use accepting::Queues;
 use in_hand::Hands;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -54,6 +56,7 @@ pub struct Fleet {
     /// Whose listeners were there before us.
     pub adopted: Activation,
     shut: Option<ShutWatch>,
+    queues: Queues,
     /// Whose lanes are whose.
     owners: Vec<(u32, Pid)>,
     observer: Observer,
@@ -153,6 +156,7 @@ impl Fleet {
             pool.output.map(|style| Relay::new(style, ids, given.and_then(|given| given.output.as_ref())));
         let output = output.transpose().map_err(|error| ("--worker-output", error))?;
         let shut = lanes.shut_set().map(ShutWatch::new).transpose().map_err(|error| ("epoll", error))?;
+        let queues = Queues::new(&lanes).map_err(|error| ("epoll", error))?;
         let cgroup = Cgroup::find();
         let limit = cgroup.as_ref().and_then(Cgroup::memory).and_then(|memory| memory.limit);
         if pool.memory_pressure && limit.is_none() {
@@ -184,6 +188,7 @@ impl Fleet {
             blindness_told: Cell::default(),
             to_measure: VecDeque::new(),
             shut,
+            queues,
             owners: given.map(kept_owners).unwrap_or_default(),
             out_of_memory: cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0),
             cgroup,
@@ -213,7 +218,12 @@ impl Fleet {
         let answered = self.prober.poll_ready(cx).is_ready();
         let shut = self.shut.as_ref().is_some_and(|shut| shut.poll_ready(cx).is_ready());
         let written = self.output.as_ref().is_some_and(|output| output.poll_ready(cx).is_ready());
-        if notified || piped || answered || shut || written { Poll::Ready(()) } else { Poll::Pending }
+        let woken = self.queues.poll_ready(cx).is_ready();
+        if notified || piped || answered || shut || written || woken {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// What has come in since: notices first, so that a ping is never later than a probe that failed.
@@ -223,6 +233,7 @@ impl Fleet {
         }
         let mut events = self.notices.take();
         events.extend(self.mend_shut());
+        events.extend(self.queues.take());
         let told = self.pipes.as_mut().map(ReadyPipes::take).unwrap_or_default();
         for told in told {
             let pid = take(&mut self.piped, told.id);
@@ -268,7 +279,8 @@ impl Fleet {
         }
         let mut events = Vec::new();
         for lane in &shut {
-            for (_, pid) in self.owners.iter().filter(|(owned, _)| owned == lane) {
+            // Where two have it, the first is on its way out.
+            if let Some((_, pid)) = self.owners.iter().find(|(owned, _)| owned == lane) {
                 warn!(
                     pid = pid.0,
                     "worker shut its listener down: it gets no more connections, and is replaced"
@@ -301,7 +313,10 @@ impl Fleet {
             }
         };
         self.outgoing.begins();
-        self.lanes.open(order.lane.0).map_err(failure("listen"))?;
+        // Where its predecessor is still there, it stays as that has it.
+        let is_anothers = self.owners.iter().any(|(owned, _)| *owned == order.lane.0);
+        let opened = if is_anothers { Ok(()) } else { self.lanes.open(order.lane.0) };
+        opened.map_err(failure("listen"))?;
         let listeners = self.lanes.fds(order.lane.0).len();
         let mut next_fd = FIRST_FD.saturating_add(i32::try_from(listeners).unwrap_or(0));
         let scoreboard = self.scoreboard.as_ref().map(|board| {
@@ -379,16 +394,6 @@ impl Fleet {
     }
 
     // Looking at workers
-
-    pub fn observe(&mut self, pid: Pid, lane: Lane) -> Event {
-        let ids = self.lanes.ids(lane.0);
-        match self.observer.look(pid, &ids) {
-            (Seen::Accepting, _) => Event::SeenAccepting { pid },
-            (Seen::NotYet, took) => Event::NotSeenAccepting { pid, took, more: false },
-            (Seen::NotAll, took) => Event::NotSeenAccepting { pid, took, more: true },
-            (Seen::Refused, _) => Event::ObservationRefused { pid },
-        }
-    }
 
     /// Begins a probe, if there are not too many.
     pub fn probe(&mut self, pid: Pid, lane: Lane) -> Option<Event> {

@@ -394,6 +394,8 @@ impl Loop {
             }
             Action::StopSelf { job } => return self.stop_self(job),
             Action::Observe { .. }
+            | Action::WatchQueue { .. }
+            | Action::LookWhetherAccepting { .. }
             | Action::RestoreListeners { .. }
             | Action::Steer { .. }
             | Action::LookAtQueue { .. }

@@ -10,6 +10,10 @@ impl Loop {
         let fleet = self.fleet.as_mut()?;
         match action {
             Action::Observe { pid, lane } => return Some(fleet.observe(pid, lane)),
+            Action::WatchQueue { pid, lane } => return fleet.watch_queue(pid, lane),
+            Action::LookWhetherAccepting { pid, lane } => {
+                return Some(fleet.look_whether_accepting(pid, lane));
+            }
             Action::RestoreListeners { lane } => fleet.restore(lane),
             Action::Steer { lanes } => fleet.steer(&lanes),
             Action::LookAtQueue { pid, lane } => {

@@ -23,6 +23,7 @@ mod idle;
 mod in_hand;
 mod in_use;
 mod lanes;
+mod leaving;
 mod listeners;
 mod logs;
 mod many;

@@ -3,6 +3,7 @@
 mod asking;
 mod hanging;
 mod in_hand;
+mod leaving;
 mod reloading;
 mod renewing;
 mod replacing;
@@ -40,7 +41,14 @@ fn policy(workers: u32) -> PoolPolicy {
         },
         stop: STOP,
         drain_delay: Duration::ZERO,
-        drain: DrainPolicy { listens: false, steered: false, told: false, hint: None, time: Duration::ZERO },
+        drain: DrainPolicy {
+            listens: false,
+            steered: false,
+            shares: true,
+            told: false,
+            hint: None,
+            time: Duration::ZERO,
+        },
         ready: ReadyPolicy {
             observe: true,
             believe: true,

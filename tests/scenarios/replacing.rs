@@ -7,6 +7,7 @@ use prefork_init::core::event::Connections;
 pub const DRAIN: DrainPolicy = DrainPolicy {
     listens: true,
     steered: true,
+    shares: true,
     told: true,
     hint: Some(Signal::USR2),
     time: Duration::from_millis(400),

@@ -7,6 +7,7 @@ use super::kernel::{Due, Heard, Kernel, Traits, stale_answer};
 use super::plan::{Moment, Plan};
 use super::pool::PoolRules;
 use super::rule::Held;
+use prefork_init::core::event::Found;
 use prefork_init::core::exit::Exit;
 use prefork_init::core::policy::Job;
 use prefork_init::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
@@ -215,10 +216,12 @@ impl History {
                     3 => Event::RequestsReported { pid, total: u64::MAX },
                     4 => stale_answer(&mut self.dice, pid),
                     6 => Event::Probed { pid, passed: Some(false) },
-                    7 if self.dice.one_in(2) => {
+                    7 if self.dice.one_in(4) => {
                         Event::ConnectionsSeen { pid, found: None, took: Duration::MAX }
                     }
-                    7 => Event::QueueSeen { pid, waiting: 0 },
+                    7 if self.dice.one_in(3) => Event::QueueSeen { pid, waiting: 0 },
+                    7 if self.dice.one_in(2) => Event::QueueWoke { pid },
+                    7 => Event::AcceptingSeen { pid, found: Found::Left, took: Duration::MAX },
                     8 => Event::Triggered { pid },
                     9 if self.dice.one_in(2) => Event::ReachedOut,
                     5 => Event::Stopped { pid, signal: Signal::TSTP, has_terminal: false },

@@ -117,7 +117,7 @@ const CORNERS: [&str; 41] = [
 
 /// The same, under a policy that says the first: a step that says these, in this order. `value: 0 } })]` is the
 /// end of a step in which a signal came and nothing else was done.
-const CORNERS_UNDER: [(&str, &[&str]); 56] = [
+const CORNERS_UNDER: [(&str, &[&str]); 64] = [
     // The time of the whole run.
     ("Pool(", &["DeadlinePassed {", "ShutdownStarted"]),
     ("pause: false", &["DeadlinePassed {", "Forward {"]),
@@ -179,6 +179,15 @@ const CORNERS_UNDER: [(&str, &[&str]); 56] = [
     ("Pool(", &["SignalReceived", "Signal { pid", "signal: Signal(10) }", "SignalForwarded"]),
     ("Pool(", &["SignalReceived", "value: 0 } }), Report(SignalForwarded"]),
     ("Pool(", &["SignalReceived", "Signal { pid", "Signal { pid", "SignalForwarded { signal: Signal(28)"]),
+    // Workers that take no connections any more.
+    ("Pool(", &["QueueWoke", "-> []"]),
+    ("Pool(", &["found: Absent", "WorkerStoppedAccepting", "Steer"]),
+    ("Pool(", &["found: Left", "WorkerStoppedAccepting", "WorkerDue", "reason: Stop"]),
+    ("Pool(", &["found: Absent", "-> [Report(WorkerDue", "reason: Stop"]),
+    ("Pool(", &["found: Accepts", "WorkerAcceptsAgain", "Steer"]),
+    ("Pool(", &["found: Accepts", "WorkerStopping", "reason: Scale"]),
+    ("shares: true", &["WorkerExited", "signal: Signal(15)", "reason: Stop"]),
+    ("shares: false", &["found: Left", "WorkerDue"]),
     // What is asked for.
     ("Pool(", &["Asked(Recycle", "WorkerDue", "reason: Asked"]),
     ("Pool(", &["Asked(Recycle", "-> []"]),

@@ -10,7 +10,7 @@ use crate::core::exit::Reason;
 use crate::core::recycle::Limits;
 use crate::core::slot::{Place, Seat, Slot};
 use crate::core::time::{Monotonic, earlier};
-use crate::core::worker::Worker;
+use crate::core::worker::{Accepting, Worker};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -67,7 +67,8 @@ impl Pool {
     pub(super) fn wants_replacement(&self, slot: &Slot) -> Option<(Reason, Monotonic, Monotonic)> {
         let worker = slot.seated().filter(|worker| worker.is_ready() && slot.successor.is_none())?;
         if let Some((reason, since)) = worker.due() {
-            return Some((reason, since, slot.retry_at));
+            let decided = worker.accepting().map_or_else(Monotonic::default, Accepting::undecided_until);
+            return Some((reason, since, slot.retry_at.max(decided)));
         }
         let since = self.outdated_since(worker)?;
         Some((Reason::Reload, since, slot.retry_at.max(self.roll_goes_on_at()?)))
@@ -124,8 +125,10 @@ impl Pool {
             return self.spawn(now, index, Place::Successor, out);
         }
         let reason = self.slots.get(index).and_then(|slot| self.wants_replacement(slot));
+        // A reload knows by this that nobody came in its place yet.
+        let lane = self.inherited_lane(index).filter(|_| self.reloads_to().is_none());
         let (Some((reason, ..)), Some(slot)) = (reason, self.slots.get_mut(index)) else { return };
-        let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane: None };
+        let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane };
         if let Seat::Taken(old) = std::mem::replace(&mut slot.seat, vacant) {
             slot.backoff.served(old.served(now));
             self.roll_has_emptied();
@@ -171,7 +174,8 @@ impl Pool {
     /// else the first that are nobody's.
     fn lane_for(&self, index: usize, place: Place) -> Lane {
         let kept = self.slots.get(index).and_then(Slot::kept_lane).filter(|_| place == Place::Seat);
-        if let Some(lane) = kept.or_else(|| self.owed_lane()) {
+        let inherited = self.inherited_lane(index).filter(|_| place == Place::Successor);
+        if let Some(lane) = kept.or(inherited).or_else(|| self.owed_lane()) {
             return lane;
         }
         let taken: BTreeSet<Lane> = self

@@ -119,6 +119,7 @@ impl Pool {
             return self.begin_ending(now, None, out);
         }
         out.push(Action::HoldConnectionsOff);
+        self.workers_mut().for_each(Worker::need_not_accept);
         let signal = self.policy.drain.hint;
         for worker in self.workers().filter(|worker| worker.is_ready()) {
             out.extend(worker.pid().map(|pid| Action::Hint { pid, lane: worker.lane, signal }));

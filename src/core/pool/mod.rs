@@ -9,6 +9,7 @@
 //! start that fails (`first`), generations (`roll`), how many there are (`scale`), who gets connections and who hangs
 //! (`steer`), and the end (`ending`).
 
+mod accepting;
 mod asked;
 mod budget;
 mod ending;
@@ -191,6 +192,7 @@ impl Pool {
             if let Some((_, worker)) = starting.min_by_key(|(at, _)| *at) {
                 worker.look(now, out);
             }
+            let looks = self.look_whether_accepting(now, out);
             self.measure(now, out);
             self.workers_mut().for_each(|worker| worker.look_at_queue(now, out));
             self.look_at_all_connections(now, out);
@@ -199,7 +201,8 @@ impl Pool {
             if out.is_empty() && self.upgrades_now() {
                 return self.upgrade(now, out);
             }
-            if self.serves() {
+            // What a look finds may make a spawn needless.
+            if self.serves() && !looks {
                 self.spawn_one(now, out);
             }
         }
@@ -246,13 +249,13 @@ impl Pool {
             Event::SaidStopping { pid } => self.with_worker(pid, |worker, _| worker.said_stopping(now, out)),
             Event::Triggered { pid } => self.with_worker(pid, |worker, _| worker.triggered(now, out)),
             Event::Probed { pid, passed } => self.probed(now, pid, passed, out),
-            Event::QueueSeen { pid, waiting } => self.with_worker(pid, |worker, _| {
-                if let Life::Draining(draining) = &mut worker.life {
-                    draining.queue_seen(now, waiting);
-                }
-            }),
+            Event::QueueWoke { pid } => self.with_worker(pid, |worker, _| worker.queue_woke(now)),
+            Event::QueueSeen { pid, waiting } => {
+                self.with_worker(pid, |worker, _| worker.queue_seen(now, waiting));
+            }
             Event::ConnectionsSeen { pid, found, took } => self.connections_seen(now, pid, found, took),
             Event::AllConnectionsSeen { found, took } => self.all_connections_seen(now, found, took),
+            Event::AcceptingSeen { pid, found, took } => self.accepting_seen(now, pid, found, took, out),
             Event::LaneSeen { lane, waiting } => self.lane_seen(lane, waiting),
             Event::QueuesSeen { waiting } => {
                 if let Phase::Closing(closing) = &mut self.phase {

@@ -26,7 +26,9 @@ pub(super) struct Owed {
 impl Pool {
     /// This lane's worker is gone, and nobody is to have it. To be looked at when new connections go elsewhere.
     pub(super) fn leave(&mut self, now: Monotonic, lane: Lane) {
-        if self.policy.drain.steered && self.serves() {
+        let is_anothers = self.workers().any(|worker| worker.lane == lane)
+            || self.slots.iter().any(|slot| slot.kept_lane() == Some(lane));
+        if self.policy.drain.steered && self.serves() && !is_anothers {
             self.owed.retain(|owed| owed.lane != lane);
             self.owed.push(Owed { lane, look_at: Some(now), waits: false });
         }

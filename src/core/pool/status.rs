@@ -50,6 +50,9 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
     let (state, reason) = match worker.life {
         Life::Spawning | Life::Starting(_) => (State::Starting, None),
         Life::Ready { .. } if worker.hung_since().is_some() => (State::Hung, None),
+        Life::Ready { due, accepting, .. } if accepting.is_away() => {
+            (State::NotAccepting, due.map(|(reason, _)| reason))
+        }
         Life::Ready { due, .. } => (State::Ready, due.map(|(reason, _)| reason)),
         Life::Draining(draining) => (State::Draining, Some(draining.reason)),
         Life::Stopping { reason, .. } => (State::Stopping, Some(reason)),

@@ -111,7 +111,7 @@ impl Pool {
             pool.next_spawn = pool.next_spawn.saturating_add(1);
             let slot = numbered(&mut pool.slots, kept.slot);
             if let Some(slot) = slot {
-                slot.seat = Seat::Taken(Worker::kept(given.now, id, kept, &pool.policy.hang));
+                slot.seat = Seat::Taken(Worker::kept(given.now, id, kept, &pool.policy));
             }
         }
         pool

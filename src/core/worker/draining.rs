@@ -41,6 +41,8 @@ pub struct Draining {
     look_at: Option<Monotonic>,
     /// When it is stopped though somebody waits.
     give_up_at: Option<Monotonic>,
+    /// It takes no connections and ends by itself: who waits in its queue waits for another.
+    has_left: bool,
 }
 
 impl Draining {
@@ -59,7 +61,18 @@ impl Draining {
             },
             look_at: steered.then(|| now + LOOK_EVERY),
             give_up_at: patience.map(|at| at.max(now + LEAST_PATIENCE)),
+            has_left: false,
         }
+    }
+
+    /// It takes no connections any more and ends by itself: it needs no signal before its time is over.
+    pub fn of_one_that_left(self) -> Self {
+        Self { has_left: true, look_at: None, ..self }
+    }
+
+    /// Another serves those that wait in its queue.
+    pub fn without_queue(self, now: Monotonic, policy: &PoolPolicy) -> Self {
+        Self { queue: Quiet::without_queue(now, policy.drain.time), look_at: None, ..self }
     }
 
     /// Since when nothing waits for it.
@@ -84,6 +97,9 @@ impl Draining {
         policy: &PoolPolicy,
         out: &mut Vec<Action>,
     ) -> bool {
+        if self.has_left {
+            return reached(self.give_up_at, now);
+        }
         if !self.queue.is_quiet() && reached(self.give_up_at, now) {
             out.push(Action::Report(Note::DrainCutShort { worker }));
             return true;
@@ -113,6 +129,9 @@ impl Draining {
     }
 
     pub fn next_deadline(&self) -> Option<Monotonic> {
+        if self.has_left {
+            return self.give_up_at;
+        }
         let gives_up = self.give_up_at.filter(|_| !self.queue.is_quiet());
         let in_hand = self.in_hand.next_deadline(self.queue.since());
         earlier(earlier(self.look_at, in_hand), gives_up)

@@ -33,10 +33,12 @@ impl Worker {
     /// any more.
     pub(super) fn hangs(&mut self, now: Monotonic, sign: Sign, out: &mut Vec<Action>) {
         let hung = self.hung_since().is_some();
-        if let Life::Ready { pid, due, watch, leaves, .. } = &mut self.life
+        if let Life::Ready { pid, due, watch, leaves, accepting, .. } = &mut self.life
             && !hung
         {
-            if *leaves {
+            // That one is away is known, and no reason to hurt it.
+            let is_known = accepting.is_away() && matches!(sign, Sign::AcceptStall | Sign::Probe);
+            if *leaves || is_known {
                 return;
             }
             watch.not_to_ping();
@@ -75,8 +77,10 @@ impl Worker {
 
     /// It said that it is about to end: it gets no new connections, and a replacement.
     pub fn said_stopping(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if let Life::Ready { leaves, watch, .. } = &mut self.life {
-            *leaves = true;
+        if let Life::Ready { leaves, watch, accepting, .. } = &mut self.life {
+            if !std::mem::replace(leaves, true) {
+                accepting.says_it_leaves(now);
+            }
             watch.owes_no_ping();
             self.becomes_due(now, Reason::Stop, out);
         }
@@ -166,11 +170,14 @@ impl Worker {
         if found.request_overdue {
             self.hangs(now, Sign::RequestDeadline, out);
         }
-        let (Life::Ready { pid, watch, .. }, Some(waiting), Some(patience)) =
+        let (Life::Ready { pid, watch, accepting, .. }, Some(waiting), Some(patience)) =
             (&mut self.life, found.waiting, policy.hang.accept_stall)
         else {
             return;
         };
+        if accepting.is_away() {
+            return;
+        }
         let pid = *pid;
         match watch.queue_measured(now, waiting, steered_to, patience) {
             Queue::Hangs => self.hangs(now, Sign::AcceptStall, out),

@@ -7,12 +7,14 @@
 //! ```
 //! Any state but `Spawning` can end by itself: the worker exits, and its slot decides what follows.
 
+mod accepting;
 mod counting;
 mod draining;
 mod hang;
 mod starting;
 mod watch;
 
+pub use accepting::Accepting;
 pub use draining::{Draining, LOOK_EVERY, LOOK_RARELY};
 pub use starting::Starting;
 pub use watch::Watch;
@@ -25,7 +27,7 @@ use super::event::{Lane, Pid, SpawnId};
 use super::exit::{Exit, Reason};
 use super::handover::Kept;
 use super::note::{Note, ReadyBy, WorkerRef};
-use super::policy::{HangPolicy, PoolPolicy};
+use super::policy::PoolPolicy;
 use super::recycle::Limits;
 use super::signal::Signal;
 use super::time::{Monotonic, earlier, reached};
@@ -74,6 +76,7 @@ pub enum Life {
         /// It said that it is about to end.
         leaves: bool,
         watch: Watch,
+        accepting: Accepting,
     },
     /// Gets no new connections and finishes those it has.
     Draining(Draining),
@@ -105,10 +108,11 @@ impl Worker {
     }
 
     /// A worker that was there before us.
-    pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &HangPolicy) -> Self {
+    pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &PoolPolicy) -> Self {
         let Kept { slot, number, lane, generation, pid, spawned, ready, requests, .. } = *kept;
-        let watch = Watch::new(now, kept.ping_every, policy);
-        let life = Life::Ready { pid, since: ready, due: None, leaves: false, watch };
+        let watch = Watch::new(now, kept.ping_every, &policy.hang);
+        let accepting = Accepting::new(now, policy.drain.steered, false);
+        let life = Life::Ready { pid, since: ready, due: None, leaves: false, watch, accepting };
         Self {
             id,
             slot,
@@ -151,7 +155,9 @@ impl Worker {
     /// Whether new connections should go to it.
     pub fn is_trusted(&self) -> bool {
         match &self.life {
-            Life::Ready { leaves, watch, .. } => self.serves() && !leaves && !watch.is_suspected(),
+            Life::Ready { leaves, watch, accepting, .. } => {
+                self.serves() && !leaves && !watch.is_suspected() && !accepting.is_away()
+            }
             Life::Spawning
             | Life::Starting(_)
             | Life::Draining(_)
@@ -240,7 +246,8 @@ impl Worker {
     pub fn become_ready(&mut self, now: Monotonic, by: ReadyBy, policy: &PoolPolicy, out: &mut Vec<Action>) {
         if let Life::Starting(Starting { pid, ping_every, .. }) = self.life {
             let watch = Watch::new(now, ping_every, &policy.hang);
-            self.life = Life::Ready { pid, since: now, due: None, leaves: false, watch };
+            let accepting = Accepting::new(now, policy.drain.steered, by == ReadyBy::Accepting);
+            self.life = Life::Ready { pid, since: now, due: None, leaves: false, watch, accepting };
             let reports = self.limits.requests.is_some() && !policy.recycle.counted_by_worker;
             self.counting = reports.then(|| Counting::new(now));
             let worker = self.reference(pid);
@@ -272,10 +279,17 @@ impl Worker {
     /// Takes new connections from it and lets it finish those it has, then stops it.
     pub fn drain(&mut self, now: Monotonic, reason: Reason, policy: &PoolPolicy, out: &mut Vec<Action>) {
         match self.life {
-            Life::Ready { pid, .. } if policy.drain.steered || policy.drain.told => {
+            Life::Ready { pid, leaves, accepting, .. } if policy.drain.steered || policy.drain.told => {
                 let worker = self.reference(pid);
                 out.push(Action::Report(Note::WorkerDraining { worker, reason }));
-                self.life = Life::Draining(Draining::new(now, pid, reason, policy));
+                let draining = Draining::new(now, pid, reason, policy);
+                let has_left = accepting.has_closed() || (leaves && accepting.is_away());
+                self.life = Life::Draining(match accepting.is_away() {
+                    true if has_left => draining.of_one_that_left(),
+                    // Its successor has its listeners.
+                    true if policy.drain.shares => draining.without_queue(now, policy),
+                    true | false => draining,
+                });
                 self.tick(now, policy, out);
             }
             Life::Starting(_) | Life::Ready { .. } => {
@@ -354,8 +368,9 @@ impl Worker {
                 }
                 starting.probe(now, lane, out);
             }
-            Life::Ready { pid, watch, .. } => {
+            Life::Ready { pid, watch, accepting, .. } => {
                 watch.probe(now, *pid, lane, out);
+                accepting.tick(now, *pid, lane, out);
                 let unreported = self.counting.as_mut().filter(|_| self.requests == 0);
                 if unreported.is_some_and(|counting| counting.is_due(now)) {
                     let worker = WorkerRef { slot, generation, pid: *pid };
@@ -385,11 +400,12 @@ impl Worker {
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.life {
             Life::Starting(starting) => starting.next_deadline(),
-            Life::Ready { due, watch, .. } => {
+            Life::Ready { due, watch, accepting, .. } => {
                 let of_age = self.limits.age_deadline(self.spawned).filter(|_| due.is_none());
                 let counting = self.counting.filter(|_| self.requests == 0);
                 let of_counting = counting.map(|counting| counting.look_at());
-                earlier(earlier(of_age, of_counting), watch.next_deadline())
+                let of_kernel = earlier(watch.next_deadline(), accepting.next_deadline());
+                earlier(earlier(of_age, of_counting), of_kernel)
             }
             Life::Draining(draining) => draining.next_deadline(),
             Life::Stopping { kill_at, .. } => *kill_at,
@@ -431,6 +447,8 @@ impl Worker {
             Life::Draining(Draining { reason, .. }) => (reason, None),
             Life::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
             Life::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
+            // Asked by another, it left in order: uvicorn ends by the signal that it got.
+            Life::Ready { accepting, .. } if accepting.is_away() && is_orderly(exit) => (Reason::Stop, None),
             Life::Ready { .. } => of_one_that_served(exit, counted_by_worker),
             Life::Starting(starting) if starting.has_lived(now) => {
                 of_one_that_served(exit, counted_by_worker)
@@ -449,5 +467,13 @@ fn of_one_that_served(exit: Exit, counted_by_worker: bool) -> (Reason, Option<Fa
         (Reason::MaxRequests, None)
     } else {
         (Reason::Crash, Some(Failure::Died))
+    }
+}
+
+/// Whether a worker that took no more connections ended of its own accord, or as it was asked.
+fn is_orderly(exit: Exit) -> bool {
+    match exit {
+        Exit::Code(code) => code == 0,
+        Exit::Signal { signal, .. } => [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal),
     }
 }

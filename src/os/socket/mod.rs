@@ -4,6 +4,7 @@ pub mod connection;
 pub mod held;
 pub mod holder;
 pub mod passed;
+pub mod queue_watch;
 pub mod rights;
 pub mod taker;
 

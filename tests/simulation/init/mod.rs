@@ -151,6 +151,8 @@ impl InitRules {
                 | Event::SaidStopping { .. }
                 | Event::Triggered { .. }
                 | Event::Probed { .. }
+                | Event::QueueWoke { .. }
+                | Event::AcceptingSeen { .. }
                 | Event::QueueSeen { .. }
                 | Event::ConnectionsSeen { .. }
                 | Event::AllConnectionsSeen { .. }
@@ -246,6 +248,8 @@ impl InitRules {
             | Action::Observe { .. }
             | Action::RestoreListeners { .. }
             | Action::Steer { .. }
+            | Action::WatchQueue { .. }
+            | Action::LookWhetherAccepting { .. }
             | Action::LookAtQueue { .. }
             | Action::LookAtConnections { .. }
             | Action::LookAtAllConnections { .. }

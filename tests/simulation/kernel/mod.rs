@@ -73,6 +73,10 @@ struct Process {
     lane: Option<Lane>,
     /// It does nothing but end.
     hung: bool,
+    /// It takes no connections.
+    paused: bool,
+    /// The kernel tells when something comes into its queue.
+    watched: bool,
     /// What stopped it.
     frozen: Option<Signal>,
     /// That has not been told yet.
@@ -134,6 +138,9 @@ pub enum Turn {
     SetsWatchdog,
     Hangs,
     Recovers,
+    Pauses,
+    GoesOn,
+    Wakes,
     SaysStopping,
     Triggers,
     Extends,
@@ -284,6 +291,9 @@ impl Kernel {
             | Turn::SetsWatchdog
             | Turn::Hangs
             | Turn::Recovers
+            | Turn::Pauses
+            | Turn::GoesOn
+            | Turn::Wakes
             | Turn::SaysStopping
             | Turn::Triggers
             | Turn::Extends
@@ -417,6 +427,8 @@ impl Kernel {
             in_hand: temper.habits.in_hand,
             lane: None,
             hung: false,
+            paused: false,
+            watched: false,
             frozen: None,
             freeze_is_news: false,
             pending_stop: false,

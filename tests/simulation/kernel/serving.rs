@@ -2,7 +2,7 @@
 
 use super::super::dice::Dice;
 use super::{Due, Kernel, Process, Turn};
-use prefork_init::core::event::{Connections, Measured};
+use prefork_init::core::event::{Connections, Found, Measured};
 use prefork_init::core::{Event, Lane, Pid};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub struct Habits {
     pub sets_watchdog: Option<(Duration, Duration)>,
     /// When it begins to hang: it neither pings nor answers nor takes connections. And for how long, if not for ever.
     pub hangs: Option<(Duration, Option<Duration>)>,
+    /// When it takes no connections any more, and for how long, if not for ever.
+    pub pauses: Option<(Duration, Option<Duration>)>,
     /// When it says `STOPPING=1`.
     pub says_stopping: Option<Duration>,
     /// When it says `WATCHDOG=trigger`.
@@ -36,11 +38,12 @@ pub struct Habits {
 
 impl Habits {
     /// The turns in the life of whoever has them.
-    pub fn turns(&self) -> [(Option<Duration>, Turn); 6] {
+    pub fn turns(&self) -> [(Option<Duration>, Turn); 7] {
         [
             (self.pings, Turn::Pings),
             (self.sets_watchdog.map(|(after, _)| after), Turn::SetsWatchdog),
             (self.hangs.map(|(after, _)| after), Turn::Hangs),
+            (self.pauses.map(|(after, _)| after), Turn::Pauses),
             (self.says_stopping, Turn::SaysStopping),
             (self.triggers, Turn::Triggers),
             (self.extends.map(|(after, _)| after), Turn::Extends),
@@ -76,6 +79,21 @@ impl Kernel {
                 process.hung = false;
                 None
             }
+            Turn::Pauses => {
+                process.paused = true;
+                if let Some(later) = habits.pauses?.1 {
+                    self.schedule(later, Due::Life(serial, Turn::GoesOn), dice);
+                }
+                None
+            }
+            Turn::GoesOn => {
+                process.paused = false;
+                None
+            }
+            Turn::Wakes => process.watched.then(|| {
+                process.watched = false;
+                Event::QueueWoke { pid }
+            }),
             Turn::Pings => {
                 self.schedule(habits.pings?, Due::Life(serial, Turn::Pings), dice);
                 moves.then_some(Event::Pinged { pid })
@@ -96,7 +114,7 @@ impl Kernel {
         }
         let process = self.processes.iter().find(|p| p.pid == pid)?;
         let Habits { answers_after, fails_one_in, .. } = process.temper.habits;
-        let deaf = process.hung || process.frozen.is_some() || !process.accepting;
+        let deaf = process.hung || process.paused || process.frozen.is_some() || !process.accepting;
         let serial = process.serial;
         let late = deaf || answers_after >= PROBE_TIMEOUT;
         let passed = !late && !fails_one_in.is_some_and(|n| dice.one_in(n));
@@ -107,7 +125,7 @@ impl Kernel {
 
     /// How many connections wait in a lane by now.
     pub(super) fn queue(&mut self, lane: Lane, dice: &mut Dice) -> u32 {
-        let is_taken = |p: &Process| p.lane == Some(lane) && !p.hung && p.frozen.is_none();
+        let is_taken = |p: &Process| p.lane == Some(lane) && !p.hung && !p.paused && p.frozen.is_none();
         let taken = self.processes.iter().any(is_taken);
         let at = lane.0 as usize;
         if self.queues.waiting.len() <= at {
@@ -140,6 +158,36 @@ impl Kernel {
         }
         found.open += found.busy + found.again;
         (Some(found), took)
+    }
+
+    /// Watches the queue of a worker: something comes, or nothing does.
+    pub(super) fn watch_queue(&mut self, pid: Pid, lane: Lane, dice: &mut Dice) -> Option<Event> {
+        let waiting = self.queue(lane, dice);
+        if waiting > 0 {
+            return Some(Event::QueueSeen { pid, waiting });
+        }
+        let comes = !self.queues.held_off && self.queues.steered.contains(&lane);
+        let process = self.processes.iter_mut().find(|p| p.pid == pid)?;
+        process.watched = true;
+        let serial = process.serial;
+        // Of one that pauses, it is to be found.
+        if comes && (process.temper.habits.pauses.is_some() || dice.one_in(3)) {
+            let after = dice.pick_ms(&[0, 1, 30, 1_000]);
+            self.schedule(after, Due::Life(serial, Turn::Wakes), dice);
+        }
+        None
+    }
+
+    /// A look at a worker that is ready.
+    pub(super) fn look_whether_accepting(&mut self, pid: Pid, dice: &mut Dice) -> Option<Event> {
+        let process = self.processes.iter().find(|p| p.pid == pid)?;
+        let found = match process.paused {
+            _ if dice.one_in(6) => Found::NotAll,
+            _ if !process.temper.observable || !process.accepting => Found::Unknown,
+            true => dice.pick(&[Found::Absent, Found::Absent, Found::Absent, Found::Left]),
+            false => Found::Accepts,
+        };
+        Some(Event::AcceptingSeen { pid, found, took: dice.pick_ms(&[0, 0, 0, 1, 40]) })
     }
 
     pub(super) fn measure(&mut self, pid: Pid, lane: Lane, dice: &mut Dice) -> Event {

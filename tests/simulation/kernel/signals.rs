@@ -90,6 +90,14 @@ impl Kernel {
                 let (found, took) = self.connections(pids, dice);
                 return Ok(Some(Event::AllConnectionsSeen { found, took }));
             }
+            Action::WatchQueue { pid, lane } => {
+                self.expect_child(pid, action)?;
+                return Ok(self.watch_queue(pid, lane, dice));
+            }
+            Action::LookWhetherAccepting { pid, .. } => {
+                self.expect_child(pid, action)?;
+                return Ok(self.look_whether_accepting(pid, dice));
+            }
             Action::LookAtLane { lane } => {
                 return Ok(Some(Event::LaneSeen { lane, waiting: self.queue(lane, dice) }));
             }

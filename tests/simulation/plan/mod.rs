@@ -47,6 +47,7 @@ enum Crowd {
     Stubborn,
     Slow,
     Hanging,
+    Leaving,
     Mixed,
 }
 
@@ -162,6 +163,7 @@ impl Plan {
                 Crowd::Stubborn,
                 Crowd::Slow,
                 Crowd::Hanging,
+                Crowd::Leaving,
             ]),
             one => one,
         };
@@ -169,6 +171,10 @@ impl Plan {
         let boot = temper.accepts.or(temper.says_ready).unwrap_or_default();
         match crowd {
             Crowd::Calm | Crowd::Hanging | Crowd::Mixed => {}
+            Crowd::Leaving => {
+                let later = dice.pick_ms(&[0, 1_000, 2_000]);
+                temper.accepts = temper.accepts.map(|after| after + later);
+            }
             Crowd::Crashing => {
                 let lives =
                     self.storm.unwrap_or_else(|| dice.pick_ms(&[0, 1, 30, 1_000, 9_999, 10_000, 12_000]));
@@ -202,6 +208,10 @@ impl Plan {
         }
         if let Mode::Pool(policy) = &self.mode {
             temper.habits = pool::habits(policy, boot, matches!(crowd, Crowd::Hanging), dice);
+            if matches!(crowd, Crowd::Leaving) {
+                let boot = temper.accepts.unwrap_or_default();
+                temper.habits.pauses = Some(pool::pause(boot, dice));
+            }
         }
         if let Mode::Init(policy) = &self.mode {
             init::stops(policy, &mut temper, dice);

@@ -24,6 +24,7 @@ impl Plan {
             Crowd::Stubborn,
             Crowd::Slow,
             Crowd::Hanging,
+            Crowd::Leaving,
             Crowd::Mixed,
             Crowd::Mixed,
         ];
@@ -71,7 +72,18 @@ impl Plan {
             triggers.push(trigger(dice, &amid, &changes));
         }
         let plan = Self { triggers, ..Self::common(dice, Mode::Pool(policy), &crowds) };
-        plan.with_forwards().with_rewrites().with_demands()
+        plan.with_forwards().with_rewrites().with_demands().with_time_to_leave()
+    }
+
+    /// Whether somebody has left takes many looks: they are not to be cut off, as a rule.
+    fn with_time_to_leave(mut self) -> Self {
+        if matches!(self.crowd, Crowd::Leaving) {
+            self.most_turns = 400;
+            if !self.core_seed.is_multiple_of(3) {
+                self.triggers.clear();
+            }
+        }
+        self
     }
 
     /// From a die of their own, too.
@@ -180,7 +192,8 @@ fn pool_policy(dice: &mut Dice) -> PoolPolicy {
             let hint = dice.one_in(2).then(|| Signal::from_number(12).unwrap());
             // The scoreboard tells it too.
             let told = hint.is_some() || workers.is_multiple_of(2);
-            DrainPolicy { listens, steered, told, hint, time: dice.pick_ms(&[0, 0, 10, 100, 2_000]) }
+            let time = dice.pick_ms(&[0, 0, 10, 100, 2_000]);
+            DrainPolicy { listens, steered, shares: workers % 4 != 2, told, hint, time }
         },
         ready: ReadyPolicy {
             observe: listens && !dice.one_in(4),
@@ -242,6 +255,7 @@ pub fn habits(policy: &PoolPolicy, boot: Duration, hanging: bool, dice: &mut Dic
             let lasts = [None, None, Some(0), Some(400), Some(5_000)];
             (boot + dice.pick_ms(&later), dice.pick(&lasts).map(Duration::from_millis))
         }),
+        pauses: dice.one_in(16).then(|| pause(boot, dice)),
         says_stopping: rarely(dice, &later),
         triggers: rarely(dice, &later),
         extends: rarely(dice, &[0, 0, 50]).map(|at| (at / 2, dice.pick_ms(&[0, 100, 4_000]))),
@@ -250,4 +264,10 @@ pub fn habits(policy: &PoolPolicy, boot: Duration, hanging: bool, dice: &mut Dic
         in_hand: dice.pick(&[0, 0, 0, 1, 3, 1_000]),
         memory: (dice.pick(&[0, 100, 900]), dice.pick(&[0, 0, 50, 1_000])),
     }
+}
+
+/// When a worker takes no connections any more, and for how long, if not for ever.
+pub fn pause(boot: Duration, dice: &mut Dice) -> (Duration, Option<Duration>) {
+    let lasts = [None, None, Some(150), Some(500), Some(1_400), Some(2_500), Some(2_500)];
+    (boot + dice.pick_ms(&[0, 1, 300, 2_000]), dice.pick(&lasts).map(Duration::from_millis))
 }

@@ -1,5 +1,6 @@
 //! What has happened, as far as events and actions tell.
 
+use super::accepting::Accepting;
 use super::backoff::{Backoff, Window};
 use super::first::FirstStart;
 use super::in_hand::InHand;
@@ -48,6 +49,7 @@ pub struct Worker {
     /// It said `STOPPING=1`.
     pub leaves: bool,
     pub watch: Watch,
+    pub accepting: Accepting,
     /// It has made way, for this.
     pub retired: Option<Reason>,
     pub drain: Option<Drain>,
@@ -65,6 +67,10 @@ pub struct Drain {
     pub quiet: Option<Monotonic>,
     pub hinted: bool,
     pub in_hand: InHand,
+    /// It took no connections any more, and ends by itself.
+    pub left: bool,
+    /// Another serves those that wait in its queue.
+    pub shared: bool,
 }
 
 impl Worker {
@@ -82,7 +88,7 @@ impl Worker {
     }
 
     pub fn is_trusted(&self) -> bool {
-        self.serves() && !self.leaves && !self.watch.suspected
+        self.serves() && !self.leaves && !self.watch.suspected && !self.accepting.away
     }
 
     /// For how long it was ready before it was told to stop.
@@ -186,6 +192,8 @@ pub struct Expected {
     pub lost: usize,
     /// The clock alone led to this step: only then may it take its time.
     pub woken: bool,
+    /// Somebody was looked at.
+    pub looked: bool,
     /// No child is left at all.
     pub childless: bool,
     /// The configuration is to be read.

@@ -17,7 +17,7 @@ impl Book {
 
     /// It gets no new connections from now on.
     pub fn drain(&mut self, now: Monotonic, pid: Pid, reason: Reason) -> Held {
-        let steered = self.policy.drain.steered;
+        let (steered, shares) = (self.policy.drain.steered, self.policy.drain.shares);
         check(self.empties(), "there is nothing to wait for")?;
         if self.worker(pid)?.retired.is_none() {
             self.begin_break(now, pid, reason)?;
@@ -25,13 +25,11 @@ impl Book {
         let worker = self.worker(pid)?;
         check(worker.retired == Some(reason), "for another reason")?;
         check(worker.is_up() && worker.watch.hung.is_none(), "it cannot be emptied")?;
-        worker.drain = Some(Drain {
-            since: now,
-            looked: None,
-            quiet: (!steered).then_some(now),
-            hinted: false,
-            in_hand: InHand::default(),
-        });
+        let left = worker.accepting.away && (worker.accepting.closed || worker.leaves);
+        let shared = worker.accepting.away && shares && !left;
+        let quiet = (!steered || shared).then_some(now);
+        let in_hand = InHand::default();
+        worker.drain = Some(Drain { since: now, looked: None, quiet, hinted: false, in_hand, left, shared });
         Ok(())
     }
 
@@ -42,6 +40,7 @@ impl Book {
         let Some(drain) = worker.drain.as_mut().filter(|_| worker.stopped.is_none() && steered) else {
             return Err("it is not being emptied".into());
         };
+        check(!drain.left && !drain.shared, "another looks after its queue")?;
         let last = drain.looked.replace(now).unwrap_or(drain.since);
         check(last + LOOK_EVERY <= now, "looks too often")
     }
@@ -56,7 +55,10 @@ impl Book {
         let Some(drain) = worker.drain.as_mut().filter(|_| worker.stopped.is_none()) else {
             return Err("it serves, and others come".into());
         };
-        check(drain.quiet.is_some(), "before its queue was seen empty")?;
+        check(
+            drain.quiet.is_some() && !drain.left,
+            "before its queue was seen empty, or to one that leaves",
+        )?;
         check(!std::mem::replace(&mut drain.hinted, true), "again")
     }
 
@@ -73,6 +75,7 @@ impl Book {
         if self.given_up_at(drain).is_some_and(|at| at <= now) {
             return Ok(());
         }
+        check(!drain.left, "stopped though it leaves by itself")?;
         let over = self.policy.stop.graceful.deadline(drain.since);
         let watched = self.policy.drain.steered;
         self.has_nothing_in_hand(now, drain.quiet, watched.then_some((&drain.in_hand, over)))?;
@@ -86,6 +89,7 @@ impl Book {
         self.expected.hints = self.live.iter().filter(|w| w.is_up()).map(|w| w.pid).collect();
         check(!self.expected.hints.is_empty(), "nobody has clients")?;
         check(!self.has_no_grace(now), "there is no time for it")?;
+        self.live.iter_mut().for_each(|worker| worker.accepting = Default::default());
         self.stage = Stage::Closing { since: now, looked: None, quiet: None, in_hand: InHand::default() };
         Ok(())
     }
@@ -199,10 +203,13 @@ impl Book {
     pub fn owed_to_draining(&self, worker: &Worker, tell: &mut dyn FnMut(&'static str, Monotonic)) {
         let Some(drain) = worker.drain.filter(|_| worker.stopped.is_none()) else { return };
         self.given_up_at(&drain).iter().for_each(|at| tell("the stop of a worker that is waited for", *at));
+        if drain.left {
+            return;
+        }
         let over = self.policy.stop.graceful.deadline(drain.since);
         let watched = self.policy.drain.steered;
         self.owed_to_hands(drain.quiet, watched.then_some((&drain.in_hand, over)), tell);
-        if watched {
+        if watched && !drain.shared {
             let last = drain.looked.unwrap_or(drain.since);
             tell("a look at a queue", last + self.pause_after(last, drain.quiet));
         }

@@ -95,6 +95,9 @@ impl Book {
             Event::Pinged { pid } => self.pinged(now, pid),
             Event::WatchdogSet { pid, every } => self.watchdog_set(now, pid, every),
             Event::SaidStopping { pid } => {
+                if self.worker(pid).is_ok_and(|worker| !worker.leaves) {
+                    self.says_it_leaves(now, pid);
+                }
                 if let Some(worker) = self.live.iter_mut().find(|w| w.pid == pid && w.is_up()) {
                     worker.leaves = true;
                     (worker.watch.pings, worker.watch.ping_by) = (None, None);
@@ -104,7 +107,10 @@ impl Book {
             }
             Event::Triggered { pid } => self.hangs(now, pid, prefork_init::core::note::Sign::Watchdog),
             Event::Probed { pid, passed } => self.probed(now, pid, passed),
+            Event::QueueWoke { pid } => self.queue_woke(now, pid),
+            Event::AcceptingSeen { pid, found, took } => self.accepting_seen(now, pid, found, took),
             Event::QueueSeen { pid, waiting } => {
+                self.waits(now, pid, waiting);
                 if let Some(drain) = self.worker(pid).ok().and_then(|worker| worker.drain.as_mut()) {
                     drain.quiet = drain.quiet.or(Some(now)).filter(|_| waiting == 0);
                     if waiting > 0 {
@@ -272,7 +278,7 @@ impl Book {
                 *canary = Canary::Wanted;
             }
         }
-        let kept = self.slots.pop().and_then(|slot| slot.kept);
+        let kept = self.slots.pop().and_then(|slot| slot.kept).filter(|lane| !self.is_owned(*lane));
         self.first_start_has_dropped();
         self.left.extend(kept.map(|lane| (lane, false)));
     }
@@ -339,6 +345,7 @@ impl Book {
             due: None,
             leaves: false,
             watch,
+            accepting: Default::default(),
             retired: None,
             drain: None,
             stopped: None,
@@ -364,7 +371,9 @@ impl Book {
         self.expected.exited = Some((pid, reason));
         self.expected.lost += usize::from(serves);
         if worker.retired.is_some() {
-            self.left.push((worker.order.lane, false));
+            if !self.is_owned(worker.order.lane) {
+                self.left.push((worker.order.lane, false));
+            }
         } else {
             let backoff = &mut self.slot(worker.order.slot).backoff;
             backoff.served(worker.up(now));
@@ -396,6 +405,7 @@ impl Book {
             (None, None) if worker.ready.is_some() || has_lived => match worker.watch.hung {
                 Some(_) => (Reason::Hung, Some(Failure::Other)),
                 None if by_plan && worker.leaves => (Reason::Stop, None),
+                None if worker.left_in_order(exit) => (Reason::Stop, None),
                 None if by_plan && self.policy.recycle.counted_by_worker => (Reason::MaxRequests, None),
                 None => (Reason::Crash, Some(Failure::Other)),
             },
@@ -449,7 +459,7 @@ impl Book {
         let is_vacant = self.is_vacant(order.slot as usize);
         if is_vacant {
             self.slot(order.slot).kept = Some(order.lane);
-        } else {
+        } else if !self.is_owned(order.lane) {
             self.left.push((order.lane, false));
         }
         if !self.is_open() {

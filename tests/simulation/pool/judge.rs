@@ -46,10 +46,11 @@ impl Book {
                 self.steered.clone_from(lanes);
                 Ok(())
             }
+            Action::WatchQueue { pid, lane } => self.watch_queue(now, pid, lane),
+            Action::LookWhetherAccepting { pid, lane } => self.look_whether_accepting(now, pid, lane),
             Action::LookAtQueue { pid, lane } => self.look_at_queue(now, pid, lane),
             Action::LookAtLane { lane } => {
-                let is_owned = self.live.iter().any(|w| w.order.lane == lane)
-                    || self.slots.iter().any(|slot| slot.kept == Some(lane));
+                let is_owned = self.is_owned(lane);
                 check(self.expected.woken, "looked at while something else waits")?;
                 check(self.policy.drain.steered && !is_owned, "somebody looks after these connections")?;
                 check(self.left.contains(&(lane, false)), "nobody has left it, or it was looked at")

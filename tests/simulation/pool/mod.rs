@@ -1,6 +1,7 @@
 //! The rules of pool mode: a second book, kept from the events and actions alone and written from the
 //! README's promises. What is broken is found in the step that breaks it.
 
+mod accepting;
 mod backoff;
 mod book;
 mod drain;

@@ -58,6 +58,7 @@ impl Book {
                 let drain = self.known(worker)?.drain;
                 let given_up =
                     drain.is_some_and(|drain| self.given_up_at(&drain).is_some_and(|by| by <= now));
+                let given_up = given_up && drain.is_some_and(|drain| !drain.left);
                 check(given_up && self.policy.drain.steered, "it was emptied, or has time")
             }
             Note::WorkerBusy { worker, connections, surge } => self.busy(now, worker.pid, connections, surge),
@@ -117,6 +118,8 @@ impl Book {
             | Note::SignalDropped { .. }
             | Note::DeadlinePassed { .. }
             | Note::WorkerSuspected { .. }
+            | Note::WorkerStoppedAccepting { .. }
+            | Note::WorkerAcceptsAgain { .. }
             | Note::ReloadRefused { .. }
             | Note::ReloadStarted { .. }
             | Note::ReloadConfirmed { .. }
@@ -146,6 +149,7 @@ impl Book {
         known.begins_counting(now, counted_by_worker);
         let (generation, alive_by, slot) = (known.order.generation, known.alive_by, worker.slot as usize);
         self.watch_from(now, worker.pid);
+        self.accepts_from(now, worker.pid, by);
         let sign = match by {
             ReadyBy::Accepting | ReadyBy::Probed => seen,
             ReadyBy::Notified => confirm_at.is_some_and(|at| at <= now),

@@ -82,6 +82,9 @@ impl Book {
             worker.watch.probe_at.iter().for_each(|at| tell("a probe", *at));
             worker.watch.ping_by.iter().for_each(|by| tell("the end of patience", *by));
         }
+        if worker.is_up() {
+            worker.owes_looks(tell);
+        }
         self.owed_to_draining(worker, tell);
         if worker.stopped.is_some() && !worker.killed {
             self.kill_by(worker).iter().for_each(|by| tell("the kill of a worker", *by));
@@ -99,6 +102,8 @@ impl Book {
             }
             let wanted = self.wants_replacement(number).filter(|_| replaces);
             if let Some(from) = wanted.and_then(|reason| self.goes_on_at(reason)) {
+                let undecided = self.seated(number).map(|w| w.accepting.undecided).unwrap_or_default();
+                let from = from.max(undecided);
                 tell("a replacement", slot.retry.latest.max(gap).max(self.planned_from).max(from));
             }
         }

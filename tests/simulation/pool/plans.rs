@@ -48,9 +48,15 @@ impl Book {
     /// Listeners belong to one worker at a time, and those of one that died are for the next of its slot. Where somebody
     /// waits in a lane that is nobody's, the next of any slot gets it.
     fn may_have_lane(&self, lane: Lane, slot: usize) -> Held {
-        check(self.live.iter().all(|w| w.order.lane != lane), "listeners that another has")?;
+        let inherited = self.inherited(slot);
+        if inherited.is_some() {
+            return check(inherited == Some(lane), "somebody goes on waiting for one that has left");
+        }
+        let kept = self.slots[slot].kept.filter(|_| self.is_vacant(slot));
+        let is_anothers = kept != Some(lane) && self.live.iter().any(|w| w.order.lane == lane);
+        check(!is_anothers, "listeners that another has")?;
         let owed = || self.left.iter().find(|(_, waits)| *waits).is_none_or(|(owed, _)| *owed == lane);
-        match self.slots[slot].kept.filter(|_| self.is_vacant(slot)) {
+        match kept {
             Some(kept) => check(kept == lane, "not the listeners of its predecessor"),
             None if !owed() => Err("somebody goes on waiting where nobody serves".into()),
             None => check(self.slots.iter().all(|s| s.kept != Some(lane)), "listeners kept for another"),
@@ -113,10 +119,11 @@ impl Book {
         check(!self.may_surge(), "a break where there is room for the make")?;
         check(self.may_break(), "a break before the make, beyond the budget")?;
         self.begin_planned(now, slot, reason)?;
+        let inherited = self.inherited(slot).filter(|_| self.roll.is_none());
         self.retire(now, pid, reason)?;
         let slot = &mut self.slots[slot];
         slot.vacancy = super::backoff::Window::at(now);
-        slot.kept = None;
+        slot.kept = inherited;
         Ok(())
     }
 

@@ -96,6 +96,10 @@ impl Book {
         if worker.leaves {
             return;
         }
+        // That one is away is known, and no reason to hurt it.
+        if worker.accepting.away && matches!(sign, Sign::Probe | Sign::AcceptStall) {
+            return;
+        }
         let note = Note::WorkerHung { worker: worker.named(), sign };
         self.expected.told.push(note);
         self.found_hung(now, pid);
@@ -147,7 +151,8 @@ impl Book {
     /// any new connection, its worker hangs.
     fn queue_measured(&mut self, now: Monotonic, pid: Pid, waiting: u32, patience: Duration) {
         let steered = self.steered.clone();
-        let Some(worker) = self.live.iter_mut().find(|w| w.pid == pid && w.is_up()) else { return };
+        let in_turn = |w: &&mut Worker| w.pid == pid && w.is_up() && !w.accepting.away;
+        let Some(worker) = self.live.iter_mut().find(in_turn) else { return };
         let gets_more = worker.watch.suspected && steered.contains(&worker.order.lane);
         let named = worker.named();
         let watch = &mut worker.watch;

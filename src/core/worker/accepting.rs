@@ -1,0 +1,396 @@
+//! Whether a worker that is ready goes on taking connections.
+//!
+//! ```text
+//!  Watched ──something comes──▶ Rests ──100 ms──▶ does something wait? ──no──▶ Watched
+//!                                 ▲                        │ yes
+//!                                 │                        ▼
+//!                                 ├── it accepts ────── Looked at ──it does not──▶ Absent ──nor does it now──▶ away
+//!                                 └────────────────────── it accepts again ◀────────┴──────────────────────────┘
+//! ```
+//! Nobody looks while nothing waits. A worker that is away gets no new connections; it may only pause (its threads are all
+//! busy, it has no descriptor left), so nothing else is done about it before it has been away for a while, unless it has
+//! closed its listener or said that it leaves.
+
+use super::{Life, Worker};
+use crate::core::action::Action;
+use crate::core::event::{Found, Lane, Pid};
+use crate::core::exit::Reason;
+use crate::core::note::Note;
+use crate::core::time::{Monotonic, earlier, reached};
+use std::time::Duration;
+
+/// A queue in which something was is left alone for so long, and a worker that does not accept is looked at as often.
+const REST: Duration = Duration::from_millis(100);
+
+/// Rests end together, lest a loaded pool wake for each worker alone.
+const GRID: Duration = Duration::from_millis(20);
+
+/// asyncio and others pause for a second when they have no descriptor left: longer than that is no pause.
+const LEAVES_AFTER: Duration = Duration::from_millis(1_200);
+
+/// One that was never seen is looked at after so long, then after twice as long, and so on.
+const UNKNOWN_AT_FIRST: Duration = Duration::from_secs(1);
+const UNKNOWN_AT_LAST: Duration = Duration::from_secs(60);
+
+/// One that stays away is looked at at least this often.
+const AWAY_AT_LAST: Duration = Duration::from_secs(1);
+
+/// A look is followed by a pause so many times as long, one that was cut short by a shorter one.
+const LOOK_SHARE: u32 = 20;
+const LOOK_ON_SHARE: u32 = 4;
+const LOOK_ON: Duration = Duration::from_millis(1);
+
+/// A pause this soon after the last one is not told.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
+
+/// One that says that it leaves is replaced when it has been seen to accept or not, or this long after.
+const DECIDED_WITHIN: Duration = Duration::from_millis(300);
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepting {
+    state: State,
+    /// The pause after a look that shows nothing.
+    unknown: Duration,
+    /// A pause before this is not told.
+    quiet_until: Monotonic,
+    /// Until when it is not known whether one that leaves has left.
+    undecided: Option<Monotonic>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// It has no queue of its own.
+    Unwatched,
+    /// The kernel tells when something waits.
+    Watched,
+    /// The queue is looked at then, and watched.
+    Rests { until: Monotonic },
+    /// It is looked at then.
+    Suspected { look_at: Monotonic },
+    /// It did not accept when it was looked at, since then.
+    Absent { since: Monotonic, look_at: Monotonic, away: bool, told: bool, closed: bool },
+}
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    AsBefore,
+    /// It accepts no more, and whether that is to be told.
+    Away {
+        tell: bool,
+    },
+    /// It accepts again, and whether it was told that it did not.
+    Back {
+        tell: bool,
+    },
+    /// It has been away for so long that it will not come back, and whether that it is away is to be told.
+    Left {
+        tell: bool,
+    },
+}
+
+impl Accepting {
+    /// Of a worker that is ready now. `steered` is whether it has a queue of its own, `seen` whether it was seen to accept.
+    pub fn new(now: Monotonic, steered: bool, seen: bool) -> Self {
+        let state = match (steered, seen) {
+            (false, _) => State::Unwatched,
+            (true, true) => State::Rests { until: now },
+            (true, false) => State::Suspected { look_at: now + REST },
+        };
+        Self { state, unknown: UNKNOWN_AT_FIRST, quiet_until: Monotonic::default(), undecided: None }
+    }
+
+    /// Whether new connections are not taken.
+    pub fn is_away(&self) -> bool {
+        matches!(self.state, State::Absent { away: true, .. })
+    }
+
+    /// Whether it has closed its listener as well: it does not come back.
+    pub fn has_closed(&self) -> bool {
+        matches!(self.state, State::Absent { away: true, closed: true, .. })
+    }
+
+    /// Something came into its queue.
+    pub fn queue_woke(&mut self, now: Monotonic) {
+        if matches!(self.state, State::Watched) {
+            self.rest(now, REST);
+        }
+    }
+
+    /// So many connections wait for it.
+    pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
+        if matches!(self.state, State::Watched) && waiting > 0 {
+            self.state = State::Suspected { look_at: now };
+        }
+    }
+
+    /// It says that it leaves: perhaps it accepts no more.
+    pub fn says_it_leaves(&mut self, now: Monotonic) {
+        if let State::Watched | State::Rests { .. } | State::Suspected { .. } = self.state {
+            self.state = State::Suspected { look_at: now + REST };
+            self.undecided = Some(now + DECIDED_WITHIN);
+        }
+    }
+
+    /// Until when it is not known whether it has left.
+    pub fn undecided_until(&self) -> Monotonic {
+        self.undecided.unwrap_or_default()
+    }
+
+    /// Does what is due, but for a look.
+    pub fn tick(&mut self, now: Monotonic, pid: Pid, lane: Lane, out: &mut Vec<Action>) {
+        if matches!(self.state, State::Rests { until } if until <= now) {
+            self.state = State::Watched;
+            out.push(Action::WatchQueue { pid, lane });
+        }
+    }
+
+    /// When to look at it.
+    pub fn look_at(&self) -> Option<Monotonic> {
+        match self.state {
+            State::Suspected { look_at } | State::Absent { look_at, .. } => Some(look_at),
+            State::Unwatched | State::Watched | State::Rests { .. } => None,
+        }
+    }
+
+    /// Looks at it, if it is time.
+    pub fn look(&mut self, now: Monotonic, pid: Pid, lane: Lane, out: &mut Vec<Action>) {
+        if reached(self.look_at(), now) {
+            self.look_again_at(now + REST);
+            out.push(Action::LookWhetherAccepting { pid, lane });
+        }
+    }
+
+    fn look_again_at(&mut self, at: Monotonic) {
+        match &mut self.state {
+            State::Suspected { look_at } | State::Absent { look_at, .. } => *look_at = at,
+            State::Unwatched | State::Watched | State::Rests { .. } => {}
+        }
+    }
+
+    /// A look took so much processor time and found this. `leaves` is whether it said that it does.
+    pub fn seen(&mut self, now: Monotonic, found: Found, took: Duration, leaves: bool) -> Turn {
+        if self.look_at().is_none() {
+            return Turn::AsBefore;
+        }
+        let pause = took.saturating_mul(LOOK_SHARE).clamp(REST, UNKNOWN_AT_LAST);
+        if found == Found::NotAll {
+            self.look_again_at(now + took.saturating_mul(LOOK_ON_SHARE).clamp(LOOK_ON, REST));
+            return Turn::AsBefore;
+        }
+        match (self.state, found) {
+            (State::Absent { away, told, .. }, Found::Accepts) => {
+                self.undecided = None;
+                self.rest(now, pause);
+                if told {
+                    self.quiet_until = now + TOLD_AGAIN;
+                }
+                if away { Turn::Back { tell: told } } else { Turn::AsBefore }
+            }
+            (State::Absent { since, away, told, .. }, Found::Absent | Found::Left) => {
+                let closed = found == Found::Left;
+                let for_long = now.since(since);
+                let look_at = now + pause.max((for_long / 20).min(AWAY_AT_LAST));
+                let has_left = leaves || closed || for_long >= LEAVES_AFTER;
+                let tell = !told && (has_left || now >= self.quiet_until);
+                self.state = State::Absent { since, look_at, away: true, told: told || tell, closed };
+                self.undecided = None;
+                match (has_left, away) {
+                    (true, _) => Turn::Left { tell },
+                    (false, false) => Turn::Away { tell },
+                    (false, true) => Turn::AsBefore,
+                }
+            }
+            (State::Suspected { .. }, Found::Absent | Found::Left) => {
+                self.state = State::Absent {
+                    since: now,
+                    look_at: now + pause,
+                    away: false,
+                    told: false,
+                    closed: false,
+                };
+                Turn::AsBefore
+            }
+            (State::Suspected { .. }, Found::Accepts) => {
+                self.undecided = None;
+                self.unknown = UNKNOWN_AT_FIRST;
+                self.rest(now, pause);
+                Turn::AsBefore
+            }
+            (State::Suspected { .. }, Found::Unknown) => {
+                self.undecided = None;
+                self.rest(now, pause.max(self.unknown));
+                self.unknown = self.unknown.saturating_mul(2).min(UNKNOWN_AT_LAST);
+                Turn::AsBefore
+            }
+            // It cannot be seen any more: what was known is what there is.
+            (State::Absent { .. }, Found::Unknown) => {
+                self.look_again_at(now + pause.max(AWAY_AT_LAST));
+                Turn::AsBefore
+            }
+            (
+                State::Unwatched
+                | State::Watched
+                | State::Rests { .. }
+                | State::Suspected { .. }
+                | State::Absent { .. },
+                Found::Accepts | Found::Absent | Found::Left | Found::Unknown | Found::NotAll,
+            ) => Turn::AsBefore,
+        }
+    }
+
+    fn rest(&mut self, now: Monotonic, pause: Duration) {
+        self.state = State::Rests { until: on_the_grid(now + pause) };
+    }
+
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        let rests = match self.state {
+            State::Rests { until } => Some(until),
+            State::Unwatched | State::Watched | State::Suspected { .. } | State::Absent { .. } => None,
+        };
+        earlier(rests, self.look_at())
+    }
+}
+
+/// The next moment that is a multiple of the grid.
+fn on_the_grid(at: Monotonic) -> Monotonic {
+    let grid = GRID.as_nanos().max(1);
+    let beyond = at.0.as_nanos().checked_rem(grid).unwrap_or(0);
+    let rest = if beyond == 0 { 0 } else { grid.saturating_sub(beyond) };
+    at + Duration::from_nanos(u64::try_from(rest).unwrap_or(0))
+}
+
+impl Worker {
+    /// Whether it was seen to take no connections any more.
+    pub fn is_away(&self) -> bool {
+        self.accepting().is_some_and(Accepting::is_away)
+    }
+
+    /// See the module; `None` if it is not ready.
+    pub fn accepting(&self) -> Option<&Accepting> {
+        match &self.life {
+            Life::Ready { accepting, .. } => Some(accepting),
+            Life::Spawning
+            | Life::Starting(_)
+            | Life::Draining(_)
+            | Life::Stopping { .. }
+            | Life::Killed { .. } => None,
+        }
+    }
+
+    fn accepting_mut(&mut self) -> Option<(Pid, &mut Accepting)> {
+        match &mut self.life {
+            Life::Ready { pid, accepting, .. } => Some((*pid, accepting)),
+            Life::Spawning
+            | Life::Starting(_)
+            | Life::Draining(_)
+            | Life::Stopping { .. }
+            | Life::Killed { .. } => None,
+        }
+    }
+
+    /// Something came into its queue.
+    pub fn queue_woke(&mut self, now: Monotonic) {
+        if let Some((_, accepting)) = self.accepting_mut() {
+            accepting.queue_woke(now);
+        }
+    }
+
+    /// So many wait in its queue.
+    pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
+        match &mut self.life {
+            Life::Ready { accepting, .. } => accepting.queue_seen(now, waiting),
+            Life::Draining(draining) => draining.queue_seen(now, waiting),
+            Life::Spawning | Life::Starting(_) | Life::Stopping { .. } | Life::Killed { .. } => {}
+        }
+    }
+
+    /// Looks whether it accepts, if it is time.
+    pub fn look_whether_accepting(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let lane = self.lane;
+        if let Some((pid, accepting)) = self.accepting_mut() {
+            accepting.look(now, pid, lane, out);
+        }
+    }
+
+    /// A look found this. Returns whether it accepts again.
+    pub fn accepting_seen(
+        &mut self,
+        now: Monotonic,
+        found: Found,
+        took: Duration,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let Life::Ready { pid, leaves, accepting, .. } = &mut self.life else { return false };
+        let (pid, leaves) = (*pid, *leaves);
+        let turn = accepting.seen(now, found, took, leaves);
+        let worker = self.reference(pid);
+        match turn {
+            Turn::AsBefore => {}
+            Turn::Away { tell } | Turn::Left { tell } => {
+                if tell {
+                    out.push(Action::Report(Note::WorkerStoppedAccepting { worker }));
+                }
+                if matches!(turn, Turn::Left { .. }) {
+                    self.becomes_due(now, Reason::Stop, out);
+                }
+            }
+            Turn::Back { tell } => {
+                if tell {
+                    out.push(Action::Report(Note::WorkerAcceptsAgain { worker }));
+                }
+                self.need_not_leave();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Nothing new comes: whether it would be taken does not matter any more.
+    pub fn need_not_accept(&mut self) {
+        if let Some((_, accepting)) = self.accepting_mut() {
+            accepting.state = State::Unwatched;
+        }
+    }
+
+    /// It is not to be replaced for being away any more.
+    fn need_not_leave(&mut self) {
+        if let Life::Ready { due: due @ Some((Reason::Stop, _)), leaves: false, .. } = &mut self.life {
+            *due = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Monotonic {
+        Monotonic(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn rests_end_on_a_grid_and_never_early() {
+        for (at, end) in [(0, 0), (1, 20), (20, 20), (21, 40), (119, 120)] {
+            assert_eq!(on_the_grid(ms(at)), ms(end));
+        }
+    }
+
+    #[test]
+    fn one_that_is_never_seen_is_looked_at_more_and_more_rarely() {
+        let mut accepting = Accepting::new(ms(0), true, false);
+        let (mut now, mut pauses) = (ms(0), Vec::new());
+        for _ in 0..9 {
+            now = accepting.look_at().unwrap();
+            accepting.look(now, Pid(1), Lane(0), &mut Vec::new());
+            assert_eq!(accepting.seen(now, Found::Unknown, Duration::ZERO, false), Turn::AsBefore);
+            let rests_until = accepting.next_deadline().unwrap();
+            pauses.push(rests_until.since(now).as_secs());
+            accepting.tick(rests_until, Pid(1), Lane(0), &mut Vec::new());
+            accepting.queue_seen(rests_until, 1);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert!(now > ms(120_000));
+    }
+}
