@@ -26,6 +26,7 @@
 //! What stands above us hears of it too: `supervisor/outlook.rs` has the manager ([`manager`], sd_notify(3)) and the person at
 //! the terminal ([`os::progress_line`]) told after each event.
 //!
+//! [`app`] sees which command it is, and says at the start of a pool what [`check`] knows for certain to be wrong.
 //! [`cli`] reads the command line, the variables and the file (or [`compat`], under the name of another init, whose
 //! options it turns into ours), [`config`] checks them ([`check`] goes no further, and tells what it thinks of them),
 //! [`setup`] binds and opens what is needed, and [`supervisor::Supervisor::run`] takes over. Until then everything may

@@ -12,6 +12,7 @@ use std::process::Command;
 fn all_pass(kind: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refused/cases.py");
     let mut command = Command::new(python());
+    command.env_remove("PREFORK_TEST_VENV");
     command.arg("-IS").arg(script).arg(kind).arg(binary()).arg(example("worker"));
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
