@@ -156,7 +156,7 @@ fn a_reload_mends_a_first_boot_that_failed() {
     write_app(launch.dir(), "sys.exit(1)");
     let run = launch.start();
     // One of them alone tries again, and then waits.
-    run.log.wait_count("worker exited", 3);
+    run.log.wait_count("worker exited: code 1", 3);
     run.log.wait_count("respawn delayed", 1);
     write_app(run.dir(), "serve()");
     run.signal(libc::SIGHUP);

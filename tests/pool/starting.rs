@@ -105,11 +105,13 @@ fn a_server_with_a_listener_of_its_own_is_told_from_one_that_is_slow() {
         ("uvicorn", words(&["--uds", "own.sock", "--log-level", "warning", "apps:asgi"]), "unix:own.sock"),
         ("hypercorn", words(&["-b", "127.0.0.1:0", "apps:asgi"]), "127.0.0.1:"),
     ];
-    for (name, options, address) in commands {
+    let runs = commands.map(|(name, options, address)| {
         let command = [server(name)].into_iter().chain(options).collect();
         // Where processors are few, the first attempts may not come so far.
-        let options = ["--start-timeout", "3s", "--max-restarts", "infinity"];
-        let run = with_apps(pool(&options, command)).start();
+        let options = ["--start-timeout", "12s", "--max-restarts", "infinity"];
+        (with_apps(pool(&options, command)).start(), address)
+    });
+    for (run, address) in runs {
         let told = run.wait_for(&format!("worker listens on {address}"));
         let message = told["message"].as_str().unwrap();
         assert!(message.ends_with(", not on ours: does it take {fd}?"), "{message}");

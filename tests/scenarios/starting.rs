@@ -163,7 +163,7 @@ fn workers_that_are_never_ready_in_time_come_to_an_end() {
             scene.happens(Event::Reaped { children_left: false });
         }
         if scene.order().is_some() {
-            let pid = 100 + i32::try_from(given_up).unwrap();
+            let pid = 100 + given_up;
             scene.spawns(pid);
             living.push(pid);
         }
