@@ -26,11 +26,14 @@ const SAMPLES: [(&str, [&str; 3]); 20] = [
     ("USER[:GROUP]", ["root", "0", "root:root"]),
     ("GROUP", ["root", "0", "daemon"]),
     ("MASK", ["022", "027", "77"]),
+    ("MODE", ["660", "600", "777"]),
     ("FILE", ["/one", "/two", "/three"]),
 ];
 
 /// What an option needs beside it to be valid.
-const BESIDE: [(&str, &str); 21] = [
+const BESIDE: [(&str, &str); 23] = [
+    ("bind-mode", "--bind=unix:/three"),
+    ("bind-group", "--bind=unix:/three"),
     ("ready-check-interval", "--ready-check=exec:true --health=127.0.0.1:0"),
     ("ready-check-timeout", "--ready-check=exec:true --health=127.0.0.1:0"),
     ("before-timeout", "--before=true"),
