@@ -6,7 +6,7 @@ use prefork_init::cli::Options;
 use serde_json::{Value, json};
 
 /// Three valid values for what is not one of a few words: by the option's long name, or else by its value's name.
-const SAMPLES: [(&str, [&str; 3]); 20] = [
+const SAMPLES: [(&str, [&str; 3]); 21] = [
     ("ready-check", ["http://127.0.0.1:1/", "unix:/two:/ready", "exec:true"]),
     ("forward-signal", ["USR1", "WINCH", "RTMIN"]),
     ("ready", ["notify", "delay:1s", "delay:2s"]),
