@@ -6,7 +6,7 @@ use prefork_init::cli::Options;
 use serde_json::{Value, json};
 
 /// Three valid values for what is not one of a few words: by the option's long name, or else by its value's name.
-const SAMPLES: [(&str, [&str; 3]); 20] = [
+const SAMPLES: [(&str, [&str; 3]); 21] = [
     ("ready-check", ["http://127.0.0.1:1/", "unix:/two:/ready", "exec:true"]),
     ("forward-signal", ["USR1", "WINCH", "RTMIN"]),
     ("ready", ["notify", "delay:1s", "delay:2s"]),
@@ -26,11 +26,14 @@ const SAMPLES: [(&str, [&str; 3]); 20] = [
     ("USER[:GROUP]", ["root", "0", "root:root"]),
     ("GROUP", ["root", "0", "daemon"]),
     ("MASK", ["022", "027", "77"]),
+    ("MODE", ["660", "600", "777"]),
     ("FILE", ["/one", "/two", "/three"]),
 ];
 
 /// What an option needs beside it to be valid.
-const BESIDE: [(&str, &str); 21] = [
+const BESIDE: [(&str, &str); 23] = [
+    ("bind-mode", "--bind=unix:/three"),
+    ("bind-group", "--bind=unix:/three"),
     ("ready-check-interval", "--ready-check=exec:true --health=127.0.0.1:0"),
     ("ready-check-timeout", "--ready-check=exec:true --health=127.0.0.1:0"),
     ("before-timeout", "--before=true"),

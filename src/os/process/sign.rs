@@ -20,7 +20,7 @@ const LINK: &str = "/memfd:prefork-init";
 /// More descriptors of a process are not looked at, nor a longer sign, nor processes after this time.
 const MOST_FDS: usize = 65_536;
 const LONGEST: u64 = 4_096;
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one of us says of itself, for another of us to find it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -71,7 +71,9 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     fn say_when_up(script: &str) -> (Child, Pid) {
-        let mut child = Command::new("bash").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid = Pid(i32::try_from(child.id()).unwrap());
@@ -81,7 +83,7 @@ mod tests {
     #[test]
     fn who_catches_a_signal_takes_it_and_who_ignores_it_does_not() {
         for (trap, takes) in [("trap : USR2", true), ("trap '' USR2", false), (":", false)] {
-            let (mut child, pid) = say_when_up(&format!("{trap}; echo up; read -r -t 60 _ </dev/zero"));
+            let (mut child, pid) = say_when_up(&format!("{trap}; echo up; read -r _"));
             assert_eq!(takers(pid, Signal::USR2), (if takes { vec![pid] } else { vec![] }, !takes), "{trap}");
             child.kill().unwrap();
             // A zombie is nobody.
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn below_a_shell_that_does_not_take_it_its_child_does() {
-        let inner = "bash -c 'trap : USR2; echo up; read -r -t 60 _ </dev/zero'; :";
+        let inner = "bash -c 'trap : USR2; echo up; read -r _'; :";
         let (mut child, pid) = say_when_up(inner);
         let below = proc::children(pid);
         assert_eq!(takers(pid, Signal::USR2), (below.clone(), true));

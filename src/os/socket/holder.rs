@@ -4,6 +4,7 @@ use super::inode_of;
 use crate::address::Address;
 use crate::core::Pid;
 use crate::os::{connections, proc};
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Descriptors of one process that are looked at, and the time for all processes: we are about to end, and somebody may
 /// wait for it.
 const MOST_FDS: usize = 65_536;
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A process that has a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,32 +27,46 @@ pub struct Holder {
 /// in our PID namespace, and ours or anybody's if we are root.
 #[must_use]
 pub fn of(address: &Address) -> Vec<Holder> {
-    match address {
-        Address::Tcp(address) => {
-            let listening = connections::in_the_way(*address);
-            having(|_, socket| listening.contains(&socket))
-        }
-        Address::Unix(path) => {
-            let listening = connections::listening_as(path.file_name().unwrap_or_default());
-            let wanted = std::path::absolute(path).ok();
-            // A relative path is as a rule one from where the process still is.
-            let is_there = |pid: Pid, bound: &PathBuf| {
-                let from = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-                Some(from.join(bound)) == wanted
-            };
-            having(|pid, socket| listening.get(&socket).is_some_and(|bound| is_there(pid, bound)))
-        }
-    }
-}
-
-/// The processes that have a socket of which this holds.
-fn having(is_one: impl Fn(Pid, u64) -> bool) -> Vec<Holder> {
-    let begin = Instant::now();
+    let (begin, sockets) = (Instant::now(), Sockets::at(address));
     let pids = proc::pids().into_iter().take_while(|_| begin.elapsed() < PATIENCE);
-    let has_one = |pid: &Pid| sockets(*pid).any(|socket| is_one(*pid, socket));
-    let mut found: Vec<Holder> = pids.filter(has_one).map(Holder::new).collect();
+    let mut found: Vec<Holder> = pids.filter(|pid| sockets.are_held_by(*pid)).map(Holder::new).collect();
     found.sort_by_key(|holder| holder.pid);
     found
+}
+
+/// Sockets that listen at an address, by their inodes.
+enum Sockets {
+    Tcp(HashSet<u64>),
+    /// With the paths that they were bound to, by the file's name, and the path that is asked for.
+    Unix(HashMap<u64, PathBuf>, PathBuf),
+}
+
+impl Sockets {
+    fn at(address: &Address) -> Self {
+        match address {
+            Address::Tcp(address) => Self::Tcp(connections::in_the_way(*address)),
+            Address::Unix(path) => {
+                let named = connections::listening_as(path.file_name().unwrap_or_default());
+                Self::Unix(named, std::path::absolute(path).unwrap_or_default())
+            }
+        }
+    }
+
+    fn are_held_by(&self, pid: Pid) -> bool {
+        match self {
+            Self::Tcp(listening) => {
+                !listening.is_empty() && sockets(pid).any(|socket| listening.contains(&socket))
+            }
+            Self::Unix(named, wanted) => {
+                // A relative path is as a rule one from where the process still is.
+                let is_there = |bound: &PathBuf| {
+                    let from = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+                    from.join(bound) == *wanted
+                };
+                !named.is_empty() && sockets(pid).any(|socket| named.get(&socket).is_some_and(is_there))
+            }
+        }
+    }
 }
 
 fn sockets(pid: Pid) -> impl Iterator<Item = u64> {
@@ -75,7 +90,7 @@ mod tests {
 
     fn is_ours(address: &str) -> bool {
         let own = i32::try_from(std::process::id()).unwrap();
-        of(&Address::parse(address).unwrap()).iter().any(|holder| holder.pid == Pid(own))
+        Sockets::at(&Address::parse(address).unwrap()).are_held_by(Pid(own))
     }
 
     #[test]
