@@ -93,7 +93,8 @@ pub struct Replacement {
     /// Stop a worker this long after the last new connection.
     ///
     /// What it has taken by then it also has read, and clients that keep their connections have had time for another
-    /// request, whose answer can say goodbye.
+    /// request, whose answer can say goodbye. It goes on for as long as a connection is busy, up to the graceful timeout, and
+    /// ends early when none is left.
     #[arg(long, value_name = "D", env = "PREFORK_DRAIN_TIME", default_value = "500ms")]
     #[arg(allow_hyphen_values = true, value_parser = parse_duration)]
     pub drain_time: Duration,

@@ -105,8 +105,10 @@ impl InHand {
 
     /// For how many connections it waits beyond the drain time.
     pub fn waits_for(&self, now: Monotonic, quiet: Option<Monotonic>) -> Option<u32> {
-        let (_, found) = self.seen.filter(|_| quiet.is_some_and(|quiet| quiet + self.time <= now))?;
-        Some(found.busy.saturating_add(found.again)).filter(|waits| self.watched && *waits > 0)
+        let drained = quiet.map(|quiet| quiet + self.time).filter(|at| *at <= now)?;
+        let (_, Connections { busy, again, .. }) = self.seen.filter(|_| self.watched)?;
+        let waits = if drained + RESTLESS <= now { busy } else { busy.saturating_add(again) };
+        Some(waits).filter(|waits| *waits > 0)
     }
 
     /// The same, once it has lasted; once.

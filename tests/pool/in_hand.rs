@@ -89,6 +89,9 @@ fn a_reload_answers_what_is_in_hand(command: Vec<OsString>) {
     let mut kept = KeptAlive::connect(&run.address(0)).unwrap();
     let old = idle.get("/").unwrap().body;
     assert_eq!(kept.get("/").unwrap().body, old);
+    // The kernel tells what comes in from what goes out by its ticks, which are 10 ms at most.
+    let begin = Instant::now();
+    eventually("another tick", || (begin.elapsed() > Duration::from_millis(30)).then_some(()));
     let held = Pending::get(&run.address(0), "/held").unwrap();
     let kept = std::thread::spawn(move || kept.get("/held").map(|answer| answer.body));
     taken(&run, 2);

@@ -37,7 +37,7 @@ fn who_is_busy_for_ever_is_stopped_after_the_graceful_timeout_and_that_is_told_b
     let mut scene = emptied(DRAIN);
     let mut told = Vec::new();
     let is_told = |scene: &Scene| {
-        scene.noted(|note| matches!(note, Note::WorkerBusy { connections: 3, surge: None, .. }))
+        scene.noted(|note| matches!(note, Note::WorkerBusy { connections: 2, surge: None, .. }))
     };
     while !scene.sent(10, Signal::TERM) {
         scene.deadline();
@@ -115,13 +115,13 @@ fn a_reload_that_waits_for_connections_names_the_remedy() {
     scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
     scene.answers_look(BUSY);
     scene.until("a word", |action| {
-        matches!(action, Action::Report(Note::WorkerBusy { connections: 3, surge: Some(2), .. }))
+        matches!(action, Action::Report(Note::WorkerBusy { connections: 2, surge: Some(2), .. }))
     });
     let status = scene.core.status(scene.now);
     assert_eq!(status.surge_to_go_on, Some(2));
     let waits: Vec<_> =
         status.workers.iter().filter_map(|worker| Some((worker.slot, worker.waits_for?))).collect();
-    assert_eq!(waits, [(0, 3)]);
+    assert_eq!(waits, [(0, 2)]);
 }
 
 #[test]

@@ -36,8 +36,8 @@ pub struct Tcp {
     pub received: u64,
     /// Bytes that went out and were confirmed.
     pub confirmed: u64,
-    /// Packets with bytes that came in, and that went out.
-    pub packets: [u32; 2],
+    /// Packets with bytes that went out.
+    pub packets_out: u32,
 }
 
 /// All accepted connections to these addresses, by inode.
@@ -79,7 +79,7 @@ fn of_tcp(message: &[u8]) -> Option<(u64, Connection)> {
         heard_ago: ago(56)?,
         received: number(128)?,
         confirmed: number(120)?,
-        packets: [u32_at(info, 152)?, u32_at(info, 156)?],
+        packets_out: u32_at(info, 156)?,
     };
     // The client's goodbye takes a number as a byte does.
     let goodbye = u32::from(message.get(1) != Some(&ESTABLISHED));

@@ -30,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A client that confirms nothing for so long does not read, or is not there any more.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
+/// For so long a request may have been in hand that cannot be told from an answer in the same tick.
+const DOUBTFUL: Duration = Duration::from_secs(10);
+
 /// The longest tick of the kernel's clock.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -87,18 +90,16 @@ impl Hands {
 /// `stuck` is whether nothing that it has written was confirmed for a while; for so long no new connections have come.
 fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long: Duration) -> Hand {
     let Connection { unread, unsent, tcp } = *connection;
-    let Some(Tcp { received_ago, sent_ago, heard_ago, received, packets: [packets_in, packets_out], .. }) =
-        tcp
-    else {
+    let Some(Tcp { received_ago, sent_ago, heard_ago, received, packets_out, .. }) = tcp else {
         return if unread > 0 || (unsent > 0 && !stuck) { Hand::Something } else { Hand::Nothing };
     };
     let since = |ago: Duration| ago.saturating_add(TICK) < for_so_long;
     let sends = unsent > 0 && !stuck && heard_ago < STUCK_AFTER;
     let has_request = unread > 0 || received_ago < sent_ago || (received > 0 && packets_out == 0);
-    // In one tick an answer went out and something came in, and nothing since, not even a word that the answer has
-    // arrived: that may be another request, where there were more of them than of answers.
+    // In one tick an answer went out and something came in, and nothing since: that was another request, or the word
+    // that the answer has arrived, which mostly comes later.
     let same_tick = received_ago == sent_ago && heard_ago == sent_ago;
-    let perhaps = same_tick && packets_in > packets_out && packets_out > 0;
+    let perhaps = same_tick && packets_out > 0 && sent_ago < DOUBTFUL;
     if has_request || sends || perhaps {
         let is_another = perhaps || (has_request && since(sent_ago) && since(received_ago));
         return if is_another { Hand::Another } else { Hand::Something };
@@ -190,7 +191,7 @@ mod tests {
     fn idle(received_ago: u32, sent_ago: u32) -> Connection {
         let [received_ago, sent_ago] = [received_ago, sent_ago].map(|ago| MS * ago);
         let heard_ago = received_ago.min(sent_ago);
-        let tcp = Tcp { received_ago, sent_ago, heard_ago, received: 1, confirmed: 1, packets: [1, 1] };
+        let tcp = Tcp { received_ago, sent_ago, heard_ago, received: 1, confirmed: 1, packets_out: 1 };
         Connection { unread: 0, unsent: 0, tcp: Some(tcp) }
     }
 
@@ -217,13 +218,13 @@ mod tests {
 
     #[test]
     fn what_came_in_one_tick_is_told_apart_by_what_went_out() {
-        let same = |packets| {
-            let tcp = idle(9_000, 9_000).tcp.map(|tcp| Tcp { packets, ..tcp });
+        let same = |ago, packets_out| {
+            let tcp = idle(ago, ago).tcp.map(|tcp| Tcp { packets_out, ..tcp });
             hand_of(Connection { unread: 0, unsent: 0, tcp })
         };
-        assert_eq!(same([1, 0]), Hand::Something, "a request came as the connection did");
-        assert_eq!(same([3, 3]), Hand::Nothing, "each is answered");
-        assert_eq!(same([3, 2]), Hand::Another, "perhaps one is not");
+        assert_eq!(same(99_000, 0), Hand::Something, "a request came as the connection did");
+        assert_eq!(same(9_000, 3), Hand::Another, "perhaps one is not answered");
+        assert_eq!(same(10_000, 3), Hand::Nothing, "hardly");
     }
 
     #[test]
@@ -233,7 +234,7 @@ mod tests {
             Connection {
                 unread: 0,
                 unsent: 0,
-                tcp: tcp.map(|tcp| Tcp { received: 0, packets: [0, 0], ..tcp }),
+                tcp: tcp.map(|tcp| Tcp { received: 0, packets_out: 0, ..tcp }),
             }
         };
         assert_eq!(hand_of(new(999)), Hand::Something);

@@ -135,7 +135,7 @@ impl Book {
         let time = self.policy.drain.time;
         let drain = self.worker(pid)?.drain.as_mut().ok_or("it is not being emptied")?;
         let Some((_, found)) = drain.in_hand.seen else { return Err("nobody has looked".into()) };
-        check(found.busy + found.again == connections && connections > 0, "miscounted")?;
+        check(found.busy == connections && connections > 0, "miscounted")?;
         check(drain.quiet.is_some_and(|quiet| quiet + time + LONG <= now), "too early")?;
         check(!std::mem::replace(&mut drain.in_hand.told, true), "said again")
     }
