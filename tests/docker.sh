@@ -256,9 +256,9 @@ have_answered() {
     seen+=$(inside curl -s -m 10 http://127.0.0.1:8000/)
     [[ $seen == *'"worker_id":0'* && $seen == *'"worker_id":1'* ]]
 }
-image=prefork-example
+image=prefork-example command=()
 begin() {
-    container=$(start "$@" "$image")
+    container=$(start "$@" "$image" ${command[@]+"${command[@]}"})
     pid=$(docker inspect -f '{{.State.Pid}}' "$container")
     check "/readyz becomes 200" yes "$(within 60 is_ready)"
 }
@@ -309,10 +309,12 @@ load() {
 have_answered_some() { [ "$(grep -c '^[0-9]' "$work/counts")" -ge 5 ]; }
 # counted KIND WHAT
 counted() { python3 -c 'import json, sys; print(json.loads(sys.argv[1])[sys.argv[2]].get(sys.argv[3], 0))' "$(tail -1 "$work/counts")" "$1" "$2"; }
-# Of clients that keep their connections the README promises this with a goodbye alone, of which a plain server knows none.
+# lost_nothing WHAT KIND...: of clients.
 lost_nothing() {
-    check "$1: a connection a request, lost" 0 "$(counted each lost)"
-    say "$1: $(tail -1 "$work/counts")"
+    local what=$1 kind
+    shift
+    for kind; do check "$what: $kind, lost" 0 "$(counted "$kind" lost)"; done
+    say "$what: $(tail -1 "$work/counts")"
 }
 all_replaced() {
     local worker
@@ -329,22 +331,33 @@ check "check finds nothing else" "no-drain-delay" "$found"
 check "it may write beside its code and at home" 200 "$(status 8000/state)"
 check "what it prints is in the log" yes "$(within 10 is_logged 'state was written')"
 
-load "HUP"
-before=$(workers)
-docker kill --signal HUP "$container" >/dev/null
-check "HUP: both workers are replaced" yes "$(within 60 all_replaced)"
-touch "$work/enough"
-wait "$clients"
-lost_nothing "HUP"
-check "HUP: a connection a request, refused" 0 "$(counted each refused)"
+# under_load WHAT KIND...: the clients of these kinds lose nothing at a reload, nor at docker stop.
+under_load() {
+    local what=$1
+    shift
+    load "$what, HUP"
+    before=$(workers)
+    docker kill --signal HUP "$container" >/dev/null
+    check "$what, HUP: both workers are replaced" yes "$(within 120 all_replaced)"
+    touch "$work/enough"
+    wait "$clients"
+    lost_nothing "$what, HUP" "$@"
+    check "$what, HUP: each, refused" 0 "$(counted each refused)"
 
-load "docker stop"
-took docker stop "$container"
-wait "$clients"
-lost_nothing "docker stop"
-check "docker stop took $ms ms, below 6000" yes "$(below 6000)"
-check "exit code after docker stop" 0 "$(docker wait "$container")"
-check "the log ends with 'pool stopped'" yes "$(docker logs "$container" 2>&1 | tail -1 | grep -q 'pool stopped' && echo yes)"
+    load "$what, docker stop"
+    took docker stop "$container"
+    wait "$clients"
+    lost_nothing "$what, docker stop" "$@"
+    check "$what: docker stop took $ms ms, below 6000" yes "$(below 6000)"
+    check "$what: exit code after docker stop" 0 "$(docker wait "$container")"
+    check "$what: the log ends with 'pool stopped'" yes "$(docker logs "$container" 2>&1 | tail -1 | grep -q 'pool stopped' && echo yes)"
+}
+# To clients that keep their connections the README promises this with a goodbye alone, of which a plain server knows none.
+under_load "as it comes" each
+# Unless it says goodbye with each answer.
+command=(uvicorn app:app --fd '{fd}' --header Connection:close)
+begin
+under_load "without keep-alive" each kept
 
 [ "$failures" = 0 ] || die "$failures failed"
 say "all passed"
