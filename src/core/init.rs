@@ -99,6 +99,7 @@ impl Init {
             | Event::QueueSeen { .. }
             | Event::LaneSeen { .. }
             | Event::QueuesSeen { .. }
+            | Event::ListenersSeen { .. }
             | Event::ContainerMeasured { .. }
             | Event::ConfigurationRead { .. }
             | Event::Asked(Demand::Reload | Demand::Recycle { .. } | Demand::Scale { .. })

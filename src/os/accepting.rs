@@ -217,7 +217,7 @@ impl Walk {
 }
 
 /// The target of a line `tfd: 7 events: 19 data: 7  pos:0 ino:2f3a sdev:8`.
-fn epoll_target(line: &str) -> Option<SocketId> {
+pub(super) fn epoll_target(line: &str) -> Option<SocketId> {
     let line = line.strip_prefix("tfd:")?;
     let field = |name| {
         let value = line.split_ascii_whitespace().find_map(|field| field.strip_prefix(name))?;
@@ -235,7 +235,7 @@ fn socket_inode(pid: Pid, fd: u64) -> Option<u64> {
 }
 
 /// The number in `socket:[1234]`.
-fn inode_of(target: &Path) -> Option<u64> {
+pub(super) fn inode_of(target: &Path) -> Option<u64> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 

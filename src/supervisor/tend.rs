@@ -21,7 +21,11 @@ impl Loop {
                 return Some(Event::QueuesSeen { waiting });
             }
             Action::HoldConnectionsOff => fleet.hold_off(),
-            Action::RefuseConnections => fleet.lanes.refuse(),
+            Action::RefuseConnections { held_off: true } => fleet.lanes.refuse(),
+            Action::RefuseConnections { held_off: false } => fleet.lanes.refuse_unheld(),
+            Action::LookAtListeners { workers } => {
+                return Some(Event::ListenersSeen { awaited: fleet.await_connections(&workers) });
+            }
             Action::Hint { pid, lane, signal } => {
                 fleet.hint(lane);
                 if let Some(signal) = signal {

@@ -1,5 +1,6 @@
-//! Sockets to which others can pass descriptors.
+//! Sockets that others hold too, or to which they can pass descriptors.
 
 pub mod connection;
+pub mod let_go;
 pub mod passed;
 pub mod taker;
