@@ -5,6 +5,7 @@ mod hanging;
 mod reloading;
 mod renewing;
 mod replacing;
+mod stopping;
 
 use prefork_init::core::action::{Action, SpawnOrder, Target};
 use prefork_init::core::event::SpawnFailure;

@@ -152,6 +152,7 @@ impl InitRules {
                 | Event::Probed { .. }
                 | Event::QueueSeen { .. }
                 | Event::QueuesSeen { .. }
+                | Event::ListenersSeen { .. }
                 | Event::Measured { .. },
                 _,
             ) => {}
@@ -239,7 +240,8 @@ impl InitRules {
             | Action::LookAtQueue { .. }
             | Action::LookAtQueues { .. }
             | Action::HoldConnectionsOff
-            | Action::RefuseConnections
+            | Action::RefuseConnections { .. }
+            | Action::LookAtListeners { .. }
             | Action::Hint { .. }
             | Action::Probe { .. }
             | Action::Measure { .. }

@@ -152,6 +152,8 @@ pub struct Traits {
     pub one_group: bool,
     /// Whether each worker has a queue of its own.
     pub steered: bool,
+    /// Whether who stops us stops all others too.
+    pub stops_all: bool,
     /// Whether workers count their requests where we can see them.
     pub has_scoreboard: bool,
 }
@@ -170,6 +172,8 @@ pub struct Kernel {
     queues: Queues,
     /// Whether the supervisor will look for zombies before it sleeps.
     pub looks_again: bool,
+    /// Everybody has got the signal that was for all.
+    all_stopped: bool,
     pub exit: Option<u8>,
 }
 
@@ -187,6 +191,7 @@ impl Kernel {
             asked: Vec::new(),
             queues: Queues::default(),
             looks_again: false,
+            all_stopped: false,
             exit: None,
         }
     }
@@ -245,7 +250,7 @@ impl Kernel {
             }
             Due::Signal(number, code) => {
                 let signal = Signal::from_number(number).unwrap();
-                Some(Heard::Signal(self.signal_us(received(signal, code), dice)))
+                self.signal_us(received(signal, code), dice).map(Heard::Signal)
             }
             Due::Asked(what, number) => Some(Heard::Event(Event::Asked(demand(what, number)))),
             Due::Noise => Some(Heard::Noise),
