@@ -28,6 +28,7 @@ mod open_files;
 mod output;
 mod passed;
 mod python;
+mod quiet_stop;
 mod readiness;
 mod ready_check;
 mod ready_modes;
@@ -43,6 +44,7 @@ mod shutdown;
 mod signals;
 mod sizing;
 mod status;
+mod stopped_together;
 mod suspended;
 mod upgrade;
 
