@@ -36,6 +36,7 @@ pub(super) fn parse_forward(text: &str) -> Result<Signal, String> {
         Signal::TERM
         | Signal::INT
         | Signal::QUIT
+        | Signal::ABRT
         | Signal::HUP
         | Signal::USR2
         | Signal::TTIN

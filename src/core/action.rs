@@ -147,7 +147,15 @@ pub enum Action {
     /// Take no new connections, but finish the handshakes that have begun. Who tries meanwhile waits.
     HoldConnectionsOff,
     /// Refuse new connections, at once and for good.
-    RefuseConnections,
+    RefuseConnections {
+        /// Those that are held off too; else only where they cannot be.
+        held_off: bool,
+    },
+    /// Look whether any of these workers still waits for connections. Answered by `ListenersSeen`.
+    LookAtListeners {
+        /// Workers, and the lane of each.
+        workers: Vec<(Pid, Lane)>,
+    },
     /// Tell a worker to say goodbye to its clients, as in `Connection: close`.
     Hint {
         /// The worker.

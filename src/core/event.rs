@@ -202,6 +202,11 @@ pub enum Event {
         /// How many.
         waiting: u32,
     },
+    /// The listeners of workers that were told to stop were looked at.
+    ListenersSeen {
+        /// Whether some worker still waits for connections, as far as could be seen.
+        awaited: bool,
+    },
     /// The container was measured: after its workers.
     ContainerMeasured {
         /// Bytes in use that the kernel cannot just take back.

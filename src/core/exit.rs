@@ -27,6 +27,23 @@ impl Exit {
         }
     }
 
+    /// Whether a process that was asked to stop ends so: in order, by a signal that asks to, this one for example, or with
+    /// the code that stands for it.
+    #[must_use]
+    pub fn is_as_asked(self, stop: Signal) -> bool {
+        let asks = |signal| {
+            signal == stop || [Signal::TERM, Signal::INT, Signal::QUIT, Signal::ABRT].contains(&signal)
+        };
+        match self {
+            Self::Code(0) => true,
+            Self::Code(code) => {
+                let signal = i32::from(code).checked_sub(128).and_then(Signal::from_number);
+                signal.is_some_and(asks)
+            }
+            Self::Signal { signal, .. } => asks(signal),
+        }
+    }
+
     /// The signal that ended it, if one did.
     #[must_use]
     pub fn signal(self) -> Option<Signal> {

@@ -104,6 +104,7 @@ impl Init {
             | Event::AllConnectionsSeen { .. }
             | Event::LaneSeen { .. }
             | Event::QueuesSeen { .. }
+            | Event::ListenersSeen { .. }
             | Event::ContainerMeasured { .. }
             | Event::ConfigurationRead { .. }
             | Event::Asked(Demand::Reload | Demand::Recycle { .. } | Demand::Scale { .. })

@@ -238,7 +238,7 @@ impl Walk {
 }
 
 /// The target of a line `tfd: 7 events: 19 data: 7  pos:0 ino:2f3a sdev:8`.
-fn epoll_target(line: &str) -> Option<SocketId> {
+pub(super) fn epoll_target(line: &str) -> Option<SocketId> {
     let line = line.strip_prefix("tfd:")?;
     let field = |name| {
         let value = line.split_ascii_whitespace().find_map(|field| field.strip_prefix(name))?;

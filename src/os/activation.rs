@@ -93,17 +93,27 @@ pub fn begin_group(listener: &Listener, live: &[u32], least: RawFd) -> io::Resul
     begun
 }
 
-fn begin_with_deaf(listener: &Listener, address: SocketAddr, live: &[u32], least: RawFd) -> io::Result<()> {
+/// Has a listener at this address hear nobody: it drops who asks for a connection, unanswered, if that has passed a router,
+/// or comes from this machine (`IP_MINTTL`, ip(7)). Who was answered before gets in.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn deafen(listener: &Listener, address: SocketAddr) -> io::Result<()> {
     /// Nothing has more.
     const HIGHEST: libc::c_int = 255;
-    let deaf = listener.bind_more(least)?;
-    let deafen = |level, option| set_number(deaf.as_fd(), level, option, HIGHEST);
+    let deafen = |level, option| set_number(listener.as_fd(), level, option, HIGHEST);
     if address.is_ipv6() {
         deafen(libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT)?;
     }
     if !address.is_ipv6() || address.ip().is_unspecified() {
         deafen(libc::IPPROTO_IP, libc::IP_MINTTL)?;
     }
+    Ok(())
+}
+
+fn begin_with_deaf(listener: &Listener, address: SocketAddr, live: &[u32], least: RawFd) -> io::Result<()> {
+    let deaf = listener.bind_more(least)?;
+    deafen(&deaf, address)?;
     deaf.listen(0)?;
     Program::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
 }

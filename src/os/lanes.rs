@@ -4,16 +4,17 @@
 //! here to the end, so a queue outlives its worker. A unix socket has one for all lanes, as has every address if
 //! connections are not to be steered or cannot be.
 
+mod end;
 mod group;
 mod own;
 
-use super::door::Door;
 use super::listen::{Listener, SocketId};
 use super::shut_watch::ShutSet;
 use super::socket::rights::Rights;
 use super::spawn::duplicate_above;
 use super::steer::Program;
 use crate::address::Address;
+use end::Refusal;
 use group::{DOOR, Group, begin_group};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -41,8 +42,8 @@ pub struct Lanes {
     shut: Option<ShutSet>,
     /// Lanes of which one was, and which nobody has been told of.
     mended: Vec<u32>,
-    /// Nobody is to listen again.
-    refused: bool,
+    /// What is to be refused.
+    refusal: Refusal,
     fell_back: Option<io::Error>,
 }
 
@@ -116,7 +117,7 @@ impl Lanes {
             reserve,
             shut,
             mended,
-            refused: false,
+            refusal: Refusal::No,
             fell_back: None,
         }
     }
@@ -267,7 +268,7 @@ impl Lanes {
     /// # Errors
     /// As setsockopt(2) and listen(2), the first; other addresses are steered all the same.
     pub fn steer(&mut self, live: &[u32]) -> io::Result<()> {
-        if self.refused {
+        if self.refusal != Refusal::No {
             return Ok(());
         }
         if live.iter().any(|lane| self.is_open(*lane)) {
@@ -286,7 +287,7 @@ impl Lanes {
     pub fn restore(&mut self, lane: u32) -> io::Result<()> {
         // First, or a listener that was shut down would listen, and nobody know that its place is another.
         let result = self.mend();
-        if self.refused {
+        if self.refusal != Refusal::No {
             return result;
         }
         let listeners = self.listeners(lane).into_iter();
@@ -336,10 +337,10 @@ impl Lanes {
     /// Has all listen that do not, and are to.
     fn mend(&mut self) -> io::Result<()> {
         let shut = self.shut.as_ref().map(ShutSet::take);
-        let Self { places, live, backlog, refused, mended, .. } = self;
+        let Self { places, live, backlog, refusal, mended, .. } = self;
         first_error((0u32..).zip(places).map(|(number, place)| {
             let Place::Group(group) = place else { return Ok(()) };
-            if *refused && !group.adopted {
+            if !group.listens_on(*refusal) {
                 return Ok(());
             }
             let suspects: Vec<u32> = match &shut {
@@ -406,38 +407,15 @@ impl Lanes {
         shared.and(steered)
     }
 
-    /// Refuses all who come from now on, at once, and for good. What waits in a TCP queue is reset. Not at somebody
-    /// else's listener: who comes there goes on to wait, outside of a closed door, or else in that listener's queue.
-    pub fn refuse(&mut self) {
-        self.refused = true;
-        for place in &self.places {
-            let (listeners, door) = match place {
-                Place::Adopted(_) => continue,
-                Place::Group(group) if group.adopted => {
-                    if group.door.is_none() {
-                        let _as_before = group.steer(&[0]);
-                    }
-                    continue;
-                }
-                Place::One(listener) => (std::slice::from_ref(listener), None),
-                Place::Group(group) => (group.listeners.as_slice(), group.door.as_ref()),
-            };
-            for listener in listeners.iter().chain(door.map(Door::listener)) {
-                // One that a worker has shut down is what it should be.
-                let _already = listener.refuse();
-            }
-        }
-    }
-
     fn is_open(&self, lane: u32) -> bool {
         self.places.iter().all(|place| place.listener(lane).is_some())
     }
 
     fn each_group(&mut self, act: impl Fn(&mut Group, &[u32]) -> io::Result<()>) -> io::Result<()> {
-        let refused = self.refused;
+        let refusal = self.refusal;
         let groups = self.places.iter_mut().filter_map(|place| match place {
             Place::One(_) | Place::Adopted(_) => None,
-            Place::Group(group) => (group.adopted || !refused).then_some(group),
+            Place::Group(group) => group.listens_on(refusal).then_some(group),
         });
         first_error(groups.map(|group| act(group, &self.live)))
     }

@@ -28,6 +28,7 @@ use crate::os::private_directory::Place;
 use crate::os::ready_pipe::{ReadyPipes, What};
 use crate::os::scoreboard::{self, Scoreboard};
 use crate::os::shut_watch::ShutWatch;
+use crate::os::socket::let_go;
 use crate::os::spawn::{FIRST_FD, Identity};
 use crate::os::steer::probe_source;
 use crate::os::usage::Measure;
@@ -459,6 +460,12 @@ impl Fleet {
             };
             warn!(%error, "connections cannot be held off, and some may be lost: {remedy}");
         }
+    }
+
+    /// Whether any of these workers still waits for connections, as far as is to be seen.
+    pub fn await_connections(&self, workers: &[(Pid, Lane)]) -> bool {
+        let workers: Vec<_> = workers.iter().map(|(pid, lane)| (*pid, self.lanes.ids(lane.0))).collect();
+        let_go::any_waits(&workers, self.ids)
     }
 }
 

@@ -260,6 +260,9 @@ impl Loop {
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {
+                if let Some(fleet) = &mut self.fleet {
+                    fleet.lanes.leave();
+                }
                 self.take_leave().await;
                 self.last_words().await;
                 self.finish_output().await;
@@ -404,7 +407,8 @@ impl Loop {
             | Action::LookAtConnections { .. }
             | Action::LookAtAllConnections { .. }
             | Action::HoldConnectionsOff
-            | Action::RefuseConnections
+            | Action::RefuseConnections { .. }
+            | Action::LookAtListeners { .. }
             | Action::Hint { .. }
             | Action::Probe { .. }
             | Action::Measure { .. }

@@ -33,7 +33,11 @@ impl Loop {
                 return Some(Event::AllConnectionsSeen { found, took });
             }
             Action::HoldConnectionsOff => fleet.hold_off(),
-            Action::RefuseConnections => fleet.lanes.refuse(),
+            Action::RefuseConnections { held_off: true } => fleet.lanes.refuse(),
+            Action::RefuseConnections { held_off: false } => fleet.lanes.refuse_unheld(),
+            Action::LookAtListeners { workers } => {
+                return Some(Event::ListenersSeen { awaited: fleet.await_connections(&workers) });
+            }
             Action::Hint { pid, lane, signal } => {
                 let sent = fleet.hint(pid, lane, signal);
                 if let Some(signal) = signal {

@@ -2,7 +2,7 @@
 
 use crate::harness::http::{self, Pending};
 use crate::harness::load::Load;
-use crate::harness::{Launch, Run, binary, eventually, kill, launch, python};
+use crate::harness::{LIMIT, Launch, Run, binary, eventually, kill, launch, python};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -14,6 +14,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 
 const LAUNCHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/manager/launcher.py");
 
@@ -226,6 +229,85 @@ fn whoever_comes_at_the_end_waits_for_the_next_who_gets_the_socket() {
         load.wait_ok(50);
         let (_, refused, lost, other) = load.stop();
         assert_eq!((refused, lost, other), (0, 0, 0), "{listener}");
+        stops(run);
+    }
+}
+
+/// Clients, a connection a request, that wait as long as it takes: one that asked while nobody was let in asks again later
+/// and later.
+struct Patient {
+    answered: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Patient {
+    fn start(address: &str, clients: usize) -> Self {
+        let (answered, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let one = |_| {
+            let (answered, stop) = (Arc::clone(&answered), Arc::clone(&stop));
+            let address = address.to_owned();
+            let come = move || {
+                let mut lost = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    match ask(&address) {
+                        Ok(answer) if answer.starts_with("HTTP/1.1 200 OK") => {
+                            answered.fetch_add(1, Ordering::Relaxed);
+                        }
+                        other => lost.push(format!("{other:?}")),
+                    }
+                }
+                lost
+            };
+            std::thread::spawn(come)
+        };
+        let clients = (0..clients).map(one).collect();
+        Self { answered, stop, clients }
+    }
+
+    fn wait_answered(&self, more: usize) {
+        let target = self.answered.load(Ordering::Relaxed) + more;
+        eventually("more answers", || (self.answered.load(Ordering::Relaxed) >= target).then_some(()));
+    }
+
+    /// What became of those that got no answer.
+    fn stop(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    }
+}
+
+fn ask(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Ends come one after the other, and some while workers start; many clients come all the time.
+#[test]
+fn nobody_is_lost_however_often_the_socket_changes_hands() {
+    for listener in ["per-worker", "shared"] {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("give");
+        give(&path, socket.as_fd());
+        let clients = Patient::start(&address, 40);
+        for round in 0..6 {
+            let options = ["-n", "4", "--listener", listener, "--drain-time", "1s"];
+            let run = given(&format!("fd:{}", path.display()), "", &options, server(SERVER)).start();
+            // Those that are ready serve; others may, and have not been seen to.
+            run.log.wait_count("worker ready", 1 + round % 4);
+            clients.wait_answered(20);
+            stops(run);
+        }
+        let run = given(&format!("fd:{}", path.display()), "", &["-n", "1"], server(SERVER)).start();
+        clients.wait_answered(50);
+        let lost = clients.stop();
+        assert!(lost.is_empty(), "{listener}: {lost:?}");
         stops(run);
     }
 }

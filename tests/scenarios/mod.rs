@@ -8,6 +8,7 @@ mod reloading;
 mod renewing;
 mod replacing;
 mod starting;
+mod stopping;
 
 use prefork_init::core::action::{Action, SpawnOrder, Target};
 use prefork_init::core::event::{Connections, SpawnFailure};

@@ -132,7 +132,7 @@ fn at_the_end_nobody_new_is_let_in_before_anybody_is_stopped() {
     scene.happens(Event::AllConnectionsSeen { found: Some(Connections::default()), took: Duration::ZERO });
     assert_eq!(scene.now, quiet + DRAIN.time);
     let at = |wanted: &Action| scene.actions.iter().position(|action| action == wanted);
-    let refused = at(&Action::RefuseConnections).expect("nobody is refused");
+    let refused = at(&Action::RefuseConnections { held_off: false }).expect("nobody is refused");
     let stopped = |pid| at(&Action::Signal { pid: Pid(pid), signal: Signal::TERM }).expect("a stop");
     assert!(stopped(10).max(stopped(11)) < refused, "a worker that knows nothing yet would spin");
 }

@@ -71,6 +71,7 @@ impl History {
             one_group: matches!(&plan.mode, Mode::Init(policy) if policy.job == Job::Shared),
             steered: matches!(&plan.mode, Mode::Pool(policy) if policy.drain.steered),
             hides_connections: plan.core_seed.is_multiple_of(5),
+            stops_all: matches!(plan.mode, Mode::Pool(_)) && plan.core_seed.is_multiple_of(4),
             has_scoreboard: plan.core_seed.is_multiple_of(3),
         };
         let rules = match plan.mode.clone() {

@@ -1,13 +1,14 @@
 //! Tables of the man page that are the README's, too; tests/readme.rs holds them to be the same.
 
 /// A signal; what comes of it in init mode; and in pool mode.
-pub const SIGNALS: [(&str, &str, &str); 9] = [
+pub const SIGNALS: [(&str, &str, &str); 10] = [
     (
         "TERM",
         "passed on; starts the graceful timeout",
         "not ready, drain delay, stop, graceful timeout, kill, exit 0",
     ),
     ("INT, QUIT", "passed on", "the same without the drain delay"),
+    ("ABRT", "passed on", "the same: a manager's watchdog sends it to all"),
     ("a second of these", "passed on", "ends the drain delay, and leaves 5 s at most"),
     ("a third", "passed on", "kills at once"),
     ("HUP", "passed on", "reload"),

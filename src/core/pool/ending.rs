@@ -2,12 +2,16 @@
 //! descends from us.
 //!
 //! ```text
-//!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes, nobody is busy ──▶ the stop signal, and refuse at once
+//!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes, nobody is busy ──▶ the stop signal
+//!                                                                                     ──▶ refuse (`refusing`)
 //! ```
 //! Who tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection that
-//! waits, or was taken and not read, when its worker is told to stop would be lost. Refusing comes last, since servers
-//! spin on a listener that refuses until they hear the signal.
+//! waits, or was taken and not read, when its worker is told to stop would be lost.
+//!
+//! A worker that starts may serve already, and only not have been seen to: it is looked at once more. Connections may wait
+//! for it, too, from when nobody else was there: while others serve, it has time to take them, else a moment.
 
+use super::refusing::Refusing;
 use super::{Ending, HURRIED_GRACE, Phase, Pool};
 use crate::core::action::Action;
 use crate::core::event::Lane;
@@ -22,9 +26,16 @@ use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::worker::{LOOK_EVERY, LOOK_RARELY, Life, Worker};
 use std::time::Duration;
 
+/// How long a worker that starts is waited for to be seen waiting for connections, or to take those that wait where nobody
+/// else serves.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// The last connections are being served.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
+    since: Monotonic,
+    /// Whether some worker may serve that is not known to.
+    awaits_starting: bool,
     /// All queues together, which have to be quiet for the drain time.
     pub(super) queues: Quiet,
     pub(super) in_hand: InHand,
@@ -48,16 +59,19 @@ impl Closing {
     }
 
     fn is_done(&self, now: Monotonic) -> bool {
-        reached(self.give_up_at, now) || self.in_hand.is_done(now, self.queues.since())
+        let served = !self.awaits_starting && self.in_hand.is_done(now, self.queues.since());
+        served || reached(self.give_up_at, now)
     }
 
     /// Nobody new is on the way once the drain time has passed.
     fn pause(&self, now: Monotonic) -> Duration {
-        if reached(self.queues.done_at(), now) { LOOK_RARELY } else { LOOK_EVERY }
+        let rarely = !self.awaits_starting && reached(self.queues.done_at(), now);
+        if rarely { LOOK_RARELY } else { LOOK_EVERY }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        let in_hand = self.in_hand.next_deadline(self.queues.since());
+        let quiet = self.queues.since().filter(|_| !self.awaits_starting);
+        let in_hand = self.in_hand.next_deadline(quiet);
         earlier(Some(self.look_at), earlier(in_hand, self.give_up_at))
     }
 }
@@ -74,6 +88,7 @@ impl Pool {
                 self.roll = None;
                 // With no delay, `settle` ends the phase at once.
                 self.phase = Phase::Draining { until: now + drain_delay };
+                self.undecided_were_stopped(now, out);
             }
             Phase::Draining { .. } => {
                 out.push(Action::Report(Note::ShutdownHurried { signal }));
@@ -115,7 +130,8 @@ impl Pool {
     /// Lets nobody new in, if there is somebody who serves those that are.
     pub(super) fn begin_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let kill_at = self.policy.stop.graceful.deadline(now);
-        if !self.policy.drain.listens || !self.workers().any(Worker::is_ready) || reached(kill_at, now) {
+        let may_serve = |worker: &Worker| matches!(worker.life, Life::Ready { .. } | Life::Starting(_));
+        if !self.policy.drain.listens || !self.workers().any(may_serve) || reached(kill_at, now) {
             return self.begin_ending(now, None, out);
         }
         out.push(Action::HoldConnectionsOff);
@@ -124,8 +140,13 @@ impl Pool {
         for worker in self.workers().filter(|worker| worker.is_ready()) {
             out.extend(worker.pid().map(|pid| Action::Hint { pid, lane: worker.lane, signal }));
         }
+        for starting in self.workers_mut().filter_map(Worker::starting) {
+            starting.look_soon(now);
+        }
         let give_up_at = halfway(now, kill_at);
         self.phase = Phase::Closing(Closing {
+            since: now,
+            awaits_starting: true,
             queues: Quiet::unseen(self.policy.drain.time),
             in_hand: InHand::until(give_up_at, &self.policy.drain),
             look_at: now,
@@ -136,40 +157,64 @@ impl Pool {
 
     /// Does what is due.
     pub(super) fn go_on_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let Phase::Closing(closing) = &mut self.phase else { return };
+        let Phase::Closing(mut closing) = self.phase else { return };
+        let in_moment = now < closing.since + MOMENT;
+        let some_serve = self.workers().any(Worker::has_served);
+        let takes = |worker: &&Worker| match worker.life {
+            Life::Ready { .. } | Life::Draining(_) => true,
+            Life::Starting(_) => in_moment || some_serve,
+            Life::Spawning | Life::Stopping { .. } | Life::Killed { .. } => false,
+        };
+        let lanes: Vec<Lane> = self.workers().filter(takes).map(|worker| worker.lane).collect();
+        closing.awaits_starting = in_moment
+            && self.workers().any(
+                |worker| matches!(&worker.life, Life::Starting(starting) if starting.may_serve(closing.since)),
+            );
+        // Of those that start, none serves: an empty queue is all there is to see.
+        let nobody_serves = !closing.awaits_starting && !some_serve;
         let cap = closing.kill_at.map(|at| at.since(now));
-        if closing.is_done(now) {
-            if !closing.queues.is_quiet() {
+        if lanes.is_empty() || closing.is_done(now) || nobody_serves && closing.queues.is_quiet() {
+            if !lanes.is_empty() && !closing.queues.is_quiet() {
                 out.push(Action::Report(Note::ClosingCutShort));
             }
             return self.begin_ending(now, cap, out);
         }
-        let look = closing.look_at <= now;
-        if look {
+        if closing.look_at <= now {
             closing.look_at = now + closing.pause(now);
-        }
-        let takes = |worker: &&Worker| matches!(worker.life, Life::Ready { .. } | Life::Draining(_));
-        let lanes: Vec<Lane> = self.workers().filter(takes).map(|worker| worker.lane).collect();
-        if lanes.is_empty() {
-            self.begin_ending(now, cap, out);
-        } else if look {
             out.push(Action::LookAtQueues { lanes });
+        }
+        self.phase = Phase::Closing(closing);
+    }
+
+    /// The worker of this slot was not known to serve when the others got the hint.
+    pub(super) fn hint_late(&mut self, index: usize, out: &mut Vec<Action>) {
+        let worker = self.slots.get_mut(index).and_then(Slot::seated_mut);
+        if let (Phase::Closing(_), Some(worker)) = (self.phase, worker.filter(|worker| worker.is_ready())) {
+            worker.need_not_accept();
+            let signal = self.policy.drain.hint;
+            out.extend(worker.pid().map(|pid| Action::Hint { pid, lane: worker.lane, signal }));
         }
     }
 
     /// Asks every worker to stop, within the graceful timeout or `cap` if that is less.
     pub(super) fn begin_ending(&mut self, now: Monotonic, cap: Option<Duration>, out: &mut Vec<Action>) {
         let kill_at = earlier(self.policy.stop.graceful.deadline(now), cap.map(|cap| now + cap));
+        self.undecided_were_stopped(now, out);
+        let listens = self.policy.drain.listens;
+        if listens && !self.is_empty() && !matches!(self.phase, Phase::Closing(_)) {
+            out.push(Action::HoldConnectionsOff);
+        }
         // Refusing wakes every worker that waits at a listener, again and again: a thousand of them leave us no processor
         // to signal the last one.
         self.stop_all(kill_at, out);
-        if self.policy.drain.listens {
-            out.push(Action::RefuseConnections);
+        if listens {
+            out.push(Action::RefuseConnections { held_off: self.is_empty() });
         }
         self.phase = Phase::Ending {
             endgame: Endgame::Stopping { kill_at },
             orphans_at: halfway(now, kill_at),
             orphans_asked: false,
+            refusing: (listens && !self.is_empty()).then(|| Refusing::new(now, kill_at)),
         };
         if self.is_empty() {
             out.push(Action::Reap);
@@ -207,7 +252,10 @@ impl Pool {
             }
             match endgame.tick(now, out) {
                 Tick::Wait => {}
-                Tick::KilledAll => out.push(Action::Report(Note::KillingAll)),
+                Tick::KilledAll => {
+                    out.push(Action::Report(Note::KillingAll));
+                    self.refuse(out);
+                }
                 Tick::Leave => self.exit_as_ended(out),
             }
         }
@@ -216,7 +264,7 @@ impl Pool {
     /// All that has ended is reaped: perhaps nobody is left, perhaps only orphans are.
     pub(super) fn reaped(&mut self, children_left: bool, out: &mut Vec<Action>) {
         let no_worker = self.is_empty();
-        let Phase::Ending { endgame, orphans_at, orphans_asked } = &mut self.phase else { return };
+        let Phase::Ending { endgame, orphans_at, orphans_asked, .. } = &mut self.phase else { return };
         if !children_left && no_worker {
             self.exit_as_ended(out);
         } else if let (true, false, Endgame::Stopping { .. }) = (no_worker, *orphans_asked, *endgame) {
@@ -228,6 +276,7 @@ impl Pool {
     }
 
     pub(super) fn exit_as_ended(&mut self, out: &mut Vec<Action>) {
+        self.refuse(out);
         let (note, code) = match self.ending {
             Ending::Ordered => (Note::PoolStopped, code::OK),
             Ending::Overdue => (Note::PoolStopped, code::DEADLINE),

@@ -29,14 +29,6 @@ impl Pool {
         }
     }
 
-    /// A worker of this slot has failed.
-    pub(super) fn first_start_has_failed(&mut self, index: usize) {
-        match self.first_start {
-            FirstStart::Together => self.first_start = FirstStart::Alone { slot: index },
-            FirstStart::Alone { .. } | FirstStart::Passed => {}
-        }
-    }
-
     /// The last slot is gone: should it have been the one that tries, another does.
     pub(super) fn first_start_has_dropped(&mut self) {
         match self.first_start {
@@ -60,6 +52,10 @@ impl Pool {
         spawned: Monotonic,
     ) -> Monotonic {
         let Some(slot) = self.slots.get_mut(index) else { return now };
+        match self.first_start {
+            FirstStart::Together => self.first_start = FirstStart::Alone { slot: index },
+            FirstStart::Alone { .. } | FirstStart::Passed => {}
+        }
         match self.first_start {
             FirstStart::Together | FirstStart::Alone { .. } if !self.reached_out => {
                 (spawned + slot.backoff.least_delay_after_one_more(&self.policy.respawn)).max(now)

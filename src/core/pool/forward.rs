@@ -14,6 +14,7 @@ impl Pool {
                 Signal::TERM
                 | Signal::INT
                 | Signal::QUIT
+                | Signal::ABRT
                 | Signal::HUP
                 | Signal::USR2
                 | Signal::TTIN

@@ -1,17 +1,17 @@
 //! Workers that come, get ready, make way and go.
 
 use super::first::FirstStart;
-use super::{Ending, Phase, Pool, Whereabouts, number};
+use super::verdict::Undecided;
+use super::{Phase, Pool, Whereabouts};
 use crate::core::action::Action;
 use crate::core::backoff::Failure;
 use crate::core::event::{Pid, SpawnFailure, SpawnId};
 use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, ReadyBy};
 use crate::core::shutdown::Endgame;
-use crate::core::slot::{Place, Seat, Slot};
+use crate::core::slot::{Place, Slot};
 use crate::core::time::Monotonic;
 use crate::core::worker::{Life, Worker};
-use std::time::Duration;
 
 impl Pool {
     pub(super) fn spawned(&mut self, now: Monotonic, id: SpawnId, pid: Pid, out: &mut Vec<Action>) {
@@ -81,13 +81,21 @@ impl Pool {
         };
         let Some(worker) = self.at(place) else { return };
         let counted_by_worker = self.policy.recycle.counted_by_worker;
-        let (reason, failure) = worker.ended(now, exit, out_of_memory, counted_by_worker);
+        let (mut reason, mut failure) = worker.ended(now, exit, out_of_memory, counted_by_worker);
+        let may_be_asked = self.may_be_asked(exit, reason);
+        if may_be_asked && self.stops() {
+            (reason, failure) = (Reason::Stop, None);
+        }
         let was_killed = matches!(worker.life, Life::Killed { .. });
         let (uptime, served, lane) = (now.since(worker.spawned), worker.served(now), worker.lane);
         if self.policy.drain.listens {
             out.push(Action::RestoreListeners { lane });
         }
-        out.push(Action::Report(Note::WorkerExited { worker: worker.reference(pid), exit, reason, uptime }));
+        let of_worker = worker.reference(pid);
+        let undecided = may_be_asked && !self.stops();
+        if !undecided {
+            out.push(Action::Report(Note::WorkerExited { worker: of_worker, exit, reason, uptime }));
+        }
         if let Whereabouts::In(index, _) = place
             && let Some(slot) = self.slots.get_mut(index)
         {
@@ -107,7 +115,16 @@ impl Pool {
                 self.remains.stop(now, pid, &self.policy.stop, out);
             }
         }
-        self.vacate(now, place, reason, failure, out);
+        match place {
+            Whereabouts::In(index, in_slot) if undecided => {
+                let death = self.take_out(now, index, in_slot);
+                let what = (of_worker, exit, uptime);
+                self.undecided.extend(death.map(|death| Undecided::new(now, death, what, (reason, failure))));
+            }
+            Whereabouts::In(..) | Whereabouts::Retiring(_) => {
+                self.vacate(now, place, reason, failure, out);
+            }
+        }
     }
 
     /// The worker in this place is ready. If that makes a successor of it, the old one retires.
@@ -121,9 +138,13 @@ impl Pool {
     ) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let generation = slot.at(place).map(|worker| worker.generation);
+        let starts = slot.at(place).is_some_and(|worker| matches!(worker.life, Life::Starting(_)));
         let replaced = slot.become_ready(place, now, by, &self.policy, out);
         if self.ready() > 0 {
             self.first_start = FirstStart::Passed;
+        }
+        if starts {
+            self.hint_late(index, out);
         }
         if let Some(generation) = generation {
             self.roll_has_ready(generation, out);
@@ -159,72 +180,18 @@ impl Pool {
         failure: Option<Failure>,
         out: &mut Vec<Action>,
     ) {
-        let (index, place) = match place {
-            Whereabouts::In(index, place) => (index, place),
+        match place {
+            Whereabouts::In(index, place) => {
+                if let Some(death) = self.take_out(now, index, place) {
+                    self.judge(now, death, reason, failure, out);
+                }
+            }
             Whereabouts::Retiring(index) => {
                 if index < self.retiring.len() {
                     let lane = self.retiring.remove(index).lane;
                     self.leave(now, lane);
                 }
-                return;
             }
-        };
-        let was_ready =
-            place == Place::Seat && self.slots.get(index).and_then(Slot::seated).is_some_and(Worker::serves);
-        let none_ready = self.ready() == u32::from(was_ready);
-        let (serves, running) = (self.serves(), self.is_running());
-        let Some(worker) = self.slots.get(index).and_then(|slot| slot.at(place)) else { return };
-        let (id, generation, lane, spawned) = (worker.id, worker.generation, worker.lane, worker.spawned);
-        let at = match failure {
-            Some(failure) if serves => {
-                self.first_start_has_failed(index);
-                self.try_again_at(now, index, failure, spawned)
-            }
-            Some(_) | None => now,
-        };
-        let waits = !self.may_fill(index);
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        let mut delay = at.since(now);
-        let (mut gives_up, mut left) = (None, None);
-        match place {
-            Place::Successor => {
-                slot.successor = None;
-                left = Some(lane);
-                slot.retry_at = at.max(slot.gap_until);
-            }
-            Place::Seat => match slot.successor.take() {
-                Some(successor) => {
-                    slot.seat = Seat::Taken(successor);
-                    left = Some(lane);
-                    // Nothing waits for that time.
-                    delay = Duration::ZERO;
-                }
-                None => {
-                    slot.seat = Seat::Vacant { spawn_at: at.max(slot.gap_until), lane: Some(lane) };
-                    // A pool that is told to stop has no reason to give up.
-                    if let Some(failure) = failure.filter(|_| running) {
-                        gives_up = slot
-                            .backoff
-                            .count_restart(now, failure, &self.policy.respawn)
-                            .filter(|_| none_ready);
-                    }
-                    if waits {
-                        // It is not known for how long.
-                        delay = Duration::ZERO;
-                    }
-                }
-            },
-        }
-        let failures = slot.backoff.failures();
-        if let Some(lane) = left {
-            self.leave(now, lane);
-        }
-        self.roll_has_lost(now, (id, generation), reason, out);
-        if let Some(restarts) = gives_up {
-            self.ending = Ending::GaveUp { slot: number(index), restarts };
-            self.begin_ending(now, None, out);
-        } else if !delay.is_zero() {
-            out.push(Action::Report(Note::RespawnDelayed { slot: number(index), delay, failures }));
         }
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //! What happened is in this file, what follows from it in the others: who is spawned next (`budget`), a first
 //! start that fails (`first`), generations (`roll`), how many there are (`scale`), who gets connections and who hangs
-//! (`steer`), and the end (`ending`).
+//! (`steer`), what an end means (`verdict`), and the end of all (`ending`, `refusing`).
 
 mod accepting;
 mod asked;
@@ -19,12 +19,14 @@ mod lives;
 mod measuring;
 mod owed;
 mod progress;
+mod refusing;
 mod renew;
 mod roll;
 mod scale;
 mod status;
 mod steer;
 mod upgrade;
+mod verdict;
 mod waits;
 
 use super::action::Action;
@@ -55,6 +57,8 @@ pub struct Pool {
     slots: Vec<Slot>,
     /// Workers that have made way and have not been reaped yet.
     retiring: Vec<Worker>,
+    /// Those that have ended, and it is not known why.
+    undecided: Vec<verdict::Undecided>,
     remains: Remains,
     phase: Phase,
     /// Stop signals received so far.
@@ -115,6 +119,8 @@ enum Phase {
         orphans_at: Option<Monotonic>,
         /// Whether everybody was asked to stop, since no worker was left.
         orphans_asked: bool,
+        /// Until connections are refused, if there are any.
+        refusing: Option<refusing::Refusing>,
     },
     /// `Exit` has been said.
     Gone,
@@ -147,6 +153,7 @@ impl Pool {
             policy,
             rng: Rng::new(seed),
             retiring: Vec::new(),
+            undecided: Vec::new(),
             remains: Remains::default(),
             phase: Phase::Unstarted,
             stop_signals: 0,
@@ -262,6 +269,7 @@ impl Pool {
                     closing.queues_seen(now, waiting);
                 }
             }
+            Event::ListenersSeen { awaited } => self.listeners_seen(awaited, out),
             Event::ConfigurationRead { accepted } if self.is_running() => {
                 self.configuration_read(now, accepted, out);
             }
@@ -287,11 +295,15 @@ impl Pool {
             Phase::Running => earlier(self.stop_at(), self.next_spawn_deadline()),
             Phase::Draining { until } => earlier(Some(until), self.next_spawn_deadline()),
             Phase::Closing(closing) => closing.next_deadline(),
-            Phase::Ending { endgame, orphans_at, .. } => earlier(endgame.next_deadline(), orphans_at),
+            Phase::Ending { endgame, orphans_at, refusing, .. } => {
+                let refuses_at = refusing.as_ref().and_then(refusing::Refusing::next_deadline);
+                earlier(earlier(endgame.next_deadline(), orphans_at), refuses_at)
+            }
         };
-        let soonest = [self.measure_at, self.next_look_at_owed(), self.remains.next_deadline()]
-            .into_iter()
-            .fold(of_phase, earlier);
+        let soonest =
+            [self.measure_at, self.next_look_at_owed(), self.remains.next_deadline(), self.next_verdict()]
+                .into_iter()
+                .fold(of_phase, earlier);
         let of_slots = self.slots.iter().map(Slot::next_deadline);
         of_slots.chain(self.retiring.iter().map(Worker::next_deadline)).fold(soonest, earlier)
     }
@@ -412,7 +424,7 @@ impl Pool {
             return;
         };
         match signal {
-            Signal::TERM | Signal::INT | Signal::QUIT => self.asked_to_stop(now, signal, out),
+            Signal::TERM | Signal::INT | Signal::QUIT | Signal::ABRT => self.asked_to_stop(now, signal, out),
             Signal::HUP if self.is_running() => self.reload_asked(now, out),
             Signal::USR2 if self.is_running() => self.upgrade_asked(out),
             Signal::TTIN if self.is_running() => self.scale_up(now, out),
@@ -428,7 +440,8 @@ impl Pool {
             return;
         }
         self.stop_in_time(now, out);
-        if matches!(self.phase, Phase::Draining { until } if until <= now) {
+        self.judge_undecided(now, out);
+        if matches!(self.phase, Phase::Draining { until } if until <= now || self.nobody_comes(until)) {
             self.begin_closing(now, out);
         }
         for index in 0..self.slots.len() {
@@ -451,6 +464,7 @@ impl Pool {
             self.settle_owed(now, out);
         }
         self.go_on_closing(now, out);
+        self.go_on_refusing(now, out);
         self.go_on_ending(now, out);
     }
 

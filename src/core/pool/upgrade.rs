@@ -32,6 +32,7 @@ impl Pool {
             && self.roll.is_none()
             && self.retiring.is_empty()
             && self.owed.is_empty()
+            && self.undecided.is_empty()
             && self.slots.iter().all(rests)
     }
 

@@ -147,6 +147,11 @@ impl Worker {
         matches!(self.life, Life::Ready { .. })
     }
 
+    /// Whether it takes connections, or has been doing so and has not been told to stop.
+    pub fn has_served(&self) -> bool {
+        matches!(self.life, Life::Ready { .. } | Life::Draining(_))
+    }
+
     /// Whether it is ready, and not known to hang.
     pub fn serves(&self) -> bool {
         self.is_ready() && self.hung_since().is_none()

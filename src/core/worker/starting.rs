@@ -33,6 +33,10 @@ pub struct Starting {
     look_at: Option<Monotonic>,
     /// The least pause between two looks, by what the last one cost.
     look_pause: Duration,
+    /// Before this the cost of the last look forbids another.
+    rested_at: Monotonic,
+    /// When a look last showed all of it, and it did not wait for connections.
+    unseen_at: Option<Monotonic>,
     /// Whether its word counts.
     believed: bool,
     /// When it said `READY=1`.
@@ -61,6 +65,8 @@ impl Starting {
             pid,
             look_at: policy.observe.then(|| now + LOOK_OFTEN),
             look_pause: Duration::ZERO,
+            rested_at: now,
+            unseen_at: None,
             believed: policy.believe,
             said_at: None,
             probe_at: policy.probe.then(|| now + LOOK_OFTEN),
@@ -119,11 +125,25 @@ impl Starting {
     pub fn not_seen(&mut self, now: Monotonic, took: Duration, more: bool) {
         let Some(look_at) = &mut self.look_at else { return };
         if more {
-            *look_at = now + took.saturating_mul(LOOK_ON_SHARE).clamp(LOOK_ON, LOOK_RARELY);
+            self.rested_at = now + took.saturating_mul(LOOK_ON_SHARE).clamp(LOOK_ON, LOOK_RARELY);
+            *look_at = self.rested_at;
         } else {
             self.look_pause = took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
-            *look_at = (*look_at).max(now + self.look_pause);
+            self.rested_at = now + self.look_pause;
+            self.unseen_at = Some(now);
+            *look_at = (*look_at).max(self.rested_at);
         }
+    }
+
+    /// The next look comes as soon as may be.
+    pub fn look_soon(&mut self, now: Monotonic) {
+        let soon = (now + LOOK_OFTEN).max(self.rested_at);
+        self.look_at = self.look_at.map(|at| at.min(soon));
+    }
+
+    /// Whether no look since then has shown that it takes no connections yet.
+    pub fn may_serve(&self, since: Monotonic) -> bool {
+        self.look_at.is_none() || self.unseen_at.is_none_or(|at| at <= since)
     }
 
     /// The kernel does not let us look. Returns whether that is news.

@@ -1,5 +1,6 @@
 //! The listeners at one TCP address, one for each lane, among which the kernel is told to choose.
 
+use super::end::Refusal;
 use crate::os::activation;
 use crate::os::door::Door;
 use crate::os::listen::Listener;
@@ -118,6 +119,16 @@ impl Group {
         self.door = Some(Door::close(first, least_fd, lead)?);
         self.order.push(DOOR);
         Ok(())
+    }
+
+    /// Whether its listeners are to listen, though so much is refused.
+    pub fn listens_on(&self, refusal: Refusal) -> bool {
+        match refusal {
+            Refusal::No => true,
+            Refusal::Unheld => self.adopted || self.door.is_some(),
+            Refusal::All => self.adopted,
+            Refusal::Left => false,
+        }
     }
 
     pub fn steer(&self, live: &[u32]) -> io::Result<()> {

@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod held;
 pub mod holder;
+pub mod let_go;
 pub mod passed;
 pub mod queue_watch;
 pub mod rights;

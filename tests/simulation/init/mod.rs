@@ -157,6 +157,7 @@ impl InitRules {
                 | Event::ConnectionsSeen { .. }
                 | Event::AllConnectionsSeen { .. }
                 | Event::QueuesSeen { .. }
+                | Event::ListenersSeen { .. }
                 | Event::Measured { .. },
                 _,
             ) => {}
@@ -255,7 +256,8 @@ impl InitRules {
             | Action::LookAtAllConnections { .. }
             | Action::LookAtQueues { .. }
             | Action::HoldConnectionsOff
-            | Action::RefuseConnections
+            | Action::RefuseConnections { .. }
+            | Action::LookAtListeners { .. }
             | Action::Hint { .. }
             | Action::Probe { .. }
             | Action::Measure { .. }

@@ -163,6 +163,8 @@ pub struct Traits {
     pub steered: bool,
     /// Whether it does not always tell of connections.
     pub hides_connections: bool,
+    /// Whether who stops us stops all others too.
+    pub stops_all: bool,
     /// Whether workers count their requests where we can see them.
     pub has_scoreboard: bool,
 }
@@ -181,6 +183,8 @@ pub struct Kernel {
     queues: Queues,
     /// Whether the supervisor will look for zombies before it sleeps.
     pub looks_again: bool,
+    /// Everybody has got the signal that was for all.
+    all_stopped: bool,
     pub exit: Option<u8>,
 }
 
@@ -198,6 +202,7 @@ impl Kernel {
             asked: Vec::new(),
             queues: Queues::default(),
             looks_again: false,
+            all_stopped: false,
             exit: None,
         }
     }
@@ -256,7 +261,7 @@ impl Kernel {
             }
             Due::Signal(number, code) => {
                 let signal = Signal::from_number(number).unwrap();
-                Some(Heard::Signal(self.signal_us(received(signal, code), dice)))
+                self.signal_us(received(signal, code), dice).map(Heard::Signal)
             }
             Due::Asked(what, number) => Some(Heard::Event(Event::Asked(demand(what, number)))),
             Due::Noise => Some(Heard::Noise),

@@ -106,7 +106,13 @@ impl Kernel {
                 return Ok(Some(Event::QueuesSeen { waiting }));
             }
             Action::Steer { ref lanes } => self.queues.steered.clone_from(lanes),
-            Action::HoldConnectionsOff | Action::RefuseConnections => self.queues.held_off = true,
+            Action::HoldConnectionsOff | Action::RefuseConnections { .. } => self.queues.held_off = true,
+            Action::LookAtListeners { ref workers } => {
+                for (pid, _) in workers {
+                    self.expect_child(*pid, action)?;
+                }
+                return Ok(Some(Event::ListenersSeen { awaited: !dice.one_in(3) }));
+            }
             Action::Exit(code) => self.exit = Some(code),
             // A spawn and a reaping round are called by name.
             Action::Spawn(_)
@@ -161,12 +167,22 @@ impl Kernel {
         }
     }
 
-    /// A signal for the supervisor: the terminal's driver sends it to the whole group.
-    pub(super) fn signal_us(&mut self, received: Received, dice: &mut Dice) -> Received {
+    /// A signal for the supervisor: the terminal's driver sends it to the whole group, and somebody who stops everything
+    /// to all, in any order. What is not for us yet is on the agenda.
+    pub(super) fn signal_us(&mut self, received: Received, dice: &mut Dice) -> Option<Received> {
+        let stops = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::ABRT].contains(&received.signal);
+        if stops && self.traits.stops_all && !std::mem::replace(&mut self.all_stopped, true) {
+            self.signal_where(|_| true, received.signal, dice);
+            let later = dice.pick_ms(&[0, 0, 1, 20, 90, 300]);
+            if !later.is_zero() {
+                self.schedule(later, Due::Signal(received.signal.number(), received.code), dice);
+                return None;
+            }
+        }
         if received.is_from_terminal() {
             self.signal_where(|p| p.group == OUR_GROUP, received.signal, dice);
         }
-        received
+        Some(received)
     }
 
     fn signal_where(&mut self, to: impl Fn(&Process) -> bool, signal: Signal, dice: &mut Dice) {

@@ -12,7 +12,8 @@ use prefork_init::core::time::Patience;
 use prefork_init::core::{Mode, Monotonic, Rewrites, Signal};
 use std::time::Duration;
 
-const STOPS: [Signal; 5] = [Signal::TERM, Signal::TERM, Signal::TERM, Signal::INT, Signal::QUIT];
+const STOPS: [Signal; 6] =
+    [Signal::TERM, Signal::TERM, Signal::TERM, Signal::INT, Signal::QUIT, Signal::ABRT];
 
 impl Plan {
     pub fn pool(dice: &mut Dice) -> Self {

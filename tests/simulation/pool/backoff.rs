@@ -9,7 +9,7 @@ const HEALTHY: Duration = Duration::from_secs(10);
 const CANNOT_BOOT_WAIT: Duration = Duration::from_secs(1);
 
 /// The earliest moment of a spawn, and the moment by which it is owed.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Window {
     pub earliest: Monotonic,
     pub latest: Monotonic,

@@ -2,6 +2,7 @@
 
 use super::accepting::Accepting;
 use super::backoff::{Backoff, Window};
+use super::exits::Failure;
 use super::first::FirstStart;
 use super::in_hand::InHand;
 use super::watch::Watch;
@@ -31,6 +32,8 @@ pub struct Worker {
     pub said_ready: Option<Monotonic>,
     pub refused: bool,
     pub looked: Option<Monotonic>,
+    /// The last look that showed all of it.
+    pub unseen: Option<Monotonic>,
     /// The last look was cut short.
     pub more: bool,
     /// The pause that the last look has earned.
@@ -136,6 +139,35 @@ pub enum Stage {
     },
 }
 
+/// Connections are held off, and are to be refused.
+#[derive(Clone, Copy)]
+pub struct Refusing {
+    pub by: Monotonic,
+    pub look_at: Monotonic,
+    pub pause: Duration,
+    /// Nobody waits for them any more.
+    pub let_go: bool,
+}
+
+/// A worker that has ended as one that was asked to stop, and what that means if everybody else is not.
+pub struct Undecided {
+    pub by: Monotonic,
+    pub pid: Pid,
+    pub order: SpawnOrder,
+    pub reason: Reason,
+    pub failure: Option<Failure>,
+    pub left: Left,
+}
+
+/// What was left when a worker ended.
+#[derive(Clone, Copy)]
+pub struct Left {
+    pub was_successor: bool,
+    pub is_vacant: bool,
+    pub none_serves: bool,
+    pub spawned: Monotonic,
+}
+
 /// A reload under way.
 #[derive(Clone, Copy)]
 pub struct Roll {
@@ -158,7 +190,7 @@ pub enum Canary {
 /// What the event of a step obliges the core to do in this very step.
 #[derive(Default)]
 pub struct Expected {
-    pub exited: Option<(Pid, Reason)>,
+    pub exited: Vec<(Pid, Reason)>,
     /// The stop signal and `SIGCONT` for the group of a worker that has just ended: how many have come.
     pub group_asked: Option<(Pid, u8)>,
     pub spawned: Option<Pid>,
@@ -171,7 +203,7 @@ pub struct Expected {
     /// It has got a signal, and why is not told yet.
     pub stopping: Option<(Pid, Signal, bool)>,
     /// This slot is filled again after such a time.
-    pub delay: Option<(u32, Window)>,
+    pub delays: Vec<(u32, Window)>,
     /// It takes more memory than it ever may.
     pub too_big: Option<Pid>,
     /// It has just said `STOPPING=1`.
@@ -224,6 +256,10 @@ pub struct Book {
     pub planned_from: Monotonic,
     pub steered: Vec<Lane>,
     pub measure_at: Option<Monotonic>,
+    pub undecided: Vec<Undecided>,
+    pub refusing: Option<Refusing>,
+    /// Connections are held off before the workers are stopped at once.
+    pub held: bool,
     /// Groups whose leader is gone, and when they are killed.
     pub remains: Vec<(Pid, Option<Monotonic>)>,
     /// Groups whose leader ended while everything ended.
@@ -262,6 +298,9 @@ impl Book {
             planned_from: Monotonic::default(),
             steered: Vec::new(),
             measure_at: None,
+            undecided: Vec::new(),
+            refusing: None,
+            held: false,
             remains: Vec::new(),
             groups_asked: Vec::new(),
             first_failure: None,

@@ -10,6 +10,9 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOOK_RARELY: Duration = Duration::from_millis(100);
 
+/// A worker that starts counts for so long once nobody new is let in.
+const MOMENT: Duration = Duration::from_millis(100);
+
 impl Book {
     pub fn empties(&self) -> bool {
         self.policy.drain.steered || self.policy.drain.told
@@ -84,11 +87,17 @@ impl Book {
 
     /// The drain delay is over and somebody has clients.
     pub fn hold_connections_off(&mut self, now: Monotonic) -> Held {
+        check(self.policy.drain.listens && self.alive() > 0, "for nothing")?;
+        let has_clients = self.live.iter().any(|w| w.is_up() || w.starts());
+        let at_once = self.expected.refuse || self.has_no_grace(now) || !has_clients;
+        if self.expected.refuse || matches!(self.stage, Stage::Draining { until } if until <= now && at_once)
+        {
+            return check(!std::mem::replace(&mut self.held, true), "held off again");
+        }
         let Stage::Draining { until } = self.stage else { return Err("out of season".into()) };
-        check(until <= now && self.policy.drain.listens, "too early, or for nothing")?;
+        check(until <= now, "too early")?;
         self.expected.hints = self.live.iter().filter(|w| w.is_up()).map(|w| w.pid).collect();
-        check(!self.expected.hints.is_empty(), "nobody has clients")?;
-        check(!self.has_no_grace(now), "there is no time for it")?;
+        self.held = true;
         self.live.iter_mut().for_each(|worker| worker.accepting = Default::default());
         self.stage = Stage::Closing { since: now, looked: None, quiet: None, in_hand: InHand::default() };
         Ok(())
@@ -98,13 +107,42 @@ impl Book {
         self.policy.stop.graceful.deadline(now).is_some_and(|by| by <= now)
     }
 
-    /// Who may still take connections, or has some.
-    fn takers(&self) -> impl Iterator<Item = &Worker> {
-        self.live.iter().filter(|w| w.ready.is_some() && w.stopped.is_none())
+    /// Who may still take connections, or has some: one that starts, too, for a moment or while others serve.
+    fn takers(&self, now: Monotonic) -> impl Iterator<Item = &Worker> {
+        let in_moment = matches!(self.stage, Stage::Closing { since, .. } if now < since + MOMENT);
+        let is_up = |w: &Worker| w.ready.is_some() && w.stopped.is_none();
+        let all = in_moment || self.live.iter().any(is_up);
+        self.live.iter().filter(move |w| w.stopped.is_none() && (w.ready.is_some() || all))
+    }
+
+    /// Whether some worker that starts may serve, for all that is known.
+    fn awaits_starting(&self, now: Monotonic) -> bool {
+        let Stage::Closing { since, .. } = self.stage else { return false };
+        let may_serve = |w: &Worker| {
+            let observed = self.policy.ready.observe && !w.refused;
+            w.starts() && (!observed || w.unseen.is_none_or(|at| at <= since))
+        };
+        now < since + MOMENT && self.live.iter().any(may_serve)
+    }
+
+    /// Whether the last connections are served, or had their time.
+    fn is_closed(&self, now: Monotonic) -> bool {
+        let Stage::Closing { since, quiet, ref in_hand, .. } = self.stage else { return false };
+        let half = self.half_of_the_grace(since);
+        if half.is_some_and(|at| at <= now) || self.takers(now).next().is_none() {
+            return true;
+        }
+        let serves = self.takers(now).any(|w| w.ready.is_some());
+        let served = self.has_nothing_in_hand(now, quiet, Some((in_hand, half))).is_ok();
+        !self.awaits_starting(now) && (served || quiet.is_some() && !serves)
+    }
+
+    fn half_of_the_grace(&self, since: Monotonic) -> Option<Monotonic> {
+        self.policy.stop.graceful.deadline(since).map(|by| since + by.since(since) / 2)
     }
 
     pub fn look_at_queues(&mut self, now: Monotonic, lanes: &[Lane]) -> Held {
-        let mut takers: Vec<Lane> = self.takers().map(|worker| worker.order.lane).collect();
+        let mut takers: Vec<Lane> = self.takers(now).map(|worker| worker.order.lane).collect();
         let Stage::Closing { looked, .. } = &mut self.stage else { return Err("out of season".into()) };
         check(looked.replace(now).is_none_or(|last| last + LOOK_EVERY <= now), "looks too often")?;
         let mut lanes = lanes.to_vec();
@@ -113,47 +151,49 @@ impl Book {
         check(takers == lanes, "a queue is forgotten")
     }
 
-    /// When the last connections have to be served.
-    fn half(&self, since: Monotonic) -> Option<Monotonic> {
-        self.policy.stop.graceful.deadline(since).map(|by| since + by.since(since) / 2)
-    }
-
-    /// Whether the last connections are served, or had their time.
-    fn is_closed(&self, now: Monotonic) -> Held {
-        let Stage::Closing { since, quiet, ref in_hand, .. } = self.stage else {
-            return Err("out of season".into());
-        };
-        let half = self.half(since);
-        if half.is_some_and(|at| at <= now) {
-            return Ok(());
-        }
-        self.has_nothing_in_hand(now, quiet, Some((in_hand, half)))
-    }
-
-    pub fn has_takers(&self) -> bool {
-        self.takers().next().is_some()
-    }
-
+    /// Those whose connections are looked at.
     pub fn takers_pids(&self) -> Vec<Pid> {
-        self.takers().map(|worker| worker.pid).collect()
+        let has_served = |w: &&Worker| w.ready.is_some() && w.stopped.is_none();
+        self.live.iter().filter(has_served).map(|worker| worker.pid).collect()
     }
 
-    pub fn refuse_connections(&mut self, now: Monotonic) -> Held {
+    pub fn look_at_listeners(&mut self, now: Monotonic, workers: &[(Pid, Lane)]) -> Held {
+        let all = workers.len() == self.live.len()
+            && self.live.iter().all(|w| workers.contains(&(w.pid, w.order.lane)));
+        let Some(refusing) = &mut self.refusing else { return Err("they are refused already".into()) };
+        check(all, "a worker is forgotten")?;
+        check(refusing.look_at <= now, "looks too often")?;
+        refusing.pause *= 2;
+        refusing.look_at = now + refusing.pause;
+        Ok(())
+    }
+
+    /// Those who are held off are refused.
+    fn refuse_held_off(&mut self, now: Monotonic) -> Held {
+        let refusing = self.refusing.take().ok_or("refused already")?;
+        let (is_over, leaves) = (refusing.by <= now, matches!(self.stage, Stage::Killing { .. }));
+        check(refusing.let_go || is_over || leaves || self.alive() == 0, "a worker waits for connections yet")
+    }
+
+    pub fn refuse_connections(&mut self, now: Monotonic, held_off: bool) -> Held {
+        if held_off && !self.expected.refuse && self.refusing.is_some() {
+            return self.refuse_held_off(now);
+        }
+        check(held_off == (self.alive() == 0), "what is held off is refused too early, or not at all")?;
+        check(self.held || self.alive() == 0, "nobody is held off")?;
         if std::mem::take(&mut self.expected.refuse) {
             return Ok(());
         }
         check(self.policy.drain.listens, "there are none")?;
         let cap = match self.stage {
             Stage::Draining { until } => {
-                check(until <= now, "before the drain delay is over")?;
-                let nobody = !self.live.iter().any(Worker::is_up);
+                check(until <= now || self.perhaps_nobody_comes(until), "before the drain delay is over")?;
+                let nobody = !self.live.iter().any(|w| w.is_up() || w.starts());
                 check(nobody || self.has_no_grace(now), "connections are not held off first")?;
                 None
             }
             Stage::Closing { since, .. } => {
-                if self.has_takers() {
-                    self.is_closed(now)?;
-                }
+                check(self.is_closed(now), "somebody is cut off")?;
                 self.policy.stop.graceful.deadline(since)
             }
             Stage::Unstarted | Stage::Running | Stage::Ending { .. } | Stage::Killing { .. } => {
@@ -169,10 +209,12 @@ impl Book {
     pub fn is_emptying(&self, now: Monotonic) -> Held {
         check(!self.expected.refuse, "connections are not refused")?;
         check(self.expected.hints.is_empty(), "a worker got no hint of the end")?;
-        check(!matches!(self.stage, Stage::Draining { until } if until <= now), "the drain delay is over")?;
-        let closing = matches!(self.stage, Stage::Closing { .. });
-        check(!closing || self.has_takers(), "nobody is waited for")?;
-        check(!closing || self.is_closed(now).is_err(), "the end does not come")?;
+        let is_over = |until| until <= now || self.nobody_comes(until);
+        check(!matches!(self.stage, Stage::Draining { until } if is_over(until)), "the drain delay is over")?;
+        check(!self.is_closed(now), "nobody is waited for")?;
+        let to_refuse = self.refusing.is_some_and(|refusing| refusing.let_go || refusing.by <= now);
+        check(!to_refuse, "connections are not refused in time")?;
+        check(self.refusing.is_none() || self.alive() > 0, "connections are held off for nobody")?;
         for worker in &self.live {
             let leaves = worker.drain.is_some() || worker.stopped.is_some();
             check(worker.retired.is_none() || leaves, "it made way, and nothing was done with it")?;
@@ -186,11 +228,17 @@ impl Book {
         Ok(())
     }
 
-    pub fn owed_to_closing(&self, tell: &mut dyn FnMut(&'static str, Monotonic)) {
+    pub fn owed_to_closing(&self, now: Monotonic, tell: &mut dyn FnMut(&'static str, Monotonic)) {
+        if let Some(refusing) = self.refusing {
+            tell("a refusal", refusing.by);
+            tell("a look at listeners", refusing.look_at);
+        }
         if let Stage::Closing { since, looked, quiet, ref in_hand } = self.stage {
             tell("a look at all queues", looked.map_or(since, |last| last + self.pause_after(last, quiet)));
-            self.half(since).iter().for_each(|at| tell("the end of the last connections", *at));
-            self.owed_to_hands(quiet, Some((in_hand, self.half(since))), tell);
+            let half = self.half_of_the_grace(since);
+            half.iter().for_each(|at| tell("the end of the last connections", *at));
+            let quiet = quiet.filter(|_| !self.awaits_starting(now));
+            self.owed_to_hands(quiet, Some((in_hand, half)), tell);
         }
     }
 

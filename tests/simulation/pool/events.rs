@@ -2,11 +2,12 @@
 
 use super::super::dice::MS;
 use super::backoff::Window;
-use super::book::{Book, Canary, Expected, HURRIED, LOOK_RARELY, Roll, Slot, Stage, Worker};
+use super::book::{Book, Canary, Expected, HURRIED, LOOK_RARELY, Refusing, Roll, Slot, Stage, Worker};
+use super::exits::Failure;
 use super::watch::Watch;
 use prefork_init::core::action::SpawnOrder;
 use prefork_init::core::event::Demand;
-use prefork_init::core::exit::{Exit, Reason};
+use prefork_init::core::exit::Reason;
 use prefork_init::core::{Event, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
@@ -14,13 +15,6 @@ use std::time::Duration;
 const LOOK_SHARE: u32 = 20;
 
 const MOST_WORKERS: usize = 1024;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    CannotBoot,
-    TooLate,
-    Other,
-}
 
 impl Book {
     /// Enters an event.
@@ -46,13 +40,8 @@ impl Book {
                     self.expected.spawn_failed = Some(order.slot);
                     if self.ever_spawned || self.stage != Stage::Running {
                         let ordered = self.slots.get(order.slot as usize).and_then(|slot| slot.last_spawn);
-                        self.ended(
-                            now,
-                            order,
-                            Reason::BootError,
-                            Some(Failure::Other),
-                            ordered.unwrap_or(now),
-                        );
+                        let left = self.leaves(order, ordered.unwrap_or(now));
+                        self.ended(now, order, Reason::BootError, Some(Failure::Other), left);
                     } else {
                         self.first_failure = Some(failure);
                     }
@@ -134,6 +123,11 @@ impl Book {
                     *quiet = quiet.or(Some(now)).filter(|_| waiting == 0);
                 }
             }
+            Event::ListenersSeen { awaited } => {
+                if let Some(refusing) = &mut self.refusing {
+                    refusing.let_go |= !awaited;
+                }
+            }
             Event::Measured { pid, found } => self.measured(now, pid, found),
         }
         let is_over = self.policy.deadline.is_some_and(|by| by <= now);
@@ -142,7 +136,9 @@ impl Book {
             self.expected.told.push(Note::DeadlinePassed { after: now.0 });
             self.asked_to_stop(now, Signal::TERM);
         }
-        if !self.policy.drain.listens && matches!(self.stage, Stage::Draining { until } if until <= now) {
+        self.judge_undecided(now);
+        let is_over = |until| until <= now || self.nobody_comes(until);
+        if !self.policy.drain.listens && matches!(self.stage, Stage::Draining { until } if is_over(until)) {
             self.begin_ending(now, None);
         }
     }
@@ -167,6 +163,7 @@ impl Book {
                         let pause = took.saturating_mul(4).clamp(MS, LOOK_RARELY);
                         worker.pause_until = now + pause;
                     } else {
+                        worker.unseen = Some(now);
                         worker.pause_until = now + took.saturating_mul(LOOK_SHARE).min(LOOK_RARELY);
                     }
                 }
@@ -190,7 +187,7 @@ impl Book {
         let running = self.stage == Stage::Running;
         match self.name_of(came) {
             None => self.expected.told.push(Note::SignalDropped { signal: came }),
-            Some(signal) if [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) => {
+            Some(signal) if [Signal::TERM, Signal::INT, Signal::QUIT, Signal::ABRT].contains(&signal) => {
                 self.asked_to_stop(now, signal);
             }
             Some(Signal::HUP) if running && self.policy.rereads => self.expected.reread = true,
@@ -290,6 +287,7 @@ impl Book {
                 let delay = if signal == Signal::TERM { self.policy.drain_delay } else { Duration::ZERO };
                 self.stage = Stage::Draining { until: now + delay };
                 self.roll = None;
+                self.undecided_were_stopped(now);
             }
             Stage::Draining { .. } => self.begin_ending(now, Some(now + HURRIED)),
             Stage::Closing { since, .. } => {
@@ -311,6 +309,12 @@ impl Book {
     pub fn begin_ending(&mut self, now: Monotonic, cap: Option<Monotonic>) {
         let grace = self.policy.stop.graceful.deadline(now);
         let kill_by = grace.into_iter().chain(cap).min();
+        self.undecided_were_stopped(now);
+        let pause = 20 * MS;
+        let by = kill_by.into_iter().chain([now + 1_000 * MS]).min();
+        let is_refused = !self.policy.drain.listens || self.alive() == 0;
+        self.refusing =
+            by.filter(|_| !is_refused).map(|by| Refusing { by, look_at: now + pause, pause, let_go: false });
         self.expected.refuse = self.policy.drain.listens;
         self.stage = Stage::Ending { kill_by, orphans_by: kill_by.map(|by| now + by.since(now) / 2) };
     }
@@ -334,6 +338,7 @@ impl Book {
             said_ready: None,
             refused: false,
             looked: None,
+            unseen: None,
             more: false,
             pause_until: Monotonic::default(),
             fail_by: ready.start_timeout.deadline(now),
@@ -352,138 +357,5 @@ impl Book {
             kill_by: None,
             killed: false,
         });
-    }
-
-    fn exited(&mut self, now: Monotonic, pid: Pid, exit: Exit, out_of_memory: bool) {
-        let Some(at) = self.live.iter().position(|w| w.pid == pid) else { return };
-        let serves = self.live[at].serves() && self.live[at].retired.is_none();
-        let worker = self.live.remove(at);
-        let ending = matches!(self.stage, Stage::Ending { .. });
-        if ending || (!worker.killed && !matches!(self.stage, Stage::Killing { .. })) {
-            self.expected.group_asked = Some((pid, 0));
-            if ending {
-                self.groups_asked.push(pid);
-            } else {
-                self.remains.push((pid, self.policy.stop.graceful.deadline(now)));
-            }
-        }
-        let (reason, failure) = self.why(now, &worker, exit, out_of_memory);
-        self.expected.exited = Some((pid, reason));
-        self.expected.lost += usize::from(serves);
-        if worker.retired.is_some() {
-            if !self.is_owned(worker.order.lane) {
-                self.left.push((worker.order.lane, false));
-            }
-        } else {
-            let backoff = &mut self.slot(worker.order.slot).backoff;
-            backoff.served(worker.up(now));
-            if failure.is_some() {
-                backoff.failed_after(worker.up(now));
-            }
-            self.ended(now, worker.order, reason, failure, worker.spawned);
-        }
-    }
-
-    /// What the end of a worker means.
-    fn why(
-        &self,
-        now: Monotonic,
-        worker: &Worker,
-        exit: Exit,
-        out_of_memory: bool,
-    ) -> (Reason, Option<Failure>) {
-        // One that would be ready by its life, had those before it not failed, ends as one that was.
-        let has_lived = self.policy.ready.after.is_some_and(|after| worker.spawned + after <= now);
-        let killed = matches!(exit, Exit::Signal { signal: Signal::KILL, .. });
-        let by_plan = exit == Exit::Code(0) && worker.watch.hung.is_none();
-        match (worker.stopped, worker.drain) {
-            _ if killed && out_of_memory && !worker.killed => (Reason::Oom, Some(Failure::Other)),
-            (Some((_, Reason::BootTimeout)), _) => (Reason::BootTimeout, Some(Failure::TooLate)),
-            (Some((_, reason @ (Reason::Hung | Reason::MaxMemory))), _) => (reason, Some(Failure::Other)),
-            (Some((_, planned)), _) => (planned, None),
-            (None, Some(_)) => (worker.retired.unwrap_or(Reason::Crash), None),
-            (None, None) if worker.ready.is_some() || has_lived => match worker.watch.hung {
-                Some(_) => (Reason::Hung, Some(Failure::Other)),
-                None if by_plan && worker.leaves => (Reason::Stop, None),
-                None if worker.left_in_order(exit) => (Reason::Stop, None),
-                None if by_plan && self.policy.recycle.counted_by_worker => (Reason::MaxRequests, None),
-                None => (Reason::Crash, Some(Failure::Other)),
-            },
-            (None, None) if matches!(exit, Exit::Code(3 | 4)) => {
-                (Reason::BootError, Some(Failure::CannotBoot))
-            }
-            (None, None) => (Reason::BootError, Some(Failure::Other)),
-        }
-    }
-
-    /// A worker that had not made way is no more, or could not be started.
-    fn ended(
-        &mut self,
-        now: Monotonic,
-        order: SpawnOrder,
-        reason: Reason,
-        failure: Option<Failure>,
-        spawned: Monotonic,
-    ) {
-        if let Some(Roll { to, canary: Canary::Passed, hurt, whole_since, .. }) = &mut self.roll
-            && *to == order.generation
-            && reason.is_failure()
-        {
-            if !std::mem::replace(hurt, true) {
-                self.expected.told.push(Note::ReloadPaused { generation: *to, reason });
-            }
-            *whole_since = None;
-        }
-        if let Some(Roll { to, canary, .. }) = &mut self.roll
-            && *canary == Canary::Tried(order.id)
-        {
-            let generation = *to;
-            if reason.is_failure() {
-                let to = self.generation;
-                let is_undone = self.live.iter().any(|w| w.retired.is_none() && w.order.generation < to);
-                self.roll = is_undone.then_some(Roll {
-                    to,
-                    since: now,
-                    canary: Canary::Passed,
-                    hurt: false,
-                    whole_since: None,
-                });
-                self.expected.told.push(Note::ReloadFailed { generation, reason });
-                let resumed = self.roll.as_ref().map(|roll| Note::ReloadResumed { generation: roll.to });
-                self.expected.told.extend(resumed);
-            } else {
-                *canary = Canary::Wanted;
-            }
-        }
-        let was_successor = self.seated(order.slot as usize).is_some_and(|left| left.order.id < order.id);
-        let is_vacant = self.is_vacant(order.slot as usize);
-        if is_vacant {
-            self.slot(order.slot).kept = Some(order.lane);
-        } else if !self.is_owned(order.lane) {
-            self.left.push((order.lane, false));
-        }
-        if !self.is_open() {
-            return;
-        }
-        let (none_serves, respawn) = (self.serving() == 0, self.policy.respawn);
-        let running = self.stage == Stage::Running;
-        let window = match failure {
-            Some(failure) => self.after_failure(now, order, failure, spawned),
-            None => Window::at(now),
-        };
-        let backoff = &mut self.slot(order.slot).backoff;
-        if was_successor {
-            self.slot(order.slot).retry = window;
-        } else if is_vacant {
-            let late = failure == Some(Failure::TooLate);
-            let too_often = running && failure.is_some() && backoff.restarts_too_often(now, late, &respawn);
-            self.slot(order.slot).vacancy = window;
-            if too_often && none_serves {
-                self.gave_up = Some(order.slot);
-                self.begin_ending(now, None);
-                return;
-            }
-        }
-        self.expected.delay = (was_successor || is_vacant).then_some((order.slot, window));
     }
 }

@@ -3,7 +3,7 @@
 use super::super::rule::{Held, check};
 use super::backoff::Window;
 use super::book::{Book, Worker};
-use super::events::Failure;
+use super::exits::Failure;
 use prefork_init::core::action::SpawnOrder;
 use prefork_init::core::note::WorkerRef;
 use prefork_init::core::time::Patience;

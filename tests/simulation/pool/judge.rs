@@ -2,7 +2,7 @@
 
 use super::super::dice::MS;
 use super::super::rule::{Held, check};
-use super::book::{Book, MARGIN, Stage, Worker};
+use super::book::{Book, MARGIN, Refusing, Stage, Worker};
 use prefork_init::core::exit::Reason;
 use prefork_init::core::handover::Kept;
 use prefork_init::core::{Action, Lane, Monotonic, Pid, Signal};
@@ -61,7 +61,8 @@ impl Book {
             }
             Action::LookAtQueues { ref lanes } => self.look_at_queues(now, lanes),
             Action::HoldConnectionsOff => self.hold_connections_off(now),
-            Action::RefuseConnections => self.refuse_connections(now),
+            Action::RefuseConnections { held_off } => self.refuse_connections(now, held_off),
+            Action::LookAtListeners { ref workers } => self.look_at_listeners(now, workers),
             Action::Hint { pid, lane, signal } => self.hint(pid, lane, signal),
             Action::Probe { pid, lane } => self.probe(now, pid, lane),
             Action::Measure { pid, lane } => {
@@ -240,6 +241,7 @@ impl Book {
         match (self.stage, signal) {
             (Stage::Ending { kill_by, .. }, Signal::KILL) => {
                 self.stage = Stage::Killing { last: now, leave_by: now + MARGIN };
+                self.refusing = self.refusing.map(|refusing| Refusing { by: now, ..refusing });
                 check(kill_by.is_some_and(|by| by <= now), "everything is killed too early")
             }
             (Stage::Killing { leave_by, .. }, Signal::KILL) => {

@@ -6,6 +6,7 @@ mod backoff;
 mod book;
 mod drain;
 mod events;
+mod exits;
 mod first;
 mod in_hand;
 mod judge;
@@ -79,7 +80,7 @@ impl PoolRules {
 /// Connections are refused when all have been told to stop, which for the book is the one event: the end begins.
 fn with_the_refusal_first(actions: &[Action]) -> Vec<&Action> {
     let mut ordered: Vec<&Action> = actions.iter().collect();
-    if let Some(at) = actions.iter().position(|action| *action == Action::RefuseConnections) {
+    if let Some(at) = actions.iter().position(|action| matches!(action, Action::RefuseConnections { .. })) {
         let told = actions[..at].iter().rposition(|action| {
             let of_a_stop = matches!(
                 action,

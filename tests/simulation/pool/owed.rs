@@ -18,7 +18,7 @@ impl Book {
             check(!childless, "nobody is left, and it stays")?;
         }
         let mut held = Ok(());
-        self.each_owed(&mut |what, by| {
+        self.each_owed(now, &mut |what, by| {
             if held.is_ok() {
                 held = match wakes {
                     Some(at) if at <= by || at <= now => Ok(()),
@@ -32,7 +32,7 @@ impl Book {
         held
     }
 
-    fn each_owed(&self, tell: &mut dyn FnMut(&'static str, Monotonic)) {
+    fn each_owed(&self, now: Monotonic, tell: &mut dyn FnMut(&'static str, Monotonic)) {
         for worker in &self.live {
             self.owed_to(worker, tell);
         }
@@ -40,7 +40,8 @@ impl Book {
             kill_by.iter().for_each(|by| tell("the kill of a left group", *by));
         }
         self.measure_at.iter().for_each(|at| tell("a measurement", *at));
-        self.owed_to_closing(tell);
+        self.undecided.iter().for_each(|undecided| tell("a verdict", undecided.by));
+        self.owed_to_closing(now, tell);
         match self.stage {
             Stage::Unstarted | Stage::Closing { .. } => {}
             Stage::Running => {

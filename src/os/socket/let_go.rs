@@ -1,0 +1,134 @@
+//! Whether workers that were told to stop still wait for connections: then they would trip over a listener that refuses.
+
+use super::inode_of;
+use crate::core::Pid;
+use crate::os::accepting::epoll_target;
+use crate::os::listen::SocketId;
+use crate::os::{privileges, proc};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// More processes of one worker are not looked at.
+const MOST_PROCESSES: usize = 64;
+
+/// A look takes no longer; what was not looked at by then may wait.
+const BUDGET: Duration = Duration::from_millis(5);
+
+/// Whether any of these workers, or a descendant, may still wait for connections at one of its listeners. It does not if
+/// it has none of them, or waits by epoll(7) and not for them. What is not to be seen may wait. Looks as this user and
+/// group.
+#[must_use]
+pub fn any_waits(workers: &[(Pid, Vec<SocketId>)], ids: Option<(u32, u32)>) -> bool {
+    let end = Instant::now().checked_add(BUDGET);
+    let look = || workers.iter().any(|(pid, listeners)| family_waits(*pid, listeners, end));
+    if !proc::is_ours() {
+        return true;
+    }
+    match ids {
+        Some((uid, gid)) => privileges::acting_as(uid, gid, look),
+        None => look(),
+    }
+}
+
+fn family_waits(worker: Pid, listeners: &[SocketId], end: Option<Instant>) -> bool {
+    let mut family = vec![worker];
+    let mut next = 0;
+    while let Some(&pid) = family.get(next) {
+        if family.len() > MOST_PROCESSES || waits(pid, listeners, end).unwrap_or(pid == worker && exists(pid))
+        {
+            return true;
+        }
+        family.extend(proc::children(pid));
+        next = next.saturating_add(1);
+    }
+    false
+}
+
+/// A zombie has no descriptors to show, and is seen to have none.
+fn exists(pid: Pid) -> bool {
+    proc::state(pid).is_some_and(|state| state != 'Z')
+}
+
+/// `None` if its descriptors are not to be seen.
+fn waits(pid: Pid, listeners: &[SocketId], end: Option<Instant>) -> Option<bool> {
+    let (mut holds, mut polls) = (false, false);
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
+        if end.is_none_or(|end| Instant::now() >= end) {
+            return Some(true);
+        }
+        let entry = entry.ok()?;
+        let target = match fs::read_link(entry.path()) {
+            Ok(target) => target,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(_) => return None,
+        };
+        if target == Path::new("anon_inode:[eventpoll]") {
+            polls = true;
+            let info = format!("/proc/{pid}/fdinfo/{}", entry.file_name().display());
+            let info = fs::read_to_string(info).unwrap_or_default();
+            if info.lines().filter_map(epoll_target).any(|target| listeners.contains(&target)) {
+                return Some(true);
+            }
+        }
+        holds |=
+            inode_of(&target).is_some_and(|inode| listeners.iter().any(|listener| listener.inode == inode));
+    }
+    Some(holds && !polls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Address;
+    use crate::os::listen::Listener;
+    use crate::os::socket::rights::Rights;
+    use std::io::Read;
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::process::{Child, Command, Stdio};
+
+    fn listening() -> Listener {
+        let here = Address::Tcp("127.0.0.1:0".parse().unwrap());
+        Listener::endpoint(&here, 1, 40, Rights::OURS).unwrap()
+    }
+
+    /// A child that holds a listener, has this program say when it is there, and ends with its stdin.
+    fn child(program: &str, listener: &Listener) -> Child {
+        let inherited = nix::unistd::dup(listener.as_fd()).unwrap();
+        let mut child = Command::new("python3")
+            .args(["-I", "-S", "-c", program, &inherited.as_raw_fd().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(inherited);
+        let mut told = [0; 1];
+        child.stdout.as_mut().unwrap().read_exact(&mut told).unwrap();
+        child
+    }
+
+    const END: &str = "\nprint('.', flush=True)\nsys.stdin.read()";
+
+    #[test]
+    fn whoever_polls_a_listener_or_might_waits_for_connections() {
+        let cases = [
+            ("import sys, select\nset = select.epoll()\nset.register(int(sys.argv[1]))", true),
+            ("import sys, select\nset = select.epoll()", false),
+            ("import sys, select", true),
+            ("import sys, os\nos.close(int(sys.argv[1]))", false),
+            ("import sys, os\nif os.fork(): os.close(int(sys.argv[1])); os.wait()", true),
+        ];
+        for (program, waits) in cases {
+            let listener = listening();
+            let mut child = child(&format!("{program}{END}"), &listener);
+            let pid = Pid(child.id().cast_signed());
+            let ids = vec![listener.id().unwrap()];
+            assert_eq!(any_waits(&[(pid, ids.clone())], None), waits, "{program}");
+            let another = listening();
+            assert!(!any_waits(&[(pid, vec![another.id().unwrap()])], None), "{program}");
+            drop(child.stdin.take());
+            child.wait().unwrap();
+            assert!(!any_waits(&[(pid, ids)], None), "one that is gone");
+        }
+    }
+}
