@@ -71,7 +71,8 @@
 //!   looking at one [`core::Status`] after the other ([`control::waiting`]).
 //! * **One budget.** A spawn of any kind waits until fewer are alive than are wanted and `max_surge` together; what is
 //!   planned waits for its turn, and nobody is emptied by plan of whom more are missing than `max_unavailable`.
-//! * **Connections first.** A worker is told to stop only when no new connection can come to it and its queue is empty.
+//! * **Connections first.** A worker is told to stop only when no new connection can come to it, its queue is empty, and
+//!   none of its connections is busy (`core/in_hand.rs`), or its time for that is over.
 //! * **Answers come before outside events.** Actions are carried out in order and their answers are fed back before
 //!   anything is reaped, so an exit cannot overtake the report of its own spawn.
 //! * **A child is told of while it is a zombie** and let go afterwards, so a signal cannot reach a stranger that has

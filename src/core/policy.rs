@@ -170,7 +170,7 @@ impl Budget {
     pub fn surge(&self, wanted: u32) -> u32 {
         match self.max_surge {
             Share::Number(number) => number,
-            Share::Percent(percent) => hundredths(wanted, percent, u64::div_ceil),
+            Share::Percent(percent) => hundredths(wanted, percent, 99),
         }
     }
 
@@ -191,7 +191,7 @@ impl Budget {
     fn as_asked(&self, wanted: u32) -> u32 {
         match self.max_unavailable {
             Share::Number(number) => number,
-            Share::Percent(percent) => hundredths(wanted, percent, |part, whole| part / whole),
+            Share::Percent(percent) => hundredths(wanted, percent, 0),
         }
     }
 }
@@ -205,8 +205,10 @@ impl fmt::Display for Share {
     }
 }
 
-fn hundredths(whole: u32, percent: u32, divide: fn(u64, u64) -> u64) -> u32 {
-    u32::try_from(divide(u64::from(whole).saturating_mul(u64::from(percent)), 100)).unwrap_or(u32::MAX)
+/// Rounded down once so many more have been added.
+fn hundredths(whole: u32, percent: u32, more: u64) -> u32 {
+    let sum = u64::from(whole).saturating_mul(u64::from(percent)).saturating_add(more);
+    u32::try_from(sum / 100).unwrap_or(u32::MAX)
 }
 
 /// How a worker is emptied before it is stopped.
