@@ -25,6 +25,7 @@ impl Plan {
             Crowd::Slow,
             Crowd::Hanging,
             Crowd::Leaving,
+            Crowd::Leaving,
             Crowd::Mixed,
             Crowd::Mixed,
         ];

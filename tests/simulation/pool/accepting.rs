@@ -94,8 +94,8 @@ impl Book {
     }
 
     pub fn says_it_leaves(&mut self, now: Monotonic, pid: Pid) {
-        let steered = self.policy.drain.steered;
-        if let Some(worker) = self.up(pid).filter(|w| steered && w.accepting.absent.is_none()) {
+        let watched = self.policy.drain.steered && self.is_open();
+        if let Some(worker) = self.up(pid).filter(|w| watched && w.accepting.absent.is_none()) {
             let accepting = &mut worker.accepting;
             (accepting.armed, accepting.watch) = (false, None);
             accepting.look = Some(Window::at(now + REST));
