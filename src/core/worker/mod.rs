@@ -409,12 +409,17 @@ impl Worker {
                 let failed = reason.is_failure() || reason == Reason::MaxMemory;
                 (reason, failed.then_some(Failure::Died))
             }
+            Life::Draining(Draining { reason: Reason::Stop, .. })
+                if counted_by_worker && exit == Exit::Code(0) =>
+            {
+                (Reason::MaxRequests, None)
+            }
             Life::Draining(Draining { reason, .. }) => (reason, None),
             Life::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
             Life::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
+            Life::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => (Reason::MaxRequests, None),
             // Asked by another, it left in order: uvicorn ends by the signal that it got.
             Life::Ready { accepting, .. } if accepting.is_away() && is_orderly(exit) => (Reason::Stop, None),
-            Life::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => (Reason::MaxRequests, None),
             Life::Ready { .. } => (Reason::Crash, Some(Failure::Died)),
             Life::Spawning | Life::Starting(_) => {
                 let says_so = matches!(exit, Exit::Code(code) if CANNOT_BOOT_CODES.contains(&code));
