@@ -50,7 +50,8 @@ fn uvicorn_ends_at_its_own_limit_and_is_replaced_at_once() {
     assert!(lost * 50 <= ok, "{lost} of {ok}");
     let lives = lives(&run.log.lines());
     assert_jittered(&lives, 500, 700);
-    assert!(most_alive(&lives) <= 2);
+    // One that takes long to end has its successor before.
+    assert!(most_alive(&lives) <= 3);
     assert!(lives.iter().all(|life| life.stopping.is_none()), "nobody had to be stopped");
 }
 

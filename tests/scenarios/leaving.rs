@@ -160,6 +160,13 @@ fn one_that_leaves_and_ends_by_the_signal_it_got_has_not_crashed() {
 }
 
 #[test]
+fn after_a_crash_new_connections_go_elsewhere_at_once() {
+    let mut scene = Scene::ready(two());
+    scene.exits(10, Exit::Code(1));
+    assert_eq!(scene.steered(), Some(vec![1]));
+}
+
+#[test]
 fn a_successor_that_is_not_needed_any_more_goes() {
     let mut scene = Scene::ready(two());
     scene.is_away(Found::Left);

@@ -449,9 +449,15 @@ impl Worker {
                 let how = if reason == Reason::BootTimeout { Failure::TooLate } else { Failure::Died };
                 (reason, failed.then_some(how))
             }
+            Life::Draining(Draining { reason: Reason::Stop, .. })
+                if counted_by_worker && exit == Exit::Code(0) =>
+            {
+                (Reason::MaxRequests, None)
+            }
             Life::Draining(Draining { reason, .. }) => (reason, None),
             Life::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
             Life::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
+            Life::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => (Reason::MaxRequests, None),
             // Asked by another, it left in order: uvicorn ends by the signal that it got.
             Life::Ready { accepting, .. } if accepting.is_away() && is_orderly(exit) => (Reason::Stop, None),
             Life::Ready { .. } => of_one_that_served(exit, counted_by_worker),

@@ -26,6 +26,7 @@ impl Plan {
             Crowd::Slow,
             Crowd::Hanging,
             Crowd::Leaving,
+            Crowd::Leaving,
             Crowd::Mixed,
             Crowd::Mixed,
         ];

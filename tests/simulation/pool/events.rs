@@ -47,6 +47,8 @@ impl Book {
                     }
                 }
             }
+            // The time of the whole run may have come meanwhile.
+            Event::ConfigurationRead { .. } if self.stage != Stage::Running => {}
             Event::ConfigurationRead { accepted: true } => self.reload(now),
             Event::ConfigurationRead { accepted: false } => {
                 self.newest += 1;

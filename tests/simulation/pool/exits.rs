@@ -86,12 +86,19 @@ impl Book {
             (Some((_, Reason::BootTimeout)), _) => (Reason::BootTimeout, Some(Failure::TooLate)),
             (Some((_, reason @ (Reason::Hung | Reason::MaxMemory))), _) => (reason, Some(Failure::Other)),
             (Some((_, planned)), _) => (planned, None),
+            (None, Some(_))
+                if worker.retired == Some(Reason::Stop)
+                    && exit == Exit::Code(0)
+                    && self.policy.recycle.counted_by_worker =>
+            {
+                (Reason::MaxRequests, None)
+            }
             (None, Some(_)) => (worker.retired.unwrap_or(Reason::Crash), None),
             (None, None) if worker.ready.is_some() || has_lived => match worker.watch.hung {
                 Some(_) => (Reason::Hung, Some(Failure::Other)),
                 None if by_plan && worker.leaves => (Reason::Stop, None),
-                None if worker.left_in_order(exit) => (Reason::Stop, None),
                 None if by_plan && self.policy.recycle.counted_by_worker => (Reason::MaxRequests, None),
+                None if worker.left_in_order(exit) => (Reason::Stop, None),
                 None => (Reason::Crash, Some(Failure::Other)),
             },
             (None, None) if matches!(exit, Exit::Code(3 | 4)) => {
