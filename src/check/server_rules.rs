@@ -213,7 +213,9 @@ fn control_socket(case: &Case<'_>) -> Option<Finding> {
             "from gunicorn 25.1 on each master has a control socket, all of the pool at the same path ($XDG_RUNTIME_DIR/gunicorn.ctl \
              or ~/.gunicorn/gunicorn.ctl): each removes that of the one before, and gunicornc finds a chance one or none"
                 .to_owned(),
-            "gunicorn --no-control-socket; orders are given to the pool, with prefork-init ctl".to_owned(),
+            "gunicorn --no-control-socket: orders are given to the pool, with prefork-init ctl; or one for each, \
+             --control-socket /run/gunicorn-{worker_number}.ctl"
+                .to_owned(),
         )
     })
 }

@@ -59,7 +59,9 @@ impl Command {
     /// Whether any placeholder occurs, and would be replaced.
     #[must_use]
     pub fn has_placeholders(&self) -> bool {
-        [FD, WORKER_ID, MAX_REQUESTS, NOTIFY_FD].iter().any(|placeholder| self.mentions(placeholder))
+        [FD, WORKER_ID, WORKER_NUMBER, MAX_REQUESTS, NOTIFY_FD]
+            .iter()
+            .any(|placeholder| self.mentions(placeholder))
     }
 
     /// The arguments as they were given.

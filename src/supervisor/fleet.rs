@@ -29,7 +29,6 @@ use crate::os::private_directory::Place;
 use crate::os::ready_pipe::{ReadyPipes, What};
 use crate::os::scoreboard::{self, Scoreboard};
 use crate::os::shut_watch::ShutWatch;
-use crate::os::socket::let_go;
 use crate::os::spawn::{FIRST_FD, Identity};
 use crate::os::steer::probe_source;
 use crate::os::usage::Measure;

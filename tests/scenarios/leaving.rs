@@ -127,6 +127,9 @@ fn who_stays_away_has_a_successor_with_the_same_listeners_and_is_not_told_to_sto
         scene.sees_ready(20);
         assert_eq!(scene.steered(), Some(vec![0, 1]));
         let ready = scene.now;
+        if found == Found::Absent {
+            assert_eq!(scene.answers_look(Connections::default()), Pid(10));
+        }
         scene.until("the end of its patience", |action| {
             matches!(action, Action::Report(Note::WorkerStopping { .. }))
         });

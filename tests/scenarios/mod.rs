@@ -180,6 +180,13 @@ impl Scene {
         pid
     }
 
+    /// Lets deadlines pass until the connections of all workers are looked at; there are none.
+    fn nobody_is_busy(&mut self) {
+        self.until("a look at all", |action| matches!(action, Action::LookAtAllConnections { .. }));
+        let found = Some(Connections::default());
+        self.happens(Event::AllConnectionsSeen { found, took: Duration::ZERO });
+    }
+
     /// Lets deadlines pass until this is done; gives up after a simulated hour.
     fn until(&mut self, what: &str, wanted: impl Fn(&Action) -> bool) {
         let limit = self.now + s(3_600);

@@ -51,7 +51,8 @@ fn a_worker_that_serves_and_was_not_seen_to_yet_is_waited_for() {
     assert!(scene.did(|action| matches!(action, Action::Hint { pid: Pid(10), .. })));
     scene.happens(Event::QueuesSeen { waiting: 0 });
     let quiet = scene.now;
-    scene.until("the stop", |action| *action == Action::Signal { pid: Pid(10), signal: Signal::TERM });
+    scene.nobody_is_busy();
+    assert!(scene.sent(10, Signal::TERM));
     assert_eq!(scene.now, quiet + DRAIN.time);
 }
 
@@ -99,7 +100,8 @@ fn who_waits_for_a_worker_that_starts_beside_others_is_served() {
     scene.sees_ready(11);
     scene.happens(Event::QueuesSeen { waiting: 0 });
     let quiet = scene.now;
-    scene.until("the stop", |action| *action == Action::Signal { pid: Pid(11), signal: Signal::TERM });
+    scene.nobody_is_busy();
+    assert!(scene.sent(11, Signal::TERM));
     assert_eq!(scene.now, quiet + DRAIN.time);
 }
 
