@@ -70,6 +70,7 @@ fn two_of_our_own_listeners_at_one_address_are_told_from_a_stranger() {
 import os, socket, sys
 given = socket.create_server(('127.0.0.1', 0))
 os.dup2(given.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), PREFORK_HEALTH=':%d' % given.getsockname()[1])
 os.execv(sys.argv[1], sys.argv[1:])";
     let words = ["-n", "1", "--", "true"];
