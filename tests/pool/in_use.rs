@@ -76,7 +76,7 @@ os.execv(sys.argv[1], sys.argv[1:])";
     let words = ["-n", "1", "--", "true"];
     let (code, _, log) = launch(words).through(["python3", "-c", GIVES]).finish();
     assert!(
-        code == 125 && log.contains("--health") && log.contains("by another listener of ours"),
+        code == 125 && log.contains("PREFORK_HEALTH") && log.contains("by another listener of ours"),
         "{code} {log}"
     );
 }
