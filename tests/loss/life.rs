@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
+use std::time::Duration;
 
 /// Clients of each model.
 pub const CLIENTS: usize = 2;
@@ -110,14 +111,19 @@ pub fn live(server: &Server, phases: &[Phase], options: &[&str]) -> (Vec<Row>, O
     clients.wait_ok(20);
     let row = |phase: Phase, mut counts: ByModel<Counts>, slow: Option<Clients>| {
         // They wait for the end of what they have in hand.
-        slow.into_iter()
-            .for_each(|slow| counts[Model::Slow as usize] = slow.stop()[Model::Slow as usize].clone());
+        if let Some(slow) = slow {
+            counts[Model::Slow as usize] = slow.stop()[Model::Slow as usize].clone();
+        }
         Row { server: server.name.to_owned(), phase, counts }
     };
     let mut rows = Vec::new();
     let _steady = clients.take();
     for phase in phases.iter().copied().filter(|phase| *phase != Phase::Term) {
         let slow = go_through(&run, server, phase);
+        if phase == Phase::Leave {
+            // Some may still wait for the one that has left.
+            clients.wait_more(20);
+        }
         rows.push(row(phase, clients.take(), slow));
     }
     let mut code = None;
@@ -136,7 +142,7 @@ fn start(server: &Server, phases: &[Phase], options: &[&str]) -> Run {
     if let Some(plain) = &server.plain {
         words.extend(["--config", SETTINGS]);
         // One after the other would take the time of a slow answer once more.
-        if plain.slow.len() == 1 && plain.slow > "1" {
+        if plain.slow > Duration::from_secs(1) {
             words.extend(["--max-surge", "2"]);
         }
     } else if phases.contains(&Phase::Age) {
@@ -153,10 +159,10 @@ fn start(server: &Server, phases: &[Phase], options: &[&str]) -> Run {
     words.extend(options);
     words.push("--");
     let words = words.into_iter().map(OsString::from).chain((server.command)());
-    let slow = server.plain.map_or("0", |plain| plain.slow);
-    let launch = launch(words).env("PYTHONPATH", apps().to_str().unwrap()).env("SLOW", slow);
+    let slow = server.plain.map_or(Duration::ZERO, |plain| plain.slow).as_secs_f32().to_string();
+    let launch = launch(words).env("PYTHONPATH", apps().to_str().unwrap()).env("SLOW", &slow);
     let age =
-        if phases.contains(&Phase::Age) { "max-age = \"2s\"\nmax-age-jitter = \"500ms\"\n" } else { "" };
+        if phases.contains(&Phase::Age) { "max-age = \"1s\"\nmax-age-jitter = \"500ms\"\n" } else { "" };
     fs::write(launch.dir().join(SETTINGS), age).unwrap();
     launch.start()
 }
@@ -167,6 +173,7 @@ fn take_in_hand(run: &Run, server: &Server, phase: Phase) -> Option<Clients> {
     let taken = || fs::read_to_string(run.dir().join("taken")).map_or(0, |text| text.lines().count());
     let before = taken();
     let slow = Clients::start(&run.address(0), [0, 0, 0, SLOW], server.is_right);
+    slow.wait_opened(SLOW);
     // One that takes one after the other has not taken all of them yet, but those wait for it.
     run.wait_lines("taken", before + WORKERS);
     if phase != Phase::Age {

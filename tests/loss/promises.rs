@@ -78,7 +78,7 @@ const PROMISES: [(Case, &str, [Cell; 4]); 4] = [
         Case::Leave,
         "**A worker leaves** by itself, or is sent a TERM by another",
         [
-            (OneEach, "what the server closes unread"),
+            (OneEach, "what the server closes unread at its stop, rarely one"),
             (Nothing, "if the server finishes it: uvicorn, gunicorn"),
             (Unpromised, "what the server closes"),
             (Unpromised, "as long as the server lets it"),
@@ -163,7 +163,7 @@ impl Promise {
 /// The README's table of promises.
 pub fn table() -> String {
     let mut table = format!(
-        "| | a connection a request | a slow request in hand at that moment | keep-alive | a stream |\n|{}\n",
+        "| what happens | a connection a request | a slow request in hand at that moment | keep-alive | a stream |\n|{}\n",
         "---|".repeat(5)
     );
     for (_, title, cells) in &PROMISES {

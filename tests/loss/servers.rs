@@ -6,6 +6,7 @@ use crate::harness::servers::server;
 use crate::harness::{example, python};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A server, and how the pool runs it.
 pub struct Server {
@@ -26,8 +27,8 @@ pub struct Server {
 #[derive(Clone, Copy)]
 pub struct Plain {
     pub phases: &'static [Phase],
-    /// How long a slow answer takes, in seconds.
-    pub slow: &'static str,
+    /// How long a slow answer takes.
+    pub slow: Duration,
 }
 
 /// Who counts a worker's requests, which says how the test makes it due.
@@ -64,7 +65,8 @@ pub static SERVERS: [Server; 15] = [
     Server {
         name: "node",
         title: "node",
-        command: || node("server.js", &["{max_requests}"]), // The limit makes its end at `/used-up` a planned one.
+        // The limit makes its end at `/used-up` a planned one.
+        command: || node("server.js", &["{max_requests}"]),
         counted: Counted::Itself,
         ..ECHO
     },
@@ -112,7 +114,7 @@ pub static SERVERS: [Server; 15] = [
         title: "gunicorn (gthread, sync)",
         command: || gunicorn(&["plain:wsgi"]),
         // It takes one after the other.
-        plain: Some(Plain { slow: "0.5", ..BRISK }),
+        plain: Some(Plain { slow: Duration::from_millis(500), ..BRISK }),
         ..PLAIN
     },
     Server {
@@ -120,7 +122,7 @@ pub static SERVERS: [Server; 15] = [
         title: "hypercorn",
         command: || hypercorn("plain:asgi"),
         // Longer than it waits itself, which is 3 s after the stop signal.
-        plain: Some(Plain { phases: &[Reload, Term], slow: "5" }),
+        plain: Some(Plain { phases: &[Reload, Term], slow: Duration::from_secs(5) }),
         ..PLAIN
     },
     Server { name: "plain-node", title: "node", command: || node("plain.js", &[]), ..PLAIN },
@@ -146,7 +148,7 @@ const ECHO: Server = Server {
 /// What plain ones have in common.
 const PLAIN: Server = Server { drain_signal: None, plain: Some(BRISK), ..ECHO };
 
-const BRISK: Plain = Plain { phases: &[Age, Reload, Scale, Term], slow: "1" };
+const BRISK: Plain = Plain { phases: &[Age, Reload, Scale, Term], slow: Duration::from_secs(1) };
 
 impl Server {
     /// The options that make it drain in time: every client has asked once more before the stop signal comes.

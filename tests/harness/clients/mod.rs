@@ -6,7 +6,7 @@ pub mod counts;
 use connection::Connection;
 use counts::{Counts, Tally};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -42,6 +42,7 @@ pub type IsRight = fn(number: u64, body: &str) -> bool;
 pub struct Clients {
     tallies: ByModel<Arc<Mutex<Tally>>>,
     each: ByModel<usize>,
+    opened: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -51,6 +52,7 @@ impl Clients {
     pub fn start(address: &str, each: ByModel<usize>, is_right: IsRight) -> Self {
         let address: SocketAddr = address.parse().unwrap();
         let (stop, numbers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let opened = Arc::new(AtomicUsize::new(0));
         let tallies: ByModel<Arc<Mutex<Tally>>> = Default::default();
         let mut threads = Vec::new();
         for ((model, tally), each) in Model::ALL.into_iter().zip(&tallies).zip(each) {
@@ -61,13 +63,14 @@ impl Clients {
                     is_right,
                     tally: Arc::clone(tally),
                     numbers: Arc::clone(&numbers),
+                    opened: Arc::clone(&opened),
                     stop: Arc::clone(&stop),
                     chance: seed as u64,
                 };
                 threads.push(thread::spawn(move || client.work()));
             }
         }
-        Self { tallies, each, stop, threads }
+        Self { tallies, each, opened, stop, threads }
     }
 
     /// Waits until every model that is there has got so many answers since the counts were last taken.
@@ -75,6 +78,18 @@ impl Clients {
         let there = || self.tallies.iter().zip(self.each).filter(|(_, each)| *each > 0);
         let enough = || there().all(|(tally, _)| tally.lock().unwrap().counts().ok >= count);
         super::eventually("answers to every kind of client", || enough().then_some(()));
+    }
+
+    /// Waits until every model that is there has got so many more answers.
+    pub fn wait_more(&self, count: u64) {
+        let now = self.tallies.each_ref().map(|tally| tally.lock().unwrap().counts().ok);
+        self.wait_ok(now.into_iter().max().unwrap_or_default() + count);
+    }
+
+    /// Waits until so many connections have been made.
+    pub fn wait_opened(&self, count: usize) {
+        let enough = || self.opened.load(Ordering::Relaxed) >= count;
+        super::eventually("connections", || enough().then_some(()));
     }
 
     /// The counts of each model since the last call.
@@ -110,6 +125,7 @@ struct Client {
     is_right: IsRight,
     tally: Arc<Mutex<Tally>>,
     numbers: Arc<AtomicU64>,
+    opened: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     chance: u64,
 }
@@ -142,6 +158,7 @@ impl Client {
                 return None;
             }
         };
+        self.opened.fetch_add(usize::from(!connection.reused), Ordering::Relaxed);
         let close = matches!(self.model, Model::Close | Model::Slow);
         let path = if self.model == Model::Slow { "slow" } else { "echo" };
         let answer = connection.get(&format!("/{path}/{number}"), close);
