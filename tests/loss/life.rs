@@ -174,11 +174,11 @@ fn take_in_hand(run: &Run, server: &Server, phase: Phase) -> Option<Clients> {
     let before = taken();
     let slow = Clients::start(&run.address(0), [0, 0, 0, SLOW], server.is_right);
     slow.wait_opened(SLOW);
-    // One that takes one after the other has not taken all of them yet, but those wait for it.
-    run.wait_lines("taken", before + WORKERS);
     if phase != Phase::Age {
         slow.last_round();
     }
+    // One that takes one after the other has not taken all of them yet, but those wait for it.
+    run.wait_lines("taken", before + WORKERS);
     Some(slow)
 }
 
