@@ -2,6 +2,7 @@
 
 use super::replacing::{DRAIN, ONE_MORE, aging};
 use super::*;
+use std::collections::HashMap;
 
 const BUSY: Connections = Connections { open: 3, busy: 2, again: 1 };
 const IDLE: Connections = Connections { open: 3, busy: 0, again: 0 };
@@ -102,6 +103,37 @@ fn what_costs_much_is_looked_at_rarely() {
     let looked = scene.now;
     scene.answers_look(BUSY);
     assert_eq!(scene.now, looked + s(1));
+}
+
+#[test]
+fn many_that_are_looked_at_cost_no_more_than_one() {
+    let budget = Budget { max_surge: Share::Number(4), ..ONE_MORE };
+    let mut scene = Scene::ready(PoolPolicy { drain: DRAIN, budget, ..policy(4) });
+    scene.signal(Signal::HUP);
+    for pid in 20..24 {
+        scene.until("a spawn", |action| matches!(action, Action::Spawn(_)));
+        scene.spawns(pid);
+        scene.sees_ready(pid);
+    }
+    let (mut looks, took) = (HashMap::new(), Duration::from_millis(10));
+    let begun = scene.now;
+    while scene.now < begun + s(20) {
+        scene.deadline();
+        for action in scene.actions.clone() {
+            match action {
+                Action::LookAtQueue { pid, .. } => {
+                    scene.happens(Event::QueueSeen { pid, waiting: 0 });
+                }
+                Action::LookAtConnections { pid, .. } => {
+                    *looks.entry(pid).or_insert(0u32) += 1;
+                    scene.happens(Event::ConnectionsSeen { pid, found: Some(BUSY), took });
+                }
+                _ => {}
+            }
+        }
+    }
+    let of_the_time = f64::from(looks.values().sum::<u32>()) * took.as_secs_f64() / 20.0;
+    assert!(looks.len() == 4 && looks.values().all(|looks| *looks > 10) && of_the_time < 0.06, "{looks:?}");
 }
 
 #[test]

@@ -17,9 +17,12 @@ impl Pool {
         found: Option<Connections>,
         took: Duration,
     ) {
+        // Each has its part of the time that looks may take in all.
+        let looked_at = |worker: &&Worker| matches!(worker.life, Life::Draining(_));
+        let together = super::number(self.workers().filter(looked_at).count());
         self.with_worker(pid, |worker, _| {
             if let Life::Draining(draining) = &mut worker.life {
-                draining.in_hand.seen(now, found, took);
+                draining.in_hand.seen(now, found, took.saturating_mul(together));
             }
         });
     }

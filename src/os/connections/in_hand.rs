@@ -125,10 +125,14 @@ pub fn owned(worker: Pid, wanted: &HashSet<u64>) -> io::Result<HashSet<u64>> {
         && found.len() < wanted.len()
     {
         match sockets(pid, wanted, &mut left, &mut found) {
-            Err(error) if pid == worker && error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error)
+                if pid == worker
+                    && error.kind() == io::ErrorKind::PermissionDenied
+                    && proc::state(pid).is_some_and(|state| state != 'Z') =>
+            {
                 return Err(error);
             }
-            // A descendant that is gone, or that changed its user.
+            // A worker that has ended and is not reaped yet, a descendant that is gone, or that changed its user.
             Ok(()) | Err(_) => {}
         }
         if family.len() < MOST_PROCESSES {

@@ -110,6 +110,9 @@ impl Book {
                 }
             }
             Event::ConnectionsSeen { pid, found, took } => {
+                let is_emptied = |w: &&Worker| w.drain.is_some() && w.stopped.is_none();
+                let together = self.live.iter().filter(is_emptied).count();
+                let took = took.saturating_mul(u32::try_from(together).unwrap());
                 if let Some(drain) = self.worker(pid).ok().and_then(|worker| worker.drain.as_mut()) {
                     drain.in_hand.seen(now, found, took);
                 }

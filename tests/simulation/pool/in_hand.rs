@@ -30,7 +30,7 @@ impl InHand {
     pub fn seen(&mut self, now: Monotonic, found: Option<Connections>, took: Duration) {
         self.blind |= found.is_none();
         self.seen = found.map(|found| (now, found));
-        self.pause_until = now + (took * 20).clamp(LOOK_EVERY, LOOK_RARELY);
+        self.pause_until = now + took.saturating_mul(20).clamp(LOOK_EVERY, LOOK_RARELY);
     }
 
     fn look(&mut self, now: Monotonic) -> Held {

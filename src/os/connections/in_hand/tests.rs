@@ -119,3 +119,17 @@ fn a_worker_is_known_by_its_descriptors_and_those_of_its_descendants() {
     child.wait().unwrap();
     assert_eq!(owned(Pid(i32::MAX), &wanted).unwrap(), HashSet::new(), "nobody has nothing");
 }
+
+/// What is left of a process belongs to root (proc(5)).
+#[test]
+fn a_worker_that_has_ended_has_none_and_is_no_reason_to_look_at_nobody() {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let pid = Pid(i32::try_from(child.id()).unwrap());
+    let begin = Instant::now();
+    while proc::state(pid) != Some('Z') {
+        assert!(begin.elapsed().as_secs() < 20, "it does not end");
+    }
+    let found = crate::os::privileges::acting_as(65534, 65534, || owned(pid, &HashSet::from([1])));
+    assert_eq!(found.unwrap(), HashSet::new());
+    child.wait().unwrap();
+}
