@@ -262,7 +262,7 @@ pub fn note(note: &Note) {
         Note::KillingAll => warn!(signal = %Signal::KILL, "graceful timeout over: killing what is left"),
         Note::StoppingOrphans => info!("stopping the processes that were left behind"),
         // Their default is to do nothing, and shells and terminals send them all the time.
-        Note::SignalIgnored { signal } if ["CONT", "WINCH", "URG"].contains(&signal.to_string().as_str()) => {
+        Note::SignalIgnored { signal } if signal.is_harmless() => {
             debug!(signal = %signal, "signal ignored");
         }
         Note::SignalIgnored { signal } => {

@@ -18,6 +18,13 @@ pub enum Action {
         /// Which.
         signal: Signal,
     },
+    /// Send a signal to a worker if its program takes it, or else to those below it that do; to none that it would end.
+    SignalTakers {
+        /// The worker.
+        pid: Pid,
+        /// Which.
+        signal: Signal,
+    },
     /// Send a signal to a process group whose leader has not been reaped.
     SignalGroup {
         /// The group's id: the pid of the worker that leads it.

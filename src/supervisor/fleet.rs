@@ -86,7 +86,7 @@ pub struct Fleet {
     memory: Option<Measure>,
     counts_queues: bool,
     /// Whether it was told that somebody does not take the drain signal.
-    deafness_told: bool,
+    deafness_told: Vec<Signal>,
     /// Whether it was told that the kernel does not show queues.
     blindness_told: Cell<bool>,
     /// Workers that are to be measured, a few in each turn.
@@ -185,7 +185,7 @@ impl Fleet {
             end_by: None,
             memory: measure(pool),
             counts_queues: lanes.is_steered(),
-            deafness_told: false,
+            deafness_told: Vec::new(),
             blindness_told: Cell::default(),
             to_measure: VecDeque::new(),
             shut,

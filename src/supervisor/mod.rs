@@ -410,6 +410,7 @@ impl Loop {
             | Action::RefuseConnections { .. }
             | Action::LookAtListeners { .. }
             | Action::Hint { .. }
+            | Action::SignalTakers { .. }
             | Action::Probe { .. }
             | Action::Measure { .. }
             | Action::MeasureContainer

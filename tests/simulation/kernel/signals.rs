@@ -15,6 +15,9 @@ impl Kernel {
                 self.expect_child(pid, action)?;
                 self.signal_where(|p| p.pid == pid, signal, dice);
             }
+            Action::SignalTakers { pid, signal } => {
+                self.signal_target(Target::Process(pid), signal, true, action, dice)?;
+            }
             Action::SignalGroup { pid, signal } => {
                 self.expect_leader(pid, action)?;
                 self.signal_where(|p| p.group == pid, signal, dice);
