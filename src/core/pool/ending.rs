@@ -28,7 +28,7 @@ use std::time::Duration;
 
 /// How long a worker that starts is waited for to be seen waiting for connections, or to take those that wait where nobody
 /// else serves.
-const MOMENT: Duration = Duration::from_millis(100);
+const START_AWAITED_FOR: Duration = Duration::from_millis(100);
 
 /// The last connections are being served.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +158,7 @@ impl Pool {
     /// Does what is due.
     pub(super) fn go_on_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Phase::Closing(mut closing) = self.phase else { return };
-        let in_moment = now < closing.since + MOMENT;
+        let in_moment = now < closing.since + START_AWAITED_FOR;
         let some_serve = self.workers().any(Worker::has_served);
         let takes = |worker: &&Worker| match worker.life {
             Life::Ready { .. } | Life::Draining(_) => true,

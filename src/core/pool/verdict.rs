@@ -17,7 +17,7 @@ use crate::core::worker::Worker;
 use std::time::Duration;
 
 /// Our own stop signal comes within this time of a worker's, if it comes at all.
-const MOMENT: Duration = Duration::from_millis(100);
+const OUR_STOP_WITHIN: Duration = Duration::from_millis(100);
 
 /// A worker that has ended and left its place.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ impl Undecided {
         (worker, exit, uptime): (WorkerRef, Exit, Duration),
         (reason, failure): (Reason, Option<Failure>),
     ) -> Self {
-        Self { by: now + MOMENT, death, worker, exit, uptime, reason, failure }
+        Self { by: now + OUR_STOP_WITHIN, death, worker, exit, uptime, reason, failure }
     }
 }
 
@@ -106,7 +106,7 @@ impl Pool {
         let worker = slot.at(place)?;
         let (id, generation, lane, spawned) = (worker.id, worker.generation, worker.lane, worker.spawned);
         let mut succeeded = false;
-        let not_yet = now + MOMENT;
+        let not_yet = now + OUR_STOP_WITHIN;
         match place {
             Place::Successor => {
                 slot.successor = None;

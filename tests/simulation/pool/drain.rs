@@ -11,7 +11,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOOK_RARELY: Duration = Duration::from_millis(100);
 
 /// A worker that starts counts for so long once nobody new is let in.
-const MOMENT: Duration = Duration::from_millis(100);
+const START_AWAITED_FOR: Duration = Duration::from_millis(100);
 
 impl Book {
     pub fn empties(&self) -> bool {
@@ -109,7 +109,7 @@ impl Book {
 
     /// Who may still take connections, or has some: one that starts, too, for a moment or while others serve.
     fn takers(&self, now: Monotonic) -> impl Iterator<Item = &Worker> {
-        let in_moment = matches!(self.stage, Stage::Closing { since, .. } if now < since + MOMENT);
+        let in_moment = matches!(self.stage, Stage::Closing { since, .. } if now < since + START_AWAITED_FOR);
         let is_up = |w: &Worker| w.ready.is_some() && w.stopped.is_none();
         let all = in_moment || self.live.iter().any(is_up);
         self.live.iter().filter(move |w| w.stopped.is_none() && (w.ready.is_some() || all))
@@ -122,7 +122,7 @@ impl Book {
             let observed = self.policy.ready.observe && !w.refused;
             w.starts() && (!observed || w.unseen.is_none_or(|at| at <= since))
         };
-        now < since + MOMENT && self.live.iter().any(may_serve)
+        now < since + START_AWAITED_FOR && self.live.iter().any(may_serve)
     }
 
     /// Whether the last connections are served, or had their time.

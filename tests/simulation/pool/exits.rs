@@ -8,7 +8,7 @@ use prefork_init::core::{Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
 /// When everybody is asked to stop, a worker may be seen to have ended this long before we are asked.
-const MOMENT: Duration = Duration::from_millis(100);
+const OUR_STOP_WITHIN: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -58,7 +58,7 @@ impl Book {
         if decided {
             self.ended(now, order, reason, failure, left);
         } else {
-            let by = now + MOMENT;
+            let by = now + OUR_STOP_WITHIN;
             let slot = self.slot(order.slot);
             if left.was_successor {
                 slot.retry = Window::at(by);
