@@ -197,7 +197,7 @@ pub fn pool_ready(place: &Place) {
 /// What a pool has come to.
 #[derive(Debug)]
 pub struct End {
-    /// Requests served, if anybody counts them.
+    /// Requests served, if they are counted.
     pub requests: Option<u64>,
     /// Workers started after the last one of their slot had failed.
     pub restarts: u64,

@@ -141,7 +141,7 @@ pub enum Action {
     LookAtConnections {
         /// The worker.
         pid: Pid,
-        /// Who has been answered since and has another request in hand is counted apart.
+        /// A client that has been answered since and has another request in hand is counted apart.
         since: Monotonic,
     },
     /// The same of these workers together. Answered by `AllConnectionsSeen`.

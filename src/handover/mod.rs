@@ -33,13 +33,13 @@ use crate::os::signals::Dispositions;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 
-/// Who prints this as part of the plan (`--explain`) can take over.
+/// A program that prints this as part of the plan (`--explain`) can take over.
 pub const FORMAT: &str = "handover format 4";
 
 /// The variable that holds the number of the descriptor.
 pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
 
-/// Who prints this of a listener that was given to us can take it over as such.
+/// A program that prints this of a listener that was given to us can take it over as such.
 pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
 
 const FIRST_LINE: &str = "prefork-init 4";
@@ -114,7 +114,7 @@ pub struct NotifySocket {
     pub pid: Pid,
     /// In which of the directories it is.
     pub directory: Option<usize>,
-    /// Whose word counts there, as a number.
+    /// Which processes are believed there, as a number.
     pub believed: u8,
     /// What the worker was told.
     pub address: OsString,

@@ -62,7 +62,7 @@ fn subscribe(format: LogFormat, level: LogLevel) {
     };
 }
 
-/// Prints something long and complete, where nothing was started: a signal may end it, should nobody read.
+/// Prints something long and complete, where nothing was started: a signal may end it, should there be no reader.
 pub fn print(text: &str, to_stderr: bool) {
     signals::let_act();
     let _nobody_reads = if to_stderr {
@@ -73,7 +73,7 @@ pub fn print(text: &str, to_stderr: bool) {
 }
 
 /// Tells why nothing was started, and returns the code to end with: a line of plain text, for the format may be what
-/// is wrong. Nobody may be reading.
+/// is wrong. There may be no reader.
 pub fn start_error(error: &StartError) -> u8 {
     let line = error.to_string().replace(misleads, " ");
     // A signal may end it, should it wait.

@@ -87,7 +87,7 @@ pub fn without_steering(policy: &mut PoolPolicy) {
     }
 }
 
-/// Who may connect to unix sockets of `--bind`.
+/// Which users may connect to unix sockets of `--bind`.
 ///
 /// # Errors
 /// If there is no such group, or we may not give it a file.

@@ -76,7 +76,7 @@ pub struct Fleet {
     piped: Vec<(u64, Pid)>,
     scoreboard: Option<Scoreboard>,
     requests: Requests,
-    /// Whether it was told that nobody counts requests.
+    /// Whether it was told that no request is counted.
     uncounted_told: Cell<bool>,
     pub outgoing: Outgoing,
     /// Workers' output, if it goes through us.
@@ -85,7 +85,7 @@ pub struct Fleet {
     pub end_by: Option<Instant>,
     memory: Option<Measure>,
     counts_queues: bool,
-    /// Whether it was told that somebody does not take the drain signal.
+    /// Signals that workers do not take, of which that was told.
     deafness_told: Vec<Signal>,
     /// Whether it was told that the kernel does not show queues.
     blindness_told: Cell<bool>,

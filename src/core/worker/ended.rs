@@ -7,7 +7,7 @@ use crate::core::signal::Signal;
 use crate::core::time::Monotonic;
 
 impl Worker {
-    /// What its end means. `out_of_memory` is whether the kernel has killed somebody for want of memory.
+    /// What its end means. `out_of_memory` is whether the kernel has killed a process for want of memory.
     pub fn ended(
         &self,
         now: Monotonic,
@@ -22,7 +22,7 @@ impl Worker {
         match self.life {
             // We asked for it: whatever it ended with, uvicorn's death by the stop signal too, is as planned.
             Life::Stopping { reason, .. } | Life::Killed { reason, .. } => {
-                // Whoever goes beyond the hard limit goes beyond it again: not without a pause.
+                // A worker that goes beyond the hard limit does so again: not without a pause.
                 let failed = reason.is_failure() || reason == Reason::MaxMemory;
                 let how = if reason == Reason::BootTimeout { Failure::TooLate } else { Failure::Died };
                 (reason, failed.then_some(how))

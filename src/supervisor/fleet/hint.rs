@@ -16,9 +16,9 @@ const OF_FORWARDED: (&str, &str) =
     ("--forward-signal", "leave the option out, or have the application catch it");
 
 impl Fleet {
-    /// Tells a worker, where it looks itself and by a signal, which nobody gets whom it would end.
+    /// Tells a worker, where it looks itself and by a signal, which is kept from a process that it would end.
     pub fn hint(&mut self, pid: Pid, lane: Lane, signal: Option<Signal>) -> io::Result<()> {
-        // The flag first: whoever handles the signal may look at it.
+        // The flag first: a handler of the signal may look at it.
         if let Some(board) = &self.scoreboard {
             board.say_goodbye(lane.0);
         }
