@@ -101,7 +101,7 @@ fn a_worker_that_does_not_catch_a_signal_that_is_passed_on_lives_and_it_is_told_
     let warnings = run.log.with_message(NOT_SENT);
     assert_eq!(warnings.len(), 1, "{}", run.log.text());
     assert_eq!((&warnings[0]["level"], &warnings[0]["signal"]), (&"WARN".into(), &"USR1".into()));
-    assert_eq!(run.log.with_message("is not sent").len(), 2, "{}", run.log.text());
+    assert_eq!(run.log.with_message("--forward-signal").len(), 2, "{}", run.log.text());
     super::assert_stops(run);
 }
 
