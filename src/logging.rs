@@ -1,119 +1,24 @@
 //! Log lines: one a transition, with the same field names everywhere.
 
 mod level;
+mod sink;
 
 pub use level::set as set_level;
+pub use sink::{child_signal, print, say, start, start_error, timestamp};
 
-use crate::cli::{Like, LogFormat, LogLevel, Options, ProcessGroup};
-use crate::compat::{Said, Voice};
 use crate::core::Signal;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, ReadyBy, Verdict, WorkerRef};
 use crate::core::policy::MOST_WORKERS;
 use crate::duration::in_short;
-use crate::error::StartError;
 use crate::os::capacity::Quota;
 use crate::os::portrait::Portrait;
-use crate::os::progress_line;
-use crate::os::signals;
-use crate::os::stderr::{self, Stderr};
-use crate::printable::{Lines, misleads};
 use crate::sizing::Sizing;
-use std::io::{self, Write};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::io;
 use std::time::Duration;
 use tracing::field::{DisplayValue, display};
 use tracing::{debug, error, info, warn};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-
-/// Where transitions are told in another program's words.
-static VOICE: OnceLock<(Voice, Mutex<Stderr>)> = OnceLock::new();
-
-/// The command's name.
-static COMMAND: OnceLock<String> = OnceLock::new();
-
-/// Sends log lines to stderr from here on; never waits for a reader.
-///
-/// Under another init's name its own words are used, unless our format or level is asked for or there is a pool, of
-/// which it knows nothing.
-pub fn start(options: &Options) {
-    let command = options.command.first().map(|command| command.display().to_string()).unwrap_or_default();
-    let _set = COMMAND.set(command.clone());
-    progress_line::allow(options.logging.log_format == LogFormat::Text);
-    let ours = options.like == Like::Ourselves
-        || ["log_format", "log_level", "workers", "bind"].iter().any(|name| options.is_given(name));
-    if ours {
-        return subscribe(options.logging.log_format, options.logging.log_level);
-    }
-    subscribe(options.logging.log_format, LogLevel::Warn);
-    let setsid = options.init.process_group != Some(ProcessGroup::None);
-    let (like, verbosity) = (options.like, options.verbosity);
-    let voice = Voice { like, verbosity, command, setsid };
-    let _set = VOICE.set((voice, Mutex::new(Stderr::new(dropped_as_text))));
-    say(&options.said_first);
-}
-
-fn subscribe(format: LogFormat, level: LogLevel) {
-    set_level(level);
-    let colours = stderr::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level::MOST)
-        .with_target(false)
-        .with_ansi(colours)
-        .with_writer(Mutex::new(Lines(Stderr::new(match format {
-            LogFormat::Text => dropped_as_text,
-            LogFormat::Json => dropped_as_json,
-        }))));
-    // Fails only if there is a subscriber already.
-    let _set = match format {
-        LogFormat::Text => tracing::subscriber::set_global_default(level::Leveled(builder.finish())),
-        LogFormat::Json => {
-            let builder = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
-            tracing::subscriber::set_global_default(level::Leveled(builder.finish()))
-        }
-    };
-}
-
-/// Prints something long and complete, where nothing was started: a signal may end it, should nobody read.
-pub fn print(text: &str, to_stderr: bool) {
-    signals::let_act();
-    let _nobody_reads = if to_stderr {
-        io::stderr().write_all(text.as_bytes())
-    } else {
-        io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush())
-    };
-}
-
-/// Tells why nothing was started, and returns the code to end with: a line of plain text, for the format may be what
-/// is wrong. Nobody may be reading.
-pub fn start_error(error: &StartError) -> u8 {
-    let line = error.to_string().replace(misleads, " ");
-    // A signal may end it, should it wait.
-    signals::let_act();
-    Stderr::new(dropped_as_text).write_at_start(format!("prefork-init: {line}\n").as_bytes());
-    error.code()
-}
-
-fn dropped_as_text(count: u64) -> String {
-    format!("prefork-init: {count} log lines dropped: nobody read stderr\n")
-}
-
-/// Now, as in the log: RFC 3339 with microseconds, UTC.
-#[must_use]
-pub fn timestamp() -> String {
-    let mut time = String::new();
-    let _never_fails = SystemTime.format_time(&mut Writer::new(&mut time));
-    time
-}
-
-fn dropped_as_json(count: u64) -> String {
-    let time = timestamp();
-    format!(
-        r#"{{"timestamp":"{time}","level":"WARN","message":"log lines dropped: nobody read stderr","count":{count}}}"#
-    ) + "\n"
-}
 
 /// A line about one worker: level, worker, other fields, message.
 macro_rules! worker_line {
@@ -123,28 +28,9 @@ macro_rules! worker_line {
     }};
 }
 
-/// Writes lines in another program's words, if there is such a voice.
-pub fn say(lines: &str) {
-    let Some((_, stderr)) = VOICE.get() else { return };
-    if !lines.is_empty() {
-        let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        let _never_fails = stderr.write_all(lines.as_bytes());
-    }
-}
-
-/// Tells of a SIGCHLD, if another program whose words we use does.
-pub fn child_signal() {
-    if let Some(lines) = VOICE.get().and_then(|(voice, _)| voice.child_signal()) {
-        say(&lines);
-    }
-}
-
 /// Writes the line for a transition.
 pub fn note(note: &Note) {
-    if let Some((voice, _)) = VOICE.get()
-        && let Said::Lines(lines) = voice.say(note)
-    {
-        say(&lines);
+    if sink::says_otherwise(note) {
         return;
     }
     match *note {
@@ -262,7 +148,7 @@ pub fn note(note: &Note) {
         Note::KillingAll => warn!(signal = %Signal::KILL, "graceful timeout over: killing what is left"),
         Note::StoppingOrphans => info!("stopping the processes that were left behind"),
         // Their default is to do nothing, and shells and terminals send them all the time.
-        Note::SignalIgnored { signal } if ["CONT", "WINCH", "URG"].contains(&signal.to_string().as_str()) => {
+        Note::SignalIgnored { signal } if signal.is_harmless() => {
             debug!(signal = %signal, "signal ignored");
         }
         Note::SignalIgnored { signal } => {
@@ -311,7 +197,7 @@ pub fn pool_ready(place: &Place) {
 /// What a pool has come to.
 #[derive(Debug)]
 pub struct End {
-    /// Requests served, if anybody counts them.
+    /// Requests served, if they are counted.
     pub requests: Option<u64>,
     /// Workers started after the last one of their slot had failed.
     pub restarts: u64,
@@ -437,7 +323,7 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
         ("change the directory (chdir)", _) => ": its user may not enter it, see --chdir",
         _ => "",
     };
-    let command = COMMAND.get().map(String::as_str);
+    let command = sink::command();
     error!(slot, command, step = %step, error = %error, "cannot start the command{hint}");
 }
 

@@ -31,7 +31,7 @@ pub struct Asked {
     pub settings: Vec<Setting>,
     /// As one JSON object.
     pub json: bool,
-    /// What nobody has set, too.
+    /// What is not set, too.
     pub all: bool,
     /// Warnings that are errors; `all` is every one.
     pub deny: Vec<String>,

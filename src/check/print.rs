@@ -15,7 +15,7 @@ pub struct Report<'a> {
     pub config: &'a Config,
     /// The settings.
     pub settings: &'a [Setting],
-    /// Whether those too are shown that nobody has set.
+    /// Whether those too are shown that are not set.
     pub all: bool,
     /// What a reviewer says.
     pub warnings: &'a [Warning],

@@ -347,7 +347,7 @@ fn runner_socket(case: &Case<'_>) -> Option<Finding> {
     let has_own_port = [WORKER_ID, WORKER_NUMBER].iter().any(|own| case.config.command.mentions(own));
     (RUNNERS_OF_NODE.contains(&name.as_str()) && !has_own_port).then(|| {
         (
-            format!("{name} passes no descriptors on: nobody serves the pool's listener"),
+            format!("{name} passes no descriptors on: nothing serves the pool's listener"),
             "run the program itself, as in: node server.js".to_owned(),
         )
     })

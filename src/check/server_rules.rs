@@ -181,7 +181,7 @@ fn graceful_timeout(case: &Case<'_>) -> Option<Finding> {
             format!("{name} waits {} for its requests, and is killed after our {}", time(theirs), time(ours)),
             format!("{name} {option} {}, or a longer --graceful-timeout", ours.as_secs()),
         )),
-        // Who says it means it.
+        // A word of the user's own is meant.
         Patience::For(ours) if theirs < ours && said.is_none() => Some((
             format!(
                 "{name} breaks off by itself what is in hand {} after the stop signal, though it would have our {}",

@@ -101,7 +101,7 @@ const TRIGGERS: [(&str, &str, &str); 70] = [
     ("server-graceful-timeout", "gunicorn breaks off by itself what is in hand 30s after the stop signal, though it would have our 1m", "--graceful-timeout 60s gunicorn app:app"),
     ("server-graceful-timeout", "30s after the stop signal, though --graceful-timeout is infinity", "--graceful-timeout infinity gunicorn app:app"),
     ("server-control-socket", "from gunicorn 25.1 on", "G gunicorn app:app"),
-    ("runner-socket", "npm passes no descriptors on: nobody serves", "G npm start"),
+    ("runner-socket", "npm passes no descriptors on: nothing serves", "G npm start"),
     ("runner-socket", "pnpm passes no descriptors on", "-n 2 -b :8000 sh -c exec~pnpm~start"),
     ("tiny-memory", "--max-memory 500 is 500 bytes, less than any worker takes: every worker is beyond it", "-n 2 --max-memory 500 x"),
     ("tiny-memory", "--worker-memory 300 is 300 bytes, less than any worker takes: as many are started", "-n auto --worker-memory 300 x"),

@@ -38,7 +38,7 @@ struct Check {
     #[arg(value_parser = ids())]
     deny: Vec<String>,
 
-    /// Print all settings, those too that nobody has set.
+    /// Print all settings, those too that are not set.
     #[arg(long, help_heading = "Check")]
     all: bool,
 

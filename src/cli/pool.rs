@@ -41,7 +41,7 @@ pub struct Pool {
     #[arg(value_delimiter = ',', value_parser = values::parse_address)]
     pub bind: Vec<Address>,
 
-    /// Permissions of the unix sockets of --bind, octal: who may write to one may connect.
+    /// Permissions of the unix sockets of --bind, octal: a user with the right to write may connect.
     #[arg(long, value_name = "MODE", env = "PREFORK_BIND_MODE", default_value = "666")]
     #[arg(allow_negative_numbers = true, value_parser = values::parse_mode)]
     pub bind_mode: u32,

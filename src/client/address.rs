@@ -23,8 +23,8 @@ pub(super) enum Place {
     Health,
 }
 
-/// Where status is to be asked: at either, and of two at the control socket. If nobody says where, at the one that runs
-/// here.
+/// Where status is to be asked: at either, and of two at the control socket. If it is not said where, at the one that
+/// runs here.
 ///
 /// # Errors
 /// If it is not known where, or it cannot be read.
@@ -44,7 +44,7 @@ pub fn of_orders(given: &Given) -> Result<Address, StartError> {
 /// not look.
 ///
 /// # Errors
-/// If nobody says where, or it cannot be read.
+/// If it is not said where, or it cannot be read.
 pub fn of_health(given: &Given) -> Result<Address, StartError> {
     let places = [Place::Health, Place::Control];
     if let Some(address) = find(given, &places)? {

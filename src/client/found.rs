@@ -1,4 +1,4 @@
-//! Finding the one that runs here, where nobody says where to ask.
+//! Finding the one that runs here, where it is not said where to ask.
 
 use super::address::Place;
 use crate::address::Address;
@@ -13,7 +13,7 @@ pub(super) fn only_one(places: &[Place]) -> Result<Address, StartError> {
     choose(sign::seen(), places).and_then(believed)
 }
 
-/// Anybody may have put another socket where the path says.
+/// Another user may have put another socket where the path says.
 fn believed(address: Address) -> Result<Address, StartError> {
     match &address {
         Address::Unix(path) if !sign::is_believed_socket(path) => {

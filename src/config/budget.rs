@@ -11,7 +11,7 @@ pub(super) fn resolve(replacement: &Replacement, workers: u32) -> Result<Budget,
     if !budget.is_none(workers) {
         return Ok(budget);
     }
-    let remedy = "raise the one or the other";
+    let remedy = "raise one of them";
     Err(match max_unavailable {
         Share::Number(_) | Share::Percent(0) => {
             let problem = "nothing could ever be replaced while --max-unavailable is 0 too";

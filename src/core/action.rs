@@ -18,6 +18,13 @@ pub enum Action {
         /// Which.
         signal: Signal,
     },
+    /// Send a signal to a worker if its program takes it, or else to those below it that do; to none that it would end.
+    SignalTakers {
+        /// The worker.
+        pid: Pid,
+        /// Which.
+        signal: Signal,
+    },
     /// Send a signal to a process group whose leader has not been reaped.
     SignalGroup {
         /// The group's id: the pid of the worker that leads it.
@@ -134,7 +141,7 @@ pub enum Action {
     LookAtConnections {
         /// The worker.
         pid: Pid,
-        /// Who has been answered since and has another request in hand is counted apart.
+        /// A client that has been answered since and has another request in hand is counted apart.
         since: Monotonic,
     },
     /// The same of these workers together. Answered by `AllConnectionsSeen`.

@@ -164,7 +164,7 @@ pub enum Event {
         pid: Pid,
         /// What was found.
         found: Found,
-        /// The processor time it took: who has many descriptors is looked at less often.
+        /// The processor time it took: a worker with many descriptors is looked at less often.
         took: Duration,
     },
     /// So many connections wait for a worker.

@@ -1,8 +1,8 @@
 //! Whether workers that get no new connections have answered what came in through those they have.
 //!
 //! ```text
-//!  nothing waits in the queue ──▶ a little later ──▶ look ──▶ nobody is left: done
-//!                                                     ▲ ├──▶ nobody is busy, and the drain time is over or for nobody: done
+//!  nothing waits in the queue ──▶ a little later ──▶ look ──▶ no client is left: done
+//!                                                     ▲ ├──▶ none is busy, and the drain time is over or for none: done
 //!                                                     │ ├──▶ only such are busy that send one request after the other: done
 //!                                                     │ │    once they had a little more time
 //!                                                     └─┴──  another look
@@ -49,14 +49,14 @@ pub struct InHand {
 }
 
 impl InHand {
-    /// Of somebody whose connections are waited for until then.
+    /// Of a worker whose connections are waited for until then.
     pub fn until(give_up_at: Option<Monotonic>, policy: &DrainPolicy) -> Self {
         let DrainPolicy { time, told: goodbye, .. } = *policy;
         let pause_until = Monotonic::default();
         Self { time, goodbye, watched: true, give_up_at, seen: None, pause_until, told: false }
     }
 
-    /// Of somebody whose connections are not looked at.
+    /// Of a worker whose connections are not looked at.
     pub fn unwatched(policy: &DrainPolicy) -> Self {
         Self { watched: false, ..Self::until(None, policy) }
     }
@@ -81,14 +81,15 @@ impl InHand {
         };
         match found {
             Connections { open: 0, .. } => true,
-            // Who is told to say goodbye to its clients is given the time for it.
+            // A worker that is told to say goodbye to its clients is given the time for it.
             Connections { busy: 0, again: 0, .. } => !self.goodbye || drained <= now,
             Connections { busy: 0, .. } => drained + RESTLESS <= now,
             Connections { .. } => false,
         }
     }
 
-    /// Makes a look, if it is time: returns since when every request is another one for whoever has been answered since.
+    /// Makes a look, if it is time: returns since when every request is another one of a client that has been answered
+    /// since.
     pub fn look(&mut self, now: Monotonic, quiet: Option<Monotonic>) -> Option<Monotonic> {
         let settled = self.settled(quiet?);
         if self.look_at(quiet)? > now {

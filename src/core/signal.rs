@@ -56,6 +56,8 @@ impl Signal {
     pub const TTOU: Self = Self(22);
     /// `SIGXCPU`
     pub const XCPU: Self = Self(24);
+    /// `SIGURG`
+    pub const URG: Self = Self(23);
     /// `SIGVTALRM`
     pub const VTALRM: Self = Self(26);
     /// `SIGPROF`
@@ -102,6 +104,12 @@ impl Signal {
             ["HUP", "PIPE", "ALRM", "USR1", "USR2", "STKFLT", "XCPU", "XFSZ", "VTALRM", "PROF", "IO", "PWR"];
         let name = usize::try_from(self.0.saturating_sub(1)).ok().and_then(|index| NAMES.get(index));
         name.map_or(self.0 >= RTMIN, |name| SUCH.contains(name))
+    }
+
+    /// Whether it does no harm to a process that does not handle it: it is ignored, or lets it go on.
+    #[must_use]
+    pub fn is_harmless(self) -> bool {
+        [Self::CHLD, Self::CONT, Self::URG, Self::WINCH].contains(&self)
     }
 
     /// Whether its default is to stop a process.

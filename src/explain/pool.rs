@@ -73,7 +73,7 @@ pub(super) fn listeners(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     }
 }
 
-/// Who may connect to a unix socket, unless it is everybody.
+/// Which users may connect to a unix socket, unless all may.
 fn rights(pool: &Pool) -> String {
     match (pool.bind_mode, &pool.bind_group) {
         (0o666, None) => String::new(),

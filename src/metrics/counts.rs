@@ -90,7 +90,7 @@ pub struct Counts {
     pub orphans: u64,
     /// Signals that came.
     pub received: Tally<Signal>,
-    /// Requests that workers which have ended had served, if anybody counts them.
+    /// Requests that workers which have ended had served, if they are counted.
     pub served: Option<u64>,
     /// When the stop began.
     pub stop_began: Option<Monotonic>,

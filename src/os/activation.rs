@@ -93,8 +93,8 @@ pub fn begin_group(listener: &Listener, live: &[u32], least: RawFd) -> io::Resul
     begun
 }
 
-/// Has a listener at this address hear nobody: it drops who asks for a connection, unanswered, if that has passed a router,
-/// or comes from this machine (`IP_MINTTL`, ip(7)). Who was answered before gets in.
+/// Makes a listener at this address deaf: it drops what asks for a connection, unanswered, if that has passed a router,
+/// or comes from this machine (`IP_MINTTL`, ip(7)). A client that was answered before gets in.
 ///
 /// # Errors
 /// As setsockopt(2).

@@ -29,7 +29,7 @@ pub fn accepted(addresses: &[Address]) -> HashSet<u64> {
         }
     }
     found.extend(accepted_unix(addresses));
-    // Whoever waits in the queue has no inode yet.
+    // A connection that waits in the queue has no inode yet.
     found.remove(&0);
     found
 }
@@ -42,7 +42,7 @@ fn accepted_unix(addresses: &[Address]) -> HashSet<u64> {
     let table = String::from_utf8_lossy(&table);
     let of = |address| table.lines().skip(1).filter_map(move |line| unix(line, address));
     let mut found: HashSet<u64> = addresses.iter().filter(is_unix).flat_map(of).collect();
-    // Whoever waits in the queue has no inode yet.
+    // A connection that waits in the queue has no inode yet.
     found.remove(&0);
     found
 }

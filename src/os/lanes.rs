@@ -60,9 +60,9 @@ enum Place {
 const DESCRIPTORS_OF_A_DOOR: usize = 4;
 
 impl Lanes {
-    /// Binds every address, for so many lanes, and listens. Everybody may connect to a unix socket. Until the first [`Lanes::steer`] connections
-    /// go to lane 0. Where the kernel cannot steer, addresses have one listener (see [`Lanes::fell_back`]).
-    /// Descriptors are numbered from `least_fd`.
+    /// Binds every address, for so many lanes, and listens. All users may connect to a unix socket. Until the first
+    /// [`Lanes::steer`] connections go to lane 0. Where the kernel cannot steer, addresses have one listener (see
+    /// [`Lanes::fell_back`]). Descriptors are numbered from `least_fd`.
     ///
     /// # Errors
     /// The address, and what socket(2), bind(2) or listen(2) says: `EADDRINUSE` if anybody listens there, even with

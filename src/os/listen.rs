@@ -51,13 +51,13 @@ struct SocketFile {
 }
 
 impl Listener {
-    /// Binds, and does not listen yet: nobody can connect. TCP listeners get `SO_REUSEADDR`, and `TCP_NODELAY`, which
-    /// accepted connections inherit: `uvicorn --fd` cannot set it, and without it each keep-alive request takes 44 ms.
-    /// The file of a unix socket has these rights. The descriptor's number is at least `least`, out of the way of those
-    /// the workers will see.
+    /// Binds, and does not listen yet: no client can connect. TCP listeners get `SO_REUSEADDR`, and `TCP_NODELAY`,
+    /// which accepted connections inherit: `uvicorn --fd` cannot set it, and without it each keep-alive request takes
+    /// 44 ms. The file of a unix socket has these rights. The descriptor's number is at least `least`, out of the way
+    /// of those the workers will see.
     ///
     /// # Errors
-    /// As socket(2) and bind(2); `EADDRINUSE` for a unix socket only if somebody listens on it, or if it is none. As
+    /// As socket(2) and bind(2); `EADDRINUSE` for a unix socket only if a program listens on it, or if it is none. As
     /// chown(2) for the group of its file.
     pub fn bind(address: &Address, least: RawFd, rights: Rights) -> io::Result<Self> {
         let (fd, file) = match address {

@@ -34,8 +34,8 @@ fn value(text: &str, group: &str, wanted: &str) -> Option<u64> {
     pairs.into_iter().find(|(name, _)| *name == wanted)?.1.parse().ok()
 }
 
-/// How often anybody in the network namespace has tried to reach something: TCP connections begun, UDP datagrams sent,
-/// and what had no route. It only grows. `None` where the kernel does not tell.
+/// How often any process in the network namespace has tried to reach something: TCP connections begun, UDP datagrams
+/// sent, and what had no route. It only grows. `None` where the kernel does not tell.
 #[must_use]
 pub fn outgoing() -> Option<u64> {
     let version_6 = fs::read_to_string("/proc/self/net/snmp6").unwrap_or_default();

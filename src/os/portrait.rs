@@ -1,11 +1,12 @@
 //! What a process was doing, for the log, before it is killed for doing nothing.
 
+use super::process::descriptors::descriptors;
+use super::socket::inode_of;
 use super::{proc, usage};
 use crate::core::Pid;
 use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
 /// More descriptors than this are not looked at.
@@ -81,21 +82,15 @@ fn syscall_of(text: &str) -> Option<i64> {
 }
 
 fn sockets(pid: Pid) -> Option<u32> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let mut sockets = 0u32;
-    for entry in entries.flatten().take(MOST_FDS) {
-        match fs::read_link(entry.path()) {
-            Ok(target) if is_socket(&target) => sockets = sockets.saturating_add(1),
+    for open in descriptors(pid).ok()?.take(MOST_FDS) {
+        match open {
+            Ok((_, target)) if inode_of(&target).is_some() => sockets = sockets.saturating_add(1),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
-            // No socket, or closed meanwhile.
             Ok(_) | Err(_) => {}
         }
     }
     Some(sockets)
-}
-
-fn is_socket(target: &Path) -> bool {
-    target.to_str().is_some_and(|target| target.starts_with("socket:["))
 }
 
 #[cfg(test)]

@@ -296,7 +296,7 @@ fn all() -> Vec<Process> {
     pids().into_iter().filter_map(process).collect()
 }
 
-/// Everybody in our PID namespace.
+/// All processes in our PID namespace.
 #[must_use]
 pub fn pids() -> Vec<Pid> {
     if !is_ours() {

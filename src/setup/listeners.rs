@@ -17,7 +17,7 @@ use crate::os::open_files;
 use crate::os::privileges::{self, CHOWN};
 use crate::os::process::sign::{self, Sign};
 use crate::os::signals;
-use crate::os::socket::holder::{self, Holder};
+use crate::os::socket::occupant::{self, Occupant};
 use crate::os::socket::rights::{self, Rights};
 use crate::os::spawn::FIRST_FD;
 use crate::os::{activation, call, exchange, stderr};
@@ -87,7 +87,7 @@ pub fn without_steering(policy: &mut PoolPolicy) {
     }
 }
 
-/// Who may connect to unix sockets of `--bind`.
+/// Which users may connect to unix sockets of `--bind`.
 ///
 /// # Errors
 /// If there is no such group, or we may not give it a file.
@@ -228,29 +228,29 @@ fn not_bound(option: &str, address: &Address, error: &io::Error) -> StartError {
 }
 
 /// More of them are not named.
-const MOST_HOLDERS: usize = 4;
+const MOST_OCCUPANTS: usize = 4;
 
-/// Who has the address, and what to do about it; nothing, if that is not to be seen. A server that was started through a
+/// What has the address, and what to do about it; nothing, if that is not to be seen. A server that was started through a
 /// shell outlives a supervisor that is killed, and keeps the port.
 fn in_use(address: &Address, error: &io::Error) -> Option<(String, String)> {
-    let holders = holder::of(address);
+    let occupants = occupant::of(address);
     let other = match address {
         Address::Tcp(_) => "use another port",
         Address::Unix(_) => "use another path",
     };
     let own = std::process::id().to_string();
-    if holders.iter().any(|holder| holder.pid.to_string() == own) {
+    if occupants.iter().any(|occupant| occupant.pid.to_string() == own) {
         return Some((format!("{error}: by another listener of ours"), other.to_owned()));
     }
-    let (pids, named): (Vec<String>, Vec<String>) = holders
+    let (pids, named): (Vec<String>, Vec<String>) = occupants
         .iter()
-        .take(MOST_HOLDERS)
-        .map(|Holder { pid, name }| (pid.to_string(), format!("pid {pid} ({name})")))
+        .take(MOST_OCCUPANTS)
+        .map(|Occupant { pid, name }| (pid.to_string(), format!("pid {pid} ({name})")))
         .unzip();
     if pids.is_empty() {
         return None;
     }
-    let more = if holders.len() > MOST_HOLDERS { " and others" } else { "" };
+    let more = if occupants.len() > MOST_OCCUPANTS { " and others" } else { "" };
     let problem = format!("{error}: by {}{more}", named.join(", "));
     Some((problem, format!("stop it, with kill {}, or {other}", pids.join(" "))))
 }

@@ -76,7 +76,7 @@ pub struct Fleet {
     piped: Vec<(u64, Pid)>,
     scoreboard: Option<Scoreboard>,
     requests: Requests,
-    /// Whether it was told that nobody counts requests.
+    /// Whether it was told that no request is counted.
     uncounted_told: Cell<bool>,
     pub outgoing: Outgoing,
     /// Workers' output, if it goes through us.
@@ -85,8 +85,8 @@ pub struct Fleet {
     pub end_by: Option<Instant>,
     memory: Option<Measure>,
     counts_queues: bool,
-    /// Whether it was told that somebody does not take the drain signal.
-    deafness_told: bool,
+    /// Signals that workers do not take, of which that was told.
+    deafness_told: Vec<Signal>,
     /// Whether it was told that the kernel does not show queues.
     blindness_told: Cell<bool>,
     /// Workers that are to be measured, a few in each turn.
@@ -185,7 +185,7 @@ impl Fleet {
             end_by: None,
             memory: measure(pool),
             counts_queues: lanes.is_steered(),
-            deafness_told: false,
+            deafness_told: Vec::new(),
             blindness_told: Cell::default(),
             to_measure: VecDeque::new(),
             shut,

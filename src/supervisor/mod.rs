@@ -20,6 +20,7 @@ mod renew;
 mod requests;
 mod scrape;
 mod share;
+mod spawning;
 mod summary;
 mod telling;
 mod tend;
@@ -28,9 +29,8 @@ mod waiting;
 
 use crate::cli::Like;
 use crate::config::Config;
-use crate::config::command::{Command, Values};
+use crate::config::command::Command;
 use crate::control::{self, Inbox};
-use crate::core::action::SpawnOrder;
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
@@ -40,7 +40,7 @@ use crate::http::{Edge, Published};
 use crate::metrics::Metrics;
 use crate::os::send::{self, Asked, Sparing};
 use crate::os::signals::Signals;
-use crate::os::spawn::{self, FIRST_FD, Identity, Placement, Program, Settings};
+use crate::os::spawn::{Identity, Placement, Settings};
 use crate::os::terminal::Terminal;
 use crate::os::{allocator, call, exchange, inherited, last_resort, memory, open_files, pid1};
 use crate::setup::Endpoints;
@@ -48,7 +48,7 @@ use crate::{logging, setup};
 use around::Around;
 use clock::Clock;
 use echo::is_our_own_echo;
-use fleet::{Extras, Fleet, least_fd};
+use fleet::{Fleet, least_fd};
 use orders::Waiter;
 use reaping::Reaping;
 use renew::InForce;
@@ -56,15 +56,9 @@ use share::Share;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tracing::debug;
-
-/// How long a new process may take to execute its program: a worker, while others are to be looked after, and the
-/// one command, without which there is nothing to do.
-const EXECUTE_WORKER_WITHIN: Duration = Duration::from_secs(10);
-const EXECUTE_COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
 /// Rounds of the loop before other tasks get their turn, should there always be something to do; one, if it took long.
 const ROUNDS_BEFORE_YIELD: u32 = 2;
@@ -410,6 +404,7 @@ impl Loop {
             | Action::RefuseConnections { .. }
             | Action::LookAtListeners { .. }
             | Action::Hint { .. }
+            | Action::SignalTakers { .. }
             | Action::Probe { .. }
             | Action::Measure { .. }
             | Action::MeasureContainer
@@ -439,59 +434,5 @@ impl Loop {
         self.around.happened(note);
         self.outlook.note(note);
         self.heed_end(note);
-    }
-
-    fn spawn(&mut self, order: SpawnOrder) -> Event {
-        let id = order.id;
-        if let Some(failure) = self.cannot_spawn {
-            return Event::SpawnFailed { id, failure };
-        }
-        let extras = match self.fleet.as_mut().map(|fleet| fleet.prepare(&order)).transpose() {
-            Ok(extras) => extras,
-            Err(failure) => return Event::SpawnFailed { id, failure },
-        };
-        let of_worker = extras.as_ref().map(|extras| extras.of_worker(&order));
-        let argv = self.command.with(&Values {
-            fd: FIRST_FD,
-            worker_id: order.slot,
-            worker_number: order.number,
-            max_requests: order.max_requests,
-            notify_fd: extras.as_ref().and_then(|extras| extras.ready_fd),
-        });
-        let fleet = self.fleet.as_ref().zip(extras.as_ref());
-        let fds = fleet.map(|(fleet, extras)| fleet.fds(&order, extras)).unwrap_or_default();
-        let program = Program {
-            argv: &argv,
-            env: self.environment.of_worker(of_worker.as_ref()),
-            listen_pid: self.environment.sets_listen_pid(),
-            output: extras.as_ref().map(Extras::output).unwrap_or_default(),
-            fds: &fds,
-            close_others: fleet.is_some() || self.around.prepares(),
-            execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
-            placement: self.placement,
-            settings: &self.settings,
-            parent_death: self.death_signal,
-        };
-        let spawned = spawn::spawn(&program);
-        self.clock.worked();
-        match spawned {
-            Ok(pid) => {
-                self.terminal_lent = matches!(self.placement, Placement::Group(Some(_)));
-                if let Some(fleet) = &mut self.fleet {
-                    fleet.has_spawned(&order, pid);
-                }
-                Event::Spawned { id, pid }
-            }
-            Err(failure) => {
-                // What could not be executed had the terminal for a moment.
-                if let (Some(terminal), Placement::Group(Some(_))) = (&self.terminal, self.placement) {
-                    terminal.take_back_from_nobody();
-                }
-                if let Some(fleet) = &mut self.fleet {
-                    fleet.has_not_spawned(&order);
-                }
-                Event::SpawnFailed { id, failure }
-            }
-        }
     }
 }

@@ -44,6 +44,10 @@ impl Loop {
                     self.told(signal, sent);
                 }
             }
+            Action::SignalTakers { pid, signal } => {
+                let sent = fleet.forward(pid, signal);
+                self.told(signal, sent);
+            }
             Action::Probe { pid, lane } => return fleet.probe(pid, lane),
             Action::Measure { pid, lane } => fleet.to_measure.push_back((pid, lane)),
             Action::MeasureContainer => return fleet.measure_container(),

@@ -42,7 +42,7 @@ fn a_misspelt_variable_is_a_finding_and_an_error_if_it_is_denied() {
         let output = check(&["--deny", deny, "true"], &variables);
         assert_eq!(output.status.code(), Some(code), "{deny}: {:?}", texts(&output));
     }
-    // What one of ours tells those below it, and what Kubernetes tells everybody, is not meant for us.
+    // What one of ours tells those below it, and what Kubernetes tells all programs, is not meant for us.
     let inherited = [
         ("PREFORK_WORKER_ID", "0"),
         ("PREFORK_GENERATION", "1"),

@@ -289,12 +289,12 @@ fn options_of_a_pool_that_do_not_go_together() {
         (&["--abort-signal", "STOP"], &["--abort-signal 'STOP'", "stops nobody", "TERM, QUIT or INT"]),
         (
             &["--max-surge", "0", "--max-unavailable", "0"],
-            &["--max-surge '0'", "--max-unavailable is 0 too", "raise the one or the other"],
+            &["--max-surge '0'", "--max-unavailable is 0 too", "raise one of them"],
         ),
-        (&["--max-surge", "0"], &["--max-surge '0'", "raise the one or the other"]),
+        (&["--max-surge", "0"], &["--max-surge '0'", "raise one of them"]),
         (
             &["--max-surge", "0%", "--max-unavailable", "30%"],
-            &["--max-unavailable '30%'", "that is none", "raise the one or the other"],
+            &["--max-unavailable '30%'", "that is none", "raise one of them"],
         ),
         (&["--max-surge", "101%"], &["--max-surge '101%'", "from 0 to 100"]),
         (&["--max-unavailable", "1.5"], &["--max-unavailable '1.5'", "a part as in 25%"]),

@@ -233,8 +233,8 @@ fn whoever_comes_at_the_end_waits_for_the_next_who_gets_the_socket() {
     }
 }
 
-/// Clients, a connection a request, that wait as long as it takes: one that asked while nobody was let in asks again later
-/// and later.
+/// Clients, a connection a request, that wait as long as it takes: one that asked while none was let in asks again
+/// later and later.
 struct Patient {
     answered: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,

@@ -112,7 +112,7 @@ fn where_nobody_runs_it_says_so() {
     allow(&run, "go");
 }
 
-/// Root is not to hang on the lips of whom it does not know.
+/// Root is not to hang on the lips of a user that it does not know.
 #[test]
 fn one_of_another_user_is_not_believed() {
     let words = ["-n", "1", "--control", "control", "--", "sh", "-c", "while :; do sleep 0.05; done"];
@@ -130,7 +130,7 @@ fn one_of_another_user_is_not_believed() {
     );
 }
 
-/// Nobody may put a socket of his own where the sign says.
+/// No other user may put a socket of his own where the sign says.
 #[test]
 fn a_socket_of_another_user_in_its_place_is_not_asked() {
     let run = pool(&["--control", "control"], example_worker(&[])).start();

@@ -1,4 +1,4 @@
-//! The drain signal reaches those who take it, and ends nobody.
+//! The drain signal reaches those that take it, and ends none.
 
 use super::python::python;
 use super::{BRISK, pool, uvicorn, with_apps};
@@ -17,7 +17,7 @@ fn reload(run: &Run) {
     run.wait_for("reload finished");
 }
 
-/// Nobody ended by the signal itself.
+/// No worker ended by the signal itself.
 fn assert_all_ended_in_order(run: &Run) {
     for exit in run.log.with_message("worker exited") {
         assert!(exit["reason"] == "reload" && exit["signal"] != "USR2", "{exit}\n{}", run.log.text());

@@ -107,7 +107,7 @@ fn a_misspelt_variable_is_told_of_in_both_modes() {
     }
 }
 
-/// A shell at a terminal runs once, as tests/init/terminal.rs shows; where nobody types, the image's variables hold.
+/// A shell at a terminal runs once, as tests/init/terminal.rs shows; where no user types, the image's variables hold.
 #[test]
 fn without_a_terminal_variables_make_a_pool_of_any_command() {
     let run = launch(["--", "sh", "-c", "exec sleep 1000"])

@@ -70,7 +70,7 @@ fn brisk(options: &[&str], command: Vec<OsString>) -> Launch {
     pool(&[&BRISK[..], options].concat(), command)
 }
 
-/// Who has taken a request, as soon as so many have been taken.
+/// The workers that have taken a request, as soon as so many have been taken.
 fn taken(run: &Run, count: usize) -> BTreeSet<i64> {
     let told = run.wait_lines("taken", count);
     told.lines().map(|line| line.parse().unwrap()).collect()

@@ -1,4 +1,4 @@
-//! An address that is in use: by whom.
+//! An address that is in use: by which process.
 
 use super::python::python;
 use crate::harness::{binary, eventually, kill, launch, plain_command};
@@ -32,7 +32,7 @@ fn the_next_start_names_the_server_that_has_outlived_a_supervisor_that_was_kille
                 .unwrap()
         };
         let shell = ["sh", "-c", "\"$@\"; :", "sh"].map(OsString::from).into_iter();
-        // The next one looks whether anybody listens at the path: a connection without a request.
+        // The next one looks whether any program listens at the path: a connection without a request.
         let script = "
 note('pid', str(os.getpid()))
 listener = socket.socket(fileno=3)

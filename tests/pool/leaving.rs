@@ -69,7 +69,7 @@ fn is_about(pid: i64) -> impl Fn(&Value) -> bool {
     move |line: &Value| line["pid"] == pid
 }
 
-/// One of two workers gets TERM from somebody, while both have something in hand.
+/// One of two workers gets TERM from another program, while both have something in hand.
 fn asked_by_another(command: Vec<OsString>) {
     let run = with_app(pool(&["-n", "2"], command));
     wait_serving(&run, 2);
@@ -81,7 +81,7 @@ fn asked_by_another(command: Vec<OsString>) {
         let lines = run.log.with_message("worker stopped accepting: new connections go elsewhere");
         lines.into_iter().any(|line| line["pid"] == victim)
     };
-    // At its end a server may close what it has accepted and not read, but nobody waits for it.
+    // At its end a server may close what it has accepted and not read, but no client waits for it.
     eventually("that it is noticed", || {
         answered(&run, 1);
         stopped(&run).then_some(())
@@ -122,7 +122,7 @@ fn hypercorn_that_is_told_to_stop_by_another_loses_nobody() {
 fn uvicorn_at_its_own_limit_with_a_stream_open_keeps_nobody_waiting() {
     let words =
         ["--fd", "{fd}", "--log-level", "error", "--lifespan", "off", "--limit-max-requests", "9", "app:app"];
-    // Whoever has a stream open counts among those that may be alive.
+    // A client that has a stream open counts among those that may be alive.
     let run = with_app(pool(&["-n", "2", "--max-surge", "8"], command("uvicorn", &words)));
     wait_serving(&run, 2);
     let held = all_hold(&run, 2);

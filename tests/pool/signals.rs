@@ -81,6 +81,43 @@ serve_all()";
     super::assert_stops(run);
 }
 
+const NOT_SENT: &str = "--forward-signal USR1 is not sent";
+
+#[test]
+fn a_worker_that_does_not_catch_a_signal_that_is_passed_on_lives_and_it_is_told_of_once() {
+    let run = pool(&["-n", "2", "--forward-signal", "USR1,URG,RTMIN+1"], python("serve()")).start();
+    super::wait_serving(&run, 2);
+    for round in 1..=2 {
+        run.signal(libc::SIGUSR1);
+        run.log.wait_count("signal forwarded", round);
+    }
+    // Its default is to do nothing.
+    run.signal(libc::SIGURG);
+    run.log.wait_count("signal forwarded", 3);
+    run.signal(libc::SIGRTMIN() + 1);
+    run.wait_for("--forward-signal RTMIN+1 is not sent");
+    assert_eq!(http::get(&run.address(0), "/").unwrap().status, 200);
+    assert!(run.log.with_message("worker exited").is_empty(), "{}", run.log.text());
+    let warnings = run.log.with_message(NOT_SENT);
+    assert_eq!(warnings.len(), 1, "{}", run.log.text());
+    assert_eq!((&warnings[0]["level"], &warnings[0]["signal"]), (&"WARN".into(), &"USR1".into()));
+    assert_eq!(run.log.with_message("--forward-signal").len(), 2, "{}", run.log.text());
+    super::assert_stops(run);
+}
+
+#[test]
+fn below_a_shell_that_does_not_catch_a_signal_that_is_passed_on_the_server_gets_it() {
+    let server = python("signal.signal(signal.SIGUSR1, lambda *_: note('told', ''))\nserve()");
+    let shell = ["sh", "-c", "\"$@\"; :", "sh"].map(std::ffi::OsString::from);
+    let run = pool(&["--forward-signal", "USR1"], shell.into_iter().chain(server).collect()).start();
+    run.wait_for("worker ready");
+    run.signal(libc::SIGUSR1);
+    run.wait_lines("told", 1);
+    assert!(run.log.with_message(NOT_SENT).is_empty(), "{}", run.log.text());
+    assert!(run.log.with_message("worker exited").is_empty(), "{}", run.log.text());
+    super::assert_stops(run);
+}
+
 #[test]
 fn what_the_pool_itself_acts_on_or_nobody_can_catch_is_not_passed_on() {
     for (options, problem) in [

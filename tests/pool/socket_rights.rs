@@ -1,4 +1,4 @@
-//! Who may connect to a unix socket of `--bind`.
+//! Which users may connect to a unix socket of `--bind`.
 
 use super::pool;
 use super::python::python;

@@ -1,4 +1,5 @@
-//! A stop that reaches everybody at once: by a service manager for a whole control group, or kill(2) for a process group.
+//! A stop that reaches all processes at once: by a service manager for a whole control group, or kill(2) for a process
+//! group.
 
 use super::python::python;
 use super::{gunicorn, pool, uvicorn, with_apps};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Writes what it is told into a file of its own, at once, so that lines cannot mix.
 const RECORD: &str = "sh -c 'env | grep ^PREFORK_EVENT > .$$ && mv .$$ event-$PREFORK_EVENT_NUMBER'";
 
-/// A signal for everybody is sent in one go; a test that was held up in the middle of it begins anew.
+/// A signal for all processes is sent in one go; a test that was held up in the middle of it begins anew.
 const IN_ONE_GO: Duration = Duration::from_millis(30);
 
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +20,7 @@ enum Order {
     UsLast,
 }
 
-/// Signals everybody; returns whether that was one moment.
+/// Signals all processes; returns whether that was one moment.
 fn signal_all(run: &Run, signal: i32, order: Order) -> bool {
     let others = run.others();
     let begin = Instant::now();
@@ -33,7 +34,7 @@ fn signal_all(run: &Run, signal: i32, order: Order) -> bool {
     begin.elapsed() < IN_ONE_GO
 }
 
-/// Starts a pool, and stops everybody when it is `ready`.
+/// Starts a pool, and stops all processes when it is `ready`.
 fn stopped(launch: impl Fn() -> Launch, ready: impl Fn(&Run), signal: i32, order: Order) -> Run {
     loop {
         let mut run = launch().start();
@@ -64,7 +65,7 @@ fn wait_ready(run: &Run) {
     eventually("the hooks", || {
         let names = fs::read_dir(run.dir()).unwrap().flatten().map(|entry| entry.file_name());
         let is_whole = names.filter(|name| name.to_string_lossy().starts_with("event-")).count() >= 4;
-        // Hooks are among everybody.
+        // Hooks are among all processes.
         (is_whole && run.log.lines().len() > 2).then_some(())
     });
 }
@@ -134,7 +135,7 @@ fn what_a_server_has_in_hand_is_its_own_to_finish_and_no_crash_is_counted() {
     }
 }
 
-/// kill(2) for all spares the init of a container: then nobody has asked us to stop.
+/// kill(2) for all spares the init of a container: then we were not asked to stop.
 #[test]
 fn workers_that_were_ended_and_not_we_are_replaced() {
     let run = pool(&["-n", "2"], python("serve()")).start();

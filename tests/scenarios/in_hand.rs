@@ -8,7 +8,7 @@ const BUSY: Connections = Connections { open: 3, busy: 2, again: 1 };
 const IDLE: Connections = Connections { open: 3, busy: 0, again: 0 };
 const RESTLESS: Connections = Connections { open: 3, busy: 0, again: 1 };
 
-/// The old worker of a replacement, pid 10, for whom nothing waits any more.
+/// The old worker of a replacement, pid 10, for which nothing waits any more.
 fn emptied(drain: DrainPolicy) -> Scene {
     let mut scene = Scene::ready(PoolPolicy { drain, ..aging(1, ONE_MORE) });
     scene.after(s(100));

@@ -144,7 +144,12 @@ impl Scene {
     fn sent(&self, pid: i32, signal: Signal) -> bool {
         let pid = Pid(pid);
         self.actions.iter().any(|action| {
-            *action == Action::Signal { pid, signal } || *action == Action::SignalGroup { pid, signal }
+            let ways = [
+                Action::Signal { pid, signal },
+                Action::SignalGroup { pid, signal },
+                Action::SignalTakers { pid, signal },
+            ];
+            ways.contains(action)
         })
     }
 

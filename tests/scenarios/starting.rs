@@ -36,7 +36,7 @@ fn next_slot(scene: &mut Scene) -> Option<u32> {
     scene.order().map(|order| order.slot)
 }
 
-/// All of them end so, and whoever comes after them. Returns who came, how long it took, and the code.
+/// All of them end so, and each that comes after them. Returns which came, how long it took, and the code.
 fn never_starts(scene: &mut Scene, workers: i32, exit: Exit) -> (Vec<u32>, Duration, Option<u8>) {
     let begin = scene.now;
     for pid in 10..10 + workers {

@@ -1,4 +1,4 @@
-//! The end of a pool: for workers that start, for servers that print, and where everybody is stopped at once.
+//! The end of a pool: for workers that start, for servers that print, and where all processes are stopped at once.
 
 use super::{Scene, policy, s};
 use prefork_init::core::exit::{Exit, Reason};

@@ -176,9 +176,17 @@ const CORNERS_UNDER: [(&str, &[&str]); 64] = [
     ("Pool(", &["SignalDropped"]),
     ("Pool(", &["Signalled(Received { signal: Signal(1)", "ShutdownStarted"]),
     ("Pool(", &["Signalled(Received { signal: Signal(15)", "SignalIgnored { signal: Signal(1)"]),
-    ("Pool(", &["SignalReceived", "Signal { pid", "signal: Signal(10) }", "SignalForwarded"]),
+    ("Pool(", &["SignalReceived", "SignalTakers { pid", "signal: Signal(10) }", "SignalForwarded"]),
     ("Pool(", &["SignalReceived", "value: 0 } }), Report(SignalForwarded"]),
-    ("Pool(", &["SignalReceived", "Signal { pid", "Signal { pid", "SignalForwarded { signal: Signal(28)"]),
+    (
+        "Pool(",
+        &[
+            "SignalReceived",
+            "SignalTakers { pid",
+            "SignalTakers { pid",
+            "SignalForwarded { signal: Signal(28)",
+        ],
+    ),
     // Workers that take no connections any more.
     ("Pool(", &["QueueWoke", "-> []"]),
     ("Pool(", &["found: Absent", "WorkerStoppedAccepting", "Steer"]),

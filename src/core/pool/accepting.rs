@@ -1,4 +1,4 @@
-//! Workers that take no connections any more, and their successors, who serve those that wait for them.
+//! Workers that take no connections any more, and their successors, which serve those that wait for them.
 
 use super::{Pool, Whereabouts};
 use crate::core::action::Action;
@@ -8,7 +8,7 @@ use crate::core::slot::Slot;
 use crate::core::time::Monotonic;
 use std::time::Duration;
 
-/// Who came back just when a successor came has no other this soon.
+/// A worker that came back just when a successor came has no other this soon.
 const TRIED_AGAIN: Duration = Duration::from_secs(2);
 
 impl Pool {
@@ -42,8 +42,8 @@ impl Pool {
         }
     }
 
-    /// The worker of a slot is back: who was to take its place goes, if it has the same listeners or nothing else calls
-    /// for it.
+    /// The worker of a slot is back: the one that was to take its place goes, if it has the same listeners or nothing
+    /// else calls for it.
     fn needs_no_successor(&mut self, now: Monotonic, index: usize, out: &mut Vec<Action>) {
         let Some(worker) = self.slots.get(index).and_then(Slot::seated) else { return };
         let (lane, due) = (worker.lane, worker.due().is_some() || self.outdated_since(worker).is_some());
@@ -56,7 +56,7 @@ impl Pool {
         self.retire(now, successor, Reason::Scale, out);
     }
 
-    /// The listeners of a slot's worker, if that takes no connections any more: who comes in its place serves those that
+    /// The listeners of a slot's worker, if that takes no connections any more: the next in its place serves those that
     /// wait there. No more than two have the same.
     pub(super) fn inherited_lane(&self, index: usize) -> Option<Lane> {
         let left = self.slots.get(index)?.seated().filter(|worker| worker.is_away())?;

@@ -125,7 +125,7 @@ impl Pool {
             return self.spawn(now, index, Place::Successor, out);
         }
         let reason = self.slots.get(index).and_then(|slot| self.wants_replacement(slot));
-        // A reload knows by this that nobody came in its place yet.
+        // A reload knows by this that no worker came in its place yet.
         let lane = self.inherited_lane(index).filter(|_| self.reloads_to().is_none());
         let (Some((reason, ..)), Some(slot)) = (reason, self.slots.get_mut(index)) else { return };
         let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane };

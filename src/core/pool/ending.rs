@@ -2,14 +2,14 @@
 //! descends from us.
 //!
 //! ```text
-//!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes, nobody is busy ──▶ the stop signal
+//!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes, none is busy ──▶ the stop signal
 //!                                                                                     ──▶ refuse (`refusing`)
 //! ```
 //! Who tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection that
 //! waits, or was taken and not read, when its worker is told to stop would be lost.
 //!
 //! A worker that starts may serve already, and only not have been seen to: it is looked at once more. Connections may wait
-//! for it, too, from when nobody else was there: while others serve, it has time to take them, else a moment.
+//! for it, too, from when no other was there: while others serve, it has time to take them, else a moment.
 
 use super::refusing::Refusing;
 use super::{Ending, HURRIED_GRACE, Phase, Pool};
@@ -26,9 +26,9 @@ use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::worker::{LOOK_EVERY, LOOK_RARELY, Life, Worker};
 use std::time::Duration;
 
-/// How long a worker that starts is waited for to be seen waiting for connections, or to take those that wait where nobody
-/// else serves.
-const MOMENT: Duration = Duration::from_millis(100);
+/// How long a worker that starts is waited for to be seen waiting for connections, or to take those that wait where no
+/// other serves.
+const START_AWAITED_FOR: Duration = Duration::from_millis(100);
 
 /// The last connections are being served.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Closing {
     pub(super) queues: Quiet,
     pub(super) in_hand: InHand,
     look_at: Monotonic,
-    /// When the workers are stopped though somebody waits, or is busy: half of their time is left then.
+    /// When the workers are stopped though a client waits, or is busy: half of their time is left then.
     give_up_at: Option<Monotonic>,
     /// When the graceful timeout ends, which begins with this phase.
     kill_at: Option<Monotonic>,
@@ -63,7 +63,7 @@ impl Closing {
         served || reached(self.give_up_at, now)
     }
 
-    /// Nobody new is on the way once the drain time has passed.
+    /// No new connection is on the way once the drain time has passed.
     fn pause(&self, now: Monotonic) -> Duration {
         let rarely = !self.awaits_starting && reached(self.queues.done_at(), now);
         if rarely { LOOK_RARELY } else { LOOK_EVERY }
@@ -158,7 +158,7 @@ impl Pool {
     /// Does what is due.
     pub(super) fn go_on_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Phase::Closing(mut closing) = self.phase else { return };
-        let in_moment = now < closing.since + MOMENT;
+        let in_moment = now < closing.since + START_AWAITED_FOR;
         let some_serve = self.workers().any(Worker::has_served);
         let takes = |worker: &&Worker| match worker.life {
             Life::Ready { .. } | Life::Draining(_) => true,

@@ -1,4 +1,4 @@
-//! The first start: until one worker has been ready, nobody knows whether the application can start at all.
+//! The first start: until one worker has been ready, it is not known whether the application can start at all.
 //!
 //! ```text
 //!  Together ──one fails──▶ Alone: the slot of the first that failed tries again, the others wait
@@ -42,7 +42,7 @@ impl Pool {
 
     /// When the next attempt of a slot may come after this failure of a worker that was spawned at `spawned`.
     ///
-    /// Where nobody has ever been ready and nobody has tried to reach anything, there is nothing that could come up
+    /// Where no worker has ever been ready and none has tried to reach anything, there is nothing that could come up
     /// later: then the waits are the least that the policy allows, and count from the start of the attempt before.
     pub(super) fn try_again_at(
         &mut self,

@@ -33,7 +33,7 @@ impl Pool {
             Life::Spawning | Life::Starting(_) | Life::Stopping { .. } | Life::Killed { .. } => false,
         };
         let pids = self.workers().filter(hears).filter_map(Worker::pid);
-        out.extend(pids.map(|pid| Action::Signal { pid, signal }));
+        out.extend(pids.map(|pid| Action::SignalTakers { pid, signal }));
         out.push(Action::Report(Note::SignalForwarded { signal, came }));
     }
 }

@@ -5,8 +5,8 @@
 //!                   ├──INT, QUIT, no drain delay──────────────────▶│                          ▲
 //!                   └──crash loop, nobody to close for────────────────────────────────────────┘
 //! ```
-//! What happened is in this file, what follows from it in the others: who is spawned next (`budget`), a first
-//! start that fails (`first`), generations (`roll`), how many there are (`scale`), who gets connections and who hangs
+//! What happened is in this file, what follows from it in the others: what is spawned next (`budget`), a first
+//! start that fails (`first`), generations (`roll`), how many there are (`scale`), which get connections and which hang
 //! (`steer`), what an end means (`verdict`), and the end of all (`ending`, `refusing`).
 
 mod accepting;

@@ -83,8 +83,8 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
     }
 }
 
-/// What a worker has served, as far as it is known. Who counts for itself tells nobody; others do when the first was
-/// served.
+/// What a worker has served, as far as it is known. One that counts for itself does not tell; others do when the first
+/// was served.
 fn counted(worker: &Worker, counted_by_worker: bool) -> Option<u64> {
     let is_counted = worker.limits.requests.is_some() && !counted_by_worker;
     Some(worker.requests).filter(|requests| *requests > 0 || is_counted)

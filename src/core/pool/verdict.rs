@@ -1,9 +1,9 @@
 //! What the end of a worker means, and where that is not to be known at once.
 //!
-//! A stop may be for everybody: a service manager, or kill(2) for a process group or for all, sends it to the workers
-//! too. The kernel sends it to one process after the other, so a worker may be seen to have ended before our own signal
-//! is. A worker that ends as one that was asked to stop is judged a moment later. Meanwhile nobody takes its place, and
-//! new connections go elsewhere.
+//! A stop may be for all processes: a service manager, or kill(2) for a process group or for all, sends it to the
+//! workers too. The kernel sends it to one process after the other, so a worker may be seen to have ended before our
+//! own signal is. A worker that ends as one that was asked to stop is judged a moment later. Meanwhile no worker takes
+//! its place, and new connections go elsewhere.
 
 use super::{Ending, Phase, Pool, number};
 use crate::core::action::Action;
@@ -17,7 +17,7 @@ use crate::core::worker::Worker;
 use std::time::Duration;
 
 /// Our own stop signal comes within this time of a worker's, if it comes at all.
-const MOMENT: Duration = Duration::from_millis(100);
+const OUR_STOP_WITHIN: Duration = Duration::from_millis(100);
 
 /// A worker that has ended and left its place.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Death {
     spawned: Monotonic,
 }
 
-/// One that may have been asked to stop by somebody who stops everything.
+/// One that may have been asked to stop by a sender that stops everything.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Undecided {
     /// When it was not.
@@ -56,7 +56,7 @@ impl Undecided {
         (worker, exit, uptime): (WorkerRef, Exit, Duration),
         (reason, failure): (Reason, Option<Failure>),
     ) -> Self {
-        Self { by: now + MOMENT, death, worker, exit, uptime, reason, failure }
+        Self { by: now + OUR_STOP_WITHIN, death, worker, exit, uptime, reason, failure }
     }
 }
 
@@ -66,7 +66,7 @@ impl Pool {
         [Reason::Crash, Reason::BootError].contains(&reason) && exit.is_as_asked(self.policy.stop.signal)
     }
 
-    /// Whether everybody is being stopped.
+    /// Whether all processes are being stopped.
     pub(super) fn stops(&self) -> bool {
         match self.phase {
             Phase::Unstarted | Phase::Running => false,
@@ -88,7 +88,7 @@ impl Pool {
         }
     }
 
-    /// Everybody is being stopped: so were those.
+    /// All processes are being stopped: so were those.
     pub(super) fn undecided_were_stopped(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         for Undecided { death, worker, exit, uptime, .. } in std::mem::take(&mut self.undecided) {
             let reason = Reason::Stop;
@@ -106,7 +106,7 @@ impl Pool {
         let worker = slot.at(place)?;
         let (id, generation, lane, spawned) = (worker.id, worker.generation, worker.lane, worker.spawned);
         let mut succeeded = false;
-        let not_yet = now + MOMENT;
+        let not_yet = now + OUR_STOP_WITHIN;
         match place {
             Place::Successor => {
                 slot.successor = None;
@@ -146,7 +146,7 @@ impl Pool {
         };
         let mut delay = at.since(now);
         let waits = !self.may_fill(index);
-        // Nobody is to take the place of those that were stopped with all the others.
+        // No worker is to take the place of those that were stopped with all the others.
         let not_before = match self.phase {
             Phase::Draining { until } if reason == Reason::Stop => until,
             Phase::Unstarted
@@ -188,7 +188,7 @@ impl Pool {
         }
     }
 
-    /// Whether all workers were stopped with us, so that the drain delay is for nobody.
+    /// Whether all workers were stopped with us, so that the drain delay is for none.
     pub(super) fn nobody_comes(&self, until: Monotonic) -> bool {
         let was_stopped =
             |slot: &Slot| matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at == until);

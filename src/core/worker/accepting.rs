@@ -7,9 +7,9 @@
 //!                                 ├── it accepts ────── Looked at ──it does not──▶ Absent ──nor does it now──▶ away
 //!                                 └────────────────────── it accepts again ◀────────┴──────────────────────────┘
 //! ```
-//! Nobody looks while nothing waits. A worker that is away gets no new connections; it may only pause (its threads are all
-//! busy, it has no descriptor left), so nothing else is done about it before it has been away for a while, unless it has
-//! closed its listener or said that it leaves.
+//! There is no look while nothing waits. A worker that is away gets no new connections; it may only pause (its threads
+//! are all busy, it has no descriptor left), so nothing else is done about it before it has been away for a while,
+//! unless it has closed its listener or said that it leaves.
 
 use super::{Life, Worker};
 use crate::core::action::Action;
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// A queue in which something was is left alone for so long, and a worker that does not accept is looked at as often.
 const REST: Duration = Duration::from_millis(100);
 
-/// Rests end together, lest a loaded pool wake for each worker alone.
+/// Rests end together, so that a loaded pool does not wake for each worker alone.
 const GRID: Duration = Duration::from_millis(20);
 
 /// asyncio and others pause for a second when they have no descriptor left: longer than that is no pause.

@@ -1,4 +1,4 @@
-//! Whether anybody counts the requests of a worker that is to be replaced by their number.
+//! Whether the application counts the requests of a worker that is to be replaced by their number.
 //!
 //! Where they are to be reported to us, and none is, people are told, should the worker have connections. When to look
 //! is decided here: a minute after it is ready, and then less and less often. One report ends it.

@@ -1,7 +1,7 @@
 //! A worker that is being emptied before it is stopped.
 //!
 //! ```text
-//!  no new connections ──▶ nothing waits in its queue ──▶ hint ──▶ the drain time passes, nobody is busy ──▶ stop signal
+//!  no new connections ──▶ nothing waits in its queue ──▶ hint ──▶ the drain time passes, none is busy ──▶ stop signal
 //!                            ▲                                       │
 //!                            └──────── something waits again ◀───────┘
 //! ```
@@ -41,7 +41,7 @@ pub struct Draining {
     look_at: Option<Monotonic>,
     /// When it is stopped though somebody waits.
     give_up_at: Option<Monotonic>,
-    /// It takes no connections and ends by itself: who waits in its queue waits for another.
+    /// It takes no connections and ends by itself: a client in its queue waits for another.
     has_left: bool,
 }
 
@@ -114,7 +114,7 @@ impl Draining {
     pub fn look(&mut self, now: Monotonic, lane: Lane, out: &mut Vec<Action>) {
         let pid = self.pid;
         if reached(self.look_at, now) {
-            // Nobody new is on the way any more.
+            // No new connection is on the way any more.
             let rarely = reached(self.queue.done_at(), now);
             self.look_at = Some(now + if rarely { LOOK_RARELY } else { LOOK_EVERY });
             out.push(Action::LookAtQueue { pid, lane });

@@ -10,6 +10,7 @@
 mod accepting;
 mod counting;
 mod draining;
+mod ended;
 mod hang;
 mod starting;
 mod watch;
@@ -22,9 +23,8 @@ pub use watch::Watch;
 use counting::Counting;
 
 use super::action::{Action, SpawnOrder};
-use super::backoff::{CANNOT_BOOT_CODES, Failure};
 use super::event::{Lane, Pid, SpawnId};
-use super::exit::{Exit, Reason};
+use super::exit::Reason;
 use super::handover::Kept;
 use super::note::{Note, ReadyBy, WorkerRef};
 use super::policy::PoolPolicy;
@@ -427,64 +427,5 @@ impl Worker {
             Life::Stopping { kill_at, .. } => kill_at.is_some(),
             Life::Spawning | Life::Killed { .. } => false,
         }
-    }
-
-    /// What its end means. `out_of_memory` is whether the kernel has killed somebody for want of memory.
-    pub fn ended(
-        &self,
-        now: Monotonic,
-        exit: Exit,
-        out_of_memory: bool,
-        counted_by_worker: bool,
-    ) -> (Reason, Option<Failure>) {
-        let killed = matches!(exit, Exit::Signal { signal: Signal::KILL, .. });
-        if out_of_memory && killed && !matches!(self.life, Life::Killed { .. }) {
-            return (Reason::Oom, Some(Failure::Died));
-        }
-        match self.life {
-            // We asked for it: whatever it ended with, uvicorn's death by the stop signal too, is as planned.
-            Life::Stopping { reason, .. } | Life::Killed { reason, .. } => {
-                // Whoever goes beyond the hard limit goes beyond it again: not without a pause.
-                let failed = reason.is_failure() || reason == Reason::MaxMemory;
-                let how = if reason == Reason::BootTimeout { Failure::TooLate } else { Failure::Died };
-                (reason, failed.then_some(how))
-            }
-            Life::Draining(Draining { reason: Reason::Stop, .. })
-                if counted_by_worker && exit == Exit::Code(0) =>
-            {
-                (Reason::MaxRequests, None)
-            }
-            Life::Draining(Draining { reason, .. }) => (reason, None),
-            Life::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
-            Life::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
-            Life::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => (Reason::MaxRequests, None),
-            // Asked by another, it left in order: uvicorn ends by the signal that it got.
-            Life::Ready { accepting, .. } if accepting.is_away() && is_orderly(exit) => (Reason::Stop, None),
-            Life::Ready { .. } => of_one_that_served(exit, counted_by_worker),
-            Life::Starting(starting) if starting.has_lived(now) => {
-                of_one_that_served(exit, counted_by_worker)
-            }
-            Life::Spawning | Life::Starting(_) => {
-                let says_so = matches!(exit, Exit::Code(code) if CANNOT_BOOT_CODES.contains(&code));
-                (Reason::BootError, Some(if says_so { Failure::CannotBoot } else { Failure::Died }))
-            }
-        }
-    }
-}
-
-/// What the end of a worker means that was up.
-fn of_one_that_served(exit: Exit, counted_by_worker: bool) -> (Reason, Option<Failure>) {
-    if counted_by_worker && exit == Exit::Code(0) {
-        (Reason::MaxRequests, None)
-    } else {
-        (Reason::Crash, Some(Failure::Died))
-    }
-}
-
-/// Whether a worker that took no more connections ended of its own accord, or as it was asked.
-fn is_orderly(exit: Exit) -> bool {
-    match exit {
-        Exit::Code(code) => code == 0,
-        Exit::Signal { signal, .. } => [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal),
     }
 }

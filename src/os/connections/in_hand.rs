@@ -4,9 +4,9 @@ use super::{ESTABLISHED, STATES, ask, attribute, each, read, u32_at};
 use crate::address::Address;
 use crate::core::Pid;
 use crate::os::proc;
+use crate::os::process::descriptors::{Family, descriptors};
 use crate::os::socket::inode_of;
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -119,11 +119,8 @@ pub fn owned(worker: Pid, wanted: &HashSet<u64>) -> io::Result<HashSet<u64>> {
     if !proc::is_ours() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let mut found = HashSet::new();
-    let (mut family, mut next, mut left) = (vec![worker], 0usize, MOST_FDS);
-    while let Some(&pid) = family.get(next)
-        && found.len() < wanted.len()
-    {
+    let (mut found, mut left) = (HashSet::new(), MOST_FDS);
+    for pid in Family::of(worker, MOST_PROCESSES) {
         match sockets(pid, wanted, &mut left, &mut found) {
             Err(error)
                 if pid == worker
@@ -135,23 +132,17 @@ pub fn owned(worker: Pid, wanted: &HashSet<u64>) -> io::Result<HashSet<u64>> {
             // A worker that has ended and is not reaped yet, a descendant that is gone, or that changed its user.
             Ok(()) | Err(_) => {}
         }
-        if family.len() < MOST_PROCESSES {
-            family.extend(proc::children(pid));
+        if found.len() >= wanted.len() {
+            break;
         }
-        next = next.saturating_add(1);
     }
     Ok(found)
 }
 
 fn sockets(pid: Pid, wanted: &HashSet<u64>, left: &mut usize, found: &mut HashSet<u64>) -> io::Result<()> {
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.take(*left) {
+    for open in descriptors(pid)?.take(*left) {
         *left = left.saturating_sub(1);
-        let target = match fs::read_link(entry?.path()) {
-            Ok(target) => target,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-            // Closed meanwhile.
-            Err(_) => continue,
-        };
+        let (_, target) = open?;
         found.extend(inode_of(&target).filter(|inode| wanted.contains(inode)));
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! The end of the listeners: refused, or left to the next who gets them.
+//! The end of the listeners: refused, or left to the next program that gets them.
 //!
 //! The kernel keeps the listeners of a group in a list, of which the steering program gives a position. When one stops to
-//! listen, the last takes its place: until another program is attached, connections go to where nobody was steered, and
+//! listen, the last takes its place: until another program is attached, connections go to where none was steered, and
 //! are lost there when that one stops in its turn. So those that stop are made deaf first, all of them.
 
 use super::group::{DOOR, Group};
@@ -18,14 +18,14 @@ pub enum Refusal {
     No,
     /// What cannot be held off.
     Unheld,
-    /// All but what somebody else gave us.
+    /// All but what another program gave us.
     All,
-    /// All, and that is left to somebody else.
+    /// All, and that is left to another program.
     Left,
 }
 
 impl Lanes {
-    /// Refuses all who come from now on to where connections cannot be held off, at once and for good, as
+    /// Refuses all clients that come from now on to where connections cannot be held off, at once and for good, as
     /// [`refuse`](Self::refuse) does.
     pub fn refuse_unheld(&mut self) {
         self.refusal = self.refusal.max(Refusal::Unheld);
@@ -42,8 +42,9 @@ impl Lanes {
         }
     }
 
-    /// Refuses all who come from now on, at once, and for good. What waits in a TCP queue is reset. Not at somebody
-    /// else's listener: who comes there goes on to wait, outside of a closed door, or else in that listener's queue.
+    /// Refuses all clients from now on, at once, and for good. What waits in a TCP queue is reset. Not at another
+    /// program's listener: a client that comes there goes on to wait, outside of a closed door, or else in that
+    /// listener's queue.
     pub fn refuse(&mut self) {
         self.refuse_unheld();
         self.refusal = self.refusal.max(Refusal::All);
@@ -58,8 +59,8 @@ impl Lanes {
         }
     }
 
-    /// Leaves somebody else's listeners to the next who gets them: whoever comes from now on waits in their queues. To be
-    /// called when no worker is left.
+    /// Leaves another program's listeners to the next that gets them: a client that comes from now on waits in their
+    /// queues. To be called when no worker is left.
     pub fn leave(&mut self) {
         self.refuse();
         self.refusal = Refusal::Left;
@@ -172,7 +173,7 @@ mod tests {
         }
     }
 
-    /// Whether the kernel's list begins with the listener that is somebody else's, or ends with it.
+    /// Whether the kernel's list begins with the listener of another program, or ends with it.
     #[test]
     fn nobody_gets_to_a_listener_that_the_next_program_does_not_get() {
         // A port that the kernel chose would be lost with shutdown(2).
@@ -208,7 +209,7 @@ mod tests {
             thread::yield_now();
             lanes.leave();
             drop(lanes);
-            // Who comes now is let in, and may wait.
+            // A client that comes now is let in, and may wait.
             let late = std::net::TcpStream::connect(address).unwrap();
             assert_eq!(clients.lost(), 0, "in round {round}");
             let local = late.local_addr().unwrap();

@@ -2,6 +2,7 @@
 //!
 //! It is there as long as its process, and no longer; nothing has to be written anywhere, or cleaned up.
 
+use super::descriptors::descriptors;
 use crate::address::Address;
 use crate::core::Pid;
 use crate::os::{memory_file, privileges, proc};
@@ -117,15 +118,17 @@ fn namespaces(pid: Pid) -> Option<[PathBuf; 2]> {
 }
 
 fn sign_of(pid: Pid) -> Option<Sign> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let is_sign = |path: &PathBuf| {
-        let target = fs::read_link(path).unwrap_or_default();
-        target.to_str().is_some_and(|target| target.trim_end_matches(" (deleted)") == LINK)
-    };
-    let path = entries.flatten().take(MOST_FDS).map(|entry| entry.path()).find(is_sign)?;
+    let is_sign =
+        |target: &Path| target.to_str().is_some_and(|target| target.trim_end_matches(" (deleted)") == LINK);
+    let mut open = descriptors(pid).ok()?.flatten().take(MOST_FDS);
+    let (fd, _) = open.find(|(_, target)| is_sign(target))?;
     // A descriptor of our own, which begins at the beginning.
     let mut text = String::new();
-    File::open(path).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
+    File::open(format!("/proc/{pid}/fd/{}", fd.display()))
+        .ok()?
+        .take(LONGEST)
+        .read_to_string(&mut text)
+        .ok()?;
     Some(Sign::read(&text))
 }
 

@@ -1,4 +1,4 @@
-//! Signals for those alone who can take them: the default effect of most is the end of the process.
+//! Signals for those processes alone that can take them: the default effect of most is the end of the process.
 
 use crate::core::{Pid, Signal};
 use crate::os::proc::{self, Reception};
@@ -11,11 +11,11 @@ const MOST_PROCESSES: usize = 64;
 /// What became of a signal.
 #[derive(Debug)]
 pub enum Sent {
-    /// Somebody takes it, and it was sent; or tried to.
+    /// It was sent to the processes that take it; or tried to.
     ToTakers(io::Result<()>),
-    /// Nobody takes it.
+    /// No process takes it.
     ToNobody,
-    /// There is nobody any more.
+    /// There is no process any more.
     Gone,
 }
 
@@ -39,13 +39,13 @@ pub fn send(worker: Pid, signal: Signal) -> Sent {
     Sent::ToTakers(sent)
 }
 
-/// Whether anybody of a worker would take a signal.
+/// Whether any process of a worker would take a signal.
 #[must_use]
 pub fn is_taken(worker: Pid, signal: Signal) -> bool {
     !takers(worker, signal).0.is_empty()
 }
 
-/// Who takes it, and whether there is anybody who could.
+/// The processes that take it, and whether there are any at all.
 fn takers(worker: Pid, signal: Signal) -> (Vec<Pid>, bool) {
     let (mut family, mut found, mut somebody) = (vec![worker], Vec::new(), false);
     let mut place = 0usize;
@@ -86,7 +86,7 @@ mod tests {
             let (mut child, pid) = say_when_up(&format!("{trap}; echo up; read -r _"));
             assert_eq!(takers(pid, Signal::USR2), (if takes { vec![pid] } else { vec![] }, !takes), "{trap}");
             child.kill().unwrap();
-            // A zombie is nobody.
+            // A zombie is no process any more.
             while proc::state(pid) != Some('Z') {
                 std::thread::yield_now();
             }

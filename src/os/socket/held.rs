@@ -5,8 +5,8 @@ use crate::core::Pid;
 use crate::os::connections;
 use crate::os::listen::SocketId;
 use crate::os::proc;
+use crate::os::process::descriptors::{Family, descriptors};
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::time::{Duration, Instant};
 
 /// More processes or descriptors than this are not looked at, nor any after this time.
@@ -31,31 +31,27 @@ impl Held {
         }
         let begin = Instant::now();
         let mut found = Self { sockets: HashSet::new(), all: true };
-        let (mut family, mut next) = (vec![worker], 0);
-        while let Some(&pid) = family.get(next) {
-            next = next.saturating_add(1);
+        let mut family = Family::of(worker, MOST_PROCESSES);
+        while begin.elapsed() <= BUDGET
+            && let Some(pid) = family.next()
+        {
             found.look_at(pid, begin);
-            family.extend(proc::children(pid));
-            if family.len() > MOST_PROCESSES || begin.elapsed() > BUDGET {
-                found.all = false;
-                break;
-            }
         }
+        found.all &= !family.is_cut() && begin.elapsed() <= BUDGET;
         found
     }
 
     fn look_at(&mut self, pid: Pid, begin: Instant) {
-        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        let Ok(open) = descriptors(pid) else {
             self.all = false;
             return;
         };
-        for (count, entry) in entries.flatten().enumerate() {
+        for (count, found) in open.enumerate() {
             if count >= MOST_FDS || begin.elapsed() > BUDGET {
                 self.all = false;
                 return;
             }
-            // What was closed meanwhile is not held.
-            self.sockets.extend(fs::read_link(entry.path()).ok().as_deref().and_then(inode_of));
+            self.sockets.extend(found.ok().and_then(|(_, target)| inode_of(&target)));
         }
     }
 
@@ -92,6 +88,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixListener;

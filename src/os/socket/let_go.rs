@@ -4,6 +4,7 @@ use super::inode_of;
 use crate::core::Pid;
 use crate::os::accepting::epoll_target;
 use crate::os::listen::SocketId;
+use crate::os::process::descriptors::{Family, descriptors};
 use crate::os::{privileges, proc};
 use std::fs;
 use std::path::Path;
@@ -32,17 +33,8 @@ pub fn any_waits(workers: &[(Pid, Vec<SocketId>)], ids: Option<(u32, u32)>) -> b
 }
 
 fn family_waits(worker: Pid, listeners: &[SocketId], end: Option<Instant>) -> bool {
-    let mut family = vec![worker];
-    let mut next = 0;
-    while let Some(&pid) = family.get(next) {
-        if family.len() > MOST_PROCESSES || waits(pid, listeners, end).unwrap_or(pid == worker && exists(pid))
-        {
-            return true;
-        }
-        family.extend(proc::children(pid));
-        next = next.saturating_add(1);
-    }
-    false
+    let mut family = Family::of(worker, MOST_PROCESSES);
+    family.any(|pid| waits(pid, listeners, end).unwrap_or(pid == worker && exists(pid))) || family.is_cut()
 }
 
 /// A zombie has no descriptors to show, and is seen to have none.
@@ -53,19 +45,14 @@ fn exists(pid: Pid) -> bool {
 /// `None` if its descriptors are not to be seen.
 fn waits(pid: Pid, listeners: &[SocketId], end: Option<Instant>) -> Option<bool> {
     let (mut holds, mut polls) = (false, false);
-    for entry in fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
+    for open in descriptors(pid).ok()? {
         if end.is_none_or(|end| Instant::now() >= end) {
             return Some(true);
         }
-        let entry = entry.ok()?;
-        let target = match fs::read_link(entry.path()) {
-            Ok(target) => target,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(_) => return None,
-        };
+        let (fd, target) = open.ok()?;
         if target == Path::new("anon_inode:[eventpoll]") {
             polls = true;
-            let info = format!("/proc/{pid}/fdinfo/{}", entry.file_name().display());
+            let info = format!("/proc/{pid}/fdinfo/{}", fd.display());
             let info = fs::read_to_string(info).unwrap_or_default();
             if info.lines().filter_map(epoll_target).any(|target| listeners.contains(&target)) {
                 return Some(true);

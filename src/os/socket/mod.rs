@@ -2,8 +2,8 @@
 
 pub mod connection;
 pub mod held;
-pub mod holder;
 pub mod let_go;
+pub mod occupant;
 pub mod passed;
 pub mod queue_watch;
 pub mod rights;

@@ -1,4 +1,4 @@
-//! Who may connect to a unix socket: who may write to its file (unix(7)).
+//! Which users may connect to a unix socket: those that may write to its file (unix(7)).
 
 use crate::os::call::{self, named};
 use nix::errno::Errno;
@@ -20,16 +20,16 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Whoever gets to its directory may connect, as to a TCP port. So do gunicorn and uvicorn: a proxy runs as
+    /// A user that gets to its directory may connect, as to a TCP port. So do gunicorn and uvicorn: a proxy runs as
     /// another user.
     pub const EVERYBODY: Self = Self { mode: 0o666, group: None };
 
     /// Of our own user and root.
     pub const OURS: Self = Self { mode: 0o600, group: None };
 
-    /// Binds a socket to a path, whose file has these rights before anybody can connect: the socket may not listen yet.
-    /// The permissions are there from the file's first moment on, unless its directory has a default ACL, by which umask(2)
-    /// does not go, or umask(2) is refused. Nobody else may be creating files in this process meanwhile.
+    /// Binds a socket to a path, whose file has these rights before any client can connect: the socket may not listen
+    /// yet. The permissions are there from the file's first moment on, unless its directory has a default ACL, by which
+    /// umask(2) does not go, or umask(2) is refused. No other thread may be creating files in this process meanwhile.
     ///
     /// # Errors
     /// As `bind`; `EPERM`, by the name of chown(2), if we may not give a file to the group.

@@ -9,6 +9,7 @@
 //! into `LISTEN_PID` nor give back a signal mask.
 
 mod child;
+mod stack;
 
 use super::call::{self, named};
 use super::lookup::candidates;
@@ -18,6 +19,7 @@ use crate::core::exit::code;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use stack::Stack;
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -153,9 +155,6 @@ fn passes(errno: i32) -> bool {
 
 /// Room for `LISTEN_PID=` and the ten digits of the largest pid.
 const LISTEN_PID: &[u8] = b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0";
-
-/// The stack of the child until it executes; it calls nothing deep.
-const STACK: usize = 64 * 1024;
 
 /// All that the child needs, laid out in memory before it exists.
 struct Image {
@@ -390,32 +389,6 @@ fn exec_code(step: &str, errno: i32) -> u8 {
         ("execute", libc::E2BIG | libc::ENOMEM) => code::CANNOT_START,
         ("execute", _) => code::CANNOT_EXECUTE,
         _ => code::CANNOT_START,
-    }
-}
-
-/// Memory for the child's stack, given back as soon as it has executed.
-struct Stack(*mut libc::c_void);
-
-impl Stack {
-    fn new() -> io::Result<Self> {
-        let (read_write, private) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: asks for fresh memory anywhere.
-        let base =
-            unsafe { libc::mmap(ptr::null_mut(), STACK, read_write, private | libc::MAP_STACK, -1, 0) };
-        if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self(base)) }
-    }
-
-    /// Stacks grow down on every architecture Linux runs Rust on. Mappings are aligned to pages.
-    fn top(&self) -> *mut libc::c_void {
-        self.0.wrapping_byte_add(STACK)
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new`, and the child no longer runs on it.
-        unsafe { libc::munmap(self.0, STACK) };
     }
 }
 

@@ -111,7 +111,7 @@ fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long:
         0 => drain_time,
         _ => PAUSE.min(drain_time).max(received_ago.saturating_sub(sent_ago).min(LONGEST_PAUSE)),
     };
-    // Whoever asked since then may ask again, and again.
+    // A client that asked since then may ask again, and again.
     if sent_ago < pause && !(received > 0 && since(received_ago)) { Hand::Something } else { Hand::Nothing }
 }
 

@@ -1,4 +1,4 @@
-//! What is done about new connections: which workers get them, and that nobody does.
+//! What is done about new connections: which workers get them, and that none does.
 
 use super::Fleet;
 use crate::core::{Lane, Pid};

@@ -237,6 +237,7 @@ impl InitRules {
             Action::Exit(code) => self.give_up(now, *code),
             Action::Spawn(_)
             | Action::Signal { .. }
+            | Action::SignalTakers { .. }
             | Action::SignalGroup { .. }
             | Action::SignalRemains { .. }
             | Action::Forward { .. }

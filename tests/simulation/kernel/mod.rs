@@ -163,7 +163,7 @@ pub struct Traits {
     pub steered: bool,
     /// Whether it does not always tell of connections.
     pub hides_connections: bool,
-    /// Whether who stops us stops all others too.
+    /// Whether the sender that stops us stops all others too.
     pub stops_all: bool,
     /// Whether workers count their requests where we can see them.
     pub has_scoreboard: bool,
@@ -183,7 +183,7 @@ pub struct Kernel {
     queues: Queues,
     /// Whether the supervisor will look for zombies before it sleeps.
     pub looks_again: bool,
-    /// Everybody has got the signal that was for all.
+    /// All processes have got the signal that was for all.
     all_stopped: bool,
     pub exit: Option<u8>,
 }

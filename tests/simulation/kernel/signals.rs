@@ -15,6 +15,9 @@ impl Kernel {
                 self.expect_child(pid, action)?;
                 self.signal_where(|p| p.pid == pid, signal, dice);
             }
+            Action::SignalTakers { pid, signal } => {
+                self.signal_target(Target::Process(pid), signal, true, action, dice)?;
+            }
             Action::SignalGroup { pid, signal } => {
                 self.expect_leader(pid, action)?;
                 self.signal_where(|p| p.group == pid, signal, dice);
@@ -167,8 +170,8 @@ impl Kernel {
         }
     }
 
-    /// A signal for the supervisor: the terminal's driver sends it to the whole group, and somebody who stops everything
-    /// to all, in any order. What is not for us yet is on the agenda.
+    /// A signal for the supervisor: the terminal's driver sends it to the whole group, and a sender that stops
+    /// everything to all, in any order. What is not for us yet is on the agenda.
     pub(super) fn signal_us(&mut self, received: Received, dice: &mut Dice) -> Option<Received> {
         let stops = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::ABRT].contains(&received.signal);
         if stops && self.traits.stops_all && !std::mem::replace(&mut self.all_stopped, true) {

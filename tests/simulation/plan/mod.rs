@@ -231,7 +231,7 @@ impl Plan {
                     ends = Some((serves + dice.pick_ms(&[1, 5, 30]), Exit::Code(0)));
                 } else {
                     reports = Some((dice.pick_ms(&[10, 200, 1_000]), limit.base.max(1)))
-                        // In some applications nobody counts.
+                        // Some applications do not count.
                         .filter(|_| !self.core_seed.is_multiple_of(4));
                 }
             }

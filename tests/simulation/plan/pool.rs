@@ -77,7 +77,7 @@ impl Plan {
         plan.with_forwards().with_rewrites().with_demands().with_time_to_leave()
     }
 
-    /// Whether somebody has left takes many looks: they are not to be cut off, as a rule.
+    /// Whether a worker has left takes many looks: they are not to be cut off, as a rule.
     fn with_time_to_leave(mut self) -> Self {
         if matches!(self.crowd, Crowd::Leaving) {
             self.most_turns = 400;

@@ -172,7 +172,7 @@ impl Book {
         }
     }
 
-    /// It need not be replaced for that, and who was to have its listeners goes.
+    /// It need not be replaced for that, and the one that was to have its listeners goes.
     fn is_back(&mut self, now: Monotonic, pid: Pid) {
         let Some(worker) = self.up(pid) else { return };
         if !worker.leaves && matches!(worker.due, Some((_, Reason::Stop))) {
@@ -198,14 +198,14 @@ impl Book {
         }
     }
 
-    /// The listeners of one that is away are for who comes in its place, so that those that wait there are served.
+    /// The listeners of one that is away are for the next in its place, so that those that wait there are served.
     pub fn inherited(&self, slot: usize) -> Option<Lane> {
         let lane = self.seated(slot).filter(|w| w.is_up() && w.accepting.away)?.order.lane;
         let alone = self.live.iter().filter(|w| w.order.lane == lane).count() == 1;
         (self.policy.drain.shares && alone).then_some(lane)
     }
 
-    /// Whether somebody has this lane, or is to have it.
+    /// Whether a worker has this lane, or is to have it.
     pub fn is_owned(&self, lane: Lane) -> bool {
         self.live.iter().any(|w| w.order.lane == lane)
             || self.slots.iter().any(|slot| slot.kept == Some(lane))

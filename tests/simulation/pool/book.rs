@@ -145,11 +145,11 @@ pub struct Refusing {
     pub by: Monotonic,
     pub look_at: Monotonic,
     pub pause: Duration,
-    /// Nobody waits for them any more.
+    /// They are not waited for any more.
     pub let_go: bool,
 }
 
-/// A worker that has ended as one that was asked to stop, and what that means if everybody else is not.
+/// A worker that has ended as one that was asked to stop, and what that means if the others are not.
 pub struct Undecided {
     pub by: Monotonic,
     pub pid: Pid,
@@ -224,7 +224,7 @@ pub struct Expected {
     pub lost: usize,
     /// The clock alone led to this step: only then may it take its time.
     pub woken: bool,
-    /// Somebody was looked at.
+    /// A worker was looked at.
     pub looked: bool,
     /// No child is left at all.
     pub childless: bool,
@@ -267,7 +267,7 @@ pub struct Book {
     pub first_failure: Option<SpawnFailure>,
     pub ever_spawned: bool,
     pub first_start: FirstStart,
-    /// Somebody in our network namespace has tried to reach something.
+    /// A process in our network namespace has tried to reach something.
     pub reached_out: bool,
     pub pool_ready: bool,
     pub end_was_told: bool,

@@ -10,8 +10,8 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOOK_RARELY: Duration = Duration::from_millis(100);
 
-/// A worker that starts counts for so long once nobody new is let in.
-const MOMENT: Duration = Duration::from_millis(100);
+/// A worker that starts counts for so long once no new connection is let in.
+const START_AWAITED_FOR: Duration = Duration::from_millis(100);
 
 impl Book {
     pub fn empties(&self) -> bool {
@@ -65,7 +65,7 @@ impl Book {
         check(!std::mem::replace(&mut drain.hinted, true), "again")
     }
 
-    /// When it is stopped although somebody waits for it.
+    /// When it is stopped although a client waits for it.
     pub fn given_up_at(&self, drain: &Drain) -> Option<Monotonic> {
         let patience = self.policy.stop.graceful.deadline(drain.since);
         // Nobody who waits is cut short within five seconds; where nobody waits, there is nothing to give up.
@@ -73,7 +73,7 @@ impl Book {
         given_up.filter(|_| drain.quiet.is_none())
     }
 
-    /// Whether its queue was seen empty long enough ago and nobody is busy, or its time is over.
+    /// Whether its queue was seen empty long enough ago and none is busy, or its time is over.
     pub fn is_emptied(&self, now: Monotonic, drain: &Drain) -> Held {
         if self.given_up_at(drain).is_some_and(|at| at <= now) {
             return Ok(());
@@ -107,9 +107,10 @@ impl Book {
         self.policy.stop.graceful.deadline(now).is_some_and(|by| by <= now)
     }
 
-    /// Who may still take connections, or has some: one that starts, too, for a moment or while others serve.
+    /// The workers that may still take connections, or have some: one that starts, too, for a moment or while others
+    /// serve.
     fn takers(&self, now: Monotonic) -> impl Iterator<Item = &Worker> {
-        let in_moment = matches!(self.stage, Stage::Closing { since, .. } if now < since + MOMENT);
+        let in_moment = matches!(self.stage, Stage::Closing { since, .. } if now < since + START_AWAITED_FOR);
         let is_up = |w: &Worker| w.ready.is_some() && w.stopped.is_none();
         let all = in_moment || self.live.iter().any(is_up);
         self.live.iter().filter(move |w| w.stopped.is_none() && (w.ready.is_some() || all))
@@ -122,7 +123,7 @@ impl Book {
             let observed = self.policy.ready.observe && !w.refused;
             w.starts() && (!observed || w.unseen.is_none_or(|at| at <= since))
         };
-        now < since + MOMENT && self.live.iter().any(may_serve)
+        now < since + START_AWAITED_FOR && self.live.iter().any(may_serve)
     }
 
     /// Whether the last connections are served, or had their time.
@@ -168,7 +169,7 @@ impl Book {
         Ok(())
     }
 
-    /// Those who are held off are refused.
+    /// Connections that are held off are refused.
     fn refuse_held_off(&mut self, now: Monotonic) -> Held {
         let refusing = self.refusing.take().ok_or("refused already")?;
         let (is_over, leaves) = (refusing.by <= now, matches!(self.stage, Stage::Killing { .. }));
@@ -242,7 +243,7 @@ impl Book {
         }
     }
 
-    /// Nobody new is on the way once the drain time is over.
+    /// No new connection is on the way once the drain time is over.
     fn pause_after(&self, look: Monotonic, quiet: Option<Monotonic>) -> Duration {
         let drained = quiet.is_some_and(|quiet| quiet + self.policy.drain.time <= look);
         if drained { LOOK_RARELY } else { LOOK_EVERY }

@@ -7,8 +7,8 @@ use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::{Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
-/// When everybody is asked to stop, a worker may be seen to have ended this long before we are asked.
-const MOMENT: Duration = Duration::from_millis(100);
+/// When all processes are asked to stop, a worker may be seen to have ended this long before we are asked.
+const OUR_STOP_WITHIN: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -58,7 +58,7 @@ impl Book {
         if decided {
             self.ended(now, order, reason, failure, left);
         } else {
-            let by = now + MOMENT;
+            let by = now + OUR_STOP_WITHIN;
             let slot = self.slot(order.slot);
             if left.was_successor {
                 slot.retry = Window::at(by);
@@ -108,7 +108,7 @@ impl Book {
         }
     }
 
-    /// Who has ended, or could not be started, leaves this.
+    /// A worker that has ended, or could not be started, leaves this.
     pub fn leaves(&mut self, order: SpawnOrder, spawned: Monotonic) -> Left {
         let slot = order.slot as usize;
         let was_successor = self.seated(slot).is_some_and(|left| left.order.id < order.id);
@@ -136,7 +136,7 @@ impl Book {
         }
     }
 
-    /// Whether nobody may come until the drain delay is over, for all that chance has decided.
+    /// Whether no worker may come until the drain delay is over, for all that chance has decided.
     pub fn perhaps_nobody_comes(&self, until: Monotonic) -> bool {
         let comes_then = |slot: &Slot| {
             let gap = slot.last_spawn.map_or(Monotonic::default(), |last| last + SPAWN_GAP);
@@ -145,7 +145,7 @@ impl Book {
         self.alive() == 0 && self.slots.iter().all(comes_then)
     }
 
-    /// Whether all were stopped with us: nobody comes until the drain delay is over.
+    /// Whether all were stopped with us: no worker comes until the drain delay is over.
     pub fn nobody_comes(&self, until: Monotonic) -> bool {
         let had_its_gap = |slot: &Slot| slot.last_spawn.is_none_or(|last| last + SPAWN_GAP <= until);
         let was_stopped = |slot: &Slot| slot.vacancy == Window::at(until) && had_its_gap(slot);

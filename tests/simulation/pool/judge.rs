@@ -19,6 +19,7 @@ impl Book {
         match *action {
             Action::Spawn(order) => self.spawn(now, order),
             Action::Signal { pid, signal } => self.signal(pid, signal),
+            Action::SignalTakers { pid, signal } => self.passed_on(pid, signal),
             Action::SignalGroup { pid, signal } => self.signal_group(now, pid, signal),
             Action::SignalRemains { group, signal } => self.signal_remains(now, group, signal),
             Action::SignalAll { signal } => self.signal_all(now, signal),
@@ -105,11 +106,14 @@ impl Book {
     }
 
     /// To ask a worker to stop takes two signals and a word about it.
+    fn passed_on(&mut self, pid: Pid, signal: Signal) -> Held {
+        let owed = self.expected.forwarded.iter().position(|owed| *owed == (pid, signal));
+        let Some(at) = owed else { return Err("nothing was to be passed on to it".into()) };
+        self.expected.forwarded.remove(at);
+        Ok(())
+    }
+
     fn signal(&mut self, pid: Pid, signal: Signal) -> Held {
-        if let Some(at) = self.expected.forwarded.iter().position(|owed| *owed == (pid, signal)) {
-            self.expected.forwarded.remove(at);
-            return Ok(());
-        }
         if let Some((asked, _, continued)) = self.expected.stopping.as_mut() {
             check(*asked == pid && signal == Signal::CONT, "another signal before the first is explained")?;
             return check(!std::mem::replace(continued, true), "continued twice");

@@ -1,22 +1,23 @@
-//! Who has an address that we want: a server that has outlived the supervisor that started it, for one.
+//! What has an address that we want: a server that has outlived the supervisor that started it, for one.
 
 use super::inode_of;
 use crate::address::Address;
 use crate::core::Pid;
+use crate::os::process::descriptors::descriptors;
 use crate::os::{connections, proc};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Descriptors of one process that are looked at, and the time for all processes: we are about to end, and somebody may
-/// wait for it.
+/// Descriptors of one process that are looked at, and the time for all processes: we are about to end, and the end may be
+/// waited for.
 const MOST_FDS: usize = 65_536;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A process that has a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct Occupant {
     /// Which.
     pub pid: Pid,
     /// What it is called: `/proc/PID/comm`.
@@ -24,13 +25,13 @@ pub struct Holder {
 }
 
 /// The processes that have a socket that keeps others from listening at this address, as far as they are to be seen:
-/// in our PID namespace, and ours or anybody's if we are root.
+/// in our PID namespace, and ours, or anyone's if we are root.
 #[must_use]
-pub fn of(address: &Address) -> Vec<Holder> {
+pub fn of(address: &Address) -> Vec<Occupant> {
     let (begin, sockets) = (Instant::now(), Sockets::at(address));
     let pids = proc::pids().into_iter().take_while(|_| begin.elapsed() < PATIENCE);
-    let mut found: Vec<Holder> = pids.filter(|pid| sockets.are_held_by(*pid)).map(Holder::new).collect();
-    found.sort_by_key(|holder| holder.pid);
+    let mut found: Vec<Occupant> = pids.filter(|pid| sockets.are_held_by(*pid)).map(Occupant::new).collect();
+    found.sort_by_key(|occupant| occupant.pid);
     found
 }
 
@@ -70,12 +71,11 @@ impl Sockets {
 }
 
 fn sockets(pid: Pid) -> impl Iterator<Item = u64> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let targets = entries.take(MOST_FDS).filter_map(|entry| fs::read_link(entry.path()).ok());
-    targets.filter_map(|target| inode_of(&target))
+    let open = descriptors(pid).into_iter().flatten().flatten().take(MOST_FDS);
+    open.filter_map(|(_, target)| inode_of(&target))
 }
 
-impl Holder {
+impl Occupant {
     fn new(pid: Pid) -> Self {
         let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
         Self { pid, name: String::from_utf8_lossy(&name).trim_end().to_owned() }

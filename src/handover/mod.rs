@@ -1,0 +1,251 @@
+//! What one program of ours tells the next in the same process, as text: a line a thing.
+//!
+//! ```text
+//! prefork-init 4
+//! clock NOW_US
+//! behind REAL_TIME_US
+//! dispositions MASK IGNORED DISCARDED
+//! pool WORKERS GENERATION NEWEST NEXT_SPAWN EVER_READY
+//! files GIVEN_LIMIT
+//! directory LOCK_FD UID GID PATH
+//! notify FD SPAWN PID DIRECTORY BELIEVED ADDRESS
+//! scoreboard FD LINES
+//! health FD
+//! control FD
+//! check PASSES
+//! output FD
+//! waiting STREAM LENGTH TORN
+//! pipe FD STREAM SLOT GENERATION PID LENGTH
+//! place FD,FD,... LANE,LANE,...
+//! remains PID KILL_AT_US
+//! vacant SLOT LANE SPAWN_AT_US FAILURES
+//! worker SLOT NUMBER LANE GENERATION PID SPAWNED_US READY_US PING_EVERY_US REQUESTS MAX_REQUESTS MAX_AGE_US MAX_MEMORY
+//! ```
+//! `-` stands for none; paths and addresses are hexadecimal, and a directory is meant by its number, from 0. The
+//! version in the first line is that of [`FORMAT`]: a program that does not know it does not take over.
+
+mod reader;
+mod writer;
+
+use crate::core::Pid;
+use crate::core::handover::Handover;
+use crate::os::signals::Dispositions;
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+
+/// A program that prints this as part of the plan (`--explain`) can take over.
+pub const FORMAT: &str = "handover format 4";
+
+/// The variable that holds the number of the descriptor.
+pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
+
+/// A program that prints this of a listener that was given to us can take it over as such.
+pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
+
+const FIRST_LINE: &str = "prefork-init 4";
+
+/// Workers' output on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// A file with the bytes of what follows, in this order.
+    pub bytes: RawFd,
+    /// What our streams' readers have not taken yet.
+    pub waiting: Vec<Waiting>,
+    /// The pipes from workers, and from what they have left behind.
+    pub pipes: Vec<Pipe>,
+}
+
+/// Lines that wait for the reader of one of our streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// 1 is stdout, 2 is stderr.
+    pub stream: RawFd,
+    /// How many bytes.
+    pub length: usize,
+    /// Whether a part of the first line was written.
+    pub torn: bool,
+}
+
+/// A pipe from a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pipe {
+    /// Our end.
+    pub fd: RawFd,
+    /// What it is to the worker: 1 is stdout, 2 is stderr.
+    pub stream: RawFd,
+    /// The worker's slot.
+    pub slot: u32,
+    /// The worker's generation.
+    pub generation: u32,
+    /// The worker's process.
+    pub pid: Pid,
+    /// How many bytes of a line have come that has not ended yet.
+    pub length: usize,
+}
+
+/// Where workers say how they fare.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notify {
+    /// Private directories.
+    pub directories: Vec<Directory>,
+    /// A socket a worker.
+    pub sockets: Vec<NotifySocket>,
+}
+
+/// A private directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// What keeps it locked.
+    pub lock: RawFd,
+    /// Whose it is, user and group, if not ours.
+    pub owner: Option<(u32, u32)>,
+    /// Where it is.
+    pub path: OsString,
+}
+
+/// A worker's notify socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifySocket {
+    /// Its descriptor.
+    pub fd: RawFd,
+    /// The number of the worker's spawn.
+    pub id: u64,
+    /// The worker's process.
+    pub pid: Pid,
+    /// In which of the directories it is.
+    pub directory: Option<usize>,
+    /// Which processes are believed there, as a number.
+    pub believed: u8,
+    /// What the worker was told.
+    pub address: OsString,
+}
+
+/// The core's part, and the descriptors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// What the core knows.
+    pub pool: Handover,
+    /// What the first program was started with, and what was made of it.
+    pub signals: Dispositions,
+    /// How many files the first program could open at its start, if we may open more.
+    pub files: Option<u64>,
+    /// Notify sockets.
+    pub notify: Notify,
+    /// The scoreboard and how many lines it has.
+    pub scoreboard: Option<(RawFd, u32)>,
+    /// The health endpoint's listener.
+    pub health: Option<RawFd>,
+    /// The control socket's listener.
+    pub control: Option<RawFd>,
+    /// Whether the application said last that it is ready.
+    pub check_passes: bool,
+    /// Workers' output, if it goes through us.
+    pub output: Option<Output>,
+    /// For each address the listeners by lane, and the lanes in the kernel's order.
+    pub places: Vec<(Vec<RawFd>, Vec<u32>)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::handover::{Kept, Vacancy};
+    use crate::core::{Lane, Monotonic};
+    use std::os::unix::ffi::OsStringExt;
+    use std::time::Duration;
+
+    fn given() -> Given {
+        let at = |micros| Monotonic(Duration::from_micros(micros));
+        let worker = Kept {
+            slot: 1,
+            number: 2,
+            lane: Lane(2),
+            generation: 3,
+            pid: Pid(4),
+            spawned: at(5),
+            ready: at(6),
+            ping_every: Some(Duration::from_micros(15)),
+            requests: 7,
+            max_requests: Some(8),
+            max_age: Some(Duration::from_micros(9)),
+            max_memory: None,
+        };
+        let pool = Handover {
+            now: at(10),
+            behind: Duration::from_micros(29),
+            workers: 2,
+            generation: 3,
+            newest: 4,
+            next_spawn: 11,
+            ever_ready: true,
+            remains: vec![(Pid(12), Some(at(13))), (Pid(14), None)],
+            vacant: vec![
+                Vacancy { slot: 0, lane: Some(Lane(1)), spawn_at: at(16), failures: 2 },
+                Vacancy { slot: 2, lane: None, spawn_at: at(17), failures: 0 },
+            ],
+            kept: vec![
+                worker,
+                Kept { max_requests: None, max_age: None, ping_every: None, max_memory: Some(1), ..worker },
+            ],
+        };
+        Given {
+            pool,
+            signals: Dispositions { mask: u64::MAX, ignored: 1 << 16, discarded: 1 << 63 },
+            files: Some(1024),
+            notify: Notify {
+                directories: vec![
+                    Directory { lock: 29, owner: Some((65534, 7)), path: "/run/prefork-a b".into() },
+                    Directory { lock: 30, owner: None, path: OsString::from_vec(vec![b'/', 0xff]) },
+                ],
+                sockets: vec![
+                    NotifySocket {
+                        fd: 20,
+                        id: 9,
+                        pid: Pid(4),
+                        directory: Some(1),
+                        believed: 2,
+                        address: "/run/x".into(),
+                    },
+                    NotifySocket {
+                        fd: 31,
+                        id: 10,
+                        pid: Pid(5),
+                        directory: None,
+                        believed: 0,
+                        address: "@y".into(),
+                    },
+                ],
+            },
+            scoreboard: Some((21, 2048)),
+            health: Some(22),
+            control: Some(26),
+            check_passes: true,
+            output: Some(Output {
+                bytes: 26,
+                waiting: vec![Waiting { stream: 1, length: 27, torn: true }],
+                pipes: vec![Pipe { fd: 28, stream: 2, slot: 1, generation: 3, pid: Pid(4), length: 0 }],
+            }),
+            places: vec![(vec![23, 24], vec![1, 0]), (vec![25], vec![])],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        assert_eq!(Given::read(&given().write()), Some(given()));
+        let less = Given { scoreboard: None, health: None, control: None, output: None, ..given() };
+        let less = Given { check_passes: false, files: None, notify: Notify::default(), ..less };
+        assert_eq!(Given::read(&less.write()), Some(less));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_as_a_whole() {
+        let text = given().write();
+        assert_eq!(Given::read(&text.replace("prefork-init 4", "prefork-init 3")), None);
+        assert_eq!(Given::read(&text.replace("worker 1", "worker x")), None);
+        assert_eq!(Given::read(&format!("{text}something else\n")), None);
+        assert_eq!(Given::read(&text.replace("files 1024\n", "")), None);
+        assert_eq!(Given::read(&text.replace("output 26\n", "")), None);
+        assert_eq!(Given::read(&text.replace("2f72756e2f78", "2f72756e2f7")), None);
+        assert_eq!(Given::read(&text.replace("2f72756e2f78", "2f72756e2fzz")), None);
+        assert_eq!(Given::read(""), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! Starting the command, or a worker.
+
+use super::Loop;
+use super::fleet::Extras;
+use crate::config::command::Values;
+use crate::core::Event;
+use crate::core::action::SpawnOrder;
+use crate::os::spawn::{self, FIRST_FD, Placement, Program};
+use std::time::Duration;
+
+/// How long a new process may take to execute its program: a worker, while others are to be looked after, and the
+/// one command, without which there is nothing to do.
+const EXECUTE_WORKER_WITHIN: Duration = Duration::from_secs(10);
+const EXECUTE_COMMAND_WITHIN: Duration = Duration::from_secs(60);
+
+impl Loop {
+    pub(super) fn spawn(&mut self, order: SpawnOrder) -> Event {
+        let id = order.id;
+        if let Some(failure) = self.cannot_spawn {
+            return Event::SpawnFailed { id, failure };
+        }
+        let extras = match self.fleet.as_mut().map(|fleet| fleet.prepare(&order)).transpose() {
+            Ok(extras) => extras,
+            Err(failure) => return Event::SpawnFailed { id, failure },
+        };
+        let of_worker = extras.as_ref().map(|extras| extras.of_worker(&order));
+        let argv = self.command.with(&Values {
+            fd: FIRST_FD,
+            worker_id: order.slot,
+            worker_number: order.number,
+            max_requests: order.max_requests,
+            notify_fd: extras.as_ref().and_then(|extras| extras.ready_fd),
+        });
+        let fleet = self.fleet.as_ref().zip(extras.as_ref());
+        let fds = fleet.map(|(fleet, extras)| fleet.fds(&order, extras)).unwrap_or_default();
+        let program = Program {
+            argv: &argv,
+            env: self.environment.of_worker(of_worker.as_ref()),
+            listen_pid: self.environment.sets_listen_pid(),
+            output: extras.as_ref().map(Extras::output).unwrap_or_default(),
+            fds: &fds,
+            close_others: fleet.is_some() || self.around.prepares(),
+            execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
+            placement: self.placement,
+            settings: &self.settings,
+            parent_death: self.death_signal,
+        };
+        let spawned = spawn::spawn(&program);
+        self.clock.worked();
+        match spawned {
+            Ok(pid) => {
+                self.terminal_lent = matches!(self.placement, Placement::Group(Some(_)));
+                if let Some(fleet) = &mut self.fleet {
+                    fleet.has_spawned(&order, pid);
+                }
+                Event::Spawned { id, pid }
+            }
+            Err(failure) => {
+                // What could not be executed had the terminal for a moment.
+                if let (Some(terminal), Placement::Group(Some(_))) = (&self.terminal, self.placement) {
+                    terminal.take_back_from_nobody();
+                }
+                if let Some(fleet) = &mut self.fleet {
+                    fleet.has_not_spawned(&order);
+                }
+                Event::SpawnFailed { id, failure }
+            }
+        }
+    }
+}
