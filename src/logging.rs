@@ -61,6 +61,8 @@ pub fn note(note: &Note) {
             "worker cannot be observed (it runs as another user, ends just now, there is no /proc, or a sandbox refuses us the look); it is ready when it says READY=1, see --ready"
         ),
         Note::WorkerDue { worker, reason, requests } => {
+            // Where nobody counts, there are none to be told of.
+            let requests = Some(requests).filter(|requests| *requests > 0);
             worker_line!(info, worker, reason = %reason, requests, "worker due for recycling");
         }
         Note::WorkerDraining { worker, reason } => {

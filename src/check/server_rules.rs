@@ -37,12 +37,14 @@ fn socket(case: &Case<'_>) -> Option<Finding> {
     }
     let (name, workers) = (&server.name, pool.workers);
     let takes = server.takes_listener()?;
-    let add = match server.kind {
-        Kind::Uvicorn => "--fd {fd}",
-        Kind::Gunicorn => "nothing: it takes LISTEN_FDS",
-        Kind::Hypercorn => "-b fd://{fd}",
-        Kind::Granian => "another server, such as uvicorn --fd {fd}: granian takes no socket",
-        Kind::FastApi => "uvicorn app:app --fd {fd} in its place, since fastapi takes no socket",
+    let instead = match server.kind {
+        Kind::Uvicorn => "add --fd {fd}",
+        Kind::Gunicorn => "add nothing: it takes LISTEN_FDS",
+        Kind::Hypercorn => "add -b fd://{fd}",
+        Kind::Granian => {
+            "use another server, such as uvicorn --fd {fd}: granian takes no socket, and is for init mode"
+        }
+        Kind::FastApi => "use uvicorn app:app --fd {fd} in its place: fastapi takes no socket",
         Kind::Nginx | Kind::PhpFpm | Kind::Apache | Kind::Uwsgi => return None,
     };
     if case.config.pool.bind.is_empty() {
@@ -51,7 +53,7 @@ fn socket(case: &Case<'_>) -> Option<Finding> {
                 format!(
                     "no --bind: each of the {workers} {name} binds the same address, and all but one fail"
                 ),
-                format!("--bind :8000, and to {name} {add}"),
+                format!("--bind :8000, and for {name}: {instead}"),
             )
         });
     }
@@ -74,7 +76,7 @@ fn socket(case: &Case<'_>) -> Option<Finding> {
         }
         (_, false, _) => Some((
             format!("{name} binds an address of its own: nobody serves the pool's listener"),
-            format!("add {add}"),
+            instead.to_owned(),
         )),
     }
 }

@@ -35,9 +35,15 @@ const SYNONYMS: [(&str, &str); 3] = [("PORT", "BIND"), ("HOST", "BIND"), ("ADDRE
 /// Likeness (Jaro, without the prefix) from which a name is taken for a misspelt one.
 const LIKE: f64 = 0.75;
 
-/// Those of our environment; `known` has the variables of our options.
+/// More of them are not looked for: the command waits for it.
+const MOST: usize = 16;
+
+/// What is longer, in bytes, is none of our names misspelt, and is told in part.
+const LONGEST: usize = 64;
+
+/// Those of our environment, [`MOST`] at most; `known` has the variables of our options.
 pub(super) fn unknown(known: &Command) -> Vec<Unknown> {
-    std::env::vars_os().filter_map(|(name, value)| look(known, &name, &value)).collect()
+    std::env::vars_os().filter_map(|(name, value)| look(known, &name, &value)).take(MOST).collect()
 }
 
 fn look(known: &Command, name: &OsStr, value: &OsStr) -> Option<Unknown> {
@@ -54,6 +60,10 @@ fn look(known: &Command, name: &OsStr, value: &OsStr) -> Option<Unknown> {
     let is_told = TOLD.contains(&text.as_ref()) || text.starts_with(crate::events::PREFIX);
     if is_told || of_options().any(|own| own == name) || is_of_kubernetes(&text, &value.to_string_lossy()) {
         return None;
+    }
+    if name.len() > LONGEST {
+        let start: String = text.chars().take(LONGEST).collect();
+        return Some(Unknown { name: format!("{start}..."), nearest: None });
     }
     let plain = text.get(PREFIX.len()..).unwrap_or_default().to_ascii_uppercase();
     let ours = of_options().filter_map(|own| own.to_str()?.strip_prefix(PREFIX));
@@ -123,6 +133,15 @@ mod tests {
         for name in ["PREFORK_ZZZ", "PREFORK_"] {
             assert_eq!(said(name, "4"), Some(None), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_without_end_costs_nothing() {
+        let (name, known) = (format!("PREFORK_{}", "WORKERS".repeat(14_000)), Options::command());
+        let unknown = look(&known, OsStr::new(&name), OsStr::new("4"));
+        assert!(unknown.is_some_and(|unknown| unknown.nearest.is_none() && unknown.name.len() < 100));
+        let longest = known.get_arguments().filter_map(clap::Arg::get_env).map(OsStr::len).max();
+        assert!(longest.is_some_and(|longest| longest < LONGEST / 2), "{longest:?}");
     }
 
     #[test]

@@ -193,7 +193,7 @@ pub enum Action {
         /// Which.
         worker: WorkerRef,
     },
-    /// Tell people what a worker listens on that is not ready in time, before it is stopped.
+    /// Tell people what a worker listens on that is not ready in time, or when the pool is given up, before it is stopped.
     ExplainLateness {
         /// Which.
         worker: WorkerRef,

@@ -103,7 +103,9 @@ fn every_order_is_waited_for_and_what_came_of_it_is_told() {
     assert_eq!((code, &told["outcome"], &told["slot"]), (0, &"finished".into(), &1.into()), "{told}");
     assert_eq!((&told["old_pid"], &told["pid"]), (&old.into(), &pid_of(&run, 1).into()));
     assert_ne!(pid_of(&run, 1), old);
-    run.log.wait_for("worker due for recycling", |line| line["reason"] == "asked" && line["pid"] == old);
+    let due =
+        run.log.wait_for("worker due for recycling", |line| line["reason"] == "asked" && line["pid"] == old);
+    assert!(due.get("requests").is_none(), "nobody counts: {due}");
 
     assert_eq!(ctl(&run, &["scale", "5"]), (0, "scaled: 5 ready\n".into(), String::new()));
     assert_eq!((&status(&run)["wanted"], &status(&run)["ready"]), (&5.into(), &5.into()));

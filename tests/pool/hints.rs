@@ -95,6 +95,14 @@ fn a_misspelt_variable_is_told_of_in_both_modes() {
     let run = launch(["-b", "127.0.0.1:0", "--", "sleep", "1000"]).env("PREFORK_WORKER", "4").start();
     run.wait_for("PREFORK_WORKER is no variable of ours: did you mean PREFORK_WORKERS?");
 
+    // As many as they are, and as long: the command waits for it.
+    let many = (0..3_000).map(|number| (format!("PREFORK_X{number}"), "1"));
+    let many = many.chain([(format!("PREFORK_{}", "WORKERS".repeat(10_000)), "1")]);
+    let launched = many.fold(launch(["--", "true"]), |launched, (name, value)| launched.env(&name, value));
+    let (code, _, err) = launched.finish();
+    let told: Vec<&str> = err.lines().filter(|line| line.contains("is no variable of ours")).collect();
+    assert!(code == 0 && told.len() == 16 && err.len() < 10_000, "{code} {}", told.len());
+
     // It may be why something else is wrong.
     let (code, _, err) = launch(["--", "x", "{fd}"]).env("PREFORK_BND", ":80").finish();
     assert!(code != 0 && err.contains("did you mean PREFORK_BIND?"), "{err}");

@@ -122,6 +122,27 @@ fn a_server_with_a_listener_of_its_own_is_told_from_one_that_is_slow() {
     }
 }
 
+/// One has the port, the others fail until the pool is given up.
+#[test]
+fn a_port_of_its_own_is_told_of_when_the_pool_is_given_up() {
+    let script = "
+import fcntl, socket
+lock = open('port', 'w')
+try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    while not os.path.exists('listens'): time.sleep(0.01)
+    sys.exit(1)
+own = socket.create_server(('127.0.0.1', 0))
+open('listens', 'w').close()
+sleep_for_ever()";
+    let run = pool(&["-n", "3", "--backoff", "1ms"], python(script)).start();
+    let told = run.wait_for("worker listens on 127.0.0.1:");
+    let stopping = run.wait_for("worker stopping");
+    assert_eq!((&stopping["pid"], &stopping["reason"]), (&told["pid"], &"stop".into()));
+    run.wait_for("crash loop given up");
+    assert!(run.log.with_message("worker listens nowhere").is_empty());
+}
+
 #[test]
 fn one_that_listens_nowhere_is_said_to_do_so() {
     let run = pool(&["--start-timeout", "1s"], python("sleep_for_ever()")).start();

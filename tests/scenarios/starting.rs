@@ -172,6 +172,32 @@ fn workers_that_are_never_ready_in_time_come_to_an_end() {
 }
 
 #[test]
+fn those_that_start_are_explained_when_the_pool_is_given_up() {
+    for listens in [true, false] {
+        let drain = DrainPolicy { listens, ..policy(1).drain };
+        let mut scene = starting(PoolPolicy { drain, ..policy(3) });
+        let mut failing = 11;
+        scene.exits(failing, Exit::Code(1));
+        while !scene.sent(10, Signal::TERM) {
+            assert_eq!(next_slot(&mut scene), Some(1));
+            failing += 10;
+            scene.spawns(failing);
+            scene.exits(failing, Exit::Code(1));
+        }
+        let explained: Vec<i32> = scene
+            .actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::ExplainLateness { worker, watched: false, .. } => Some(worker.pid.0),
+                _ => None,
+            })
+            .collect();
+        let expected: &[i32] = if listens { &[10, 12] } else { &[] };
+        assert_eq!(explained, expected);
+    }
+}
+
+#[test]
 fn one_that_was_ready_meanwhile_makes_late_ones_forgotten() {
     let mut scene = starting(policy(1));
     let mut pid = 10;

@@ -7,7 +7,8 @@
 //! All slots are filled at once, so several workers that start well are not slower. But of a broken application one
 //! traceback more tells as much as one from each slot, and what cannot start is not found out by many sooner than by one.
 
-use super::Pool;
+use super::{Pool, Slot};
+use crate::core::action::Action;
 use crate::core::backoff::Failure;
 use crate::core::time::Monotonic;
 use std::time::Duration;
@@ -20,7 +21,30 @@ pub(super) enum FirstStart {
     Passed,
 }
 
+/// So many of those that start are looked at when the pool is given up: what one does, the others would do.
+const MOST_EXPLAINED: usize = 4;
+
 impl Pool {
+    /// The pool is given up. Of servers with a port of their own one has it and never gets ready, and the others fail: it
+    /// alone shows why.
+    pub(super) fn explain_those_that_start(&mut self, out: &mut Vec<Action>) {
+        if !self.policy.drain.listens {
+            return;
+        }
+        let workers = self.slots.iter_mut().flat_map(Slot::workers_mut);
+        let starting = workers.filter_map(|worker| {
+            let pid = worker.starting()?.pid;
+            Some((worker.reference(pid), worker.lane))
+        });
+        // One that is not over its time is told of for what it listens on alone.
+        let explained = starting.take(MOST_EXPLAINED).map(|(worker, lane)| Action::ExplainLateness {
+            worker,
+            lane,
+            watched: false,
+        });
+        out.extend(explained);
+    }
+
     /// Whether a vacancy of this slot may be filled.
     pub(super) fn may_fill(&self, index: usize) -> bool {
         match self.first_start {

@@ -182,6 +182,7 @@ impl Pool {
         self.roll_has_lost(now, (id, generation), reason, out);
         if let Some(restarts) = gives_up {
             self.ending = Ending::GaveUp { slot: number(index), restarts };
+            self.explain_those_that_start(out);
             self.begin_ending(now, None, out);
         } else if !delay.is_zero() {
             out.push(Action::Report(Note::RespawnDelayed { slot: number(index), delay, failures }));

@@ -167,10 +167,11 @@ impl Fleet {
 
     fn tell_of_blindness(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.hands.blindness_told, true) {
-            let remedy = if call::is_refused(call::errno(error)) {
-                call::REMEDY
-            } else {
-                "see /proc and sock_diag(7)"
+            let remedy = match error.kind() {
+                _ if call::is_refused(call::errno(error)) => call::REMEDY,
+                // What sock_diag(7) says where it has nobody to ask.
+                io::ErrorKind::NotFound => "the kernel has no tcp_diag: load it on the host, with modprobe tcp_diag",
+                _ => "see /proc and sock_diag(7)",
             };
             warn!(
                 %error,

@@ -210,8 +210,8 @@ pub struct Expected {
     pub leaving: Option<Pid>,
     /// Somebody has asked for its replacement.
     pub asked: Option<Pid>,
-    /// It was told what it listens on: it is about to be stopped.
-    pub explained: Option<Pid>,
+    /// It was told what they listen on: they are about to be stopped.
+    pub explained: Vec<Pid>,
     /// A picture of it is owed.
     pub portray: Option<Pid>,
     /// Connections are to be refused.

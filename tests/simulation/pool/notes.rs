@@ -225,7 +225,7 @@ impl Book {
         check(expected.told.is_empty(), &format!("not told: {:?}", expected.told))?;
         check(expected.forwarded.is_empty(), &format!("not passed on: {:?}", expected.forwarded))?;
         check(expected.stopping.is_none(), "a worker was asked to stop and nothing was said")?;
-        check(expected.explained.is_none(), "it was told what it does, and goes on")?;
+        check(expected.explained.is_empty(), "it was told what it does, and goes on")?;
         check(expected.portray.is_none(), "nobody knows what it looked like")?;
         check(expected.leaving.is_none(), "it leaves, and no replacement comes")?;
         check(expected.asked.is_none(), "it was asked to make way, and goes on")?;
