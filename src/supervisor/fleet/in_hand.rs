@@ -170,7 +170,9 @@ impl Fleet {
             let remedy = match error.kind() {
                 _ if call::is_refused(call::errno(error)) => call::REMEDY,
                 // What sock_diag(7) says where it has nobody to ask.
-                io::ErrorKind::NotFound => "the kernel has no tcp_diag: load it on the host, with modprobe tcp_diag",
+                io::ErrorKind::NotFound => {
+                    "the kernel has no tcp_diag: load it on the host, with modprobe tcp_diag"
+                }
                 _ => "see /proc and sock_diag(7)",
             };
             warn!(
