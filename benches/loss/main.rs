@@ -91,11 +91,10 @@ fn named(list: &Option<String>, name: &str) -> bool {
 
 fn wanted() -> Wanted {
     let mut wanted = Wanted::default();
-    let mut args = std::env::args().skip(1);
+    // cargo's own comes last, behind the pool's options.
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            // From cargo itself.
-            "--bench" => {}
             "--peers" => wanted.peers = true,
             "--no-hint" => wanted.no_hint = true,
             "--times" => wanted.times = args.next().and_then(|times| times.parse().ok()).expect("a number"),

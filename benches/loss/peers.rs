@@ -1,10 +1,10 @@
 //! The same load on servers under their own managers: reload by HUP, their own limit of requests, and TERM.
 
-use crate::harness::clients::Clients;
 use crate::harness::clients::counts::Counts;
+use crate::harness::clients::{ByModel, Clients};
 use crate::harness::servers::server;
 use crate::harness::{Run, eventually, http, launch};
-use crate::loss::life::{CLIENTS, Row};
+use crate::loss::life::{CLIENTS, Phase, Row};
 use crate::loss::servers::apps;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -88,11 +88,11 @@ impl Peer {
         let reloaded = clients.take();
         run.signal(libc::SIGTERM);
         run.wait_exit();
-        let ended: [Counts; 3] = clients.stop();
+        let ended: ByModel<Counts> = clients.stop();
 
         let (_run, clients, address) = self.start(&self.limit);
         all_seen(&address, WORKERS + REPLACEMENTS);
-        vec![row("requests", clients.stop()), row("reload", reloaded), row("term", ended)]
+        vec![row(Phase::Requests, clients.stop()), row(Phase::Reload, reloaded), row(Phase::Term, ended)]
     }
 
     fn start(&self, more: &[&str]) -> (Run, Clients, String) {
@@ -104,7 +104,9 @@ impl Peer {
         let launch = launch(words).not_pid1().program(&server("python"));
         let run = launch.env("PYTHONPATH", apps().to_str().unwrap()).start();
         all_seen(&address, WORKERS);
-        let clients = Clients::start(&address, CLIENTS, |number, body| body.parse() == Ok(number));
+        let clients = Clients::start(&address, [CLIENTS, CLIENTS, CLIENTS, 0], |number, body| {
+            body.parse() == Ok(number)
+        });
         clients.wait_ok(20);
         let _steady = clients.take();
         (run, clients, address)

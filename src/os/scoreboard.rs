@@ -340,16 +340,16 @@ mod tests {
         \x20 tasks = [asyncio.create_task(app(scope, None, None)) for scope in (\n\
         \x20   {'type': 'http'}, {'type': 'http', 'fails': True}, {'type': 'lifespan'}, {'type': 'websocket'})]\n\
         \x20 for _ in tasks: await begun.get()\n\
-        \x20 assert line.tolist()[:2] == [2, 0], line.tolist()\n\
+        \x20 assert line.tolist()[:2] == [3, 1], line.tolist()\n\
         \x20 assert before + 5 * 10**8 <= line[2] <= time.monotonic_ns() + 5 * 10**8, line.tolist()\n\
         \x20 oldest = line[2]\n\
         \x20 tasks[0].cancel()\n\
         \x20 await asyncio.wait(tasks[:1])\n\
-        \x20 assert line.tolist()[:2] == [2, 1] and line[2] > oldest, line.tolist()\n\
+        \x20 assert line.tolist()[:2] == [3, 2] and line[2] > oldest, line.tolist()\n\
         \x20 go.set()\n\
         \x20 results = await asyncio.gather(*tasks, return_exceptions=True)\n\
         \x20 assert [type(r) for r in results[1:]] == [RuntimeError, type(None), type(None)], results\n\
-        \x20 assert line.tolist() == [2, 2, 0, 0, 0, 0, 0, 0], line.tolist()\n\
+        \x20 assert line.tolist() == [3, 3, 0, 0, 0, 0, 0, 0], line.tolist()\n\
         asyncio.run(main())\n";
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
         let script = format!("{MAP}{ASGI}");
         let timeout = [("PREFORK_REQUEST_TIMEOUT", "0.5")];
         assert_eq!(run(&board, 9, &["python3", "-c", &script], &timeout), 0);
-        assert_eq!(board.read(9), Line { started: 2, finished: 2, deadline: None });
+        assert_eq!(board.read(9), Line { started: 3, finished: 3, deadline: None });
     }
 
     const WSGI: &str = "import scoreboard, threading\n\

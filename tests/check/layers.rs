@@ -6,12 +6,13 @@ use prefork_init::cli::Options;
 use serde_json::{Value, json};
 
 /// Three valid values for what is not one of a few words: by the option's long name, or else by its value's name.
-const SAMPLES: [(&str, [&str; 3]); 21] = [
+const SAMPLES: [(&str, [&str; 3]); 22] = [
     ("ready-check", ["http://127.0.0.1:1/", "unix:/two:/ready", "exec:true"]),
     ("forward-signal", ["USR1", "WINCH", "RTMIN"]),
     ("ready", ["notify", "delay:1s", "delay:2s"]),
     ("remap-exit-code", ["1=2", "1=3", "1=4"]),
     ("N", ["2", "3", "4"]),
+    ("N|P%", ["2", "3", "50%"]),
     ("D", ["11s", "12s", "13s"]),
     ("J", ["1", "2", "3%"]),
     ("SIZE", ["600M", "700M", "800M"]),

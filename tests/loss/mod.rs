@@ -3,10 +3,14 @@
 
 mod clients;
 mod life;
+mod promises;
 mod servers;
+mod streams;
 mod table;
 
+use crate::harness::clients::Model;
 use life::{CLIENTS, Phase, Row, live};
+use promises::{Case, Client};
 use servers::by_name;
 
 /// Runs a server through everything, and holds it to the promise.
@@ -25,19 +29,10 @@ fn keeps_the_promise(name: &str) {
 
 fn assert_kept(row: &Row) {
     let told = table::line(row);
-    let [close, think, busy] = &row.counts;
-    assert!(row.counts.iter().all(|counts| counts.other == 0), "{told}");
-    if row.phase == Phase::Term.name() {
-        assert_eq!(close.lost(), 0, "{told}");
-        return;
+    for (model, counts) in Model::ALL.into_iter().zip(&row.counts) {
+        let promise = Case::of(row.phase).promises(Client::of(model));
+        assert!(promise.is_kept(counts, CLIENTS as u64), "{model:?}: {promise:?}\n{told}");
     }
-    assert!(row.counts.iter().all(|counts| counts.refused == 0), "{told}");
-    if row.phase == Phase::Crash.name() {
-        // What the dead worker had in hand.
-        assert!(close.lost() <= CLIENTS as u64, "{told}");
-        return;
-    }
-    assert_eq!((close.lost(), think.lost(), busy.lost()), (0, 0, 0), "{told}");
 }
 
 #[test]
@@ -78,4 +73,39 @@ fn a_worker_that_blocks_in_accept_loses_nothing() {
 #[test]
 fn the_example_worker_loses_nothing() {
     keeps_the_promise("example-worker");
+}
+
+#[test]
+fn a_plain_uvicorn_loses_nothing() {
+    keeps_the_promise("plain-uvicorn");
+}
+
+#[test]
+fn a_plain_uvicorn_with_a_drain_signal_loses_nothing() {
+    keeps_the_promise("plain-uvicorn-usr2");
+}
+
+#[test]
+fn a_plain_gunicorn_with_threads_loses_nothing() {
+    keeps_the_promise("plain-gthread");
+}
+
+#[test]
+fn a_plain_gunicorn_without_threads_loses_nothing() {
+    keeps_the_promise("plain-sync");
+}
+
+#[test]
+fn a_plain_hypercorn_with_its_own_graceful_timeout_loses_nothing() {
+    keeps_the_promise("plain-hypercorn");
+}
+
+#[test]
+fn a_plain_node_loses_nothing() {
+    keeps_the_promise("plain-node");
+}
+
+#[test]
+fn a_plain_http_server_loses_nothing() {
+    keeps_the_promise("plain-http.server");
 }

@@ -1,9 +1,15 @@
 //! The counts as a table that people can read.
 
 use super::life::Row;
+use crate::harness::clients::ByModel;
 use crate::harness::clients::counts::Counts;
 
-const TITLES: [&str; 3] = ["a connection a request", "keep-alive, 5-20 ms apart", "keep-alive, at once"];
+const TITLES: ByModel<&str> = [
+    "a connection a request",
+    "keep-alive, 5-20 ms apart",
+    "keep-alive, at once",
+    "slow, in hand at that moment",
+];
 
 /// The two lines above the rows.
 pub fn head() -> String {
@@ -17,7 +23,7 @@ pub fn line(row: &Row) -> String {
     let models: String = row.counts.iter().map(|counts| format!(" | {}", cell(counts))).collect();
     let failures: Vec<_> = row.counts.iter().flat_map(|counts| &counts.failures).collect();
     let odd: u64 = row.counts.iter().map(|counts| counts.other).sum();
-    let mut line = format!("{:<24} {:<9}{models}", row.server, row.phase);
+    let mut line = format!("{:<24} {:<9}{models}", row.server, row.phase.name());
     if !failures.is_empty() {
         line += &format!("  {failures:?}");
     }

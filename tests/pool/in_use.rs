@@ -63,14 +63,20 @@ while True:
     }
 }
 
+/// The listener that was given is known by no option, so the two are not found to collide before.
 #[test]
 fn two_of_our_own_listeners_at_one_address_are_told_from_a_stranger() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (bind, health) = (format!("127.0.0.1:{}", port.port()), format!("0.0.0.0:{}", port.port()));
-    let words = ["-n", "1", "-b", &bind, "--health", &health, "--", "true"];
-    let (code, _, log) = launch(words).finish();
+    const GIVES: &str = "
+import os, socket, sys
+given = socket.create_server(('127.0.0.1', 0))
+os.dup2(given.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), PREFORK_HEALTH=':%d' % given.getsockname()[1])
+os.execv(sys.argv[1], sys.argv[1:])";
+    let words = ["-n", "1", "--", "true"];
+    let (code, _, log) = launch(words).through(["python3", "-c", GIVES]).finish();
     assert!(
-        code == 125 && log.contains("--health") && log.contains("by another listener of ours"),
+        code == 125 && log.contains("PREFORK_HEALTH") && log.contains("by another listener of ours"),
         "{code} {log}"
     );
 }

@@ -150,7 +150,7 @@ fn a_worker_that_drains_says_goodbye_on_the_connections_it_has() {
 #[test]
 fn clients_that_keep_their_connections_lose_nothing_in_a_reload_without_any_signal() {
     let run = ready(uvicorn(&["-n", "2", "--replacement-gap", "100ms"]), 2);
-    let clients = Clients::start(&run.address(0), 4, |number, body| body.parse() == Ok(number));
+    let clients = Clients::start(&run.address(0), [4, 4, 4, 0], |number, body| body.parse() == Ok(number));
     clients.wait_ok(50);
     for reload in 1..=2 {
         run.signal(libc::SIGHUP);

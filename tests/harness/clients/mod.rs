@@ -1,4 +1,4 @@
-//! Clients of three kinds, each a closed loop, that tell a lost request from one that was only refused.
+//! Clients of four kinds, each a closed loop, that tell a lost request from one that was only refused.
 
 pub mod connection;
 pub mod counts;
@@ -6,7 +6,7 @@ pub mod counts;
 use connection::Connection;
 use counts::{Counts, Tally};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,11 +23,16 @@ pub enum Model {
     Think,
     /// One connection, and the next request at once.
     Busy,
+    /// A connection a request, of which the answer takes its time.
+    Slow,
 }
+
+/// One thing for each model, in the order of [`Model::ALL`].
+pub type ByModel<T> = [T; 4];
 
 impl Model {
     /// All, in the order of the columns of a table.
-    pub const ALL: [Self; 3] = [Self::Close, Self::Think, Self::Busy];
+    pub const ALL: ByModel<Self> = [Self::Close, Self::Think, Self::Busy, Self::Slow];
 }
 
 /// Asks for a number's path, and knows which body is right.
@@ -35,19 +40,22 @@ pub type IsRight = fn(number: u64, body: &str) -> bool;
 
 /// Clients of every model at work.
 pub struct Clients {
-    tallies: [Arc<Mutex<Tally>>; 3],
+    tallies: ByModel<Arc<Mutex<Tally>>>,
+    each: ByModel<usize>,
+    opened: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Clients {
     /// Starts so many of each model.
-    pub fn start(address: &str, each: usize, is_right: IsRight) -> Self {
+    pub fn start(address: &str, each: ByModel<usize>, is_right: IsRight) -> Self {
         let address: SocketAddr = address.parse().unwrap();
         let (stop, numbers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let tallies: [Arc<Mutex<Tally>>; 3] = Default::default();
+        let opened = Arc::new(AtomicUsize::new(0));
+        let tallies: ByModel<Arc<Mutex<Tally>>> = Default::default();
         let mut threads = Vec::new();
-        for (model, tally) in Model::ALL.into_iter().zip(&tallies) {
+        for ((model, tally), each) in Model::ALL.into_iter().zip(&tallies).zip(each) {
             for seed in 1..=each {
                 let client = Client {
                     address,
@@ -55,29 +63,48 @@ impl Clients {
                     is_right,
                     tally: Arc::clone(tally),
                     numbers: Arc::clone(&numbers),
+                    opened: Arc::clone(&opened),
                     stop: Arc::clone(&stop),
                     chance: seed as u64,
                 };
                 threads.push(thread::spawn(move || client.work()));
             }
         }
-        Self { tallies, stop, threads }
+        Self { tallies, each, opened, stop, threads }
     }
 
-    /// Waits until every model has got so many answers since the counts were last taken.
+    /// Waits until every model that is there has got so many answers since the counts were last taken.
     pub fn wait_ok(&self, count: u64) {
-        let enough = || self.tallies.iter().all(|tally| tally.lock().unwrap().counts().ok >= count);
+        let there = || self.tallies.iter().zip(self.each).filter(|(_, each)| *each > 0);
+        let enough = || there().all(|(tally, _)| tally.lock().unwrap().counts().ok >= count);
         super::eventually("answers to every kind of client", || enough().then_some(()));
     }
 
+    /// Waits until every model that is there has got so many more answers.
+    pub fn wait_more(&self, count: u64) {
+        let now = self.tallies.each_ref().map(|tally| tally.lock().unwrap().counts().ok);
+        self.wait_ok(now.into_iter().max().unwrap_or_default() + count);
+    }
+
+    /// Waits until so many connections have been made.
+    pub fn wait_opened(&self, count: usize) {
+        let enough = || self.opened.load(Ordering::Relaxed) >= count;
+        super::eventually("connections", || enough().then_some(()));
+    }
+
     /// The counts of each model since the last call.
-    pub fn take(&self) -> [Counts; 3] {
+    pub fn take(&self) -> ByModel<Counts> {
         self.tallies.each_ref().map(|tally| tally.lock().unwrap().take())
     }
 
-    /// Stops the clients, each after the request that it has in hand, and takes the counts.
-    pub fn stop(mut self) -> [Counts; 3] {
+    /// Lets no client ask again after the request that it has in hand. Does not wait for those.
+    pub fn last_round(&self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops the clients, each after the request that it has in hand, and takes the counts.
+    pub fn stop(mut self) -> ByModel<Counts> {
+        self.last_round();
         for thread in self.threads.drain(..) {
             thread.join().unwrap();
         }
@@ -98,6 +125,7 @@ struct Client {
     is_right: IsRight,
     tally: Arc<Mutex<Tally>>,
     numbers: Arc<AtomicU64>,
+    opened: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     chance: u64,
 }
@@ -130,8 +158,10 @@ impl Client {
                 return None;
             }
         };
-        let close = self.model == Model::Close;
-        let answer = connection.get(&format!("/echo/{number}"), close);
+        self.opened.fetch_add(usize::from(!connection.reused), Ordering::Relaxed);
+        let close = matches!(self.model, Model::Close | Model::Slow);
+        let path = if self.model == Model::Slow { "slow" } else { "echo" };
+        let answer = connection.get(&format!("/{path}/{number}"), close);
         let mut tally = self.tally.lock().unwrap();
         match answer {
             Ok(answer) => {
