@@ -386,7 +386,7 @@ impl Lanes {
     /// such thing: their clients wait in the queue.
     ///
     /// # Errors
-    /// The first; all are tried. As [`Door::close`], which needs a few descriptors. Where the kernel cannot steer, as
+    /// The first; all are tried. As `Door::close`, which needs a few descriptors. Where the kernel cannot steer, as
     /// [`Program::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
     pub fn hold_off(&mut self) -> io::Result<()> {
         self.reserve.clear();
