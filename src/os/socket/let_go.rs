@@ -112,7 +112,7 @@ mod tests {
             let ids = vec![listener.id().unwrap()];
             // A look that has no time is taken for one that saw somebody wait.
             let seen = |ids: Vec<SocketId>, wanted: bool| {
-                let begin = std::time::Instant::now();
+                let begin = Instant::now();
                 while any_waits(&[(pid, ids.clone())], None) != wanted {
                     assert!(begin.elapsed().as_secs() < 10, "{program}: not {wanted}");
                 }
