@@ -149,7 +149,7 @@ serve()";
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
     let seen = std::fs::read_to_string(run.dir().join("signals")).unwrap();
-    assert_eq!(seen.lines().next(), Some("15"), "{seen}");
-    // SIGCONT follows each stop signal, for the stopped.
+    assert!(seen.lines().any(|line| line == "15"), "{seen}");
+    // SIGCONT follows each stop signal, for the stopped; where both wait, the handler of the later one runs first.
     assert!(seen.lines().all(|line| ["15", "18"].contains(&line)), "{seen}");
 }
