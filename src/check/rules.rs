@@ -3,7 +3,7 @@
 use super::{Case, Warning, server_rules};
 use crate::address::Address;
 use crate::cli::{Only, Source};
-use crate::config::command::{WORKER_ID, WORKER_NUMBER};
+use crate::config::command::OF_ONE_WORKER;
 use crate::config::program::Between;
 use crate::core::policy::{RecyclePolicy, Scope};
 use crate::core::time::Patience;
@@ -344,7 +344,7 @@ fn runner_socket(case: &Case<'_>) -> Option<Finding> {
     let Some(Between::Runner(name)) = case.program.between.as_ref().filter(|_| has_listener) else {
         return None;
     };
-    let has_own_port = [WORKER_ID, WORKER_NUMBER].iter().any(|own| case.config.command.mentions(own));
+    let has_own_port = OF_ONE_WORKER.iter().any(|own| case.config.command.mentions(own));
     (RUNNERS_OF_NODE.contains(&name.as_str()) && !has_own_port).then(|| {
         (
             format!("{name} passes no descriptors on: nothing serves the pool's listener"),

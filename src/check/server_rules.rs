@@ -2,6 +2,7 @@
 
 use super::Case;
 use super::rules::{Finding, Rule, time};
+use crate::config::command::OF_ONE_WORKER;
 use crate::config::program::{BIND, Between, Kind, Server};
 use crate::core::Signal;
 use crate::core::time::Patience;
@@ -32,7 +33,7 @@ fn of_pool<'a>(case: &'a Case<'_>) -> Option<&'a Server> {
 fn socket(case: &Case<'_>) -> Option<Finding> {
     let (pool, server) = (case.pool()?, of_pool(case)?);
     // Each has a port of its own, or a path: that is meant.
-    if ["{worker_id}", "{worker_number}"].iter().any(|own| server.mentions(own)) {
+    if OF_ONE_WORKER.iter().any(|own| server.mentions(own)) {
         return None;
     }
     let (name, workers) = (&server.name, pool.workers);

@@ -31,6 +31,9 @@ pub const FD: &str = "{fd}";
 pub const WORKER_ID: &str = "{worker_id}";
 /// The placeholder for the number among the living workers.
 pub const WORKER_NUMBER: &str = "{worker_number}";
+
+/// By which each worker has something of its own: a port, a path.
+pub const OF_ONE_WORKER: [&str; 2] = [WORKER_ID, WORKER_NUMBER];
 /// The placeholder for the worker's limit of requests.
 pub const MAX_REQUESTS: &str = "{max_requests}";
 

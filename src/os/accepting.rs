@@ -11,6 +11,7 @@ pub mod again;
 use super::call;
 use super::connections;
 use super::listen::SocketId;
+use super::own_usage::costing;
 use super::privileges;
 use super::proc;
 use super::socket::inode_of;
@@ -18,6 +19,7 @@ use crate::address::Address;
 use crate::core::Pid;
 use again::Mark;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -98,14 +100,13 @@ impl Observer {
     /// processor, a look takes long and costs no more.
     #[must_use]
     pub fn look(&mut self, worker: Pid, listeners: &[SocketId]) -> (Seen, Duration) {
-        let begin = processor_time();
-        let seen = match self.ids {
+        costing(|| {
             // By nothing else its listeners could be known.
-            _ if !proc::is_ours() || listeners.is_empty() => Seen::Refused,
-            Some((uid, gid)) => privileges::acting_as(uid, gid, || self.seen(worker, listeners)),
-            None => self.seen(worker, listeners),
-        };
-        (seen, processor_time().saturating_sub(begin))
+            if !proc::is_ours() || listeners.is_empty() {
+                return Seen::Refused;
+            }
+            privileges::acting_for(self.ids, || self.seen(worker, listeners))
+        })
     }
 
     /// Takes some 10 to 60 microseconds a process.
@@ -143,22 +144,11 @@ impl Observer {
         if sockets.is_empty() || begin < self.ask_at {
             return false;
         }
-        let busy = processor_time();
-        let accepted = connections::accepted(&self.addresses);
-        let pause = processor_time().saturating_sub(busy).saturating_mul(PAUSE);
+        let (accepted, took) = costing(|| connections::accepted(&self.addresses));
+        let pause = took.saturating_mul(PAUSE);
         self.ask_at = begin.checked_add(pause).unwrap_or(begin);
         sockets.iter().any(|socket| accepted.contains(socket))
     }
-}
-
-/// The time for which this thread has had a processor (clock_gettime(2)).
-#[must_use]
-pub fn processor_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: there is room for the answer.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
-    Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
 }
 
 /// What a step of a walk came to.
@@ -237,8 +227,21 @@ impl Walk {
     }
 }
 
+/// The targets of a process's set of epoll(7), by the number of its descriptor: under which number each was put into it, and
+/// what it is.
+pub(super) fn epoll_targets(pid: Pid, set: impl Display) -> io::Result<Vec<(u32, SocketId)>> {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{set}"))?;
+    let target = |line| Some((epoll_number(line)?, epoll_target(line)?));
+    Ok(info.lines().filter_map(target).collect())
+}
+
+/// The 7 of a line `tfd: 7 events: 19 ...`.
+fn epoll_number(line: &str) -> Option<u32> {
+    line.strip_prefix("tfd:")?.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// The target of a line `tfd: 7 events: 19 data: 7  pos:0 ino:2f3a sdev:8`.
-pub(super) fn epoll_target(line: &str) -> Option<SocketId> {
+fn epoll_target(line: &str) -> Option<SocketId> {
     let line = line.strip_prefix("tfd:")?;
     let field = |name| {
         let value = line.split_ascii_whitespace().find_map(|field| field.strip_prefix(name))?;

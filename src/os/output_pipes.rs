@@ -22,10 +22,7 @@ const AT_ONCE: usize = 16;
 /// # Errors
 /// As pipe(2) and fcntl(2).
 pub fn open(least: RawFd, owner: Option<(u32, u32)>) -> io::Result<(PipeReader, OwnedFd)> {
-    let (reader, writer) = match owner {
-        Some((uid, gid)) => privileges::acting_as(uid, gid, io::pipe),
-        None => io::pipe(),
-    }?;
+    let (reader, writer) = privileges::acting_for(owner, io::pipe)?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((reader, duplicate_above(writer.as_fd(), least)?))
 }

@@ -35,6 +35,22 @@ pub fn own_usage() -> OwnUsage {
     }
 }
 
+/// Does something, and tells what it cost: the processor time of this thread.
+pub fn costing<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = processor_time();
+    let done = act();
+    (done, processor_time().saturating_sub(begin))
+}
+
+/// The time for which this thread has had a processor (clock_gettime(2)).
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: there is room for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
+}
+
 fn cpu() -> Duration {
     let mut seen = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: there is room for the answer, and it is plain numbers.

@@ -111,7 +111,7 @@ impl PrivateDirectory {
         };
         let lock = match make(owner) {
             // We may not write there, or not give it away: that user may write there perhaps.
-            Err(_) if owner.is_some() => acting(owner, || make(None))?,
+            Err(_) if owner.is_some() => privileges::acting_for(owner, || make(None))?,
             made => made?,
         };
         Ok(Self { place: Place { path, owner }, lock })
@@ -169,7 +169,7 @@ impl Place {
 
     /// Does something in it, with its owner's rights.
     pub fn within<T>(&self, act: impl FnOnce() -> T) -> T {
-        acting(self.owner, act)
+        privileges::acting_for(self.owner, act)
     }
 
     /// Removes it and the files in it. What cannot be removed stays.
@@ -245,13 +245,6 @@ fn open_directory(path: &Path) -> io::Result<File> {
 fn lock(directory: &File) -> bool {
     // SAFETY: takes integers.
     unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
-}
-
-fn acting<T>(owner: Option<(u32, u32)>, act: impl FnOnce() -> T) -> T {
-    match owner {
-        Some((uid, gid)) => privileges::acting_as(uid, gid, act),
-        None => act(),
-    }
 }
 
 #[cfg(test)]

@@ -130,6 +130,14 @@ pub fn acting_as<T>(uid: u32, gid: u32, act: impl FnOnce() -> T) -> T {
     result
 }
 
+/// The same for these, if it is to be another user and group than our own.
+pub fn acting_for<T>(ids: Option<(u32, u32)>, act: impl FnOnce() -> T) -> T {
+    match ids {
+        Some((uid, gid)) => acting_as(uid, gid, act),
+        None => act(),
+    }
+}
+
 fn set_fs_ids(uid: u32, gid: u32) {
     // SAFETY: take integers. Without the right to, they change nothing.
     unsafe {

@@ -113,6 +113,12 @@ pub fn state(pid: Pid) -> Option<char> {
     stat(pid)?.trim_start().chars().next()
 }
 
+/// Whether a process runs: of one that has ended and is not reaped the kernel shows no descriptors, and that it may not be
+/// looked at.
+pub(super) fn runs(pid: Pid) -> bool {
+    state(pid).is_some_and(|state| state != 'Z')
+}
+
 /// The fields of `/proc/PID/stat` from the state on.
 pub(super) fn stat(pid: Pid) -> Option<String> {
     if !is_ours() {

@@ -114,10 +114,7 @@ impl Sparing {
             let deadline = Instant::now().checked_add(WAIT_FOR_SLEEP);
             processes.into_iter().filter(|process| self.knows(process, received.signal, deadline)).collect()
         };
-        let aware: Vec<proc::Process> = match ids {
-            Some((uid, gid)) => privileges::acting_as(uid, gid, look),
-            None => look(),
-        };
+        let aware: Vec<proc::Process> = privileges::acting_for(ids, look);
         let mut result = Ok(());
         for process in aware {
             // An error is no reason to pass over the others.

@@ -3,7 +3,7 @@
 //!
 //! A worker that was never seen in a set of epoll(7) is not judged: one that is busy shows nothing, like one that has left.
 
-use super::{BUDGET, Gone, Observer, Walk, epoll_target, inode_of, is_denied, processor_time};
+use super::{BUDGET, Gone, Observer, Walk, costing, epoll_targets, inode_of, is_denied};
 use crate::core::Pid;
 use crate::core::event::Found;
 use crate::os::listen::SocketId;
@@ -62,13 +62,12 @@ impl Observer {
     /// else to all. Returns what it cost too, in processor time.
     #[must_use]
     pub fn look_again(&mut self, worker: Pid, listeners: &[Own<'_>]) -> (Found, Duration) {
-        let begin = processor_time();
-        let found = match self.ids {
-            _ if !proc::is_ours() || listeners.is_empty() => Found::Unknown,
-            Some((uid, gid)) => privileges::acting_as(uid, gid, || self.found(worker, listeners)),
-            None => self.found(worker, listeners),
-        };
-        (found, processor_time().saturating_sub(begin))
+        costing(|| {
+            if !proc::is_ours() || listeners.is_empty() {
+                return Found::Unknown;
+            }
+            privileges::acting_for(self.ids, || self.found(worker, listeners))
+        })
     }
 
     fn found(&mut self, worker: Pid, listeners: &[Own<'_>]) -> Found {
@@ -141,23 +140,14 @@ impl Observer {
 
 /// The marks of a process's set of epoll(7), by its number, for these listeners; one each.
 pub(super) fn marks(pid: Pid, set: &OsStr, listeners: &[SocketId]) -> Vec<Mark> {
-    let Some(set) = set.to_str().and_then(|set| set.parse().ok()) else { return Vec::new() };
-    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{set}")).unwrap_or_default();
+    let Some(set) = set.to_str().and_then(|set| set.parse::<u32>().ok()) else { return Vec::new() };
     let mut marks: Vec<Mark> = Vec::new();
-    for line in info.lines() {
-        if let Some(listener) = epoll_target(line).filter(|listener| listeners.contains(listener))
-            && marks.iter().all(|mark| mark.listener != listener)
-            && let Some(target) = number_of(line)
-        {
+    for (target, listener) in epoll_targets(pid, set).unwrap_or_default() {
+        if listeners.contains(&listener) && marks.iter().all(|mark| mark.listener != listener) {
             marks.push(Mark { pid, set, target, listener });
         }
     }
     marks
-}
-
-/// The 7 of a line `tfd: 7 events: 19 ...`.
-fn number_of(line: &str) -> Option<u32> {
-    line.strip_prefix("tfd:")?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 impl Mark {
@@ -204,10 +194,8 @@ impl Mark {
 
     /// Reads what /proc tells of the set.
     fn is_listed(&self) -> Stands {
-        match fs::read_to_string(format!("/proc/{}/fdinfo/{}", self.pid, self.set)) {
-            Ok(info) if info.lines().filter_map(epoll_target).any(|target| target == self.listener) => {
-                Stands::Yes
-            }
+        match epoll_targets(self.pid, self.set) {
+            Ok(targets) if targets.iter().any(|(_, target)| *target == self.listener) => Stands::Yes,
             Ok(_) => Stands::No,
             Err(error) if is_denied(&error) => Stands::NotShown,
             Err(_) => Stands::No,

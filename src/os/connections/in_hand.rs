@@ -123,9 +123,7 @@ pub fn owned(worker: Pid, wanted: &HashSet<u64>) -> io::Result<HashSet<u64>> {
     for pid in Family::of(worker, MOST_PROCESSES) {
         match sockets(pid, wanted, &mut left, &mut found) {
             Err(error)
-                if pid == worker
-                    && error.kind() == io::ErrorKind::PermissionDenied
-                    && proc::state(pid).is_some_and(|state| state != 'Z') =>
+                if pid == worker && error.kind() == io::ErrorKind::PermissionDenied && proc::runs(pid) =>
             {
                 return Err(error);
             }

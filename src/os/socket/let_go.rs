@@ -2,11 +2,10 @@
 
 use super::inode_of;
 use crate::core::Pid;
-use crate::os::accepting::epoll_target;
+use crate::os::accepting::epoll_targets;
 use crate::os::listen::SocketId;
 use crate::os::process::descriptors::{Family, descriptors};
 use crate::os::{privileges, proc};
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,20 +25,13 @@ pub fn any_waits(workers: &[(Pid, Vec<SocketId>)], ids: Option<(u32, u32)>) -> b
     if !proc::is_ours() {
         return true;
     }
-    match ids {
-        Some((uid, gid)) => privileges::acting_as(uid, gid, look),
-        None => look(),
-    }
+    privileges::acting_for(ids, look)
 }
 
 fn family_waits(worker: Pid, listeners: &[SocketId], end: Option<Instant>) -> bool {
     let mut family = Family::of(worker, MOST_PROCESSES);
-    family.any(|pid| waits(pid, listeners, end).unwrap_or(pid == worker && exists(pid))) || family.is_cut()
-}
-
-/// A zombie has no descriptors to show, and is seen to have none.
-fn exists(pid: Pid) -> bool {
-    proc::state(pid).is_some_and(|state| state != 'Z')
+    family.any(|pid| waits(pid, listeners, end).unwrap_or(pid == worker && proc::runs(pid)))
+        || family.is_cut()
 }
 
 /// `None` if its descriptors are not to be seen.
@@ -52,9 +44,8 @@ fn waits(pid: Pid, listeners: &[SocketId], end: Option<Instant>) -> Option<bool>
         let (fd, target) = open.ok()?;
         if target == Path::new("anon_inode:[eventpoll]") {
             polls = true;
-            let info = format!("/proc/{pid}/fdinfo/{}", fd.display());
-            let info = fs::read_to_string(info).unwrap_or_default();
-            if info.lines().filter_map(epoll_target).any(|target| listeners.contains(&target)) {
+            let targets = epoll_targets(pid, fd.display()).unwrap_or_default();
+            if targets.iter().any(|(_, target)| listeners.contains(target)) {
                 return Some(true);
             }
         }

@@ -12,9 +12,9 @@ use super::Fleet;
 use crate::core::event::Connections;
 use crate::core::exit::Reason;
 use crate::core::{Note, Pid};
-use crate::os::accepting::processor_time;
 use crate::os::call;
 use crate::os::connections::{self, Connection, Tcp};
+use crate::os::own_usage::costing;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::Duration;
@@ -123,10 +123,10 @@ impl Fleet {
         workers: &[Pid],
         for_so_long: Duration,
     ) -> (Option<Connections>, Duration) {
-        let begin = processor_time();
-        let found = self.in_hand(workers, for_so_long);
-        let found = found.map_err(|error| self.tell_of_blindness(&error)).ok();
-        (found, processor_time().saturating_sub(begin))
+        costing(|| {
+            let found = self.in_hand(workers, for_so_long);
+            found.map_err(|error| self.tell_of_blindness(&error)).ok()
+        })
     }
 
     fn in_hand(&mut self, workers: &[Pid], for_so_long: Duration) -> io::Result<Connections> {

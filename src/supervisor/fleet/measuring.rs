@@ -72,9 +72,6 @@ impl Fleet {
 
     /// With the rights of a worker, if it is of another user.
     pub fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
-        match self.ids {
-            Some((uid, gid)) => privileges::acting_as(uid, gid, look),
-            None => look(),
-        }
+        privileges::acting_for(self.ids, look)
     }
 }
