@@ -12,6 +12,7 @@
 
 use super::event::Connections;
 use super::policy::DrainPolicy;
+use super::quiet::Quiet;
 use super::time::{Monotonic, earlier, reached};
 use std::time::Duration;
 
@@ -34,8 +35,9 @@ const WORTH_A_LINE: Duration = Duration::from_secs(3);
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct InHand {
-    /// The drain time, and whether clients are told to say goodbye.
-    time: Duration,
+    /// What waits to be taken, which has to be nothing for the drain time.
+    pub queue: Quiet,
+    /// Whether clients are told to say goodbye.
     goodbye: bool,
     /// Whether connections are looked at: not where new ones come all the time, nor where the kernel tells nothing.
     watched: bool,
@@ -49,16 +51,27 @@ pub struct InHand {
 }
 
 impl InHand {
-    /// Of a worker whose connections are waited for until then.
+    /// Of workers with a queue of their own, whose connections are waited for until then.
     pub fn until(give_up_at: Option<Monotonic>, policy: &DrainPolicy) -> Self {
-        let DrainPolicy { time, told: goodbye, .. } = *policy;
-        let pause_until = Monotonic::default();
-        Self { time, goodbye, watched: true, give_up_at, seen: None, pause_until, told: false }
+        Self {
+            queue: Quiet::unseen(policy.time),
+            goodbye: policy.told,
+            watched: true,
+            give_up_at,
+            seen: None,
+            pause_until: Monotonic::default(),
+            told: false,
+        }
     }
 
-    /// Of a worker whose connections are not looked at.
-    pub fn unwatched(policy: &DrainPolicy) -> Self {
-        Self { watched: false, ..Self::until(None, policy) }
+    /// Of a worker without, whose connections are not looked at.
+    pub fn unwatched(now: Monotonic, policy: &DrainPolicy) -> Self {
+        Self { watched: false, ..Self::until(None, policy) }.without_queue(now)
+    }
+
+    /// Others serve those that wait in its queue.
+    pub fn without_queue(self, now: Monotonic) -> Self {
+        Self { queue: self.queue.quiet_from(now), ..self }
     }
 
     /// A look found this; `None` if the kernel tells nothing.
@@ -68,15 +81,14 @@ impl InHand {
         self.pause_until = now + took.saturating_mul(LOOK_SHARE).clamp(LOOK_EVERY, LOOK_RARELY);
     }
 
-    /// Whether they may be stopped now. `quiet` is since when nothing waits in the queue.
-    pub fn is_done(&self, now: Monotonic, quiet: Option<Monotonic>) -> bool {
-        let Some(quiet) = quiet else { return false };
-        let drained = quiet + self.time;
+    /// Whether they may be stopped now.
+    pub fn is_done(&self, now: Monotonic) -> bool {
+        let (Some(drained), Some(settled)) = (self.queue.done_at(), self.settled_at()) else { return false };
         if !self.watched || reached(self.give_up_at, now) {
             return drained <= now;
         }
         // What was true a moment ago is none the more true now.
-        let Some((_, found)) = self.seen.filter(|(at, _)| *at == now && self.settled(quiet) <= now) else {
+        let Some((_, found)) = self.seen.filter(|(at, _)| *at == now && settled <= now) else {
             return false;
         };
         match found {
@@ -90,47 +102,45 @@ impl InHand {
 
     /// Makes a look, if it is time: returns since when every request is another one of a client that has been answered
     /// since.
-    pub fn look(&mut self, now: Monotonic, quiet: Option<Monotonic>) -> Option<Monotonic> {
-        let settled = self.settled(quiet?);
-        if self.look_at(quiet)? > now {
+    pub fn look(&mut self, now: Monotonic) -> Option<Monotonic> {
+        if self.look_at()? > now {
             return None;
         }
         self.pause_until = now + LOOK_EVERY;
-        Some(settled)
+        self.settled_at()
     }
 
-    fn look_at(&self, quiet: Option<Monotonic>) -> Option<Monotonic> {
-        let quiet = quiet.filter(|_| self.watched)?;
-        Some(self.settled(quiet).max(self.pause_until))
+    fn look_at(&self) -> Option<Monotonic> {
+        self.settled_at().filter(|_| self.watched).map(|settled| settled.max(self.pause_until))
     }
 
     /// For how many connections it waits beyond the drain time.
-    pub fn waits_for(&self, now: Monotonic, quiet: Option<Monotonic>) -> Option<u32> {
-        let drained = quiet.map(|quiet| quiet + self.time).filter(|at| *at <= now)?;
+    pub fn waits_for(&self, now: Monotonic) -> Option<u32> {
+        let drained = self.queue.done_at().filter(|at| *at <= now)?;
         let (_, Connections { busy, again, .. }) = self.seen.filter(|_| self.watched)?;
         let waits = if drained + RESTLESS <= now { busy } else { busy.saturating_add(again) };
         Some(waits).filter(|waits| *waits > 0)
     }
 
     /// The same, once it has lasted; once.
-    pub fn waits_long(&mut self, now: Monotonic, quiet: Option<Monotonic>) -> Option<u32> {
-        let since = quiet.filter(|_| !self.told)? + self.time;
-        let waits = self.waits_for(now, quiet).filter(|_| since + WORTH_A_LINE <= now)?;
+    pub fn waits_long(&mut self, now: Monotonic) -> Option<u32> {
+        let since = self.queue.done_at().filter(|_| !self.told)?;
+        let waits = self.waits_for(now).filter(|_| since + WORTH_A_LINE <= now)?;
         self.told = true;
         Some(waits)
     }
 
     /// When there is something to do.
-    pub fn next_deadline(&self, quiet: Option<Monotonic>) -> Option<Monotonic> {
-        let drained = quiet? + self.time;
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        let drained = self.queue.done_at()?;
         if !self.watched {
             return Some(drained);
         }
-        earlier(self.look_at(quiet), self.give_up_at.map(|at| at.max(drained)))
+        earlier(self.look_at(), self.give_up_at.map(|at| at.max(drained)))
     }
 
-    /// When what was on its way has come in.
-    fn settled(&self, quiet: Monotonic) -> Monotonic {
-        quiet + self.time.min(SETTLED_AFTER)
+    /// When what was on its way has come in, if nothing waits.
+    fn settled_at(&self) -> Option<Monotonic> {
+        self.queue.lasts_at(SETTLED_AFTER)
     }
 }

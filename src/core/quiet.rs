@@ -1,7 +1,13 @@
 //! Whether nothing waits in a queue any more, and for how long it has to stay so.
 
-use super::time::Monotonic;
+use super::time::{Monotonic, reached};
 use std::time::Duration;
+
+/// A queue that is being emptied is looked at this often.
+pub const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The same once it has been empty for long enough: no new connection is on the way any more.
+const LOOK_RARELY: Duration = Duration::from_millis(100);
 
 /// What was seen of a queue that is being emptied.
 #[derive(Clone, Copy, Debug)]
@@ -18,9 +24,9 @@ impl Quiet {
         Self { since: None, time }
     }
 
-    /// Of somebody who has no queue of its own.
-    pub fn without_queue(now: Monotonic, time: Duration) -> Self {
-        Self { since: Some(now), time }
+    /// Nothing waits from now on, or another looks after it.
+    pub fn quiet_from(self, now: Monotonic) -> Self {
+        Self { since: Some(now), ..self }
     }
 
     /// So many connections wait.
@@ -37,13 +43,18 @@ impl Quiet {
         self.since.is_some()
     }
 
-    /// Since when nothing waits, as far as was seen.
-    pub fn since(&self) -> Option<Monotonic> {
-        self.since
-    }
-
     /// When it has lasted long enough, if nothing comes.
     pub fn done_at(&self) -> Option<Monotonic> {
         self.since.map(|since| since + self.time)
+    }
+
+    /// When it has lasted so long, or long enough if that is less.
+    pub fn lasts_at(&self, most: Duration) -> Option<Monotonic> {
+        self.since.map(|since| since + self.time.min(most))
+    }
+
+    /// From a look to the next.
+    pub fn pause(&self, now: Monotonic) -> Duration {
+        if reached(self.done_at(), now) { LOOK_RARELY } else { LOOK_EVERY }
     }
 }

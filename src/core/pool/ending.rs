@@ -18,12 +18,12 @@ use crate::core::event::Lane;
 use crate::core::exit::{Reason, code};
 use crate::core::in_hand::InHand;
 use crate::core::note::Note;
-use crate::core::quiet::Quiet;
+use crate::core::quiet::LOOK_EVERY;
 use crate::core::shutdown::{Endgame, Tick};
 use crate::core::signal::Signal;
 use crate::core::slot::Slot;
 use crate::core::time::{Monotonic, earlier, reached};
-use crate::core::worker::{LOOK_EVERY, LOOK_RARELY, Life, Worker};
+use crate::core::worker::{Life, Worker};
 use std::time::Duration;
 
 /// How long a worker that starts is waited for to be seen waiting for connections, or to take those that wait where no
@@ -36,8 +36,7 @@ pub(super) struct Closing {
     since: Monotonic,
     /// Whether some worker may serve that is not known to.
     awaits_starting: bool,
-    /// All queues together, which have to be quiet for the drain time.
-    pub(super) queues: Quiet,
+    /// All queues together, and what was taken from them.
     pub(super) in_hand: InHand,
     look_at: Monotonic,
     /// When the workers are stopped though a client waits, or is busy: half of their time is left then.
@@ -49,7 +48,7 @@ pub(super) struct Closing {
 impl Closing {
     /// So many connections wait for all workers together.
     pub(super) fn queues_seen(&mut self, now: Monotonic, waiting: u32) {
-        self.queues.seen(now, waiting);
+        self.in_hand.queue.seen(now, waiting);
         self.look_at = now + self.pause(now);
     }
 
@@ -59,19 +58,16 @@ impl Closing {
     }
 
     fn is_done(&self, now: Monotonic) -> bool {
-        let served = !self.awaits_starting && self.in_hand.is_done(now, self.queues.since());
+        let served = !self.awaits_starting && self.in_hand.is_done(now);
         served || reached(self.give_up_at, now)
     }
 
-    /// No new connection is on the way once the drain time has passed.
     fn pause(&self, now: Monotonic) -> Duration {
-        let rarely = !self.awaits_starting && reached(self.queues.done_at(), now);
-        if rarely { LOOK_RARELY } else { LOOK_EVERY }
+        if self.awaits_starting { LOOK_EVERY } else { self.in_hand.queue.pause(now) }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        let quiet = self.queues.since().filter(|_| !self.awaits_starting);
-        let in_hand = self.in_hand.next_deadline(quiet);
+        let in_hand = self.in_hand.next_deadline().filter(|_| !self.awaits_starting);
         earlier(Some(self.look_at), earlier(in_hand, self.give_up_at))
     }
 }
@@ -147,7 +143,6 @@ impl Pool {
         self.phase = Phase::Closing(Closing {
             since: now,
             awaits_starting: true,
-            queues: Quiet::unseen(self.policy.drain.time),
             in_hand: InHand::until(give_up_at, &self.policy.drain),
             look_at: now,
             give_up_at,
@@ -173,8 +168,8 @@ impl Pool {
         // Of those that start, none serves: an empty queue is all there is to see.
         let nobody_serves = !closing.awaits_starting && !some_serve;
         let cap = closing.kill_at.map(|at| at.since(now));
-        if lanes.is_empty() || closing.is_done(now) || nobody_serves && closing.queues.is_quiet() {
-            if !lanes.is_empty() && !closing.queues.is_quiet() {
+        if lanes.is_empty() || closing.is_done(now) || nobody_serves && closing.in_hand.queue.is_quiet() {
+            if !lanes.is_empty() && !closing.in_hand.queue.is_quiet() {
                 out.push(Action::Report(Note::ClosingCutShort));
             }
             return self.begin_ending(now, cap, out);

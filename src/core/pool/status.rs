@@ -59,7 +59,7 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
         Life::Killed { reason, .. } => (State::Killed, Some(reason)),
     };
     let waits_for = match worker.life {
-        Life::Draining(draining) => draining.in_hand.waits_for(now, draining.quiet_since()),
+        Life::Draining(draining) => draining.in_hand.waits_for(now),
         Life::Spawning
         | Life::Starting(_)
         | Life::Ready { .. }

@@ -41,7 +41,7 @@ impl Pool {
     /// At the end all are looked at together.
     pub(super) fn look_at_all_connections(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Phase::Closing(closing) = &mut self.phase else { return };
-        if let Some(since) = closing.in_hand.look(now, closing.queues.since()) {
+        if let Some(since) = closing.in_hand.look(now) {
             let takes = |worker: &&Worker| matches!(worker.life, Life::Ready { .. } | Life::Draining(_));
             let pids = self.workers().filter(takes).filter_map(Worker::pid).collect();
             out.push(Action::LookAtAllConnections { pids, since });
@@ -53,8 +53,8 @@ impl Pool {
         let surge = self.surge_to_go_on();
         for worker in self.workers_mut() {
             let Life::Draining(draining) = &mut worker.life else { continue };
-            let (pid, quiet) = (draining.pid, draining.quiet_since());
-            if let Some(connections) = draining.in_hand.waits_long(now, quiet) {
+            let pid = draining.pid;
+            if let Some(connections) = draining.in_hand.waits_long(now) {
                 let worker = worker.reference(pid);
                 out.push(Action::Report(Note::WorkerBusy { worker, connections, surge }));
             }

@@ -15,15 +15,9 @@ use crate::core::exit::Reason;
 use crate::core::in_hand::InHand;
 use crate::core::note::{Note, WorkerRef};
 use crate::core::policy::PoolPolicy;
-use crate::core::quiet::Quiet;
+use crate::core::quiet::LOOK_EVERY;
 use crate::core::time::{Monotonic, earlier, reached};
 use std::time::Duration;
-
-/// The queue is looked at this often.
-pub const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// The same once the drain time has passed.
-pub const LOOK_RARELY: Duration = Duration::from_millis(100);
 
 /// Whoever waits in the queue has this long, though the graceful timeout is shorter.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -33,9 +27,8 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Draining {
     pub pid: Pid,
     pub reason: Reason,
-    /// Its queue, which has to be quiet for the drain time.
-    queue: Quiet,
     hinted: bool,
+    /// Its queue, and what it has taken.
     pub in_hand: InHand,
     /// When to look at its queue next, if it has one of its own.
     look_at: Option<Monotonic>,
@@ -47,17 +40,16 @@ pub struct Draining {
 
 impl Draining {
     pub fn new(now: Monotonic, pid: Pid, reason: Reason, policy: &PoolPolicy) -> Self {
-        let (steered, time) = (policy.drain.steered, policy.drain.time);
+        let steered = policy.drain.steered;
         let patience = policy.stop.graceful.deadline(now);
         Self {
             pid,
             reason,
-            queue: if steered { Quiet::unseen(time) } else { Quiet::without_queue(now, time) },
             hinted: false,
             in_hand: if steered {
                 InHand::until(patience, &policy.drain)
             } else {
-                InHand::unwatched(&policy.drain)
+                InHand::unwatched(now, &policy.drain)
             },
             look_at: steered.then(|| now + LOOK_EVERY),
             give_up_at: patience.map(|at| at.max(now + LEAST_PATIENCE)),
@@ -71,18 +63,13 @@ impl Draining {
     }
 
     /// Another serves those that wait in its queue.
-    pub fn without_queue(self, now: Monotonic, policy: &PoolPolicy) -> Self {
-        Self { queue: Quiet::without_queue(now, policy.drain.time), look_at: None, ..self }
-    }
-
-    /// Since when nothing waits for it.
-    pub fn quiet_since(&self) -> Option<Monotonic> {
-        self.queue.since()
+    pub fn without_queue(self, now: Monotonic) -> Self {
+        Self { in_hand: self.in_hand.without_queue(now), look_at: None, ..self }
     }
 
     /// So many connections wait for it.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
-        self.queue.seen(now, waiting);
+        self.in_hand.queue.seen(now, waiting);
         if waiting > 0 {
             self.look_at = self.look_at.map(|_| now + LOOK_EVERY);
         }
@@ -100,26 +87,24 @@ impl Draining {
         if self.has_left {
             return reached(self.give_up_at, now);
         }
-        if !self.queue.is_quiet() && reached(self.give_up_at, now) {
+        if !self.in_hand.queue.is_quiet() && reached(self.give_up_at, now) {
             out.push(Action::Report(Note::DrainCutShort { worker }));
             return true;
         }
-        if self.queue.is_quiet() && !std::mem::replace(&mut self.hinted, true) {
+        if self.in_hand.queue.is_quiet() && !std::mem::replace(&mut self.hinted, true) {
             out.push(Action::Hint { pid: self.pid, lane, signal: policy.drain.hint });
         }
-        self.in_hand.is_done(now, self.queue.since())
+        self.in_hand.is_done(now)
     }
 
     /// Looks at its queue and at its connections, if it is time.
     pub fn look(&mut self, now: Monotonic, lane: Lane, out: &mut Vec<Action>) {
         let pid = self.pid;
         if reached(self.look_at, now) {
-            // No new connection is on the way any more.
-            let rarely = reached(self.queue.done_at(), now);
-            self.look_at = Some(now + if rarely { LOOK_RARELY } else { LOOK_EVERY });
+            self.look_at = Some(now + self.in_hand.queue.pause(now));
             out.push(Action::LookAtQueue { pid, lane });
         }
-        let looks = self.in_hand.look(now, self.queue.since());
+        let looks = self.in_hand.look(now);
         out.extend(looks.map(|since| Action::LookAtConnections { pid, since }));
     }
 
@@ -132,8 +117,8 @@ impl Draining {
         if self.has_left {
             return self.give_up_at;
         }
-        let gives_up = self.give_up_at.filter(|_| !self.queue.is_quiet());
-        let in_hand = self.in_hand.next_deadline(self.queue.since());
+        let gives_up = self.give_up_at.filter(|_| !self.in_hand.queue.is_quiet());
+        let in_hand = self.in_hand.next_deadline();
         earlier(earlier(self.look_at, in_hand), gives_up)
     }
 }

@@ -16,7 +16,7 @@ mod starting;
 mod watch;
 
 pub use accepting::Accepting;
-pub use draining::{Draining, LOOK_EVERY, LOOK_RARELY};
+pub use draining::Draining;
 pub use starting::Starting;
 pub use watch::Watch;
 
@@ -292,7 +292,7 @@ impl Worker {
                 self.life = Life::Draining(match accepting.is_away() {
                     true if has_left => draining.of_one_that_left(),
                     // Its successor has its listeners.
-                    true if policy.drain.shares => draining.without_queue(now, policy),
+                    true if policy.drain.shares => draining.without_queue(now),
                     true | false => draining,
                 });
                 self.tick(now, policy, out);
