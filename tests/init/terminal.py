@@ -56,12 +56,8 @@ def expect_code(code):
     sys.exit(f"it did not end; on the screen: {TEXT!r}")
 
 
-BASH = ["bash", "--norc", "--noprofile", "-i"]
-
-if scene == "shell inside":
-    # As in a container with -t: an interactive shell with its own job control.
-    start([binary, "--", *BASH])
-    expect(r"\$ ")
+def stop_and_end_a_job():
+    """In an interactive shell with its own job control: Ctrl-Z, fg, Ctrl-C."""
     # A key throws away what was typed before: each waits until what it is for runs.
     type("sh -c 'echo up now; exec sleep 1000'\n")
     expect("up now\r\n")
@@ -74,6 +70,15 @@ if scene == "shell inside":
     expect(r"\$ ", again="\x03")
     type("echo code $?\n")
     expect("code 130")
+
+
+BASH = ["bash", "--norc", "--noprofile", "-i"]
+
+if scene == "shell inside":
+    # As in a container with -t: an interactive shell with its own job control.
+    start([binary, "--", *BASH])
+    expect(r"\$ ")
+    stop_and_end_a_job()
     type("cat\n")
     expect("hello\r\nhello", again="hello\n")
     type("\x04")
@@ -87,17 +92,7 @@ elif scene == "variables of a pool":
     expect("no pool: stdin is a terminal")
     b"PREFORK_MAX_AGE" in TEXT and sys.exit(f"more than one line: {TEXT!r}")
     expect(r"\$ ")
-    type("sh -c 'echo up now; exec sleep 1000'\n")
-    expect("up now\r\n")
-    type("\x1a")
-    expect("Stopped")
-    type("jobs\n")
-    expect(r"\[1\]\+  Stopped .*sleep 1000'")
-    type("fg\n")
-    expect("sleep 1000'\r\n")
-    expect(r"\$ ", again="\x03")
-    type("echo code $?\n")
-    expect("code 130")
+    stop_and_end_a_job()
     type("exit 7\n")
     expect_code(7)
 

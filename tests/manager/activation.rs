@@ -94,10 +94,21 @@ fn get_at(mut stream: UnixStream) -> String {
     answer
 }
 
+/// Where a socket of this test is to be had.
+struct Offer(tempfile::TempDir);
+
+impl Offer {
+    /// As the launcher is told.
+    fn sockets(&self) -> String {
+        format!("fd:{}", self.0.path().join("give").display())
+    }
+}
+
 /// Gives a socket of this test to the launcher, each time that one asks for it.
-fn give(path: &Path, socket: BorrowedFd<'_>) {
+fn give(socket: BorrowedFd<'_>) -> Offer {
+    let offer = Offer(tempfile::tempdir().unwrap());
     let socket = socket.try_clone_to_owned().unwrap();
-    let listener = UnixListener::bind(path).unwrap();
+    let listener = UnixListener::bind(offer.0.path().join("give")).unwrap();
     std::thread::spawn(move || {
         for asks in listener.incoming() {
             let fds = [socket.as_raw_fd()];
@@ -106,6 +117,7 @@ fn give(path: &Path, socket: BorrowedFd<'_>) {
             sendmsg::<()>(asks.unwrap().as_raw_fd(), &byte, &rights, MsgFlags::empty(), None).unwrap();
         }
     });
+    offer
 }
 
 #[test]
@@ -200,13 +212,11 @@ fn whoever_comes_at_the_end_waits_for_the_next_who_gets_the_socket() {
     for listener in ["per-worker", "shared"] {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap().to_string();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("give");
-        give(&path, socket.as_fd());
+        let offer = give(socket.as_fd());
         let start = || {
             // Handshakes that are under way may take as long.
             let options = ["-n", "2", "--listener", listener, "--drain-time", "1s"];
-            given(&format!("fd:{}", path.display()), "", &options, server(SERVER)).start()
+            given(&offer.sockets(), "", &options, server(SERVER)).start()
         };
         // These came before the first program.
         let early: Vec<_> = (0..5).map(|_| Pending::get(&address, "/").unwrap()).collect();
@@ -292,19 +302,17 @@ fn nobody_is_lost_however_often_the_socket_changes_hands() {
     for listener in ["per-worker", "shared"] {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap().to_string();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("give");
-        give(&path, socket.as_fd());
+        let offer = give(socket.as_fd());
         let clients = Patient::start(&address, 40);
         for round in 0..6 {
             let options = ["-n", "4", "--listener", listener, "--drain-time", "1s"];
-            let run = given(&format!("fd:{}", path.display()), "", &options, server(SERVER)).start();
+            let run = given(&offer.sockets(), "", &options, server(SERVER)).start();
             // Those that are ready serve; others may, and have not been seen to.
             run.log.wait_count("worker ready", 1 + round % 4);
             clients.wait_answered(20);
             stops(run);
         }
-        let run = given(&format!("fd:{}", path.display()), "", &["-n", "1"], server(SERVER)).start();
+        let run = given(&offer.sockets(), "", &["-n", "1"], server(SERVER)).start();
         clients.wait_answered(50);
         let lost = clients.stop();
         assert!(lost.is_empty(), "{listener}: {lost:?}");
@@ -315,12 +323,10 @@ fn nobody_is_lost_however_often_the_socket_changes_hands() {
 #[test]
 fn one_that_a_worker_shuts_down_at_its_end_listens_again() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("give");
-    give(&path, socket.as_fd());
+    let offer = give(socket.as_fd());
     for listener in ["per-worker", "shared"] {
         let (script, options) = (format!("{SERVER}{RUDE}"), ["-n", "2", "--listener", listener]);
-        let run = given(&format!("fd:{}", path.display()), "", &options, server(&script)).start();
+        let run = given(&offer.sockets(), "", &options, server(&script)).start();
         run.log.wait_count("worker ready", 2);
         assert_eq!(http::get(&socket.local_addr().unwrap().to_string(), "/").unwrap().status, 200);
         stops(run);
@@ -333,12 +339,9 @@ fn one_that_a_worker_shuts_down_at_its_end_listens_again() {
 #[test]
 fn a_crash_loop_that_is_given_up_leaves_the_socket_listening() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("give");
-    give(&path, socket.as_fd());
+    let offer = give(socket.as_fd());
     let options = ["-n", "2", "--max-restarts", "0"];
-    let mut run =
-        given(&format!("fd:{}", path.display()), "", &options, server("raise SystemExit(1)")).start();
+    let mut run = given(&offer.sockets(), "", &options, server("raise SystemExit(1)")).start();
     assert_eq!(run.wait_exit(), 3);
     let client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
     assert_eq!(socket.accept().unwrap().1, client.local_addr().unwrap());
@@ -450,10 +453,8 @@ fn a_socket_beside_which_others_listen_is_shared() {
     };
     let socket = bind("127.0.0.1:0".parse().unwrap());
     let stranger = bind(socket.local_addr().unwrap());
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("give");
-    give(&path, socket.as_fd());
-    let start = || given(&format!("fd:{}", path.display()), "", &["-n", "2"], server(SERVER)).start();
+    let offer = give(socket.as_fd());
+    let start = || given(&offer.sockets(), "", &["-n", "2"], server(SERVER)).start();
     let run = start();
     run.wait_for("connections to a socket that was given cannot be steered");
     run.log.wait_count("worker ready", 2);

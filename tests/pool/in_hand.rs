@@ -70,6 +70,16 @@ fn brisk(options: &[&str], command: Vec<OsString>) -> Launch {
     pool(&[&BRISK[..], options].concat(), command)
 }
 
+/// Requests until each of these workers has taken one.
+fn one_in_each_hand(run: &Run, workers: &BTreeSet<i64>) -> Vec<Pending> {
+    let mut held = Vec::new();
+    eventually("a request in each hand", || {
+        held.push(Pending::get(&run.address(0), "/held").unwrap());
+        (taken(run, held.len()) == *workers).then_some(())
+    });
+    held
+}
+
 /// The workers that have taken a request, as soon as so many have been taken.
 fn taken(run: &Run, count: usize) -> BTreeSet<i64> {
     let told = run.wait_lines("taken", count);
@@ -203,11 +213,7 @@ fn a_client_that_never_reads_holds_nobody_for_ever() {
 fn who_waits_for_a_reload_is_told_what_it_waits_for() {
     let run = brisk(&["-n", "2", "--control", "control"], node()).start();
     let workers = wait_serving(&run, 2);
-    let mut held = Vec::new();
-    eventually("a request in each hand", || {
-        held.push(Pending::get(&run.address(0), "/held").unwrap());
-        (taken(&run, held.len()) == workers).then_some(())
-    });
+    let held = one_in_each_hand(&run, &workers);
     let mut ctl = Command::new(binary())
         .args(["ctl", "reload", "--control"])
         .arg(run.dir().join("control"))
@@ -235,11 +241,7 @@ fn who_waits_for_a_reload_is_told_what_it_waits_for() {
 fn all_workers_are_replaced_at_once_where_the_surge_is_all_of_them() {
     let run = brisk(&["-n", "2", "--max-surge", "100%"], node()).start();
     let workers = wait_serving(&run, 2);
-    let mut held = Vec::new();
-    eventually("a request in each hand", || {
-        held.push(Pending::get(&run.address(0), "/held").unwrap());
-        (taken(&run, held.len()) == workers).then_some(())
-    });
+    let held = one_in_each_hand(&run, &workers);
     run.signal(libc::SIGHUP);
     // The second one does not wait for the first, which is busy.
     run.log.wait_count("worker draining", 2);

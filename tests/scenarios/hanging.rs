@@ -12,14 +12,6 @@ const NOTHING: HangPolicy = HangPolicy {
     abort_signal: Signal::ABRT,
     abort_time: s(2),
 };
-const STEERED: DrainPolicy = DrainPolicy {
-    listens: true,
-    steered: true,
-    shares: true,
-    told: false,
-    hint: None,
-    time: Duration::from_millis(100),
-};
 
 fn watched(workers: u32, hang: HangPolicy) -> PoolPolicy {
     PoolPolicy { hang, drain: STEERED, ..policy(workers) }

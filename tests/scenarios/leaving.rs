@@ -4,21 +4,8 @@ use super::*;
 use prefork_init::core::event::{Demand, Found, Measured};
 use prefork_init::core::policy::ProbePolicy;
 
-const DRAIN: DrainPolicy = DrainPolicy {
-    listens: true,
-    steered: true,
-    shares: true,
-    told: false,
-    hint: None,
-    time: Duration::from_millis(100),
-};
-
 fn two() -> PoolPolicy {
-    PoolPolicy { drain: DRAIN, ..policy(2) }
-}
-
-const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
+    PoolPolicy { drain: STEERED, ..policy(2) }
 }
 
 fn watches(pid: i32) -> impl Fn(&Action) -> bool {
@@ -217,7 +204,7 @@ fn who_was_never_seen_to_accept_is_not_judged() {
 
 #[test]
 fn alone_it_keeps_its_connections_and_the_next_serves_them() {
-    let mut scene = Scene::ready(PoolPolicy { drain: DRAIN, ..policy(1) });
+    let mut scene = Scene::ready(PoolPolicy { drain: STEERED, ..policy(1) });
     scene.is_away(Found::Left);
     assert_eq!(scene.steered(), None, "there is nobody else");
     assert_eq!(scene.core.snapshot().ready, 1);
@@ -251,7 +238,7 @@ fn who_says_that_it_leaves_is_looked_at_before_its_successor_gets_listeners() {
 
 #[test]
 fn with_a_scoreboard_nobody_shares_listeners() {
-    let drain = DrainPolicy { shares: false, ..DRAIN };
+    let drain = DrainPolicy { shares: false, ..STEERED };
     let mut scene = Scene::ready(PoolPolicy { drain, ..two() });
     scene.is_away(Found::Left);
     scene.until("a successor", |action| matches!(action, Action::Spawn(_)));
@@ -260,7 +247,7 @@ fn with_a_scoreboard_nobody_shares_listeners() {
 
 #[test]
 fn while_the_pool_stops_nobody_looks() {
-    let drain = DrainPolicy { time: s(5), ..DRAIN };
+    let drain = DrainPolicy { time: s(5), ..STEERED };
     let mut scene = Scene::ready(PoolPolicy { drain, ..two() });
     scene.happens(Event::Asked(Demand::Stop));
     scene.happens(Event::QueueWoke { pid: Pid(10) });

@@ -22,6 +22,14 @@ use prefork_init::core::time::Patience;
 use prefork_init::core::{Core, Event, Mode, Monotonic, Note, Pid, Received, Rewrites, Signal};
 use std::time::Duration;
 
+/// Each worker has a listener of its own, and nobody is told to say goodbye.
+const STEERED: DrainPolicy =
+    DrainPolicy { listens: true, steered: true, shares: true, told: false, hint: None, time: ms(100) };
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }

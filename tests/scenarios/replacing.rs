@@ -4,14 +4,7 @@ use super::*;
 use prefork_init::core::Lane;
 use prefork_init::core::event::Connections;
 
-pub const DRAIN: DrainPolicy = DrainPolicy {
-    listens: true,
-    steered: true,
-    shares: true,
-    told: true,
-    hint: Some(Signal::USR2),
-    time: Duration::from_millis(400),
-};
+pub const DRAIN: DrainPolicy = DrainPolicy { told: true, hint: Some(Signal::USR2), time: ms(400), ..STEERED };
 
 pub fn aging(workers: u32, budget: Budget) -> PoolPolicy {
     let max_age = Some(Jittered { base: s(100), jitter: Duration::ZERO });

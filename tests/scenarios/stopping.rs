@@ -1,17 +1,12 @@
 //! The end of a pool: for workers that start, for servers that print, and where all processes are stopped at once.
 
-use super::{Scene, policy, s};
+use super::{STEERED, Scene, ms, policy, s};
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::policy::{DrainPolicy, PoolPolicy};
 use prefork_init::core::{Action, Event, Lane, Mode, Note, Pid, Signal};
 use std::time::Duration;
 
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-const DRAIN: DrainPolicy =
-    DrainPolicy { listens: true, steered: true, shares: true, told: true, hint: None, time: ms(300) };
+const DRAIN: DrainPolicy = DrainPolicy { told: true, time: ms(300), ..STEERED };
 
 fn listening(workers: u32) -> PoolPolicy {
     PoolPolicy { drain: DRAIN, ..policy(workers) }
@@ -35,6 +30,15 @@ fn looks_at(lanes: &[u32]) -> Action {
     Action::LookAtQueues { lanes: lanes.iter().copied().map(Lane).collect() }
 }
 
+/// Nothing waits from now on, and no client is busy.
+fn stops_after_the_drain_time(scene: &mut Scene, pid: i32) {
+    scene.happens(Event::QueuesSeen { waiting: 0 });
+    let quiet = scene.now;
+    scene.nobody_is_busy();
+    assert!(scene.sent(pid, Signal::TERM));
+    assert_eq!(scene.now, quiet + DRAIN.time);
+}
+
 const REFUSED: Action = Action::RefuseConnections { held_off: true };
 
 #[test]
@@ -49,11 +53,7 @@ fn a_worker_that_serves_and_was_not_seen_to_yet_is_waited_for() {
     scene.until("a look", |action| *action == Action::Observe { pid: Pid(10), lane: Lane(0) });
     scene.sees_ready(10);
     assert!(scene.did(|action| matches!(action, Action::Hint { pid: Pid(10), .. })));
-    scene.happens(Event::QueuesSeen { waiting: 0 });
-    let quiet = scene.now;
-    scene.nobody_is_busy();
-    assert!(scene.sent(10, Signal::TERM));
-    assert_eq!(scene.now, quiet + DRAIN.time);
+    stops_after_the_drain_time(&mut scene, 10);
 }
 
 #[test]
@@ -98,11 +98,7 @@ fn who_waits_for_a_worker_that_starts_beside_others_is_served() {
         assert!(!scene.sent(10, Signal::TERM) && !scene.sent(11, Signal::TERM));
     }
     scene.sees_ready(11);
-    scene.happens(Event::QueuesSeen { waiting: 0 });
-    let quiet = scene.now;
-    scene.nobody_is_busy();
-    assert!(scene.sent(11, Signal::TERM));
-    assert_eq!(scene.now, quiet + DRAIN.time);
+    stops_after_the_drain_time(&mut scene, 11);
 }
 
 #[test]
