@@ -93,18 +93,23 @@ mod tests {
         Sockets::at(&Address::parse(address).unwrap()).are_held_by(Pid(own))
     }
 
+    /// The kernel's table can miss a line while other sockets close: the other tests close some.
+    fn becomes_ours(address: &str) -> bool {
+        (0..1000).any(|_| is_ours(address))
+    }
+
     #[test]
     fn a_listener_is_in_the_way_of_its_address_and_of_all_addresses() {
         let here = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = here.local_addr().unwrap().port();
         for taken in [format!("127.0.0.1:{port}"), format!(":{port}"), format!("[::]:{port}")] {
-            assert!(is_ours(&taken), "{taken}");
+            assert!(becomes_ours(&taken), "{taken}");
         }
         assert!(!is_ours(&format!("127.0.0.2:{port}")) && !is_ours(&format!("[::1]:{port}")));
         drop(here);
         let everywhere = TcpListener::bind("[::]:0").unwrap();
         let port = everywhere.local_addr().unwrap().port();
-        assert!(is_ours(&format!("127.0.0.1:{port}")) && is_ours(&format!("[::1]:{port}")));
+        assert!(becomes_ours(&format!("127.0.0.1:{port}")) && becomes_ours(&format!("[::1]:{port}")));
     }
 
     #[test]
@@ -112,7 +117,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app  x.sock");
         let _listener = UnixListener::bind(&path).unwrap();
-        assert!(is_ours(&format!("unix:{}", path.display())));
+        assert!(becomes_ours(&format!("unix:{}", path.display())));
         assert!(!is_ours(&format!("unix:{}2", path.display())));
     }
 }
