@@ -76,7 +76,11 @@ fn the_time_runs_from_the_term_and_not_again_from_the_commands_end() {
         run.signal(15);
         assert_eq!(run.wait_exit(), 0);
         let took = sent.elapsed();
-        assert!(took >= Duration::from_secs(4) && took < Duration::from_millis(6_800), "{took:?}");
+        // What a busy machine keeps from us is left out.
+        let lost = run.log.with_message("time passed without us");
+        let lost = lost.last().map_or(0, |line| line["lost_ms"].as_u64().unwrap());
+        let most = Duration::from_millis(6_800 + lost);
+        assert!(took >= Duration::from_secs(4) && took < most, "{took:?}, {lost} ms lost");
     }
 }
 

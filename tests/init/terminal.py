@@ -40,10 +40,14 @@ def expect(pattern, again=None):
     sys.exit(f"never came: {pattern}; on the screen: {TEXT!r}")
 
 
-def expect_code(code):
+def expect_code(code, again=None):
     global TEXT
     end = time.monotonic() + 20
+    next_time = time.monotonic() + 0.3
     while time.monotonic() < end:
+        if again and time.monotonic() > next_time:
+            next_time += 0.3
+            type(again)
         if select.select([master], [], [], 0.01)[0]:
             try:
                 TEXT += os.read(master, 65536)
@@ -404,8 +408,8 @@ elif scene == "sandbox":
                     type("\n\n")
                     expect_code(5)
                 else:
-                    type("\x03")
-                    expect("got int")
+                    # A shell runs no trap for a signal that comes just before its read(2).
+                    expect("got int", again="\x03")
                     expect_code(4)
     for init in [binary], ["./tini"]:
         TEXT = b""
@@ -469,14 +473,13 @@ elif scene == "session outside":
     expect("up\r\n")
     type("on\n")
     expect("read on")
-    type("\x03")
-    expect("got int")
+    expect("got int", again="\x03")
     type("\x1a")
     expect(r"\^Z")
     expect("read still", again="still\n")
     init = int(open(f"/proc/{pid}/task/{pid}/children").read())
     os.kill(init, signal.SIGTERM)
-    expect_code(3)
+    expect_code(3, again="\n")
     open("inner").read() == "term\n" or sys.exit("TERM did not reach the group")
 
 elif scene == "hang-up":
