@@ -1,10 +1,13 @@
 //! Which command it is, and what becomes of it: the only part that knows all of them.
 
-use crate::cli::{self, Options, Request};
-use crate::config::{Config, Environment};
-use crate::error::StartError;
+use crate::check::plan;
+use crate::report::log;
+use crate::settings::compat;
+use crate::settings::options::{self, Options, Request};
+use crate::settings::{Config, Environment};
 use crate::supervisor::Supervisor;
-use crate::{check, client, compat, explain, logging};
+use crate::values::error::StartError;
+use crate::{check, client};
 use std::ffi::OsString;
 use tracing::warn;
 
@@ -18,19 +21,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
         Request::Client(request) => return client::run(&request),
         Request::Check(asked) => return check::run(*asked),
         Request::Print { text, to_stderr, code } => {
-            logging::print(&text, to_stderr);
+            log::print(&text, to_stderr);
             return Ok(code);
         }
     };
-    logging::start(&options);
+    log::start(&options);
     let given = options.given.clone();
-    start(*options).map_err(|error| error.by_name(|flag| cli::name_of(flag, &given)))
+    start(*options).map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))
 }
 
 fn start(options: Options) -> Result<u8, StartError> {
     if options.logging.explain {
         let config = Config::resolve(options, &Environment::read())?;
-        logging::print(&explain::plan(&config)?, false);
+        log::print(&plan::plan(&config)?, false);
         return Ok(0);
     }
     // First: it may be why something else is wrong.

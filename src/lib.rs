@@ -58,7 +58,7 @@
 //! is in hand, `ending` the end, `refusing` its last connections, `verdict` what the end of a worker means, `upgrade`
 //! the exchange of our own program. Init mode, which has one command and no slots, is in `core/init.rs`.
 //!
-//! Metrics count what is reported (`metrics/counts.rs`), and look at everything else when somebody asks: tasks ask at
+//! Metrics count what is reported (`report/metrics/counts.rs`), and look at everything else when somebody asks: tasks ask at
 //! the [`control`] desk, and the loop answers between two events (`supervisor/scrape.rs`).
 //!
 //! # Invariants
@@ -86,7 +86,7 @@
 //! * **Every wait has a deadline**, unless the user said `infinity`. The one in which nothing else is heard, for a new
 //!   child to execute the command, is 10 s at most and a millisecond as a rule.
 //! * **A socket names its speaker**: each worker has a notify socket of its own, in a directory that its user reaches; only
-//!   where others can reach it too is a sender looked up in /proc, a few at a time (`supervisor/notices.rs`).
+//!   where others can reach it too is a sender looked up in /proc, a few at a time (`workers/notices.rs`).
 //! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.
 //! * **Errands are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
 //!   and time, reaped before the core hears of it, and gone before we are (`supervisor/errands.rs`).
@@ -103,34 +103,17 @@
     allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
-pub mod address;
 pub mod app;
 pub mod check;
-pub mod cli;
 pub mod client;
-pub mod compat;
-pub mod config;
 pub mod control;
 pub mod core;
-pub mod duration;
-pub mod environment;
-pub mod error;
-pub mod events;
-pub mod explain;
-pub mod handover;
+pub mod helpers;
 pub mod http;
-pub mod json;
-pub mod logging;
-pub mod manager;
-pub mod metrics;
-pub mod notify;
 pub mod os;
-pub mod output;
-pub mod printable;
-pub mod probe;
-pub mod ready_check;
+pub mod report;
+pub mod settings;
 pub mod setup;
-pub mod sizing;
 pub mod supervisor;
-pub mod users;
-pub mod words;
+pub mod values;
+pub mod workers;

@@ -1,7 +1,7 @@
 //! The README tells the truth about the command line.
 
 use crate::harness::binary;
-use prefork_init::cli::generate::tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
+use prefork_init::settings::options::generate::tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
 use std::collections::BTreeSet;
 use std::process::Command;
 

@@ -5,7 +5,7 @@
 
 use super::rules::all;
 use super::{Case, Warning};
-use crate::config::program::{BIND, Between, Kind, Server};
+use crate::settings::servers::{BIND, Between, Kind, Server};
 
 /// Whether a finding is certain in a case in which there is one.
 type Judge = fn(&Case<'_>) -> bool;

@@ -3,22 +3,26 @@
 
 mod certain;
 mod installed;
+pub mod options;
+pub mod plan;
+pub mod plan_pool;
 mod print;
 mod rules;
 mod server_rules;
 #[cfg(test)]
 mod tests;
 
-use crate::cli::{Given, Only, Options, Source, Unknown};
-use crate::config::program::{Between, Kind, Program, Server};
-use crate::config::{Config, Environment};
 use crate::core::Mode;
 use crate::core::policy::{InitPolicy, PoolPolicy};
 use crate::core::time::Patience;
-use crate::error::StartError;
-use crate::os::capacity::Capacity;
-use crate::os::privileges;
-use crate::{cli, logging, setup};
+use crate::os::container::capacity::Capacity;
+use crate::os::process::privileges;
+use crate::report::log;
+use crate::settings::options::{Given, Only, Options, Source, Unknown};
+use crate::settings::servers::{Between, Kind, Program, Server};
+use crate::settings::{Config, Environment};
+use crate::setup;
+use crate::values::error::StartError;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -254,7 +258,8 @@ pub fn certain(config: &Config, given: &[Given]) -> Vec<Warning> {
 /// As the start would: one line for the first thing that is wrong.
 pub fn run(asked: Asked) -> Result<u8, StartError> {
     let given = asked.options.given.clone();
-    examine(asked, &given).map_err(|error| error.by_name(|flag| cli::name_of(flag, &given)))
+    examine(asked, &given)
+        .map_err(|error| error.by_name(|flag| crate::settings::options::name_of(flag, &given)))
 }
 
 fn examine(asked: Asked, given: &[Given]) -> Result<u8, StartError> {
@@ -273,7 +278,7 @@ fn examine(asked: Asked, given: &[Given]) -> Result<u8, StartError> {
     let warnings = rules::warnings(&Case::new(&config, given, termination_grace, &around));
     let report =
         print::Report { config: &config, settings: &settings, warnings: &warnings, all, deny: &deny };
-    logging::print(&if json { report.json() } else { report.text() }, false);
+    log::print(&if json { report.json() } else { report.text() }, false);
     Ok(u8::from(warnings.iter().any(|warning| report.is_denied(warning))))
 }
 

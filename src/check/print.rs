@@ -1,11 +1,11 @@
 //! What `check` prints.
 
 use super::{Setting, Value, Warning};
-use crate::cli::{Only, Source};
-use crate::config::Config;
 use crate::core::Mode;
-use crate::json::{Object, list, quoted};
-use crate::printable::page;
+use crate::settings::Config;
+use crate::settings::options::{Only, Source};
+use crate::values::json::{Object, list, quoted};
+use crate::values::printable::page;
 use std::fmt::Write;
 
 /// All that there is to print.

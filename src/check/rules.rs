@@ -1,12 +1,12 @@
 //! What a reviewer says of the settings themselves. Each rule is a function of the case alone.
 
 use super::{Case, Warning, server_rules};
-use crate::address::Address;
-use crate::cli::{Only, Source};
-use crate::config::command::OF_ONE_WORKER;
-use crate::config::program::Between;
 use crate::core::policy::{RecyclePolicy, Scope};
 use crate::core::time::Patience;
+use crate::settings::options::{Only, Source};
+use crate::settings::placeholders::OF_ONE_WORKER;
+use crate::settings::servers::Between;
+use crate::values::address::Address;
 use std::time::Duration;
 
 /// A rule.

@@ -2,10 +2,10 @@
 
 use super::Case;
 use super::rules::{Finding, Rule, time};
-use crate::config::command::OF_ONE_WORKER;
-use crate::config::program::{BIND, Between, Kind, Server};
 use crate::core::Signal;
 use crate::core::time::Patience;
+use crate::settings::placeholders::OF_ONE_WORKER;
+use crate::settings::servers::{BIND, Between, Kind, Server};
 use std::time::Duration;
 
 #[rustfmt::skip]

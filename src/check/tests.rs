@@ -1,7 +1,7 @@
 //! Every rule, triggered once and silent nearby, without a machine.
 
 use super::*;
-use crate::cli::{Request, read};
+use crate::settings::options::{Request, read};
 use std::collections::BTreeSet;
 
 /// A container of 2 CPUs and 4 GiB whose command is not root.

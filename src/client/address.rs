@@ -1,9 +1,9 @@
 //! Where the one listens that is to be asked.
 
 use super::found::only_one;
-use crate::address::Address;
-use crate::cli::setting;
-use crate::error::StartError;
+use crate::settings::options::setting;
+use crate::values::address::Address;
+use crate::values::error::StartError;
 use std::net::Ipv4Addr;
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! Finding the one that runs here, where it is not said where to ask.
 
 use super::address::Place;
-use crate::address::Address;
-use crate::error::StartError;
 use crate::os::process::sign::{self, Sign};
+use crate::values::address::Address;
+use crate::values::error::StartError;
 
 /// Where the one pool is that runs here, or the one of us that runs one command.
 ///

@@ -5,17 +5,19 @@
 
 mod address;
 mod found;
+pub mod options;
 mod waits;
 mod watch;
 
 pub use address::Given;
 
-use crate::address::Address;
-use crate::error::StartError;
 use crate::http::client::{NoAnswer, exchange};
 use crate::os::signals;
-use crate::printable::page;
-use crate::{logging, setup};
+use crate::report::log;
+use crate::setup;
+use crate::values::address::Address;
+use crate::values::error::StartError;
+use crate::values::printable::page;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
@@ -121,7 +123,7 @@ pub fn run(request: &Request) -> Result<u8, StartError> {
             let path = format!("{path}?verbose");
             let answer = runtime.block_on(ask(&address, Method::GET, &path, *timeout));
             let (status, text) = answer.map_err(|trouble| of_check(trouble.into()))?;
-            logging::print(&page(&text), false);
+            log::print(&page(&text), false);
             Ok(if status == StatusCode::OK { code::DONE } else { code::FAILED })
         }
     }
@@ -135,9 +137,9 @@ fn show(status: StatusCode, text: &str, json: bool) -> u8 {
         _ => code::FAILED,
     };
     if code == code::FAILED && !json {
-        logging::print(&format!("prefork-init: {}", page(text)), true);
+        log::print(&format!("prefork-init: {}", page(text)), true);
     } else {
-        logging::print(&page(text), false);
+        log::print(&page(text), false);
     }
     code
 }

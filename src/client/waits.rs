@@ -1,9 +1,9 @@
 //! What an order that takes long waits for, told while `ctl` waits for its end.
 
 use super::{ANSWER_WITHIN, ask};
-use crate::address::Address;
-use crate::logging;
-use crate::printable::page;
+use crate::report::log;
+use crate::values::address::Address;
+use crate::values::printable::page;
 use hyper::{Method, StatusCode};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -38,7 +38,7 @@ async fn tell(address: &Address) -> Infallible {
         if let Ok((StatusCode::OK, text)) = ask(address, Method::GET, "/waits", ANSWER_WITHIN).await
             && told != text
         {
-            logging::print(&page(&text), true);
+            log::print(&page(&text), true);
             told = text;
         }
     }

@@ -1,12 +1,12 @@
 //! `status --watch`: the table in place, anew each second.
 
 use super::{ANSWER_WITHIN, ask, code};
-use crate::address::Address;
-use crate::error::StartError;
 use crate::os::signals::Signals;
-use crate::os::terminal::{self, Stop};
-use crate::printable::page;
+use crate::os::stdio::terminal::{self, Stop};
 use crate::setup;
+use crate::values::address::Address;
+use crate::values::error::StartError;
+use crate::values::printable::page;
 use hyper::Method;
 use std::future::poll_fn;
 use std::io::{self, IsTerminal, Write};

@@ -4,7 +4,7 @@ pub mod order;
 pub mod waiting;
 
 use crate::core::Status;
-use crate::metrics::Page;
+use crate::report::metrics::Page;
 use order::Order;
 use tokio::sync::{mpsc, oneshot};
 use waiting::Outcome;

@@ -1,9 +1,9 @@
 //! What may be ordered over the control socket, as its paths have it.
 
-use crate::cli::LogLevel;
 use crate::core::Signal;
 use crate::core::event::Demand;
 use crate::core::policy::MOST_WORKERS;
+use crate::settings::options::LogLevel;
 use clap::ValueEnum;
 use std::fmt;
 

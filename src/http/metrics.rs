@@ -1,7 +1,7 @@
 //! `/metrics` and `/metrics/liveness`: which form of the page a scraper gets.
 
 use super::Edge;
-use crate::metrics::Page;
+use crate::report::metrics::Page;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY};

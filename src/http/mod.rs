@@ -4,8 +4,8 @@
 //! stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
 
 mod beside;
-pub mod checks;
 pub mod client;
+pub mod health;
 pub mod metrics;
 mod orders;
 pub mod routes;
@@ -16,9 +16,9 @@ pub use beside::{Beside, Check};
 use crate::control::Desk;
 use crate::core::Snapshot;
 use crate::os::call::{self, named};
-use crate::os::listen::Listener;
-use crate::os::privileges;
+use crate::os::process::privileges;
 use crate::os::socket::connection::{self, Stream};
+use crate::os::socket::listen::Listener;
 use crate::os::socket::passed;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;

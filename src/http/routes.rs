@@ -1,9 +1,9 @@
 //! Which path asks what, and the answers.
 
 use super::Edge;
-use super::checks::{self, Check, Failure, Question};
 use super::status;
 use crate::core::Snapshot;
+use crate::http::health::{self, Check, Failure, Question};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -48,11 +48,11 @@ pub async fn answer(method: &Method, uri: &Uri, edge: &Edge) -> Answer {
 }
 
 fn health(question: Question, verbose: bool, edge: &Edge) -> Answer {
-    let checks = checks::checks(question, edge);
+    let checks = health::checks(question, edge);
     let failure = checks.iter().find_map(|Check { failure, .. }| failure.as_ref());
     let code = if failure.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if verbose {
-        return plain(code, checks::verbose(question, &checks));
+        return plain(code, health::verbose(question, &checks));
     }
     let status = if failure.is_none() { "ok" } else { "unavailable" };
     respond(code, body(status, failure.map(|Failure { reason, .. }| reason.as_ref()), &edge.published.get()))

@@ -3,10 +3,10 @@
 use super::Edge;
 use super::routes::{Answer, error, plain, respond};
 use crate::core::snapshot::{Reload, ReloadState, Slot, Status, Worker};
-use crate::duration::in_short;
-use crate::json::{Object, list};
-use crate::logging;
-use crate::os::usage::{self, Measure};
+use crate::os::process::usage::{self, Measure};
+use crate::report::log;
+use crate::values::duration::in_short;
+use crate::values::json::{Object, list};
 use hyper::StatusCode;
 use std::fmt::Write;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) async fn answer(as_text: bool, edge: &Edge) -> Answer {
 pub(super) async fn waits(edge: &Edge) -> String {
     let Some(status) = edge.desk.status().await else { return String::new() };
     let of_worker = |worker: &Worker| {
-        let waits = logging::waits(worker.waits_for?, worker.slot, status.surge_to_go_on);
+        let waits = log::waits(worker.waits_for?, worker.slot, status.surge_to_go_on);
         Some(waits + "\n")
     };
     status.workers.iter().filter_map(of_worker).collect()

@@ -3,9 +3,9 @@
 //! Nothing in them is trusted. What is done inside of one that belongs to another user is done with that user's rights
 //! (setfsuid(2)): a symbolic link in it leads that user to nothing new.
 
-use super::pid1::seed;
-use super::privileges::{self, own_ids};
-use super::spawn::Identity;
+use crate::os::process::pid1::seed;
+use crate::os::process::privileges::{self, own_ids};
+use crate::os::process::spawn::Identity;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -250,7 +250,7 @@ fn lock(directory: &File) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::notify_socket::NotifySocket;
+    use crate::os::worker::notify_socket::NotifySocket;
     use std::os::unix::net::UnixDatagram;
 
     fn nobody(groups: &[u32]) -> Users {

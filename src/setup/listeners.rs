@@ -1,27 +1,30 @@
 //! Binding what is listened on.
 
 use super::{refused, remedy_of};
-use crate::address::Address;
-use crate::config::{Config, Pool};
 use crate::core::Mode;
 use crate::core::exit::code;
 use crate::core::policy::PoolPolicy;
-use crate::error::StartError;
-use crate::handover::{Given, Output, VARIABLE};
 use crate::http::{self, Access, Edge};
-use crate::logging;
-use crate::os::channel::{self, STDERR};
-use crate::os::lanes::{Lanes, Spread};
-use crate::os::listen::{self, Listener};
-use crate::os::open_files;
-use crate::os::privileges::{self, CHOWN};
+use crate::os::call;
+use crate::os::process::exec;
+use crate::os::process::handover::{Given, Output, VARIABLE};
+use crate::os::process::open_files;
+use crate::os::process::privileges::{self, CHOWN};
 use crate::os::process::sign::{self, Sign};
+use crate::os::process::spawn::FIRST_FD;
 use crate::os::signals;
+use crate::os::socket::activation;
+use crate::os::socket::lanes::{Lanes, Spread};
+use crate::os::socket::listen::{self, Listener};
 use crate::os::socket::occupant::{self, Occupant};
 use crate::os::socket::rights::{self, Rights};
-use crate::os::spawn::FIRST_FD;
-use crate::os::{activation, call, exchange, stderr};
-use crate::users;
+use crate::os::stdio::channel::{self, STDERR};
+use crate::os::stdio::stderr;
+use crate::os::users;
+use crate::report::log;
+use crate::settings::{Config, Pool};
+use crate::values::address::Address;
+use crate::values::error::StartError;
 use std::io;
 use std::os::fd::OwnedFd;
 use tracing::{debug, info, warn};
@@ -48,7 +51,7 @@ pub fn lanes(
         }
         None => {
             if let Some(sizing) = &pool.sizing {
-                logging::sized(sizing, policy.min_ready);
+                log::sized(sizing, policy.min_ready);
             }
             let most = policy.workers.saturating_add(policy.budget.surge(policy.workers));
             let rights = rights_of_bind(pool)?;
@@ -165,7 +168,7 @@ fn endpoint(
 ) -> Result<Listener, StartError> {
     let listener = match given {
         None => Listener::endpoint(address, ENDPOINT_BACKLOG, FIRST_FD, rights),
-        Some(fd) => exchange::adopt(fd).map(|fd| Listener::take_over(fd, address)),
+        Some(fd) => exec::adopt(fd).map(|fd| Listener::take_over(fd, address)),
     };
     listener.map_err(|error| not_bound(option, address, &error))
 }
@@ -177,7 +180,7 @@ fn endpoint(
 pub fn given() -> Result<Option<Given>, StartError> {
     let Some(fd) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let fd = fd.to_str().and_then(|fd| fd.parse().ok());
-    let text = fd.and_then(|fd| exchange::received(fd).ok());
+    let text = fd.and_then(|fd| exec::received(fd).ok());
     let given = text.and_then(|text| Given::read(&text));
     let given = given.ok_or_else(|| handover_error("it is not understood"))?;
     signals::take_over(given.signals);
@@ -198,7 +201,7 @@ fn handover_error(problem: &str) -> StartError {
 
 fn taken_over(pool: &Pool, given: &Given, spread: Spread, least_fd: i32) -> Option<Lanes> {
     let adopt = |(fds, order): &(Vec<i32>, Vec<u32>)| {
-        let fds = fds.iter().map(|fd| exchange::adopt(*fd).ok()).collect::<Option<Vec<_>>>()?;
+        let fds = fds.iter().map(|fd| exec::adopt(*fd).ok()).collect::<Option<Vec<_>>>()?;
         Some((fds, order.clone()))
     };
     let places = given.places.iter().map(adopt).collect::<Option<Vec<_>>>()?;

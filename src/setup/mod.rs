@@ -1,21 +1,24 @@
 //! Getting what the supervisor needs before it runs, or saying in one line why it cannot be had.
 
-use crate::cli::{Like, ProcessGroup, Subreaper};
-use crate::config::command::Values;
-use crate::config::{Around, Config, Placing};
 use crate::core::exit::code;
 use crate::core::policy::Job;
 use crate::core::{Mode, Signal};
-use crate::error::StartError;
-use crate::os::spawn::{FIRST_FD, Placement};
-use crate::os::terminal::{self, Terminal};
-use crate::os::{call, lookup, pid1};
-use crate::{compat, logging};
+use crate::os::call;
+use crate::os::process::spawn::{FIRST_FD, Placement};
+use crate::os::process::{lookup, pid1};
+use crate::os::stdio::terminal::{self, Terminal};
+use crate::report::log;
+use crate::settings::compat;
+use crate::settings::options::{Like, ProcessGroup, Subreaper};
+use crate::settings::placeholders::Values;
+use crate::settings::{Around, Config, Placing};
+use crate::values::error::StartError;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use tokio::runtime::{Builder, Runtime};
 use tracing::warn;
 
+pub mod environment;
 mod listeners;
 mod private_directory;
 mod process;
@@ -185,7 +188,7 @@ pub fn relations(config: &Config) {
             }
         }
         Subreaper::Never if config.like == Like::Tini && !pid1::is_subreaper() => {
-            logging::say(&compat::tini::reaper_warning(config.verbosity));
+            log::say(&compat::tini::reaper_warning(config.verbosity));
         }
         Subreaper::Never => {}
     }

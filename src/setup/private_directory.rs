@@ -40,7 +40,7 @@ fn bases(users: &Users, of_user: Option<OsString>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::spawn::Identity;
+    use crate::os::process::spawn::Identity;
 
     #[test]
     fn a_user_directory_is_for_our_own_user_only() {

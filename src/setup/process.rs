@@ -1,15 +1,15 @@
 //! As whom, where and with which rights the command runs.
 
-use crate::address::Address;
-use crate::cli::Process;
-use crate::config::Config;
 use crate::core::exit::code;
-use crate::error::StartError;
-use crate::os::privileges::{
+use crate::os::process::privileges::{
     self, DAC_OVERRIDE, KILL, NET_BIND_SERVICE, SETGID, SETUID, SYS_PTRACE, SYS_RESOURCE,
 };
-use crate::os::spawn::{Identity, Settings};
-use crate::users::{self, Account};
+use crate::os::process::spawn::{Identity, Settings};
+use crate::os::users::{self, Account};
+use crate::settings::Config;
+use crate::settings::options::Process;
+use crate::values::address::Address;
+use crate::values::error::StartError;
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;

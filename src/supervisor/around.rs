@@ -5,14 +5,14 @@ use super::before::Aside;
 use super::checks::Checker;
 use super::errands::Errands;
 use super::hooks::Hooks;
-use crate::config;
 use crate::core::time::earlier;
 use crate::core::{Core, Monotonic, Note, Pid};
-use crate::environment::Environment;
-use crate::handover::Given;
 use crate::http::{Beside, Check};
+use crate::os::process::handover::Given;
 use crate::os::socket::passed;
-use crate::words::Words;
+use crate::settings;
+use crate::setup::environment::Environment;
+use crate::values::command_line::Words;
 use std::ffi::OsString;
 use std::task::{Context, Poll};
 
@@ -36,7 +36,7 @@ pub struct Around {
 
 impl Around {
     /// What was done by the program before us in this process is not done again.
-    pub fn new(config: config::Around, environment: &Environment, given: Option<&Given>) -> Self {
+    pub fn new(config: settings::Around, environment: &Environment, given: Option<&Given>) -> Self {
         let passes = given.is_some_and(|given| given.check_passes);
         Self {
             env: environment.of_errand(),

@@ -4,16 +4,16 @@
 //! on, a graceful timeout and a kill. Meanwhile all that it is done for waits aside; the endpoint shows what waits.
 
 use super::Loop;
-use super::fleet::Fleet;
-use crate::config::command::Command;
 use crate::core::policy::{InitPolicy, Orphans};
 use crate::core::signal::Rewrite;
 use crate::core::{Core, Mode, Note, Rewrites, Signal};
-use crate::environment::Environment;
-use crate::os::send;
-use crate::os::spawn::Placement;
-use crate::os::terminal::Terminal;
-use crate::words::Words;
+use crate::os::process::send;
+use crate::os::process::spawn::Placement;
+use crate::os::stdio::terminal::Terminal;
+use crate::settings::placeholders::Command;
+use crate::setup::environment::Environment;
+use crate::values::command_line::Words;
+use crate::workers::Fleet;
 use std::io;
 use std::mem::replace;
 use tracing::{debug, error, info, warn};

@@ -2,12 +2,12 @@
 
 use super::Loop;
 use super::errands::Kind;
-use crate::config;
 use crate::core::exit::Exit;
 use crate::core::snapshot::Phase;
 use crate::core::time::Monotonic;
+use crate::helpers::ask::{self, CheckFailure, Target};
 use crate::http::Check;
-use crate::ready_check::{self, CheckFailure, Target};
+use crate::settings;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -18,7 +18,7 @@ type Answer = (u64, Result<(), CheckFailure>);
 /// Asks, one question at a time.
 #[derive(Debug)]
 pub struct Checker {
-    check: config::Check,
+    check: settings::Check,
     state: Check,
     stage: Stage,
     /// Questions so far.
@@ -38,7 +38,7 @@ enum Stage {
 
 impl Checker {
     /// `passes` says whether it did in the program before us in this process.
-    pub fn new(check: config::Check, passes: bool) -> Self {
+    pub fn new(check: settings::Check, passes: bool) -> Self {
         let (sender, answers) = mpsc::channel(1);
         Self {
             check,
@@ -162,12 +162,12 @@ impl Loop {
             }
             Target::Http { to, question, .. } => {
                 tokio::spawn(async move {
-                    let _late = sender.send((id, ready_check::ask_tcp(to, &question, within).await)).await;
+                    let _late = sender.send((id, ask::ask_tcp(to, &question, within).await)).await;
                 });
             }
             Target::Unix { to, question, .. } => {
                 tokio::spawn(async move {
-                    let _late = sender.send((id, ready_check::ask_unix(to, &question, within).await)).await;
+                    let _late = sender.send((id, ask::ask_unix(to, &question, within).await)).await;
                 });
             }
         }
@@ -201,7 +201,7 @@ impl Loop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::Words;
+    use crate::values::command_line::Words;
     use std::time::Duration;
 
     fn at(seconds: u64) -> Monotonic {
@@ -211,7 +211,7 @@ mod tests {
     fn checker() -> Checker {
         let target = Target::Exec(Words::parse("x").unwrap());
         let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(2));
-        Checker::new(config::Check { target, interval, timeout }, false)
+        Checker::new(settings::Check { target, interval, timeout }, false)
     }
 
     #[test]

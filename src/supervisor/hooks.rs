@@ -8,8 +8,8 @@ use super::errands::Kind;
 use crate::core::Note;
 use crate::core::snapshot::Phase;
 use crate::core::time::{Monotonic, earlier, reached};
-use crate::events::{self, Happened, PREFIX};
-use crate::words::Words;
+use crate::report::hook_variables::{self, Happened, PREFIX};
+use crate::values::command_line::Words;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl Hooks {
         if self.words.is_none() {
             return;
         }
-        let Some(happened) = events::of(note) else { return };
+        let Some(happened) = hook_variables::of(note) else { return };
         self.count = self.count.saturating_add(1);
         if self.waiting.len() < MOST_WAITING {
             self.waiting.push_back((self.count, happened));

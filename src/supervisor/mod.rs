@@ -8,18 +8,13 @@ mod checks;
 mod clock;
 mod echo;
 mod errands;
-mod fleet;
 mod hooks;
-mod notices;
 mod orders;
-mod outgoing;
 mod outlook;
 mod output;
 mod reaping;
 mod renew;
-mod requests;
 mod scrape;
-mod share;
 mod spawning;
 mod summary;
 mod telling;
@@ -27,32 +22,34 @@ mod tend;
 mod upgrade;
 mod waiting;
 
-use crate::cli::Like;
-use crate::config::Config;
-use crate::config::command::Command;
 use crate::control::{self, Inbox};
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
-use crate::environment::Environment;
-use crate::error::StartError;
 use crate::http::{Edge, Published};
-use crate::metrics::Metrics;
-use crate::os::send::{self, Asked, Sparing};
+use crate::os::process::send::{self, Asked, Sparing};
+use crate::os::process::spawn::{Identity, Placement, Settings};
+use crate::os::process::{exec, inherited, last_resort, memory, open_files, pid1};
 use crate::os::signals::Signals;
-use crate::os::spawn::{Identity, Placement, Settings};
-use crate::os::terminal::Terminal;
-use crate::os::{allocator, call, exchange, inherited, last_resort, memory, open_files, pid1};
+use crate::os::stdio::terminal::Terminal;
+use crate::os::{allocator, call};
+use crate::report::log;
+use crate::report::metrics::Metrics;
+use crate::settings::Config;
+use crate::settings::options::Like;
+use crate::settings::placeholders::Command;
+use crate::setup;
 use crate::setup::Endpoints;
-use crate::{logging, setup};
+use crate::setup::environment::Environment;
+use crate::values::error::StartError;
+use crate::workers::share::Share;
+use crate::workers::{Fleet, least_fd};
 use around::Around;
 use clock::Clock;
 use echo::is_our_own_echo;
-use fleet::{Fleet, least_fd};
 use orders::Waiter;
 use reaping::Reaping;
 use renew::InForce;
-use share::Share;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -191,7 +188,7 @@ impl Supervisor {
             signals,
             fleet,
             endpoints,
-            program: exchange::own_program(),
+            program: exec::own_program(),
             asked: Asked::default(),
             sparing: Sparing::new(ids),
             environment,
@@ -324,7 +321,7 @@ impl Loop {
 
     fn take_signal(&mut self, received: Received) {
         if received.signal == Signal::CHLD {
-            logging::child_signal();
+            log::child_signal();
             self.look_for_ended = true;
         } else if !is_our_own_echo(received, self.gave_terminal_up) {
             #[cfg(debug_assertions)]

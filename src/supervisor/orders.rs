@@ -1,15 +1,15 @@
 //! Orders from the control socket: carrying them out, and telling what came of them.
 
 use super::Loop;
-use super::share::Share;
 use crate::control::Ask;
 use crate::control::order::Order;
 use crate::control::waiting::{self, Outcome, Refusal, Waiting};
 use crate::core::event::Demand;
 use crate::core::snapshot::Phase;
 use crate::core::{Event, Signal, Status};
-use crate::logging;
-use crate::os::send;
+use crate::os::process::send;
+use crate::report::log;
+use crate::workers::share::Share;
 use tokio::sync::oneshot;
 use tracing::info;
 
@@ -65,7 +65,7 @@ impl Loop {
                 Order::Demand(demand) => return self.demand(demand, &before, answer),
                 Order::Signal { slot, signal } => self.signal_one(&before, slot, signal),
                 Order::LogLevel(level) => {
-                    logging::set_level(level);
+                    log::set_level(level);
                     info!(log_level = level.name(), "log level set");
                     Outcome::Set
                 }

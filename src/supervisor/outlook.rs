@@ -1,8 +1,8 @@
 //! Who wants to know how things stand, beside the log: the manager above us, and a person at the terminal.
 
 use crate::core::{Core, Mode, Monotonic, Note, Progress, Snapshot};
-use crate::manager::{Manager, Variables};
-use crate::os::progress_line::ProgressLine;
+use crate::os::stdio::progress_line::ProgressLine;
+use crate::report::systemd::{Manager, Variables};
 use std::time::Duration;
 use tokio::time::Instant;
 

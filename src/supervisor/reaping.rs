@@ -1,16 +1,16 @@
 //! Reaping. The core hears of workers and orphans, and not of errands, nor of children that take descriptors for us.
 
 use super::Loop;
-use super::fleet::Fleet;
-use super::share::Share;
 use crate::core::exit::Exit;
 use crate::core::{Event, Pid, Signal};
-use crate::os::proc;
-use crate::os::reap::{self, Found, Reaper};
-use crate::os::send;
+use crate::os::process::proc;
+use crate::os::process::reap::{self, Found, Reaper};
+use crate::os::process::send;
+use crate::os::process::spawn::Placement;
 use crate::os::socket::passed;
-use crate::os::spawn::Placement;
-use crate::os::terminal;
+use crate::os::stdio::terminal;
+use crate::workers::Fleet;
+use crate::workers::share::Share;
 use std::io;
 use std::time::Duration;
 use tokio::time::Instant;

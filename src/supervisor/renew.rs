@@ -1,14 +1,15 @@
 //! A reload with a configuration file: it is read anew, and what it says of the workers holds from then on.
 
 use super::Loop;
-use crate::cli::{self, Request};
-use crate::compat;
-use crate::config::command::{Command, NOTIFY_FD};
-use crate::config::{Config, Environment, Pool};
+use crate::check::plan;
 use crate::core::{Event, Mode, Note, Signal};
-use crate::error::StartError;
 use crate::os::signals;
-use crate::{explain, setup};
+use crate::settings::compat;
+use crate::settings::options::{self, Request};
+use crate::settings::placeholders::{Command, NOTIFY_FD};
+use crate::settings::{Config, Environment, Pool};
+use crate::setup;
+use crate::values::error::StartError;
 use tracing::{error, warn};
 
 /// What the configuration says to the loop: with what workers are started and measured.
@@ -30,7 +31,7 @@ impl InForce {
     pub fn new(config: &Config) -> Self {
         let (command, pool) = (config.command.clone(), config.pool.clone());
         let (fixed, bound) = match config.mode {
-            Mode::Pool(_) => (config.fixed(), explain::bound(config)),
+            Mode::Pool(_) => (config.fixed(), plan::bound(config)),
             Mode::Init(_) => (Vec::new(), Vec::new()),
         };
         Self { command, pool, fixed, bound, before: None }
@@ -112,7 +113,7 @@ fn read() -> Result<Config, StartError> {
         Request::Run(options) => {
             let given = options.given.clone();
             let config = Config::resolve(*options, &Environment::read());
-            let config = config.map_err(|error| error.by_name(|flag| cli::name_of(flag, &given)))?;
+            let config = config.map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))?;
             // Another user may find and execute what we may not.
             if config.process.user.is_none() && config.process.group.is_none() {
                 setup::check_command(&config)?;

@@ -4,9 +4,11 @@ use super::Loop;
 use crate::control::Ask;
 use crate::core::event::Measured;
 use crate::core::{Event, Lane, Pid, Status};
-use crate::metrics::Page;
-use crate::metrics::pages::{self, Own, PoolSeen, Seat, Seated};
-use crate::os::{netstat, own_usage, stderr, usage};
+use crate::os::process::{own_usage, usage};
+use crate::os::socket::netstat;
+use crate::os::stdio::stderr;
+use crate::report::metrics::Page;
+use crate::report::metrics::pages::{self, Own, PoolSeen, Seat, Seated};
 use std::time::{Duration, Instant};
 
 /// How long workers are measured before other things get their turn. At least one is.

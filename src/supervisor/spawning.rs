@@ -1,11 +1,11 @@
 //! Starting the command, or a worker.
 
 use super::Loop;
-use super::fleet::Extras;
-use crate::config::command::Values;
 use crate::core::Event;
 use crate::core::action::SpawnOrder;
-use crate::os::spawn::{self, FIRST_FD, Placement, Program};
+use crate::os::process::spawn::{self, FIRST_FD, Placement, Program};
+use crate::settings::placeholders::Values;
+use crate::workers::Extras;
 use std::time::Duration;
 
 /// How long a new process may take to execute its program: a worker, while others are to be looked after, and the

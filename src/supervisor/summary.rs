@@ -3,8 +3,8 @@
 use super::Loop;
 use crate::core::snapshot::State;
 use crate::core::{Note, Pid};
-use crate::logging::{self, End, Place};
-use crate::os::listen::Listener;
+use crate::os::socket::listen::Listener;
+use crate::report::log::{self, End, Place};
 
 impl Loop {
     /// Writes the line for a transition, with what the core does not know.
@@ -15,7 +15,7 @@ impl Loop {
                 self.look_whether_hint_is_taken();
             }
             Note::PoolStopped => self.tell_stopped(),
-            note => logging::note(note),
+            note => log::note(note),
         }
     }
 
@@ -23,7 +23,7 @@ impl Loop {
         let lanes = self.fleet.iter().flat_map(|fleet| fleet.lanes.addresses());
         let address =
             |endpoint: &Option<Listener>| endpoint.as_ref().map(|listener| listener.address().to_string());
-        logging::pool_ready(&Place {
+        log::pool_ready(&Place {
             ready,
             workers: self.core.snapshot().workers,
             listening: lanes.map(ToString::to_string).collect(),
@@ -34,7 +34,7 @@ impl Loop {
 
     fn tell_stopped(&self) {
         let counts = &self.metrics.counts;
-        logging::pool_stopped(&End {
+        log::pool_stopped(&End {
             requests: counts.served,
             restarts: counts.restarts,
             killed: counts.kills.each().fold(0u64, |sum, (_, kills)| sum.saturating_add(kills)),

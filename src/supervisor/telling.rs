@@ -2,7 +2,7 @@
 
 use super::Loop;
 use crate::core::{Event, Signal};
-use crate::os::terminal::{self, Continuer};
+use crate::os::stdio::terminal::{self, Continuer};
 use std::io;
 use tracing::{debug, warn};
 

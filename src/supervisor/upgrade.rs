@@ -1,16 +1,16 @@
 //! USR2: the program that is now in our place takes this process over, with its workers and listeners.
 
 use super::Loop;
-use super::fleet::Fleet;
-use crate::config::activation::VARIABLE as LISTEN;
 use crate::core::event::SpawnFailure;
 use crate::core::{Event, Handover};
-use crate::error::StartError;
-use crate::handover::{FORMAT, Given, Output, VARIABLE};
-use crate::os::exchange;
-use crate::os::open_files;
+use crate::os::process::exec;
+use crate::os::process::handover::{FORMAT, Given, Output, VARIABLE};
+use crate::os::process::open_files;
 use crate::os::signals;
-use crate::output::Relay;
+use crate::settings::rules::activation::VARIABLE as LISTEN;
+use crate::values::error::StartError;
+use crate::workers::Fleet;
+use crate::workers::output::Relay;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -76,7 +76,7 @@ impl Loop {
         let given_some = !fleet.adopted.addresses.is_empty();
         let variables = [("PREFORK_EXPLAIN", "true"), (LISTEN, listen.as_str())];
         let variables = variables.get(..if given_some { 2 } else { 1 }).unwrap_or_default();
-        let plan = exchange::ask(program, &args, variables, ANSWER_WITHIN);
+        let plan = exec::ask(program, &args, variables, ANSWER_WITHIN);
         self.clock.worked();
         let Some(plan) = plan? else {
             return Ok("the new program does not accept our command line; try it with --explain");
@@ -101,7 +101,7 @@ impl Loop {
         let numbers = |fds: &[BorrowedFd<'_>]| fds.iter().map(AsRawFd::as_raw_fd).collect();
         let scoreboard = fleet.scoreboard_fd();
         let output = fleet.output.as_ref().map(Relay::hand_over);
-        let output = output.map(|(output, bytes)| Ok::<_, io::Error>((output, exchange::put_down(&bytes)?)));
+        let output = output.map(|(output, bytes)| Ok::<_, io::Error>((output, exec::put_down(&bytes)?)));
         let output = output.transpose()?;
         let (notify, notify_fds) = fleet.notices.hand_over();
         let given = Given {
@@ -116,7 +116,7 @@ impl Loop {
             output: output.as_ref().map(|(output, fd)| Output { bytes: fd.as_raw_fd(), ..output.clone() }),
             places: places.iter().map(|(fds, order)| (numbers(fds), order.to_vec())).collect(),
         };
-        let text = exchange::put_down(given.write().as_bytes())?;
+        let text = exec::put_down(given.write().as_bytes())?;
         let mut keep: Vec<BorrowedFd<'_>> = places.into_iter().flat_map(|(fds, _)| fds).collect();
         keep.extend(notify_fds);
         keep.push(text.as_fd());
@@ -128,6 +128,6 @@ impl Loop {
             std::env::vars_os().filter(|(name, _)| name != VARIABLE && name != LISTEN).collect();
         env.extend(given_some.then(|| (LISTEN.into(), listen.into())));
         env.push((VARIABLE.into(), text.as_raw_fd().to_string().into()));
-        Err(exchange::exchange(program, &args, &env, &keep))
+        Err(exec::exchange(program, &args, &env, &keep))
     }
 }

@@ -2,10 +2,10 @@
 
 use super::Loop;
 use super::clock::BEAT;
-use super::fleet::Fleet;
 use crate::core::Monotonic;
 use crate::core::time::earlier;
 use crate::os::socket::passed;
+use crate::workers::Fleet;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;

@@ -2,7 +2,7 @@
 
 use super::{check, file, report, setting, texts};
 use clap::{Arg, ArgAction, CommandFactory};
-use prefork_init::cli::Options;
+use prefork_init::settings::options::Options;
 use serde_json::{Value, json};
 
 /// Three valid values for what is not one of a few words: by the option's long name, or else by its value's name.

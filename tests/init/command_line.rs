@@ -2,7 +2,7 @@
 
 use crate::harness::launch;
 use clap::CommandFactory;
-use prefork_init::cli::{Options, own_variables};
+use prefork_init::settings::options::{Options, own_variables};
 use std::time::{Duration, Instant};
 
 #[test]

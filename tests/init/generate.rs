@@ -2,7 +2,7 @@
 
 use crate::harness::{binary, launch};
 use clap::CommandFactory;
-use prefork_init::cli::{Options, definition, own_variables};
+use prefork_init::settings::options::{Options, definition, own_variables};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};

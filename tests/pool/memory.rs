@@ -151,7 +151,7 @@ impl Small {
     /// Below ours in version 1; in version 2 beside it, since one with processes of its own can have none below. `None`
     /// if there is no memory cgroup to be seen, or we are not root.
     fn make() -> Option<Self> {
-        let own = prefork_init::os::cgroup::Cgroup::find();
+        let own = prefork_init::os::container::cgroup::Cgroup::find();
         // SAFETY: takes nothing.
         let (Some(own), 0) = (own, unsafe { libc::geteuid() }) else { return None };
         let one = own.directory().join("memory.limit_in_bytes").exists();

@@ -37,7 +37,7 @@ impl Limited {
         if unsafe { libc::geteuid() } != 0 {
             return None;
         }
-        let own = prefork_init::os::cgroup::Cgroup::find()?;
+        let own = prefork_init::os::container::cgroup::Cgroup::find()?;
         let name = format!("prefork-init-sizing-{}", std::process::id());
         let mut made = Self(Vec::new());
         let mut make = |directory: PathBuf| {

@@ -1,7 +1,7 @@
 //! What a worker and its descendants have open, as `/proc/PID/fd` shows it (proc(5)).
 
 use crate::core::Pid;
-use crate::os::proc;
+use crate::os::process::proc;
 use std::ffi::OsString;
 use std::fs;
 use std::io;

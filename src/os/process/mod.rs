@@ -1,5 +1,22 @@
 //! Processes of workers, and of others like us.
 
 pub mod descriptors;
+pub mod exec;
+pub mod handover;
+pub mod inherited;
+pub mod inspect;
+pub mod last_resort;
+pub mod lookup;
+pub mod memory;
+pub mod memory_file;
+pub mod open_files;
+pub mod own_usage;
+pub mod pid1;
+pub mod privileges;
+pub mod proc;
+pub mod reap;
+pub mod send;
 pub mod sign;
+pub mod spawn;
 pub mod takers;
+pub mod usage;

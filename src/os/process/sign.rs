@@ -3,9 +3,9 @@
 //! It is there as long as its process, and no longer; nothing has to be written anywhere, or cleaned up.
 
 use super::descriptors::descriptors;
-use crate::address::Address;
 use crate::core::Pid;
-use crate::os::{memory_file, privileges, proc};
+use crate::os::process::{memory_file, privileges, proc};
+use crate::values::address::Address;
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

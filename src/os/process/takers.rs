@@ -1,8 +1,8 @@
 //! Signals for those processes alone that can take them: the default effect of most is the end of the process.
 
 use crate::core::{Pid, Signal};
-use crate::os::proc::{self, Reception};
-use crate::os::send;
+use crate::os::process::proc::{self, Reception};
+use crate::os::process::send;
 use std::io;
 
 /// More processes of one worker are not looked at.

@@ -2,10 +2,10 @@
 
 use super::inode_of;
 use crate::core::Pid;
-use crate::os::connections;
-use crate::os::listen::SocketId;
-use crate::os::proc;
 use crate::os::process::descriptors::{Family, descriptors};
+use crate::os::process::proc;
+use crate::os::socket::connections;
+use crate::os::socket::listen::SocketId;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub struct Held {
 
 impl Held {
     /// Looks at a worker and its descendants; of one of another user, within
-    /// [`acting_as`](crate::os::privileges::acting_as). Takes two microseconds for each descriptor, and 50 ms at most.
+    /// [`acting_as`](crate::os::process::privileges::acting_as). Takes two microseconds for each descriptor, and 50 ms at most.
     #[must_use]
     pub fn by(worker: Pid) -> Self {
         if !proc::is_ours() {

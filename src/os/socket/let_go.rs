@@ -2,10 +2,10 @@
 
 use super::inode_of;
 use crate::core::Pid;
-use crate::os::accepting::epoll_targets;
-use crate::os::listen::SocketId;
 use crate::os::process::descriptors::{Family, descriptors};
-use crate::os::{privileges, proc};
+use crate::os::process::{privileges, proc};
+use crate::os::socket::accepting::epoll_targets;
+use crate::os::socket::listen::SocketId;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -58,9 +58,9 @@ fn waits(pid: Pid, listeners: &[SocketId], end: Option<Instant>) -> Option<bool>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Address;
-    use crate::os::listen::Listener;
+    use crate::os::socket::listen::Listener;
     use crate::os::socket::rights::Rights;
+    use crate::values::address::Address;
     use std::io::Read;
     use std::os::fd::{AsFd, AsRawFd};
     use std::process::{Child, Command, Stdio};

@@ -1,12 +1,21 @@
 //! Sockets to which others can pass descriptors, and those that workers hold.
 
+pub mod accepting;
+pub mod activation;
 pub mod connection;
+pub mod connections;
+pub mod full_queue;
 pub mod held;
+pub mod lanes;
 pub mod let_go;
+pub mod listen;
+pub mod netstat;
 pub mod occupant;
 pub mod passed;
 pub mod queue_watch;
 pub mod rights;
+pub mod shut_watch;
+pub mod steer;
 pub mod taker;
 
 use std::path::Path;

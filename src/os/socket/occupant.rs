@@ -1,10 +1,11 @@
 //! What has an address that we want: a server that has outlived the supervisor that started it, for one.
 
 use super::inode_of;
-use crate::address::Address;
 use crate::core::Pid;
 use crate::os::process::descriptors::descriptors;
-use crate::os::{connections, proc};
+use crate::os::process::proc;
+use crate::os::socket::connections;
+use crate::values::address::Address;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Wakes the loop when something comes into the queue of a listener: once, until it is watched again (epoll(7),
 //! `EPOLLONESHOT`).
 
-use crate::os::epoll_set::EpollSet;
+use crate::os::worker::epoll_set::EpollSet;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::io;
 use std::os::fd::BorrowedFd;

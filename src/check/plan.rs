@@ -1,0 +1,229 @@
+//! `--explain`: what would be done, in words.
+
+use crate::check::plan_pool;
+use crate::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
+use crate::core::time::Patience;
+use crate::core::{Mode, Rewrites, Signal};
+use crate::os::process::pid1;
+use crate::os::process::spawn::Placement;
+use crate::os::stdio::terminal::{self, Terminal};
+use crate::settings::options::Subreaper;
+use crate::settings::{Around, Config, Placing};
+use crate::setup;
+use crate::values::error::StartError;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// The plan, a line each for who gets which signal, what happens at the end, and which limits apply, here and now.
+///
+/// # Errors
+/// As the start would: a command that is not there, a user who is not known.
+pub fn plan(config: &Config) -> Result<String, StartError> {
+    setup::check_command(config)?;
+    let account = setup::account(&config.process)?;
+    setup::settings(&config.process, account.as_ref())?;
+    let mut plan = Plan::default();
+    plan.say("command", command(config));
+    match &config.mode {
+        Mode::Init(policy) if policy.pause => pause(&mut plan, policy),
+        Mode::Init(policy) => init(&mut plan, config, policy),
+        Mode::Pool(policy) => plan_pool::plan(&mut plan, config, policy),
+    }
+    let reaps = if pid1::is_pid1() {
+        "all that lose their parent: we are PID 1".to_owned()
+    } else if config.subreaper == Subreaper::Auto {
+        "descendants that lose their parent: we become a subreaper, since we are not PID 1".to_owned()
+    } else {
+        "our own children: we are not PID 1, and no subreaper".to_owned()
+    };
+    plan.say("reaps", reaps);
+    if let Some(signal) = config.parent_death_signal {
+        let along = if signal == Signal::KILL { ", and so does the command" } else { "" };
+        plan.say("parent's death", format_args!("we get {signal}{along}"));
+    }
+    if let Some(account) = account {
+        let identity = &account.identity;
+        plan.say(
+            "runs as",
+            format_args!("uid {}, gid {}, groups {:?}", identity.uid, identity.gid, identity.groups),
+        );
+    }
+    if let Some(directory) = &config.process.chdir {
+        plan.say("directory", directory.display());
+    }
+    if let Some(umask) = config.process.umask {
+        plan.say("umask", format_args!("{umask:03o}"));
+    }
+    if let Some(score) = config.process.oom_score_adj {
+        plan.say("OOM score", score);
+    }
+    if config.process.no_new_privs {
+        plan.say("privileges", "no new ones");
+    }
+    around(&mut plan, &config.around);
+    sockets(&mut plan, config);
+    Ok(plan.0)
+}
+
+/// The lines of the plan about what is bound: who takes over at USR2 has to have the same.
+#[must_use]
+pub fn bound(config: &Config) -> Vec<String> {
+    let mut plan = Plan::default();
+    if let Mode::Pool(policy) = &config.mode {
+        plan_pool::listeners(&mut plan, config, policy);
+    }
+    sockets(&mut plan, config);
+    plan.0.lines().map(str::to_owned).collect()
+}
+
+fn sockets(plan: &mut Plan, config: &Config) {
+    plan.say("health", config.health.as_ref().map_or("no endpoint".to_owned(), ToString::to_string));
+    plan.say("control", config.control.as_ref().map_or("no socket".to_owned(), ToString::to_string));
+}
+
+fn around(plan: &mut Plan, around: &Around) {
+    for words in &around.before {
+        plan.say("before", format_args!("{words}"));
+    }
+    if let Some(by) = around.before_by {
+        plan.say("", format_args!("all of it within {}", time(by.0)));
+    }
+    if let Some(words) = &around.on_event {
+        plan.say("at each event", words);
+    }
+    if let Some(by) = around.deadline {
+        plan.say("deadline", format_args!("stopped as at TERM after {}, code 124", time(by.0)));
+    }
+    if let Some(check) = &around.check {
+        plan.say("ready check", format_args!("{}, every {}", check.target, time(check.interval)));
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Plan(String);
+
+impl Plan {
+    pub(crate) fn say(&mut self, what: &str, how: impl fmt::Display) {
+        let _never_fails = writeln!(self.0, "{what:<15} {how}");
+    }
+}
+
+fn command(config: &Config) -> String {
+    let words: Vec<String> =
+        config.command.as_given().iter().map(|word| word.display().to_string()).collect();
+    if words.is_empty() { "none: reap, and wait for TERM or INT".to_owned() } else { words.join(" ") }
+}
+
+fn pause(plan: &mut Plan, policy: &InitPolicy) {
+    plan.say("mode", "pause: no command");
+    let stop = signals(|came| {
+        let sent = policy.rewrites.of(came);
+        sent.is_some_and(|sent| policy.asks_to_stop(sent) || sent == Signal::INT)
+    });
+    plan.say("signals", format_args!("{stop} end it, the others do nothing"));
+    let who = format_args!(
+        "who is left gets {} and CONT, and is waited for: {}",
+        policy.stop.signal,
+        kill(&policy.stop)
+    );
+    plan.say("at the stop", who);
+    plan.say("exit code", policy.remapped(0));
+}
+
+fn init(plan: &mut Plan, config: &Config, policy: &InitPolicy) {
+    plan.say("mode", "init: one command, run once");
+    let (place, shared) = place(config);
+    plan.say("place", place);
+    let whom = match policy.scope {
+        Scope::Group if !shared => "the command's process group",
+        Scope::Group | Scope::Process => "the command alone",
+    };
+    plan.say("signals", format_args!("1 to 64 but CHLD go to {whom}"));
+    rewrites(plan, &policy.rewrites);
+    if policy.spare_unaware {
+        plan.say("", "kept from who does not handle them: HUP, USR1, USR2, ALRM and the like");
+    }
+    let starts = signals(|came| policy.rewrites.of(came).is_some_and(|sent| policy.asks_to_stop(sent)));
+    plan.say(
+        "at the stop",
+        match starts.as_str() {
+            "" => "no signal starts the clock".to_owned(),
+            starts => format!("{starts} starts the clock: {}", kill(&policy.stop)),
+        },
+    );
+    let own =
+        if config.subreaper == Subreaper::Never && !pid1::is_pid1() { " of our own children" } else { "" };
+    plan.say(
+        "at its end",
+        match policy.orphans {
+            Orphans::Wait => format!(
+                "who is left{own} gets {} and CONT, and is waited for: {}",
+                policy.stop.signal,
+                kill(&policy.stop)
+            ),
+            Orphans::Signal(Some(signal)) if !shared => {
+                format!("its process group gets {signal}, and we end at once")
+            }
+            Orphans::Signal(_) | Orphans::Leave => "we end at once".to_owned(),
+        },
+    );
+    plan.say("exit code", "the command's own, 128+n if signal n ended it");
+    for (from, to) in (0..=u8::MAX).map(|code| (code, policy.remapped(code))).filter(|(from, to)| from != to)
+    {
+        plan.say("", format_args!("{from} becomes {to}"));
+    }
+}
+
+/// The names of the signals of which this holds, but for those that nobody can catch.
+fn signals(holds: impl Fn(Signal) -> bool) -> String {
+    let all = (1..=64).filter_map(Signal::from_number);
+    let caught = all.filter(|signal| ![Signal::KILL, Signal::STOP, Signal::CHLD].contains(signal));
+    let names: Vec<String> =
+        caught.filter(|signal| holds(*signal)).map(|signal| signal.to_string()).collect();
+    names.join(", ")
+}
+
+/// Where the command goes, and whether into our own group.
+fn place(config: &Config) -> (&'static str, bool) {
+    // The one way that changes something.
+    if config.placing == Placing::WithOurTerminal {
+        let has_terminal = terminal::leads_session() && Terminal::controlling().is_some();
+        let place =
+            if has_terminal { "a session of its own, with our terminal" } else { "a session of its own" };
+        return (place, false);
+    }
+    let place = setup::place(config.placing);
+    let words = match (place.placement, place.job) {
+        (Placement::Shared, _) => "our own process group: the terminal's keys reach it without us",
+        (Placement::Group(Some(_)), _) => "a process group of its own, in the foreground of our terminal",
+        (Placement::Group(None), Job::Ours | Job::OfShell) => {
+            "a process group of its own; our terminal stays with whom it is"
+        }
+        (Placement::Group(None), Job::Apart | Job::Shared) => "a process group of its own",
+        (Placement::Session | Placement::SessionWithTerminal(_), _) => {
+            "a session of its own, without a terminal"
+        }
+    };
+    (words, place.placement == Placement::Shared)
+}
+
+pub(crate) fn rewrites(plan: &mut Plan, rewrites: &Rewrites) {
+    for rule in rewrites.rules() {
+        match rule.to {
+            Some(to) => plan.say("", format_args!("{} becomes {to}", rule.from)),
+            None => plan.say("", format_args!("{} is dropped", rule.from)),
+        }
+    }
+}
+
+pub(crate) fn kill(stop: &StopPolicy) -> String {
+    match stop.graceful {
+        Patience::For(Duration::ZERO) => "KILL at once".to_owned(),
+        Patience::For(grace) => format!("KILL after {}", time(grace)),
+        Patience::Forever => "nobody is killed".to_owned(),
+    }
+}
+
+pub(crate) fn time(span: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(span)
+}

@@ -1,0 +1,199 @@
+//! `status`, `ctl` and `healthcheck`: one of us asks another that runs.
+//!
+//! The variables of the pool are not looked at here, but for the two that say where it can be asked.
+
+use crate::client::{self, Given, Task};
+use crate::core::Signal;
+use crate::core::policy::MOST_WORKERS;
+use crate::settings::clap_errors;
+use crate::settings::options::parse::{self, number_within, parse_signal};
+use crate::settings::options::{LogLevel, Request};
+use crate::values::address::Address;
+use crate::values::duration::parse_duration;
+use crate::values::error::StartError;
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+use std::time::Duration;
+
+const CODES: &str = "Exit codes: 0 done; 1 failed, or refused; 2 wrong usage; 4 not done in time, still under way; \
+                     69 not reachable.";
+
+#[derive(Debug, Parser)]
+#[command(name = "prefork-init", max_term_width = 100)]
+struct Asking {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show who runs.
+    #[command(after_help = CODES)]
+    Status {
+        /// Show it anew each second, until Ctrl-C.
+        #[arg(long)]
+        watch: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Give an order, wait for what comes of it, and say so.
+    #[command(after_help = CODES, subcommand_value_name = "ORDER", subcommand_help_heading = "Orders")]
+    Ctl {
+        #[command(subcommand)]
+        order: Order,
+        /// Wait so long for it to be done.
+        #[arg(long, value_name = "D", default_value = "5m", value_parser = parse_duration, global = true)]
+        timeout: Duration,
+        /// Answer in JSON.
+        #[arg(long, global = true)]
+        json: bool,
+        /// The socket at which orders are taken [default: $PREFORK_CONTROL, or that of the one pool that runs here].
+        #[arg(long, value_name = "PATH", value_parser = parse::parse_socket, global = true)]
+        control: Option<Address>,
+    },
+    /// Ask whether it is well: end with 0 if so, and with 1 if not, or if it does not answer.
+    Healthcheck {
+        /// Whether traffic should come.
+        #[arg(long)]
+        ready: bool,
+        /// Whether it lives; this is asked if nothing else is.
+        #[arg(long, conflicts_with = "ready")]
+        live: bool,
+        /// Whether it has ever been ready.
+        #[arg(long, conflicts_with_all = ["ready", "live"])]
+        startup: bool,
+        /// It has so long to answer.
+        #[arg(long, value_name = "D", default_value = "2s", value_parser = parse_duration)]
+        timeout: Duration,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(Debug, Args)]
+struct At {
+    /// Ask at this unix socket [default: $PREFORK_CONTROL].
+    #[arg(long, value_name = "PATH", value_parser = parse::parse_socket)]
+    control: Option<Address>,
+    /// Ask at this endpoint [default: $PREFORK_HEALTH].
+    #[arg(long, value_name = "ADDR", value_parser = parse::parse_address, conflicts_with = "control")]
+    health: Option<Address>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Order {
+    /// Replace every worker, as HUP does.
+    Reload,
+    /// Replace the worker of one slot.
+    Recycle {
+        /// Which, as `status` shows it.
+        #[arg(value_name = "SLOT", value_parser = parse_slot)]
+        slot: u32,
+    },
+    /// Have so many workers.
+    Scale {
+        /// How many.
+        #[arg(value_name = "N", value_parser = parse_number_of_workers)]
+        workers: u32,
+    },
+    /// Stop in order, as TERM does; does not wait for the end.
+    Stop,
+    /// Signal the worker of one slot and nobody else.
+    Signal {
+        /// Which; of one command 0.
+        #[arg(value_name = "SLOT", value_parser = parse_slot)]
+        slot: u32,
+        /// A name or a number.
+        #[arg(value_name = "SIGNAL", value_parser = parse_signal)]
+        signal: Signal,
+    },
+    /// Log lines of this level and above.
+    LogLevel {
+        /// The level.
+        #[arg(value_name = "LEVEL")]
+        level: LogLevel,
+    },
+}
+
+fn parse_number_of_workers(text: &str) -> Result<u32, String> {
+    number_within(text, 1, MOST_WORKERS)
+}
+
+fn parse_slot(text: &str) -> Result<u32, String> {
+    number_within(text, 0, MOST_WORKERS.saturating_sub(1))
+}
+
+/// For what is generated from the definitions.
+pub(crate) fn definitions() -> Vec<clap::Command> {
+    let bare = |command: &clap::Command| {
+        let bin_name = format!("prefork-init {}", command.get_name());
+        command.clone().bin_name(bin_name).disable_help_subcommand(true)
+    };
+    Asking::command().get_subcommands().map(bare).collect()
+}
+
+/// Reads the command line of one of these subcommands.
+///
+/// # Errors
+/// One line for what is wrong.
+pub fn read(args: &[OsString]) -> Result<Request, StartError> {
+    let mut command = Asking::command();
+    let asking = command.try_get_matches_from_mut(args).and_then(|found| Asking::from_arg_matches(&found));
+    match asking {
+        Ok(asking) => Ok(Request::Client(asking.what.request())),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                let code = if error.kind() == ErrorKind::DisplayHelp { 0 } else { 2 };
+                Ok(Request::Print { text: error.to_string(), to_stderr: code != 0, code })
+            }
+            ErrorKind::MissingRequiredArgument => {
+                let what = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+                Err(StartError::usage(what, "missing", "give it, see prefork-init ctl --help"))
+            }
+            _ => Err(clap_errors::one_line(&error, &command, args)),
+        },
+    }
+}
+
+impl What {
+    fn request(self) -> client::Request {
+        let (given, task) = match self {
+            Self::Status { watch, json, at } => (at.given(), Task::Status { watch, json }),
+            Self::Ctl { order, timeout, json, control } => {
+                (Given { control, health: None }, Task::Order { path: order.path(), timeout, json })
+            }
+            Self::Healthcheck { ready, live: _, startup, timeout, at } => {
+                let path = match (ready, startup) {
+                    (true, _) => "/readyz",
+                    (false, true) => "/startupz",
+                    (false, false) => "/livez",
+                };
+                (at.given(), Task::Check { path, timeout })
+            }
+        };
+        client::Request { given, task }
+    }
+}
+
+impl At {
+    fn given(self) -> Given {
+        Given { control: self.control, health: self.health }
+    }
+}
+
+impl Order {
+    fn path(&self) -> String {
+        match self {
+            Self::Reload => "/reload".to_owned(),
+            Self::Recycle { slot } => format!("/recycle/{slot}"),
+            Self::Scale { workers } => format!("/scale/{workers}"),
+            Self::Stop => "/stop".to_owned(),
+            Self::Signal { slot, signal } => format!("/signal/{slot}/{signal}"),
+            Self::LogLevel { level } => format!("/log-level/{}", level.name()),
+        }
+    }
+}

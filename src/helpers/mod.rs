@@ -1,0 +1,3 @@
+//! Programs and questions beside the command. They know nothing of workers.
+
+pub mod ask;

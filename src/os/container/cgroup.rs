@@ -1,0 +1,310 @@
+//! What our memory cgroup knows: how many of us were killed for want of memory, and how much is left.
+//!
+//! Version 2 is one tree at `/sys/fs/cgroup`; version 1 has one a controller, memory's at `/sys/fs/cgroup/memory`
+//! (cgroups(7)). A container mostly sees its own cgroup as the root of the tree, whatever `/proc/self/cgroup` calls
+//! it.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// Where the tree, or those of version 1, are.
+pub(crate) const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Version 1 says that there is no limit by one that nothing reaches: the largest number of whole pages.
+const NO_LIMIT: u64 = 1 << 60;
+
+/// A memory cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    directory: PathBuf,
+    version: Version,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// How much memory a cgroup has, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// In use: by processes, but by the page cache too.
+    pub current: u64,
+    /// Of that, what the kernel takes back as soon as it needs to: files that have not been used lately. What is left
+    /// is what the kubelet calls the working set.
+    pub reclaimable: u64,
+    /// Its own limit, if there is one. One further up in the tree may be lower.
+    pub limit: Option<u64>,
+}
+
+impl Cgroup {
+    /// Our own, found by `/proc/self/cgroup`. `None` where none is to be seen: no memory controller, the root of a
+    /// host, or a sandbox.
+    #[must_use]
+    pub fn find() -> Option<Self> {
+        Self::find_in(Path::new(MOUNT), &fs::read_to_string("/proc/self/cgroup").ok()?)
+    }
+
+    /// The one whose files are in this directory.
+    #[must_use]
+    pub fn at(directory: &Path) -> Option<Self> {
+        let version = if directory.join("memory.events").exists() {
+            Version::Two
+        } else if directory.join("memory.oom_control").exists() {
+            Version::One
+        } else {
+            return None;
+        };
+        Some(Self { directory: directory.to_owned(), version })
+    }
+
+    fn find_in(mount: &Path, membership: &str) -> Option<Self> {
+        let unified = path_of(membership, None).and_then(|path| Self::below(mount, path));
+        let memory = || Self::below(&mount.join("memory"), path_of(membership, Some("memory"))?);
+        unified.or_else(memory)
+    }
+
+    /// The one of that path, or the root of what is mounted if that path is not to be seen here.
+    fn below(mount: &Path, path: &str) -> Option<Self> {
+        let own = inside(path).and_then(|path| Self::at(&mount.join(path)));
+        own.or_else(|| Self::at(mount))
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// How many processes the kernel has killed for want of memory, since the cgroup was made: with those of the
+    /// cgroups below it in version 2, without them in version 1. Whose limit it was does not matter, only who died.
+    /// `None` where it is not told, as by kernels before 4.13.
+    #[must_use]
+    pub fn oom_kills(&self) -> Option<u64> {
+        value_of("oom_kill", &self.read(self.by_version("memory.oom_control", "memory.events"))?)
+    }
+
+    /// How much memory it has.
+    #[must_use]
+    pub fn memory(&self) -> Option<Memory> {
+        let current = self.read(self.by_version("memory.usage_in_bytes", "memory.current"))?;
+        let limit = self.read(self.by_version("memory.limit_in_bytes", "memory.max"));
+        let stat = match fs::read_to_string(self.directory.join("memory.stat")) {
+            Ok(stat) => stat,
+            // A sandbox may show less than the kernel has.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            // Without what is reclaimable, the cache of files would be taken for want of memory.
+            Err(_) => return None,
+        };
+        let reclaimable = value_of(self.by_version("total_inactive_file", "inactive_file"), &stat);
+        Some(Memory {
+            current: current.trim().parse().ok()?,
+            reclaimable: reclaimable.unwrap_or(0),
+            limit: limit.and_then(|text| limit_of(&text)),
+        })
+    }
+
+    fn by_version(&self, one: &'static str, two: &'static str) -> &'static str {
+        match self.version {
+            Version::One => one,
+            Version::Two => two,
+        }
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.directory.join(file)).ok()
+    }
+}
+
+/// Our path in the tree of a controller of version 1, or in that of version 2. `membership` is a line
+/// `id:controllers:/path` for each tree; version 2 has id 0 and names no controllers.
+pub(crate) fn path_of<'a>(membership: &'a str, controller: Option<&str>) -> Option<&'a str> {
+    membership.lines().find_map(|line| {
+        let (id, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let is_it = match controller {
+            Some(controller) => controllers.split(',').any(|name| name == controller),
+            None => id == "0" && controllers.is_empty(),
+        };
+        is_it.then_some(path)
+    })
+}
+
+/// A path below the mount. One that leads out of our cgroup namespace begins with `/..` (cgroup_namespaces(7)).
+pub(crate) fn inside(path: &str) -> Option<&Path> {
+    let path = Path::new(path.trim_start_matches('/'));
+    path.components().all(|part| matches!(part, Component::Normal(_))).then_some(path)
+}
+
+/// Of a line `name value`.
+pub(crate) fn value_of(name: &str, text: &str) -> Option<u64> {
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+    text.lines().find_map(value)
+}
+
+/// `max`, or a number of bytes.
+pub(crate) fn limit_of(text: &str) -> Option<u64> {
+    text.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::os::process::privileges::own_ids;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    /// A tree of directories with these files.
+    pub(in crate::os) fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    const EVENTS: &str = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 1\n";
+    const OOM_CONTROL: &str = "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n";
+
+    #[test]
+    fn the_kernels_texts_are_understood() {
+        assert_eq!(value_of("oom_kill", EVENTS), Some(2));
+        assert_eq!(value_of("oom_kill", OOM_CONTROL), Some(7));
+        assert_eq!(value_of("oom_kill", "oom_kill_disable 0\nunder_oom 0\n"), None);
+        assert_eq!(limit_of("max\n"), None);
+        assert_eq!(limit_of("9223372036854771712\n"), None);
+        assert_eq!(limit_of("33554432\n"), Some(33_554_432));
+    }
+
+    #[test]
+    fn version_2_is_found_by_its_path_and_as_a_containers_root() {
+        let files = [
+            ("system.slice/pool.service/memory.events", EVENTS),
+            ("system.slice/pool.service/memory.current", "4096\n"),
+            ("system.slice/pool.service/memory.max", "max\n"),
+        ];
+        let host = tree(&files);
+        let found = Cgroup::find_in(host.path(), "0::/system.slice/pool.service\n").unwrap();
+        assert_eq!(found.directory(), host.path().join("system.slice/pool.service"));
+        assert_eq!(found.oom_kills(), Some(2));
+        assert_eq!(found.memory(), Some(Memory { current: 4096, reclaimable: 0, limit: None }));
+
+        let files = [("memory.events", EVENTS), ("memory.current", "1\n"), ("memory.max", "1024\n")];
+        let container = tree(&files);
+        for line in ["0::/\n", "0::/docker/not/to/be/seen\n", "0::/../elsewhere\n"] {
+            let found = Cgroup::find_in(container.path(), line).unwrap();
+            assert_eq!(found.directory(), container.path(), "{line}");
+            assert_eq!(found.memory(), Some(Memory { current: 1, reclaimable: 0, limit: Some(1024) }));
+        }
+        // The root of a host has no such files.
+        assert_eq!(Cgroup::find_in(host.path(), "0::/\n"), None);
+    }
+
+    #[test]
+    fn version_1_is_found_by_its_path_and_as_a_containers_root() {
+        let files = [
+            ("memory/docker/abc/memory.oom_control", OOM_CONTROL),
+            ("memory/docker/abc/memory.usage_in_bytes", "4096\n"),
+            ("memory/docker/abc/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory/memory.oom_control", "oom_kill 1\n"),
+            ("unified/cgroup.controllers", ""),
+        ];
+        let root = tree(&files);
+        let lines = "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n1:name=systemd:/\n0::/docker/abc\n";
+        let found = Cgroup::find_in(root.path(), lines).unwrap();
+        assert_eq!(found.directory(), root.path().join("memory/docker/abc"));
+        assert_eq!(found.oom_kills(), Some(7));
+        assert_eq!(found.memory(), Some(Memory { current: 4096, reclaimable: 0, limit: None }));
+        let found = Cgroup::find_in(root.path(), "4:memory:/kubepods/xyz\n0::/\n").unwrap();
+        assert_eq!(found.oom_kills(), Some(1));
+        assert_eq!(Cgroup::find_in(root.path(), "5:cpu:/docker/abc\n"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_none() {
+        let root = tree(&[("memory.events", "nonsense"), ("memory.current", "")]);
+        let cgroup = Cgroup::at(root.path()).unwrap();
+        assert_eq!((cgroup.oom_kills(), cgroup.memory()), (None, None));
+        drop(root);
+        assert_eq!((cgroup.oom_kills(), cgroup.memory()), (None, None));
+
+        // What is not there reclaims nothing; of what cannot be read once, nobody knows.
+        let root = tree(&[("memory.events", ""), ("memory.current", "100")]);
+        let cgroup = Cgroup::at(root.path()).unwrap();
+        assert_eq!(cgroup.memory(), Some(Memory { current: 100, reclaimable: 0, limit: None }));
+        fs::create_dir(root.path().join("memory.stat")).unwrap();
+        assert_eq!(cgroup.memory(), None);
+    }
+
+    /// A cgroup of its own; removed when dropped.
+    struct Small(PathBuf);
+
+    impl Small {
+        /// Below ours in version 1; in version 2 beside it: one with processes of its own can have none below.
+        fn beside(own: &Cgroup) -> io::Result<Self> {
+            let parent = match own.version {
+                Version::One => own.directory(),
+                Version::Two => own.directory().parent().unwrap(),
+            };
+            let directory = parent.join(format!("prefork-init-test-{}", std::process::id()));
+            fs::create_dir(&directory)?;
+            Ok(Self(directory))
+        }
+
+        fn write(&self, file: &str, text: &str) -> io::Result<()> {
+            fs::write(self.0.join(file), text)
+        }
+    }
+
+    impl Drop for Small {
+        fn drop(&mut self) {
+            // Those who have ended may count as members a moment longer.
+            let begin = Instant::now();
+            while fs::remove_dir(&self.0).is_err() && begin.elapsed() < Duration::from_secs(10) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_killed_for_want_of_memory_is_counted() {
+        const LIMIT: u64 = 32 << 20;
+        let Some(own) = Cgroup::find() else {
+            println!("there is no memory cgroup to be seen: nothing was tested");
+            return;
+        };
+        assert!(own.memory().unwrap().current > 0);
+        let before = own.oom_kills().unwrap();
+        if own_ids().0 != 0 {
+            println!("not root, who alone can make a cgroup: the rest was not tested");
+            return;
+        }
+        let small = Small::beside(&own).unwrap();
+        let cgroup = Cgroup::at(&small.0).unwrap();
+        assert_eq!(cgroup.oom_kills(), Some(0));
+        assert_eq!(cgroup.memory().unwrap().limit, None);
+        small.write(cgroup.by_version("memory.limit_in_bytes", "memory.max"), &LIMIT.to_string()).unwrap();
+        // Where there is swap, and it is accounted for. Version 1 counts memory in.
+        let (swap, most) = match cgroup.version {
+            Version::One => ("memory.memsw.limit_in_bytes", LIMIT.to_string()),
+            Version::Two => ("memory.swap.max", "0".to_owned()),
+        };
+        if small.0.join(swap).exists() {
+            small.write(swap, &most).unwrap();
+        }
+        assert_eq!(cgroup.memory().unwrap().limit, Some(LIMIT));
+
+        // tail keeps all of a last line that never ends; should the limit not hold, another one does.
+        let script = r#"ulimit -v 1000000 && echo $$ > "$0/cgroup.procs" && exec tail /dev/zero"#;
+        let status = Command::new("sh").args(["-c", script]).arg(&small.0).status().unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
+        assert_eq!(cgroup.oom_kills(), Some(1));
+        // Only version 2 tells those above; beside is not above.
+        assert_eq!(own.oom_kills(), Some(before));
+    }
+}

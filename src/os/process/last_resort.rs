@@ -1,0 +1,63 @@
+//! If we fail inside, the children are still stopped in order.
+//!
+//! An abort makes PID 1 end with 139, and the kernel kills everybody else at once. So the panic hook does by hand
+//! what the core would have done, with nothing but system calls and no state that the panic may have spoilt.
+
+use super::reap::{self, Found, Reaper};
+use super::send;
+use crate::core::Signal;
+use crate::core::exit::code;
+use crate::core::policy::StopPolicy;
+use crate::core::time::Patience;
+use crate::os::call;
+use crate::os::private_directory::Place;
+use crate::os::stdio::stderr::Stderr;
+use std::time::{Duration, Instant};
+
+/// Nobody can hurry us any more, so even `infinity` ends.
+const LONGEST_GRACE: Duration = Duration::from_secs(30);
+
+/// A process in uninterruptible sleep does not die of `SIGKILL`.
+const KILL_MARGIN: Duration = Duration::from_secs(5);
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// From here on a panic, anywhere, stops all descendants, waits for them, kills what is left after the graceful
+/// timeout, removes these directories, and ends with [`code::INTERNAL`].
+pub fn stop_in_order_on_panic(policy: StopPolicy, directories: Vec<Place>) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let line = format!("prefork-init: internal error, stopping everything: {panic}\n").replace('\n', " ");
+        Stderr::new(|_| String::new()).write_at_end(format!("{}\n", line.trim_end()).as_bytes());
+        let grace = match policy.graceful {
+            Patience::For(grace) => grace.min(LONGEST_GRACE),
+            Patience::Forever => LONGEST_GRACE,
+        };
+        let _told = send::to_all(policy.signal).and(send::to_all(Signal::CONT));
+        if !everybody_gone_within(grace) {
+            let _told = send::to_all(Signal::KILL);
+            everybody_gone_within(KILL_MARGIN);
+        }
+        directories.iter().for_each(Place::remove);
+        // SAFETY: ends the process without running anything of ours again.
+        unsafe { libc::_exit(i32::from(code::INTERNAL)) };
+    }));
+}
+
+fn everybody_gone_within(limit: Duration) -> bool {
+    let start = Instant::now();
+    let mut reaper = Reaper::default();
+    loop {
+        match reaper.look(false) {
+            Found::Ended(pid, _) => reaper.release(pid),
+            Found::Gone(..) => {}
+            Found::Traced(pid, signal) => {
+                let _stays_until_killed = reap::let_run(pid, signal);
+            }
+            Found::Nobody => return true,
+            Found::AllAlive | Found::Stopped(..) | Found::Unknown if start.elapsed() >= limit => {
+                return false;
+            }
+            Found::AllAlive | Found::Stopped(..) | Found::Unknown => call::pause(PAUSE),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Where a command is, as execvp(3) looks for it.
+
+use crate::os::call;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// Looks for a command as execvp(3) does, without running it.
+///
+/// # Errors
+/// `NotFound`, or `PermissionDenied` where all that was found cannot be executed.
+pub fn find(command: &OsStr) -> io::Result<()> {
+    let mut result = Err(io::Error::from_raw_os_error(libc::ENOENT));
+    for path in candidates(command, std::env::var_os("PATH").as_deref()) {
+        let path = PathBuf::from(OsString::from_vec(path));
+        match std::fs::metadata(&path) {
+            Ok(found) if found.is_file() && may_be_executed(&path) => return Ok(()),
+            Ok(_) => result = Err(io::Error::from_raw_os_error(libc::EACCES)),
+            // We may not look: execve(2) will tell.
+            Err(error) if call::is_refused(call::errno(&error)) => return Ok(()),
+            Err(_) => {}
+        }
+    }
+    result
+}
+
+/// Whether access(2) does not deny it. Where it fails for another reason, it is for execve(2) to decide.
+fn may_be_executed(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::X_OK) != Err(nix::errno::Errno::EACCES)
+}
+
+/// The paths at which a command may be: itself if it has a slash, else in each directory of PATH.
+pub(crate) fn candidates(command: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
+    let command = command.as_bytes();
+    // Nothing is not a name: it is not found, as execvp(3) has it, rather than each directory denied.
+    if command.contains(&b'/') || command.is_empty() {
+        return vec![command.to_vec()];
+    }
+    // The default is that of confstr(3), _CS_PATH, with the directories where images install.
+    let path = path.map_or(&b"/usr/local/bin:/usr/bin:/bin"[..], OsStr::as_bytes);
+    path.split(|byte| *byte == b':')
+        .map(|dir| if dir.is_empty() { command.to_vec() } else { [dir, b"/", command].concat() })
+        .collect()
+}

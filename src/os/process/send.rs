@@ -1,0 +1,354 @@
+//! Sending signals. Errors come back and are never fatal: `ESRCH` means it is gone already,
+//! `EPERM` that it runs as a user whom we may not signal (no `CAP_KILL`).
+
+use super::proc::Awareness;
+use super::{pid1, privileges, proc};
+use crate::core::action::Target;
+use crate::core::{Pid, Received, Signal};
+use crate::os::call;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+/// `SI_TKILL` (sigaction(2)): only the kernel may give it.
+const SI_TKILL: i32 = -6;
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP` (pidfd_send_signal(2), Linux 6.9).
+const TO_GROUP: libc::c_uint = 1 << 2;
+
+/// Signals one process.
+///
+/// # Errors
+/// As kill(2).
+pub fn to_process(pid: Pid, signal: Signal) -> io::Result<()> {
+    if pid.0 <= 1 {
+        return Ok(());
+    }
+    // SAFETY: takes two integers. A pid below 2 would mean a group, everybody, or init.
+    let sent = check(unsafe { libc::kill(pid.0, signal.number()) });
+    or_by_descriptor(sent, pid, signal, 0)
+}
+
+/// Signals every member of a process group.
+///
+/// # Errors
+/// As kill(2).
+pub fn to_group(group: Pid, signal: Signal) -> io::Result<()> {
+    if group.0 <= 1 {
+        return Ok(());
+    }
+    // SAFETY: takes two integers. A group below 2 would mean our own, everybody, or init's.
+    let sent = check(unsafe { libc::kill(group.0.saturating_neg(), signal.number()) });
+    or_by_descriptor(sent, group, signal, TO_GROUP)
+}
+
+/// Where kill(2) is refused, pidfd_send_signal(2) may not be; if it is, or knows no groups, the first error stands.
+fn or_by_descriptor(sent: io::Result<()>, to: Pid, signal: Signal, flags: libc::c_uint) -> io::Result<()> {
+    sent.or_else(|error| {
+        let refused = call::is_refused(call::errno(&error));
+        let other_way = || by_descriptor(to, signal, ptr::null(), flags).is_ok();
+        if refused && other_way() { Ok(()) } else { Err(error) }
+    })
+}
+
+/// Passes a signal on as it came: one that was queued with a value (sigqueue(3)) keeps its value and its sender.
+///
+/// # Errors
+/// As kill(2) and rt_sigqueueinfo(2).
+pub fn forward(to: Target, received: &Received) -> io::Result<()> {
+    if received.code >= 0 || received.code == SI_TKILL {
+        return match to {
+            Target::Process(pid) => to_process(pid, received.signal),
+            Target::Group(group) => to_group(group, received.signal),
+        };
+    }
+    let info = QueuedInfo::from(received);
+    let group = match to {
+        Target::Process(pid) => return queue_to_process(pid, received.signal, &info),
+        Target::Group(group) => group,
+    };
+    match queue_to_group(group, received.signal, &info) {
+        Ok(()) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(error),
+        // An older kernel, or a sandbox that does not know the call: to the leader, then to the others.
+        Err(_) => {
+            let sent = queue_to_process(group, received.signal, &info);
+            for other in proc::targets(to) {
+                if other.pid != group {
+                    let _gone = queue_to_process(other.pid, received.signal, &info);
+                }
+            }
+            sent
+        }
+    }
+}
+
+/// Keeps signals from those whom they would end only because they do not know them.
+#[derive(Debug)]
+pub struct Sparing {
+    /// As whom to look: the user and group that they run as, if those are not ours.
+    ids: Option<(u32, u32)>,
+    /// Who was seen to know a signal: while it runs, this cannot be seen.
+    known: HashSet<(Pid, u64, Signal)>,
+}
+
+impl Sparing {
+    /// Looks with the eyes of this user and group.
+    #[must_use]
+    pub fn new(ids: Option<(u32, u32)>) -> Self {
+        Self { ids, known: HashSet::new() }
+    }
+
+    /// As [`forward`], but to those who know the signal. Where /proc does not tell, to all.
+    ///
+    /// # Errors
+    /// As [`forward`]; of several errors the first.
+    pub fn forward(&mut self, to: Target, received: &Received) -> io::Result<()> {
+        let processes = proc::targets(to);
+        if processes.is_empty() {
+            return forward(to, received);
+        }
+        let ids = self.ids;
+        let look = || {
+            let deadline = Instant::now().checked_add(WAIT_FOR_SLEEP);
+            processes.into_iter().filter(|process| self.knows(process, received.signal, deadline)).collect()
+        };
+        let aware: Vec<proc::Process> = privileges::acting_for(ids, look);
+        let mut result = Ok(());
+        for process in aware {
+            // An error is no reason to pass over the others.
+            result = result.and(forward(Target::Process(process.pid), received));
+        }
+        result
+    }
+
+    fn knows(&mut self, process: &proc::Process, signal: Signal, deadline: Option<Instant>) -> bool {
+        let (pid, started) = process.identity();
+        loop {
+            match proc::awareness(pid, signal) {
+                Awareness::Aware => {
+                    if self.known.len() >= MOST_KNOWN {
+                        self.known.clear();
+                    }
+                    self.known.insert((pid, started, signal));
+                    return true;
+                }
+                Awareness::Unknown => return true,
+                Awareness::Unaware => return false,
+                Awareness::Running if self.known.contains(&(pid, started, signal)) => return true,
+                Awareness::Running if deadline.is_some_and(|at| Instant::now() < at) => {
+                    call::pause(Duration::from_millis(1));
+                }
+                Awareness::Running => return false,
+            }
+        }
+    }
+}
+
+/// More than this is not remembered.
+const MOST_KNOWN: usize = 4_096;
+
+/// Continues those who are stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it cannot be known.
+///
+/// # Errors
+/// As kill(2); of several errors the first.
+pub fn continue_stopped(to: Target) -> io::Result<()> {
+    let (Target::Process(leader) | Target::Group(leader)) = to;
+    if proc::state(leader).is_none_or(|state| state == 'T') {
+        return forward(to, &Received::plain(Signal::CONT));
+    }
+    let members = proc::targets(to).into_iter().map(|process| process.pid);
+    to_each(members.filter(|pid| proc::state(*pid) == Some('T')), Signal::CONT)
+}
+
+/// Signals all our descendants: everybody, if we are PID 1; else those that /proc shows.
+///
+/// # Errors
+/// The last error but `ESRCH`.
+pub fn to_all(signal: Signal) -> io::Result<()> {
+    if pid1::is_pid1() {
+        // SAFETY: takes two integers. As PID 1 of our namespace, -1 is everybody in it but ourselves.
+        let sent = ignore_gone(check(unsafe { libc::kill(-1, signal.number()) }));
+        if !sent.as_ref().is_err_and(|error| call::is_refused(call::errno(error))) {
+            return sent;
+        }
+    }
+    if signal != Signal::KILL {
+        return to_each(proc::descendants().into_iter().map(|process| process.pid), signal);
+    }
+    // Who forks and ends faster than we look is not seen the first time.
+    let mut seen = HashSet::new();
+    let mut result = Ok(());
+    for _ in 0..MOST_WALKS {
+        let new: Vec<_> =
+            proc::descendants().into_iter().filter(|process| seen.insert(process.identity())).collect();
+        if new.is_empty() {
+            break;
+        }
+        result = result.and(to_each(new.into_iter().map(|process| process.pid), signal));
+    }
+    result
+}
+
+/// Walks over all descendants in one go of killing.
+const MOST_WALKS: u32 = 8;
+
+/// Whether a process group has no member left. A leader that was not reaped is one.
+#[must_use]
+pub fn is_empty_group(group: Pid) -> bool {
+    // SAFETY: takes two integers, and sends nothing. A group below 2 would mean our own, everybody, or init's.
+    let asked = if group.0 > 1 { check(unsafe { libc::kill(group.0.saturating_neg(), 0) }) } else { Ok(()) };
+    asked.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+}
+
+/// Signals those members of a process group that descend from us.
+///
+/// # Errors
+/// The last error but `ESRCH`.
+pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
+    // A walk through all of /proc is only for who is there.
+    if is_empty_group(group) {
+        return Ok(());
+    }
+    to_each(proc::remains_of(group).into_iter(), signal)
+}
+
+/// How long processes that run may take, all together, until it is seen whether they know a signal.
+const WAIT_FOR_SLEEP: Duration = Duration::from_millis(5);
+
+/// Who has been asked to stop: nobody is asked twice, since a second request means "at once" to many servers.
+#[derive(Debug, Default)]
+pub struct Asked {
+    who: HashSet<(Pid, u64)>,
+    /// Without /proc, all at once.
+    everybody: bool,
+}
+
+impl Asked {
+    /// Somebody is about to get a stop signal: who is there now counts as asked. Who is forked later does not: it may
+    /// never hear of it. Who is gone is forgotten, for this may come for years.
+    pub fn note(&mut self, to: Target) {
+        self.who.retain(|(pid, started)| proc::process(*pid).is_some_and(|now| now.started == *started));
+        self.who.extend(proc::targets(to).iter().map(proc::Process::identity));
+    }
+
+    /// Whether a process was asked, or is below one that was and lives: that one does something for its own end.
+    fn knows(&self, process: proc::Process, all: &HashMap<Pid, proc::Process>) -> bool {
+        let mut next = Some(process);
+        for _ in 0..proc::DEEPEST {
+            match next {
+                Some(process) if self.who.contains(&process.identity()) => return true,
+                Some(process) => next = all.get(&process.parent).copied(),
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// Sends a signal, and `SIGCONT` since a stopped process does not see it, to our descendants but for these
+    /// workers, what is below them, and these groups. As PID 1 without /proc: to everybody,
+    /// once there are no workers.
+    ///
+    /// # Errors
+    /// The last error but `ESRCH`.
+    pub fn ask_orphans(&mut self, workers: &[Pid], groups: &[Pid], signal: Signal) -> io::Result<()> {
+        let descendants = proc::descendants_but(workers);
+        if descendants.is_empty() && workers.is_empty() && pid1::is_pid1() {
+            if std::mem::replace(&mut self.everybody, true) {
+                return Ok(());
+            }
+            return to_all(signal).and(to_all(Signal::CONT));
+        }
+        let by_pid: HashMap<Pid, proc::Process> =
+            descendants.iter().map(|process| (process.pid, *process)).collect();
+        let groups: HashSet<Pid> = groups.iter().copied().collect();
+        let mut new = descendants;
+        new.retain(|process| !groups.contains(&process.group) && !self.knows(*process, &by_pid));
+        self.who.extend(new.iter().map(proc::Process::identity));
+        let pids: Vec<Pid> = new.into_iter().map(|process| process.pid).collect();
+        to_each(pids.iter().copied(), signal).and(to_each(pids.into_iter(), Signal::CONT))
+    }
+}
+
+fn to_each(pids: impl Iterator<Item = Pid>, signal: Signal) -> io::Result<()> {
+    let mut result = Ok(());
+    for pid in pids {
+        // An error is no reason to pass over the others.
+        result = result.and(ignore_gone(to_process(pid, signal)));
+    }
+    result
+}
+
+fn ignore_gone(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) })
+}
+
+/// The part of `siginfo_t` that rt_sigqueueinfo(2) reads, padded to its full 128 bytes.
+#[repr(C)]
+struct QueuedInfo {
+    signo: i32,
+    errno: i32,
+    code: i32,
+    // A union with pointers in C, hence aligned like one.
+    fields: QueuedFields,
+    padding: [u64; 12],
+}
+
+#[repr(C)]
+struct QueuedFields {
+    pid: i32,
+    uid: u32,
+    value: usize,
+}
+
+impl From<&Received> for QueuedInfo {
+    fn from(received: &Received) -> Self {
+        Self {
+            signo: received.signal.number(),
+            errno: 0,
+            code: received.code,
+            fields: QueuedFields {
+                pid: received.sender,
+                uid: received.uid,
+                value: usize::try_from(received.value).unwrap_or(0),
+            },
+            padding: [0; 12],
+        }
+    }
+}
+
+fn queue_to_process(pid: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {
+    // SAFETY: `info` is a whole siginfo_t.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid.0, signal.number(), &raw const *info) })
+}
+
+/// Sends ourselves a signal as if it came from another process by kill(2): only to itself may a process say so
+/// (rt_sigqueueinfo(2)).
+pub(crate) fn to_ourselves_from(sender: i32, signal: Signal) -> io::Result<()> {
+    let info = QueuedInfo::from(&Received { sender, ..Received::plain(signal) });
+    // SAFETY: always succeeds.
+    let ourselves = unsafe { libc::getpid() };
+    queue_to_process(Pid(ourselves), signal, &info)
+}
+
+fn queue_to_group(group: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {
+    by_descriptor(group, signal, info, TO_GROUP)
+}
+
+/// As pidfd_send_signal(2); null stands for the plain signal of kill(2).
+fn by_descriptor(to: Pid, signal: Signal, info: *const QueuedInfo, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, to.0, 0) };
+    check(fd)?;
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just given us this descriptor.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: `info` is a whole siginfo_t, or null.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal.number(), info, flags) })
+}
+
+fn check(result: impl Into<i64>) -> io::Result<()> {
+    if result.into() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

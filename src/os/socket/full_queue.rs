@@ -1,0 +1,90 @@
+//! A closed door: a listener whose queue is full, so that the kernel drops who asks for a connection, unanswered. Who is
+//! steered to it asks again after a second, and who was answered before gets in where he was.
+//!
+//! A socket filter (`SO_ATTACH_FILTER`) that drops them needs `CAP_NET_ADMIN` on a TCP socket since some 6.18, which in
+//! containers even root has not. This needs nothing.
+
+use super::listen::Listener;
+use crate::os::call::named;
+use crate::os::process::spawn::duplicate_above;
+use crate::values::address::Address;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+/// With none, each request would come with the kernel's warning of a flood.
+const BACKLOG: u32 = 1;
+
+/// A queue takes one more than it should.
+const FULL: usize = 2;
+
+/// So long we wait for a connection to ourselves, in milliseconds. It takes none.
+const WITHIN: u16 = 500;
+
+/// A listener that lets nobody in.
+#[derive(Debug)]
+pub struct Door {
+    listener: Listener,
+    /// Those who stand in the queue: we ourselves.
+    _clients: Vec<OwnedFd>,
+}
+
+impl Door {
+    /// Adds one to the listeners at this one's address. `lead` is called to have connections from an address led to it, while
+    /// others go where they did: it is not closed yet.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2), listen(2) and connect(2); `TimedOut` if we cannot connect to ourselves.
+    pub fn close(
+        beside: &Listener,
+        least_fd: RawFd,
+        lead: impl Fn(SocketAddr) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let &Address::Tcp(address) = beside.address() else { return Err(io::ErrorKind::Unsupported.into()) };
+        let listener = beside.bind_more(least_fd)?;
+        listener.listen(BACKLOG)?;
+        // `[::]` takes IPv4 too.
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+        let to = if address.ip().is_unspecified() { local } else { address };
+        let mut clients = Vec::new();
+        for _ in 0..FULL {
+            let client = duplicate_above(client_at(to)?.as_fd(), least_fd)?;
+            if let Some(from) = super::listen::bound_address(client.as_fd()) {
+                lead(from)?;
+            }
+            match socket::connect(client.as_raw_fd(), &SockaddrStorage::from(to)) {
+                Ok(()) | Err(Errno::EINPROGRESS) => {}
+                Err(error) => return named("connect", Err(error)),
+            }
+            let mut connected = [PollFd::new(client.as_fd(), PollFlags::POLLOUT)];
+            if named("poll", nix::poll::poll(&mut connected, PollTimeout::from(WITHIN)))? == 0 {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if let error @ 1.. = named("getsockopt", socket::getsockopt(&client, sockopt::SocketError))? {
+                return Err(io::Error::from_raw_os_error(error));
+            }
+            clients.push(client);
+        }
+        Ok(Self { listener, _clients: clients })
+    }
+
+    /// What lets nobody in.
+    #[must_use]
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+}
+
+/// A client at a port that the kernel chooses.
+fn client_at(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = named("socket", socket::socket(family, SockType::Stream, flags, None))?;
+    let mut any_port = address;
+    any_port.set_port(0);
+    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(any_port))?;
+    Ok(fd)
+}

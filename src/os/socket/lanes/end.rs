@@ -1,0 +1,220 @@
+//! The end of the listeners: refused, or left to the next program that gets them.
+//!
+//! The kernel keeps the listeners of a group in a list, of which the steering program gives a position. When one stops to
+//! listen, the last takes its place: until another program is attached, connections go to where none was steered, and
+//! are lost there when that one stops in its turn. So those that stop are made deaf first, all of them.
+
+use super::group::{DOOR, Group};
+use super::{Lanes, Place};
+use crate::os::socket::activation;
+use crate::os::socket::full_queue::Door;
+use crate::os::socket::listen::Listener;
+use crate::values::address::Address;
+
+/// How much is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// Nothing.
+    No,
+    /// What cannot be held off.
+    Unheld,
+    /// All but what another program gave us.
+    All,
+    /// All, and that is left to another program.
+    Left,
+}
+
+impl Lanes {
+    /// Refuses all clients that come from now on to where connections cannot be held off, at once and for good, as
+    /// [`refuse`](Self::refuse) does.
+    pub fn refuse_unheld(&mut self) {
+        self.refusal = self.refusal.max(Refusal::Unheld);
+        for place in &self.places {
+            match place {
+                Place::Adopted(_) => {}
+                Place::Group(group) if group.door.is_some() => {}
+                Place::Group(group) if group.adopted => {
+                    let _as_before = group.steer(&[0]);
+                }
+                Place::One(listener) => refuse(std::slice::from_ref(listener)),
+                Place::Group(group) => refuse(&group.listeners),
+            }
+        }
+    }
+
+    /// Refuses all clients from now on, at once, and for good. What waits in a TCP queue is reset. Not at another
+    /// program's listener: a client that comes there goes on to wait, outside of a closed door, or else in that
+    /// listener's queue.
+    pub fn refuse(&mut self) {
+        self.refuse_unheld();
+        self.refusal = self.refusal.max(Refusal::All);
+        for place in &self.places {
+            if let Place::Group(group) = place
+                && let (false, Some(door)) = (group.adopted, &group.door)
+            {
+                group.deafen(&group.listeners);
+                refuse(&group.listeners);
+                refuse(std::slice::from_ref(door.listener()));
+            }
+        }
+    }
+
+    /// Leaves another program's listeners to the next that gets them: a client that comes from now on waits in their
+    /// queues. To be called when no worker is left.
+    pub fn leave(&mut self) {
+        self.refuse();
+        self.refusal = Refusal::Left;
+        for place in &mut self.places {
+            if let Place::Group(group) = place
+                && group.adopted
+            {
+                group.leave();
+            }
+        }
+    }
+}
+
+/// One that a worker has shut down is what it should be.
+fn refuse(listeners: &[Listener]) {
+    for listener in listeners {
+        let _already = listener.refuse();
+    }
+}
+
+impl Group {
+    fn deafen(&self, listeners: &[Listener]) {
+        for listener in listeners {
+            if let Address::Tcp(address) = listener.address() {
+                let _some_may_be_lost = activation::deafen(listener, *address);
+            }
+        }
+    }
+
+    /// Has none listen but the first.
+    fn leave(&mut self) {
+        let _as_before = self.steer(&[0]);
+        self.deafen(self.listeners.get(1..).unwrap_or_default());
+        // From the end of the kernel's list, so that the others keep their places; but for those before the first one,
+        // which takes the place of the one that stops.
+        while let Some(at) = self.order.iter().rposition(|lane| *lane != 0) {
+            let lane = self.order.swap_remove(at);
+            let listener = match lane {
+                DOOR => self.door.as_ref().map(Door::listener),
+                lane => usize::try_from(lane).ok().and_then(|lane| self.listeners.get(lane)),
+            };
+            refuse(listener.map(std::slice::from_ref).unwrap_or_default());
+            if self.order.get(at) == Some(&0) {
+                let _as_before = self.steer(&[0]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Spread;
+    use super::*;
+    use crate::os::socket::rights::Rights;
+    use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
+    use std::io;
+    use std::net::{SocketAddr, TcpListener};
+    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    const LANES: u32 = 6;
+    const BACKLOG: u32 = 1024;
+    const LEAST_FD: i32 = 40;
+    const ROUNDS: u32 = 60;
+
+    /// Clients that ask for connections one after the other, and do not wait.
+    struct Clients(Arc<AtomicBool>, thread::JoinHandle<Vec<OwnedFd>>);
+
+    impl Clients {
+        fn of(address: SocketAddr) -> Self {
+            let stop = Arc::new(AtomicBool::new(false));
+            let stopped = Arc::clone(&stop);
+            let come = move || {
+                let mut clients = Vec::new();
+                while !stopped.load(Ordering::Relaxed) && clients.len() < 700 {
+                    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+                    let client = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+                    let _under_way = socket::connect(client.as_raw_fd(), &SockaddrStorage::from(address));
+                    clients.push(client);
+                }
+                clients
+            };
+            Self(stop, thread::spawn(come))
+        }
+
+        /// How many got in and were thrown out.
+        fn lost(self) -> usize {
+            self.0.store(true, Ordering::Relaxed);
+            let clients = self.1.join().unwrap();
+            let errors =
+                clients.iter().map(|client| socket::getsockopt(client, sockopt::SocketError).unwrap());
+            errors.filter(|error| ![0, libc::ECONNREFUSED].contains(error)).count()
+        }
+    }
+
+    #[test]
+    fn nobody_gets_to_a_listener_that_is_about_to_be_refused() {
+        for round in 0..ROUNDS {
+            let any = [Address::Tcp("127.0.0.1:0".parse().unwrap())];
+            let mut lanes = Lanes::bind(&any, LANES, Spread::PerWorker, BACKLOG, LEAST_FD).unwrap();
+            let Some(&Address::Tcp(address)) = lanes.addresses().next() else { panic!("no address") };
+            lanes.hold_off().unwrap();
+            let clients = Clients::of(address);
+            lanes.refuse_unheld();
+            thread::yield_now();
+            lanes.refuse();
+            assert_eq!(clients.lost(), 0, "in round {round}");
+        }
+    }
+
+    /// Whether the kernel's list begins with the listener of another program, or ends with it.
+    #[test]
+    fn nobody_gets_to_a_listener_that_the_next_program_does_not_get() {
+        // A port that the kernel chose would be lost with shutdown(2).
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let theirs = TcpListener::bind(address).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        for round in 0..ROUNDS {
+            let ours = || OwnedFd::from(theirs.try_clone().unwrap());
+            let mut lanes = loop {
+                let adopted = vec![Listener::adopt(ours(), &Address::Tcp(address))];
+                // A child that another test forks has the last one's listeners until it executes its program.
+                let lanes = Lanes::adopt(
+                    adopted,
+                    &[],
+                    Rights::EVERYBODY,
+                    LANES,
+                    Spread::PerWorker,
+                    BACKLOG,
+                    LEAST_FD,
+                )
+                .unwrap();
+                if lanes.fell_back().is_none() {
+                    break lanes;
+                }
+            };
+            if round % 2 == 1 {
+                socket::shutdown(theirs.as_raw_fd(), socket::Shutdown::Read).unwrap();
+                lanes.restore(0).unwrap();
+            }
+            lanes.steer(&[0, 1, 2, 3]).unwrap();
+            lanes.hold_off().unwrap();
+            let clients = Clients::of(address);
+            thread::yield_now();
+            lanes.leave();
+            drop(lanes);
+            // A client that comes now is let in, and may wait.
+            let late = std::net::TcpStream::connect(address).unwrap();
+            assert_eq!(clients.lost(), 0, "in round {round}");
+            let local = late.local_addr().unwrap();
+            let is_it = |peer: io::Result<(std::net::TcpStream, SocketAddr)>| peer.unwrap().1 == local;
+            while !is_it(theirs.accept()) {}
+        }
+    }
+}

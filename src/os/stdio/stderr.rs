@@ -1,0 +1,145 @@
+//! Our own lines on stderr, without ever waiting for its reader.
+//!
+//! A full pipe or a paused terminal would stop PID 1, and with it the reaping and the health endpoint. A line that does
+//! not fit is dropped and counted. While workers' lines go the same way and wait there, ours wait with them: they must not
+//! come in the middle of one.
+
+use super::channel::{self, AT_ONCE, Channel};
+use super::progress_line::above;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Longer lines are cut, so that a pipe takes each as a whole.
+const LONGEST: usize = AT_ONCE;
+
+/// So much of ours waits for workers' lines at most.
+const MOST_HELD: usize = 64 * 1024;
+
+/// Lines that wait for those of workers.
+static HELD: Mutex<Held> = Mutex::new(Held { holds: false, lines: Vec::new() });
+
+struct Held {
+    holds: bool,
+    lines: Vec<u8>,
+}
+
+fn held() -> MutexGuard<'static, Held> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on lines are kept, for [`take_held`]; or no more.
+pub fn hold(holds: bool) {
+    held().holds = holds;
+}
+
+/// The lines that were kept since.
+#[must_use]
+pub fn take_held() -> Vec<u8> {
+    std::mem::take(&mut held().lines)
+}
+
+/// All lines that were ever dropped.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many log lines were dropped since the start, since nobody read them.
+#[must_use]
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Our stderr.
+#[derive(Debug)]
+pub struct Stderr {
+    /// `None` is not looked at yet.
+    channel: Option<Channel>,
+    dropped: u64,
+    /// The last line was cut by a terminal that took only a part of it.
+    cut: bool,
+    tell: fn(u64) -> String,
+}
+
+impl Stderr {
+    /// `tell` makes the line that says how many were dropped, with its newline.
+    #[must_use]
+    pub fn new(tell: fn(u64) -> String) -> Self {
+        Self { channel: None, dropped: 0, cut: false, tell }
+    }
+
+    fn channel(&mut self) -> &mut Channel {
+        self.channel.get_or_insert_with(|| Channel::of(libc::STDERR_FILENO))
+    }
+
+    fn write_now(&mut self, line: &[u8]) -> io::Result<()> {
+        let mut held = held();
+        if held.holds {
+            if held.lines.len().saturating_add(line.len()) > MOST_HELD {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            held.lines.extend_from_slice(line);
+            return Ok(());
+        }
+        drop(held);
+        let wrote = self.channel().write_now(line)?;
+        self.cut = wrote < line.len();
+        if self.cut { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    }
+
+    /// Writes a line for which waiting harms nobody: where a terminal cannot be opened again, it waits for room.
+    pub fn write_at_start(&mut self, line: &[u8]) {
+        let _nobody_to_tell = self.channel().write_or_wait(line);
+    }
+
+    /// Writes a line after which nothing will be heard of us: it does not wait for anybody's.
+    pub fn write_at_end(&mut self, line: &[u8]) {
+        let _nobody_to_tell = self.channel().write_now(line);
+    }
+
+    /// Writes what may as well be missing.
+    pub(crate) fn draw(&mut self, bytes: &[u8]) {
+        if !held().holds {
+            let _missing = self.channel().write_now(bytes);
+        }
+    }
+
+    /// Says how many lines were dropped, if there were any and there is room again.
+    fn tell_dropped(&mut self) {
+        if self.dropped == 0 {
+            return;
+        }
+        let mut note = (self.tell)(self.dropped);
+        if self.cut {
+            note.insert(0, '\n');
+        }
+        if self.write_now(note.as_bytes()).is_ok() {
+            self.dropped = 0;
+        }
+    }
+}
+
+/// Takes one line a call; never fails and never waits.
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.tell_dropped();
+        let fits = line.get(..LONGEST.saturating_sub(1)).filter(|_| line.len() > LONGEST);
+        let sent = match fits {
+            Some(head) => self.write_now(&above(&[head, b"\n"].concat())),
+            None => self.write_now(&above(line)),
+        };
+        if sent.is_err() {
+            self.dropped = self.dropped.saturating_add(1);
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether stderr is a terminal.
+#[must_use]
+pub fn is_terminal() -> bool {
+    channel::is_terminal(libc::STDERR_FILENO)
+}

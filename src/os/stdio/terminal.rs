@@ -1,0 +1,285 @@
+//! The terminal that controls our session: whose keys are whose (tty_ioctl(4), credentials(7)).
+//!
+//! All our signals are blocked, TTOU too, so that no call here can stop us, in the background either.
+
+use crate::core::{Pid, Signal};
+use crate::os::process::proc;
+use crate::os::signals;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// Our controlling terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    fd: RawFd,
+    /// Keeps `fd`, if we had to open it.
+    _own: Option<OwnedFd>,
+}
+
+impl Terminal {
+    /// Looks among the standard streams, and else for `/dev/tty`. `None` if no terminal controls our session.
+    #[must_use]
+    pub fn controlling() -> Option<Self> {
+        if let Some(fd) = (0..=2).find(|fd| is_controlling(*fd)) {
+            return Some(Self { fd, _own: None });
+        }
+        // In a sandbox it may be something else by that name.
+        let own = open_own(0).filter(|own| is_controlling(own.as_raw_fd()))?;
+        Some(Self { fd: own.as_raw_fd(), _own: Some(own) })
+    }
+
+    /// Its descriptor.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Whether it is our stdin.
+    #[must_use]
+    pub fn is_stdin(&self) -> bool {
+        is_controlling(libc::STDIN_FILENO)
+    }
+
+    /// Whether it is our stdout. In a pipeline (`prefork-init cat | less`) others of the job need it as well.
+    #[must_use]
+    pub fn is_stdout(&self) -> bool {
+        is_controlling(libc::STDOUT_FILENO)
+    }
+
+    /// Whether our group is in the foreground.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        match self.foreground() {
+            // Some group outside of our PID namespace, as ours is.
+            Ok(0) => !has_known_group() && may_read(),
+            Ok(group) => group == own_group(),
+            // Of the session that we lead, nobody was there before us.
+            Err(_) => leads_session(),
+        }
+    }
+
+    /// Whether it is ours to give to this group of the command: our own group is in the foreground, or, where no shell has
+    /// a claim to it, nobody or this group itself.
+    #[must_use]
+    pub fn is_to_be_had(&self, by: Pid) -> bool {
+        let has_no_claim = |group| group == by.0 || group > 1 && has_nobody(group);
+        let no_shell = leads_session() || !has_known_group();
+        self.is_ours() || no_shell && self.foreground().is_ok_and(has_no_claim)
+    }
+
+    /// Whether the kernel lets us say which group is in the foreground. To try it changes nothing: ours is said to be, if
+    /// it is. From the background it cannot be tried.
+    #[must_use]
+    pub fn can_be_lent(&self) -> bool {
+        if self.is_ours() && has_known_group() {
+            self.set_foreground(own_group())
+        } else {
+            self.foreground().is_ok()
+        }
+    }
+
+    fn foreground(&self) -> io::Result<libc::pid_t> {
+        // SAFETY: takes an integer.
+        let group = unsafe { libc::tcgetpgrp(self.fd) };
+        if group < 0 { Err(io::Error::last_os_error()) } else { Ok(group) }
+    }
+
+    fn set_foreground(&self, group: libc::pid_t) -> bool {
+        // SAFETY: takes integers.
+        unsafe { libc::tcsetpgrp(self.fd, group) == 0 }
+    }
+
+    /// Makes a group the foreground group, if [`is_to_be_had`](Self::is_to_be_had). Returns whether that was done; `None`
+    /// if it was not to be.
+    pub fn lend(&self, group: Pid) -> Option<bool> {
+        let is_it = || self.foreground().is_ok_and(|foreground| foreground != group.0);
+        self.is_to_be_had(group).then(|| self.set_foreground(group.0) && !is_it())
+    }
+
+    /// Makes ours the foreground group, if this one still is, or one of which nobody is left: a shell may have taken the
+    /// terminal meanwhile.
+    pub fn take_back_from(&self, group: Pid) {
+        match self.foreground() {
+            Ok(foreground) if foreground == group.0 => self.make_ours(),
+            Err(_) if leads_session() => self.make_ours(),
+            Ok(_) | Err(_) => self.take_back_from_nobody(),
+        }
+    }
+
+    /// Makes ours the foreground group, if nobody is in the one that is.
+    pub fn take_back_from_nobody(&self) {
+        if self.foreground().is_ok_and(|foreground| foreground > 1 && has_nobody(foreground)) {
+            self.make_ours();
+        }
+    }
+
+    fn make_ours(&self) {
+        if has_known_group() {
+            self.set_foreground(own_group());
+        }
+    }
+}
+
+/// Opens the terminal that controls our session by the name that it has everywhere.
+fn open_own(flags: libc::c_int) -> Option<OwnedFd> {
+    let flags = flags | libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: a C string. A terminal that is opened so does not become ours.
+    let fd = unsafe { libc::open(c"/dev/tty".as_ptr(), flags) };
+    // SAFETY: the kernel has just given us this descriptor.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether our group may read our terminal now, as only the foreground group may: in the background, where TTIN is
+/// blocked, a read fails with EIO (termios(3) of POSIX, 11.1.4). Nothing is read, and nobody waited for: the descriptor
+/// is our own.
+fn may_read() -> bool {
+    let Some(own) = open_own(libc::O_NONBLOCK) else { return false };
+    // SAFETY: nothing is written to the buffer.
+    let read = unsafe { libc::read(own.as_raw_fd(), ptr::null_mut(), 0) };
+    read == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
+}
+
+fn own_group() -> libc::pid_t {
+    // SAFETY: always succeeds.
+    unsafe { libc::getpgrp() }
+}
+
+/// Whether nobody is in a process group.
+fn has_nobody(group: libc::pid_t) -> bool {
+    // SAFETY: takes integers; signal 0 only asks.
+    let asked = unsafe { libc::kill(group.saturating_neg(), 0) };
+    asked < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+}
+
+/// Whether our PID namespace knows our process group: as the init of a new one on an old terminal, we are in a group of
+/// the namespace outside, of which we see no number.
+#[must_use]
+pub fn has_known_group() -> bool {
+    own_group() > 0
+}
+
+/// Whether this descriptor is the terminal that controls our session, not only any: only of that one, and of the other end
+/// of any, does the kernel tell the foreground group. gVisor knows no `TIOCGSID`, which tells those apart.
+pub(crate) fn is_controlling(fd: RawFd) -> bool {
+    let mut session: libc::pid_t = -1;
+    // SAFETY: take integers and room for one.
+    unsafe {
+        libc::tcgetpgrp(fd) >= 0
+            && (libc::ioctl(fd, libc::TIOCGSID, &raw mut session) < 0 || session == libc::getsid(0))
+    }
+}
+
+/// Whether a terminal controls our session after all, though [`Terminal::controlling`] found none: /proc knows of one, and
+/// all that could be asked of it is refused.
+#[must_use]
+pub fn is_hidden() -> bool {
+    // SAFETY: takes an integer.
+    let is_terminal = unsafe { libc::isatty(libc::STDIN_FILENO) == 1 };
+    is_terminal && proc::has_terminal()
+}
+
+/// Whether we lead our session.
+#[must_use]
+pub fn leads_session() -> bool {
+    // SAFETY: take integers.
+    unsafe { libc::getsid(0) == libc::getpid() }
+}
+
+/// Whether we lead our process group, as who was started by a shell with job control does.
+#[must_use]
+pub fn leads_group() -> bool {
+    // SAFETY: always succeeds.
+    own_group() == unsafe { libc::getpid() }
+}
+
+/// Gives up the terminal on stdin, as dumb-init does. Returns whether the kernel tells everybody with HUP and CONT, as
+/// it does if we lead the session.
+#[must_use]
+pub fn give_up() -> bool {
+    let leads = leads_session();
+    // SAFETY: takes integers.
+    let gave_up = unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY) == 0 };
+    gave_up && leads
+}
+
+/// How many rows and columns the terminal on stdout has, if it is one and knows.
+#[must_use]
+pub fn size() -> Option<(usize, usize)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel fills in such a struct.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    let known = result == 0 && size.ws_row > 0 && size.ws_col > 0;
+    known.then(|| (usize::from(size.ws_row), usize::from(size.ws_col)))
+}
+
+/// How to stop ourselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// With all others of our process group, as Ctrl-Z stops a job.
+    Job,
+    /// As one of a job that Ctrl-Z has stopped.
+    LikeTheJob,
+    /// Whoever may continue us.
+    ForSure,
+}
+
+/// What continues a job that Ctrl-Z has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuer {
+    /// A shell with job control. Such a shell ignores TSTP itself.
+    Shell,
+    /// Nothing: our group's parent is an init that leads the terminal's session, say. The kernel would let us stop there.
+    Nobody,
+    /// There is no /proc to tell, or the parent is outside of our PID namespace.
+    Unknown,
+}
+
+/// See [`Continuer`].
+#[must_use]
+pub fn continuer() -> Continuer {
+    let tstp = Signal::TSTP;
+    let Some(own) = proc::own() else { return Continuer::Unknown };
+    let mut above = own;
+    for _ in 0..proc::DEEPEST {
+        let Some(parent) = proc::process(above.parent) else { return Continuer::Unknown };
+        if parent.group != own.group {
+            // What we ignore too, we may all have been given.
+            let is_shell = parent.session == own.session
+                && proc::ignores(parent.pid, tstp)
+                && !proc::ignores(own.pid, tstp);
+            return if is_shell { Continuer::Shell } else { Continuer::Nobody };
+        }
+        above = parent;
+    }
+    Continuer::Unknown
+}
+
+/// Continues all of our own process group.
+///
+/// # Errors
+/// As kill(2).
+pub fn continue_job() -> io::Result<()> {
+    // SAFETY: takes two integers.
+    if unsafe { libc::kill(0, libc::SIGCONT) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Stops us until a CONT comes. Returns whether it did: PID 1 cannot be stopped, the kernel stops no job whose group
+/// is orphaned (setpgid(2)), and we do not stop a job that no shell could continue.
+pub fn stop_self(how: Stop) -> bool {
+    if how != Stop::ForSure && continuer() != Continuer::Shell {
+        return false;
+    }
+    // SAFETY: take integers.
+    unsafe {
+        match how {
+            Stop::ForSure => {
+                libc::kill(libc::getpid(), libc::SIGSTOP);
+            }
+            // The caller is hit as well, and stops as soon as it may.
+            Stop::Job => signals::let_stop(|| libc::kill(0, libc::SIGTSTP)),
+            Stop::LikeTheJob => signals::let_stop(|| libc::kill(libc::getpid(), libc::SIGTSTP)),
+        }
+    }
+    signals::is_pending(libc::SIGCONT)
+}

@@ -1,0 +1,101 @@
+//! An epoll(7) set that the runtime waits for: many descriptors, which come and go, behind one.
+
+use crate::os::call::named;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// The set, registered with the runtime.
+#[derive(Debug)]
+pub struct EpollSet(AsyncFd<Set>);
+
+/// As the runtime wants to have it.
+#[derive(Debug)]
+struct Set(Epoll);
+
+impl AsRawFd for Set {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.0.as_raw_fd()
+    }
+}
+
+impl EpollSet {
+    /// An empty one. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// As epoll_create1(2) and epoll_ctl(2).
+    pub fn new() -> io::Result<Self> {
+        Self::register(named("epoll_create1", Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC))?)
+    }
+
+    /// The same set as that one. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// As fcntl(2) and epoll_ctl(2).
+    pub fn sharing(set: &Epoll) -> io::Result<Self> {
+        Self::register(Epoll(named("fcntl", set.0.try_clone())?))
+    }
+
+    fn register(set: Epoll) -> io::Result<Self> {
+        let set = Set(set);
+        // SAFETY: the set owns its descriptor, and nobody exchanges it.
+        let registered = unsafe { AsyncFd::register_with_interest(set, Interest::READABLE) };
+        named("epoll_ctl", registered).map(Self)
+    }
+
+    /// Waits for this too.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2).
+    pub fn add(&self, fd: impl AsFd, event: EpollEvent) -> io::Result<()> {
+        named("epoll_ctl", self.0.get_ref().0.add(fd, event))
+    }
+
+    /// Waits for something else of this one, which is in the set: unlike to add it anew, that takes no memory.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2).
+    pub fn change(&self, fd: impl AsFd, mut event: EpollEvent) -> io::Result<()> {
+        named("epoll_ctl", self.0.get_ref().0.modify(fd, &mut event))
+    }
+
+    /// Waits for this no more.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2).
+    pub fn delete(&self, fd: impl AsFd) -> io::Result<()> {
+        Ok(self.0.get_ref().0.delete(fd)?)
+    }
+
+    /// Ready when there may be something to take.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Ok(mut guard) = ready!(self.0.poll_read_ready(cx)) {
+            guard.retain_ready();
+        }
+        Poll::Ready(())
+    }
+
+    /// Has [`poll_ready`](Self::poll_ready) wait for what happens from now on. Returns whether it was ready.
+    pub fn clear(&self) -> bool {
+        let mut was_ready = false;
+        let _nothing = self.0.try_io(Interest::READABLE, |_| {
+            was_ready = true;
+            Err::<(), _>(io::ErrorKind::WouldBlock.into())
+        });
+        was_ready
+    }
+
+    /// Writes what has happened to the beginning of `events`, without waiting, and returns how many those are. After
+    /// none, and only then, [`poll_ready`](Self::poll_ready) waits.
+    pub fn take(&self, events: &mut [EpollEvent]) -> usize {
+        let taken =
+            self.0.try_io(Interest::READABLE, |set| match set.0.wait(events, EpollTimeout::ZERO)? {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                count => Ok(count),
+            });
+        taken.unwrap_or(0)
+    }
+}

@@ -1,0 +1,141 @@
+//! A socket at which a worker tells of itself (`$NOTIFY_SOCKET`, sd_notify(3)).
+//!
+//! It has a path in a private directory, so that the file system decides which processes reach it; or, where there is no
+//! such directory, an abstract name, which every process of the network namespace reaches.
+
+use crate::os::call::{self, named};
+use crate::os::private_directory::{Place, random_name};
+use crate::os::socket::taker::Taker;
+use nix::sys::socket::{self, AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, sockopt};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+pub use crate::os::socket::taker::Datagram;
+
+/// Longer datagrams are cut: the notices we understand are short.
+pub const LONGEST: usize = 4096;
+
+/// The receiving end.
+#[derive(Debug)]
+pub struct NotifySocket {
+    /// Closed with care, see [`Taker::let_go`].
+    fd: ManuallyDrop<OwnedFd>,
+    taker: Taker,
+    address: OsString,
+    /// Where its directory is, if it has a path.
+    place: Option<Place>,
+}
+
+impl NotifySocket {
+    /// Opens one in this directory, with this mode: processes that may write to it reach it.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2), chmod(2) and rename(2).
+    pub fn open(place: &Place, mode: u32) -> io::Result<Self> {
+        let fd = new()?;
+        // /proc/net/unix shows all processes by what path it was bound. So it gets the one that is told in confidence
+        // afterwards.
+        let (draft, path) = (place.new_path(), place.new_path());
+        place.within(|| {
+            named("bind", socket::bind(fd.as_raw_fd(), &UnixAddr::new(&draft)?))?;
+            let finished = fs::set_permissions(&draft, Permissions::from_mode(mode));
+            finished.and_then(|()| fs::rename(&draft, &path)).inspect_err(|_| {
+                let _gone = fs::remove_file(&draft);
+            })
+        })?;
+        Ok(Self::take_over(fd, path.into(), Some(place.clone())))
+    }
+
+    /// Opens one with a random abstract name.
+    ///
+    /// # Errors
+    /// As socket(2) and bind(2).
+    pub fn open_abstract() -> io::Result<Self> {
+        let fd = new()?;
+        let name = format!("prefork-{}", random_name());
+        named("bind", socket::bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?))?;
+        Ok(Self::take_over(fd, format!("@{name}").into(), None))
+    }
+
+    /// One that another program of ours opened in this process: its address, and where its directory is.
+    #[must_use]
+    pub fn take_over(fd: OwnedFd, address: OsString, place: Option<Place>) -> Self {
+        Self { fd: ManuallyDrop::new(fd), taker: Taker::default(), address, place }
+    }
+
+    /// The value for `$NOTIFY_SOCKET`: a path, or a name after an `@`, which stands for the zero byte of an abstract one.
+    #[must_use]
+    pub fn address(&self) -> &OsStr {
+        &self.address
+    }
+
+    /// Where its directory is, if it has a path.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// Whether a child takes descriptors that have come, or will: until it has ended, nothing else is taken.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.taker.is_held()
+    }
+
+    /// Takes one datagram that waits; `None` when there is none. Descriptors sent along are closed by a child, which is
+    /// what the sender of `BARRIER=1` waits for, and until it has ended none is taken; we store none (`FDSTORE=1`).
+    pub fn take(&self) -> Option<Datagram> {
+        self.taker.take(self.fd.as_fd(), LONGEST).ok()
+    }
+
+    /// Ends it, as when it is dropped.
+    pub fn retire(self) {}
+
+    /// Speaks to it as its directory's owner, and hears that: not every file system has sockets.
+    ///
+    /// # Errors
+    /// As connect(2) and send(2); `BrokenPipe` if nothing comes.
+    pub fn try_out(&self) -> io::Result<()> {
+        let speaks = || {
+            let speaker = std::os::unix::net::UnixDatagram::unbound()?;
+            speaker.set_nonblocking(true)?;
+            speaker.send_to(b"", PathBuf::from(&self.address))
+        };
+        match &self.place {
+            Some(place) => place.within(speaks)?,
+            None => return Ok(()),
+        };
+        self.take().map(|_| ()).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Its file goes, it takes nothing more, and is closed with care: descriptors in its queue would be closed with it.
+impl Drop for NotifySocket {
+    fn drop(&mut self) {
+        if let Some(place) = &self.place {
+            let _gone_already = place.within(|| fs::remove_file(Path::new(&self.address)));
+        }
+        let _takes_nothing_more = socket::shutdown(self.fd.as_raw_fd(), Shutdown::Read);
+        // SAFETY: nothing looks at it any more.
+        let fd = unsafe { ManuallyDrop::take(&mut self.fd) };
+        self.taker.let_go(fd);
+    }
+}
+
+fn new() -> io::Result<OwnedFd> {
+    call::may_receive()?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = named("socket", socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None))?;
+    named("setsockopt", socket::setsockopt(&fd, sockopt::PassCred, &true))?;
+    Ok(fd)
+}
+
+impl AsFd for NotifySocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

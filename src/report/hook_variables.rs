@@ -1,0 +1,194 @@
+//! Transitions as programs are told of them (`--on-event`): a name, and fields that become variables.
+
+use crate::core::Note;
+use crate::core::exit::Exit;
+use crate::core::note::{Verdict, WorkerRef};
+use crate::report::log::{millis, ready_by};
+use std::time::Duration;
+
+/// What the names of all variables begin with.
+pub const PREFIX: &str = "PREFORK_EVENT";
+
+/// One transition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// Its name, which stays what it is.
+    pub name: &'static str,
+    /// Its fields: the ends of the variables' names, and values.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Happened {
+    fn new(name: &'static str) -> Self {
+        Self { name, fields: Vec::new() }
+    }
+
+    fn about(name: &'static str, worker: WorkerRef) -> Self {
+        let WorkerRef { slot, generation, pid } = worker;
+        Self::new(name).with("SLOT", slot).with("GEN", generation).with("PID", pid)
+    }
+
+    fn of(name: &'static str, generation: u32) -> Self {
+        Self::new(name).with("GEN", generation)
+    }
+
+    fn with(mut self, field: &'static str, value: impl ToString) -> Self {
+        self.fields.push((field, value.to_string()));
+        self
+    }
+
+    fn with_time(self, field: &'static str, span: Duration) -> Self {
+        self.with(field, millis(span))
+    }
+
+    /// The code, or the signal's name.
+    fn with_exit(self, exit: Exit) -> Self {
+        match exit {
+            Exit::Code(code) => self.with("EXIT_CODE", code),
+            Exit::Signal { signal, .. } => self.with("SIGNAL", signal),
+        }
+    }
+
+    /// The variables.
+    pub fn variables(&self) -> impl Iterator<Item = (String, &str)> {
+        let fields = self.fields.iter().map(|(field, value)| (format!("{PREFIX}_{field}"), value.as_str()));
+        std::iter::once((PREFIX.to_owned(), self.name)).chain(fields)
+    }
+}
+
+/// The transition that a note tells of, if it is one: what is only of interest for finding errors is none.
+#[must_use]
+pub fn of(note: &Note) -> Option<Happened> {
+    Some(match *note {
+        Note::SignalReceived { .. }
+        | Note::SignalForwarded { .. }
+        | Note::SignalDropped { .. }
+        | Note::SignalIgnored { .. }
+        | Note::HandOffIgnored { .. }
+        | Note::TerminalGivenUp
+        | Note::OrphansLeft { .. }
+        | Note::OrphanReaped { .. }
+        | Note::StoppingOrphans
+        | Note::Suspending => return None,
+        Note::CommandStarted { pid } => Happened::new("command-started").with("PID", pid),
+        Note::CommandExited { pid, exit, uptime } => {
+            Happened::new("command-exited").with("PID", pid).with_exit(exit).with_time("UPTIME_MS", uptime)
+        }
+        Note::WorkerSpawned { worker, .. } => Happened::about("worker-spawned", worker),
+        Note::WorkerReady { worker, by, after } => {
+            Happened::about("worker-ready", worker).with("BY", ready_by(by)).with_time("AFTER_MS", after)
+        }
+        Note::WorkerUnobservable { worker } => Happened::about("worker-unobservable", worker),
+        Note::WorkerDue { worker, reason, requests } => {
+            Happened::about("worker-due", worker).with("REASON", reason).with("REQUESTS", requests)
+        }
+        Note::WorkerDraining { worker, reason } => {
+            Happened::about("worker-draining", worker).with("REASON", reason)
+        }
+        Note::DrainCutShort { worker } => Happened::about("drain-cut-short", worker),
+        Note::WorkerBusy { worker, connections, .. } => {
+            Happened::about("worker-busy", worker).with("CONNECTIONS", connections)
+        }
+        Note::WorkerHung { worker, sign } => Happened::about("worker-hung", worker).with("SIGN", sign.name()),
+        Note::WorkerSuspected { worker, verdict: Verdict::Suspected } => {
+            Happened::about("worker-suspected", worker)
+        }
+        Note::WorkerSuspected { worker, verdict: Verdict::Alive } => Happened::about("worker-alive", worker),
+        Note::WorkerStoppedAccepting { worker } => Happened::about("worker-stopped-accepting", worker),
+        Note::WorkerAcceptsAgain { worker } => Happened::about("worker-accepts-again", worker),
+        Note::WorkerStopping { worker, reason, signal } => {
+            Happened::about("worker-stopping", worker).with("REASON", reason).with("SIGNAL", signal)
+        }
+        Note::WorkerKilled { worker, reason } => {
+            Happened::about("worker-killed", worker).with("REASON", reason)
+        }
+        Note::WorkerExited { worker, exit, reason, uptime } => Happened::about("worker-exited", worker)
+            .with("REASON", reason)
+            .with_exit(exit)
+            .with_time("UPTIME_MS", uptime),
+        Note::SpawnFailed { slot, failure } => Happened::new("spawn-failed")
+            .with("SLOT", slot)
+            .with("ERROR", std::io::Error::from_raw_os_error(failure.errno).kind()),
+        Note::RespawnDelayed { slot, delay, failures } => Happened::new("respawn-delayed")
+            .with("SLOT", slot)
+            .with("FAILURES", failures)
+            .with_time("DELAY_MS", delay),
+        Note::ReloadRefused { generation } => Happened::of("reload-refused", generation),
+        Note::ReloadStarted { generation } => Happened::of("reload-started", generation),
+        Note::ReloadConfirmed { generation } => Happened::of("reload-confirmed", generation),
+        Note::ReloadPaused { generation, reason } => {
+            Happened::of("reload-paused", generation).with("REASON", reason)
+        }
+        Note::ReloadResumed { generation } => Happened::of("reload-resumed", generation),
+        Note::ReloadFinished { generation, took } => {
+            Happened::of("reload-finished", generation).with_time("TOOK_MS", took)
+        }
+        Note::ReloadFailed { generation, reason } => {
+            Happened::of("reload-failed", generation).with("REASON", reason)
+        }
+        Note::UpgradeAsked { .. } => Happened::new("upgrade-asked"),
+        Note::Scaled { workers, from } => Happened::new("scaled").with("WORKERS", workers).with("FROM", from),
+        Note::NotScaled { workers } => Happened::new("not-scaled").with("WORKERS", workers),
+        Note::PoolReady { ready } => Happened::new("pool-ready").with("READY", ready),
+        Note::DeadlinePassed { after } => Happened::new("deadline-passed").with_time("AFTER_MS", after),
+        Note::ShutdownStarted { signal, .. } => Happened::new("shutdown-started").with("SIGNAL", signal),
+        Note::ShutdownHurried { signal } => Happened::new("shutdown-hurried").with("SIGNAL", signal),
+        Note::ClosingCutShort => Happened::new("closing-cut-short"),
+        Note::KillingAll => Happened::new("killing-all"),
+        Note::PoolStopped => Happened::new("pool-stopped"),
+        Note::GaveUp { slot, restarts, .. } => {
+            Happened::new("gave-up").with("SLOT", slot).with("RESTARTS", restarts)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::exit::Reason;
+    use crate::core::{Pid, Signal};
+
+    #[test]
+    fn a_transition_has_a_name_and_fields_and_chatter_has_none() {
+        let worker = WorkerRef { slot: 3, generation: 2, pid: Pid(17) };
+        let exit = Exit::Signal { signal: Signal::KILL, core_dumped: false };
+        let note =
+            Note::WorkerExited { worker, exit, reason: Reason::Hung, uptime: Duration::from_millis(1_500) };
+        let happened = of(&note).unwrap();
+        let variables: Vec<String> =
+            happened.variables().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            variables,
+            [
+                "PREFORK_EVENT=worker-exited",
+                "PREFORK_EVENT_SLOT=3",
+                "PREFORK_EVENT_GEN=2",
+                "PREFORK_EVENT_PID=17",
+                "PREFORK_EVENT_REASON=hung",
+                "PREFORK_EVENT_SIGNAL=KILL",
+                "PREFORK_EVENT_UPTIME_MS=1500",
+            ]
+        );
+        assert_eq!(of(&Note::SignalDropped { signal: Signal::HUP }), None);
+    }
+
+    /// The list in the README is the list of the names here.
+    #[test]
+    fn the_readme_names_every_event() {
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("### Events").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let source = include_str!("hook_variables.rs");
+        let (source, _) = source.split_once("#[cfg(test)]").unwrap();
+        let calls = ["Happened::new(\"", "Happened::about(\"", "Happened::of(\""];
+        let names: Vec<&str> = calls
+            .iter()
+            .flat_map(|call| source.split(call).skip(1))
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert!(names.len() > 25, "{names:?}");
+        for name in names {
+            assert!(section.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}

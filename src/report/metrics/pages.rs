@@ -1,0 +1,342 @@
+//! Which metrics there are. Names, kinds, labels and help are told here and nowhere else; the README's table is held
+//! against the page.
+
+use super::counts::{Counts, Reloaded};
+use super::sheet::{Kind, Sheet};
+use super::tally::Histogram;
+use crate::core::Status;
+use crate::core::snapshot::{Phase, State};
+use crate::os::process::own_usage::OwnUsage;
+use crate::os::process::usage::Usage;
+use crate::os::socket::lanes::Queue;
+use crate::os::socket::netstat::Listening;
+use std::time::Duration;
+
+/// The listener that all workers share has this in the place of a slot.
+const SHARED: &str = "shared";
+
+/// What concerns our own process and loop.
+#[derive(Debug)]
+pub struct Own<'a> {
+    /// When our program started: seconds since 1970.
+    pub started: Duration,
+    /// What we use.
+    pub usage: OwnUsage,
+    /// Log lines that nobody took.
+    pub dropped: u64,
+    /// How long each turn of the loop took.
+    pub turns: &'a Histogram,
+    /// How late the loop was for its deadlines.
+    pub lag: &'a Histogram,
+}
+
+/// What was seen of a slot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seat {
+    /// Its number.
+    pub slot: u32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// How long until the next spawn; zero if somebody is there.
+    pub respawn_in: Duration,
+    /// Its own accept queue, if it has one.
+    pub queue: Option<Queue>,
+    /// Its worker.
+    pub worker: Option<Seated>,
+}
+
+/// What was seen of a slot's worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seated {
+    /// What it and its descendants use.
+    pub usage: Option<Usage>,
+    /// Its proportional share of memory, if that is measured.
+    pub share: Option<u64>,
+    /// Since its start.
+    pub uptime: Duration,
+    /// What it has served, as far as it is known.
+    pub requests: Option<u64>,
+}
+
+/// What was seen of a pool alone.
+#[derive(Debug, Default)]
+pub struct PoolSeen {
+    /// The queue of listeners that all workers share.
+    pub shared: Option<Queue>,
+    /// What the network namespace counts.
+    pub listening: Option<Listening>,
+    /// Whether proportional shares are measured.
+    pub shares: bool,
+}
+
+/// The page for who watches the supervisor itself.
+#[must_use]
+pub fn liveness(status: &Status, own: &Own<'_>) -> Sheet {
+    let mut sheet = Sheet::default();
+    itself(&mut sheet, status, own);
+    sheet
+}
+
+/// The whole page; `pool` is left out in init mode.
+#[must_use]
+pub fn whole(
+    status: &Status,
+    own: &Own<'_>,
+    counts: &Counts,
+    seats: &[Seat],
+    pool: Option<&PoolSeen>,
+) -> Sheet {
+    let mut sheet = Sheet::default();
+    itself(&mut sheet, status, own);
+    states(&mut sheet, status);
+    if let Some(pool) = pool {
+        lives(&mut sheet, status, counts);
+        slots(&mut sheet, seats, pool);
+    }
+    workers(&mut sheet, seats, pool);
+    processes(&mut sheet, counts);
+    sheet
+}
+
+fn itself(sheet: &mut Sheet, status: &Status, own: &Own<'_>) {
+    use Kind::{Counter, CounterSeconds, Gauge, GaugeBytes, GaugeSeconds, HistogramSeconds, Info};
+    let version = [(env!("CARGO_PKG_VERSION"), true)];
+    sheet.each("prefork_build", Info, "Which prefork-init this is.", "version", version);
+    let phases = [Phase::Running, Phase::Draining, Phase::Stopping, Phase::GivenUp];
+    let phases = phases.map(|phase| (phase.name(), phase == status.summary.phase));
+    sheet.each(
+        "prefork_phase",
+        Gauge,
+        "1 for the phase that the supervisor is in, 0 for the others.",
+        "phase",
+        phases,
+    );
+    let summary = &status.summary;
+    sheet.one("prefork_workers_desired", Gauge, "Workers that are wanted.", summary.workers);
+    sheet.one("prefork_workers_ready", Gauge, "Slots with a worker that serves.", summary.ready);
+    let help = "Workers that have to be ready for the pool to be ready.";
+    sheet.one("prefork_workers_min_ready", Gauge, help, summary.min_ready);
+    let help =
+        "How long the supervisor's loop was busy at a time, hearing nothing new; its count are the turns.";
+    sheet.one("prefork_loop_turn", HistogramSeconds, help, own.turns);
+    let help = "How late the supervisor's loop woke for a deadline: suspended, throttled, or busy.";
+    sheet.one("prefork_loop_lag", HistogramSeconds, help, own.lag);
+    sheet.one(
+        "prefork_log_lines_dropped",
+        Counter,
+        "Log lines dropped, since nobody read stderr.",
+        own.dropped,
+    );
+    let OwnUsage { cpu, resident, virtual_memory, open_fds, max_fds } = own.usage;
+    sheet.one("process_cpu", CounterSeconds, "Processor time of the supervisor itself.", cpu);
+    sheet.maybe("process_resident_memory", GaugeBytes, "Resident memory of the supervisor itself.", resident);
+    sheet.maybe(
+        "process_virtual_memory",
+        GaugeBytes,
+        "Address space of the supervisor itself.",
+        virtual_memory,
+    );
+    sheet.maybe("process_open_fds", Gauge, "Open descriptors of the supervisor itself.", open_fds);
+    sheet.maybe("process_max_fds", Gauge, "Descriptors that the supervisor may open.", max_fds);
+    let help = "When this program started, since 1970; an upgrade starts it, and all counters, anew.";
+    sheet.one("process_start_time", GaugeSeconds, help, own.started);
+}
+
+fn states(sheet: &mut Sheet, status: &Status) {
+    let in_state = |state: State| {
+        let count = status.workers.iter().filter(|worker| worker.state == state).count();
+        (state.name(), u64::try_from(count).unwrap_or(u64::MAX))
+    };
+    let help = "Workers that are alive, those that make way among them; of init mode the command.";
+    sheet.each("prefork_workers", Kind::Gauge, help, "state", State::ALL.map(in_state));
+}
+
+fn lives(sheet: &mut Sheet, status: &Status, counts: &Counts) {
+    use Kind::{Counter, Gauge, HistogramSeconds};
+    sheet.one("prefork_spawns", Counter, "Workers started.", counts.spawns);
+    sheet.one("prefork_spawn_failures", Counter, "Workers that could not be started.", counts.spawn_failures);
+    let help = "Workers started after the last one of the slot had failed.";
+    sheet.one("prefork_restarts", Counter, help, counts.restarts);
+    sheet.each("prefork_exits", Counter, "Workers that ended.", "reason", counts.exits.each());
+    let recycles = counts.exits.each().filter(|(reason, _)| reason.is_recycling());
+    sheet.each(
+        "prefork_recycles",
+        Counter,
+        "Workers that ended after a planned replacement.",
+        "reason",
+        recycles,
+    );
+    let help = "Workers killed since they did not end in time: at the graceful timeout, or hung ones at the abort time.";
+    sheet.each("prefork_kills", Counter, help, "reason", counts.kills.each());
+    let signs = counts.hung.each().map(|(sign, count)| (sign.name(), count));
+    sheet.each("prefork_hung", Counter, "Workers that were found to hang.", "sign", signs);
+    let help = "Workers that took no connections any more, though they were ready, for a while or for good.";
+    sheet.one("prefork_stopped_accepting", Counter, help, counts.stopped_accepting);
+    sheet.one("prefork_ready", HistogramSeconds, "From a worker's start until it was ready.", &counts.ready);
+    let help = "From the last new connection for a worker to its stop signal.";
+    sheet.one("prefork_drain", HistogramSeconds, help, &counts.drain);
+    sheet.one("prefork_stop", HistogramSeconds, "From a worker's stop signal to its end.", &counts.stop);
+    sheet.one("prefork_generation", Gauge, "The generation that has proved itself.", status.generation);
+    sheet.one("prefork_reload_in_progress", Gauge, "1 while a reload is under way.", counts.reloading);
+    let help = "Reloads that are over; overtaken ones by another reload or the stop, and once more when they go on after all.";
+    let reloads = counts.reloads.each().map(|(result, count): (Reloaded, u64)| (result.name(), count));
+    sheet.each("prefork_reloads", Counter, help, "result", reloads);
+}
+
+fn slots(sheet: &mut Sheet, seats: &[Seat], pool: &PoolSeen) {
+    use Kind::{Counter, Gauge, GaugeSeconds};
+    let failures = seats.iter().map(|seat| (seat.slot, seat.failures));
+    sheet.each("prefork_slot_failures", Gauge, "Failures of the slot's workers in a row.", "slot", failures);
+    let help = "How long until the next start in a slot without a worker; 0 with one.";
+    let waits = seats.iter().map(|seat| (seat.slot, seat.respawn_in));
+    sheet.each("prefork_slot_respawn_delay", GaugeSeconds, help, "slot", waits);
+    let own = seats.iter().filter_map(|seat| Some((seat.slot.to_string(), seat.queue?)));
+    let queues: Vec<(String, Queue)> =
+        own.chain(pool.shared.map(|queue| (SHARED.to_owned(), queue))).collect();
+    let help = "Connections that wait to be accepted.";
+    let lengths = queues.iter().map(|(slot, queue)| (slot, queue.length));
+    sheet.each("prefork_accept_queue_length", Gauge, help, "slot", lengths);
+    let help = "Connections that may wait to be accepted.";
+    let limits = queues.iter().map(|(slot, queue)| (slot, queue.limit));
+    sheet.each("prefork_accept_queue_limit", Gauge, help, "slot", limits);
+    let help = "Connections that found an accept queue full, of all TCP listeners of the network namespace.";
+    sheet.maybe(
+        "prefork_listen_overflows",
+        Counter,
+        help,
+        pool.listening.map(|listening| listening.overflows),
+    );
+    let help = "Connections that were dropped before accept for any reason, of all TCP listeners of the network namespace.";
+    sheet.maybe("prefork_listen_drops", Counter, help, pool.listening.map(|listening| listening.drops));
+}
+
+fn workers(sheet: &mut Sheet, seats: &[Seat], pool: Option<&PoolSeen>) {
+    use Kind::{Counter, CounterSeconds, Gauge, GaugeBytes, GaugeSeconds};
+    let seated: Vec<(u32, Seated)> =
+        seats.iter().filter_map(|seat| Some((seat.slot, seat.worker?))).collect();
+    let used: Vec<(u32, Usage)> =
+        seated.iter().filter_map(|(slot, worker)| Some((*slot, worker.usage?))).collect();
+    let help = "Since the start of the slot's worker.";
+    let uptimes = seated.iter().map(|(slot, worker)| (slot, worker.uptime));
+    sheet.each("prefork_worker_uptime", GaugeSeconds, help, "slot", uptimes);
+    let help = "Resident memory of the slot's worker and its descendants; what several share counts in each.";
+    let resident = used.iter().map(|(slot, usage)| (slot, usage.resident));
+    sheet.each("prefork_worker_resident_memory", GaugeBytes, help, "slot", resident);
+    if pool.is_some_and(|pool| pool.shares) {
+        let help = "Proportional share of memory of the slot's worker and its descendants, as last measured.";
+        let shares = seated.iter().filter_map(|(slot, worker)| Some((slot, worker.share?)));
+        sheet.each("prefork_worker_proportional_memory", GaugeBytes, help, "slot", shares);
+    }
+    let help = "Processor time of the slot's worker and its descendants; begins anew with the next worker.";
+    sheet.each(
+        "prefork_worker_cpu",
+        CounterSeconds,
+        help,
+        "slot",
+        used.iter().map(|(slot, usage)| (slot, usage.cpu)),
+    );
+    let help = "Open descriptors of the slot's worker and its descendants.";
+    let fds = used.iter().filter_map(|(slot, usage)| Some((slot, usage.open_fds?)));
+    sheet.each("prefork_worker_open_fds", Gauge, help, "slot", fds);
+    let help = "Processes that the slot's worker is, with its descendants.";
+    sheet.each(
+        "prefork_worker_processes",
+        Gauge,
+        help,
+        "slot",
+        used.iter().map(|(slot, usage)| (slot, usage.processes)),
+    );
+    if pool.is_some() {
+        let help = "Requests that the slot's worker has counted; begins anew with the next worker.";
+        let requests = seated.iter().filter_map(|(slot, worker)| Some((slot, worker.requests?)));
+        sheet.each("prefork_worker_requests", Counter, help, "slot", requests);
+    }
+}
+
+fn processes(sheet: &mut Sheet, counts: &Counts) {
+    use Kind::Counter;
+    sheet.one("prefork_orphans_reaped", Counter, "Orphans that came to us and ended.", counts.orphans);
+    let help = "Signals that came, by what they came as.";
+    sheet.each("prefork_signals_received", Counter, help, "signal", counts.received.each());
+    let help = "Signals passed on, by what they were passed on as.";
+    sheet.each("prefork_signals_forwarded", Counter, help, "signal", counts.forwarded.each());
+}
+
+/// The seats of a status: who is seated, and what remains of the status.
+#[must_use]
+pub fn seats(status: &Status) -> Vec<(Seat, Option<crate::core::snapshot::Worker>)> {
+    let seated = |slot: u32| status.workers.iter().find(|worker| worker.slot == slot).copied();
+    if status.slots.is_empty() {
+        // The one command of init mode.
+        return vec![(Seat::default(), seated(0))];
+    }
+    let of_slot = |(slot, state): (u32, &crate::core::snapshot::Slot)| {
+        let seat = Seat {
+            slot,
+            failures: state.failures,
+            respawn_in: state.respawn_in.unwrap_or_default(),
+            ..Seat::default()
+        };
+        // Where nobody is seated, whoever is told of makes way.
+        (seat, seated(slot).filter(|_| state.respawn_in.is_none()))
+    };
+    (0..).zip(&status.slots).map(of_slot).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::exit::Reason;
+    use crate::core::snapshot::{Slot, Snapshot, Worker};
+    use crate::core::{Lane, Pid};
+
+    fn status(slots: Vec<Slot>, workers: Vec<Worker>) -> Status {
+        let summary = Snapshot { phase: Phase::Running, workers: 2, ready: 1, min_ready: 1, started: true };
+        Status { summary, generation: 1, reload: None, surge_to_go_on: None, slots, workers }
+    }
+
+    #[test]
+    fn a_vacant_slot_has_no_worker_though_an_old_one_of_it_makes_way() {
+        let taken = Slot { failures: 0, respawn_in: None, kept_lane: None };
+        let vacant = Slot { failures: 3, respawn_in: Some(Duration::from_secs(2)), kept_lane: Some(Lane(1)) };
+        let workers = vec![
+            Worker::sample(0, 10, State::Ready),
+            Worker::sample(0, 11, State::Starting),
+            Worker::sample(1, 12, State::Stopping),
+            // Of a slot that is gone.
+            Worker::sample(5, 13, State::Draining),
+        ];
+        let seats = seats(&status(vec![taken, vacant], workers));
+        let pids: Vec<_> =
+            seats.iter().map(|(seat, worker)| (seat.slot, worker.and_then(|w| w.pid))).collect();
+        assert_eq!(pids, [(0, Some(Pid(10))), (1, None)]);
+        assert_eq!((seats[1].0.failures, seats[1].0.respawn_in), (3, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn the_number_of_series_depends_on_the_number_of_slots_alone() {
+        let own = Own {
+            started: Duration::ZERO,
+            usage: OwnUsage::default(),
+            dropped: 0,
+            turns: &Histogram::new(&[1.0]),
+            lag: &Histogram::new(&[1.0]),
+        };
+        let page = |counts: &Counts, slots: u32| {
+            let worker =
+                Some(Seated { usage: Some(Usage::default()), requests: Some(0), ..Seated::default() });
+            let seats: Vec<Seat> = (0..slots).map(|slot| Seat { slot, worker, ..Seat::default() }).collect();
+            let status = status(Vec::new(), Vec::new());
+            whole(&status, &own, counts, &seats, Some(&PoolSeen::default())).write()
+        };
+        let series = |page: &str| page.lines().filter(|line| !line.starts_with('#')).count();
+        let mut counts = Counts::default();
+        let before = series(&page(&counts, 2));
+        for reason in Reason::ALL {
+            counts.exits.add(reason);
+            counts.kills.add(reason);
+        }
+        assert_eq!(series(&page(&counts, 2)), before);
+        assert_eq!(series(&page(&counts, 3)), before + 7);
+    }
+}

@@ -1,0 +1,8 @@
+//! What is told: to the log, to hooks, to the manager above us, to Prometheus.
+
+pub mod hook_variables;
+pub mod level;
+pub mod log;
+pub mod metrics;
+pub mod sink;
+pub mod systemd;

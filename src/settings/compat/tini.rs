@@ -1,0 +1,283 @@
+//! As `tini` 0.19.0: its options, `TINI_SUBREAPER`, `TINI_VERBOSITY` and `TINI_KILL_PROCESS_GROUP`, its codes (127, 126
+//! and 1) and the lines of its `-v`, all of them on stderr.
+
+use super::getopt::{Known, Next, Words};
+use super::{Said, Voice, from_environment, text_of};
+use crate::core::Note;
+use crate::core::event::SpawnFailure;
+use crate::core::exit::{Exit, code};
+use crate::core::policy::Scope;
+use crate::core::signal::{Rewrite, Signal};
+use crate::os::signals::describe;
+use crate::settings::options::{Like, Options, Request, Subreaper};
+use crate::values::error::StartError;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+
+const OPTIONS: [Known; 8] = [
+    Known { short: b'p', long: "", takes_argument: true },
+    Known { short: b'h', long: "", takes_argument: false },
+    Known { short: b'v', long: "", takes_argument: false },
+    Known { short: b'w', long: "", takes_argument: false },
+    Known { short: b'g', long: "", takes_argument: false },
+    Known { short: b'l', long: "", takes_argument: false },
+    Known { short: b'e', long: "", takes_argument: true },
+    Known { short: b's', long: "", takes_argument: false },
+];
+
+/// Docker reads the first three words.
+const VERSION: &str = concat!("tini version 0.19.0 - prefork-init ", env!("CARGO_PKG_VERSION"), "\n");
+
+const WRONG: u8 = 1;
+
+/// Signals that it leaves to their default: nobody sends them to a supervisor, and as PID 1 it never sees them.
+const FAULTS: [&str; 7] = ["FPE", "ILL", "SEGV", "BUS", "ABRT", "TRAP", "SYS"];
+
+/// `-p` knows no others.
+const NOT_FOR_P: [&str; 3] = ["STKFLT", "PWR", "IO"];
+
+#[derive(Default)]
+struct Settings {
+    subreaper: bool,
+    group: bool,
+    warn_on_reap: bool,
+    death_signal: Option<Signal>,
+    success_codes: Vec<u8>,
+    verbosity: u8,
+}
+
+/// Reads its command line.
+pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
+    let name = args.first().map(|name| name.display().to_string()).unwrap_or_default();
+    if let [_, only] = args
+        && only == "--version"
+    {
+        return Ok(to_stdout(VERSION));
+    }
+    let fatal = |text: String| Ok(to_stderr(&format!("{}{text}\n", prefix("FATAL"))));
+    let mut settings = Settings { verbosity: 1, ..Settings::default() };
+    let mut words = Words::new(&OPTIONS, args);
+    let command = loop {
+        match words.next() {
+            Next::Option(b's', _) => settings.subreaper = true,
+            Next::Option(b'g', _) => settings.group = true,
+            Next::Option(b'w', _) => settings.warn_on_reap = true,
+            Next::Option(b'v', _) => settings.verbosity = settings.verbosity.saturating_add(1),
+            Next::Option(b'p', signal) => match death_signal(&signal) {
+                Some(signal) => settings.death_signal = Some(signal),
+                None => return fatal(format!("Not a valid option for -p: {}", signal.display())),
+            },
+            Next::Option(b'e', code) => match exit_code(&code) {
+                Some(code) => settings.success_codes.push(code),
+                None => return fatal(format!("Not a valid option for -e: {}", code.display())),
+            },
+            Next::Option(b'l', _) => return Ok(to_stdout(LICENCE)),
+            Next::Option(..) => return Ok(to_stdout(&usage(&name))),
+            Next::Wrong(problem) => return Ok(to_stderr(&format!("{name}: {problem}\n{}", usage(&name)))),
+            Next::Command(command) => break command,
+        }
+    };
+    if command.is_empty() && !super::asks_for_pause() {
+        return Ok(to_stderr(&usage(&name)));
+    }
+    settings.subreaper |= std::env::var_os("TINI_SUBREAPER").is_some();
+    settings.group |= std::env::var_os("TINI_KILL_PROCESS_GROUP").is_some();
+    if let Some(verbosity) = std::env::var_os("TINI_VERBOSITY") {
+        settings.verbosity = as_atoi(&verbosity);
+    }
+
+    let mut options = from_environment(command, Like::Tini)?;
+    apply(&mut options, settings);
+    Ok(Request::Run(options))
+}
+
+fn apply(options: &mut Options, settings: Settings) {
+    let scope = if settings.group { Scope::Group } else { Scope::Process };
+    options.init.signal_scope.get_or_insert(scope);
+    if settings.subreaper {
+        options.signals.subreaper.get_or_insert(Subreaper::Auto);
+    }
+    options.signals.parent_death_signal = options.signals.parent_death_signal.or(settings.death_signal);
+    options.signals.warn_on_reap |= settings.warn_on_reap;
+    let known = FAULTS.iter().filter_map(|name| Signal::parse(name));
+    let dropped = known.chain([Signal::TTIN, Signal::TTOU]).map(|from| Rewrite { from, to: None });
+    options.signals.rewrite_signal.splice(0..0, dropped);
+    options.init.success_codes.extend(settings.success_codes);
+    options.verbosity = settings.verbosity;
+}
+
+fn to_stdout(text: &str) -> Request {
+    Request::Print { text: text.to_owned(), to_stderr: false, code: 0 }
+}
+
+fn to_stderr(text: &str) -> Request {
+    Request::Print { text: text.to_owned(), to_stderr: true, code: WRONG }
+}
+
+/// A full name, `SIGTERM`, of those that every Unix has.
+fn death_signal(text: &OsStr) -> Option<Signal> {
+    let text = text.to_str()?;
+    let signal = Signal::parse(text.strip_prefix("SIG")?)?;
+    let plain = format!("SIG{signal}") == text && signal.number() <= 31;
+    (plain && !NOT_FOR_P.contains(&signal.to_string().as_str())).then_some(signal)
+}
+
+/// A code as strtol(3) reads it: nothing is 0.
+fn exit_code(text: &OsStr) -> Option<u8> {
+    let text = text.to_str()?.trim_start();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let code: u8 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+    (code == 0 || !text.starts_with('-')).then_some(code)
+}
+
+/// atoi(3), for a number without a sign: digits at the beginning, else 0; below 0 is much.
+fn as_atoi(text: &OsStr) -> u8 {
+    let text = text.to_string_lossy();
+    let text = text.trim_start();
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let digits: String = unsigned.chars().take_while(char::is_ascii_digit).collect();
+    let number = digits.parse::<u64>().map_or(0, |number| u8::try_from(number).unwrap_or(u8::MAX));
+    if text.starts_with('-') && number > 0 { u8::MAX } else { number }
+}
+
+fn prefix(level: &str) -> String {
+    format!("[{level:<5} tini ({})] ", std::process::id())
+}
+
+/// Where orphans go elsewhere: its warning, if its verbosity has warnings.
+#[must_use]
+pub fn reaper_warning(verbosity: u8) -> String {
+    if verbosity == 0 {
+        return String::new();
+    }
+    format!(
+        "{}Not PID 1 and not a subreaper: orphans do not come here, so zombie reaping won't work. \
+         Use -s, or set TINI_SUBREAPER, or run as PID 1.\n",
+        prefix("WARN")
+    )
+}
+
+/// 127 where nothing was found, 126 where it may not be executed, and 1 for everything else that the command fails of.
+#[must_use]
+pub fn start_failure_code(failure: &SpawnFailure) -> u8 {
+    const ENOENT: i32 = 2;
+    const EACCES: i32 = 13;
+    const ENOEXEC: i32 = 8;
+    match (failure.code, failure.errno) {
+        // Before there was a process: with less than it takes us to start.
+        _ if failure.step == "pipe" => failure.code,
+        (code::NOT_FOUND, ENOENT) => code::NOT_FOUND,
+        (code::CANNOT_EXECUTE, EACCES | ENOEXEC) => code::CANNOT_EXECUTE,
+        _ => 1,
+    }
+}
+
+const LICENCE: &str = "\
+This is prefork-init, called as tini. It contains no code of tini's.
+Licensed under the MIT licence or the Apache License, Version 2.0, at your option.
+";
+
+fn usage(name: &str) -> String {
+    format!(
+        "\
+{name} (tini version 0.19.0, by prefork-init {version})
+Usage: {name} [OPTIONS] PROGRAM -- [ARGS] | --version
+
+Runs the program, passes signals on to it, and reaps zombies.
+
+  --version     Print the version and exit.
+  -h            Print this and exit.
+  -s            Become a subreaper, if not PID 1.
+  -p SIGNAL     Get SIGNAL when the parent dies, as in -p SIGTERM.
+  -v            Say more; up to three times.
+  -w            Warn of each zombie that is reaped.
+  -g            Pass signals on to the program's process group.
+  -e EXIT_CODE  Turn this exit code, 0 to 255, into 0; repeatable.
+  -l            Print the licence and exit.
+
+TINI_SUBREAPER is as good as -s, TINI_KILL_PROCESS_GROUP as -g, TINI_VERBOSITY=N as N-1 times -v. What tini never had
+is in the PREFORK_... variables: prefork-init --help lists them.
+",
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// How much must be asked for until a line comes.
+const FATAL: u8 = 0;
+const WARN: u8 = 1;
+const INFO: u8 = 2;
+const DEBUG: u8 = 3;
+
+/// What it says of a SIGCHLD, which to us is no transition.
+pub(super) fn child_signal(verbosity: u8) -> Option<String> {
+    (verbosity >= DEBUG).then(|| format!("{}Received SIGCHLD\n", prefix("DEBUG")))
+}
+
+/// The lines of its `-v`.
+pub(super) fn say(voice: &Voice, note: &Note) -> Said {
+    let lines: Vec<(u8, String)> = match note {
+        Note::SpawnFailed { failure, .. } => {
+            let text = text_of(failure.errno);
+            vec![(
+                FATAL,
+                match failure.step {
+                    "clone" | "fork" => format!("fork failed: {text}"),
+                    _ => format!("exec {} failed: {text}", voice.command),
+                },
+            )]
+        }
+        Note::CommandStarted { pid } => {
+            vec![(INFO, format!("Spawned child process '{}' with pid '{pid}'", voice.command))]
+        }
+        Note::SignalReceived { .. } | Note::SignalDropped { .. } | Note::OrphansLeft { .. } => Vec::new(),
+        Note::SignalForwarded { signal, .. } => {
+            vec![(DEBUG, format!("Passing signal: '{}'", describe(*signal)))]
+        }
+        Note::CommandExited { pid, exit, .. } => vec![
+            (DEBUG, format!("Reaped child with pid: '{pid}'")),
+            (
+                INFO,
+                match exit {
+                    Exit::Code(code) => format!("Main child exited normally (with status '{code}')"),
+                    Exit::Signal { signal, .. } => {
+                        format!("Main child exited with signal (with signal '{}')", describe(*signal))
+                    }
+                },
+            ),
+        ],
+        Note::OrphanReaped { pid, warn, .. } => {
+            let mut lines = vec![(DEBUG, format!("Reaped child with pid: '{pid}'"))];
+            lines.extend(warn.then(|| (WARN, format!("Reaped zombie process with pid={pid}"))));
+            lines
+        }
+        _ => return Said::AsUsual,
+    };
+    let said = lines.into_iter().filter(|(level, _)| *level <= voice.verbosity);
+    Said::Lines(said.fold(String::new(), |mut all, (level, line)| {
+        let level = ["FATAL", "WARN", "INFO"].get(usize::from(level)).copied().unwrap_or("DEBUG");
+        let _never_fails = writeln!(all, "{}{line}", prefix(level));
+        all
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn death_signals_have_their_full_names() {
+        assert_eq!(death_signal(OsStr::new("SIGTERM")), Some(Signal::TERM));
+        for wrong in ["TERM", "15", "sigterm", "SIG15", "SIGRTMIN", "SIGPWR", "SIGFOO", "SIG", ""] {
+            assert_eq!(death_signal(OsStr::new(wrong)), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_verbosity_is_what_atoi_makes_of_it() {
+        for (text, number) in
+            [("3", 3), (" 2x", 2), ("", 0), ("-1", 255), ("-0", 0), ("many", 0), ("999", 255)]
+        {
+            assert_eq!(as_atoi(OsStr::new(text)), number, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Where settings come from: a default, the file, a variable or a flag; the later one wins.
+
+use super::file::File;
+use super::variables;
+use crate::settings::clap_errors;
+use crate::settings::options::{
+    Given, Options, Source, is_empty, is_ourselves, name_of, only, runs_ourselves, without_variables,
+};
+use crate::values::error::StartError;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, FromArgMatches};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// A command line that was read.
+pub(crate) enum Parsed {
+    /// It asks for something.
+    Asks(Box<Layered>),
+    /// It asks for help, or for the version: this text.
+    Text(String),
+}
+
+/// What all layers together say.
+pub(crate) struct Layered {
+    /// Our options.
+    pub options: Options,
+    /// All options as clap has them, those of a subcommand too.
+    pub matches: ArgMatches,
+    /// Whose matches they are.
+    pub command: Command,
+}
+
+/// Reads a command line, with the variables and the file that it names. `build` makes our options, and those that a
+/// subcommand has beside them.
+///
+/// # Errors
+/// One line for the first thing that is wrong.
+pub(crate) fn parse(build: impl Fn() -> Command, args: &[OsString]) -> Result<Parsed, StartError> {
+    let mut command = without_variables(build(), is_empty);
+    let mut unknown = variables::unknown(&command);
+    let mut matches = command.try_get_matches_from_mut(args);
+    if matches.as_ref().is_ok_and(runs_ourselves) {
+        command = without_variables(build(), |_| true);
+        unknown.clear();
+        matches = command.try_get_matches_from_mut(args);
+    }
+    let matches = match matches {
+        Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(Parsed::Text(error.to_string()));
+        }
+        Err(error) => return Err(clap_errors::one_line(&error, &command, args)),
+    };
+    let mut layered = match matches.get_one::<PathBuf>("config").cloned() {
+        None => finish(command, matches, None, args)?,
+        Some(path) => with_file(&path, command, &matches, args)?,
+    };
+    layered.options.unknown = unknown;
+    Ok(Parsed::Asks(Box::new(layered)))
+}
+
+/// The same once more, with the words of the file before those of the command line. What a flag or a variable says is
+/// not even looked at in the file.
+fn with_file(
+    path: &Path,
+    mut command: Command,
+    first: &ArgMatches,
+    args: &[OsString],
+) -> Result<Layered, StartError> {
+    let file = File::read(path).map_err(|error| {
+        let given = given(&command, first, None);
+        error.by_name(|flag| name_of(flag, &given))
+    })?;
+    let is_open = |long: &str| {
+        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(long));
+        arg.is_some_and(|arg| source(arg, first, None).is_none())
+    };
+    let from_file = FromFile {
+        path: &file.path,
+        longs: file.keys().filter(|long| is_open(long)).collect(),
+        command: &file.command,
+    };
+    let (own, rest) = args.split_at(args.len().min(1));
+    let words: Vec<OsString> = [own, &file.words(&from_file.longs), rest].concat();
+    let matches = command.try_get_matches_from_mut(words).map_err(|error| {
+        let name = |flag: &str| {
+            let long = flag.strip_prefix("--").filter(|long| from_file.longs.contains(long))?;
+            Some(format!("{}: {long}", file.path))
+        };
+        clap_errors::one_line(&error, &command, args).by_name(name)
+    })?;
+    finish(command, matches, Some(&from_file), args)
+}
+
+/// What a file says that no other layer overrules.
+struct FromFile<'a> {
+    path: &'a str,
+    longs: Vec<&'a str>,
+    command: &'a [OsString],
+}
+
+fn finish(
+    command: Command,
+    matches: ArgMatches,
+    file: Option<&FromFile<'_>>,
+    args: &[OsString],
+) -> Result<Layered, StartError> {
+    let mut options =
+        Options::from_arg_matches(&matches).map_err(|error| clap_errors::one_line(&error, &command, args))?;
+    options.given = given(&command, &matches, file);
+    if let Some(file) = file {
+        // Who says --pause does not want the command that is usual here.
+        let pauses = |given: &Given| given.field == "pause" && !matches!(given.source, Source::File(_));
+        if options.command.is_empty() && !(options.init.pause && options.given.iter().any(pauses)) {
+            if file.command.first().is_some_and(|program| is_ourselves(program)) {
+                let problem = "it would read this file again, and start itself without end";
+                let remedy = "name the program to run";
+                return Err(StartError::usage(format!("{}: command", file.path), problem, remedy));
+            }
+            options.command = file.command.to_vec();
+            let source = Source::File(file.path.to_owned());
+            let (field, flag) = ("command".to_owned(), "COMMAND".to_owned());
+            options.given.extend((!file.command.is_empty()).then_some(Given {
+                field,
+                flag,
+                source,
+                only: None,
+            }));
+        }
+    }
+    Ok(Layered { options, matches, command })
+}
+
+fn given(command: &Command, matches: &ArgMatches, file: Option<&FromFile<'_>>) -> Vec<Given> {
+    let given = command.get_arguments().filter_map(|arg| {
+        let (field, flag) = (arg.get_id().to_string(), format!("--{}", arg.get_long()?));
+        Some(Given { field, flag, source: source(arg, matches, file)?, only: only(arg) })
+    });
+    given.collect()
+}
+
+fn source(arg: &Arg, matches: &ArgMatches, file: Option<&FromFile<'_>>) -> Option<Source> {
+    let long = arg.get_long()?;
+    if let Some(file) = file.filter(|file| file.longs.contains(&long)) {
+        return Some(Source::File(file.path.to_owned()));
+    }
+    match matches.value_source(arg.get_id().as_str())? {
+        ValueSource::CommandLine => Some(Source::Flag),
+        ValueSource::EnvVariable => arg.get_env().map(|name| Source::Variable(name.display().to_string())),
+        _ => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! What runs before and beside the command, from the options.
+
+use crate::core::Monotonic;
+use crate::core::time::Patience;
+use crate::helpers::ask::Target;
+use crate::settings::options::Options;
+use crate::settings::useless;
+use crate::values::command_line::Words;
+use crate::values::error::StartError;
+use std::time::Duration;
+
+/// What runs before and beside the command.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// What is run first, one after the other.
+    pub before: Vec<Words>,
+    /// When all of that must be done, not counting time in which we were not running.
+    pub before_by: Option<Monotonic>,
+    /// The deadline of the whole run, in real time.
+    pub deadline: Option<Monotonic>,
+    /// What is run at each transition.
+    pub on_event: Option<Words>,
+    /// The application's own readiness.
+    pub check: Option<Check>,
+}
+
+/// How the application is asked whether it is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Whom.
+    pub target: Target,
+    /// From one answer, or its absence, to the next question.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+impl Around {
+    /// Every command there is, by its option.
+    pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Words)> {
+        let of_check = self.check.as_ref().and_then(|check| match &check.target {
+            Target::Exec(words) => Some(("--ready-check", words)),
+            Target::Http { .. } | Target::Unix { .. } => None,
+        });
+        let before = self.before.iter().map(|words| ("--before", words));
+        before.chain(self.on_event.iter().map(|words| ("--on-event", words))).chain(of_check)
+    }
+}
+
+pub(crate) fn resolve(options: &Options) -> Result<Around, StartError> {
+    let (around, checks) = (&options.around, &options.checks);
+    if around.before.is_empty() {
+        useless(options, &["before_timeout"], "there is nothing to wait for", "add --before CMD")?;
+    }
+    match (&checks.ready_check, &options.endpoint.health) {
+        (None, _) => {
+            let names = ["ready_check_interval", "ready_check_timeout"];
+            useless(options, &names, "nothing is checked", "add --ready-check HOW")?;
+        }
+        (Some(_), None) => {
+            let problem = "there is no endpoint that could tell of it";
+            useless(options, &["ready_check"], problem, "add --health ADDR")?;
+        }
+        (Some(_), Some(_)) => {}
+    }
+    let before_by = match around.before_timeout {
+        Patience::For(Duration::ZERO) => {
+            let remedy = "use some time, or infinity";
+            return Err(StartError::value("--before-timeout", 0, "nothing is done at once", remedy));
+        }
+        patience => patience.deadline(Monotonic::default()),
+    };
+    let check = checks.ready_check.as_ref().map(|target| Check {
+        target: target.clone(),
+        interval: checks.ready_check_interval,
+        timeout: checks.ready_check_timeout,
+    });
+    Ok(Around {
+        before: around.before.clone(),
+        before_by,
+        deadline: options.stopping.deadline.map(Monotonic),
+        on_event: around.on_event.clone(),
+        check,
+    })
+}

@@ -1,0 +1,161 @@
+//! Which of our two modes is asked for.
+
+use crate::settings::Environment;
+use crate::settings::options::{Like, Only, Options, Source};
+use crate::settings::placeholders::{Command, FD};
+use crate::settings::servers;
+use tracing::warn;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A pool.
+    Pool,
+    /// One command.
+    Init,
+    /// One command, though variables or the file ask for a pool: they are for another command.
+    Once,
+}
+
+/// Pool mode is asked for by `--workers`, by `--bind`, or by `{fd}` in the command.
+pub(crate) fn asked(options: &Options, environment: &Environment, command: &Command) -> Asked {
+    // Another init's command may have any text in it.
+    if options.like == Like::Ourselves && command.mentions(FD) {
+        return Asked::Pool;
+    }
+    if options.pool.workers.is_none() && options.pool.bind.is_empty() {
+        return Asked::Init;
+    }
+    if is_for_another(options, environment, command) { Asked::Once } else { Asked::Pool }
+}
+
+/// Whether what asks for a pool is meant for the usual command of an image, and this is a person at a terminal with
+/// another one: `docker run -it IMAGE bash`.
+fn is_for_another(options: &Options, environment: &Environment, command: &Command) -> bool {
+    let by_flag =
+        options.given.iter().any(|given| given.only == Some(Only::Pool) && given.source == Source::Flag);
+    // Only a file gives a command in this sense, and then it is that of the pool.
+    let usual = options.is_given("command");
+    let words =
+        || command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    !by_flag
+        && !usual
+        && environment.activation.is_none()
+        && !command.has_placeholders()
+        && environment.stdin_is_terminal()
+        && !servers::may_take_listener(&words())
+}
+
+/// Says why there is no pool, though there are settings of one.
+pub(crate) fn tell_once(options: &Options) {
+    let of_pool = options.given.iter().filter(|given| ["workers", "bind"].contains(&given.field.as_str()));
+    let names = of_pool.map(|given| match &given.source {
+        Source::Variable(name) => name.clone(),
+        Source::File(path) => format!("{path}: {}", given.flag.trim_start_matches('-')),
+        Source::Flag => given.flag.clone(),
+    });
+    let ignored = names.collect::<Vec<_>>().join(", ");
+    warn!(
+        ignored,
+        "no pool: stdin is a terminal, and the command takes no listener, so it runs once; --workers or --bind on the \
+         command line makes a pool of it"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::activation;
+    use super::*;
+    use crate::core::Mode;
+    use crate::settings::Config;
+    use crate::settings::options::{Given, Request, read};
+    use std::ffi::OsString;
+
+    /// Whether it is a pool; `by` is what said `--workers`, and the words are separated by a space.
+    fn is_pool(line: &str, by: &Source, terminal: bool) -> bool {
+        let words = ["prefork-init", "-n", "2", "-b", ":8000"].map(str::to_owned).into_iter();
+        let words = words.chain(line.split(' ').map(|word| word.replace('~', " ")));
+        let mut options = match read(words.map(OsString::from)) {
+            Ok(Request::Run(options)) => options,
+            other => panic!("{line}: {other:?}"),
+        };
+        for given in
+            options.given.iter_mut().filter(|given| ["workers", "bind"].contains(&given.field.as_str()))
+        {
+            given.source = by.clone();
+        }
+        let environment = Environment { terminal: Some(terminal), ..Environment::default() };
+        let config =
+            Config::resolve(*options, &environment).unwrap_or_else(|error| panic!("{line}: {error}"));
+        matches!(config.mode, Mode::Pool(_))
+    }
+
+    fn variable() -> Source {
+        Source::Variable("PREFORK_WORKERS".into())
+    }
+
+    #[test]
+    fn a_command_without_listener_runs_once_at_a_terminal() {
+        for line in [
+            "bash",
+            "/bin/bash -l",
+            "sh -c ls",
+            "/busybox/sh",
+            "ls -l",
+            "/usr/bin/env",
+            "python3",
+            "/venv/bin/python3 manage.py shell",
+            "npm test",
+            "node",
+            "node --version",
+            "node -e 1",
+            "uvicorn app:app --port 8000",
+            "/docker-entrypoint.sh bash",
+        ] {
+            assert!(!is_pool(line, &variable(), true), "{line}");
+            assert!(!is_pool(line, &Source::File("/f".into()), true), "{line}");
+            assert!(is_pool(line, &variable(), false), "{line}");
+            assert!(is_pool(line, &Source::Flag, true), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_takes_a_listener_is_a_pool_at_a_terminal_too() {
+        for line in [
+            "uvicorn app:app --fd {fd}",
+            "uvicorn app:app --fd 3",
+            "gunicorn app:app",
+            "sh -c exec~gunicorn~app:app",
+            "hypercorn -b fd://3 app:app",
+            "bash -c {worker_id}",
+            "node server.js",
+            "java -jar app.jar",
+            "puma",
+            "bundle exec puma",
+            "/app/server",
+            "./server --port 80",
+            "/entrypoint.sh",
+            "/entrypoint.sh gunicorn app:app",
+            "--max-age 1h bash",
+        ] {
+            assert!(is_pool(line, &variable(), true), "{line}");
+        }
+    }
+
+    #[test]
+    fn sockets_that_are_given_and_a_command_of_the_file_are_meant() {
+        let Ok(Request::Run(mut options)) = read(["prefork-init", "-n", "2", "bash"].map(OsString::from))
+        else {
+            panic!("not read")
+        };
+        options.given.iter_mut().for_each(|given| given.source = variable());
+        let command = Command::new(options.command.clone(), true);
+        let environment = || Environment { terminal: Some(true), ..Environment::default() };
+        assert_eq!(asked(&options, &environment(), &command), Asked::Once);
+        let activation = Some(activation::Variables::default());
+        assert_eq!(asked(&options, &Environment { activation, ..environment() }, &command), Asked::Pool);
+        let (field, flag) = ("command".to_owned(), "COMMAND".to_owned());
+        options.given.push(Given { field, flag, source: Source::File("/f".into()), only: None });
+        assert_eq!(asked(&options, &environment(), &command), Asked::Pool);
+    }
+}

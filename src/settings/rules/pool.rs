@@ -1,0 +1,465 @@
+//! The rules of pool mode, from the options.
+
+use super::activation::Activation;
+use super::{bind, budget, workers};
+use crate::core::policy::{
+    DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy,
+    StopPolicy,
+};
+use crate::core::time::Patience;
+use crate::core::{Monotonic, Rewrites, Signal};
+use crate::settings::options::{
+    CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready, WorkerOutput,
+};
+use crate::settings::placeholders::{Command, MAX_REQUESTS, NOTIFY_FD};
+use crate::settings::rules::sizing::Sizing;
+use crate::settings::{Environment, useless};
+use crate::values::address::Address;
+use crate::values::error::StartError;
+use crate::workers::output::Style;
+use crate::workers::probe;
+use std::time::Duration;
+
+/// When a worker that cannot be seen accepting, because there are no listeners, counts as ready.
+const READY_WITHOUT_LISTENERS: Duration = Duration::from_secs(1);
+
+/// What can be measured is measured this often, and a queue that may stand still only for a while so many times in it.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+const MEASURES_OF_A_STALL: u32 = 4;
+
+/// What a pool needs, beside its rules.
+#[derive(Clone, Debug, Default)]
+pub struct Pool {
+    /// Sockets that are there already: the workers' first ones.
+    pub adopted: Activation,
+    /// Where else it listens.
+    pub bind: Vec<Address>,
+    /// The permissions of unix sockets there.
+    pub bind_mode: u32,
+    /// The group of unix sockets there, a name or a number, if it is not ours.
+    pub bind_group: Option<String>,
+    /// The accept queue's length.
+    pub backlog: u32,
+    /// Whether each worker is to have a listener of its own.
+    pub per_worker: bool,
+    /// What workers are probed for.
+    pub probe: Option<Probing>,
+    /// How memory is measured, if there is a limit.
+    pub memory: Option<MemoryMeasure>,
+    /// Whether the container's memory counts too.
+    pub memory_pressure: bool,
+    /// Whether workers count requests in shared memory.
+    pub scoreboard: bool,
+    /// Whether each worker gets a descriptor on which it may say that it is ready.
+    pub ready_pipe: bool,
+    /// How often each worker has to say `WATCHDOG=1`.
+    pub watchdog: Option<Duration>,
+    /// How workers' lines look, if their output goes through us.
+    pub output: Option<Style>,
+    /// What one worker is expected to take, in bytes.
+    pub worker_memory: Option<u64>,
+    /// How long a client may take for the request on a connection that was just made.
+    pub drain_time: Duration,
+    /// Where the number of workers comes from, if nobody said how many.
+    pub sizing: Option<Sizing>,
+}
+
+impl Pool {
+    /// Where it listens, in the order of the workers' descriptors.
+    pub fn listeners(&self) -> impl Iterator<Item = &Address> {
+        self.adopted.addresses.iter().chain(&self.bind)
+    }
+
+    /// What the listeners are called.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let name = |index: usize| {
+            self.adopted.names.get(index).cloned().unwrap_or_else(|| format!("listener-{index}"))
+        };
+        (0..self.listeners().count()).map(name).collect()
+    }
+}
+
+/// What workers are probed for.
+#[derive(Clone, Debug)]
+pub struct Probing {
+    /// The path of the request.
+    pub path: String,
+    /// How long the answer may take.
+    pub timeout: Duration,
+}
+
+pub(crate) fn resolve(
+    options: &Options,
+    environment: &Environment,
+    command: &Command,
+) -> Result<(PoolPolicy, Pool), StartError> {
+    let (workers, sizing) = workers::resolve(options, environment)?;
+    let adopted = Activation::resolve(environment.activation.as_ref())?;
+    let bind = bind::resolve(options, environment, command, &adopted)?;
+    let listeners = [&adopted.addresses[..], &bind[..]].concat();
+    // Who leaves the number to us cannot know it.
+    if options.readiness.min_ready > workers && sizing.is_none() {
+        let remedy = format!("use a number from 1 to {workers}");
+        let min_ready = options.readiness.min_ready;
+        return Err(StartError::value("--min-ready", min_ready, "more than there are workers", remedy));
+    }
+    let replacement = &options.replacement;
+    let budget = budget::resolve(replacement, workers)?;
+    if replacement.drain_signal == Some(options.stopping.stop_signal) {
+        let signal = options.stopping.stop_signal;
+        let remedy = "use one that the application handles, such as USR2";
+        return Err(StartError::value("--drain-signal", signal, "it is the stop signal", remedy));
+    }
+    if let Some(signal @ (Signal::KILL | Signal::STOP)) = replacement.drain_signal {
+        let remedy = "use one that the application handles, such as USR2";
+        return Err(StartError::value("--drain-signal", signal, "nobody can handle it", remedy));
+    }
+    let forwards = forwards(options)?;
+    let scoreboard = uses_scoreboard(options);
+    let per_worker = options.pool.listener == Listener::PerWorker;
+    let has_tcp = listeners.iter().any(|address| matches!(address, Address::Tcp(_)));
+    let probe = probing(options, &listeners)?;
+    let hangs = &options.hangs;
+    let recycle = recycle(options, command)?;
+    let policy = PoolPolicy {
+        rewrites: Rewrites::new(options.signals.rewrite_signal.clone()),
+        forwards,
+        warn_on_reap: options.signals.warn_on_reap,
+        workers,
+        min_ready: options.readiness.min_ready,
+        budget,
+        stop: StopPolicy {
+            signal: options.stopping.stop_signal,
+            graceful: options.stopping.graceful_timeout,
+        },
+        drain_delay: options.stopping.drain_delay,
+        drain: DrainPolicy {
+            listens: !listeners.is_empty(),
+            steered: per_worker && has_tcp,
+            shares: !scoreboard,
+            told: replacement.drain_signal.is_some() || scoreboard,
+            hint: replacement.drain_signal,
+            time: replacement.drain_time,
+        },
+        ready: ready(options, &listeners)?,
+        hang: HangPolicy {
+            watchdog: hangs.watchdog,
+            accept_stall: accept_stall(options, has_tcp)?,
+            probe: probe
+                .as_ref()
+                .map(|_| ProbePolicy { interval: hangs.probe_interval, failures: hangs.probe_failures }),
+            abort_signal: hangs.abort_signal,
+            abort_time: hangs.abort_time,
+        },
+        recycle,
+        measure_every: measure_every(options, &recycle),
+        respawn: RespawnPolicy {
+            backoff: options.respawn.backoff,
+            backoff_max: options.respawn.backoff_max.max(options.respawn.backoff),
+            max_restarts: options.respawn.max_restarts.0,
+            window: options.respawn.restart_window,
+        },
+        rereads: options.configuration.config.is_some(),
+        deadline: options.stopping.deadline.map(Monotonic),
+    };
+    let has_memory_limit = measures_memory(&recycle);
+    if !has_memory_limit {
+        let names = ["memory_samples", "memory_measure"];
+        useless(options, &names, "memory has no limit", "add --max-memory SIZE")?;
+    }
+    if hangs.watchdog.is_none() && hangs.accept_stall.is_none() && probe.is_none() && !scoreboard {
+        let remedy = "add --watchdog, --probe or --accept-stall";
+        useless(options, &["abort_signal", "abort_time"], "nothing finds out that a worker hangs", remedy)?;
+    }
+    let pool = Pool {
+        adopted,
+        bind_mode: options.pool.bind_mode,
+        bind_group: options.pool.bind_group.clone(),
+        bind,
+        backlog: options.pool.backlog,
+        per_worker,
+        probe,
+        memory_pressure: recycle.memory_pressure.is_some(),
+        memory: has_memory_limit.then_some(options.recycling.memory_measure),
+        scoreboard,
+        ready_pipe: command.mentions(NOTIFY_FD),
+        watchdog: hangs.watchdog,
+        output: match options.logging.worker_output {
+            WorkerOutput::Inherit => None,
+            WorkerOutput::Prefix => Some(Style::Prefix),
+            WorkerOutput::Json => Some(Style::Json),
+        },
+        worker_memory: options.pool.worker_memory.filter(|size| *size > 0),
+        drain_time: replacement.drain_time,
+        sizing,
+    };
+    Ok((policy, pool))
+}
+
+/// A worker must not take what is passed on for what we mean by the same signal.
+fn forwards(options: &Options) -> Result<Vec<Signal>, StartError> {
+    let means = [
+        (Some(options.stopping.stop_signal), "it is the stop signal"),
+        (options.replacement.drain_signal, "it is the drain signal"),
+    ];
+    for (signal, problem) in means {
+        if let Some(signal) = signal.filter(|signal| options.signals.forward_signal.contains(signal)) {
+            return Err(StartError::value(
+                "--forward-signal",
+                signal,
+                problem,
+                "use another for the one or the other",
+            ));
+        }
+    }
+    Ok(options.signals.forward_signal.clone())
+}
+
+/// What makes a worker ready.
+fn ready(options: &Options, bind: &[Address]) -> Result<ReadyPolicy, StartError> {
+    let start_timeout = options.readiness.start_timeout;
+    let nothing = ReadyPolicy { observe: false, believe: false, probe: false, after: None, start_timeout };
+    let how = options.readiness.ready;
+    if let (Ready::Delay(delay), Patience::For(limit)) = (how, start_timeout)
+        && delay > limit
+    {
+        let delay = format!("delay:{}", humantime::format_duration(delay));
+        let remedy = "use a shorter time, or a longer --start-timeout";
+        return Err(StartError::value("--ready", delay, "longer than the start timeout", remedy));
+    }
+    if start_timeout == Patience::For(Duration::ZERO) {
+        let remedy = "use some time, or infinity";
+        return Err(StartError::value("--start-timeout", 0, "no worker is ready at once", remedy));
+    }
+    Ok(match how {
+        Ready::Accept if bind.is_empty() => {
+            let remedy = "add --bind ADDR, or use notify or delay:D";
+            return Err(StartError::value("--ready", "accept", "there is no listener", remedy));
+        }
+        Ready::Probe if options.hangs.probe.is_none() => {
+            let remedy = "add --probe PATH";
+            return Err(StartError::value("--ready", "probe", "it is not said what to ask for", remedy));
+        }
+        Ready::Auto => ReadyPolicy {
+            observe: !bind.is_empty(),
+            believe: true,
+            after: bind.is_empty().then_some(READY_WITHOUT_LISTENERS),
+            ..nothing
+        },
+        Ready::Notify => ReadyPolicy { believe: true, ..nothing },
+        Ready::Accept => ReadyPolicy { observe: true, ..nothing },
+        Ready::Probe => ReadyPolicy { probe: true, ..nothing },
+        Ready::Delay(delay) => ReadyPolicy { after: Some(delay), ..nothing },
+    })
+}
+
+fn probing(options: &Options, bind: &[Address]) -> Result<Option<Probing>, StartError> {
+    let hangs = &options.hangs;
+    let Some(path) = &hangs.probe else {
+        let names = ["probe_interval", "probe_timeout", "probe_failures"];
+        useless(options, &names, "nothing is probed", "add --probe PATH")?;
+        return Ok(None);
+    };
+    if options.pool.listener == Listener::Shared {
+        let problem = "with a shared listener any worker might answer";
+        return Err(StartError::value("--probe", path, problem, "use --listener per-worker"));
+    }
+    if probe_target(bind).is_none() {
+        let problem = "no worker can be reached over IPv4";
+        let remedy = "add --bind with an IPv4 address, or [::] for both";
+        return Err(StartError::value("--probe", path, problem, remedy));
+    }
+    Ok(Some(Probing { path: path.clone(), timeout: hangs.probe_timeout }))
+}
+
+/// Where probes go.
+#[must_use]
+pub fn probe_target<'a>(bound: impl IntoIterator<Item = &'a Address>) -> Option<std::net::SocketAddr> {
+    bound.into_iter().find_map(|address| match address {
+        Address::Tcp(address) => probe::target(*address),
+        Address::Unix(_) => None,
+    })
+}
+
+fn accept_stall(options: &Options, has_tcp: bool) -> Result<Option<Duration>, StartError> {
+    let Some(stall) = options.hangs.accept_stall else { return Ok(None) };
+    let value = humantime::format_duration(stall);
+    if options.pool.listener == Listener::Shared || !has_tcp {
+        let problem = "workers have no queue of their own";
+        let remedy = "use --listener per-worker and --bind HOST:PORT";
+        return Err(StartError::value("--accept-stall", value, problem, remedy));
+    }
+    Ok(Some(stall))
+}
+
+fn uses_scoreboard(options: &Options) -> bool {
+    options.recycling.count_requests == Some(CountRequests::Scoreboard)
+}
+
+fn measures_memory(recycle: &RecyclePolicy) -> bool {
+    recycle.max_memory.is_some() || recycle.max_memory_hard.is_some() || recycle.memory_pressure.is_some()
+}
+
+fn measure_every(options: &Options, recycle: &RecyclePolicy) -> Option<Duration> {
+    let of_limits = measures_memory(recycle) || uses_scoreboard(options);
+    let of_stall = options.hangs.accept_stall.map(|stall| stall / MEASURES_OF_A_STALL);
+    of_limits.then_some(MEASURE_EVERY).into_iter().chain(of_stall.map(|every| every.min(MEASURE_EVERY))).min()
+}
+
+/// A limit with its jitter, which makes no sense alone.
+fn limit<T: Copy + PartialEq + Default>(
+    (option, value): (&str, Option<T>),
+    jitter: Option<Jitter<T>>,
+    of: impl Fn(Jitter<T>, T) -> T,
+    shown: impl Fn(T) -> String,
+) -> Result<Option<Jittered<T>>, StartError> {
+    let base = value.filter(|value| *value != T::default());
+    match (base, jitter) {
+        (Some(base), jitter) => {
+            Ok(Some(Jittered { base, jitter: jitter.map(|jitter| of(jitter, base)).unwrap_or_default() }))
+        }
+        (None, Some(jitter)) => {
+            let shown = match jitter {
+                Jitter::Absolute(none) if none == T::default() => return Ok(None),
+                Jitter::Absolute(jitter) => shown(jitter),
+                Jitter::Percent(percent) => format!("{percent}%"),
+            };
+            let (problem, remedy) = ("there is no limit to add it to", format!("add {option}"));
+            Err(StartError::value(&format!("{option}-jitter"), shown, problem, remedy))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn recycle(options: &Options, command: &Command) -> Result<RecyclePolicy, StartError> {
+    let recycling = &options.recycling;
+    let number = |number: u64| number.to_string();
+    let age = |age: Duration| humantime::format_duration(age).to_string();
+    let max_requests = limit(
+        ("--max-requests", recycling.max_requests),
+        recycling.max_requests_jitter,
+        |j, b| j.of(b),
+        number,
+    )?;
+    let max_age = limit(("--max-age", recycling.max_age), recycling.max_age_jitter, |j, b| j.of(b), age)?;
+    let max_memory =
+        limit(("--max-memory", recycling.max_memory), recycling.max_memory_jitter, |j, b| j.of(b), number)?;
+    let max_memory_hard = recycling.max_memory_hard.filter(|limit| *limit > 0);
+    if let (Some(soft), Some(hard)) = (max_memory, max_memory_hard)
+        && hard <= soft.base.saturating_add(soft.jitter)
+    {
+        let problem = "not more than --max-memory and its jitter";
+        return Err(StartError::value(
+            "--max-memory-hard",
+            hard,
+            problem,
+            "use a larger size, in bytes or as in 2G",
+        ));
+    }
+    let told = command.mentions(MAX_REQUESTS);
+    match (max_requests, recycling.count_requests) {
+        (None, _) if told => {
+            let remedy = "add --max-requests N; --no-placeholders if it is meant literally";
+            return Err(StartError::value("COMMAND", MAX_REQUESTS, "no limit of requests is set", remedy));
+        }
+        (None, Some(CountRequests::Worker | CountRequests::Notify)) => {
+            let remedy = "add --max-requests N";
+            return Err(StartError::usage("--count-requests", "there is no limit to count for", remedy));
+        }
+        (Some(limit), None | Some(CountRequests::Worker)) if !told => {
+            let remedy = "pass {max_requests} to the command, as in --limit-max-requests {max_requests}, \
+                          or add --count-requests notify or scoreboard";
+            let problem = "nothing would count the requests";
+            return Err(StartError::value("--max-requests", limit.base, problem, remedy));
+        }
+        (Some(_) | None, _) => {}
+    }
+    Ok(RecyclePolicy {
+        max_requests,
+        max_age,
+        max_memory,
+        max_memory_hard,
+        memory_pressure: recycling.memory_pressure,
+        memory_samples: recycling.memory_samples,
+        counted_by_worker: told,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Mode;
+    use crate::settings::Config;
+    use crate::settings::options::{Request, read};
+    use std::ffi::OsString;
+
+    fn resolve(line: &str, web_concurrency: Option<&str>, port: Option<&str>) -> Result<Config, String> {
+        let args = ["prefork-init"].into_iter().chain(line.split(' ')).map(OsString::from);
+        let environment = Environment {
+            web_concurrency: web_concurrency.map(OsString::from),
+            port: port.map(OsString::from),
+            ..Environment::default()
+        };
+        match read(args) {
+            Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn pool(line: &str, web_concurrency: Option<&str>, port: Option<&str>) -> (PoolPolicy, Vec<String>) {
+        let config = resolve(line, web_concurrency, port).unwrap();
+        let Mode::Pool(policy) = config.mode else { panic!("not a pool: {line}") };
+        (policy, config.pool.bind.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_pool_is_asked_for_by_workers_by_bind_or_by_the_fd_placeholder() {
+        assert_eq!(pool("-n 3 x", None, None).0.workers, 3);
+        assert_eq!(pool("-b :80 x", None, None).0.workers, 1);
+        assert_eq!(pool("x --fd {fd}", None, Some("80")).1, ["0.0.0.0:80"]);
+        assert!(matches!(resolve("x", Some("4"), Some("80")).unwrap().mode, Mode::Init(_)));
+        assert!(matches!(resolve("--no-placeholders x {fd}", None, None).unwrap().mode, Mode::Init(_)));
+    }
+
+    #[test]
+    fn web_concurrency_and_port_are_honoured_after_the_options() {
+        assert_eq!(pool("-b :80 x", Some("4"), None).0.workers, 4);
+        assert_eq!(pool("-n 2 x", Some("4"), Some("81")).0.workers, 2);
+        assert_eq!(pool("-n 2 x", None, Some("81")).1, ["0.0.0.0:81"]);
+        assert_eq!(pool("-n 2 -b [::]:80,unix:/s x", None, Some("81")).1, ["[::]:80", "unix:/s"]);
+        assert!(resolve("-b :80 x", Some("many"), None).unwrap_err().starts_with("WEB_CONCURRENCY 'many'"));
+        assert!(resolve("-n 2 x", None, Some("http")).unwrap_err().starts_with("PORT 'http'"));
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_named() {
+        for (line, named, remedy) in [
+            ("-n 2 --max-requests 100 x", "--max-requests '100'", "--count-requests notify"),
+            ("-n 2 --max-requests 100 --count-requests worker x", "--max-requests '100'", "{max_requests}"),
+            ("-n 2 --max-requests-jitter 10 x", "--max-requests-jitter '10'", "add --max-requests"),
+            (
+                "-n 2 --max-requests 0 --max-requests-jitter 10 x",
+                "--max-requests-jitter '10'",
+                "add --max-requests",
+            ),
+            ("-n 2 --max-age-jitter 10s x", "--max-age-jitter '10s'", "add --max-age"),
+            ("-n 2 x {max_requests}", "COMMAND '{max_requests}'", "add --max-requests"),
+            ("-n 2 --count-requests notify x", "--count-requests", "add --max-requests"),
+            ("-n 2 --min-ready 3 x", "--min-ready '3'", "from 1 to 2"),
+            ("-n 2 --ready delay:2m x", "--ready 'delay:2m'", "--start-timeout"),
+            ("-n 2 x {fd}", "COMMAND '{fd}'", "add --bind"),
+            ("--max-age 10s x", "--max-age", "add --workers"),
+        ] {
+            let error = resolve(line, None, None).unwrap_err();
+            assert!(error.starts_with(named) && error.contains(remedy), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let (policy, _) = pool("-n 2 --max-requests 0 --max-age 0 x", None, None);
+        assert!(policy.recycle.max_requests.is_none() && policy.recycle.max_age.is_none());
+    }
+}

@@ -1,0 +1,89 @@
+//! How many workers there are at first.
+
+use crate::os::container::capacity::Capacity;
+use crate::settings::Environment;
+use crate::settings::options::{Options, Workers, workers_of_web_concurrency};
+use crate::settings::rules::sizing::Sizing;
+use crate::settings::useless;
+use crate::values::error::StartError;
+
+/// How many, and why, if it was left to us.
+pub(crate) fn resolve(
+    options: &Options,
+    environment: &Environment,
+) -> Result<(u32, Option<Sizing>), StartError> {
+    let worker_memory = options.pool.worker_memory.filter(|size| *size > 0);
+    if worker_memory.is_none() {
+        let problem = "memory does not count";
+        useless(options, &["memory_reserve"], problem, "add --worker-memory SIZE")?;
+    }
+    Ok(match (options.pool.workers, &environment.web_concurrency) {
+        (Some(Workers::Number(workers)), _) => (workers, None),
+        (Some(Workers::Auto), _) => {
+            let capacity = environment.capacity.unwrap_or_else(Capacity::here);
+            let sizing = Sizing { capacity, worker_memory, reserve: options.pool.memory_reserve };
+            (sizing.workers(), Some(sizing))
+        }
+        (None, Some(text)) => (workers_of_web_concurrency(&text.to_string_lossy())?, None),
+        (None, None) => (1, None),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Mode;
+    use crate::settings::Config;
+    use crate::settings::options::{Request, read};
+    use std::ffi::OsString;
+
+    fn resolve(line: &str) -> Result<Config, String> {
+        let capacity =
+            Capacity { processors: 2, quota: None, memory_limit: Some(1 << 30), machine_memory: None };
+        let environment = Environment {
+            web_concurrency: Some("7".into()),
+            capacity: Some(capacity),
+            ..Environment::default()
+        };
+        match read(["prefork-init"].into_iter().chain(line.split(' ')).map(OsString::from)) {
+            Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn the_number_can_be_left_to_us() {
+        for (line, workers) in [
+            ("-n auto x", 5),
+            ("--workers auto --worker-memory 480M x", 2),
+            ("-n auto --worker-memory 480M --memory-reserve 600M x", 1),
+            ("-n auto --worker-memory 0 x", 5),
+            // For whoever reads the configuration.
+            ("-n 3 --worker-memory 480M --memory-reserve 1M x", 3),
+            ("-b :80 --worker-memory 480M x", 7),
+        ] {
+            let Mode::Pool(policy) = resolve(line).unwrap().mode else { panic!("not a pool: {line}") };
+            assert_eq!((policy.workers, policy.min_ready), (workers, 1), "{line}");
+        }
+        // Who leaves it to us may ask for more ready ones than there are.
+        let config = resolve("-n auto --worker-memory 480M --min-ready 3 x").unwrap();
+        let told = config.pool.sizing.unwrap().to_string();
+        assert_eq!(told, "2 = min(2 x 2 CPUs + 1, (1024M - 64M) / 480M)");
+        assert!(resolve("-n 3 x").unwrap().pool.sizing.is_none());
+    }
+
+    #[test]
+    fn what_has_no_use_or_no_meaning_is_named() {
+        for (line, named, remedy) in [
+            ("-n auto --memory-reserve 1G x", "--memory-reserve", "add --worker-memory"),
+            ("-n auto --worker-memory much x", "--worker-memory 'much'", "512M"),
+            ("-n all x", "--workers 'all'", "from 1 to 1024, nor auto"),
+            ("-n 0 x", "--workers '0'", "from 1 to 1024, nor auto"),
+            ("--worker-memory 1G x", "--worker-memory", "add --workers N"),
+        ] {
+            let error = resolve(line).unwrap_err();
+            assert!(error.starts_with(named) && error.contains(remedy), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The environment that the command gets: ours, less what would mislead it, plus what it should know.
+
+use crate::os::process::handover::VARIABLE;
+use crate::os::users::Account;
+use crate::os::worker::scoreboard::{FD_VARIABLE, OFFSET_VARIABLE};
+use crate::settings::rules::activation::VARIABLE as LISTEN;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// Variables about our own relation to a service manager, which a worker would take for its own.
+const OF_OUR_MANAGER: [&str; 7] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    NOTIFY_SOCKET,
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+];
+
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
+/// What each worker is told of itself. Given to us, they are about us: a pool below a pool.
+const WORKER_ID: &str = "PREFORK_WORKER_ID";
+const WORKER_NUMBER: &str = "PREFORK_WORKER_NUMBER";
+const GENERATION: &str = "PREFORK_GENERATION";
+
+/// What one worker is told of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfWorker {
+    /// Its slot.
+    pub slot: u32,
+    /// Its number among the living workers.
+    pub number: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// Where it may say how it fares.
+    pub notify_socket: OsString,
+    /// The scoreboard's descriptor, and where its line begins.
+    pub scoreboard: Option<(i32, u64)>,
+}
+
+/// What every worker gets.
+#[derive(Debug)]
+pub struct Environment {
+    base: Vec<(OsString, OsString)>,
+    listen_pid: bool,
+}
+
+impl Environment {
+    /// Init mode: untouched, but for `LISTEN_PID`: if it names us, it means the command (sd_listen_fds(3)).
+    #[must_use]
+    pub fn of_init() -> Self {
+        let own = OsString::from(std::process::id().to_string());
+        let listen_pid = std::env::var_os("LISTEN_PID") == Some(own);
+        let names_us =
+            |name: &OsString| listen_pid && ["LISTEN_PID", "LISTEN_PIDFDID"].iter().any(|n| name == n);
+        let base = std::env::vars_os().filter(|(name, _)| !names_us(name)).collect();
+        Self { base, listen_pid }
+    }
+
+    /// Pool mode: without our own settings, and without `WEB_CONCURRENCY`, which a `uvicorn --fd` would take to
+    /// start as many again; with the listeners, by these names.
+    #[must_use]
+    pub fn of_pool(listeners: &[String], watchdog: Option<Duration>) -> Self {
+        let ours = crate::settings::options::own_variables();
+        let misleading = |name: &OsString| {
+            let of_a_worker = [WORKER_ID, WORKER_NUMBER, GENERATION, FD_VARIABLE, OFFSET_VARIABLE];
+            ["WEB_CONCURRENCY", VARIABLE, LISTEN].iter().chain(&of_a_worker).any(|known| name == known)
+                || ours.contains(name)
+                || OF_OUR_MANAGER.iter().any(|known| name == known)
+        };
+        let mut base: Vec<_> = std::env::vars_os().filter(|(name, _)| !misleading(name)).collect();
+        if let Some(watchdog) = watchdog {
+            base.push(("WATCHDOG_USEC".into(), watchdog.as_micros().to_string().into()));
+        }
+        let count = listeners.len();
+        if count > 0 {
+            base.push(("LISTEN_FDS".into(), count.to_string().into()));
+            base.push(("LISTEN_FDNAMES".into(), listeners.join(":").into()));
+        }
+        Self { base, listen_pid: count > 0 }
+    }
+
+    /// Says whom the command runs as: `HOME`, and `USER` and `LOGNAME` where the user has a name.
+    #[must_use]
+    pub fn for_account(mut self, account: &Account) -> Self {
+        const OF_USER: [&str; 3] = ["HOME", "USER", "LOGNAME"];
+        self.base.retain(|(name, _)| !OF_USER.iter().any(|known| name == known));
+        self.base.push(("HOME".into(), account.home.clone().into()));
+        if let Some(name) = &account.name {
+            self.base.extend(["USER", "LOGNAME"].map(|known| (known.into(), name.into())));
+        }
+        self
+    }
+
+    /// Exactly these variables.
+    #[must_use]
+    pub fn exactly(base: Vec<(OsString, OsString)>) -> Self {
+        Self { base, listen_pid: false }
+    }
+
+    /// What a program gets that is neither a worker nor the command: nothing about listeners, nor where to say how it
+    /// fares, nor what we were told ourselves of an event.
+    #[must_use]
+    pub fn of_errand(&self) -> Vec<(OsString, OsString)> {
+        let misleading = |name: &OsString| {
+            OF_OUR_MANAGER.iter().any(|known| name == known)
+                || name.as_bytes().starts_with(crate::report::hook_variables::PREFIX.as_bytes())
+        };
+        self.base.iter().filter(|(name, _)| !misleading(name)).cloned().collect()
+    }
+
+    /// The environment of one worker, or of the command.
+    #[must_use]
+    pub fn of_worker(&self, worker: Option<&OfWorker>) -> Vec<(OsString, OsString)> {
+        let mut env = self.base.clone();
+        let mut tell = |name: &str, value: OsString| env.push((name.into(), value));
+        let Some(worker) = worker else { return env };
+        tell(NOTIFY_SOCKET, worker.notify_socket.clone());
+        tell(WORKER_ID, worker.slot.to_string().into());
+        tell(WORKER_NUMBER, worker.number.to_string().into());
+        tell(GENERATION, worker.generation.to_string().into());
+        if let Some((fd, offset)) = worker.scoreboard {
+            tell(FD_VARIABLE, fd.to_string().into());
+            tell(OFFSET_VARIABLE, offset.to_string().into());
+        }
+        env
+    }
+
+    /// Whether `LISTEN_PID` is to be set, which only the new process can do.
+    #[must_use]
+    pub fn sets_listen_pid(&self) -> bool {
+        self.listen_pid
+    }
+}

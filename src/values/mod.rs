@@ -1,0 +1,9 @@
+//! What users write, as types: the words of options, files and orders. It knows nothing of where they come from.
+
+pub mod address;
+pub mod amounts;
+pub mod command_line;
+pub mod duration;
+pub mod error;
+pub mod json;
+pub mod printable;

@@ -1,0 +1,290 @@
+//! Which connections have something in hand, by what the kernel remembers of them.
+//!
+//! ```text
+//!  bytes unread, or came in after the last that went out      a request in hand
+//!  bytes came in, and none ever went out                      a request in hand
+//!  bytes unsent, and some are confirmed now and then          an answer that is being sent
+//!  nothing came in yet, or went out, and that is not long ago perhaps the request, or more of the answer, is on its way
+//!  anything else                                              idle, as a client that keeps its connection is
+//! ```
+
+use super::Fleet;
+use crate::core::event::Connections;
+use crate::core::exit::Reason;
+use crate::core::{Note, Pid};
+use crate::os::call;
+use crate::os::process::own_usage::costing;
+use crate::os::socket::connections::{self, Connection, Tcp};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+/// An answer of which nothing has gone out for so long is complete, if it did not take longer up to then.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// If it did take longer: for as long again, and this at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A client that confirms nothing for so long does not read, or is not there any more.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// For so long a request may have been in hand that cannot be told from an answer in the same tick.
+const DOUBTFUL: Duration = Duration::from_secs(10);
+
+/// The longest tick of the kernel's clock.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What was seen of connections before, as far as that matters.
+pub struct Hands {
+    drain_time: Duration,
+    /// Answers that are being sent: how far they are, and since when.
+    sending: HashMap<u64, (u64, Instant)>,
+    /// Whether it was told that nothing can be seen.
+    blindness_told: bool,
+}
+
+/// What a connection has in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hand {
+    Nothing,
+    Something,
+    /// A request after the answer to one before.
+    Another,
+}
+
+impl Hands {
+    pub fn new(drain_time: Duration) -> Self {
+        Self { drain_time, sending: HashMap::new(), blindness_told: false }
+    }
+
+    /// The drain time is another.
+    pub fn renew(&mut self, drain_time: Duration) {
+        self.drain_time = drain_time;
+    }
+
+    /// Takes all connections there are.
+    fn judge(
+        &mut self,
+        all: &HashMap<u64, Connection>,
+        now: Instant,
+        for_so_long: Duration,
+    ) -> HashMap<u64, Hand> {
+        let sending = all.iter().filter(|(_, connection)| connection.unsent > 0);
+        let sending = sending.map(|(inode, connection)| {
+            let confirmed = connection.tcp.map_or(u64::from(connection.unsent), |tcp| tcp.confirmed);
+            let before = self.sending.get(inode).filter(|(far, _)| *far == confirmed);
+            (*inode, *before.unwrap_or(&(confirmed, now)))
+        });
+        self.sending = sending.collect();
+        let judged = all.iter().map(|(inode, connection)| {
+            let since = self.sending.get(inode).map_or(now, |(_, since)| *since);
+            let stuck = now.saturating_duration_since(since) >= STUCK_AFTER;
+            (*inode, hand(connection, stuck, self.drain_time, for_so_long))
+        });
+        judged.collect()
+    }
+}
+
+/// `stuck` is whether nothing that it has written was confirmed for a while; for so long no new connections have come.
+fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long: Duration) -> Hand {
+    let Connection { unread, unsent, tcp } = *connection;
+    let Some(Tcp { received_ago, sent_ago, heard_ago, received, packets_out, .. }) = tcp else {
+        return if unread > 0 || (unsent > 0 && !stuck) { Hand::Something } else { Hand::Nothing };
+    };
+    let since = |ago: Duration| ago.saturating_add(TICK) < for_so_long;
+    let sends = unsent > 0 && !stuck && heard_ago < STUCK_AFTER;
+    let has_request = unread > 0 || received_ago < sent_ago || (received > 0 && packets_out == 0);
+    // In one tick an answer went out and something came in, and nothing since: that was another request, or the word
+    // that the answer has arrived, which mostly comes later.
+    let same_tick = received_ago == sent_ago && heard_ago == sent_ago;
+    let perhaps = same_tick && packets_out > 0 && sent_ago < DOUBTFUL;
+    if has_request || sends || perhaps {
+        let is_another = perhaps || (has_request && since(sent_ago) && since(received_ago));
+        return if is_another { Hand::Another } else { Hand::Something };
+    }
+    if unsent > 0 {
+        return Hand::Nothing;
+    }
+    let pause = match received {
+        0 => drain_time,
+        _ => PAUSE.min(drain_time).max(received_ago.saturating_sub(sent_ago).min(LONGEST_PAUSE)),
+    };
+    // A client that asked since then may ask again, and again.
+    if sent_ago < pause && !(received > 0 && since(received_ago)) { Hand::Something } else { Hand::Nothing }
+}
+
+impl Fleet {
+    /// What the connections of these workers do, to which no new ones have come for so long; `None` if that is not to be
+    /// seen. And the processor time it took.
+    pub fn look_at_connections(
+        &mut self,
+        workers: &[Pid],
+        for_so_long: Duration,
+    ) -> (Option<Connections>, Duration) {
+        costing(|| {
+            let found = self.in_hand(workers, for_so_long);
+            found.map_err(|error| self.tell_of_blindness(&error)).ok()
+        })
+    }
+
+    fn in_hand(&mut self, workers: &[Pid], for_so_long: Duration) -> io::Result<Connections> {
+        let addresses: Vec<_> = self.lanes.addresses().cloned().collect();
+        let all = connections::connections(&addresses)?;
+        let hands = self.hands.judge(&all, Instant::now(), for_so_long);
+        let wanted: HashSet<u64> = hands.keys().copied().collect();
+        let mut found = Connections::default();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        for worker in workers {
+            let owned = self.as_worker(|| connections::owned(*worker, &wanted))?;
+            for hand in owned.iter().filter_map(|inode| hands.get(inode)) {
+                found.open = found.open.saturating_add(1);
+                match hand {
+                    Hand::Nothing => {}
+                    Hand::Something => found.busy = found.busy.saturating_add(1),
+                    Hand::Another => found.again = found.again.saturating_add(1),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where workers share a listener, new connections come until the stop signal: none is waited for, which is told once.
+    pub fn heed(&mut self, note: &Note) {
+        let Note::WorkerStopping { reason, .. } = note else { return };
+        let is_planned = !reason.is_failure() && *reason != Reason::Stop;
+        let shares = !self.steers() && self.lanes.addresses().next().is_some();
+        if is_planned && shares && !std::mem::replace(&mut self.hands.blindness_told, true) {
+            info!(
+                "workers share a listener: one that is replaced is told to stop with what it has in hand, which a \
+                 server that does not handle the stop signal loses"
+            );
+        }
+    }
+
+    fn tell_of_blindness(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.hands.blindness_told, true) {
+            let remedy = match error.kind() {
+                _ if call::is_refused(call::errno(error)) => call::REMEDY,
+                // What sock_diag(7) says where it has nobody to ask.
+                io::ErrorKind::NotFound => {
+                    "the kernel has no tcp_diag: load it on the host, with modprobe tcp_diag"
+                }
+                _ => "see /proc and sock_diag(7)",
+            };
+            warn!(
+                %error,
+                "what workers have in hand cannot be seen: a server that drops it at the stop signal loses it: {remedy}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const DRAIN: Duration = Duration::from_secs(1);
+
+    /// Bytes came in and went out so many milliseconds ago.
+    fn idle(received_ago: u32, sent_ago: u32) -> Connection {
+        let [received_ago, sent_ago] = [received_ago, sent_ago].map(|ago| MS * ago);
+        let heard_ago = received_ago.min(sent_ago);
+        let tcp = Tcp { received_ago, sent_ago, heard_ago, received: 1, confirmed: 1, packets_out: 1 };
+        Connection { unread: 0, unsent: 0, tcp: Some(tcp) }
+    }
+
+    fn hand_of(connection: Connection) -> Hand {
+        hand(&connection, false, DRAIN, Duration::ZERO)
+    }
+
+    #[test]
+    fn a_request_is_in_hand_until_something_went_out_after_it() {
+        assert_eq!(hand_of(idle(3_000, 9_000)), Hand::Something, "not answered");
+        assert_eq!(hand_of(idle(9_000, 8_900)), Hand::Nothing, "answered long ago");
+        assert_eq!(hand_of(Connection { unread: 1, ..idle(9_000, 8_900) }), Hand::Something, "not read");
+        assert_eq!(hand_of(idle(500, 490)), Hand::Something, "more of the answer may come");
+        assert_eq!(hand_of(idle(600, 510)), Hand::Nothing, "a client that keeps its connection");
+    }
+
+    #[test]
+    fn an_answer_that_took_long_may_pause_longer() {
+        assert_eq!(hand_of(idle(4_000, 1_500)), Hand::Something, "2.5 s of it, and 1.5 s of silence");
+        assert_eq!(hand_of(idle(5_100, 2_600)), Hand::Nothing);
+        assert_eq!(hand_of(idle(600_000, 4_900)), Hand::Something);
+        assert_eq!(hand_of(idle(600_000, 5_000)), Hand::Nothing, "an hour of it is no reason for an hour");
+    }
+
+    #[test]
+    fn what_came_in_one_tick_is_told_apart_by_what_went_out() {
+        let same = |ago, packets_out| {
+            let tcp = idle(ago, ago).tcp.map(|tcp| Tcp { packets_out, ..tcp });
+            hand_of(Connection { unread: 0, unsent: 0, tcp })
+        };
+        assert_eq!(same(99_000, 0), Hand::Something, "a request came as the connection did");
+        assert_eq!(same(9_000, 3), Hand::Another, "perhaps one is not answered");
+        assert_eq!(same(10_000, 3), Hand::Nothing, "hardly");
+    }
+
+    #[test]
+    fn who_has_just_connected_may_be_about_to_ask_for_the_drain_time() {
+        let new = |ago: u32| {
+            let Connection { tcp, .. } = idle(ago, ago);
+            Connection {
+                unread: 0,
+                unsent: 0,
+                tcp: tcp.map(|tcp| Tcp { received: 0, packets_out: 0, ..tcp }),
+            }
+        };
+        assert_eq!(hand_of(new(999)), Hand::Something);
+        assert_eq!(hand_of(new(1_000)), Hand::Nothing);
+        assert_eq!(hand(&new(0), false, Duration::ZERO, Duration::ZERO), Hand::Nothing);
+    }
+
+    #[test]
+    fn who_sends_one_request_after_the_other_is_told_apart_once_answered() {
+        let long = DRAIN * 2;
+        assert_eq!(hand(&idle(1_000, 3_000), false, DRAIN, long), Hand::Something, "the first since");
+        assert_eq!(hand(&idle(1_000, 1_500), false, DRAIN, long), Hand::Another);
+        assert_eq!(hand(&idle(1_500, 1_490), false, DRAIN, long), Hand::Nothing);
+        assert_eq!(hand(&idle(100, 90), false, DRAIN, long), Hand::Nothing, "between two of them");
+    }
+
+    #[test]
+    fn an_answer_that_the_client_does_not_take_is_given_up() {
+        let sent = Connection { unsent: 9, ..idle(9_000, 8_000) };
+        let heard = |ago: u32| {
+            let tcp = sent.tcp.map(|tcp| Tcp { heard_ago: MS * ago, ..tcp });
+            Connection { tcp, ..sent }
+        };
+        assert_eq!(hand_of(heard(100)), Hand::Something);
+        assert_eq!(hand_of(heard(5_000)), Hand::Nothing, "nobody is there");
+        assert_eq!(hand(&heard(100), true, DRAIN, Duration::ZERO), Hand::Nothing, "it reads nothing");
+
+        let mut hands = Hands::new(DRAIN);
+        let begin = Instant::now();
+        let mut looks = |after: u64, confirmed: u64| {
+            let tcp = heard(100).tcp.map(|tcp| Tcp { confirmed, ..tcp });
+            let all = HashMap::from([(7, Connection { tcp, ..sent })]);
+            hands.judge(&all, begin + Duration::from_secs(after), Duration::ZERO)[&7]
+        };
+        assert_eq!(
+            [looks(0, 1), looks(4, 1), looks(5, 1)],
+            [Hand::Something, Hand::Something, Hand::Nothing]
+        );
+        assert_eq!([looks(6, 2), looks(10, 2), looks(11, 3)], [Hand::Something; 3], "it moves");
+    }
+
+    #[test]
+    fn of_a_unix_socket_only_what_waits_in_it_is_known() {
+        let unix = |unread, unsent| Connection { unread, unsent, tcp: None };
+        assert_eq!(
+            [unix(0, 0), unix(1, 0), unix(0, 1)].map(hand_of),
+            [Hand::Nothing, Hand::Something, Hand::Something]
+        );
+    }
+}

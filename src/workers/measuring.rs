@@ -1,0 +1,78 @@
+//! What workers take and do, measured from outside.
+
+use super::Fleet;
+use crate::core::event::Measured;
+use crate::core::note::WorkerRef;
+use crate::core::{Event, Lane, Pid};
+use crate::os::container::cgroup;
+use crate::os::process::inspect::portrait;
+use crate::os::process::privileges;
+use crate::os::process::usage::{self, Measure};
+use crate::os::socket::connections::accepted;
+use crate::os::socket::held::Held;
+use crate::os::worker::scoreboard;
+use crate::report::log;
+use crate::values::address::Address;
+
+impl Fleet {
+    pub fn measure(&mut self, pid: Pid, lane: Lane) -> Event {
+        let line = self.scoreboard.as_ref().map(|board| board.read(lane.0));
+        let deadline = line.and_then(|line| line.deadline);
+        let request_overdue = self.requests.is_overdue(lane.0, deadline, scoreboard::now());
+        let found = Measured {
+            memory: self.memory.and_then(|measure| self.as_worker(|| usage::memory(pid, measure))),
+            requests: line.map(|line| line.finished),
+            request_overdue,
+            waiting: self.counts_queues.then(|| self.queue(lane)),
+        };
+        Event::Measured { pid, found }
+    }
+
+    /// What a worker has served in all, by the scoreboard: its line stays until another worker gets it.
+    pub fn served_at_last(&self, pid: Pid) -> Option<u64> {
+        let (lane, _) = self.owners.iter().find(|(_, owner)| *owner == pid)?;
+        Some(self.scoreboard.as_ref()?.read(*lane).finished)
+    }
+
+    /// Nothing where there is no limit, or none is to be seen.
+    pub fn measure_container(&self) -> Option<Event> {
+        let cgroup::Memory { current, reclaimable, limit } = self.cgroup.as_ref()?.memory()?;
+        Some(Event::ContainerMeasured { used: current.saturating_sub(reclaimable), limit: limit? })
+    }
+
+    pub fn portray(&self, worker: WorkerRef) {
+        log::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
+    }
+
+    /// What a worker listens on that is not ready in time.
+    pub fn explain_lateness(&self, worker: WorkerRef, lane: Lane, watched: bool) {
+        let held = self.as_worker(|| Held::by(worker.pid));
+        let elsewhere = held.listening_but_on(&self.lanes.ids(lane.0));
+        if !elsewhere.is_empty() {
+            log::listens_elsewhere(worker, &elsewhere);
+        } else if watched && held.is_all() {
+            log::listens_nowhere(worker, &self.as_worker(|| portrait(worker.pid)));
+        }
+    }
+
+    /// Whether a worker has connections of which it should have told.
+    pub fn check_counting(&self, worker: WorkerRef) {
+        let addresses: Vec<Address> = self.lanes.addresses().cloned().collect();
+        if !self.uncounted_told.get()
+            && self.as_worker(|| Held::by(worker.pid)).has_any(&accepted(&addresses))
+        {
+            self.uncounted_told.set(true);
+            log::nobody_counts(worker);
+        }
+    }
+
+    /// Whether the memory of workers is measured by their proportional share.
+    pub fn measures_shares(&self) -> bool {
+        self.memory == Some(Measure::Pss)
+    }
+
+    /// With the rights of a worker, if it is of another user.
+    pub fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
+        privileges::acting_for(self.ids, look)
+    }
+}

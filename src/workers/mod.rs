@@ -1,0 +1,476 @@
+//! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
+//! worker.
+
+mod accepting;
+mod hint;
+mod in_hand;
+mod listeners;
+mod measuring;
+pub mod notices;
+pub mod notify;
+pub mod outgoing;
+pub mod output;
+pub mod probe;
+pub mod requests;
+pub mod share;
+
+use crate::core::action::SpawnOrder;
+use crate::core::event::SpawnFailure;
+use crate::core::exit::{Exit, code};
+use crate::core::policy::MOST_WORKERS;
+use crate::core::{Event, Lane, Pid, Signal};
+use crate::os::call;
+use crate::os::container::cgroup::Cgroup;
+use crate::os::private_directory::Place;
+use crate::os::process::exec;
+use crate::os::process::handover::Given;
+use crate::os::process::spawn::{FIRST_FD, Identity};
+use crate::os::process::usage::Measure;
+use crate::os::socket::accepting::Observer;
+use crate::os::socket::lanes::Lanes;
+use crate::os::socket::shut_watch::ShutWatch;
+use crate::os::socket::steer::probe_source;
+use crate::os::worker::ready_pipe::{ReadyPipes, What};
+use crate::os::worker::scoreboard::{self, Scoreboard};
+use crate::settings::Pool;
+use crate::settings::options::MemoryMeasure;
+use crate::settings::rules::activation::Activation;
+use crate::setup::environment::OfWorker;
+use crate::workers::notices::Notices;
+use crate::workers::outgoing::Outgoing;
+use crate::workers::output::Relay;
+use crate::workers::probe::{Order, ProbeFailure, Prober, Question};
+use crate::workers::requests::Requests;
+use accepting::Queues;
+use in_hand::Hands;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+/// Lines of the scoreboard, and workers with a pipe or a probe: all that are wanted, and as many that make way.
+const MOST_LINES: u32 = 2 * MOST_WORKERS;
+
+/// See the module.
+pub struct Fleet {
+    pub notices: Notices,
+    pub lanes: Lanes,
+    /// Whose listeners were there before us.
+    pub adopted: Activation,
+    shut: Option<ShutWatch>,
+    queues: Queues,
+    /// Whose lanes are whose.
+    owners: Vec<(u32, Pid)>,
+    observer: Observer,
+    hands: Hands,
+    prober: Prober,
+    probing: Option<Probing>,
+    /// Probes under way, and of whom.
+    probed: Vec<(u64, Pid)>,
+    next_probe: u64,
+    /// Probes before this one count only if they pass: we had no time to take their answers.
+    counts_from: u64,
+    /// Who failed the last one.
+    failing: Vec<Pid>,
+    pipes: Option<ReadyPipes>,
+    /// Whose pipe is whose.
+    piped: Vec<(u64, Pid)>,
+    scoreboard: Option<Scoreboard>,
+    requests: Requests,
+    /// Whether it was told that no request is counted.
+    uncounted_told: Cell<bool>,
+    pub outgoing: Outgoing,
+    /// Workers' output, if it goes through us.
+    pub output: Option<Relay>,
+    /// When the graceful timeout ends, if that is known.
+    pub end_by: Option<Instant>,
+    memory: Option<Measure>,
+    counts_queues: bool,
+    /// Signals that workers do not take, of which that was told.
+    deafness_told: Vec<Signal>,
+    /// Whether it was told that the kernel does not show queues.
+    blindness_told: Cell<bool>,
+    /// Workers that are to be measured, a few in each turn.
+    pub to_measure: VecDeque<(Pid, Lane)>,
+    cgroup: Option<Cgroup>,
+    /// Deaths for want of memory that have been told of.
+    out_of_memory: u64,
+    /// As whom to look at workers, if they are not ours.
+    ids: Option<(u32, u32)>,
+}
+
+/// What workers are asked, and where.
+struct Probing {
+    to: SocketAddr,
+    question: Question,
+    within: Duration,
+}
+
+/// What is to be inherited beside the listeners, held until the spawn is over.
+pub struct Extras {
+    ready: Option<OwnedFd>,
+    /// Its number, as the worker will see it.
+    pub ready_fd: Option<RawFd>,
+    scoreboard: Option<(RawFd, u64)>,
+    output: [Option<OwnedFd>; 2],
+    notify_socket: OsString,
+}
+
+impl Extras {
+    /// The numbers, as the worker will see them.
+    pub fn of_worker(&self, order: &SpawnOrder) -> OfWorker {
+        let SpawnOrder { slot, number, generation, .. } = *order;
+        let notify_socket = self.notify_socket.clone();
+        OfWorker { slot, number, generation, notify_socket, scoreboard: self.scoreboard }
+    }
+
+    /// What becomes its stdout and stderr, if not ours.
+    pub fn output(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        self.output.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd))
+    }
+}
+
+impl Fleet {
+    /// Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// If the kernel gives us no socket, epoll or memory: what could not be had.
+    pub fn new(
+        pool: &Pool,
+        lanes: Lanes,
+        identity: Option<&Identity>,
+        given: Option<&Given>,
+    ) -> Result<Self, (&'static str, io::Error)> {
+        let most = usize::try_from(MOST_LINES).unwrap_or(usize::MAX);
+        let ids = identity.map(Identity::ids);
+        let notices = Notices::new(identity, given.map(|given| &given.notify));
+        let notices = notices.map_err(|error| ("notify sockets", error))?;
+        let probing = probing(pool, &lanes);
+        let pipes = pool.ready_pipe.then(|| ReadyPipes::new(most)).transpose();
+        let least = least_fd(pool);
+        let scoreboard = match given.and_then(|given| given.scoreboard) {
+            Some((fd, lines)) => exec::adopt(fd).and_then(|fd| Scoreboard::take_over(fd, lines)).map(Some),
+            None => pool.scoreboard.then(|| Scoreboard::new(MOST_LINES, least)).transpose(),
+        };
+        let output =
+            pool.output.map(|style| Relay::new(style, ids, given.and_then(|given| given.output.as_ref())));
+        let output = output.transpose().map_err(|error| ("--worker-output", error))?;
+        let shut = lanes.shut_set().map(ShutWatch::new).transpose().map_err(|error| ("epoll", error))?;
+        let queues = Queues::new(&lanes).map_err(|error| ("epoll", error))?;
+        let cgroup = Cgroup::find();
+        let limit = cgroup.as_ref().and_then(Cgroup::memory).and_then(|memory| memory.limit);
+        if pool.memory_pressure && limit.is_none() {
+            warn!(
+                "--memory-pressure has no effect: the container has no memory limit, or none is to be seen"
+            );
+        }
+        Ok(Self {
+            notices,
+            observer: Observer::new(lanes.addresses().cloned().collect(), ids),
+            hands: Hands::new(pool.drain_time),
+            prober: Prober::new(most),
+            probing,
+            probed: Vec::new(),
+            next_probe: 0,
+            counts_from: 0,
+            failing: Vec::new(),
+            pipes: pipes.map_err(|error| ("--ready", error))?,
+            piped: Vec::new(),
+            requests: Requests::new(given.map(|given| given.pool.behind).unwrap_or_default()),
+            uncounted_told: Cell::default(),
+            outgoing: Outgoing::default(),
+            scoreboard: scoreboard.map_err(|error| ("scoreboard", error))?,
+            output,
+            end_by: None,
+            memory: measure(pool),
+            counts_queues: lanes.is_steered(),
+            deafness_told: Vec::new(),
+            blindness_told: Cell::default(),
+            to_measure: VecDeque::new(),
+            shut,
+            queues,
+            owners: given.map(kept_owners).unwrap_or_default(),
+            out_of_memory: cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0),
+            cgroup,
+            lanes,
+            adopted: pool.adopted.clone(),
+            ids,
+        })
+    }
+
+    /// Measures and asks as this says from now on.
+    pub fn renew(&mut self, pool: &Pool) {
+        self.memory = measure(pool);
+        self.uncounted_told.set(false);
+        self.hands.renew(pool.drain_time);
+        self.probing = probing(pool, &self.lanes).or(self.probing.take());
+    }
+
+    /// Whether connections can be led to single workers.
+    pub fn steers(&self) -> bool {
+        self.lanes.is_steered()
+    }
+
+    /// Ready when there is something to take.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let notified = self.notices.poll_ready(cx).is_ready();
+        let piped = self.pipes.as_ref().is_some_and(|pipes| pipes.poll_ready(cx).is_ready());
+        let answered = self.prober.poll_ready(cx).is_ready();
+        let shut = self.shut.as_ref().is_some_and(|shut| shut.poll_ready(cx).is_ready());
+        let written = self.output.as_ref().is_some_and(|output| output.poll_ready(cx).is_ready());
+        let woken = self.queues.poll_ready(cx).is_ready();
+        if notified || piped || answered || shut || written || woken {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// What has come in since: notices first, so that a ping is never later than a probe that failed.
+    pub fn take(&mut self) -> Vec<Event> {
+        if let Some(output) = &mut self.output {
+            output.turn();
+        }
+        let mut events = self.notices.take();
+        events.extend(self.mend_shut());
+        events.extend(self.queues.take());
+        let told = self.pipes.as_mut().map(ReadyPipes::take).unwrap_or_default();
+        for told in told {
+            let pid = take(&mut self.piped, told.id);
+            if let (What::Ready, Some(pid)) = (told.what, pid) {
+                events.push(Event::SaidReady { pid });
+            }
+        }
+        // One a worker at most.
+        while let Some(answer) = self.prober.take() {
+            if let Some(pid) = take(&mut self.probed, answer.id) {
+                let counts = answer.id >= self.counts_from;
+                match answer.result {
+                    Ok(()) => self.failing.retain(|failing| *failing != pid),
+                    // The first in a row: whoever reads that it hangs wants to know why.
+                    Err(failure) if counts && !self.failing.contains(&pid) => {
+                        self.failing.push(pid);
+                        warn!(pid = pid.0, "probe failed: {failure}");
+                    }
+                    Err(failure) => debug!(pid = pid.0, "probe failed: {failure}"),
+                }
+                let passed = match answer.result {
+                    Ok(()) => Some(true),
+                    Err(ProbeFailure::NotAsked(_)) => None,
+                    Err(_) if !counts => None,
+                    Err(_) => Some(false),
+                };
+                events.push(Event::Probed { pid, passed });
+            }
+        }
+        events
+    }
+
+    /// A worker that has shut its listener down for everybody takes no connections any more: it leaves, whatever it
+    /// thinks. The listener listens again, for the next.
+    fn mend_shut(&mut self) -> Vec<Event> {
+        let heard = self.shut.as_ref().is_some_and(ShutWatch::is_heard);
+        if !heard && !self.lanes.has_mended() {
+            return Vec::new();
+        }
+        let (shut, mended) = self.lanes.mend_shut();
+        if let Err(error) = mended {
+            debug!(%error, "the listeners cannot be set right");
+        }
+        let mut events = Vec::new();
+        for lane in &shut {
+            // Where two have it, the first is on its way out.
+            if let Some((_, pid)) = self.owners.iter().find(|(owned, _)| owned == lane) {
+                warn!(
+                    pid = pid.0,
+                    "worker shut its listener down: it gets no more connections, and is replaced"
+                );
+                events.push(Event::SaidStopping { pid: *pid });
+            }
+        }
+        events
+    }
+
+    /// Directories of ours.
+    pub fn places(&self) -> Vec<Place> {
+        self.notices.places()
+    }
+
+    /// The scoreboard, and how many lines it has.
+    pub fn scoreboard_fd(&self) -> Option<(BorrowedFd<'_>, u32)> {
+        self.scoreboard.as_ref().map(|board| (board.fd(), MOST_LINES))
+    }
+
+    // Spawning
+
+    /// Gets a worker's listeners and other descriptors ready.
+    pub fn prepare(&mut self, order: &SpawnOrder) -> Result<Extras, SpawnFailure> {
+        let failure = |step| {
+            move |error: io::Error| SpawnFailure {
+                step: call::name(&error).unwrap_or(step),
+                errno: call::errno(&error),
+                code: code::CANNOT_START,
+            }
+        };
+        self.outgoing.begins();
+        // Where its predecessor is still there, it stays as that has it.
+        let is_anothers = self.owners.iter().any(|(owned, _)| *owned == order.lane.0);
+        let opened = if is_anothers { Ok(()) } else { self.lanes.open(order.lane.0) };
+        opened.map_err(failure("listen"))?;
+        let listeners = self.lanes.fds(order.lane.0).len();
+        let mut next_fd = FIRST_FD.saturating_add(i32::try_from(listeners).unwrap_or(0));
+        let scoreboard = self.scoreboard.as_ref().map(|board| {
+            board.clear(order.lane.0);
+            let fd = next_fd;
+            next_fd = next_fd.saturating_add(1);
+            (fd, scoreboard::offset(order.lane.0))
+        });
+        // Above whatever the worker will see.
+        let least = next_fd.saturating_add(1);
+        let ready = self.pipes.as_mut().map(|pipes| pipes.open(order.id.0, least)).transpose();
+        let ready = ready.map_err(failure("pipe"))?;
+        let output = self.output.as_mut().map(|output| output.open(order, least)).transpose();
+        let output = output.map_err(failure("pipe"))?.unwrap_or_default();
+        let notify_socket = self.notices.open(order.id.0).map_err(failure("bind"))?;
+        Ok(Extras { ready_fd: ready.as_ref().map(|_| next_fd), ready, scoreboard, output, notify_socket })
+    }
+
+    /// What becomes 3, 4, ... in the worker.
+    pub fn fds<'a>(&'a self, order: &SpawnOrder, extras: &'a Extras) -> Vec<BorrowedFd<'a>> {
+        let mut fds = self.lanes.fds(order.lane.0);
+        fds.extend(self.scoreboard.as_ref().map(Scoreboard::fd));
+        fds.extend(extras.ready.as_ref().map(AsFd::as_fd));
+        fds
+    }
+
+    /// A worker runs.
+    pub fn has_spawned(&mut self, order: &SpawnOrder, pid: Pid) {
+        self.owners.push((order.lane.0, pid));
+        self.notices.has_spawned(order.id.0, pid);
+        self.requests.begins(order.lane.0);
+        if self.pipes.is_some() {
+            self.piped.push((order.id.0, pid));
+        }
+        if let Some(output) = &mut self.output {
+            output.has_spawned(order, pid);
+        }
+    }
+
+    /// A worker could not be started.
+    pub fn has_not_spawned(&mut self, order: &SpawnOrder) {
+        self.notices.forget(order.id.0);
+        if let Some(pipes) = &mut self.pipes {
+            pipes.forget(order.id.0);
+        }
+        if let Some(output) = &mut self.output {
+            output.has_not_spawned(order);
+        }
+    }
+
+    /// A child has ended: its number may come again. Tells whether the kernel has killed somebody for want of memory.
+    pub fn has_ended(&mut self, pid: Pid, exit: Exit) -> bool {
+        if let Some(output) = &mut self.output {
+            output.has_ended(pid);
+        }
+        self.notices.has_ended(pid);
+        self.observer.forget(pid);
+        self.owners.retain(|(_, owner)| *owner != pid);
+        self.failing.retain(|failing| *failing != pid);
+        self.probed.retain(|(_, probed)| *probed != pid);
+        while let Some(at) = self.piped.iter().position(|(_, piped)| *piped == pid) {
+            let (id, _) = self.piped.swap_remove(at);
+            if let Some(pipes) = &mut self.pipes {
+                pipes.forget(id);
+            }
+        }
+        if exit.signal() != Some(Signal::KILL) {
+            return false;
+        }
+        let kills = self.cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0);
+        let grew = kills > self.out_of_memory;
+        // One death, one exit: two at once are two exits.
+        self.out_of_memory = self.out_of_memory.saturating_add(1).min(kills);
+        grew
+    }
+
+    // Looking at workers
+
+    /// Begins a probe, if there are not too many.
+    pub fn probe(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
+        let id = self.next_probe;
+        self.next_probe = self.next_probe.wrapping_add(1);
+        let begun = self.probing.as_ref().is_some_and(|probing| {
+            let Probing { to, question, within } = probing;
+            let from = probe_source(lane.0);
+            self.prober.start(Order { id, from, to: *to, question: question.clone(), within: *within })
+        });
+        if begun {
+            self.probed.push((id, pid));
+        }
+        (!begun).then_some(Event::Probed { pid, passed: None })
+    }
+
+    /// Whether probes are under way.
+    pub fn probes(&self) -> bool {
+        !self.probed.is_empty()
+    }
+
+    /// Nothing of ours ran for a while, of which the clock has left out `lost` in all.
+    pub fn was_paused(&mut self, lost: Duration) {
+        self.requests.was_paused(lost);
+        self.had_no_time();
+    }
+
+    /// Answers to probes may have come, and not have been taken in time.
+    pub fn had_no_time(&mut self) {
+        self.counts_from = self.next_probe;
+    }
+
+    /// Connections that wait. Where the kernel does not tell, nobody is waited for.
+    pub fn queue(&self, lane: Lane) -> u32 {
+        self.lanes.queue(lane.0).unwrap_or_else(|error| {
+            if !self.blindness_told.replace(true) {
+                warn!(%error, "how many connections wait cannot be seen: a worker is stopped as if none did");
+            }
+            0
+        })
+    }
+}
+
+/// Those that the program before us has told of.
+fn kept_owners(given: &Given) -> Vec<(u32, Pid)> {
+    given.pool.kept.iter().map(|kept| (kept.lane.0, kept.pid)).collect()
+}
+
+/// The least number of a descriptor that is out of the way of those the workers see.
+pub fn least_fd(pool: &Pool) -> RawFd {
+    const SCOREBOARD_AND_READY: i32 = 2;
+    let listeners = i32::try_from(pool.listeners().count()).unwrap_or(0);
+    FIRST_FD.saturating_add(listeners).saturating_add(SCOREBOARD_AND_READY)
+}
+
+fn take(list: &mut Vec<(u64, Pid)>, id: u64) -> Option<Pid> {
+    let at = list.iter().position(|(known, _)| *known == id)?;
+    Some(list.swap_remove(at).1)
+}
+
+fn probing(pool: &Pool, lanes: &Lanes) -> Option<Probing> {
+    let to = crate::settings::probe_target(lanes.addresses());
+    pool.probe.as_ref().zip(to).and_then(|(probe, to)| {
+        let question = Question::new(&to.to_string(), &probe.path)?;
+        Some(Probing { to, question, within: probe.timeout })
+    })
+}
+
+fn measure(pool: &Pool) -> Option<Measure> {
+    pool.memory.map(|measure| match measure {
+        MemoryMeasure::Rss => Measure::Rss,
+        MemoryMeasure::Pss => Measure::Pss,
+    })
+}

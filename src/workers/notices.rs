@@ -1,0 +1,344 @@
+//! What workers say of themselves: a socket each, and which senders are believed there.
+//!
+//! A worker's socket is in a directory that only its user reaches: then the socket says who speaks. Where workers start
+//! as root they may change to any user, so every process that knows the random name may write to the socket; and an
+//! abstract one can be reached by every process of the network namespace. There a sender is looked up in /proc, and
+//! counts if it descends from the very worker; a few at a time, for it may lie deep below.
+
+use super::share::Share;
+use crate::core::{Event, Pid};
+use crate::os::private_directory::{NAME, Place, PrivateDirectory, Users};
+use crate::os::process::handover::{self, Notify};
+use crate::os::process::spawn::Identity;
+use crate::os::process::{exec, privileges, proc};
+use crate::os::socket::listen;
+use crate::os::worker::notify_socket::{Datagram, NotifySocket};
+use crate::os::worker::notify_sockets::{MOST_AT_ONCE, NotifySockets};
+use crate::setup;
+use crate::workers::notify;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::task::{Context, Poll};
+use tracing::{debug, warn};
+
+/// Datagrams of one worker that are taken before anything else gets its turn.
+const MOST_OF_ONE: usize = 4;
+
+/// Senders that are looked up in /proc before anything else gets its turn.
+const MOST_LOOKED_UP: usize = 8;
+
+/// Whose word counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Believed {
+    /// That of every process that reaches the socket.
+    All,
+    /// That of our own user and root; others are looked up.
+    OursAndRoot,
+    /// That of a process which has been looked up.
+    Descendants,
+}
+
+/// See the module.
+pub struct Notices {
+    sockets: NotifySockets,
+    workers: HashMap<u64, Worker>,
+    /// Workers with a datagram whose sender is still to be looked up, the one that waits longest first.
+    held: VecDeque<u64>,
+    directories: Vec<PrivateDirectory>,
+    /// Where new sockets go; without one, they are abstract.
+    here: Option<Place>,
+    users: Users,
+    own_uid: u32,
+}
+
+/// A worker that has a socket.
+struct Worker {
+    /// Once it runs.
+    pid: Option<Pid>,
+    believed: Believed,
+    /// A datagram whose sender is to be looked up.
+    held: Option<Datagram>,
+}
+
+impl Notices {
+    /// Finds a place for sockets that workers with this identity can reach. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// If the kernel gives us no epoll, or what was handed over is not there.
+    pub fn new(identity: Option<&Identity>, given: Option<&Notify>) -> io::Result<Self> {
+        let (own_uid, _) = privileges::own_ids();
+        let mut notices = Self {
+            sockets: NotifySockets::new()?,
+            workers: HashMap::new(),
+            held: VecDeque::new(),
+            directories: Vec::new(),
+            here: None,
+            users: users(identity, own_uid),
+            own_uid,
+        };
+        if let Some(given) = given {
+            notices.take_over(given)?;
+        }
+        let mut places = notices.directories.iter().rev().map(PrivateDirectory::place);
+        notices.here = places.find(|place| place.owner() == notices.users.owner()).cloned();
+        if notices.here.is_none() {
+            notices.find_place();
+        }
+        Ok(notices)
+    }
+
+    /// Opens the socket of a worker that is about to be spawned, and returns the address for its environment.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2) and epoll_ctl(2).
+    pub fn open(&mut self, id: u64) -> io::Result<OsString> {
+        let socket = match self.open_here() {
+            // It has been cleared away, its file system is full, or its user has spoilt it.
+            Err(error) if self.here.is_some() && is_of_place(&error) => {
+                debug!(%error, "notify sockets need another place");
+                self.find_place();
+                self.open_here()?
+            }
+            opened => opened?,
+        };
+        let address = socket.address().to_owned();
+        let believed = believed(&self.users, socket.place());
+        self.sockets.add(id, socket)?;
+        self.workers.insert(id, Worker { pid: None, believed, held: None });
+        Ok(address)
+    }
+
+    fn open_here(&self) -> io::Result<NotifySocket> {
+        match &self.here {
+            Some(place) => NotifySocket::open(place, mode(&self.users)),
+            None => NotifySocket::open_abstract(),
+        }
+    }
+
+    /// The worker runs.
+    pub fn has_spawned(&mut self, id: u64, pid: Pid) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.pid = Some(pid);
+        }
+    }
+
+    /// The worker could not be started.
+    pub fn forget(&mut self, id: u64) {
+        self.sockets.retire(id);
+        self.workers.remove(&id);
+    }
+
+    /// A child has ended: nothing that was said at its socket counts any more.
+    pub fn has_ended(&mut self, pid: Pid) {
+        let ended = self.workers.iter().find(|(_, worker)| worker.pid == Some(pid)).map(|(id, _)| *id);
+        if let Some(id) = ended {
+            self.forget(id);
+        }
+    }
+
+    /// Ready when there is something to take.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Asked first, for it is to wake us later.
+        let is_ready = self.sockets.poll_ready(cx).is_ready();
+        if is_ready || !self.held.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// What has come in since: of each worker a little, one after the other.
+    pub fn take(&mut self) -> Vec<Event> {
+        let share = Share::begin();
+        let mut events = Vec::new();
+        let mut may_look_up = MOST_LOOKED_UP;
+        while may_look_up > 0
+            && let Some(id) = self.held.pop_front()
+        {
+            if let Some(worker) = self.workers.get_mut(&id)
+                && let Some(datagram) = worker.held.take()
+            {
+                may_look_up = may_look_up.saturating_sub(1);
+                events.extend(worker.looked_up(&datagram));
+            }
+        }
+        let mut waiting = self.sockets.waiting();
+        let mut left = MOST_AT_ONCE;
+        for _ in 0..MOST_OF_ONE {
+            waiting.retain(|id| {
+                left > 0 && !share.is_over() && self.take_one(*id, &mut left, &mut may_look_up, &mut events)
+            });
+        }
+        events
+    }
+
+    /// Takes one datagram of a worker; whether there may be another.
+    fn take_one(
+        &mut self,
+        id: u64,
+        left: &mut usize,
+        may_look_up: &mut usize,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let Some(worker) = self.workers.get_mut(&id) else { return false };
+        if worker.held.is_some() {
+            return false;
+        }
+        let Some(datagram) = self.sockets.take(id) else { return false };
+        *left = left.saturating_sub(1);
+        if worker.believed.at_once(datagram.uid, self.own_uid) {
+            events.extend(worker.said(&datagram));
+        } else if let Some(fewer) = may_look_up.checked_sub(1) {
+            *may_look_up = fewer;
+            events.extend(worker.looked_up(&datagram));
+        } else {
+            worker.held = Some(datagram);
+            self.held.push_back(id);
+        }
+        true
+    }
+
+    // Where they are
+
+    /// The directories that are to be removed if nobody else does it.
+    pub fn places(&self) -> Vec<Place> {
+        self.directories.iter().map(|directory| directory.place().clone()).collect()
+    }
+
+    fn find_place(&mut self) {
+        let mode = mode(&self.users);
+        let works = |directory: &PrivateDirectory| {
+            let socket = NotifySocket::open(directory.place(), mode)?;
+            let heard = socket.try_out();
+            socket.retire();
+            heard
+        };
+        let directory = setup::private_directory(&self.users, NAME, works);
+        self.here = directory.as_ref().map(|directory| directory.place().clone());
+        match &self.here {
+            Some(place) => debug!(directory = %place.path().display(), "notify sockets"),
+            None => warn!(
+                "notify sockets have abstract names, since neither $XDG_RUNTIME_DIR, /run, /dev/shm nor /tmp will do: \
+                 every process of the network namespace can write to them, and counts if it descends from the \
+                 worker; mount a tmpfs at /run to keep others out"
+            ),
+        }
+        // As often as there is reason to, so none is kept that has no use.
+        let in_use = |known: &PrivateDirectory| {
+            self.sockets.iter().any(|(_, socket)| socket.place() == Some(known.place()))
+        };
+        self.directories.retain(in_use);
+        self.directories.extend(directory);
+    }
+
+    // The exchange of our own program
+
+    /// What the next program is to be told, and the descriptors that go with it.
+    pub fn hand_over(&self) -> (Notify, Vec<BorrowedFd<'_>>) {
+        let directories = self.directories.iter().map(|directory| {
+            let place = directory.place();
+            let (owner, path) = (place.owner(), place.path().into());
+            handover::Directory { lock: directory.lock().as_raw_fd(), owner, path }
+        });
+        let sockets = self.sockets.iter().filter_map(|(id, socket)| {
+            let worker = self.workers.get(&id)?;
+            let directory = socket
+                .place()
+                .and_then(|place| self.directories.iter().position(|directory| directory.place() == place));
+            Some(handover::NotifySocket {
+                fd: socket.as_fd().as_raw_fd(),
+                id,
+                pid: worker.pid?,
+                directory,
+                believed: worker.believed.number(),
+                address: socket.address().to_owned(),
+            })
+        });
+        let given = Notify { directories: directories.collect(), sockets: sockets.collect() };
+        let locks = self.directories.iter().map(PrivateDirectory::lock);
+        (given, locks.chain(self.sockets.iter().map(|(_, socket)| socket.as_fd())).collect())
+    }
+
+    fn take_over(&mut self, given: &Notify) -> io::Result<()> {
+        for directory in &given.directories {
+            let place = Place::new((&directory.path).into(), directory.owner);
+            let lock = exec::adopt(directory.lock)?;
+            self.directories.push(PrivateDirectory::take_over(place, lock));
+        }
+        for socket in &given.sockets {
+            let place = socket.directory.and_then(|index| self.directories.get(index));
+            let place = place.map(|directory| directory.place().clone());
+            let believed = Believed::from_number(socket.believed).ok_or(io::ErrorKind::InvalidData)?;
+            let fd = exec::adopt(socket.fd)?;
+            let taken = NotifySocket::take_over(fd, socket.address.clone(), place);
+            self.sockets.add(socket.id, taken)?;
+            self.workers.insert(socket.id, Worker { pid: Some(socket.pid), believed, held: None });
+        }
+        Ok(())
+    }
+}
+
+impl Worker {
+    fn said(&self, datagram: &Datagram) -> Vec<Event> {
+        self.pid.map(|pid| notify::events(pid, &datagram.text)).unwrap_or_default()
+    }
+
+    fn looked_up(&self, datagram: &Datagram) -> Vec<Event> {
+        // Where /proc does not tell, the worker itself is known by its number.
+        let speaker = proc::child_above(datagram.sender).unwrap_or(datagram.sender);
+        let is_its_own = self.pid == Some(speaker);
+        if is_its_own { self.said(datagram) } else { Vec::new() }
+    }
+}
+
+impl Believed {
+    fn at_once(self, uid: u32, own_uid: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::OursAndRoot => uid == 0 || uid == own_uid,
+            Self::Descendants => false,
+        }
+    }
+
+    /// As it is written in the handover.
+    fn number(self) -> u8 {
+        match self {
+            Self::All => 0,
+            Self::OursAndRoot => 1,
+            Self::Descendants => 2,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        [Self::All, Self::OursAndRoot, Self::Descendants].into_iter().find(|known| known.number() == number)
+    }
+}
+
+/// Whether another place might do: not where descriptors or memory are wanting.
+fn is_of_place(error: &io::Error) -> bool {
+    !listen::is_out_of_descriptors(error) && !listen::is_out_of_memory(error)
+}
+
+/// Which processes are to reach a worker's socket.
+fn users(identity: Option<&Identity>, own_uid: u32) -> Users {
+    match identity {
+        // Root can become any other.
+        Some(identity) if identity.uid == 0 => Users::Any,
+        None if own_uid == 0 => Users::Any,
+        Some(identity) => Users::One(identity.clone()),
+        None => Users::Ours,
+    }
+}
+
+fn mode(users: &Users) -> u32 {
+    match users {
+        Users::Ours | Users::One(_) => 0o600,
+        Users::Any => 0o666,
+    }
+}
+
+fn believed(users: &Users, place: Option<&Place>) -> Believed {
+    match (place, users) {
+        (None, _) => Believed::Descendants,
+        (Some(_), Users::Any) => Believed::OursAndRoot,
+        (Some(_), Users::Ours | Users::One(_)) => Believed::All,
+    }
+}

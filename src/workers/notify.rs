@@ -1,0 +1,203 @@
+//! What workers tell us of themselves: datagrams of `KEY=VALUE` lines (sd_notify(3)).
+//!
+//! Each worker has a socket of its own, so that it is known who speaks; `workers/notices.rs` has who is believed.
+
+use crate::core::{Event, Pid};
+use crate::os::worker::notify_socket::LONGEST;
+use crate::values::printable::printable;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// More characters of a status than this are cut.
+const LONGEST_STATUS: usize = 200;
+
+/// One thing said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// `READY=1`: the start-up, or a reload, is done.
+    Ready,
+    /// `STOPPING=1`: it is about to end.
+    Stopping,
+    /// `RELOADING=1`: it reads its configuration anew, and says `READY=1` when it has.
+    Reloading,
+    /// `WATCHDOG=1`: it is alive.
+    Watchdog,
+    /// `WATCHDOG=trigger`: it wants to be treated as if it had not said so in time.
+    WatchdogTrigger,
+    /// `WATCHDOG_USEC=`: from now on it says so at least as often.
+    WatchdogUsec(Duration),
+    /// `EXTEND_TIMEOUT_USEC=`: its start-up or its stop needs so much time more, counted from now.
+    ExtendTimeout(Duration),
+    /// `X_PREFORK_REQUESTS=`: how many requests it has served since its start.
+    Requests(u64),
+    /// `STATUS=`: for people to read. Short, in one line, without control characters.
+    Status(String),
+    /// `ERRNO=`: why it is about to fail, errno(3).
+    Errno(i32),
+}
+
+/// More words of one datagram are not heard: no program has so much to say at once, and each takes its time.
+const MOST_WORDS: usize = 16;
+
+/// The events in a datagram of this worker's, in order. Unknown keys are passed over, as the protocol asks.
+#[must_use]
+pub fn events(pid: Pid, text: &[u8]) -> Vec<Event> {
+    let event = |word| match word {
+        Word::Ready => Some(Event::SaidReady { pid }),
+        Word::Requests(total) => Some(Event::RequestsReported { pid, total }),
+        Word::Watchdog => Some(Event::Pinged { pid }),
+        Word::WatchdogTrigger => Some(Event::Triggered { pid }),
+        Word::WatchdogUsec(every) => Some(Event::WatchdogSet { pid, every }),
+        Word::ExtendTimeout(by) => Some(Event::StartExtended { pid, by }),
+        Word::Stopping => Some(Event::SaidStopping { pid }),
+        Word::Reloading | Word::Status(_) | Word::Errno(_) => None,
+    };
+    parse(text).filter_map(event).take(MOST_WORDS).collect()
+}
+
+/// All that is said, in order, and as often as it is said. Lines we do not understand are passed over, and so is
+/// the last one of a datagram that was cut, for a part of a number is another number.
+pub fn parse(text: &[u8]) -> impl Iterator<Item = Word> + '_ {
+    let whole = match text.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) if text.len() >= LONGEST => text.get(..end),
+        None if text.len() >= LONGEST => None,
+        _ => Some(text),
+    };
+    // Programs in C send the zero that ends their string too.
+    let whole = whole.unwrap_or_default();
+    let zeros = whole.iter().rev().take_while(|byte| **byte == 0).count();
+    let whole = whole.get(..whole.len().saturating_sub(zeros)).unwrap_or_default();
+    whole.split(|byte| *byte == b'\n').filter_map(|line| word(line.strip_suffix(b"\r").unwrap_or(line)))
+}
+
+fn word(line: &[u8]) -> Option<Word> {
+    let line = String::from_utf8_lossy(line);
+    match line.split_once('=')? {
+        ("READY", "1") => Some(Word::Ready),
+        ("STOPPING", "1") => Some(Word::Stopping),
+        ("RELOADING", "1") => Some(Word::Reloading),
+        ("WATCHDOG", "1") => Some(Word::Watchdog),
+        ("WATCHDOG", "trigger") => Some(Word::WatchdogTrigger),
+        // Nobody can ping that often.
+        ("WATCHDOG_USEC", usec) => {
+            number(usec).filter(|usec| *usec > 0).map(Duration::from_micros).map(Word::WatchdogUsec)
+        }
+        ("EXTEND_TIMEOUT_USEC", usec) => number(usec).map(Duration::from_micros).map(Word::ExtendTimeout),
+        ("X_PREFORK_REQUESTS", total) => number(total).map(Word::Requests),
+        ("STATUS", status) => {
+            Some(Word::Status(status.chars().take(LONGEST_STATUS).map(printable).collect()))
+        }
+        ("ERRNO", errno) => number(errno).map(Word::Errno),
+        _ => None,
+    }
+}
+
+fn number<N: FromStr>(text: &str) -> Option<N> {
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: impl AsRef<[u8]>) -> Vec<Word> {
+        parse(text.as_ref()).collect()
+    }
+
+    #[test]
+    fn each_key_is_understood() {
+        let text = "READY=1\nSTOPPING=1\nRELOADING=1\nMONOTONIC_USEC=5\nWATCHDOG=1\nWATCHDOG=trigger\n\
+                    WATCHDOG_USEC=20000000\nEXTEND_TIMEOUT_USEC=1500\nX_PREFORK_REQUESTS= 7 \n\
+                    STATUS=a = b\nERRNO=2\nFDSTORE=1\nBARRIER=1";
+        let expected = [
+            Word::Ready,
+            Word::Stopping,
+            Word::Reloading,
+            Word::Watchdog,
+            Word::WatchdogTrigger,
+            Word::WatchdogUsec(Duration::from_secs(20)),
+            Word::ExtendTimeout(Duration::from_micros(1500)),
+            Word::Requests(7),
+            Word::Status("a = b".to_owned()),
+            Word::Errno(2),
+        ];
+        assert_eq!(words(text), expected);
+    }
+
+    #[test]
+    fn the_end_of_a_line_may_be_any_or_missing_and_what_is_said_twice_counts_twice() {
+        for text in
+            ["READY=1", "READY=1\n", "READY=1\r\n", "\n\nREADY=1\n\n", "READY=1\0", "x\nREADY=1\n\0\0"]
+        {
+            assert_eq!(words(text), [Word::Ready], "{text:?}");
+        }
+        let text = "X_PREFORK_REQUESTS=2\nX_PREFORK_REQUESTS=1\nREADY=1\nREADY=1";
+        assert_eq!(words(text), [Word::Requests(2), Word::Requests(1), Word::Ready, Word::Ready]);
+    }
+
+    #[test]
+    fn what_is_not_quite_it_is_nothing() {
+        for text in [
+            "",
+            "\n",
+            "\0",
+            "=",
+            "READY",
+            "READY=",
+            "READY=0",
+            "READY=11",
+            "ready=1",
+            " READY=1",
+            "READY=1 ",
+            "READY=1\0STOPPING=1",
+            "WATCHDOG=Trigger",
+            "WATCHDOG_USEC=-1",
+            "WATCHDOG_USEC=1e3",
+            "EXTEND_TIMEOUT_USEC=18446744073709551616",
+            "X_PREFORK_REQUESTS=",
+            "X_PREFORK_REQUESTS=99999999999999999999999999",
+            "ERRNO=2147483648",
+        ] {
+            assert_eq!(words(text), [], "{text:?}");
+        }
+        assert_eq!(words(b"READY=1\xff\nREADY\xff=1\n\xff\xfe\nSTOPPING=1"), [Word::Stopping]);
+        let most = format!("EXTEND_TIMEOUT_USEC={0}\nX_PREFORK_REQUESTS={0}", u64::MAX);
+        let expected = [Word::ExtendTimeout(Duration::from_micros(u64::MAX)), Word::Requests(u64::MAX)];
+        assert_eq!(words(most), expected);
+    }
+
+    #[test]
+    fn a_status_is_short_and_harmless() {
+        let status = |text: &[u8]| match words(text).as_slice() {
+            [Word::Status(status)] => status.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status(b"STATUS=\x1b[2Jbusy\x07\x00!"), "\u{fffd}[2Jbusy\u{fffd}\u{fffd}!");
+        assert_eq!(status("STATUS=\u{202e}ab\u{9b}".as_bytes()), "\u{fffd}ab\u{fffd}");
+        assert_eq!(status(b"STATUS=\xff\xc3"), "\u{fffd}\u{fffd}");
+        assert_eq!(status(b"STATUS="), "");
+        let long = format!("STATUS={}", "\u{e9}".repeat(1000));
+        assert_eq!(status(long.as_bytes()), "\u{e9}".repeat(LONGEST_STATUS));
+    }
+
+    #[test]
+    fn the_last_line_of_a_datagram_that_was_cut_does_not_count() {
+        let mut text = "READY=1\nSTATUS=".to_owned();
+        let number = "\nX_PREFORK_REQUESTS=123";
+        text.push_str(&"x".repeat(LONGEST - text.len() - number.len()));
+        text.push_str(number);
+        let status = Word::Status("x".repeat(LONGEST_STATUS));
+        assert_eq!(words(&text[..LONGEST - 1]), [Word::Ready, status.clone(), Word::Requests(12)]);
+        assert_eq!(words(&text), [Word::Ready, status]);
+        assert_eq!(words("1".repeat(LONGEST)), []);
+        assert_eq!(words("READY=1\n".repeat(LONGEST / 8)).len(), LONGEST / 8);
+    }
+
+    #[test]
+    fn of_a_datagram_that_says_much_the_first_words_are_heard() {
+        let pid = Pid(7);
+        let text = [b"FDSTORE=1\nSTATUS=x\n".repeat(100), b"WATCHDOG=1\n".repeat(MOST_WORDS + 1)].concat();
+        assert_eq!(events(pid, &text), vec![Event::Pinged { pid }; MOST_WORDS]);
+        assert_eq!(events(pid, b"READY=1\nSTATUS=x"), [Event::SaidReady { pid }]);
+    }
+}

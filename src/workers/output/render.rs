@@ -1,0 +1,164 @@
+//! How a worker's line looks when it leaves us.
+
+use super::frames::Frame;
+use super::{Origin, Stream, Style};
+use crate::values::printable::misleads;
+use std::io::Write;
+
+/// What is the same in all lines of a worker on one stream, ready to be written.
+#[derive(Debug, Default)]
+pub struct Label {
+    style: Style,
+    whole: Vec<u8>,
+    partial: Vec<u8>,
+}
+
+impl Label {
+    /// Of this worker.
+    #[must_use]
+    pub fn new(style: Style, origin: &Origin) -> Self {
+        let Origin { slot, generation, pid, stream } = origin;
+        let (mut whole, mut partial) = (Vec::new(), Vec::new());
+        let _never_fails = match style {
+            Style::Prefix => write!(whole, "[{slot} {pid}] ").and(write!(partial, "[{slot} {pid}+] ")),
+            Style::Json => {
+                let name = match stream {
+                    Stream::Stdout => "stdout",
+                    Stream::Stderr => "stderr",
+                };
+                let fields = format!(r#"","slot":{slot},"gen":{generation},"pid":{pid},"stream":"{name}","#);
+                write!(whole, r#"{fields}"message":""#)
+                    .and(write!(partial, r#"{fields}"partial":true,"message":""#))
+            }
+        };
+        Self { style, whole, partial }
+    }
+
+    /// Appends a line with its newline. `time` is RFC 3339.
+    pub fn write(&self, frame: Frame<'_>, time: &str, out: &mut Vec<u8>) {
+        let label = if frame.partial { &self.partial } else { &self.whole };
+        match self.style {
+            Style::Prefix => {
+                out.extend_from_slice(label);
+                out.extend_from_slice(frame.text);
+                out.push(b'\n');
+            }
+            Style::Json => {
+                out.extend_from_slice(br#"{"timestamp":""#);
+                out.extend_from_slice(time.as_bytes());
+                out.extend_from_slice(label);
+                // It ends the line, as the newline does.
+                let text = if frame.partial {
+                    frame.text
+                } else {
+                    frame.text.strip_suffix(b"\r").unwrap_or(frame.text)
+                };
+                escape(text, out);
+                out.extend_from_slice(b"\"}\n");
+            }
+        }
+    }
+}
+
+/// As the inside of a JSON string (RFC 8259, 7), with what would mislead a terminal escaped too. What is no UTF-8 becomes
+/// U+FFFD.
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.bytes().position(may_be_special) {
+            // No byte that may be special is in the middle of a character.
+            let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            out.extend_from_slice(plain.as_bytes());
+            let mut after = special.chars();
+            match after.next() {
+                None => break,
+                Some('"') => out.extend_from_slice(br#"\""#),
+                Some('\\') => out.extend_from_slice(br"\\"),
+                Some('\t') => out.extend_from_slice(br"\t"),
+                Some('\r') => out.extend_from_slice(br"\r"),
+                Some('\n') => out.extend_from_slice(br"\n"),
+                Some(c) if misleads(c) => {
+                    let _never_fails = write!(out, "\\u{:04x}", u32::from(c));
+                }
+                Some(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+            rest = after.as_str();
+        }
+        out.extend_from_slice(rest.as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// Whether a character that is to be escaped begins with this byte: of what [`misleads`], C1 begins with C2 in UTF-8, U+061C
+/// with D8, and U+20xx with E2.
+fn may_be_special(byte: u8) -> bool {
+    matches!(byte, ..b' ' | b'"' | b'\\' | 0x7f | 0xc2 | 0xd8 | 0xe2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: &str = "2026-11-21T23:40:00.123456Z";
+
+    fn line(style: Style, stream: Stream, text: &[u8], partial: bool) -> String {
+        let origin = Origin { slot: 3, generation: 2, pid: 17, stream };
+        let mut out = Vec::new();
+        Label::new(style, &origin).write(Frame { text, partial }, TIME, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_prefix_names_the_worker_and_leaves_the_line_alone() {
+        assert_eq!(line(Style::Prefix, Stream::Stdout, b"a \"b\"\t\r", false), "[3 17] a \"b\"\t\r\n");
+        assert_eq!(line(Style::Prefix, Stream::Stderr, b"", false), "[3 17] \n");
+        assert_eq!(line(Style::Prefix, Stream::Stderr, b"part", true), "[3 17+] part\n");
+        let mut out = Vec::new();
+        let label =
+            Label::new(Style::Prefix, &Origin { slot: 0, generation: 1, pid: 9, stream: Stream::Stdout });
+        label.write(Frame { text: b"\xff\x00", partial: false }, TIME, &mut out);
+        assert_eq!(out, b"[0 9] \xff\x00\n");
+    }
+
+    #[test]
+    fn json_is_json_whatever_the_line_holds() {
+        let everything: Vec<u8> = (0..=255).collect();
+        let samples: [&[u8]; 8] = [
+            b"plain",
+            b"",
+            b"{\"nested\":[1,2]}",
+            b"\\ \" / \x08 \x0c \t",
+            "umlauts \u{e4}, \u{1f40c}, \u{2028}, \u{a0}, \u{2010}, \u{61b}, forged \u{9b}2J \u{61c} \u{202e}".as_bytes(),
+            b"\xc3",
+            b"cut \xf0\x9f",
+            &everything,
+        ];
+        for text in samples {
+            for (partial, stream) in [(false, Stream::Stdout), (true, Stream::Stderr)] {
+                let line = line(Style::Json, stream, text, partial);
+                assert!(!line.trim_end().chars().any(misleads), "{line}");
+                assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line}");
+                let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+                assert_eq!(value["message"], *String::from_utf8_lossy(text), "{line}");
+                assert_eq!(
+                    (&value["slot"], &value["gen"], &value["pid"]),
+                    (&3.into(), &2.into(), &17.into())
+                );
+                assert_eq!((&value["timestamp"], value["partial"] == true), (&TIME.into(), partial));
+                assert_eq!(value["stream"], if partial { "stderr" } else { "stdout" });
+            }
+        }
+    }
+
+    #[test]
+    fn a_carriage_return_at_the_end_of_a_line_is_no_part_of_the_message() {
+        for (text, partial, message) in
+            [("a\r", false, "a"), ("a\rb\r\r", false, "a\rb\r"), ("a\r", true, "a\r")]
+        {
+            let line = line(Style::Json, Stream::Stdout, text.as_bytes(), partial);
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["message"], message);
+        }
+    }
+}
