@@ -352,7 +352,7 @@ under_load() {
     check "$what: exit code after docker stop" 0 "$(docker wait "$container")"
     check "$what: the log ends with 'pool stopped'" yes "$(docker logs "$container" 2>&1 | tail -1 | grep -q 'pool stopped' && echo yes)"
 }
-# To clients that keep their connections the README promises this with a goodbye alone, of which a plain server knows none.
+# To clients that keep their connections docs/promises.md promises this with a goodbye alone, of which a plain server knows none.
 under_load "as it comes" each
 # Unless it says goodbye with each answer.
 command=(uvicorn app:app --fd '{fd}' --header Connection:close)

@@ -10,6 +10,7 @@
 
 mod check;
 mod compat;
+mod docs;
 mod examples;
 mod harness;
 mod init;
@@ -17,7 +18,6 @@ mod loss;
 mod manager;
 mod panic;
 mod pool;
-mod readme;
 mod refused;
 mod scenarios;
 mod simulation;

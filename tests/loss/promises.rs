@@ -1,4 +1,4 @@
-//! What is promised to a client: the loss test asserts it, and the README's tables are made of it.
+//! What is promised to a client: the loss test asserts it, and the tables of docs/promises.md are made of it.
 
 use super::life::Phase;
 use super::servers::{SERVERS, Server};
@@ -47,7 +47,7 @@ use Promise::{GoesOn, Nothing, OneEach, Refused, Unpromised};
 /// A promise, and what it takes, or what there is in its place.
 type Cell = (Promise, &'static str);
 
-const WITH_GOODBYE: &str = "with a goodbye; without one, up to 6 a replacement under full load";
+const WITH_GOODBYE: &str = "with a goodbye; without one, up to 6 per replacement under full load";
 
 /// All of them: what happens, and a cell for each [`Client`] in its order.
 const PROMISES: [(Case, &str, [Cell; 4]); 4] = [
@@ -68,7 +68,7 @@ const PROMISES: [(Case, &str, [Cell; 4]); 4] = [
             (Refused, ""),
             (
                 Nothing,
-                "if answered within half of the graceful timeout, or as long as the server waits itself",
+                "if answered within half of the graceful timeout, or as long as the server itself waits",
             ),
             (Unpromised, "what the server closes"),
             (GoesOn(2), ""),
@@ -76,7 +76,7 @@ const PROMISES: [(Case, &str, [Cell; 4]); 4] = [
     ),
     (
         Case::Leave,
-        "**A worker leaves** by itself, or is sent a TERM by another",
+        "**A worker leaves** by itself, or gets a TERM from another process",
         [
             (OneEach, "what the server closes unread at its stop, rarely one"),
             (Nothing, "if the server finishes it: uvicorn, gunicorn"),
@@ -88,9 +88,9 @@ const PROMISES: [(Case, &str, [Cell; 4]); 4] = [
         Case::Crash,
         "**A worker dies**",
         [
-            (OneEach, "what it had in hand"),
+            (OneEach, "what the worker had in hand"),
             (Unpromised, "lost"),
-            (OneEach, "what it had in hand"),
+            (OneEach, "what the worker had in hand"),
             (Unpromised, "cut"),
         ],
     ),
@@ -152,7 +152,7 @@ impl Promise {
         match self {
             Self::Nothing => "**0 lost, 0 refused**",
             Self::Refused => "**0 lost**, some refused",
-            Self::OneEach => "**0 refused**, at most one lost of each client",
+            Self::OneEach => "**0 refused**, at most one lost per client",
             Self::GoesOn(1) => "goes on for the graceful timeout",
             Self::GoesOn(_) => "goes on for half of the graceful timeout",
             Self::Unpromised => "",
@@ -160,10 +160,10 @@ impl Promise {
     }
 }
 
-/// The README's table of promises.
+/// The table of promises.
 pub fn table() -> String {
     let mut table = format!(
-        "| what happens | a connection a request | a slow request in hand at that moment | keep-alive | a stream |\n|{}\n",
+        "| what happens | one connection per request | a slow request in hand at that moment | keep-alive | a stream |\n|{}\n",
         "---|".repeat(5)
     );
     for (_, title, cells) in &PROMISES {
@@ -177,7 +177,7 @@ pub fn table() -> String {
     table
 }
 
-/// The README's table of what a server needs for the promise to keep-alive clients.
+/// The table of what a server needs for the promise to keep-alive clients.
 pub fn goodbyes() -> String {
     let mut table = String::from("| server | goodbye |\n|---|---|\n");
     let mut signals: Vec<Option<&str>> = Vec::new();
@@ -199,12 +199,12 @@ pub fn goodbyes() -> String {
     table
 }
 
-/// The README's list of the servers that are held to the rest as they come.
+/// The servers that are held to the rest as they come.
 pub fn plain_servers() -> String {
     titles(|server| server.plain.is_some() && server.drain_signal.is_none())
 }
 
-/// What the README calls them, each once.
+/// What the tables call them, each once.
 fn titles(wanted: impl Fn(&Server) -> bool) -> String {
     let mut titles: Vec<&str> = Vec::new();
     for server in SERVERS.iter().filter(|server| wanted(server)) {
@@ -216,9 +216,9 @@ fn titles(wanted: impl Fn(&Server) -> bool) -> String {
 }
 
 #[test]
-fn the_readme_promises_what_is_asserted() {
-    let readme = include_str!("../../README.md");
+fn the_documentation_promises_what_is_asserted() {
+    let page = include_str!("../../docs/promises.md");
     for text in [table(), goodbyes(), plain_servers()] {
-        assert!(readme.contains(&text), "the README has to have this:\n{text}");
+        assert!(page.contains(&text), "docs/promises.md has to have this:\n{text}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// A server, and how the pool runs it.
 pub struct Server {
     pub name: &'static str,
-    /// What the README calls it.
+    /// What docs/promises.md calls it.
     pub title: &'static str,
     /// The command of a worker.
     pub command: fn() -> Vec<OsString>,
