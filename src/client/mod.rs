@@ -29,7 +29,7 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
-/// Exit codes of `status` and `ctl` (README, "Exit codes"); `healthcheck` has 0 and 1 alone, as Docker wants it.
+/// Exit codes of `status` and `ctl` (docs/exit-codes.md); `healthcheck` has 0 and 1 alone, as Docker wants it.
 pub mod code {
     /// Done, or well.
     pub const DONE: u8 = 0;

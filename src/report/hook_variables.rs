@@ -172,12 +172,11 @@ mod tests {
         assert_eq!(of(&Note::SignalDropped { signal: Signal::HUP }), None);
     }
 
-    /// The list in the README is the list of the names here.
+    /// The list of docs/hooks.md is the list of the names here.
     #[test]
-    fn the_readme_names_every_event() {
-        let readme = include_str!("../../README.md");
-        let (_, section) = readme.split_once("### Events").unwrap();
-        let (section, _) = section.split_once("\n## ").unwrap();
+    fn the_page_of_hooks_names_every_event() {
+        let page = include_str!("../../docs/hooks.md");
+        let (_, section) = page.split_once("\n## Events").unwrap();
         let source = include_str!("hook_variables.rs");
         let (source, _) = source.split_once("#[cfg(test)]").unwrap();
         let calls = ["Happened::new(\"", "Happened::about(\"", "Happened::of(\""];

@@ -25,7 +25,7 @@ pub struct Around {
     #[arg(allow_hyphen_values = true, value_parser = parse_patience)]
     pub before_timeout: Patience,
 
-    /// Run this for each transition (worker-ready, reload-failed, ...); its environment tells of it (README, "Events").
+    /// Run this for each transition (worker-ready, reload-failed, ...); its environment tells of it (docs/hooks.md).
     ///
     /// At most 4 at once, for 10s each; 64 events may wait, more are dropped and counted.
     #[arg(long, value_name = "CMD", env = "PREFORK_ON_EVENT", value_parser = Words::parse)]

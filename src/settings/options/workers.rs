@@ -157,7 +157,7 @@ pub enum CountRequests {
     Worker,
     /// The worker reports X_PREFORK_REQUESTS=<total> to $NOTIFY_SOCKET, and is replaced, new one first.
     Notify,
-    /// The worker counts in shared memory (README, "Who counts requests?"), and is replaced, new one first.
+    /// The worker counts in shared memory (docs/scoreboard.md), and is replaced, new one first.
     Scoreboard,
 }
 
