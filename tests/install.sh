@@ -50,7 +50,7 @@ look() {
 
     links -static || need "the static C library" gcc libc6-dev
     local pair
-    for pair in python3:python3 strace:strace ss:iproute2 ps:procps node:nodejs groff:groff-base \
+    for pair in python3:python3 strace:strace ss:iproute2 ps:procps curl:curl node:nodejs groff:groff-base \
         unshare:util-linux setpriv:util-linux nsenter:util-linux prlimit:util-linux script:bsdutils \
         bash:bash zsh:zsh fish:fish systemd-analyze:systemd systemd-socket-activate:systemd \
         tini:tini dumb-init:dumb-init catatonit:catatonit; do
