@@ -7,7 +7,7 @@ use crate::os::process::handover::{FORMAT, GIVEN_LISTENER};
 use crate::os::process::spawn::FIRST_FD;
 use crate::settings::{Config, Pool};
 use crate::values::address::Address;
-use crate::workers::output::Style;
+use crate::values::log::Style;
 
 pub(crate) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));

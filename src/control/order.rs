@@ -3,7 +3,7 @@
 use crate::core::Signal;
 use crate::core::event::Demand;
 use crate::core::policy::MOST_WORKERS;
-use crate::settings::options::LogLevel;
+use crate::values::log::LogLevel;
 use clap::ValueEnum;
 use std::fmt;
 

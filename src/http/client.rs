@@ -4,7 +4,9 @@ use crate::os::socket::connection::Stream;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode};
+use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::fmt;
@@ -14,6 +16,37 @@ use std::pin::pin;
 
 /// The most an answer's head may take; hyper allows no less.
 const LONGEST_HEAD: usize = 8 * 1024;
+
+const NAME: HeaderValue = HeaderValue::from_static(concat!("prefork-init/", env!("CARGO_PKG_VERSION")));
+
+/// A request, checked once.
+#[derive(Clone, Debug)]
+pub struct Get {
+    host: HeaderValue,
+    path: Uri,
+}
+
+impl Get {
+    /// `GET path` of `host`; `None` if that does not fit into a request. The path may have a query.
+    #[must_use]
+    pub fn new(host: &str, path: &str) -> Option<Self> {
+        let path = Some(path).filter(|path| path.starts_with('/'))?;
+        let path = path.parse::<PathAndQuery>().ok()?.into();
+        Some(Self { host: HeaderValue::from_str(host).ok()?, path })
+    }
+
+    /// As it is sent.
+    #[must_use]
+    pub fn request(&self) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::default());
+        request.uri_mut().clone_from(&self.path);
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        headers.insert(USER_AGENT, NAME);
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        request
+    }
+}
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use crate::core::exit::code;
 use crate::os::process::spawn::Identity;
-use crate::settings::options::UserSpec;
 use crate::values::error::StartError;
+use crate::values::user::UserSpec;
 use std::fs;
 use std::io;
 

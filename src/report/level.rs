@@ -1,6 +1,6 @@
 //! Which lines are logged, to be changed while we run.
 
-use crate::settings::options::LogLevel;
+use crate::values::log::LogLevel;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};

@@ -5,9 +5,10 @@ use super::errands::Kind;
 use crate::core::exit::Exit;
 use crate::core::snapshot::Phase;
 use crate::core::time::Monotonic;
-use crate::helpers::ask::{self, CheckFailure, Target};
+use crate::helpers::ask::{self, CheckFailure};
 use crate::http::Check;
 use crate::settings;
+use crate::values::ready_target::ReadyTarget;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -155,19 +156,19 @@ impl Loop {
         let (check, sender) = (checker.check.clone(), checker.sender.clone());
         let within = check.timeout;
         match check.target {
-            Target::Exec(words) => {
+            ReadyTarget::Exec(words) => {
                 if let Err(failure) = self.run_errand(&words, [], Kind::Check(id), within) {
                     self.check_answered((id, Err(CheckFailure::NotStarted(failure.errno))));
                 }
             }
-            Target::Http { to, question, .. } => {
+            ReadyTarget::Http { to, host, path, .. } => {
                 tokio::spawn(async move {
-                    let _late = sender.send((id, ask::ask_tcp(to, &question, within).await)).await;
+                    let _late = sender.send((id, ask::ask_tcp(to, &host, &path, within).await)).await;
                 });
             }
-            Target::Unix { to, question, .. } => {
+            ReadyTarget::Unix { to, path, .. } => {
                 tokio::spawn(async move {
-                    let _late = sender.send((id, ask::ask_unix(to, &question, within).await)).await;
+                    let _late = sender.send((id, ask::ask_unix(to, &path, within).await)).await;
                 });
             }
         }
@@ -209,7 +210,7 @@ mod tests {
     }
 
     fn checker() -> Checker {
-        let target = Target::Exec(Words::parse("x").unwrap());
+        let target = ReadyTarget::Exec(Words::parse("x").unwrap());
         let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(2));
         Checker::new(settings::Check { target, interval, timeout }, false)
     }

@@ -91,6 +91,19 @@ impl fmt::Display for Address {
     }
 }
 
+/// Where to connect to, to reach a listener that is bound to this address, from 127.0.0.0/8. `None` for one that
+/// only IPv6 reaches; `[::]` takes IPv4 too.
+#[must_use]
+pub fn from_loopback(bound: SocketAddr) -> Option<SocketAddr> {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) => ip,
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::UNSPECIFIED,
+        IpAddr::V6(ip) => ip.to_ipv4_mapped()?,
+    };
+    let ip = if ip.is_unspecified() { Ipv4Addr::LOCALHOST } else { ip };
+    Some(SocketAddr::from((ip, bound.port())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,5 @@
 //! Sizes, and how much is added to a limit at random.
 
-use crate::settings::options::parse::{number_within, parse_count};
 use crate::values::duration::parse_duration;
 use std::num::IntErrorKind;
 use std::time::Duration;
@@ -124,6 +123,15 @@ fn jitter<T>(text: &str, absolute: fn(&str) -> Result<T, String>) -> Result<Jitt
             .map_err(|_| "not a whole number of percent from 0 to 100: use one, as in 10%".to_owned()),
         None => absolute(text).map(Jitter::Absolute).map_err(|error| format!("{error}, or a part as in 10%")),
     }
+}
+
+pub(crate) fn number_within(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("not a whole number from {least} to {most}: use one"))
+}
+
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "not a whole number from 0 up: use one".to_owned())
 }
 
 #[cfg(test)]

@@ -6,4 +6,7 @@ pub mod command_line;
 pub mod duration;
 pub mod error;
 pub mod json;
+pub mod log;
 pub mod printable;
+pub mod ready_target;
+pub mod user;

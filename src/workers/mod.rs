@@ -19,6 +19,7 @@ use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, code};
 use crate::core::policy::MOST_WORKERS;
 use crate::core::{Event, Lane, Pid, Signal};
+use crate::http::client::Get;
 use crate::os::call;
 use crate::os::container::cgroup::Cgroup;
 use crate::os::private_directory::Place;
@@ -39,7 +40,7 @@ use crate::setup::environment::OfWorker;
 use crate::workers::notices::Notices;
 use crate::workers::outgoing::Outgoing;
 use crate::workers::output::Relay;
-use crate::workers::probe::{Order, ProbeFailure, Prober, Question};
+use crate::workers::probe::{Order, ProbeFailure, Prober};
 use crate::workers::requests::Requests;
 use accepting::Queues;
 use in_hand::Hands;
@@ -108,7 +109,7 @@ pub struct Fleet {
 /// What workers are asked, and where.
 struct Probing {
     to: SocketAddr,
-    question: Question,
+    get: Get,
     within: Duration,
 }
 
@@ -406,9 +407,9 @@ impl Fleet {
         let id = self.next_probe;
         self.next_probe = self.next_probe.wrapping_add(1);
         let begun = self.probing.as_ref().is_some_and(|probing| {
-            let Probing { to, question, within } = probing;
+            let Probing { to, get, within } = probing;
             let from = probe_source(lane.0);
-            self.prober.start(Order { id, from, to: *to, question: question.clone(), within: *within })
+            self.prober.start(Order { id, from, to: *to, get: get.clone(), within: *within })
         });
         if begun {
             self.probed.push((id, pid));
@@ -463,8 +464,8 @@ fn take(list: &mut Vec<(u64, Pid)>, id: u64) -> Option<Pid> {
 fn probing(pool: &Pool, lanes: &Lanes) -> Option<Probing> {
     let to = crate::settings::probe_target(lanes.addresses());
     pool.probe.as_ref().zip(to).and_then(|(probe, to)| {
-        let question = Question::new(&to.to_string(), &probe.path)?;
-        Some(Probing { to, question, within: probe.timeout })
+        let get = Get::new(&to.to_string(), &probe.path)?;
+        Some(Probing { to, get, within: probe.timeout })
     })
 }
 

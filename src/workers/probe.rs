@@ -3,51 +3,16 @@
 //! Through the public port, as a client would: where each worker has a listener of its own, our source address says
 //! which of them is meant (127.112.0.0/16). A probe decides nothing; what came of it goes back to the loop.
 
-use crate::http::client::{NoAnswer, exchange};
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
-use hyper::http::uri::PathAndQuery;
-use hyper::{Request, StatusCode, Uri};
+use crate::http::client::{Get, NoAnswer, exchange};
+use hyper::StatusCode;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
-
-const NAME: HeaderValue = HeaderValue::from_static(concat!("prefork-init/", env!("CARGO_PKG_VERSION")));
-
-/// What every probe asks for, checked once.
-#[derive(Clone, Debug)]
-pub struct Question {
-    host: HeaderValue,
-    path: Uri,
-}
-
-impl Question {
-    /// `GET path` of `host`; `None` if that does not fit into a request. The path may have a query.
-    #[must_use]
-    pub fn new(host: &str, path: &str) -> Option<Self> {
-        let path = Some(path).filter(|path| path.starts_with('/'))?;
-        let path = path.parse::<PathAndQuery>().ok()?.into();
-        Some(Self { host: HeaderValue::from_str(host).ok()?, path })
-    }
-
-    /// As it is sent.
-    #[must_use]
-    pub fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::<Bytes>::default());
-        request.uri_mut().clone_from(&self.path);
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
-        headers.insert(USER_AGENT, NAME);
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        request
-    }
-}
 
 /// Why a worker cannot be called well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,30 +44,12 @@ impl fmt::Display for ProbeFailure {
     }
 }
 
-/// Where to connect to, to reach a listener that is bound to this address, from 127.0.0.0/8. `None` for one that
-/// only IPv6 reaches; `[::]` takes IPv4 too.
-#[must_use]
-pub fn target(bound: SocketAddr) -> Option<SocketAddr> {
-    let ip = match bound.ip() {
-        IpAddr::V4(ip) => ip,
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::UNSPECIFIED,
-        IpAddr::V6(ip) => ip.to_ipv4_mapped()?,
-    };
-    let ip = if ip.is_unspecified() { Ipv4Addr::LOCALHOST } else { ip };
-    Some(SocketAddr::from((ip, bound.port())))
-}
-
 /// Asks once. Well is a status from 200 to 399, as the kubelet has it. No redirect is followed, and no body is read.
 ///
 /// # Errors
 /// What came instead.
-pub async fn probe(
-    from: Ipv4Addr,
-    to: SocketAddr,
-    question: &Question,
-    within: Duration,
-) -> Result<(), ProbeFailure> {
-    match timeout(within, ask(from, to, question)).await {
+pub async fn probe(from: Ipv4Addr, to: SocketAddr, get: &Get, within: Duration) -> Result<(), ProbeFailure> {
+    match timeout(within, ask(from, to, get)).await {
         Ok(Ok(status)) if (200..400).contains(&status.as_u16()) => Ok(()),
         Ok(Ok(status)) => Err(ProbeFailure::Status(status.as_u16())),
         Ok(Err(failure)) => Err(failure),
@@ -110,7 +57,7 @@ pub async fn probe(
     }
 }
 
-async fn ask(from: Ipv4Addr, to: SocketAddr, question: &Question) -> Result<StatusCode, ProbeFailure> {
+async fn ask(from: Ipv4Addr, to: SocketAddr, get: &Get) -> Result<StatusCode, ProbeFailure> {
     let not_asked = |error: io::Error| ProbeFailure::NotAsked(error.kind());
     let socket = TcpSocket::new_v4().map_err(not_asked)?;
     socket.bind((from, 0).into()).map_err(not_asked)?;
@@ -119,7 +66,7 @@ async fn ask(from: Ipv4Addr, to: SocketAddr, question: &Question) -> Result<Stat
         kind @ io::ErrorKind::AddrNotAvailable => ProbeFailure::NotAsked(kind),
         kind => ProbeFailure::Connect(kind),
     })?;
-    let answer = exchange(stream, question.request(), None).await;
+    let answer = exchange(stream, get.request(), None).await;
     answer.map(|(status, _)| status).map_err(|failure| match failure {
         NoAnswer::Closed => ProbeFailure::Closed,
         NoAnswer::NotHttp | NoAnswer::TooLong => ProbeFailure::NotHttp,
@@ -136,7 +83,7 @@ pub struct Order {
     /// See [`target`].
     pub to: SocketAddr,
     /// What to ask.
-    pub question: Question,
+    pub get: Get,
     /// How long all of it may take.
     pub within: Duration,
 }
@@ -174,9 +121,9 @@ impl Prober {
     pub fn start(&self, order: Order) -> bool {
         let Ok(room) = self.asking.clone().try_reserve_owned() else { return false };
         tokio::spawn(async move {
-            let Order { id, from, to, question, within } = order;
+            let Order { id, from, to, get, within } = order;
             let begin = Instant::now();
-            let result = probe(from, to, &question, within).await;
+            let result = probe(from, to, &get, within).await;
             room.send(Answer { id, result, took: begin.elapsed() });
         });
         true
@@ -215,12 +162,12 @@ mod tests {
         Builder::new_current_thread().enable_all().build().unwrap()
     }
 
-    fn question() -> Question {
-        Question::new("app.example:8000", "/healthz?full=1").unwrap()
+    fn get() -> Get {
+        Get::new("app.example:8000", "/healthz?full=1").unwrap()
     }
 
     fn ask_once(to: SocketAddr, within: Duration) -> Result<(), ProbeFailure> {
-        runtime().block_on(probe(FROM, to, &question(), within))
+        runtime().block_on(probe(FROM, to, &get(), within))
     }
 
     /// A server of one connection, which it hands over once it has read the request, if it does; what it asked for.
@@ -365,7 +312,7 @@ mod tests {
         let gone = TcpListener::bind("127.99.0.9:0").unwrap().local_addr().unwrap();
         assert_eq!(ask_once(gone, LONG), Err(ProbeFailure::Connect(io::ErrorKind::ConnectionRefused)));
         let not_ours = Ipv4Addr::new(203, 0, 113, 250);
-        let result = runtime().block_on(probe(not_ours, gone, &question(), LONG));
+        let result = runtime().block_on(probe(not_ours, gone, &get(), LONG));
         assert_eq!(result, Err(ProbeFailure::NotAsked(io::ErrorKind::AddrNotAvailable)));
     }
 
@@ -386,9 +333,9 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_into_a_request_is_no_question() {
+    fn what_does_not_fit_into_a_request_is_no_get() {
         for (host, path) in [("", "/"), ("[::1]:80", "/a//b?c=/%20"), ("a_b", "//")] {
-            assert!(Question::new(host, path).is_some(), "{host} {path}");
+            assert!(Get::new(host, path).is_some(), "{host} {path}");
         }
         for (host, path) in [
             ("a", ""),
@@ -401,7 +348,7 @@ mod tests {
             ("a\r\nX: y", "/"),
             ("a\0", "/"),
         ] {
-            assert!(Question::new(host, path).is_none(), "{host:?} {path:?}");
+            assert!(Get::new(host, path).is_none(), "{host:?} {path:?}");
         }
     }
 
@@ -422,7 +369,7 @@ mod tests {
     #[test]
     fn every_probe_that_begins_is_answered_and_no_more_begin_than_may() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-        let order = |id, to, within| Order { id, from: FROM, to, question: question(), within };
+        let order = |id, to, within| Order { id, from: FROM, to, get: get(), within };
         let (well, server) = serve(true, |mut stream, _| {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         });

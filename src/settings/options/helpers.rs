@@ -3,10 +3,10 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 use crate::core::time::Patience;
-use crate::helpers::ask::Target;
 use crate::settings::options::parse;
 use crate::values::command_line::Words;
 use crate::values::duration::parse_patience;
+use crate::values::ready_target::ReadyTarget;
 use clap::Args;
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub struct Checks {
     /// While workers are ready, ask the application whether it is: http://HOST:PORT/path, unix:/path[:/path] or exec:CMD.
     ///
     /// Good is a status from 200 to 399, or exit code 0. It concerns /readyz alone, never whether anything is restarted.
-    #[arg(long, value_name = "HOW", env = "PREFORK_READY_CHECK", value_parser = Target::parse)]
-    pub ready_check: Option<Target>,
+    #[arg(long, value_name = "HOW", env = "PREFORK_READY_CHECK", value_parser = ReadyTarget::parse)]
+    pub ready_check: Option<ReadyTarget>,
 
     /// The pause between two such checks.
     #[arg(long, value_name = "D", env = "PREFORK_READY_CHECK_INTERVAL", default_value = "5s")]

@@ -15,10 +15,10 @@ pub use crate::settings::file::setting;
 pub use crate::settings::options::helpers::{Around, Checks};
 pub use crate::settings::options::parse::workers_of_web_concurrency;
 pub use crate::settings::variables::Unknown;
-pub use crate::values::amounts::Jitter;
+use crate::values::log::{LogFormat, LogLevel, WorkerOutput};
 pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
 pub use pool::{Listener, Pool, Replacement, Respawn, Restarts, Workers};
-pub use process::{Process, UserSpec};
+pub use process::Process;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
 
 use crate::check::Asked;
@@ -286,50 +286,6 @@ pub struct Logging {
     /// anything.
     #[arg(long, env = "PREFORK_EXPLAIN", value_parser = BoolishValueParser::new())]
     pub explain: bool,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// What becomes of workers' output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum WorkerOutput {
-    /// They have our own stdout and stderr.
-    #[default]
-    Inherit,
-    /// `[SLOT PID] ` before each line.
-    Prefix,
-    /// One JSON object a line.
-    Json,
-}
-
-/// How important a line must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-impl LogLevel {
-    /// In one word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-        }
-    }
 }
 
 /// What the command line asks for.

@@ -1,12 +1,14 @@
 //! Reading the values of options. Each error is "problem: remedy".
 
-use super::{Ready, Restarts, UserSpec, Workers};
+use super::{Ready, Restarts, Workers};
 use crate::core::Signal;
 use crate::core::policy::{MOST_WORKERS, Share};
 use crate::core::signal::Rewrite;
 use crate::values::address::Address;
+use crate::values::amounts::number_within;
 use crate::values::duration::parse_duration;
 use crate::values::error::StartError;
+use crate::values::user::UserSpec;
 use std::time::Duration;
 
 pub(crate) fn parse_address(text: &str) -> Result<Address, String> {
@@ -179,15 +181,6 @@ pub(super) fn parse_min_ready(text: &str) -> Result<u32, String> {
 
 pub(super) fn parse_backlog(text: &str) -> Result<u32, String> {
     number_within(text, 1, 65_535)
-}
-
-pub(crate) fn number_within(text: &str, least: u32, most: u32) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| format!("not a whole number from {least} to {most}: use one"))
-}
-
-pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "not a whole number from 0 up: use one".to_owned())
 }
 
 pub(super) fn parse_restarts(text: &str) -> Result<Restarts, String> {

@@ -3,6 +3,7 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 use crate::settings::options::parse;
+use crate::values::user::UserSpec;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use std::path::PathBuf;
@@ -38,13 +39,4 @@ pub struct Process {
     #[arg(long, value_name = "N", env = "PREFORK_OOM_SCORE_ADJ")]
     #[arg(allow_negative_numbers = true, value_parser = parse::parse_oom_score_adj)]
     pub oom_score_adj: Option<i32>,
-}
-
-/// `USER` or `USER:GROUP`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserSpec {
-    /// A name or an id.
-    pub user: String,
-    /// A name or an id.
-    pub group: Option<String>,
 }

@@ -97,7 +97,7 @@ pub struct Hangs {
 pub struct Recycling {
     /// Replace a worker after N requests; 0 is never.
     #[arg(long, value_name = "N", env = "PREFORK_MAX_REQUESTS")]
-    #[arg(allow_negative_numbers = true, value_parser = parse::parse_count)]
+    #[arg(allow_negative_numbers = true, value_parser = crate::values::amounts::parse_count)]
     pub max_requests: Option<u64>,
 
     /// Add a random number from 0 to J, or to J% of the limit, to each worker's limit of requests.

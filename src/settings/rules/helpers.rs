@@ -2,11 +2,11 @@
 
 use crate::core::Monotonic;
 use crate::core::time::Patience;
-use crate::helpers::ask::Target;
 use crate::settings::options::Options;
 use crate::settings::useless;
 use crate::values::command_line::Words;
 use crate::values::error::StartError;
+use crate::values::ready_target::ReadyTarget;
 use std::time::Duration;
 
 /// What runs before and beside the command.
@@ -28,7 +28,7 @@ pub struct Around {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Whom.
-    pub target: Target,
+    pub target: ReadyTarget,
     /// From one answer, or its absence, to the next question.
     pub interval: Duration,
     /// How long an answer may take.
@@ -39,8 +39,8 @@ impl Around {
     /// Every command there is, by its option.
     pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Words)> {
         let of_check = self.check.as_ref().and_then(|check| match &check.target {
-            Target::Exec(words) => Some(("--ready-check", words)),
-            Target::Http { .. } | Target::Unix { .. } => None,
+            ReadyTarget::Exec(words) => Some(("--ready-check", words)),
+            ReadyTarget::Http { .. } | ReadyTarget::Unix { .. } => None,
         });
         let before = self.before.iter().map(|words| ("--before", words));
         before.chain(self.on_event.iter().map(|words| ("--on-event", words))).chain(of_check)

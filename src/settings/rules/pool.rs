@@ -8,16 +8,16 @@ use crate::core::policy::{
 };
 use crate::core::time::Patience;
 use crate::core::{Monotonic, Rewrites, Signal};
-use crate::settings::options::{
-    CountRequests, Jitter, Listener, MemoryMeasure, Options, Ready, WorkerOutput,
-};
+use crate::settings::options::{CountRequests, Listener, MemoryMeasure, Options, Ready};
 use crate::settings::placeholders::{Command, MAX_REQUESTS, NOTIFY_FD};
 use crate::settings::rules::sizing::Sizing;
 use crate::settings::{Environment, useless};
 use crate::values::address::Address;
+use crate::values::address::from_loopback;
+use crate::values::amounts::Jitter;
 use crate::values::error::StartError;
-use crate::workers::output::Style;
-use crate::workers::probe;
+use crate::values::log::Style;
+use crate::values::log::WorkerOutput;
 use std::time::Duration;
 
 /// When a worker that cannot be seen accepting, because there are no listeners, counts as ready.
@@ -277,7 +277,7 @@ fn probing(options: &Options, bind: &[Address]) -> Result<Option<Probing>, Start
 #[must_use]
 pub fn probe_target<'a>(bound: impl IntoIterator<Item = &'a Address>) -> Option<std::net::SocketAddr> {
     bound.into_iter().find_map(|address| match address {
-        Address::Tcp(address) => probe::target(*address),
+        Address::Tcp(address) => from_loopback(*address),
         Address::Unix(_) => None,
     })
 }

@@ -15,16 +15,6 @@ pub mod render;
 
 pub use relay::Relay;
 
-/// How workers' lines look when they leave us.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Style {
-    /// `[SLOT PID] ` and the line.
-    #[default]
-    Prefix,
-    /// An object.
-    Json,
-}
-
 /// One of a worker's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {

@@ -2,7 +2,7 @@
 
 use super::frames::{Frame, Frames};
 use super::render::Label;
-use super::{Origin, Stream, Style};
+use super::{Origin, Stream};
 use crate::core::Pid;
 use crate::core::action::SpawnOrder;
 use crate::core::policy::MOST_WORKERS;
@@ -12,6 +12,7 @@ use crate::os::stdio::channel::are_same;
 use crate::os::stdio::sink::Sink;
 use crate::os::worker::output_pipes::{self, OutputPipes};
 use crate::report::log;
+use crate::values::log::Style;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io::{self, PipeReader, Read};

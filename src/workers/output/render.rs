@@ -1,7 +1,8 @@
 //! How a worker's line looks when it leaves us.
 
 use super::frames::Frame;
-use super::{Origin, Stream, Style};
+use super::{Origin, Stream};
+use crate::values::log::Style;
 use crate::values::printable::misleads;
 use std::io::Write;
 
