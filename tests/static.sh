@@ -24,6 +24,10 @@ out=$(in_scratch /prefork-init -- /prefork-init --version)
 code=0
 in_scratch /prefork-init -- /prefork-init -- /nothing 2>/dev/null || code=$?
 [ "$code" = 127 ] || { echo "tests/static.sh: exit code $code, not 127, in an empty root" >&2; exit 1; }
+# It has no generators: `generate` is a command like all others.
+code=0
+in_scratch /prefork-init generate man 2>/dev/null || code=$?
+[ "$code" = 127 ] || { echo "tests/static.sh: generate ends with $code: it is built in" >&2; exit 1; }
 
 # It asks itself how it is, without a shell, curl, /proc or /etc.
 export PREFORK_CONTROL=/control PREFORK_HEALTH=unix:/health PREFORK_LOG_LEVEL=warn

@@ -74,11 +74,10 @@ fn command() -> Command {
         .override_usage("prefork-init check [OPTIONS] [--all] [--json] [--deny ID|all] [--] COMMAND [ARG...]")
 }
 
-/// For what is generated from the definitions.
+#[cfg(feature = "generate")]
 pub(crate) fn definition() -> Command {
     let (first, _) = ABOUT.split_once('\n').unwrap_or((ABOUT, ""));
-    let command = command().name(NAME).bin_name("prefork-init check");
-    command.about(first).long_about(ABOUT).before_help(None)
+    command().name(NAME).about(first).long_about(ABOUT).before_help(None)
 }
 
 /// Reads the command line; the first of `args` is our name, the second `check`.

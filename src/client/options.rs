@@ -129,13 +129,9 @@ fn parse_slot(text: &str) -> Result<u32, String> {
     number_within(text, 0, MOST_WORKERS.saturating_sub(1))
 }
 
-/// For what is generated from the definitions.
+#[cfg(feature = "generate")]
 pub(crate) fn definitions() -> Vec<clap::Command> {
-    let bare = |command: &clap::Command| {
-        let bin_name = format!("prefork-init {}", command.get_name());
-        command.clone().bin_name(bin_name).disable_help_subcommand(true)
-    };
-    Asking::command().get_subcommands().map(bare).collect()
+    Asking::command().get_subcommands().cloned().collect()
 }
 
 /// Reads the command line of one of these subcommands.

@@ -3,7 +3,7 @@
 //! A subcommand is the first word, and nothing else: behind `--`, or behind any option, `check` and `status` are
 //! commands to run like all others.
 
-use crate::settings::options::{Request, generate};
+use crate::settings::options::Request;
 use crate::values::error::StartError;
 use crate::{check, client};
 use std::ffi::OsString;
@@ -13,15 +13,8 @@ pub fn read(args: &[OsString]) -> Option<Result<Request, StartError>> {
     match args.get(1)?.to_str()? {
         "status" | "ctl" | "healthcheck" => Some(client::options::read(args)),
         check::options::NAME => Some(check::options::read(args)),
-        "generate" => Some(generate::read(args)),
+        #[cfg(feature = "generate")]
+        "generate" => Some(crate::settings::options::generate::read(args)),
         _ => None,
     }
-}
-
-/// All of them, for what is generated from their definitions.
-pub fn definitions() -> Vec<clap::Command> {
-    [check::options::definition(), generate::definition()]
-        .into_iter()
-        .chain(client::options::definitions())
-        .collect()
 }

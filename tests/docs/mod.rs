@@ -7,6 +7,7 @@ mod links;
 mod options;
 
 use crate::harness::binary;
+#[cfg(feature = "generate")]
 use prefork_init::settings::options::generate::tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
 use std::collections::BTreeSet;
 use std::fs;
@@ -56,6 +57,7 @@ fn plain(cell: &str) -> String {
     (first + &rest.collect::<String>()).replace(['`', '['], "")
 }
 
+#[cfg(feature = "generate")]
 #[test]
 fn the_man_page_has_the_same_tables() {
     let signals = SIGNALS.map(|(signal, init, pool)| vec![signal, init, pool]);

@@ -7,6 +7,7 @@ mod ending_rules;
 mod exit_codes;
 mod first_moments;
 mod forwarding;
+#[cfg(feature = "generate")]
 mod generate;
 mod graceful_timeout;
 mod hostile_surroundings;

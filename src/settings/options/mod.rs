@@ -3,6 +3,7 @@
 // The doc comments of the options are the help text, where [x] and <x> are no markup.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
+#[cfg(feature = "generate")]
 pub mod generate;
 pub mod helpers;
 mod init;
@@ -363,13 +364,6 @@ pub(crate) fn only(arg: &Arg) -> Option<Only> {
 #[must_use]
 pub fn boolean(value: &OsStr) -> Option<bool> {
     BoolishValueParser::new().parse_ref(&Options::command(), None, value).ok()
-}
-
-/// The whole command line with its subcommands, for what is generated from it. [`read`] takes it apart by itself: a
-/// subcommand is the first word or none.
-#[must_use]
-pub fn definition() -> clap::Command {
-    Options::command().disable_help_subcommand(true).subcommands(commands::definitions())
 }
 
 /// The names of the environment variables that are ours.

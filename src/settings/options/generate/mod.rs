@@ -1,225 +1,134 @@
-//! `prefork-init generate bash|zsh|fish|man`: what shells and man(1) want to know, from the definition of the options.
-//!
-//! The scripts are our own. What clap_complete makes knows nothing of programs that run another: it offers our options
-//! behind the command, and in zsh takes no command at all once there are subcommands; and together with clap_mangen it
-//! would be 113 kB of the binary; this is 70.
+//! `prefork-init generate bash|zsh|fish|man`: completions and the man page, from the definition of the options. For the
+//! building of a package: the feature is off in the program that runs.
 
-mod bash;
-mod fish;
-mod man;
 pub mod tables;
-mod zsh;
 
-use super::Request;
-use crate::core::Signal;
+use super::{Options, Request};
+use crate::check::options;
+use crate::client::options;
 use crate::values::error::StartError;
-use clap::builder::StyledStr;
-use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, Resettable};
+use clap::{Arg, Command, CommandFactory, ValueHint};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
 use std::ffi::OsString;
+use tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
 
-/// Print shell completions, or the man page, to stdout.
-#[derive(Debug, Parser)]
-#[command(name = "generate", bin_name = "prefork-init generate", max_term_width = 100)]
-struct Generate {
-    /// For which shell, or man.
-    #[arg(value_enum, value_name = "WHAT")]
-    what: What,
-}
+const NAME: &str = env!("CARGO_PKG_NAME");
 
-/// What can be generated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
-    /// Completions, for /usr/share/bash-completion/completions/prefork-init, or to be sourced
-    Bash,
-    /// Completions, for a file _prefork-init in a directory of $fpath
-    Zsh,
-    /// Completions, for ~/.config/fish/completions/prefork-init.fish
-    Fish,
-    /// The man page, for /usr/share/man/man1/prefork-init.1
-    Man,
-}
-
-/// The subcommand, for what is generated of all of them.
-pub fn definition() -> clap::Command {
-    Generate::command()
-}
+/// Of values that are no closed set.
+const SOME_VALUES: [(&str, &[&str]); 3] = [
+    ("workers", &["auto"]),
+    ("ready", &["auto", "notify", "accept", "probe"]),
+    ("SIGNAL", &["HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "USR2", "TERM", "WINCH"]),
+];
 
 /// Reads the words behind `prefork-init generate`, and generates.
 ///
 /// # Errors
-/// One line for the first thing that is wrong.
+/// They are none of the four.
 pub fn read(args: &[OsString]) -> Result<Request, StartError> {
-    let mut command = Generate::command();
-    let matches = command.try_get_matches_from_mut(args.get(1..).unwrap_or_default());
-    let what = matches.and_then(|matches| Generate::from_arg_matches(&matches).map(|generate| generate.what));
-    let text = match what {
-        Ok(what) => text(what, super::definition()),
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => error.to_string(),
-        Err(_) => {
-            let words = args.iter().skip(2).map(|arg| arg.display().to_string());
-            let words = words.collect::<Vec<_>>().join(" ");
-            let problem = "cannot be generated";
-            return Err(StartError::value("generate", words, problem, "use one of bash, zsh, fish and man"));
+    let words: Vec<_> = args.iter().skip(2).map(|arg| arg.to_string_lossy()).collect();
+    let text = match words.join(" ").as_str() {
+        "bash" => completions(Shell::Bash),
+        "zsh" => completions(Shell::Zsh),
+        "fish" => completions(Shell::Fish),
+        "man" => man(),
+        other => {
+            let remedy = "use one of bash, zsh, fish and man";
+            return Err(StartError::value("generate", other, "cannot be generated", remedy));
         }
     };
     Ok(Request::Print { text, to_stderr: false, code: 0 })
 }
 
-fn text(what: What, mut command: clap::Command) -> String {
-    command.build();
-    match what {
-        What::Bash => bash::script(&Line::of(&command)),
-        What::Zsh => zsh::script(&Line::of(&command)),
-        What::Fish => fish::script(&Line::of(&command)),
-        What::Man => man::page(&command),
-    }
+/// The whole command line with its subcommands. [`read`](super::read) takes it apart by itself: a subcommand is the first
+/// word or none.
+#[must_use]
+pub fn definition() -> Command {
+    let whole = Options::command().subcommand(options::definition()).subcommands(options::definitions());
+    whole.disable_help_subcommand(true).mut_subcommands(|sub| sub.disable_help_subcommand(true))
 }
 
-/// A command line, or what may follow a subcommand, as far as completion needs to know it.
-struct Line {
-    name: String,
-    help: String,
-    flags: Vec<Flag>,
-    /// What each argument is called in the help, and what it may be.
-    arguments: Vec<(String, Value)>,
-    /// Whether a command to run may follow.
-    takes_command: bool,
-    subcommands: Vec<Line>,
-}
-
-struct Flag {
-    /// Single letters: `n`, and `w` for the same.
-    shorts: Vec<char>,
-    long: Option<String>,
-    help: String,
-    repeats: bool,
-    /// The value's name in the help, and what it may be, if there is one.
-    value: Option<(String, Value)>,
-}
-
-/// What to offer for a value.
-#[derive(Debug, PartialEq, Eq)]
-enum Value {
-    /// One of these.
-    Words(Vec<String>),
-    Files,
-    Directories,
-    Users,
-    Groups,
-    /// Numbers, durations and the like: nothing to choose from.
-    Free,
-}
-
-impl Line {
-    /// `command` is built.
-    fn of(command: &clap::Command) -> Self {
-        let takes_command = command.get_positionals().any(Arg::is_trailing_var_arg_set);
-        let arguments = command.get_positionals().filter(|arg| !arg.is_trailing_var_arg_set());
-        Self {
-            name: command.get_name().to_owned(),
-            help: first_line(command.get_about()),
-            flags: flags(command),
-            arguments: arguments.map(|arg| (value_name(arg), value_of(arg))).collect(),
-            takes_command,
-            subcommands: command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Self::of).collect(),
+fn completions(shell: Shell) -> String {
+    let whole = hinted(definition());
+    let (mut whole, name) = match shell {
+        // Behind a name with a hyphen bash completes no subcommand (clap-rs/clap#6421).
+        Shell::Bash => (whole, "prefork_init"),
+        // zsh looks for subcommands behind the first argument, which is the command to run.
+        Shell::Zsh => {
+            let options = whole.get_arguments().filter(|arg| !arg.is_positional());
+            let alone = Command::new(NAME).version(env!("CARGO_PKG_VERSION")).args(options);
+            (alone.subcommands(whole.get_subcommands()).disable_help_subcommand(true), NAME)
         }
+        _ => (whole, NAME),
+    };
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut whole, name, &mut text);
+    // The end of the lines that tell bash for which program the function is.
+    String::from_utf8_lossy(&text).replace(" prefork_init\n", " prefork-init\n")
+}
+
+/// With what to offer for each value.
+fn hinted(command: Command) -> Command {
+    command.mut_args(hint).mut_subcommands(hinted)
+}
+
+fn hint(arg: Arg) -> Arg {
+    if !arg.get_action().takes_values() {
+        return arg;
     }
+    let value = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+    let hint = match value {
+        "COMMAND" => ValueHint::CommandWithArguments,
+        "CMD" => ValueHint::CommandString,
+        "PATH" | "FILE" => ValueHint::FilePath,
+        "DIR" => ValueHint::DirPath,
+        "USER[:GROUP]" => ValueHint::Username,
+        _ => ValueHint::Other,
+    };
+    // Without their help: a quotation mark in it ends fish's and zsh's strings.
+    let known = arg.get_possible_values().into_iter().map(|word| word.help(Resettable::Reset));
+    let some = SOME_VALUES.iter().filter(|(name, _)| arg.get_long() == Some(*name) || value == *name);
+    let words: Vec<_> =
+        known.chain(some.flat_map(|(_, words)| words.iter().map(PossibleValue::new))).collect();
+    if words.is_empty() { arg.value_hint(hint) } else { arg.value_parser(PossibleValuesParser::new(words)) }
+}
 
-    fn subcommand_names(&self) -> String {
-        self.subcommands.iter().map(|sub| sub.name.as_str()).collect::<Vec<_>>().join(" ")
+/// The page of the program, and behind it those of its subcommands.
+fn man() -> String {
+    let mut whole = definition().mut_subcommand(options::NAME, |check| {
+        let own = check.mut_args(|arg| {
+            let is_known = arg.get_env().is_some();
+            arg.hide(is_known)
+        });
+        own.after_help("It takes the options of prefork-init(1), too.")
+    });
+    whole.build();
+    let mut text = Vec::new();
+    // A vector takes everything.
+    let _never_fails = pages(&whole, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn pages(command: &Command, to: &mut Vec<u8>) -> std::io::Result<()> {
+    Man::new(command.clone()).render(to)?;
+    if command.get_name() == NAME {
+        let signals =
+            SIGNALS.map(|(name, init, pool)| (name, format!("One command: {init}. A pool: {pool}.")));
+        table("SIGNAL HANDLING", signals).to_writer(to)?;
+        table("EXIT STATUS", EXIT_CODES).to_writer(to)?;
+        table("ENVIRONMENT OF WORKERS", OF_WORKERS).to_writer(to)?;
     }
+    command.get_subcommands().try_for_each(|sub| pages(sub, to))
+}
 
-    /// This one and all behind it, each with the subcommands that lead to it: none, `ctl`, `ctl signal`.
-    fn levels(&self) -> Vec<(String, &Self)> {
-        let mut levels = vec![(String::new(), self)];
-        for sub in &self.subcommands {
-            levels.extend(sub.levels().into_iter().map(|(path, line)| {
-                let path = format!("{} {path}", sub.name).trim_end().to_owned();
-                (path, line)
-            }));
-        }
-        levels
+fn table(name: &str, rows: impl IntoIterator<Item = (&'static str, impl Into<String>)>) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", [name]);
+    for (term, meaning) in rows {
+        roff.control("TP", []).text([bold(term)]).text([roman(meaning)]);
     }
-}
-
-impl Flag {
-    /// `-n`, `--workers`.
-    fn names(&self) -> Vec<String> {
-        let shorts = self.shorts.iter().map(|short| format!("-{short}"));
-        let long = self.long.as_ref().map(|long| format!("--{long}"));
-        shorts.chain(long).collect()
-    }
-}
-
-/// The names of those that take a value, single letters first.
-fn with_value(flags: &[Flag]) -> Vec<String> {
-    let valued = flags.iter().filter(|flag| flag.value.is_some());
-    let (long, mut names): (Vec<String>, Vec<String>) =
-        valued.flat_map(Flag::names).partition(|name| name.starts_with("--"));
-    names.extend(long);
-    names
-}
-
-fn flags(command: &clap::Command) -> Vec<Flag> {
-    let options = command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
-    options
-        .map(|arg| Flag {
-            shorts: arg.get_short_and_visible_aliases().unwrap_or_default(),
-            long: arg.get_long().map(str::to_owned),
-            help: first_line(arg.get_help()),
-            repeats: matches!(arg.get_action(), ArgAction::Append | ArgAction::Count),
-            value: takes_value(arg).then(|| (value_name(arg), value_of(arg))),
-        })
-        .collect()
-}
-
-fn takes_value(arg: &Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
-}
-
-fn value_name(arg: &Arg) -> String {
-    let names = arg.get_value_names().unwrap_or_default().iter();
-    names.map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
-}
-
-/// Of options that take words beside other things.
-const SOME_WORDS: [(&str, &[&str]); 2] =
-    [("workers", &["auto"]), ("ready", &["auto", "notify", "accept", "probe"])];
-
-/// Signals that are asked for by name.
-const SIGNALS: [i32; 9] = [1, 2, 3, 6, 9, 10, 12, 15, 28];
-
-fn value_of(arg: &Arg) -> Value {
-    let words: Vec<String> =
-        arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
-    if !words.is_empty() {
-        return Value::Words(words);
-    }
-    if let Some((_, words)) = SOME_WORDS.iter().find(|(name, _)| Some(*name) == arg.get_long()) {
-        return Value::Words(words.iter().map(|&word| word.to_owned()).collect());
-    }
-    match value_name(arg).as_str() {
-        "SIGNAL" => {
-            let named = SIGNALS.iter().filter_map(|number| Signal::from_number(*number));
-            Value::Words(named.map(|signal| signal.to_string()).collect())
-        }
-        "PATH" | "FILE" | "SOCKET" => Value::Files,
-        "DIR" => Value::Directories,
-        "USER[:GROUP]" => Value::Users,
-        "GROUP" => Value::Groups,
-        _ => Value::Free,
-    }
-}
-
-/// The first line of a help text, without its full stop.
-fn first_line(text: Option<&StyledStr>) -> String {
-    let text = text.map(ToString::to_string).unwrap_or_default();
-    let line = text.lines().next().unwrap_or_default().trim();
-    line.strip_suffix('.').unwrap_or(line).to_owned()
-}
-
-/// Within single quotes of a POSIX shell, or zsh.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    roff
 }
