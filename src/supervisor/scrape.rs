@@ -27,7 +27,7 @@ impl Loop {
                 self.metrics.measure(workers);
             }
             Ask::Liveness(answer) => {
-                let page = pages::liveness(&self.core.status(self.now()), &self.own()).write();
+                let page = pages::liveness(&self.core.status(self.now()), &self.own());
                 let _gone = answer.send(Page::new(page));
             }
             // Asks for something else.
@@ -113,6 +113,6 @@ impl Loop {
             listening: netstat::listening(),
             shares: fleet.measures_shares(),
         });
-        pages::whole(status, &self.own(), &self.metrics.counts, &seats, pool.as_ref()).write()
+        pages::whole(status, &self.own(), &self.metrics.counts, &seats, pool.as_ref())
     }
 }

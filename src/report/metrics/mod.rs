@@ -4,14 +4,13 @@
 //!
 //! ```text
 //!  Note ──▶ counts ──┐
-//!  Status ───────────┼──▶ pages ──▶ sheet ──▶ OpenMetrics text ──▶ (plain) ──▶ http
+//!  Status ───────────┼──▶ pages ──▶ exposition: OpenMetrics text ──▶ (plain) ──▶ http
 //!  /proc, sockets ───┘
 //! ```
 
 pub mod counts;
+pub mod exposition;
 pub mod pages;
-pub mod plain;
-pub mod sheet;
 pub mod tally;
 
 use crate::core::{Monotonic, Note, Pid};
@@ -61,7 +60,7 @@ impl Page {
     /// `text/plain; version=0.0.4`, made when first asked for.
     #[must_use]
     pub fn plain(&self) -> Bytes {
-        let make = || plain::of(std::str::from_utf8(&self.0.open).unwrap_or_default()).into();
+        let make = || exposition::plain(std::str::from_utf8(&self.0.open).unwrap_or_default()).into();
         self.0.plain.get_or_init(make).clone()
     }
 }

@@ -2,7 +2,8 @@
 //! against the page.
 
 use super::counts::{Counts, Reloaded};
-use super::sheet::{Kind, Sheet};
+use super::exposition::Kind::{Counter, Gauge, Info};
+use super::exposition::{Exposition, seconds};
 use super::tally::Histogram;
 use crate::core::Status;
 use crate::core::snapshot::{Phase, State};
@@ -71,10 +72,10 @@ pub struct PoolSeen {
 
 /// The page for who watches the supervisor itself.
 #[must_use]
-pub fn liveness(status: &Status, own: &Own<'_>) -> Sheet {
-    let mut sheet = Sheet::default();
-    itself(&mut sheet, status, own);
-    sheet
+pub fn liveness(status: &Status, own: &Own<'_>) -> String {
+    let mut page = Exposition::default();
+    itself(&mut page, status, own);
+    page.end()
 }
 
 /// The whole page; `pool` is left out in init mode.
@@ -85,26 +86,25 @@ pub fn whole(
     counts: &Counts,
     seats: &[Seat],
     pool: Option<&PoolSeen>,
-) -> Sheet {
-    let mut sheet = Sheet::default();
-    itself(&mut sheet, status, own);
-    states(&mut sheet, status);
+) -> String {
+    let mut page = Exposition::default();
+    itself(&mut page, status, own);
+    states(&mut page, status);
     if let Some(pool) = pool {
-        lives(&mut sheet, status, counts);
-        slots(&mut sheet, seats, pool);
+        lives(&mut page, status, counts);
+        slots(&mut page, seats, pool);
     }
-    workers(&mut sheet, seats, pool);
-    processes(&mut sheet, counts);
-    sheet
+    workers(&mut page, seats, pool);
+    processes(&mut page, counts);
+    page.end()
 }
 
-fn itself(sheet: &mut Sheet, status: &Status, own: &Own<'_>) {
-    use Kind::{Counter, CounterSeconds, Gauge, GaugeBytes, GaugeSeconds, HistogramSeconds, Info};
-    let version = [(env!("CARGO_PKG_VERSION"), true)];
-    sheet.each("prefork_build", Info, "Which prefork-init this is.", "version", version);
+fn itself(page: &mut Exposition, status: &Status, own: &Own<'_>) {
+    let version = [(env!("CARGO_PKG_VERSION"), 1)];
+    page.each("prefork_build", Info, "Which prefork-init this is.", "version", version);
     let phases = [Phase::Running, Phase::Draining, Phase::Stopping, Phase::GivenUp];
-    let phases = phases.map(|phase| (phase.name(), phase == status.summary.phase));
-    sheet.each(
+    let phases = phases.map(|phase| (phase.name(), u8::from(phase == status.summary.phase)));
+    page.each(
         "prefork_phase",
         Gauge,
         "1 for the phase that the supervisor is in, 0 for the others.",
@@ -112,54 +112,53 @@ fn itself(sheet: &mut Sheet, status: &Status, own: &Own<'_>) {
         phases,
     );
     let summary = &status.summary;
-    sheet.one("prefork_workers_desired", Gauge, "Workers that are wanted.", summary.workers);
-    sheet.one("prefork_workers_ready", Gauge, "Slots with a worker that serves.", summary.ready);
+    page.one("prefork_workers_desired", Gauge, "Workers that are wanted.", summary.workers);
+    page.one("prefork_workers_ready", Gauge, "Slots with a worker that serves.", summary.ready);
     let help = "Workers that have to be ready for the pool to be ready.";
-    sheet.one("prefork_workers_min_ready", Gauge, help, summary.min_ready);
+    page.one("prefork_workers_min_ready", Gauge, help, summary.min_ready);
     let help =
         "How long the supervisor's loop was busy at a time, hearing nothing new; its count are the turns.";
-    sheet.one("prefork_loop_turn", HistogramSeconds, help, own.turns);
+    page.histogram("prefork_loop_turn_seconds", help, own.turns);
     let help = "How late the supervisor's loop woke for a deadline: suspended, throttled, or busy.";
-    sheet.one("prefork_loop_lag", HistogramSeconds, help, own.lag);
-    sheet.one(
+    page.histogram("prefork_loop_lag_seconds", help, own.lag);
+    page.one(
         "prefork_log_lines_dropped",
         Counter,
         "Log lines dropped, since nobody read stderr.",
         own.dropped,
     );
     let OwnUsage { cpu, resident, virtual_memory, open_fds, max_fds } = own.usage;
-    sheet.one("process_cpu", CounterSeconds, "Processor time of the supervisor itself.", cpu);
-    sheet.maybe("process_resident_memory", GaugeBytes, "Resident memory of the supervisor itself.", resident);
-    sheet.maybe(
-        "process_virtual_memory",
-        GaugeBytes,
+    page.one("process_cpu_seconds", Counter, "Processor time of the supervisor itself.", seconds(cpu));
+    page.maybe("process_resident_memory_bytes", Gauge, "Resident memory of the supervisor itself.", resident);
+    page.maybe(
+        "process_virtual_memory_bytes",
+        Gauge,
         "Address space of the supervisor itself.",
         virtual_memory,
     );
-    sheet.maybe("process_open_fds", Gauge, "Open descriptors of the supervisor itself.", open_fds);
-    sheet.maybe("process_max_fds", Gauge, "Descriptors that the supervisor may open.", max_fds);
+    page.maybe("process_open_fds", Gauge, "Open descriptors of the supervisor itself.", open_fds);
+    page.maybe("process_max_fds", Gauge, "Descriptors that the supervisor may open.", max_fds);
     let help = "When this program started, since 1970; an upgrade starts it, and all counters, anew.";
-    sheet.one("process_start_time", GaugeSeconds, help, own.started);
+    page.one("process_start_time_seconds", Gauge, help, seconds(own.started));
 }
 
-fn states(sheet: &mut Sheet, status: &Status) {
+fn states(page: &mut Exposition, status: &Status) {
     let in_state = |state: State| {
         let count = status.workers.iter().filter(|worker| worker.state == state).count();
         (state.name(), u64::try_from(count).unwrap_or(u64::MAX))
     };
     let help = "Workers that are alive, those that make way among them; of init mode the command.";
-    sheet.each("prefork_workers", Kind::Gauge, help, "state", State::ALL.map(in_state));
+    page.each("prefork_workers", Gauge, help, "state", State::ALL.map(in_state));
 }
 
-fn lives(sheet: &mut Sheet, status: &Status, counts: &Counts) {
-    use Kind::{Counter, Gauge, HistogramSeconds};
-    sheet.one("prefork_spawns", Counter, "Workers started.", counts.spawns);
-    sheet.one("prefork_spawn_failures", Counter, "Workers that could not be started.", counts.spawn_failures);
+fn lives(page: &mut Exposition, status: &Status, counts: &Counts) {
+    page.one("prefork_spawns", Counter, "Workers started.", counts.spawns);
+    page.one("prefork_spawn_failures", Counter, "Workers that could not be started.", counts.spawn_failures);
     let help = "Workers started after the last one of the slot had failed.";
-    sheet.one("prefork_restarts", Counter, help, counts.restarts);
-    sheet.each("prefork_exits", Counter, "Workers that ended.", "reason", counts.exits.each());
+    page.one("prefork_restarts", Counter, help, counts.restarts);
+    page.each("prefork_exits", Counter, "Workers that ended.", "reason", counts.exits.each());
     let recycles = counts.exits.each().filter(|(reason, _)| reason.is_recycling());
-    sheet.each(
+    page.each(
         "prefork_recycles",
         Counter,
         "Workers that ended after a planned replacement.",
@@ -167,79 +166,82 @@ fn lives(sheet: &mut Sheet, status: &Status, counts: &Counts) {
         recycles,
     );
     let help = "Workers killed since they did not end in time: at the graceful timeout, or hung ones at the abort time.";
-    sheet.each("prefork_kills", Counter, help, "reason", counts.kills.each());
+    page.each("prefork_kills", Counter, help, "reason", counts.kills.each());
     let signs = counts.hung.each().map(|(sign, count)| (sign.name(), count));
-    sheet.each("prefork_hung", Counter, "Workers that were found to hang.", "sign", signs);
+    page.each("prefork_hung", Counter, "Workers that were found to hang.", "sign", signs);
     let help = "Workers that took no connections any more, though they were ready, for a while or for good.";
-    sheet.one("prefork_stopped_accepting", Counter, help, counts.stopped_accepting);
-    sheet.one("prefork_ready", HistogramSeconds, "From a worker's start until it was ready.", &counts.ready);
+    page.one("prefork_stopped_accepting", Counter, help, counts.stopped_accepting);
+    page.histogram("prefork_ready_seconds", "From a worker's start until it was ready.", &counts.ready);
     let help = "From the last new connection for a worker to its stop signal.";
-    sheet.one("prefork_drain", HistogramSeconds, help, &counts.drain);
-    sheet.one("prefork_stop", HistogramSeconds, "From a worker's stop signal to its end.", &counts.stop);
-    sheet.one("prefork_generation", Gauge, "The generation that has proved itself.", status.generation);
-    sheet.one("prefork_reload_in_progress", Gauge, "1 while a reload is under way.", counts.reloading);
+    page.histogram("prefork_drain_seconds", help, &counts.drain);
+    page.histogram("prefork_stop_seconds", "From a worker's stop signal to its end.", &counts.stop);
+    page.one("prefork_generation", Gauge, "The generation that has proved itself.", status.generation);
+    page.one(
+        "prefork_reload_in_progress",
+        Gauge,
+        "1 while a reload is under way.",
+        u8::from(counts.reloading),
+    );
     let help = "Reloads that are over; overtaken ones by another reload or the stop, and once more when they go on after all.";
     let reloads = counts.reloads.each().map(|(result, count): (Reloaded, u64)| (result.name(), count));
-    sheet.each("prefork_reloads", Counter, help, "result", reloads);
+    page.each("prefork_reloads", Counter, help, "result", reloads);
 }
 
-fn slots(sheet: &mut Sheet, seats: &[Seat], pool: &PoolSeen) {
-    use Kind::{Counter, Gauge, GaugeSeconds};
+fn slots(page: &mut Exposition, seats: &[Seat], pool: &PoolSeen) {
     let failures = seats.iter().map(|seat| (seat.slot, seat.failures));
-    sheet.each("prefork_slot_failures", Gauge, "Failures of the slot's workers in a row.", "slot", failures);
+    page.each("prefork_slot_failures", Gauge, "Failures of the slot's workers in a row.", "slot", failures);
     let help = "How long until the next start in a slot without a worker; 0 with one.";
-    let waits = seats.iter().map(|seat| (seat.slot, seat.respawn_in));
-    sheet.each("prefork_slot_respawn_delay", GaugeSeconds, help, "slot", waits);
+    let waits = seats.iter().map(|seat| (seat.slot, seconds(seat.respawn_in)));
+    page.each("prefork_slot_respawn_delay_seconds", Gauge, help, "slot", waits);
     let own = seats.iter().filter_map(|seat| Some((seat.slot.to_string(), seat.queue?)));
     let queues: Vec<(String, Queue)> =
         own.chain(pool.shared.map(|queue| (SHARED.to_owned(), queue))).collect();
     let help = "Connections that wait to be accepted.";
     let lengths = queues.iter().map(|(slot, queue)| (slot, queue.length));
-    sheet.each("prefork_accept_queue_length", Gauge, help, "slot", lengths);
+    page.each("prefork_accept_queue_length", Gauge, help, "slot", lengths);
     let help = "Connections that may wait to be accepted.";
     let limits = queues.iter().map(|(slot, queue)| (slot, queue.limit));
-    sheet.each("prefork_accept_queue_limit", Gauge, help, "slot", limits);
+    page.each("prefork_accept_queue_limit", Gauge, help, "slot", limits);
     let help = "Connections that found an accept queue full, of all TCP listeners of the network namespace.";
-    sheet.maybe(
+    page.maybe(
         "prefork_listen_overflows",
         Counter,
         help,
         pool.listening.map(|listening| listening.overflows),
     );
     let help = "Connections that were dropped before accept for any reason, of all TCP listeners of the network namespace.";
-    sheet.maybe("prefork_listen_drops", Counter, help, pool.listening.map(|listening| listening.drops));
+    page.maybe("prefork_listen_drops", Counter, help, pool.listening.map(|listening| listening.drops));
 }
 
-fn workers(sheet: &mut Sheet, seats: &[Seat], pool: Option<&PoolSeen>) {
-    use Kind::{Counter, CounterSeconds, Gauge, GaugeBytes, GaugeSeconds};
+fn workers(page: &mut Exposition, seats: &[Seat], pool: Option<&PoolSeen>) {
     let seated: Vec<(u32, Seated)> =
         seats.iter().filter_map(|seat| Some((seat.slot, seat.worker?))).collect();
     let used: Vec<(u32, Usage)> =
         seated.iter().filter_map(|(slot, worker)| Some((*slot, worker.usage?))).collect();
     let help = "Since the start of the slot's worker.";
-    let uptimes = seated.iter().map(|(slot, worker)| (slot, worker.uptime));
-    sheet.each("prefork_worker_uptime", GaugeSeconds, help, "slot", uptimes);
+    let uptimes = seated.iter().map(|(slot, worker)| (slot, seconds(worker.uptime)));
+    page.each("prefork_worker_uptime_seconds", Gauge, help, "slot", uptimes);
     let help = "Resident memory of the slot's worker and its descendants; what several share counts in each.";
     let resident = used.iter().map(|(slot, usage)| (slot, usage.resident));
-    sheet.each("prefork_worker_resident_memory", GaugeBytes, help, "slot", resident);
+    page.each("prefork_worker_resident_memory_bytes", Gauge, help, "slot", resident);
     if pool.is_some_and(|pool| pool.shares) {
         let help = "Proportional share of memory of the slot's worker and its descendants, as last measured.";
         let shares = seated.iter().filter_map(|(slot, worker)| Some((slot, worker.share?)));
-        sheet.each("prefork_worker_proportional_memory", GaugeBytes, help, "slot", shares);
+        page.each("prefork_worker_proportional_memory_bytes", Gauge, help, "slot", shares);
     }
     let help = "Processor time of the slot's worker and its descendants; begins anew with the next worker.";
-    sheet.each(
-        "prefork_worker_cpu",
-        CounterSeconds,
+    page.each(
+        "prefork_worker_cpu_seconds",
+        Counter,
         help,
         "slot",
-        used.iter().map(|(slot, usage)| (slot, usage.cpu)),
+        used.iter().map(|(slot, usage)| (slot, seconds(usage.cpu))),
     );
     let help = "Open descriptors of the slot's worker and its descendants.";
     let fds = used.iter().filter_map(|(slot, usage)| Some((slot, usage.open_fds?)));
-    sheet.each("prefork_worker_open_fds", Gauge, help, "slot", fds);
+    page.each("prefork_worker_open_fds", Gauge, help, "slot", fds);
     let help = "Processes that the slot's worker is, with its descendants.";
-    sheet.each(
+    page.each(
         "prefork_worker_processes",
         Gauge,
         help,
@@ -249,17 +251,16 @@ fn workers(sheet: &mut Sheet, seats: &[Seat], pool: Option<&PoolSeen>) {
     if pool.is_some() {
         let help = "Requests that the slot's worker has counted; begins anew with the next worker.";
         let requests = seated.iter().filter_map(|(slot, worker)| Some((slot, worker.requests?)));
-        sheet.each("prefork_worker_requests", Counter, help, "slot", requests);
+        page.each("prefork_worker_requests", Counter, help, "slot", requests);
     }
 }
 
-fn processes(sheet: &mut Sheet, counts: &Counts) {
-    use Kind::Counter;
-    sheet.one("prefork_orphans_reaped", Counter, "Orphans that came to us and ended.", counts.orphans);
+fn processes(page: &mut Exposition, counts: &Counts) {
+    page.one("prefork_orphans_reaped", Counter, "Orphans that came to us and ended.", counts.orphans);
     let help = "Signals that came, by what they came as.";
-    sheet.each("prefork_signals_received", Counter, help, "signal", counts.received.each());
+    page.each("prefork_signals_received", Counter, help, "signal", counts.received.each());
     let help = "Signals passed on, by what they were passed on as.";
-    sheet.each("prefork_signals_forwarded", Counter, help, "signal", counts.forwarded.each());
+    page.each("prefork_signals_forwarded", Counter, help, "signal", counts.forwarded.each());
 }
 
 /// The seats of a status: who is seated, and what remains of the status.
@@ -327,7 +328,7 @@ mod tests {
                 Some(Seated { usage: Some(Usage::default()), requests: Some(0), ..Seated::default() });
             let seats: Vec<Seat> = (0..slots).map(|slot| Seat { slot, worker, ..Seat::default() }).collect();
             let status = status(Vec::new(), Vec::new());
-            whole(&status, &own, counts, &seats, Some(&PoolSeen::default())).write()
+            whole(&status, &own, counts, &seats, Some(&PoolSeen::default()))
         };
         let series = |page: &str| page.lines().filter(|line| !line.starts_with('#')).count();
         let mut counts = Counts::default();
