@@ -4,6 +4,7 @@ use super::Edge;
 use super::status;
 use crate::core::Snapshot;
 use crate::http::health::{self, Check, Failure, Question};
+use crate::values::json::Object;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -58,13 +59,14 @@ fn health(question: Question, verbose: bool, edge: &Edge) -> Answer {
     respond(code, body(status, failure.map(|Failure { reason, .. }| reason.as_ref()), &edge.published.get()))
 }
 
-/// The reasons are our own words, without anything that JSON would have to escape.
 fn body(status: &str, reason: Option<&str>, snapshot: &Snapshot) -> String {
-    let reason = reason.map(|reason| format!(r#""reason":"{reason}","#)).unwrap_or_default();
     let Snapshot { workers, ready, min_ready, .. } = snapshot;
-    format!(
-        "{{\"status\":\"{status}\",{reason}\"ready\":{ready},\"min_ready\":{min_ready},\"workers\":{workers}}}\n"
-    )
+    let body = Object::new().text("status", status);
+    let body = match reason {
+        Some(reason) => body.text("reason", reason),
+        None => body,
+    };
+    body.with("ready", ready).with("min_ready", min_ready).with("workers", workers).end() + "\n"
 }
 
 /// The value of a parameter behind the question mark, empty if it has none.
@@ -81,7 +83,7 @@ pub(super) fn only(allowed: &'static str, reason: &str) -> Answer {
 }
 
 pub(super) fn error(reason: &str) -> String {
-    format!("{{\"status\":\"error\",\"reason\":\"{reason}\"}}\n")
+    Object::new().text("status", "error").text("reason", reason).end() + "\n"
 }
 
 /// JSON. hyper leaves the body out where the request was HEAD.

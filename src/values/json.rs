@@ -1,7 +1,8 @@
 //! JSON as far as our answers need it: objects, lists, numbers and text.
 
-use crate::values::printable::{escape, misleads};
-use std::fmt::{Display, Write};
+use crate::values::printable::misleads;
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
 
 /// An object that is being written.
 #[derive(Debug)]
@@ -58,19 +59,50 @@ pub fn list(items: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", items.join(","))
 }
 
-/// Text, with its quotes. What would mislead a terminal is escaped too.
+/// Text, with its quotes.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    let mut quoted = "\"".to_owned();
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if misleads(c) => escape(c, &mut quoted),
-            c => quoted.push(c),
+    let mut quoted = vec![b'"'];
+    escape(text.as_bytes(), &mut quoted);
+    quoted.push(b'"');
+    String::from_utf8(quoted).unwrap_or_default()
+}
+
+/// As the inside of a JSON string (RFC 8259, 7), with what would mislead a terminal escaped too. What is no UTF-8 becomes
+/// U+FFFD.
+pub fn escape(text: &[u8], out: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.bytes().position(may_be_special) {
+            // No byte that may be special is in the middle of a character.
+            let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            out.extend_from_slice(plain.as_bytes());
+            let mut after = special.chars();
+            match after.next() {
+                None => break,
+                Some('"') => out.extend_from_slice(br#"\""#),
+                Some('\\') => out.extend_from_slice(br"\\"),
+                Some('\t') => out.extend_from_slice(br"\t"),
+                Some('\r') => out.extend_from_slice(br"\r"),
+                Some('\n') => out.extend_from_slice(br"\n"),
+                Some(c) if misleads(c) => {
+                    let _never_fails = write!(out, "\\u{:04x}", u32::from(c));
+                }
+                Some(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+            rest = after.as_str();
+        }
+        out.extend_from_slice(rest.as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    quoted.push('"');
-    quoted
+}
+
+/// Whether a character that is to be escaped begins with this byte: of what [`misleads`], C1 begins with C2 in UTF-8, U+061C
+/// with D8, and U+20xx with E2.
+fn may_be_special(byte: u8) -> bool {
+    matches!(byte, ..b' ' | b'"' | b'\\' | 0x7f | 0xc2 | 0xd8 | 0xe2)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub fn page(text: &str) -> String {
 }
 
 /// Writes it as JSON has it: all that misleads is in the first plane.
-pub fn escape(c: char, out: &mut String) {
+fn escape(c: char, out: &mut String) {
     let _never_fails = write!(out, "\\u{:04x}", u32::from(c));
 }
 

@@ -2,8 +2,8 @@
 
 use super::frames::Frame;
 use super::{Origin, Stream};
+use crate::values::json::escape;
 use crate::values::log::Style;
-use crate::values::printable::misleads;
 use std::io::Write;
 
 /// What is the same in all lines of a worker on one stream, ready to be written.
@@ -59,43 +59,6 @@ impl Label {
             }
         }
     }
-}
-
-/// As the inside of a JSON string (RFC 8259, 7), with what would mislead a terminal escaped too. What is no UTF-8 becomes
-/// U+FFFD.
-fn escape(text: &[u8], out: &mut Vec<u8>) {
-    for chunk in text.utf8_chunks() {
-        let mut rest = chunk.valid();
-        while let Some(at) = rest.bytes().position(may_be_special) {
-            // No byte that may be special is in the middle of a character.
-            let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
-            out.extend_from_slice(plain.as_bytes());
-            let mut after = special.chars();
-            match after.next() {
-                None => break,
-                Some('"') => out.extend_from_slice(br#"\""#),
-                Some('\\') => out.extend_from_slice(br"\\"),
-                Some('\t') => out.extend_from_slice(br"\t"),
-                Some('\r') => out.extend_from_slice(br"\r"),
-                Some('\n') => out.extend_from_slice(br"\n"),
-                Some(c) if misleads(c) => {
-                    let _never_fails = write!(out, "\\u{:04x}", u32::from(c));
-                }
-                Some(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
-            rest = after.as_str();
-        }
-        out.extend_from_slice(rest.as_bytes());
-        if !chunk.invalid().is_empty() {
-            out.extend_from_slice("\u{fffd}".as_bytes());
-        }
-    }
-}
-
-/// Whether a character that is to be escaped begins with this byte: of what [`misleads`], C1 begins with C2 in UTF-8, U+061C
-/// with D8, and U+20xx with E2.
-fn may_be_special(byte: u8) -> bool {
-    matches!(byte, ..b' ' | b'"' | b'\\' | 0x7f | 0xc2 | 0xd8 | 0xe2)
 }
 
 #[cfg(test)]
