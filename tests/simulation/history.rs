@@ -2,6 +2,7 @@
 //! the loop of `supervisor.rs` does: actions in order, answers before anything else, then reaping.
 
 use super::dice::{Dice, MS};
+use super::effects::{self, Hash};
 use super::init::InitRules;
 use super::kernel::{Due, Heard, Kernel, Traits, stale_answer};
 use super::plan::{Moment, Plan};
@@ -46,6 +47,8 @@ pub struct History {
     /// We are stopped until then.
     stopped_until: Monotonic,
     trace: Option<Vec<String>>,
+    /// Over all that was done, if that is wanted.
+    hash: Option<Hash>,
 }
 
 /// More steps than this without an event from outside or a deadline are a loop.
@@ -92,6 +95,7 @@ impl History {
             prods: 0,
             stopped_until: Monotonic::default(),
             trace: None,
+            hash: None,
             dice,
             plan,
         }
@@ -105,6 +109,13 @@ impl History {
         // A broken rule ends the trace, and that is what the reader wants to see last.
         let _ = self.live();
         self.trace.unwrap_or_default()
+    }
+
+    /// Over all that it does, until it ends or breaks a rule.
+    pub fn hash(mut self) -> u64 {
+        self.hash = Some(Hash::default());
+        let _ = self.live();
+        self.hash.unwrap_or_default().0
     }
 
     /// Returns the number of steps, or which rule was broken and how.
@@ -287,6 +298,9 @@ impl History {
         self.core.step(now, event, &mut actions);
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:?} {event:?} -> {actions:?}", now.0));
+        }
+        if let Some(hash) = &mut self.hash {
+            hash.add(&effects::of_step(now, &self.core, &actions));
         }
         if let Some(action) = actions.first().filter(|_| self.kernel.exit.is_some()) {
             return Err(format!("after Exit: {action:?}"));
