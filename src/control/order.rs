@@ -1,7 +1,7 @@
 //! What may be ordered over the control socket, as its paths have it.
 
 use crate::core::Signal;
-use crate::core::event::Demand;
+use crate::core::event::Request;
 use crate::core::policy::MOST_WORKERS;
 use crate::values::log::LogLevel;
 use clap::ValueEnum;
@@ -11,7 +11,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// What the core is asked for.
-    Demand(Demand),
+    Demand(Request),
     /// Send a signal to the worker of this slot, and to nobody else; in init mode to the command, slot 0.
     Signal {
         /// Which.
@@ -40,13 +40,13 @@ impl Order {
         }
         let slot = |text: &str| text.parse().map_err(|_| "the slot is not a number: see /status");
         Some(match (name, one, two) {
-            ("reload", None, None) => Ok(Self::Demand(Demand::Reload)),
-            ("stop", None, None) => Ok(Self::Demand(Demand::Stop)),
-            ("recycle", Some(text), None) => slot(text).map(|slot| Self::Demand(Demand::Recycle { slot })),
+            ("reload", None, None) => Ok(Self::Demand(Request::Reload)),
+            ("stop", None, None) => Ok(Self::Demand(Request::Stop)),
+            ("recycle", Some(text), None) => slot(text).map(|slot| Self::Demand(Request::Recycle { slot })),
             ("scale", Some(text), None) => {
                 let workers = text.parse().ok().filter(|workers| (1..=MOST_WORKERS).contains(workers));
                 workers
-                    .map(|workers| Self::Demand(Demand::Scale { workers }))
+                    .map(|workers| Self::Demand(Request::Scale { workers }))
                     .ok_or("not a whole number from 1 to 1024: use one")
             }
             ("signal", Some(text), Some(signal)) => slot(text).and_then(|slot| {
@@ -67,7 +67,7 @@ impl Order {
     #[must_use]
     pub fn is_for_the_pool(self) -> bool {
         match self {
-            Self::Demand(Demand::Stop) | Self::LogLevel(_) => false,
+            Self::Demand(Request::Stop) | Self::LogLevel(_) => false,
             Self::Demand(_) | Self::Signal { .. } => true,
         }
     }
@@ -77,10 +77,10 @@ impl Order {
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Demand(Demand::Reload) => f.write_str("reload"),
-            Self::Demand(Demand::Recycle { slot }) => write!(f, "recycle {slot}"),
-            Self::Demand(Demand::Scale { workers }) => write!(f, "scale {workers}"),
-            Self::Demand(Demand::Stop) => f.write_str("stop"),
+            Self::Demand(Request::Reload) => f.write_str("reload"),
+            Self::Demand(Request::Recycle { slot }) => write!(f, "recycle {slot}"),
+            Self::Demand(Request::Scale { workers }) => write!(f, "scale {workers}"),
+            Self::Demand(Request::Stop) => f.write_str("stop"),
             Self::Signal { slot, signal } => write!(f, "signal {slot} {signal}"),
             Self::LogLevel(level) => write!(f, "log-level {}", level.name()),
         }

@@ -1,7 +1,7 @@
 //! What becomes of an order, found by looking at one status after the other.
 
 use super::order::Order;
-use crate::core::event::Demand;
+use crate::core::event::Request;
 use crate::core::exit::Reason;
 use crate::core::snapshot::{Phase, Reload, ReloadState, State, Worker};
 use crate::core::{Pid, Status};
@@ -170,7 +170,7 @@ pub fn check(order: Order, before: &Status) -> Result<(), Refusal> {
     let phase = before.summary.phase;
     let has_slot = |slot: u32| usize::try_from(slot).is_ok_and(|slot| slot < slots);
     match order {
-        Order::Demand(Demand::Stop) | Order::LogLevel(_) => Ok(()),
+        Order::Demand(Request::Stop) | Order::LogLevel(_) => Ok(()),
         Order::Signal { slot, .. } if !has_slot(slot) => Err(Refusal::NoSuchSlot { slots }),
         Order::Signal { slot, .. } => match seated(before, slot) {
             Some(Worker { pid: Some(_), .. }) => Ok(()),
@@ -178,7 +178,7 @@ pub fn check(order: Order, before: &Status) -> Result<(), Refusal> {
         },
         Order::Demand(_) if !is_pool => Err(Refusal::NotAPool),
         Order::Demand(_) if phase != Phase::Running => Err(Refusal::NotRunning(phase)),
-        Order::Demand(Demand::Recycle { slot }) if !has_slot(slot) => Err(Refusal::NoSuchSlot { slots }),
+        Order::Demand(Request::Recycle { slot }) if !has_slot(slot) => Err(Refusal::NoSuchSlot { slots }),
         Order::Demand(_) => Ok(()),
     }
 }
@@ -212,21 +212,21 @@ enum Goal {
 impl Waiting {
     /// For a demand that has just been carried out between these two; `None` if there is nothing to wait for.
     #[must_use]
-    pub fn new(demand: Demand, before: &Status, after: &Status) -> Option<Self> {
+    pub fn new(demand: Request, before: &Status, after: &Status) -> Option<Self> {
         let goal = match demand {
-            Demand::Reload => {
+            Request::Reload => {
                 // One whose configuration is refused leaves another that is under way as it is.
                 let generation = |status: &Status| status.reload.map(|reload| reload.generation);
                 Goal::Generation(generation(after).filter(|_| generation(after) != generation(before)))
             }
-            Demand::Recycle { slot } => {
+            Request::Recycle { slot } => {
                 // One that starts has nobody in its place to wait for but itself.
                 let old = seated(before, slot).filter(|worker| worker.state != State::Starting);
                 let old = old.and_then(|worker| worker.pid);
                 Goal::Other { slot, old, is_gone: false, failures: failures(before, slot)? }
             }
-            Demand::Scale { workers } => Goal::Workers { workers, from: before.slots.len() },
-            Demand::Stop => return None,
+            Request::Scale { workers } => Goal::Workers { workers, from: before.slots.len() },
+            Request::Stop => return None,
         };
         Some(Self { order: Order::Demand(demand), goal })
     }

@@ -220,7 +220,7 @@ pub enum Event {
         accepted: bool,
     },
     /// Somebody who may asked for this.
-    Asked(Demand),
+    Requested(Request),
     /// A worker was measured; what was not asked for or could not be had is left out.
     Measured {
         /// The worker's own pid.
@@ -247,7 +247,7 @@ pub enum Found {
 
 /// What somebody may ask of a running pool, beside what signals say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
+pub enum Request {
     /// Replace every worker, as HUP does.
     Reload,
     /// Replace the worker of this slot, in its turn.

@@ -1,7 +1,7 @@
 //! What a pool gives to the next program in its own process: workers live on while the supervisor is exchanged.
 
 use super::event::{Lane, Pid};
-use super::recycle::Limits;
+use super::limits::Limits;
 use super::time::Monotonic;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct Handover {
     /// Whether the pool has ever been ready.
     pub ever_ready: bool,
     /// Groups of workers that are gone, and when what is left of them is killed.
-    pub remains: Vec<(Pid, Option<Monotonic>)>,
+    pub leftovers: Vec<(Pid, Option<Monotonic>)>,
     /// The workers there are.
     pub kept: Vec<Kept>,
     /// Slots without one.

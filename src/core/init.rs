@@ -9,13 +9,13 @@
 
 use super::action::{Action, SpawnOrder, Target};
 use super::asks::Asks;
-use super::event::{Demand, Event, Lane, Pid, SpawnFailure, SpawnId};
+use super::event::{Event, Lane, Pid, Request, SpawnFailure, SpawnId};
 use super::exit::{Exit, Reason, code};
 use super::note::Note;
 use super::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
-use super::shutdown::{Endgame, Tick};
 use super::signal::{Received, Signal};
 use super::snapshot::{self, Phase, Snapshot, Status};
+use super::stop::{FinalStop, Tick};
 use super::time::{Monotonic, earlier, reached};
 use std::time::Duration;
 
@@ -43,10 +43,10 @@ enum State {
         pid: Pid,
         since: Monotonic,
         /// Begun by the first TERM.
-        endgame: Option<Endgame>,
+        final_stop: Option<FinalStop>,
     },
     /// The command has ended; `Reaped` tells whether anybody is left.
-    Ended { code: u8, endgame: Option<Endgame>, asks: Asks },
+    Ended { code: u8, final_stop: Option<FinalStop>, asks: Asks },
     /// `Exit` has been said.
     Gone,
 }
@@ -77,7 +77,7 @@ impl Init {
             Event::Exited { pid, exit, .. } => self.exited(now, pid, exit, out),
             Event::Stopped { pid, signal, has_terminal } => self.stopped(pid, signal, has_terminal, out),
             Event::StopRefused => self.go_on(out),
-            Event::Asked(Demand::Stop) => self.signalled(now, Received::plain(Signal::TERM), out),
+            Event::Requested(Request::Stop) => self.signalled(now, Received::plain(Signal::TERM), out),
             Event::Reaped { children_left } => self.reaped(now, children_left, out),
             // The rest is about workers of a pool, or answers what was never asked.
             Event::DeadlinePassed
@@ -107,7 +107,7 @@ impl Init {
             | Event::ListenersSeen { .. }
             | Event::ContainerMeasured { .. }
             | Event::ConfigurationRead { .. }
-            | Event::Asked(Demand::Reload | Demand::Recycle { .. } | Demand::Scale { .. })
+            | Event::Requested(Request::Reload | Request::Recycle { .. } | Request::Scale { .. })
             | Event::Measured { .. } => {}
         }
         self.stop_in_time(now, out);
@@ -118,12 +118,12 @@ impl Init {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.state {
-            State::Running { endgame: None, .. } | State::Paused => self.stop_at(),
-            State::Running { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
-            State::Ended { endgame: Some(endgame @ Endgame::Stopping { .. }), asks, .. } => {
-                earlier(endgame.next_deadline(), asks.next_deadline())
+            State::Running { final_stop: None, .. } | State::Paused => self.stop_at(),
+            State::Running { final_stop, .. } => final_stop.as_ref().and_then(FinalStop::next_deadline),
+            State::Ended { final_stop: Some(final_stop @ FinalStop::Stopping { .. }), asks, .. } => {
+                earlier(final_stop.next_deadline(), asks.next_deadline())
             }
-            State::Ended { endgame, .. } => endgame.as_ref().and_then(Endgame::next_deadline),
+            State::Ended { final_stop, .. } => final_stop.as_ref().and_then(FinalStop::next_deadline),
             State::Starting | State::Gone => None,
         }
     }
@@ -132,11 +132,10 @@ impl Init {
     #[must_use]
     pub fn hurts(&self) -> bool {
         match &self.state {
-            State::Running { endgame: None, .. } => self.policy.limit.is_some(),
-            State::Running { endgame: Some(endgame), .. } | State::Ended { endgame: Some(endgame), .. } => {
-                endgame.next_deadline().is_some()
-            }
-            State::Starting | State::Paused | State::Ended { endgame: None, .. } | State::Gone => false,
+            State::Running { final_stop: None, .. } => self.policy.limit.is_some(),
+            State::Running { final_stop: Some(final_stop), .. }
+            | State::Ended { final_stop: Some(final_stop), .. } => final_stop.next_deadline().is_some(),
+            State::Starting | State::Paused | State::Ended { final_stop: None, .. } | State::Gone => false,
         }
     }
 
@@ -155,8 +154,8 @@ impl Init {
     pub fn snapshot(&self) -> Snapshot {
         let (phase, ready) = match self.state {
             State::Starting => (Phase::Running, 0),
-            State::Paused | State::Running { endgame: None, .. } => (Phase::Running, 1),
-            State::Running { endgame: Some(_), .. } => (Phase::Stopping, 1),
+            State::Paused | State::Running { final_stop: None, .. } => (Phase::Running, 1),
+            State::Running { final_stop: Some(_), .. } => (Phase::Stopping, 1),
             State::Ended { .. } | State::Gone => (Phase::Stopping, 0),
         };
         let started = !matches!(self.state, State::Starting);
@@ -167,18 +166,18 @@ impl Init {
     #[must_use]
     pub fn status(&self, now: Monotonic) -> Status {
         let command = match self.state {
-            State::Running { pid, since, endgame } => Some(snapshot::Worker {
+            State::Running { pid, since, final_stop } => Some(snapshot::Worker {
                 slot: 0,
                 number: 0,
                 generation: 0,
                 pid: Some(pid),
                 lane: Lane(0),
-                state: match endgame {
+                state: match final_stop {
                     None => snapshot::State::Ready,
-                    Some(Endgame::Stopping { .. }) => snapshot::State::Stopping,
-                    Some(Endgame::Killing { .. }) => snapshot::State::Killed,
+                    Some(FinalStop::Stopping { .. }) => snapshot::State::Stopping,
+                    Some(FinalStop::Killing { .. }) => snapshot::State::Killed,
                 },
-                reason: endgame.map(|_| Reason::Stop),
+                reason: final_stop.map(|_| Reason::Stop),
                 waits_for: None,
                 uptime: now.since(since),
                 requests: None,
@@ -221,7 +220,7 @@ impl Init {
 
     fn spawned(&mut self, now: Monotonic, pid: Pid, out: &mut Vec<Action>) {
         if matches!(self.state, State::Starting) {
-            self.state = State::Running { pid, since: now, endgame: None };
+            self.state = State::Running { pid, since: now, final_stop: None };
             out.push(Action::Report(Note::CommandStarted { pid }));
         }
     }
@@ -261,8 +260,8 @@ impl Init {
         let asks_to_stop = self.policy.asks_to_stop(signal);
         let to_command = self.policy.target_of_signals();
         let spare_unaware = self.policy.spare_unaware && signal.ends_the_unaware() && !asks_to_stop;
-        let endgame = match &mut self.state {
-            State::Running { pid, endgame, .. } => {
+        let final_stop = match &mut self.state {
+            State::Running { pid, final_stop, .. } => {
                 let to = to_command(*pid);
                 if signal == Signal::CONT && self.policy.job.has_terminal() {
                     out.push(Action::LendTerminal { group: *pid });
@@ -272,30 +271,30 @@ impl Init {
                 // A stopped process does not see the signal.
                 let is_to_go_on = asks_to_stop && !signal.stops();
                 out.extend(is_to_go_on.then_some(Action::ContinueStopped { to }));
-                endgame
+                final_stop
             }
             // They are about to be asked, and nobody is asked twice.
-            State::Ended { endgame, asks, .. } if asks_to_stop => {
+            State::Ended { final_stop, asks, .. } if asks_to_stop => {
                 asks.hasten(now);
-                endgame
+                final_stop
             }
             // Whom it would end is not known one by one any more.
             State::Ended { .. } if spare_unaware => return,
-            State::Ended { endgame, .. } => {
+            State::Ended { final_stop, .. } => {
                 out.push(Action::SignalAll { signal });
                 out.push(Action::Report(Note::SignalForwarded { signal, came }));
-                endgame
+                final_stop
             }
             State::Paused if asks_to_stop || signal == Signal::INT => return self.end_pause(out),
             State::Starting | State::Paused | State::Gone => return,
         };
-        if asks_to_stop && endgame.is_none() {
-            *endgame = Some(Endgame::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
+        if asks_to_stop && final_stop.is_none() {
+            *final_stop = Some(FinalStop::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
         }
     }
 
     fn end_pause(&mut self, out: &mut Vec<Action>) {
-        self.state = State::Ended { code: 0, endgame: None, asks: Asks::None };
+        self.state = State::Ended { code: 0, final_stop: None, asks: Asks::None };
         out.push(Action::Reap);
     }
 
@@ -309,13 +308,13 @@ impl Init {
         let to_command = self.policy.target_of_signals();
         let after = (now + self.behind).0;
         match &mut self.state {
-            State::Running { pid, endgame: endgame @ None, .. } => {
+            State::Running { pid, final_stop: final_stop @ None, .. } => {
                 let to = to_command(*pid);
                 let received = Received::plain(signal);
                 out.push(Action::Report(Note::DeadlinePassed { after }));
                 out.push(Action::Forward { to, received, spare_unaware: false, asks: true });
                 out.extend((!signal.stops()).then_some(Action::ContinueStopped { to }));
-                *endgame = Some(Endgame::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
+                *final_stop = Some(FinalStop::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
             }
             State::Paused => {
                 out.push(Action::Report(Note::DeadlinePassed { after }));
@@ -328,12 +327,12 @@ impl Init {
 
     fn exited(&mut self, now: Monotonic, exited: Pid, exit: Exit, out: &mut Vec<Action>) {
         match self.state {
-            State::Running { pid, since, endgame } if pid == exited => {
+            State::Running { pid, since, final_stop } if pid == exited => {
                 out.push(Action::Report(Note::CommandExited { pid, exit, uptime: now.since(since) }));
                 if self.policy.job.has_terminal() {
                     out.push(Action::TakeTerminalBack { group: pid });
                 }
-                self.command_ended(pid, exit.code(), endgame, out);
+                self.command_ended(pid, exit.code(), final_stop, out);
             }
             State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {
                 let warn = self.policy.warn_on_reap;
@@ -342,10 +341,10 @@ impl Init {
         }
     }
 
-    fn command_ended(&mut self, pid: Pid, code: u8, endgame: Option<Endgame>, out: &mut Vec<Action>) {
+    fn command_ended(&mut self, pid: Pid, code: u8, final_stop: Option<FinalStop>, out: &mut Vec<Action>) {
         let signal = match self.policy.orphans {
             Orphans::Wait => {
-                self.state = State::Ended { code, endgame, asks: Asks::None };
+                self.state = State::Ended { code, final_stop, asks: Asks::None };
                 return;
             }
             Orphans::Signal(signal) => signal,
@@ -386,12 +385,12 @@ impl Init {
     fn reaped(&mut self, now: Monotonic, children_left: bool, out: &mut Vec<Action>) {
         match self.state {
             State::Ended { code, .. } if !children_left => self.exit(code, out),
-            State::Ended { code, endgame, asks: Asks::None } => {
+            State::Ended { code, final_stop, asks: Asks::None } => {
                 let kill_at = self.policy.stop.graceful.deadline(now);
-                let endgame = endgame.unwrap_or(Endgame::Stopping { kill_at });
+                let final_stop = final_stop.unwrap_or(FinalStop::Stopping { kill_at });
                 let asks = Asks::Made { times: 0, again_at: now };
-                self.state = State::Ended { code, endgame: Some(endgame), asks };
-                if matches!(endgame, Endgame::Stopping { .. }) {
+                self.state = State::Ended { code, final_stop: Some(final_stop), asks };
+                if matches!(final_stop, FinalStop::Stopping { .. }) {
                     out.push(Action::Report(Note::StoppingOrphans));
                 }
             }
@@ -401,7 +400,7 @@ impl Init {
 
     /// Asks those who are left, and some times again: who was being forked meanwhile was not seen. Nobody hears it twice.
     fn ask_again(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let State::Ended { endgame: Some(Endgame::Stopping { .. }), asks, .. } = &mut self.state else {
+        let State::Ended { final_stop: Some(FinalStop::Stopping { .. }), asks, .. } = &mut self.state else {
             return;
         };
         if !asks.made(now) {
@@ -424,16 +423,16 @@ impl Init {
 
     fn tick(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.ask_again(now, out);
-        let (pid, code, endgame) = match &mut self.state {
-            State::Running { pid, endgame: Some(endgame), .. } => (Some(*pid), KILLED, endgame),
-            State::Ended { code, endgame: Some(endgame), .. } => (None, *code, endgame),
+        let (pid, code, final_stop) = match &mut self.state {
+            State::Running { pid, final_stop: Some(final_stop), .. } => (Some(*pid), KILLED, final_stop),
+            State::Ended { code, final_stop: Some(final_stop), .. } => (None, *code, final_stop),
             State::Starting
             | State::Paused
-            | State::Running { endgame: None, .. }
-            | State::Ended { endgame: None, .. }
+            | State::Running { final_stop: None, .. }
+            | State::Ended { final_stop: None, .. }
             | State::Gone => return,
         };
-        match endgame.tick(now, out) {
+        match final_stop.tick(now, out) {
             Tick::Wait => {}
             Tick::KilledAll => {
                 // Should the walk over all descendants be refused (no /proc), the group still dies.

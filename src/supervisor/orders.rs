@@ -4,7 +4,7 @@ use super::Loop;
 use crate::control::Ask;
 use crate::control::order::Order;
 use crate::control::waiting::{self, Outcome, Refusal, Waiting};
-use crate::core::event::Demand;
+use crate::core::event::Request;
 use crate::core::snapshot::Phase;
 use crate::core::{Event, Signal, Status};
 use crate::os::process::send;
@@ -52,10 +52,10 @@ impl Loop {
                 Outcome::Refused(Refusal::NotStarted)
             }
             Ok(()) => match order {
-                Order::Demand(Demand::Stop) => {
+                Order::Demand(Request::Stop) => {
                     // Another one would not be another order, but ask for haste, as a second TERM does.
                     if self.core.snapshot().phase == Phase::Running {
-                        self.handle(Event::Asked(Demand::Stop));
+                        self.handle(Event::Requested(Request::Stop));
                     }
                     match self.core.snapshot().phase {
                         Phase::Running => Outcome::Refused(Refusal::Dropped),
@@ -74,13 +74,13 @@ impl Loop {
         let _gone = answer.send(outcome);
     }
 
-    fn demand(&mut self, demand: Demand, before: &Status, answer: oneshot::Sender<Outcome>) {
+    fn demand(&mut self, demand: Request, before: &Status, answer: oneshot::Sender<Outcome>) {
         self.waiters.retain(|waiter| !waiter.answer.is_closed());
         if self.waiters.len() >= MOST_WAITERS {
             let _gone = answer.send(Outcome::Refused(Refusal::TooMany));
             return;
         }
-        self.handle(Event::Asked(demand));
+        self.handle(Event::Requested(demand));
         let after = self.core.status(self.now());
         self.waiters.extend(Waiting::new(demand, before, &after).map(|waiting| Waiter { waiting, answer }));
     }

@@ -51,7 +51,7 @@ impl Loop {
     /// Returns only if it failed: then everything is as before.
     pub(super) fn upgrade(&mut self, mut pool: Handover) -> Event {
         // The next program knows them as what is left of a group, and kills them at the same time.
-        pool.remains.extend(self.around.errands.all().filter(|(_, kill_at)| kill_at.is_some()));
+        pool.leftovers.extend(self.around.errands.all().filter(|(_, kill_at)| kill_at.is_some()));
         let waiting = self.around.hooks.waiting();
         if waiting > 0 {
             warn!(count = waiting, "events wait for hooks: they are dropped by the upgrade");

@@ -1,11 +1,11 @@
 //! What somebody asks for over the control socket.
 
 use super::*;
-use prefork_init::core::event::Demand;
+use prefork_init::core::event::Request;
 use prefork_init::core::snapshot::State;
 
-fn asked(scene: &mut Scene, demand: Demand) {
-    scene.happens(Event::Asked(demand));
+fn asked(scene: &mut Scene, demand: Request) {
+    scene.happens(Event::Requested(demand));
 }
 
 fn is_due(scene: &Scene) -> bool {
@@ -15,11 +15,11 @@ fn is_due(scene: &Scene) -> bool {
 #[test]
 fn a_worker_that_serves_makes_way_in_its_turn() {
     let mut scene = Scene::ready(policy(3));
-    asked(&mut scene, Demand::Recycle { slot: 1 });
+    asked(&mut scene, Request::Recycle { slot: 1 });
     assert!(is_due(&scene));
-    asked(&mut scene, Demand::Recycle { slot: 1 });
+    asked(&mut scene, Request::Recycle { slot: 1 });
     assert!(!is_due(&scene), "once is enough");
-    asked(&mut scene, Demand::Recycle { slot: 2 });
+    asked(&mut scene, Request::Recycle { slot: 2 });
     scene.deadline();
     assert_eq!(scene.order().map(|order| order.slot), Some(1));
     scene.spawns(20);
@@ -35,7 +35,7 @@ fn a_worker_that_serves_makes_way_in_its_turn() {
 fn one_that_starts_is_new_already() {
     let mut scene = Scene::new(Mode::Pool(policy(1)));
     scene.spawns(10);
-    asked(&mut scene, Demand::Recycle { slot: 0 });
+    asked(&mut scene, Request::Recycle { slot: 0 });
     scene.sees_ready(10);
     assert!(!is_due(&scene));
     scene.after(s(60));
@@ -54,7 +54,7 @@ fn where_nobody_is_the_next_comes_at_once() {
     scene.exits(12, Exit::Code(1));
     scene.after(s(1));
     assert_eq!(scene.order(), None, "it waits out its backoff");
-    asked(&mut scene, Demand::Recycle { slot: 1 });
+    asked(&mut scene, Request::Recycle { slot: 1 });
     scene.deadline();
     assert_eq!(scene.order().map(|order| order.slot), Some(1));
 }
@@ -65,7 +65,7 @@ fn a_replacement_that_failed_is_tried_again_at_once() {
     slow.respawn.backoff = s(100);
     slow.respawn.backoff_max = s(100);
     let mut scene = Scene::ready(slow);
-    asked(&mut scene, Demand::Recycle { slot: 0 });
+    asked(&mut scene, Request::Recycle { slot: 0 });
     for pid in [20, 21] {
         scene.until("a successor", |action| matches!(action, Action::Spawn(_)));
         scene.spawns(pid);
@@ -75,7 +75,7 @@ fn a_replacement_that_failed_is_tried_again_at_once() {
     assert_eq!((status.slots[0].failures, status.workers[0].state), (2, State::Ready));
     scene.after(s(1));
     assert_eq!(scene.order(), None);
-    asked(&mut scene, Demand::Recycle { slot: 0 });
+    asked(&mut scene, Request::Recycle { slot: 0 });
     scene.deadline();
     assert!(scene.order().is_some());
 }
@@ -87,7 +87,7 @@ fn during_a_reload_it_waits_for_the_first_of_the_new_generation() {
     scene.deadline();
     assert_eq!(scene.order().map(|order| order.slot), Some(0));
     scene.spawns(20);
-    asked(&mut scene, Demand::Recycle { slot: 1 });
+    asked(&mut scene, Request::Recycle { slot: 1 });
     assert!(is_due(&scene));
     scene.after(s(1));
     assert_eq!(scene.order(), None, "the first one is tried alone");
@@ -107,7 +107,7 @@ fn during_a_reload_it_waits_for_the_first_of_the_new_generation() {
 #[test]
 fn there_may_be_several_more_and_several_fewer() {
     let mut scene = Scene::ready(policy(1));
-    asked(&mut scene, Demand::Scale { workers: 4 });
+    asked(&mut scene, Request::Scale { workers: 4 });
     assert!(scene.noted(|note| matches!(note, Note::Scaled { workers: 4, from: 1 })));
     for slot in 1..4 {
         scene.until("one more", |action| matches!(action, Action::Spawn(_)));
@@ -116,20 +116,20 @@ fn there_may_be_several_more_and_several_fewer() {
         scene.sees_ready(20 + i32::try_from(slot).unwrap());
     }
     assert_eq!(scene.core.snapshot().ready, 4);
-    asked(&mut scene, Demand::Scale { workers: 2 });
+    asked(&mut scene, Request::Scale { workers: 2 });
     assert!(scene.noted(|note| matches!(note, Note::Scaled { workers: 2, from: 4 })));
     assert!(scene.sent(23, Signal::TERM) && scene.sent(22, Signal::TERM), "those with the highest numbers");
     assert!(!scene.sent(21, Signal::TERM) && !scene.sent(10, Signal::TERM));
-    asked(&mut scene, Demand::Scale { workers: 2 });
+    asked(&mut scene, Request::Scale { workers: 2 });
     assert!(scene.noted(|note| matches!(note, Note::NotScaled { workers: 2 })));
 }
 
 #[test]
 fn a_stop_is_one_as_by_term_and_nothing_else_is_begun_after_it() {
     let mut scene = Scene::ready(PoolPolicy { drain_delay: s(10), ..policy(2) });
-    asked(&mut scene, Demand::Stop);
+    asked(&mut scene, Request::Stop);
     assert!(scene.noted(|note| matches!(note, Note::ShutdownStarted { signal: Signal::TERM, .. })));
-    for demand in [Demand::Reload, Demand::Recycle { slot: 0 }, Demand::Scale { workers: 9 }] {
+    for demand in [Request::Reload, Request::Recycle { slot: 0 }, Request::Scale { workers: 9 }] {
         asked(&mut scene, demand);
         assert_eq!(scene.actions, [], "{demand:?}");
     }
@@ -141,7 +141,7 @@ fn a_stop_is_one_as_by_term_and_nothing_else_is_begun_after_it() {
 fn a_slot_that_is_not_there_is_nobodys() {
     let mut scene = Scene::ready(policy(2));
     for slot in [2, u32::MAX] {
-        asked(&mut scene, Demand::Recycle { slot });
+        asked(&mut scene, Request::Recycle { slot });
         assert_eq!(scene.actions, []);
     }
 }

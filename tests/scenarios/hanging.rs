@@ -1,7 +1,7 @@
 //! Workers that hang, and those that only seem to.
 
 use super::*;
-use prefork_init::core::event::{Demand, Measured};
+use prefork_init::core::event::{Measured, Request};
 use prefork_init::core::note::{Sign, Verdict};
 use prefork_init::core::policy::ProbePolicy;
 
@@ -53,7 +53,7 @@ fn a_deadline_by_which_somebody_is_hurt_is_told_from_others() {
     assert!(scene.core.hurts(), "the start timeout");
     let mut scene = Scene::ready(PoolPolicy { deadline: Some(Monotonic(s(1_000))), ..quiet.clone() });
     assert!(scene.core.next_deadline().is_some() && !scene.core.hurts(), "all are ready");
-    scene.happens(Event::Asked(Demand::Scale { workers: 1 }));
+    scene.happens(Event::Requested(Request::Scale { workers: 1 }));
     assert!(scene.core.hurts(), "one is emptied, for so long");
     let watchdog = HangPolicy { watchdog: Some(s(10)), ..NOTHING };
     assert!(Scene::ready(watched(1, watchdog)).core.hurts(), "a ping is awaited");

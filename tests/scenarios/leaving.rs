@@ -1,7 +1,7 @@
 //! Workers that take no connections any more, and those that only pause.
 
 use super::*;
-use prefork_init::core::event::{Demand, Found, Measured};
+use prefork_init::core::event::{Found, Measured, Request};
 use prefork_init::core::policy::ProbePolicy;
 
 fn two() -> PoolPolicy {
@@ -249,7 +249,7 @@ fn with_a_scoreboard_nobody_shares_listeners() {
 fn while_the_pool_stops_nobody_looks() {
     let drain = DrainPolicy { time: s(5), ..STEERED };
     let mut scene = Scene::ready(PoolPolicy { drain, ..two() });
-    scene.happens(Event::Asked(Demand::Stop));
+    scene.happens(Event::Requested(Request::Stop));
     scene.happens(Event::QueueWoke { pid: Pid(10) });
     for _ in 0..50 {
         assert!(!scene.did(|action| watches(10)(action) || looks(10)(action)));

@@ -117,7 +117,7 @@ fn of_handover(given: &Handover) -> String {
         given.newest,
         given.next_spawn,
         given.ever_ready,
-        each(&given.remains.iter().map(|(group, at)| (group.0, at.map(|at| at.0))).collect::<Vec<_>>()),
+        each(&given.leftovers.iter().map(|(group, at)| (group.0, at.map(|at| at.0))).collect::<Vec<_>>()),
     );
     for kept in &given.kept {
         let _ = write!(

@@ -208,14 +208,14 @@ const CORNERS_UNDER: [(&str, &[&str]); 64] = [
     ("shares: true", &["WorkerExited", "signal: Signal(15)", "reason: Stop"]),
     ("shares: false", &["found: Left", "WorkerDue"]),
     // What is asked for.
-    ("Pool(", &["Asked(Recycle", "WorkerDue", "reason: Asked"]),
-    ("Pool(", &["Asked(Recycle", "-> []"]),
+    ("Pool(", &["Requested(Recycle", "WorkerDue", "reason: Asked"]),
+    ("Pool(", &["Requested(Recycle", "-> []"]),
     ("Pool(", &["WorkerExited", "reason: Asked"]),
-    ("Pool(", &["Asked(Scale { workers: 9", "Scaled { workers: 9, from: 1 }"]),
-    ("Pool(", &["Asked(Scale { workers: 1 }", "Scaled { workers: 1, from: "]),
-    ("Pool(", &["Asked(Reload)", "ReloadStarted"]),
-    ("Pool(", &["Asked(Stop)", "ShutdownStarted"]),
-    ("Init(", &["Asked(Stop)", "Forward", "SignalForwarded"]),
+    ("Pool(", &["Requested(Scale { workers: 9", "Scaled { workers: 9, from: 1 }"]),
+    ("Pool(", &["Requested(Scale { workers: 1 }", "Scaled { workers: 1, from: "]),
+    ("Pool(", &["Requested(Reload)", "ReloadStarted"]),
+    ("Pool(", &["Requested(Stop)", "ShutdownStarted"]),
+    ("Init(", &["Requested(Stop)", "Forward", "SignalForwarded"]),
 ];
 
 /// Whether the pieces are in the line, in this order.

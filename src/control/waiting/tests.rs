@@ -18,7 +18,7 @@ fn init() -> Status {
     Status { slots: Vec::new(), ..pool(1) }
 }
 
-fn begun(demand: Demand, before: &Status, after: &Status) -> Waiting {
+fn begun(demand: Request, before: &Status, after: &Status) -> Waiting {
     assert_eq!(check(Order::Demand(demand), before), Ok(()));
     Waiting::new(demand, before, after).unwrap()
 }
@@ -29,7 +29,7 @@ fn reload(generation: u32, state: ReloadState) -> Status {
 
 #[test]
 fn a_reload_with_a_wrong_configuration_was_never_begun() {
-    let outcome = |before: &Status, after: &Status| begun(Demand::Reload, before, after).outcome(after);
+    let outcome = |before: &Status, after: &Status| begun(Request::Reload, before, after).outcome(after);
     assert_eq!(outcome(&pool(2), &reload(2, ReloadState::Refused)), Some(Outcome::ReloadRefused));
     // The one before it goes on.
     let running = reload(2, ReloadState::Running);
@@ -37,12 +37,12 @@ fn a_reload_with_a_wrong_configuration_was_never_begun() {
     assert_eq!(outcome(&pool(2), &pool(2)), Some(Outcome::ReloadRefused));
 }
 
-const RECYCLE: Demand = Demand::Recycle { slot: 1 };
+const RECYCLE: Request = Request::Recycle { slot: 1 };
 
 #[test]
 fn a_reload_is_finished_failed_overtaken_or_interrupted() {
     let begin = || {
-        let mut waiting = begun(Demand::Reload, &pool(2), &reload(2, ReloadState::Running));
+        let mut waiting = begun(Request::Reload, &pool(2), &reload(2, ReloadState::Running));
         assert_eq!(waiting.outcome(&reload(2, ReloadState::Running)), None);
         waiting
     };
@@ -52,18 +52,22 @@ fn a_reload_is_finished_failed_overtaken_or_interrupted() {
     assert_eq!(failed, Some(Outcome::ReloadFailed { generation: 2, reason: Reason::BootError }));
     for state in [ReloadState::Running, ReloadState::Finished, ReloadState::Failed(Reason::Crash)] {
         let overtaken = begin().outcome(&reload(3, state));
-        assert_eq!(overtaken, Some(Outcome::Overtaken { order: Order::Demand(Demand::Reload) }), "{state:?}");
+        assert_eq!(
+            overtaken,
+            Some(Outcome::Overtaken { order: Order::Demand(Request::Reload) }),
+            "{state:?}"
+        );
     }
     let mut stopping = reload(2, ReloadState::Running);
     stopping.summary.phase = Phase::Draining;
     assert_eq!(
         begin().outcome(&stopping),
-        Some(Outcome::Interrupted { order: Order::Demand(Demand::Reload) })
+        Some(Outcome::Interrupted { order: Order::Demand(Request::Reload) })
     );
     stopping.reload = None;
     assert_eq!(
         begin().outcome(&stopping),
-        Some(Outcome::Interrupted { order: Order::Demand(Demand::Reload) })
+        Some(Outcome::Interrupted { order: Order::Demand(Request::Reload) })
     );
     // What ended in the same turn has ended.
     let mut done = reload(2, ReloadState::Finished);
@@ -139,7 +143,7 @@ fn of_a_slot_where_nobody_serves_the_next_that_is_ready_is_waited_for() {
 
 #[test]
 fn a_count_is_reached_when_all_are_ready_and_nobody_else_is_left() {
-    let scale = Demand::Scale { workers: 3 };
+    let scale = Request::Scale { workers: 3 };
     let mut waiting = begun(scale, &pool(2), &pool(3));
     let mut now = pool(3);
     now.summary.ready = 2;
@@ -164,11 +168,11 @@ fn a_count_is_reached_when_all_are_ready_and_nobody_else_is_left() {
 fn what_cannot_be_begun_is_refused() {
     let signal = crate::core::Signal::USR1;
     for slot in [2, u32::MAX] {
-        for order in [Order::Demand(Demand::Recycle { slot }), Order::Signal { slot, signal }] {
+        for order in [Order::Demand(Request::Recycle { slot }), Order::Signal { slot, signal }] {
             assert_eq!(check(order, &pool(2)), Err(Refusal::NoSuchSlot { slots: 2 }), "{order}");
         }
     }
-    for order in [Demand::Reload, RECYCLE, Demand::Scale { workers: 1 }].map(Order::Demand) {
+    for order in [Request::Reload, RECYCLE, Request::Scale { workers: 1 }].map(Order::Demand) {
         assert_eq!(check(order, &init()), Err(Refusal::NotAPool), "{order}");
         let mut stopping = pool(2);
         stopping.summary.phase = Phase::Stopping;
@@ -182,5 +186,5 @@ fn what_cannot_be_begun_is_refused() {
     vacant = init();
     vacant.workers.clear();
     assert_eq!(check(Order::Signal { slot: 0, signal }, &vacant), Err(Refusal::NobodyThere));
-    assert_eq!(check(Order::Demand(Demand::Stop), &vacant), Ok(()));
+    assert_eq!(check(Order::Demand(Request::Stop), &vacant), Ok(()));
 }

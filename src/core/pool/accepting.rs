@@ -1,10 +1,10 @@
 //! Workers that take no connections any more, and their successors, which serve those that wait for them.
 
-use super::{Pool, Whereabouts};
+use super::slot::Slot;
+use super::{Pool, WorkerPlace};
 use crate::core::action::Action;
 use crate::core::event::{Found, Lane, Pid};
 use crate::core::exit::Reason;
-use crate::core::slot::Slot;
 use crate::core::time::Monotonic;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Pool {
     ) {
         let mut is_back = false;
         self.with_worker(pid, |worker, _| is_back = worker.accepting_seen(now, found, took, out));
-        if let (true, Some(Whereabouts::In(index, _))) =
+        if let (true, Some(WorkerPlace::InSlot(index, _))) =
             (is_back, self.find(|worker| worker.pid() == Some(pid)))
         {
             self.needs_no_successor(now, index, out);

@@ -5,44 +5,41 @@
 //!                   ├──INT, QUIT, no drain delay──────────────────▶│                          ▲
 //!                   └──crash loop, nobody to close for────────────────────────────────────────┘
 //! ```
-//! What happened is in this file, what follows from it in the others: what is spawned next (`budget`), a first
-//! start that fails (`first`), generations (`roll`), how many there are (`scale`), which get connections and which hang
-//! (`steer`), what an end means (`verdict`), and the end of all (`ending`, `refusing`).
+//! What happened is in this file, what follows from it in the others: what is spawned next and how many there are (`replace`), a first
+//! start that fails (`first`), generations (`reload`), which get connections and which hang (`steering`), what an end means
+//! (`verdict`), and the end of all (`stop`, `refusing`).
 
 mod accepting;
-mod asked;
-mod budget;
-mod ending;
 mod first;
-mod forward;
-mod lives;
-mod measuring;
-mod owed;
-mod progress;
+mod memory;
 mod refusing;
-mod renew;
-mod roll;
-mod scale;
+mod reload;
+mod replace;
+mod requests;
+mod slot;
 mod status;
-mod steer;
+mod steering;
+mod stop;
+mod stranded;
 mod upgrade;
 mod verdict;
 mod waits;
+mod workers;
 
 use super::action::Action;
 use super::event::{Event, Lane, Pid};
+use super::leftovers::Leftovers;
 use super::note::{Note, ReadyBy};
 use super::policy::PoolPolicy;
-use super::remains::Remains;
 use super::rng::Rng;
-use super::shutdown::Endgame;
 use super::signal::{Received, Signal};
-use super::slot::{Place, Slot};
 use super::snapshot::{self, Snapshot};
+use super::stop::FinalStop;
 use super::time::{Monotonic, earlier};
-use super::worker::{Life, Worker};
+use super::worker::{Worker, WorkerState};
 use first::FirstStart;
-use roll::Roll;
+use reload::Roll;
+use slot::{Role, Slot};
 use std::time::Duration;
 
 /// What is left of the graceful timeout, at most, after a second stop signal.
@@ -59,7 +56,7 @@ pub struct Pool {
     retiring: Vec<Worker>,
     /// Those that have ended, and it is not known why.
     undecided: Vec<verdict::Undecided>,
-    remains: Remains,
+    leftovers: Leftovers,
     phase: Phase,
     /// Stop signals received so far.
     stop_signals: u32,
@@ -93,7 +90,7 @@ pub struct Pool {
     /// Measurements in a row that found the container short of memory.
     pressed: u32,
     /// Lanes that are nobody's, in which somebody may wait.
-    owed: Vec<owed::Owed>,
+    stranded: Vec<stranded::Stranded>,
     /// Where new connections go.
     steered: Vec<Lane>,
     /// The last step.
@@ -111,10 +108,10 @@ enum Phase {
         until: Monotonic,
     },
     /// Nobody new comes in; what has come is being served.
-    Closing(ending::Closing),
+    Closing(stop::Closing),
     /// Workers are being stopped, then whatever else descends from us.
     Ending {
-        endgame: Endgame,
+        final_stop: FinalStop,
         /// When orphans are asked to stop although there are workers left.
         orphans_at: Option<Monotonic>,
         /// Whether everybody was asked to stop, since no worker was left.
@@ -140,8 +137,8 @@ enum Ending {
 
 /// Where a worker is: in a slot, or on its way out.
 #[derive(Clone, Copy, Debug)]
-enum Whereabouts {
-    In(usize, Place),
+enum WorkerPlace {
+    InSlot(usize, Role),
     Retiring(usize),
 }
 
@@ -154,7 +151,7 @@ impl Pool {
             rng: Rng::new(seed),
             retiring: Vec::new(),
             undecided: Vec::new(),
-            remains: Remains::default(),
+            leftovers: Leftovers::default(),
             phase: Phase::Unstarted,
             stop_signals: 0,
             ending: Ending::Ordered,
@@ -163,8 +160,8 @@ impl Pool {
             first_start: FirstStart::Together,
             reached_out: false,
             ever_ready: false,
-            generation: roll::FIRST,
-            newest: roll::FIRST,
+            generation: reload::FIRST,
+            newest: reload::FIRST,
             roll: None,
             last_reload: None,
             policy_before: None,
@@ -173,7 +170,7 @@ impl Pool {
             next_planned_at: Monotonic::default(),
             measure_at: None,
             pressed: 0,
-            owed: Vec::new(),
+            stranded: Vec::new(),
             steered: Vec::new(),
             stepped: Monotonic::default(),
             behind: Duration::ZERO,
@@ -188,8 +185,8 @@ impl Pool {
         }
         self.stepped = now;
         let woken = matches!(event, Event::Started | Event::DeadlinePassed);
-        self.take_in(now, event, out);
-        self.settle(now, out);
+        self.handle(now, event, out);
+        self.advance(now, out);
         // A spawn holds the loop up until the program is executed, and a look takes its time. So nothing but the
         // clock leads to one: should it be time already, the loop comes at once, but it hears what waits outside
         // first, a TERM too.
@@ -203,7 +200,7 @@ impl Pool {
             self.measure(now, out);
             self.workers_mut().for_each(|worker| worker.look_at_queue(now, out));
             self.look_at_all_connections(now, out);
-            self.look_at_owed(now, out);
+            self.look_at_stranded(now, out);
             // Nothing else may be in hand: what has been read from the kernel would be lost with this program.
             if out.is_empty() && self.upgrades_now() {
                 return self.upgrade(now, out);
@@ -216,7 +213,7 @@ impl Pool {
         self.steer(out);
     }
 
-    fn take_in(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
+    fn handle(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Started => {
                 if matches!(self.phase, Phase::Unstarted) {
@@ -233,7 +230,7 @@ impl Pool {
             // A worker that does not move is found by what it does not do.
             Event::Stopped { .. } | Event::StopRefused | Event::UpgradeFailed => {}
             Event::ReachedOut => self.reached_out = true,
-            Event::GroupEnded { group } => self.remains.forget(group),
+            Event::GroupEnded { group } => self.leftovers.forget(group),
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::SaidReady { pid } => self.with_starting(pid, |starting| starting.said_ready(now)),
             Event::StartExtended { pid, by } => self.with_starting(pid, |starting| starting.extend(now, by)),
@@ -245,8 +242,9 @@ impl Pool {
                 self.with_worker(pid, |worker, _| worker.requests = worker.requests.max(total));
             }
             Event::SeenAccepting { pid } => {
-                if let Some(Whereabouts::In(index, place)) = self.find(|worker| worker.pid() == Some(pid)) {
-                    self.become_ready(now, index, place, ReadyBy::Accepting, out);
+                if let Some(WorkerPlace::InSlot(index, role)) = self.find(|worker| worker.pid() == Some(pid))
+                {
+                    self.become_ready(now, index, role, ReadyBy::Accepting, out);
                 }
             }
             Event::Pinged { pid } => self.with_worker(pid, |worker, _| worker.pinged(now, out)),
@@ -274,7 +272,7 @@ impl Pool {
                 self.configuration_read(now, accepted, out);
             }
             Event::ConfigurationRead { .. } => {}
-            Event::Asked(demand) => self.asked(now, demand, out),
+            Event::Requested(request) => self.requested(now, request, out),
             Event::ContainerMeasured { used, limit } => self.container_measured(now, used, limit, out),
             Event::Measured { pid, found } => {
                 let steered = std::mem::take(&mut self.steered);
@@ -295,22 +293,26 @@ impl Pool {
             Phase::Running => earlier(self.stop_at(), self.next_spawn_deadline()),
             Phase::Draining { until } => earlier(Some(until), self.next_spawn_deadline()),
             Phase::Closing(closing) => closing.next_deadline(),
-            Phase::Ending { endgame, orphans_at, refusing, .. } => {
+            Phase::Ending { final_stop, orphans_at, refusing, .. } => {
                 let refuses_at = refusing.as_ref().and_then(refusing::Refusing::next_deadline);
-                earlier(earlier(endgame.next_deadline(), orphans_at), refuses_at)
+                earlier(earlier(final_stop.next_deadline(), orphans_at), refuses_at)
             }
         };
-        let soonest =
-            [self.measure_at, self.next_look_at_owed(), self.remains.next_deadline(), self.next_verdict()]
-                .into_iter()
-                .fold(of_phase, earlier);
+        let soonest = [
+            self.measure_at,
+            self.next_look_at_stranded(),
+            self.leftovers.next_deadline(),
+            self.next_verdict(),
+        ]
+        .into_iter()
+        .fold(of_phase, earlier);
         let of_slots = self.slots.iter().map(Slot::next_deadline);
         of_slots.chain(self.retiring.iter().map(Worker::next_deadline)).fold(soonest, earlier)
     }
 
     /// See [`Core::awaits_group`](super::Core::awaits_group).
     pub fn awaits_group(&self, group: Pid) -> bool {
-        self.remains.awaits(group)
+        self.leftovers.awaits(group)
     }
 
     /// See [`Core::hurts`](super::Core::hurts).
@@ -319,9 +321,9 @@ impl Pool {
             Phase::Unstarted | Phase::Gone => return false,
             Phase::Running | Phase::Draining { .. } => false,
             Phase::Closing(closing) => closing.kill_at().is_some(),
-            Phase::Ending { endgame, .. } => endgame.next_deadline().is_some(),
+            Phase::Ending { final_stop, .. } => final_stop.next_deadline().is_some(),
         };
-        of_phase || self.remains.next_deadline().is_some() || self.workers().any(Worker::may_be_hurt)
+        of_phase || self.leftovers.next_deadline().is_some() || self.workers().any(Worker::may_be_hurt)
     }
 
     /// See [`Core::snapshot`](super::Core::snapshot).
@@ -382,7 +384,7 @@ impl Pool {
     }
 
     fn is_spawning(&self) -> bool {
-        self.workers().any(|worker| matches!(worker.life, Life::Spawning))
+        self.workers().any(|worker| matches!(worker.state, WorkerState::Spawning))
     }
 
     fn with_worker(&mut self, pid: Pid, act: impl FnOnce(&mut Worker, &PoolPolicy)) {
@@ -400,20 +402,20 @@ impl Pool {
         });
     }
 
-    fn find(&self, wanted: impl Fn(&Worker) -> bool) -> Option<Whereabouts> {
+    fn find(&self, wanted: impl Fn(&Worker) -> bool) -> Option<WorkerPlace> {
         let in_slot = self.slots.iter().enumerate().find_map(|(index, slot)| {
-            let place = [Place::Seat, Place::Successor]
+            let role = [Role::Seated, Role::Successor]
                 .into_iter()
-                .find(|place| slot.at(*place).is_some_and(&wanted))?;
-            Some(Whereabouts::In(index, place))
+                .find(|role| slot.at(*role).is_some_and(&wanted))?;
+            Some(WorkerPlace::InSlot(index, role))
         });
-        in_slot.or_else(|| self.retiring.iter().position(wanted).map(Whereabouts::Retiring))
+        in_slot.or_else(|| self.retiring.iter().position(wanted).map(WorkerPlace::Retiring))
     }
 
-    fn at(&self, place: Whereabouts) -> Option<&Worker> {
+    fn at(&self, place: WorkerPlace) -> Option<&Worker> {
         match place {
-            Whereabouts::In(index, place) => self.slots.get(index)?.at(place),
-            Whereabouts::Retiring(index) => self.retiring.get(index),
+            WorkerPlace::InSlot(index, role) => self.slots.get(index)?.at(role),
+            WorkerPlace::Retiring(index) => self.retiring.get(index),
         }
     }
 
@@ -435,7 +437,7 @@ impl Pool {
     }
 
     /// Brings the state in line with the clock and with itself. After `Exit` there is nothing to bring in line.
-    fn settle(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+    fn advance(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Gone) {
             return;
         }
@@ -445,15 +447,15 @@ impl Pool {
             self.begin_closing(now, out);
         }
         for index in 0..self.slots.len() {
-            for place in [Place::Seat, Place::Successor] {
-                self.tick(now, index, place, out);
+            for role in [Role::Seated, Role::Successor] {
+                self.tick(now, index, role, out);
             }
         }
         for worker in &mut self.retiring {
             worker.tick(now, &self.policy, out);
         }
         self.tell_of_waits(now, out);
-        self.remains.tick(now, out);
+        self.leftovers.tick(now, out);
         if !self.ever_ready && self.ready() >= self.min_ready() {
             self.ever_ready = true;
             out.push(Action::Report(Note::PoolReady { ready: self.ready() }));
@@ -461,17 +463,17 @@ impl Pool {
         if self.is_running() {
             self.go_on_rolling(now, out);
             self.end_hung(now, out);
-            self.settle_owed(now, out);
+            self.settle_stranded(now, out);
         }
         self.go_on_closing(now, out);
         self.go_on_refusing(now, out);
         self.go_on_ending(now, out);
     }
 
-    fn tick(&mut self, now: Monotonic, index: usize, place: Place, out: &mut Vec<Action>) {
-        let Some(worker) = self.slots.get_mut(index).and_then(|slot| slot.at_mut(place)) else { return };
+    fn tick(&mut self, now: Monotonic, index: usize, role: Role, out: &mut Vec<Action>) {
+        let Some(worker) = self.slots.get_mut(index).and_then(|slot| slot.at_mut(role)) else { return };
         if let Some(by) = worker.tick(now, &self.policy, out) {
-            self.become_ready(now, index, place, by, out);
+            self.become_ready(now, index, role, by, out);
             // A worker can be due the moment it is ready.
             if let Some(worker) = self.slots.get_mut(index).and_then(Slot::seated_mut) {
                 worker.tick(now, &self.policy, out);

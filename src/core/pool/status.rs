@@ -1,12 +1,15 @@
 //! What people and metrics see of a pool.
 
-use super::Pool;
+use super::slot::{Seat, Slot};
+use super::{Phase, Pool, number};
 use crate::core::event::Pid;
+use crate::core::policy::StopPolicy;
 use crate::core::signal::Signal;
-use crate::core::slot::{Seat, Slot};
-use crate::core::snapshot::{self, Reload, ReloadState, State, Status};
+use crate::core::snapshot::{self, Progress, Reload, ReloadState, State, Status};
+use crate::core::stop::FinalStop;
 use crate::core::time::Monotonic;
-use crate::core::worker::{Life, Worker};
+use crate::core::worker::{Worker, WorkerState};
+use std::time::Duration;
 
 impl Pool {
     /// See [`Core::served_by`](crate::core::Core::served_by).
@@ -44,27 +47,60 @@ impl Pool {
                 .collect(),
         }
     }
+
+    pub fn stop_policy(&self) -> StopPolicy {
+        self.policy.stop
+    }
+
+    pub fn drain_delay(&self) -> Duration {
+        self.policy.drain_delay
+    }
+
+    /// See [`Core::progress`](crate::core::Core::progress).
+    pub fn progress(&self, now: Monotonic) -> Progress {
+        let left = || number(self.workers().count());
+        match self.phase {
+            Phase::Unstarted | Phase::Running => match self.reloads_to() {
+                None => Progress::Steady,
+                Some(to) => {
+                    let is_new =
+                        |slot: &&Slot| slot.seated().is_some_and(|w| w.is_ready() && w.generation == to);
+                    Progress::Rolling { to, new: number(self.slots.iter().filter(is_new).count()) }
+                }
+            },
+            Phase::Draining { until } => Progress::Draining { left: until.since(now) },
+            Phase::Closing(closing) => {
+                Progress::Stopping { left: left(), grace: closing.kill_at().map(|at| at.since(now)) }
+            }
+            Phase::Ending { final_stop: FinalStop::Stopping { kill_at }, .. } => {
+                Progress::Stopping { left: left(), grace: kill_at.map(|at| at.since(now)) }
+            }
+            Phase::Ending { final_stop: FinalStop::Killing { .. }, .. } | Phase::Gone => {
+                Progress::Stopping { left: left(), grace: Some(Duration::ZERO) }
+            }
+        }
+    }
 }
 
 fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapshot::Worker {
-    let (state, reason) = match worker.life {
-        Life::Spawning | Life::Starting(_) => (State::Starting, None),
-        Life::Ready { .. } if worker.hung_since().is_some() => (State::Hung, None),
-        Life::Ready { due, accepting, .. } if accepting.is_away() => {
+    let (state, reason) = match worker.state {
+        WorkerState::Spawning | WorkerState::Starting(_) => (State::Starting, None),
+        WorkerState::Ready { .. } if worker.hung_since().is_some() => (State::Hung, None),
+        WorkerState::Ready { due, accepting, .. } if accepting.is_away() => {
             (State::NotAccepting, due.map(|(reason, _)| reason))
         }
-        Life::Ready { due, .. } => (State::Ready, due.map(|(reason, _)| reason)),
-        Life::Draining(draining) => (State::Draining, Some(draining.reason)),
-        Life::Stopping { reason, .. } => (State::Stopping, Some(reason)),
-        Life::Killed { reason, .. } => (State::Killed, Some(reason)),
+        WorkerState::Ready { due, .. } => (State::Ready, due.map(|(reason, _)| reason)),
+        WorkerState::Draining(draining) => (State::Draining, Some(draining.reason)),
+        WorkerState::Stopping { reason, .. } => (State::Stopping, Some(reason)),
+        WorkerState::Killed { reason, .. } => (State::Killed, Some(reason)),
     };
-    let waits_for = match worker.life {
-        Life::Draining(draining) => draining.in_hand.waits_for(now),
-        Life::Spawning
-        | Life::Starting(_)
-        | Life::Ready { .. }
-        | Life::Stopping { .. }
-        | Life::Killed { .. } => None,
+    let waits_for = match worker.state {
+        WorkerState::Draining(draining) => draining.in_hand.waits_for(now),
+        WorkerState::Spawning
+        | WorkerState::Starting(_)
+        | WorkerState::Ready { .. }
+        | WorkerState::Stopping { .. }
+        | WorkerState::Killed { .. } => None,
     };
     snapshot::Worker {
         slot: worker.slot,

@@ -4,17 +4,17 @@
 //! little to tell, and nothing that could go wrong halfway.
 
 use super::first::FirstStart;
+use super::slot::{Seat, Slot};
 use super::{Phase, Pool, number, numbered};
 use crate::core::action::Action;
 use crate::core::backoff::Backoff;
 use crate::core::event::SpawnId;
 use crate::core::handover::{Handover, Kept, Vacancy};
+use crate::core::leftovers::Leftovers;
 use crate::core::note::Note;
 use crate::core::policy::PoolPolicy;
-use crate::core::remains::Remains;
-use crate::core::slot::{Seat, Slot};
 use crate::core::time::Monotonic;
-use crate::core::worker::{Life, Worker};
+use crate::core::worker::{Worker, WorkerState};
 
 impl Pool {
     /// The signal came.
@@ -31,7 +31,7 @@ impl Pool {
         matches!(self.phase, Phase::Running)
             && self.roll.is_none()
             && self.retiring.is_empty()
-            && self.owed.is_empty()
+            && self.stranded.is_empty()
             && self.undecided.is_empty()
             && self.slots.iter().all(rests)
     }
@@ -48,8 +48,8 @@ impl Pool {
     }
 
     fn hand_over(&self, now: Monotonic) -> Handover {
-        let keep = |worker: &Worker| match worker.life {
-            Life::Ready { pid, since, watch, .. } => Some(Kept {
+        let keep = |worker: &Worker| match worker.state {
+            WorkerState::Ready { pid, since, watch, .. } => Some(Kept {
                 ping_every: watch.pings(),
                 slot: worker.slot,
                 number: worker.number,
@@ -63,11 +63,11 @@ impl Pool {
                 max_age: worker.limits.age,
                 max_memory: worker.limits.memory,
             }),
-            Life::Spawning
-            | Life::Starting(_)
-            | Life::Draining(_)
-            | Life::Stopping { .. }
-            | Life::Killed { .. } => None,
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => None,
         };
         let vacant = |(index, slot): (usize, &Slot)| match slot.seat {
             Seat::Vacant { spawn_at, lane } => {
@@ -84,7 +84,7 @@ impl Pool {
             newest: self.newest,
             next_spawn: self.next_spawn,
             ever_ready: self.ever_ready,
-            remains: self.remains.to_kill().collect(),
+            leftovers: self.leftovers.to_kill().collect(),
             kept: self.workers().filter_map(keep).collect(),
         }
     }
@@ -99,7 +99,7 @@ impl Pool {
         if given.ever_ready || !given.kept.is_empty() {
             pool.first_start = FirstStart::Passed;
         }
-        pool.remains = Remains::take_over(&given.remains);
+        pool.leftovers = Leftovers::take_over(&given.leftovers);
         for vacancy in &given.vacant {
             let slot = numbered(&mut pool.slots, vacancy.slot);
             if let Some(slot) = slot {

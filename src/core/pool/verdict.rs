@@ -5,13 +5,13 @@
 //! own signal is. A worker that ends as one that was asked to stop is judged a moment later. Meanwhile no worker takes
 //! its place, and new connections go elsewhere.
 
+use super::slot::{Role, Seat, Slot};
 use super::{Ending, Phase, Pool, number};
 use crate::core::action::Action;
 use crate::core::backoff::Failure;
 use crate::core::event::{Lane, SpawnId};
 use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, WorkerRef};
-use crate::core::slot::{Place, Seat, Slot};
 use crate::core::time::{Monotonic, earlier};
 use crate::core::worker::Worker;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) struct Death {
     id: SpawnId,
     generation: u32,
     slot: usize,
-    place: Place,
+    role: Role,
     lane: Lane,
     /// A successor has taken its seat.
     succeeded: bool,
@@ -98,21 +98,21 @@ impl Pool {
     }
 
     /// Takes a worker that is no more out of its slot, which stays empty until it is judged.
-    pub(super) fn take_out(&mut self, now: Monotonic, index: usize, place: Place) -> Option<Death> {
+    pub(super) fn take_out(&mut self, now: Monotonic, index: usize, role: Role) -> Option<Death> {
         let was_ready =
-            place == Place::Seat && self.slots.get(index).and_then(Slot::seated).is_some_and(Worker::serves);
+            role == Role::Seated && self.slots.get(index).and_then(Slot::seated).is_some_and(Worker::serves);
         let alone = self.ready() == u32::from(was_ready);
         let slot = self.slots.get_mut(index)?;
-        let worker = slot.at(place)?;
+        let worker = slot.at(role)?;
         let (id, generation, lane, spawned) = (worker.id, worker.generation, worker.lane, worker.spawned);
         let mut succeeded = false;
         let not_yet = now + OUR_STOP_WITHIN;
-        match place {
-            Place::Successor => {
+        match role {
+            Role::Successor => {
                 slot.successor = None;
                 slot.retry_at = not_yet.max(slot.gap_until);
             }
-            Place::Seat => match slot.successor.take() {
+            Role::Seated => match slot.successor.take() {
                 Some(successor) => {
                     slot.seat = Seat::Taken(successor);
                     succeeded = true;
@@ -122,10 +122,10 @@ impl Pool {
                 }
             },
         }
-        if succeeded || place == Place::Successor {
+        if succeeded || role == Role::Successor {
             self.leave(now, lane);
         }
-        Some(Death { id, generation, slot: index, place, lane, succeeded, alone, spawned })
+        Some(Death { id, generation, slot: index, role, lane, succeeded, alone, spawned })
     }
 
     /// Decides when the slot of a worker is filled again, and what else follows from its end.
@@ -138,7 +138,7 @@ impl Pool {
         out: &mut Vec<Action>,
     ) {
         let (serves, running) = (self.serves(), self.is_running());
-        let Death { id, generation, slot: index, place, lane, succeeded, alone, spawned } = death;
+        let Death { id, generation, slot: index, role, lane, succeeded, alone, spawned } = death;
         let (mut failures, mut gives_up) = (0, None);
         let at = match failure {
             Some(failure) if serves => self.try_again_at(now, index, failure, spawned),
@@ -159,11 +159,11 @@ impl Pool {
         if let Some(slot) = self.slots.get_mut(index) {
             failures = slot.backoff.failures();
             let from = at.max(not_before).max(slot.gap_until);
-            match (place, &mut slot.seat) {
-                (Place::Successor, _) => slot.retry_at = from,
+            match (role, &mut slot.seat) {
+                (Role::Successor, _) => slot.retry_at = from,
                 // Nothing waits for that time.
-                (Place::Seat, _) if succeeded => delay = Duration::ZERO,
-                (Place::Seat, Seat::Vacant { spawn_at, lane: kept }) if *kept == Some(lane) => {
+                (Role::Seated, _) if succeeded => delay = Duration::ZERO,
+                (Role::Seated, Seat::Vacant { spawn_at, lane: kept }) if *kept == Some(lane) => {
                     *spawn_at = from;
                     // A pool that is told to stop has no reason to give up.
                     if let Some(failure) = failure.filter(|_| running) {
@@ -176,7 +176,7 @@ impl Pool {
                     }
                 }
                 // Another has come meanwhile.
-                (Place::Seat, Seat::Vacant { .. } | Seat::Taken(_)) => delay = Duration::ZERO,
+                (Role::Seated, Seat::Vacant { .. } | Seat::Taken(_)) => delay = Duration::ZERO,
             }
         }
         self.roll_has_lost(now, (id, generation), reason, out);

@@ -1,12 +1,12 @@
 //! What workers that make way have in hand, which is waited for.
 
+use super::slot::Slot;
 use super::{Phase, Pool};
 use crate::core::action::Action;
 use crate::core::event::{Connections, Pid};
 use crate::core::note::Note;
-use crate::core::slot::Slot;
 use crate::core::time::Monotonic;
-use crate::core::worker::{Life, Worker};
+use crate::core::worker::{Worker, WorkerState};
 use std::time::Duration;
 
 impl Pool {
@@ -18,10 +18,10 @@ impl Pool {
         took: Duration,
     ) {
         // Each has its part of the time that looks may take in all.
-        let looked_at = |worker: &&Worker| matches!(worker.life, Life::Draining(_));
+        let looked_at = |worker: &&Worker| matches!(worker.state, WorkerState::Draining(_));
         let together = super::number(self.workers().filter(looked_at).count());
         self.with_worker(pid, |worker, _| {
-            if let Life::Draining(draining) = &mut worker.life {
+            if let WorkerState::Draining(draining) = &mut worker.state {
                 draining.in_hand.seen(now, found, took.saturating_mul(together));
             }
         });
@@ -42,7 +42,9 @@ impl Pool {
     pub(super) fn look_at_all_connections(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Phase::Closing(closing) = &mut self.phase else { return };
         if let Some(since) = closing.in_hand.look(now) {
-            let takes = |worker: &&Worker| matches!(worker.life, Life::Ready { .. } | Life::Draining(_));
+            let takes = |worker: &&Worker| {
+                matches!(worker.state, WorkerState::Ready { .. } | WorkerState::Draining(_))
+            };
             let pids = self.workers().filter(takes).filter_map(Worker::pid).collect();
             out.push(Action::LookAtAllConnections { pids, since });
         }
@@ -52,7 +54,7 @@ impl Pool {
     pub(super) fn tell_of_waits(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let surge = self.surge_to_go_on();
         for worker in self.workers_mut() {
-            let Life::Draining(draining) = &mut worker.life else { continue };
+            let WorkerState::Draining(draining) = &mut worker.state else { continue };
             let pid = draining.pid;
             if let Some(connections) = draining.in_hand.waits_long(now) {
                 let worker = worker.reference(pid);

@@ -11,7 +11,7 @@
 //! are all busy, it has no descriptor left), so nothing else is done about it before it has been away for a while,
 //! unless it has closed its listener or said that it leaves.
 
-use super::{Life, Worker};
+use super::{Worker, WorkerState};
 use crate::core::action::Action;
 use crate::core::event::{Found, Lane, Pid};
 use crate::core::exit::Reason;
@@ -269,24 +269,24 @@ impl Worker {
 
     /// See the module; `None` if it is not ready.
     pub fn accepting(&self) -> Option<&Accepting> {
-        match &self.life {
-            Life::Ready { accepting, .. } => Some(accepting),
-            Life::Spawning
-            | Life::Starting(_)
-            | Life::Draining(_)
-            | Life::Stopping { .. }
-            | Life::Killed { .. } => None,
+        match &self.state {
+            WorkerState::Ready { accepting, .. } => Some(accepting),
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => None,
         }
     }
 
     fn accepting_mut(&mut self) -> Option<(Pid, &mut Accepting)> {
-        match &mut self.life {
-            Life::Ready { pid, accepting, .. } => Some((*pid, accepting)),
-            Life::Spawning
-            | Life::Starting(_)
-            | Life::Draining(_)
-            | Life::Stopping { .. }
-            | Life::Killed { .. } => None,
+        match &mut self.state {
+            WorkerState::Ready { pid, accepting, .. } => Some((*pid, accepting)),
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => None,
         }
     }
 
@@ -299,10 +299,13 @@ impl Worker {
 
     /// So many wait in its queue.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
-        match &mut self.life {
-            Life::Ready { accepting, .. } => accepting.queue_seen(now, waiting),
-            Life::Draining(draining) => draining.queue_seen(now, waiting),
-            Life::Spawning | Life::Starting(_) | Life::Stopping { .. } | Life::Killed { .. } => {}
+        match &mut self.state {
+            WorkerState::Ready { accepting, .. } => accepting.queue_seen(now, waiting),
+            WorkerState::Draining(draining) => draining.queue_seen(now, waiting),
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => {}
         }
     }
 
@@ -322,7 +325,7 @@ impl Worker {
         took: Duration,
         out: &mut Vec<Action>,
     ) -> bool {
-        let Life::Ready { pid, leaves, accepting, .. } = &mut self.life else { return false };
+        let WorkerState::Ready { pid, leaves, accepting, .. } = &mut self.state else { return false };
         let (pid, leaves) = (*pid, *leaves);
         let turn = accepting.seen(now, found, took, leaves);
         let worker = self.reference(pid);
@@ -356,7 +359,8 @@ impl Worker {
 
     /// It is not to be replaced for being away any more.
     fn need_not_leave(&mut self) {
-        if let Life::Ready { due: due @ Some((Reason::Stop, _)), leaves: false, .. } = &mut self.life {
+        if let WorkerState::Ready { due: due @ Some((Reason::Stop, _)), leaves: false, .. } = &mut self.state
+        {
             *due = None;
         }
     }

@@ -15,7 +15,7 @@ use crate::core::exit::Reason;
 use crate::core::in_hand::InHand;
 use crate::core::note::{Note, WorkerRef};
 use crate::core::policy::PoolPolicy;
-use crate::core::quiet::LOOK_EVERY;
+use crate::core::queue::LOOK_EVERY;
 use crate::core::time::{Monotonic, earlier, reached};
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What the end of a worker means.
 
-use super::{Draining, Life, Worker};
+use super::{Draining, Worker, WorkerState};
 use crate::core::backoff::{CANNOT_BOOT_CODES, Failure};
 use crate::core::exit::{Exit, Reason};
 use crate::core::signal::Signal;
@@ -16,33 +16,37 @@ impl Worker {
         counted_by_worker: bool,
     ) -> (Reason, Option<Failure>) {
         let killed = matches!(exit, Exit::Signal { signal: Signal::KILL, .. });
-        if out_of_memory && killed && !matches!(self.life, Life::Killed { .. }) {
+        if out_of_memory && killed && !matches!(self.state, WorkerState::Killed { .. }) {
             return (Reason::Oom, Some(Failure::Died));
         }
-        match self.life {
+        match self.state {
             // We asked for it: whatever it ended with, uvicorn's death by the stop signal too, is as planned.
-            Life::Stopping { reason, .. } | Life::Killed { reason, .. } => {
+            WorkerState::Stopping { reason, .. } | WorkerState::Killed { reason, .. } => {
                 // A worker that goes beyond the hard limit does so again: not without a pause.
                 let failed = reason.is_failure() || reason == Reason::MaxMemory;
                 let how = if reason == Reason::BootTimeout { Failure::TooLate } else { Failure::Died };
                 (reason, failed.then_some(how))
             }
-            Life::Draining(Draining { reason: Reason::Stop, .. })
+            WorkerState::Draining(Draining { reason: Reason::Stop, .. })
                 if counted_by_worker && exit == Exit::Code(0) =>
             {
                 (Reason::MaxRequests, None)
             }
-            Life::Draining(Draining { reason, .. }) => (reason, None),
-            Life::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
-            Life::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
-            Life::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => (Reason::MaxRequests, None),
+            WorkerState::Draining(Draining { reason, .. }) => (reason, None),
+            WorkerState::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
+            WorkerState::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
+            WorkerState::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => {
+                (Reason::MaxRequests, None)
+            }
             // Asked by another, it left in order: uvicorn ends by the signal that it got.
-            Life::Ready { accepting, .. } if accepting.is_away() && is_orderly(exit) => (Reason::Stop, None),
-            Life::Ready { .. } => of_one_that_served(exit, counted_by_worker),
-            Life::Starting(starting) if starting.has_lived(now) => {
+            WorkerState::Ready { accepting, .. } if accepting.is_away() && is_orderly(exit) => {
+                (Reason::Stop, None)
+            }
+            WorkerState::Ready { .. } => of_one_that_served(exit, counted_by_worker),
+            WorkerState::Starting(starting) if starting.has_lived(now) => {
                 of_one_that_served(exit, counted_by_worker)
             }
-            Life::Spawning | Life::Starting(_) => {
+            WorkerState::Spawning | WorkerState::Starting(_) => {
                 let says_so = matches!(exit, Exit::Code(code) if CANNOT_BOOT_CODES.contains(&code));
                 (Reason::BootError, Some(if says_so { Failure::CannotBoot } else { Failure::Died }))
             }

@@ -11,14 +11,13 @@ mod accepting;
 mod counting;
 mod draining;
 mod ended;
-mod hang;
+mod health;
 mod starting;
-mod watch;
 
 pub use accepting::Accepting;
 pub use draining::Draining;
+pub use health::Watch;
 pub use starting::Starting;
-pub use watch::Watch;
 
 use counting::Counting;
 
@@ -26,9 +25,9 @@ use super::action::{Action, SpawnOrder};
 use super::event::{Lane, Pid, SpawnId};
 use super::exit::Reason;
 use super::handover::Kept;
+use super::limits::Limits;
 use super::note::{Note, ReadyBy, WorkerRef};
 use super::policy::PoolPolicy;
-use super::recycle::Limits;
 use super::signal::Signal;
 use super::time::{Monotonic, earlier, reached};
 use std::time::Duration;
@@ -57,12 +56,12 @@ pub struct Worker {
     counting: Option<Counting>,
     /// How long it had been ready when it was ended without being replaced first.
     served: Duration,
-    pub life: Life,
+    pub state: WorkerState,
 }
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug)]
-pub enum Life {
+pub enum WorkerState {
     /// Ordered, not answered yet.
     Spawning,
     /// Runs, not ready yet.
@@ -103,7 +102,7 @@ impl Worker {
             weighed: now,
             counting: None,
             served: Duration::ZERO,
-            life: Life::Spawning,
+            state: WorkerState::Spawning,
         }
     }
 
@@ -112,7 +111,7 @@ impl Worker {
         let Kept { slot, number, lane, generation, pid, spawned, ready, requests, .. } = *kept;
         let watch = Watch::new(now, kept.ping_every, &policy.hang);
         let accepting = Accepting::new(now, policy.drain.steered, false);
-        let life = Life::Ready { pid, since: ready, due: None, leaves: false, watch, accepting };
+        let state = WorkerState::Ready { pid, since: ready, due: None, leaves: false, watch, accepting };
         Self {
             id,
             slot,
@@ -127,29 +126,29 @@ impl Worker {
             weighed: now,
             counting: None,
             served: Duration::ZERO,
-            life,
+            state,
         }
     }
 
     /// The process, from `Spawned` to `Exited`.
     pub fn pid(&self) -> Option<Pid> {
-        match self.life {
-            Life::Spawning => None,
-            Life::Starting(Starting { pid, .. })
-            | Life::Ready { pid, .. }
-            | Life::Draining(Draining { pid, .. })
-            | Life::Stopping { pid, .. }
-            | Life::Killed { pid, .. } => Some(pid),
+        match self.state {
+            WorkerState::Spawning => None,
+            WorkerState::Starting(Starting { pid, .. })
+            | WorkerState::Ready { pid, .. }
+            | WorkerState::Draining(Draining { pid, .. })
+            | WorkerState::Stopping { pid, .. }
+            | WorkerState::Killed { pid, .. } => Some(pid),
         }
     }
 
     pub fn is_ready(&self) -> bool {
-        matches!(self.life, Life::Ready { .. })
+        matches!(self.state, WorkerState::Ready { .. })
     }
 
     /// Whether it takes connections, or has been doing so and has not been told to stop.
     pub fn has_served(&self) -> bool {
-        matches!(self.life, Life::Ready { .. } | Life::Draining(_))
+        matches!(self.state, WorkerState::Ready { .. } | WorkerState::Draining(_))
     }
 
     /// Whether it is ready, and not known to hang.
@@ -159,49 +158,49 @@ impl Worker {
 
     /// Whether new connections should go to it.
     pub fn is_trusted(&self) -> bool {
-        match &self.life {
-            Life::Ready { leaves, watch, accepting, .. } => {
+        match &self.state {
+            WorkerState::Ready { leaves, watch, accepting, .. } => {
                 self.serves() && !leaves && !watch.is_suspected() && !accepting.is_away()
             }
-            Life::Spawning
-            | Life::Starting(_)
-            | Life::Draining(_)
-            | Life::Stopping { .. }
-            | Life::Killed { .. } => false,
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => false,
         }
     }
 
     /// Why and since when it is to be replaced in turn. A hung worker is not: it goes first and alone.
     pub fn due(&self) -> Option<(Reason, Monotonic)> {
-        match self.life {
-            Life::Ready { due, .. } => due.filter(|(reason, _)| *reason != Reason::Hung),
-            Life::Spawning
-            | Life::Starting(_)
-            | Life::Draining(_)
-            | Life::Stopping { .. }
-            | Life::Killed { .. } => None,
+        match self.state {
+            WorkerState::Ready { due, .. } => due.filter(|(reason, _)| *reason != Reason::Hung),
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => None,
         }
     }
 
     /// Since when it is known to hang, if nothing has been done about it.
     pub fn hung_since(&self) -> Option<Monotonic> {
-        match self.life {
-            Life::Ready { due: Some((Reason::Hung, since)), .. } => Some(since),
-            Life::Spawning
-            | Life::Starting(_)
-            | Life::Ready { .. }
-            | Life::Draining(_)
-            | Life::Stopping { .. }
-            | Life::Killed { .. } => None,
+        match self.state {
+            WorkerState::Ready { due: Some((Reason::Hung, since)), .. } => Some(since),
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Ready { .. }
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => None,
         }
     }
 
     /// How long it has been ready, or was when it had to be ended at once; zero otherwise.
     pub fn served(&self, now: Monotonic) -> Duration {
-        match self.life {
-            Life::Ready { since, .. } => now.since(since),
-            Life::Stopping { .. } | Life::Killed { .. } => self.served,
-            Life::Spawning | Life::Starting(_) | Life::Draining(_) => Duration::ZERO,
+        match self.state {
+            WorkerState::Ready { since, .. } => now.since(since),
+            WorkerState::Stopping { .. } | WorkerState::Killed { .. } => self.served,
+            WorkerState::Spawning | WorkerState::Starting(_) | WorkerState::Draining(_) => Duration::ZERO,
         }
     }
 
@@ -210,13 +209,13 @@ impl Worker {
     }
 
     pub fn starting(&mut self) -> Option<&mut Starting> {
-        match &mut self.life {
-            Life::Starting(starting) => Some(starting),
-            Life::Spawning
-            | Life::Ready { .. }
-            | Life::Draining(_)
-            | Life::Stopping { .. }
-            | Life::Killed { .. } => None,
+        match &mut self.state {
+            WorkerState::Starting(starting) => Some(starting),
+            WorkerState::Spawning
+            | WorkerState::Ready { .. }
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => None,
         }
     }
 
@@ -232,7 +231,7 @@ impl Worker {
         out: &mut Vec<Action>,
     ) {
         self.spawned = now;
-        self.life = Life::Starting(Starting::new(now, pid, &policy.ready, probation));
+        self.state = WorkerState::Starting(Starting::new(now, pid, &policy.ready, probation));
         let Limits { requests: max_requests, age: max_age, memory: max_memory } = self.limits;
         let worker = self.reference(pid);
         out.push(Action::Report(Note::WorkerSpawned { worker, max_requests, max_age, max_memory }));
@@ -249,10 +248,10 @@ impl Worker {
 
     /// It is ready. Told once.
     pub fn become_ready(&mut self, now: Monotonic, by: ReadyBy, policy: &PoolPolicy, out: &mut Vec<Action>) {
-        if let Life::Starting(Starting { pid, ping_every, .. }) = self.life {
+        if let WorkerState::Starting(Starting { pid, ping_every, .. }) = self.state {
             let watch = Watch::new(now, ping_every, &policy.hang);
             let accepting = Accepting::new(now, policy.drain.steered, by == ReadyBy::Accepting);
-            self.life = Life::Ready { pid, since: now, due: None, leaves: false, watch, accepting };
+            self.state = WorkerState::Ready { pid, since: now, due: None, leaves: false, watch, accepting };
             let reports = self.limits.requests.is_some() && !policy.recycle.counted_by_worker;
             self.counting = reports.then(|| Counting::new(now));
             let worker = self.reference(pid);
@@ -276,20 +275,22 @@ impl Worker {
     /// Looks at its queue and its connections, if it is being emptied and it is time.
     pub fn look_at_queue(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let lane = self.lane;
-        if let Life::Draining(draining) = &mut self.life {
+        if let WorkerState::Draining(draining) = &mut self.state {
             draining.look(now, lane, out);
         }
     }
 
     /// Takes new connections from it and lets it finish those it has, then stops it.
     pub fn drain(&mut self, now: Monotonic, reason: Reason, policy: &PoolPolicy, out: &mut Vec<Action>) {
-        match self.life {
-            Life::Ready { pid, leaves, accepting, .. } if policy.drain.steered || policy.drain.told => {
+        match self.state {
+            WorkerState::Ready { pid, leaves, accepting, .. }
+                if policy.drain.steered || policy.drain.told =>
+            {
                 let worker = self.reference(pid);
                 out.push(Action::Report(Note::WorkerDraining { worker, reason }));
                 let draining = Draining::new(now, pid, reason, policy);
                 let has_left = accepting.has_closed() || (leaves && accepting.is_away());
-                self.life = Life::Draining(match accepting.is_away() {
+                self.state = WorkerState::Draining(match accepting.is_away() {
                     true if has_left => draining.of_one_that_left(),
                     // Its successor has its listeners.
                     true if policy.drain.shares => draining.without_queue(now),
@@ -297,10 +298,13 @@ impl Worker {
                 });
                 self.tick(now, policy, out);
             }
-            Life::Starting(_) | Life::Ready { .. } => {
+            WorkerState::Starting(_) | WorkerState::Ready { .. } => {
                 self.stop(reason, policy.stop.graceful.deadline(now), policy, out);
             }
-            Life::Spawning | Life::Draining(_) | Life::Stopping { .. } | Life::Killed { .. } => {}
+            WorkerState::Spawning
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => {}
         }
     }
 
@@ -312,21 +316,21 @@ impl Worker {
         policy: &PoolPolicy,
         out: &mut Vec<Action>,
     ) {
-        match &mut self.life {
-            Life::Starting(Starting { pid, .. })
-            | Life::Ready { pid, .. }
-            | Life::Draining(Draining { pid, .. }) => {
+        match &mut self.state {
+            WorkerState::Starting(Starting { pid, .. })
+            | WorkerState::Ready { pid, .. }
+            | WorkerState::Draining(Draining { pid, .. }) => {
                 let pid = *pid;
                 self.ask(pid, reason, kill_at, policy.stop.signal, out);
             }
-            Life::Stopping { kill_at: already, .. } => *already = earlier(*already, kill_at),
-            Life::Spawning | Life::Killed { .. } => {}
+            WorkerState::Stopping { kill_at: already, .. } => *already = earlier(*already, kill_at),
+            WorkerState::Spawning | WorkerState::Killed { .. } => {}
         }
     }
 
     /// Has a hung worker show where it hangs, and end.
     pub fn abort(&mut self, now: Monotonic, policy: &PoolPolicy, out: &mut Vec<Action>) {
-        if let Life::Ready { pid, .. } = self.life {
+        if let WorkerState::Ready { pid, .. } = self.state {
             self.served = self.served(now);
             let kill_at = Some(now + policy.hang.abort_time);
             self.ask(pid, Reason::Hung, kill_at, policy.hang.abort_signal, out);
@@ -342,7 +346,7 @@ impl Worker {
         signal: Signal,
         out: &mut Vec<Action>,
     ) {
-        self.life = Life::Stopping { pid, reason, kill_at };
+        self.state = WorkerState::Stopping { pid, reason, kill_at };
         out.push(Action::Signal { pid, signal });
         out.push(Action::Signal { pid, signal: Signal::CONT });
         let worker = self.reference(pid);
@@ -356,8 +360,8 @@ impl Worker {
             self.becomes_due(now, reason, out);
         }
         let (slot, generation, lane) = (self.slot, self.generation, self.lane);
-        match &mut self.life {
-            Life::Starting(starting) => {
+        match &mut self.state {
+            WorkerState::Starting(starting) => {
                 if let Some((_, by)) = starting.assumed_ready().filter(|(at, _)| *at <= now) {
                     return Some(by);
                 }
@@ -373,7 +377,7 @@ impl Worker {
                 }
                 starting.probe(now, lane, out);
             }
-            Life::Ready { pid, watch, accepting, .. } => {
+            WorkerState::Ready { pid, watch, accepting, .. } => {
                 watch.probe(now, *pid, lane, out);
                 accepting.tick(now, *pid, lane, out);
                 let unreported = self.counting.as_mut().filter(|_| self.requests == 0);
@@ -382,7 +386,7 @@ impl Worker {
                     out.push(Action::CheckCounting { worker });
                 }
             }
-            Life::Draining(draining) => {
+            WorkerState::Draining(draining) => {
                 let worker = WorkerRef { slot, generation, pid: draining.pid };
                 if draining.tick(now, worker, lane, policy, out) {
                     let reason = draining.reason;
@@ -390,42 +394,42 @@ impl Worker {
                     return self.tick(now, policy, out);
                 }
             }
-            Life::Stopping { pid, reason, kill_at } if reached(*kill_at, now) => {
+            WorkerState::Stopping { pid, reason, kill_at } if reached(*kill_at, now) => {
                 let (pid, reason) = (*pid, *reason);
-                self.life = Life::Killed { pid, reason };
+                self.state = WorkerState::Killed { pid, reason };
                 out.push(Action::SignalGroup { pid, signal: Signal::KILL });
                 out.push(Action::Report(Note::WorkerKilled { worker: self.reference(pid), reason }));
             }
-            Life::Spawning | Life::Stopping { .. } | Life::Killed { .. } => {}
+            WorkerState::Spawning | WorkerState::Stopping { .. } | WorkerState::Killed { .. } => {}
         }
         None
     }
 
     /// When [`tick`](Self::tick) has something to do.
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        match &self.life {
-            Life::Starting(starting) => starting.next_deadline(),
-            Life::Ready { due, watch, accepting, .. } => {
+        match &self.state {
+            WorkerState::Starting(starting) => starting.next_deadline(),
+            WorkerState::Ready { due, watch, accepting, .. } => {
                 let of_age = self.limits.age_deadline(self.spawned).filter(|_| due.is_none());
                 let counting = self.counting.filter(|_| self.requests == 0);
                 let of_counting = counting.map(|counting| counting.look_at());
                 let of_kernel = earlier(watch.next_deadline(), accepting.next_deadline());
                 earlier(earlier(of_age, of_counting), of_kernel)
             }
-            Life::Draining(draining) => draining.next_deadline(),
-            Life::Stopping { kill_at, .. } => *kill_at,
-            Life::Spawning | Life::Killed { .. } => None,
+            WorkerState::Draining(draining) => draining.next_deadline(),
+            WorkerState::Stopping { kill_at, .. } => *kill_at,
+            WorkerState::Spawning | WorkerState::Killed { .. } => None,
         }
     }
 
     /// Whether a deadline runs by which it is hurt.
     pub fn may_be_hurt(&self) -> bool {
-        match &self.life {
-            Life::Starting(starting) => starting.fail_at.is_some(),
-            Life::Ready { watch, .. } => watch.awaits_ping(),
-            Life::Draining(draining) => draining.gives_up(),
-            Life::Stopping { kill_at, .. } => kill_at.is_some(),
-            Life::Spawning | Life::Killed { .. } => false,
+        match &self.state {
+            WorkerState::Starting(starting) => starting.fail_at.is_some(),
+            WorkerState::Ready { watch, .. } => watch.awaits_ping(),
+            WorkerState::Draining(draining) => draining.gives_up(),
+            WorkerState::Stopping { kill_at, .. } => kill_at.is_some(),
+            WorkerState::Spawning | WorkerState::Killed { .. } => false,
         }
     }
 }

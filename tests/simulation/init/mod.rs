@@ -9,7 +9,7 @@ use super::rule::{Held, check};
 use clock::Clock;
 use prefork_init::core::Note;
 use prefork_init::core::action::{SpawnOrder, Target};
-use prefork_init::core::event::{Demand, SpawnId};
+use prefork_init::core::event::{Request, SpawnId};
 use prefork_init::core::policy::{InitPolicy, Job};
 use prefork_init::core::{Action, Event, Lane, Monotonic, Pid, Received, Signal};
 use std::collections::VecDeque;
@@ -106,7 +106,7 @@ impl InitRules {
             }
             (Event::Signalled(received), _) => self.signalled(now, received),
             // As a TERM from nobody.
-            (Event::Asked(Demand::Stop), _) => self.signalled(now, Received::plain(Signal::TERM)),
+            (Event::Requested(Request::Stop), _) => self.signalled(now, Received::plain(Signal::TERM)),
             (Event::Exited { pid: ended, exit, .. }, Stage::Runs { pid, since }) if ended == pid => {
                 self.to_tell.push(Note::CommandExited { pid, exit, uptime: now.since(since) });
                 self.command_ended(pid, exit.code());
@@ -135,7 +135,7 @@ impl InitRules {
                 | Event::UpgradeFailed
                 | Event::GroupEnded { .. }
                 | Event::ConfigurationRead { .. }
-                | Event::Asked(_)
+                | Event::Requested(_)
                 | Event::LaneSeen { .. }
                 | Event::ContainerMeasured { .. }
                 | Event::Reaped { .. }

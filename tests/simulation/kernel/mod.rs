@@ -9,7 +9,7 @@ pub use serving::Habits;
 
 use super::dice::Dice;
 use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::event::{Demand, SpawnFailure, SpawnId};
+use prefork_init::core::event::{Request, SpawnFailure, SpawnId};
 use prefork_init::core::exit::Exit;
 use prefork_init::core::{Event, Lane, Monotonic, Pid, Received, Signal};
 use serving::Queues;
@@ -105,22 +105,22 @@ pub enum Due {
 }
 
 impl Due {
-    pub fn asked(demand: Demand) -> Self {
+    pub fn asked(demand: Request) -> Self {
         match demand {
-            Demand::Reload => Self::Asked(0, 0),
-            Demand::Recycle { slot } => Self::Asked(1, slot),
-            Demand::Scale { workers } => Self::Asked(2, workers),
-            Demand::Stop => Self::Asked(3, 0),
+            Request::Reload => Self::Asked(0, 0),
+            Request::Recycle { slot } => Self::Asked(1, slot),
+            Request::Scale { workers } => Self::Asked(2, workers),
+            Request::Stop => Self::Asked(3, 0),
         }
     }
 }
 
-fn demand(what: u8, number: u32) -> Demand {
+fn demand(what: u8, number: u32) -> Request {
     match what {
-        0 => Demand::Reload,
-        1 => Demand::Recycle { slot: number },
-        2 => Demand::Scale { workers: number },
-        _ => Demand::Stop,
+        0 => Request::Reload,
+        1 => Request::Recycle { slot: number },
+        2 => Request::Scale { workers: number },
+        _ => Request::Stop,
     }
 }
 
@@ -263,7 +263,7 @@ impl Kernel {
                 let signal = Signal::from_number(number).unwrap();
                 self.signal_us(received(signal, code), dice).map(Heard::Signal)
             }
-            Due::Asked(what, number) => Some(Heard::Event(Event::Asked(demand(what, number)))),
+            Due::Asked(what, number) => Some(Heard::Event(Event::Requested(demand(what, number)))),
             Due::Noise => Some(Heard::Noise),
             Due::Life(serial, turn) => self.live(serial, turn, dice).map(Heard::Event),
         }

@@ -5,7 +5,7 @@ mod pool;
 
 use super::dice::{Dice, MS};
 use super::kernel::{Habits, SpawnLuck, Temper};
-use prefork_init::core::event::Demand;
+use prefork_init::core::event::Request;
 use prefork_init::core::exit::Exit;
 use prefork_init::core::time::Patience;
 use prefork_init::core::{Action, Mode, Note, Signal};
@@ -61,7 +61,7 @@ pub struct Trigger {
     /// `si_code`: who sent it.
     pub code: i32,
     /// What is asked for instead.
-    pub demand: Option<Demand>,
+    pub demand: Option<Request>,
 }
 
 /// What a history can wait for before it sends a signal.
@@ -291,10 +291,10 @@ fn demands(seed: u64, moments: &[Moment], workers: u64) -> Vec<Trigger> {
     let one = |_| {
         let slot = u32::try_from(dice.up_to(workers)).unwrap();
         let demand = match dice.up_to(9) {
-            0..=3 => Demand::Recycle { slot },
-            4..=6 => Demand::Scale { workers: dice.pick(&[1, 1, 2, 3, 5, 9, slot.max(1)]) },
-            7 | 8 => Demand::Reload,
-            _ => Demand::Stop,
+            0..=3 => Request::Recycle { slot },
+            4..=6 => Request::Scale { workers: dice.pick(&[1, 1, 2, 3, 5, 9, slot.max(1)]) },
+            7 | 8 => Request::Reload,
+            _ => Request::Stop,
         };
         Trigger { demand: Some(demand), ..trigger(dice, moments, &[Signal::TERM]) }
     };

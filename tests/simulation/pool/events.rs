@@ -6,7 +6,7 @@ use super::book::{Book, Canary, Expected, HURRIED, LOOK_RARELY, Refusing, Roll, 
 use super::exits::Failure;
 use super::watch::Watch;
 use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::event::Demand;
+use prefork_init::core::event::Request;
 use prefork_init::core::exit::Reason;
 use prefork_init::core::{Event, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Book {
                 }
             }
             Event::Signalled(received) => self.received(now, received.signal),
-            Event::Asked(demand) => self.asked(now, demand),
+            Event::Requested(demand) => self.asked(now, demand),
             Event::Spawned { id, pid } => {
                 if let Some(order) = self.pending.take_if(|order| order.id == id) {
                     self.spawned(now, order, pid);
@@ -212,15 +212,15 @@ impl Book {
     }
 
     /// What was asked for, unless it is too late for it.
-    fn asked(&mut self, now: Monotonic, demand: Demand) {
+    fn asked(&mut self, now: Monotonic, demand: Request) {
         match demand {
-            Demand::Stop => self.asked_to_stop(now, Signal::TERM),
+            Request::Stop => self.asked_to_stop(now, Signal::TERM),
             _ if self.stage != Stage::Running => {}
-            Demand::Reload if self.policy.rereads => self.expected.reread = true,
-            Demand::Reload => self.reload(now),
-            Demand::Scale { workers } => self.scale_to(now, workers as usize),
-            Demand::Recycle { slot } if slot as usize >= self.wanted() => {}
-            Demand::Recycle { slot } => {
+            Request::Reload if self.policy.rereads => self.expected.reread = true,
+            Request::Reload => self.reload(now),
+            Request::Scale { workers } => self.scale_to(now, workers as usize),
+            Request::Recycle { slot } if slot as usize >= self.wanted() => {}
+            Request::Recycle { slot } => {
                 let goes_on = |w: &&Worker| w.is_up() && w.due.is_none() && w.watch.hung.is_none();
                 self.expected.asked = self.seated(slot as usize).filter(goes_on).map(|w| w.pid);
                 let slot = self.slot(slot);

@@ -177,7 +177,7 @@ mod tests {
             newest: 4,
             next_spawn: 11,
             ever_ready: true,
-            remains: vec![(Pid(12), Some(at(13))), (Pid(14), None)],
+            leftovers: vec![(Pid(12), Some(at(13))), (Pid(14), None)],
             vacant: vec![
                 Vacancy { slot: 0, lane: Some(Lane(1)), spawn_at: at(16), failures: 2 },
                 Vacancy { slot: 2, lane: None, spawn_at: at(17), failures: 0 },

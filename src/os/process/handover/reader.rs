@@ -20,7 +20,7 @@ impl Given {
         let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);
         let mut output: Option<Output> = None;
         let mut behind = Duration::ZERO;
-        let (mut places, mut remains, mut kept, mut vacant) =
+        let (mut places, mut leftovers, mut kept, mut vacant) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for line in lines {
             let (name, rest) = line.split_once(' ')?;
@@ -82,7 +82,7 @@ impl Given {
                 "remains" => {
                     let kill_at =
                         option::<u64>(words.clone().nth(1)?)?.map(|at| Monotonic(Duration::from_micros(at)));
-                    remains.push((Pid(next(words)?), kill_at));
+                    leftovers.push((Pid(next(words)?), kill_at));
                 }
                 "vacant" => vacant.push(Vacancy {
                     slot: next(words)?,
@@ -116,7 +116,7 @@ impl Given {
             newest,
             next_spawn,
             ever_ready,
-            remains,
+            leftovers,
             kept,
             vacant,
         };

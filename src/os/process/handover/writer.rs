@@ -13,7 +13,7 @@ impl Given {
     #[must_use]
     pub fn write(&self) -> String {
         let Handover { now, behind, workers, generation, newest, next_spawn, ever_ready, .. } = &self.pool;
-        let Handover { remains, kept, vacant, .. } = &self.pool;
+        let Handover { leftovers, kept, vacant, .. } = &self.pool;
         let mut text = format!("{FIRST_LINE}\n");
         let mut line = |parts: &[&dyn Display]| {
             let words: Vec<String> = parts.iter().map(ToString::to_string).collect();
@@ -58,7 +58,7 @@ impl Given {
         for (fds, order) in &self.places {
             line(&[&"place", &list(fds), &list(order)]);
         }
-        for (group, kill_at) in remains {
+        for (group, kill_at) in leftovers {
             line(&[&"remains", group, &maybe(kill_at.map(|at| micros(at.0)))]);
         }
         for Vacancy { slot, lane, spawn_at, failures } in vacant {

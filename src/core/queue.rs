@@ -11,14 +11,14 @@ const LOOK_RARELY: Duration = Duration::from_millis(100);
 
 /// What was seen of a queue that is being emptied.
 #[derive(Clone, Copy, Debug)]
-pub struct Quiet {
+pub struct QueueWatch {
     /// Since when nothing waits, as far as was seen.
     since: Option<Monotonic>,
     /// How long that has to last.
     time: Duration,
 }
 
-impl Quiet {
+impl QueueWatch {
     /// Of a queue that nobody has looked at.
     pub fn unseen(time: Duration) -> Self {
         Self { since: None, time }

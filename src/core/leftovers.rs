@@ -15,13 +15,13 @@ const MOST: usize = 64;
 
 /// Groups that lost their leader, in the order in which they did.
 #[derive(Clone, Debug, Default)]
-pub struct Remains {
+pub struct Leftovers {
     to_kill: VecDeque<(Pid, Option<Monotonic>)>,
     /// Asked while everything ends, which kills them with everything else.
     at_the_end: Vec<Pid>,
 }
 
-impl Remains {
+impl Leftovers {
     /// Asks the group of a worker that has just ended to stop. Its leader is still a zombie, so the number cannot
     /// belong to anybody else.
     fn ask(group: Pid, policy: &StopPolicy, out: &mut Vec<Action>) {

@@ -9,13 +9,13 @@
 //!                                       (starting)               (new is ready)       it belongs to the pool
 //! ```
 
-use super::action::Action;
-use super::backoff::Backoff;
-use super::event::Lane;
-use super::note::ReadyBy;
-use super::policy::PoolPolicy;
-use super::time::{Monotonic, earlier};
-use super::worker::Worker;
+use crate::core::action::Action;
+use crate::core::backoff::Backoff;
+use crate::core::event::Lane;
+use crate::core::note::ReadyBy;
+use crate::core::policy::PoolPolicy;
+use crate::core::time::{Monotonic, earlier};
+use crate::core::worker::Worker;
 
 /// One slot.
 #[derive(Clone, Debug)]
@@ -50,8 +50,8 @@ pub enum Seat {
 
 /// Which of a slot's workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    Seat,
+pub enum Role {
+    Seated,
     Successor,
 }
 
@@ -102,37 +102,37 @@ impl Slot {
         seated.into_iter().chain(&mut self.successor)
     }
 
-    pub fn at(&self, place: Place) -> Option<&Worker> {
-        match place {
-            Place::Seat => self.seated(),
-            Place::Successor => self.successor.as_ref(),
+    pub fn at(&self, role: Role) -> Option<&Worker> {
+        match role {
+            Role::Seated => self.seated(),
+            Role::Successor => self.successor.as_ref(),
         }
     }
 
-    pub fn at_mut(&mut self, place: Place) -> Option<&mut Worker> {
-        match place {
-            Place::Seat => self.seated_mut(),
-            Place::Successor => self.successor.as_mut(),
+    pub fn at_mut(&mut self, role: Role) -> Option<&mut Worker> {
+        match role {
+            Role::Seated => self.seated_mut(),
+            Role::Successor => self.successor.as_mut(),
         }
     }
 
-    /// The worker in `place` is ready. If it is the successor it takes the seat; the old one is returned.
+    /// The worker in `role` is ready. If it is the successor it takes the seat; the old one is returned.
     pub fn become_ready(
         &mut self,
-        place: Place,
+        role: Role,
         now: Monotonic,
         by: ReadyBy,
         policy: &PoolPolicy,
         out: &mut Vec<Action>,
     ) -> Option<Worker> {
-        let worker = self.at_mut(place)?;
+        let worker = self.at_mut(role)?;
         worker.become_ready(now, by, policy, out);
         if !worker.is_ready() {
             return None;
         }
         self.recovers = false;
         self.backoff.has_ready();
-        if place == Place::Seat {
+        if role == Role::Seated {
             return None;
         }
         let successor = self.successor.take()?;

@@ -13,7 +13,7 @@ const KILL_MARGIN: Duration = Duration::from_secs(5);
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endgame {
+pub enum FinalStop {
     /// Everything left has got the stop signal.
     Stopping {
         /// When it is killed.
@@ -28,7 +28,7 @@ pub enum Endgame {
     },
 }
 
-impl Endgame {
+impl FinalStop {
     /// Kills every descendant.
     pub fn kill_all(now: Monotonic, out: &mut Vec<Action>) -> Self {
         out.push(Action::SignalAll { signal: Signal::KILL });
@@ -62,7 +62,7 @@ impl Endgame {
     }
 }
 
-/// What a [`Endgame::tick`] came to.
+/// What a [`FinalStop::tick`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
     /// Nothing has changed but time.

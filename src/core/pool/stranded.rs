@@ -6,16 +6,16 @@
 //! for one who gets this lane.
 
 use super::Pool;
+use super::slot::Slot;
 use crate::core::action::Action;
 use crate::core::event::Lane;
 use crate::core::exit::Reason;
-use crate::core::slot::Slot;
 use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::worker::Worker;
 
 /// A lane that is nobody's.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Owed {
+pub(super) struct Stranded {
     lane: Lane,
     /// When to look at its queue; `None` once that has been done.
     look_at: Option<Monotonic>,
@@ -29,30 +29,30 @@ impl Pool {
         let is_anothers = self.workers().any(|worker| worker.lane == lane)
             || self.slots.iter().any(|slot| slot.kept_lane() == Some(lane));
         if self.policy.drain.steered && self.serves() && !is_anothers {
-            self.owed.retain(|owed| owed.lane != lane);
-            self.owed.push(Owed { lane, look_at: Some(now), waits: false });
+            self.stranded.retain(|owed| owed.lane != lane);
+            self.stranded.push(Stranded { lane, look_at: Some(now), waits: false });
         }
     }
 
     /// Somebody gets this lane.
     pub(super) fn is_given(&mut self, lane: Lane) {
-        self.owed.retain(|owed| owed.lane != lane);
+        self.stranded.retain(|owed| owed.lane != lane);
     }
 
     /// The lane where somebody waits longest.
-    pub(super) fn owed_lane(&self) -> Option<Lane> {
-        self.owed.iter().find(|owed| owed.waits).map(|owed| owed.lane)
+    pub(super) fn stranded_lane(&self) -> Option<Lane> {
+        self.stranded.iter().find(|owed| owed.waits).map(|owed| owed.lane)
     }
 
-    pub(super) fn next_look_at_owed(&self) -> Option<Monotonic> {
-        let owed = self.owed.iter().filter(|_| self.serves());
+    pub(super) fn next_look_at_stranded(&self) -> Option<Monotonic> {
+        let owed = self.stranded.iter().filter(|_| self.serves());
         owed.fold(None, |soonest, owed| earlier(soonest, owed.look_at))
     }
 
     /// Looks, if it is time.
-    pub(super) fn look_at_owed(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+    pub(super) fn look_at_stranded(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let serves = self.serves();
-        for owed in self.owed.iter_mut().filter(|owed| serves && reached(owed.look_at, now)) {
+        for owed in self.stranded.iter_mut().filter(|owed| serves && reached(owed.look_at, now)) {
             owed.look_at = None;
             out.push(Action::LookAtLane { lane: owed.lane });
         }
@@ -61,15 +61,15 @@ impl Pool {
     /// So many connections wait in a lane that is nobody's.
     pub(super) fn lane_seen(&mut self, lane: Lane, waiting: u32) {
         if waiting == 0 {
-            self.owed.retain(|owed| owed.lane != lane || owed.look_at.is_some());
-        } else if let Some(owed) = self.owed.iter_mut().find(|owed| owed.lane == lane) {
+            self.stranded.retain(|owed| owed.lane != lane || owed.look_at.is_some());
+        } else if let Some(owed) = self.stranded.iter_mut().find(|owed| owed.lane == lane) {
             owed.waits = true;
         }
     }
 
     /// As many workers make way as there are lanes in which somebody waits.
-    pub(super) fn settle_owed(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let waiting = self.owed.iter().filter(|owed| owed.waits).count();
+    pub(super) fn settle_stranded(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let waiting = self.stranded.iter().filter(|owed| owed.waits).count();
         let makes_way = |worker: &Worker| matches!(worker.due(), Some((Reason::Queue, _)));
         let replaced = self.slots.iter().filter(|slot| slot.seated().is_some_and(makes_way));
         let missing = waiting.saturating_sub(replaced.filter(|slot| slot.successor.is_none()).count());

@@ -1,43 +1,45 @@
 //! Workers that come, get ready, make way and go.
 
 use super::first::FirstStart;
+use super::slot::{Role, Slot};
 use super::verdict::Undecided;
-use super::{Phase, Pool, Whereabouts};
+use super::{Phase, Pool, WorkerPlace};
 use crate::core::action::Action;
 use crate::core::backoff::Failure;
 use crate::core::event::{Pid, SpawnFailure, SpawnId};
 use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, ReadyBy};
-use crate::core::shutdown::Endgame;
-use crate::core::slot::{Place, Slot};
+use crate::core::stop::FinalStop;
 use crate::core::time::Monotonic;
-use crate::core::worker::{Life, Worker};
+use crate::core::worker::{Worker, WorkerState};
 
 impl Pool {
     pub(super) fn spawned(&mut self, now: Monotonic, id: SpawnId, pid: Pid, out: &mut Vec<Action>) {
-        let is_it = |worker: &Worker| worker.id == id && matches!(worker.life, Life::Spawning);
+        let is_it = |worker: &Worker| worker.id == id && matches!(worker.state, WorkerState::Spawning);
         let Some(place) = self.find(is_it) else { return };
-        self.remains.forget(pid);
+        self.leftovers.forget(pid);
         self.ever_spawned = true;
         let probation = match place {
-            Whereabouts::In(index, _) => self.slots.get(index).map(|slot| slot.backoff.probation()),
-            Whereabouts::Retiring(_) => None,
+            WorkerPlace::InSlot(index, _) => self.slots.get(index).map(|slot| slot.backoff.probation()),
+            WorkerPlace::Retiring(_) => None,
         };
         let (policy, phase, probation) = (&self.policy, self.phase, probation.unwrap_or_default());
         let mut workers = self.slots.iter_mut().flat_map(Slot::workers_mut).chain(&mut self.retiring);
         let Some(worker) = workers.find(|worker| worker.id == id) else { return };
         worker.spawned(now, pid, policy, probation, out);
         let not_wanted = match (phase, place) {
-            (Phase::Ending { endgame: Endgame::Stopping { kill_at }, .. }, _) => {
+            (Phase::Ending { final_stop: FinalStop::Stopping { kill_at }, .. }, _) => {
                 Some((Reason::Stop, kill_at))
             }
-            (Phase::Ending { endgame: Endgame::Killing { .. }, .. }, _) => Some((Reason::Stop, Some(now))),
+            (Phase::Ending { final_stop: FinalStop::Killing { .. }, .. }, _) => {
+                Some((Reason::Stop, Some(now)))
+            }
             // It made way before it was there.
-            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, Whereabouts::Retiring(_)) => {
+            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, WorkerPlace::Retiring(_)) => {
                 Some((Reason::Scale, policy.stop.graceful.deadline(now)))
             }
             (Phase::Closing(_), _) => Some((Reason::Stop, policy.stop.graceful.deadline(now))),
-            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, Whereabouts::In(..))
+            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, WorkerPlace::InSlot(..))
             | (Phase::Gone, _) => None,
         };
         if let Some((reason, kill_at)) = not_wanted {
@@ -52,7 +54,7 @@ impl Pool {
         failure: SpawnFailure,
         out: &mut Vec<Action>,
     ) {
-        let is_it = |worker: &Worker| worker.id == id && matches!(worker.life, Life::Spawning);
+        let is_it = |worker: &Worker| worker.id == id && matches!(worker.state, WorkerState::Spawning);
         let Some(place) = self.find(is_it) else { return };
         let Some(slot) = self.at(place).map(|worker| worker.slot) else { return };
         out.push(Action::Report(Note::SpawnFailed { slot, failure }));
@@ -86,7 +88,7 @@ impl Pool {
         if may_be_asked && self.stops() {
             (reason, failure) = (Reason::Stop, None);
         }
-        let was_killed = matches!(worker.life, Life::Killed { .. });
+        let was_killed = matches!(worker.state, WorkerState::Killed { .. });
         let (uptime, served, lane) = (now.since(worker.spawned), worker.served(now), worker.lane);
         if self.policy.drain.listens {
             out.push(Action::RestoreListeners { lane });
@@ -96,7 +98,7 @@ impl Pool {
         if !undecided {
             out.push(Action::Report(Note::WorkerExited { worker: of_worker, exit, reason, uptime }));
         }
-        if let Whereabouts::In(index, _) = place
+        if let WorkerPlace::InSlot(index, _) = place
             && let Some(slot) = self.slots.get_mut(index)
         {
             slot.backoff.served(served);
@@ -106,22 +108,22 @@ impl Pool {
         }
         match self.phase {
             // What is left of its group goes with everything else.
-            Phase::Ending { endgame: Endgame::Stopping { .. }, .. } => {
-                self.remains.stop_at_the_end(pid, &self.policy.stop, out);
+            Phase::Ending { final_stop: FinalStop::Stopping { .. }, .. } => {
+                self.leftovers.stop_at_the_end(pid, &self.policy.stop, out);
             }
-            Phase::Ending { endgame: Endgame::Killing { .. }, .. } | Phase::Gone => {}
+            Phase::Ending { final_stop: FinalStop::Killing { .. }, .. } | Phase::Gone => {}
             Phase::Unstarted | Phase::Running | Phase::Draining { .. } | Phase::Closing(_) if was_killed => {}
             Phase::Unstarted | Phase::Running | Phase::Draining { .. } | Phase::Closing(_) => {
-                self.remains.stop(now, pid, &self.policy.stop, out);
+                self.leftovers.stop(now, pid, &self.policy.stop, out);
             }
         }
         match place {
-            Whereabouts::In(index, in_slot) if undecided => {
+            WorkerPlace::InSlot(index, in_slot) if undecided => {
                 let death = self.take_out(now, index, in_slot);
                 let what = (of_worker, exit, uptime);
                 self.undecided.extend(death.map(|death| Undecided::new(now, death, what, (reason, failure))));
             }
-            Whereabouts::In(..) | Whereabouts::Retiring(_) => {
+            WorkerPlace::InSlot(..) | WorkerPlace::Retiring(_) => {
                 self.vacate(now, place, reason, failure, out);
             }
         }
@@ -132,14 +134,14 @@ impl Pool {
         &mut self,
         now: Monotonic,
         index: usize,
-        place: Place,
+        role: Role,
         by: ReadyBy,
         out: &mut Vec<Action>,
     ) {
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let generation = slot.at(place).map(|worker| worker.generation);
-        let starts = slot.at(place).is_some_and(|worker| matches!(worker.life, Life::Starting(_)));
-        let replaced = slot.become_ready(place, now, by, &self.policy, out);
+        let generation = slot.at(role).map(|worker| worker.generation);
+        let starts = slot.at(role).is_some_and(|worker| matches!(worker.state, WorkerState::Starting(_)));
+        let replaced = slot.become_ready(role, now, by, &self.policy, out);
         if self.ready() > 0 {
             self.first_start = FirstStart::Passed;
         }
@@ -175,18 +177,18 @@ impl Pool {
     fn vacate(
         &mut self,
         now: Monotonic,
-        place: Whereabouts,
+        place: WorkerPlace,
         reason: Reason,
         failure: Option<Failure>,
         out: &mut Vec<Action>,
     ) {
         match place {
-            Whereabouts::In(index, place) => {
-                if let Some(death) = self.take_out(now, index, place) {
+            WorkerPlace::InSlot(index, role) => {
+                if let Some(death) = self.take_out(now, index, role) {
                     self.judge(now, death, reason, failure, out);
                 }
             }
-            Whereabouts::Retiring(index) => {
+            WorkerPlace::Retiring(index) => {
                 if index < self.retiring.len() {
                     let lane = self.retiring.remove(index).lane;
                     self.leave(now, lane);

@@ -12,18 +12,18 @@
 //! for it, too, from when no other was there: while others serve, it has time to take them, else a moment.
 
 use super::refusing::Refusing;
+use super::slot::Slot;
 use super::{Ending, HURRIED_GRACE, Phase, Pool};
 use crate::core::action::Action;
 use crate::core::event::Lane;
 use crate::core::exit::{Reason, code};
 use crate::core::in_hand::InHand;
 use crate::core::note::Note;
-use crate::core::quiet::LOOK_EVERY;
-use crate::core::shutdown::{Endgame, Tick};
+use crate::core::queue::LOOK_EVERY;
 use crate::core::signal::Signal;
-use crate::core::slot::Slot;
+use crate::core::stop::{FinalStop, Tick};
 use crate::core::time::{Monotonic, earlier, reached};
-use crate::core::worker::{Life, Worker};
+use crate::core::worker::{Worker, WorkerState};
 use std::time::Duration;
 
 /// How long a worker that starts is waited for to be seen waiting for connections, or to take those that wait where no
@@ -82,7 +82,7 @@ impl Pool {
                     if signal == Signal::TERM { self.policy.drain_delay } else { Duration::ZERO };
                 out.push(Action::Report(Note::ShutdownStarted { signal, drain_delay }));
                 self.roll = None;
-                // With no delay, `settle` ends the phase at once.
+                // With no delay, `advance` ends the phase at once.
                 self.phase = Phase::Draining { until: now + drain_delay };
                 self.undecided_were_stopped(now, out);
             }
@@ -95,7 +95,7 @@ impl Pool {
                 let left = closing.kill_at.map_or(HURRIED_GRACE, |at| at.since(now));
                 self.begin_ending(now, Some(left.min(HURRIED_GRACE)), out);
             }
-            Phase::Ending { endgame: Endgame::Stopping { .. }, .. } if self.stop_signals >= 2 => {
+            Phase::Ending { final_stop: FinalStop::Stopping { .. }, .. } if self.stop_signals >= 2 => {
                 out.push(Action::Report(Note::ShutdownHurried { signal }));
                 let grace = if self.stop_signals == 2 { HURRIED_GRACE } else { Duration::ZERO };
                 self.hasten(now, now + grace, out);
@@ -126,7 +126,8 @@ impl Pool {
     /// Lets nobody new in, if there is somebody who serves those that are.
     pub(super) fn begin_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let kill_at = self.policy.stop.graceful.deadline(now);
-        let may_serve = |worker: &Worker| matches!(worker.life, Life::Ready { .. } | Life::Starting(_));
+        let may_serve =
+            |worker: &Worker| matches!(worker.state, WorkerState::Ready { .. } | WorkerState::Starting(_));
         if !self.policy.drain.listens || !self.workers().any(may_serve) || reached(kill_at, now) {
             return self.begin_ending(now, None, out);
         }
@@ -155,15 +156,15 @@ impl Pool {
         let Phase::Closing(mut closing) = self.phase else { return };
         let in_moment = now < closing.since + START_AWAITED_FOR;
         let some_serve = self.workers().any(Worker::has_served);
-        let takes = |worker: &&Worker| match worker.life {
-            Life::Ready { .. } | Life::Draining(_) => true,
-            Life::Starting(_) => in_moment || some_serve,
-            Life::Spawning | Life::Stopping { .. } | Life::Killed { .. } => false,
+        let takes = |worker: &&Worker| match worker.state {
+            WorkerState::Ready { .. } | WorkerState::Draining(_) => true,
+            WorkerState::Starting(_) => in_moment || some_serve,
+            WorkerState::Spawning | WorkerState::Stopping { .. } | WorkerState::Killed { .. } => false,
         };
         let lanes: Vec<Lane> = self.workers().filter(takes).map(|worker| worker.lane).collect();
         closing.awaits_starting = in_moment
             && self.workers().any(
-                |worker| matches!(&worker.life, Life::Starting(starting) if starting.may_serve(closing.since)),
+                |worker| matches!(&worker.state, WorkerState::Starting(starting) if starting.may_serve(closing.since)),
             );
         // Of those that start, none serves: an empty queue is all there is to see.
         let nobody_serves = !closing.awaits_starting && !some_serve;
@@ -206,7 +207,7 @@ impl Pool {
             out.push(Action::RefuseConnections { held_off: self.is_empty() });
         }
         self.phase = Phase::Ending {
-            endgame: Endgame::Stopping { kill_at },
+            final_stop: FinalStop::Stopping { kill_at },
             orphans_at: halfway(now, kill_at),
             orphans_asked: false,
             refusing: (listens && !self.is_empty()).then(|| Refusing::new(now, kill_at)),
@@ -218,7 +219,8 @@ impl Pool {
 
     /// Brings the kill forward.
     pub(super) fn hasten(&mut self, now: Monotonic, kill_at: Monotonic, out: &mut Vec<Action>) {
-        if let Phase::Ending { endgame: Endgame::Stopping { kill_at: set }, orphans_at, .. } = &mut self.phase
+        if let Phase::Ending { final_stop: FinalStop::Stopping { kill_at: set }, orphans_at, .. } =
+            &mut self.phase
         {
             *set = earlier(*set, Some(kill_at));
             // Nobody is asked twice, so once more does no harm.
@@ -237,15 +239,15 @@ impl Pool {
 
     /// Does what is due.
     pub(super) fn go_on_ending(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if let Phase::Ending { endgame, orphans_at, .. } = &mut self.phase {
+        if let Phase::Ending { final_stop, orphans_at, .. } = &mut self.phase {
             if reached(*orphans_at, now) {
                 *orphans_at = None;
                 let workers = self.slots.iter().flat_map(Slot::workers).chain(&self.retiring);
                 let workers = workers.filter_map(Worker::pid).collect();
-                let (groups, signal) = (self.remains.asked(), self.policy.stop.signal);
+                let (groups, signal) = (self.leftovers.asked(), self.policy.stop.signal);
                 out.push(Action::AskOrphans { workers, groups, signal });
             }
-            match endgame.tick(now, out) {
+            match final_stop.tick(now, out) {
                 Tick::Wait => {}
                 Tick::KilledAll => {
                     out.push(Action::Report(Note::KillingAll));
@@ -259,13 +261,13 @@ impl Pool {
     /// All that has ended is reaped: perhaps nobody is left, perhaps only orphans are.
     pub(super) fn reaped(&mut self, children_left: bool, out: &mut Vec<Action>) {
         let no_worker = self.is_empty();
-        let Phase::Ending { endgame, orphans_at, orphans_asked, .. } = &mut self.phase else { return };
+        let Phase::Ending { final_stop, orphans_at, orphans_asked, .. } = &mut self.phase else { return };
         if !children_left && no_worker {
             self.exit_as_ended(out);
-        } else if let (true, false, Endgame::Stopping { .. }) = (no_worker, *orphans_asked, *endgame) {
+        } else if let (true, false, FinalStop::Stopping { .. }) = (no_worker, *orphans_asked, *final_stop) {
             (*orphans_at, *orphans_asked) = (None, true);
             out.push(Action::Report(Note::StoppingOrphans));
-            let (groups, signal) = (self.remains.asked(), self.policy.stop.signal);
+            let (groups, signal) = (self.leftovers.asked(), self.policy.stop.signal);
             out.push(Action::AskOrphans { workers: Vec::new(), groups, signal });
         }
     }

@@ -1,14 +1,16 @@
-//! Who is spawned next, and who is replaced: one budget for limits, reloads, scaling and crashes.
+//! Which worker is spawned next, and which is replaced: one budget for limits, reloads, scaling and crashes.
 //!
 //! A spawn needs room: fewer alive than wanted and `max_surge` together. A vacancy has its room kept, so a planned
 //! replacement never takes it away.
 
+use super::slot::{Role, Seat, Slot};
 use super::{Pool, number};
 use crate::core::action::{Action, SpawnOrder};
 use crate::core::event::{Lane, SpawnId};
 use crate::core::exit::Reason;
-use crate::core::recycle::Limits;
-use crate::core::slot::{Place, Seat, Slot};
+use crate::core::limits::Limits;
+use crate::core::note::Note;
+use crate::core::policy::MOST_WORKERS;
 use crate::core::time::{Monotonic, earlier};
 use crate::core::worker::{Accepting, Worker};
 use std::collections::BTreeSet;
@@ -109,7 +111,7 @@ impl Pool {
             matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at <= now) && self.may_fill(index)
         };
         match self.slots.iter().enumerate().position(is_due).filter(|_| has_room) {
-            Some(index) => self.spawn(now, index, Place::Seat, out),
+            Some(index) => self.spawn(now, index, Role::Seated, out),
             None => {
                 if let Some(index) = self.planned_now(now) {
                     self.replace(now, index, out);
@@ -122,7 +124,7 @@ impl Pool {
     fn replace(&mut self, now: Monotonic, index: usize, out: &mut Vec<Action>) {
         self.next_planned_at = now + self.policy.budget.gap;
         if self.may_surge() {
-            return self.spawn(now, index, Place::Successor, out);
+            return self.spawn(now, index, Role::Successor, out);
         }
         let reason = self.slots.get(index).and_then(|slot| self.wants_replacement(slot));
         // A reload knows by this that no worker came in its place yet.
@@ -136,8 +138,8 @@ impl Pool {
         }
     }
 
-    fn spawn(&mut self, now: Monotonic, index: usize, place: Place, out: &mut Vec<Action>) {
-        let lane = self.lane_for(index, place);
+    fn spawn(&mut self, now: Monotonic, index: usize, role: Role, out: &mut Vec<Action>) {
+        let lane = self.lane_for(index, role);
         self.is_given(lane);
         let generation = self.generation_to_spawn();
         let id = SpawnId(self.next_spawn);
@@ -153,9 +155,9 @@ impl Pool {
         };
         let Some(slot) = self.slots.get_mut(index) else { return };
         let worker = Worker::new(now, &order, limits);
-        match place {
-            Place::Seat => slot.seat = Seat::Taken(worker),
-            Place::Successor => slot.successor = Some(worker),
+        match role {
+            Role::Seated => slot.seat = Seat::Taken(worker),
+            Role::Successor => slot.successor = Some(worker),
         }
         slot.gap_until = now + SPAWN_GAP;
         slot.retry_at = slot.retry_at.max(slot.gap_until);
@@ -172,10 +174,10 @@ impl Pool {
 
     /// The listeners for a new worker: those where connections may wait since their slot, or anybody, lost its worker,
     /// else the first that are nobody's.
-    fn lane_for(&self, index: usize, place: Place) -> Lane {
-        let kept = self.slots.get(index).and_then(Slot::kept_lane).filter(|_| place == Place::Seat);
-        let inherited = self.inherited_lane(index).filter(|_| place == Place::Successor);
-        if let Some(lane) = kept.or(inherited).or_else(|| self.owed_lane()) {
+    fn lane_for(&self, index: usize, role: Role) -> Lane {
+        let kept = self.slots.get(index).and_then(Slot::kept_lane).filter(|_| role == Role::Seated);
+        let inherited = self.inherited_lane(index).filter(|_| role == Role::Successor);
+        if let Some(lane) = kept.or(inherited).or_else(|| self.stranded_lane()) {
             return lane;
         }
         let taken: BTreeSet<Lane> = self
@@ -184,5 +186,46 @@ impl Pool {
             .chain(self.slots.iter().filter_map(Slot::kept_lane))
             .collect();
         (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)).unwrap_or(Lane(0))
+    }
+
+    /// One more.
+    pub(super) fn scale_up(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.scale_to(now, self.wanted().saturating_add(1), out);
+    }
+
+    /// One fewer.
+    pub(super) fn scale_down(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.scale_to(now, self.wanted().saturating_sub(1), out);
+    }
+
+    /// So many, at least one. Those with the highest numbers make way.
+    pub(super) fn scale_to(&mut self, now: Monotonic, workers: u32, out: &mut Vec<Action>) {
+        let (from, workers) = (self.wanted(), workers.clamp(1, MOST_WORKERS));
+        if workers == from {
+            return out.push(Action::Report(Note::NotScaled { workers }));
+        }
+        out.push(Action::Report(Note::Scaled { workers, from }));
+        for _ in from..workers {
+            self.slots.push(Slot::new(now));
+        }
+        for _ in workers..from {
+            self.drop_last(now, out);
+        }
+    }
+
+    fn drop_last(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let Some(slot) = self.slots.pop() else { return };
+        self.first_start_has_dropped();
+        if let Some(lane) = slot.kept_lane() {
+            self.leave(now, lane);
+        }
+        let seated = match slot.seat {
+            Seat::Taken(worker) => Some(worker),
+            Seat::Vacant { .. } => None,
+        };
+        for worker in seated.into_iter().chain(slot.successor) {
+            self.roll_has_dropped(worker.id);
+            self.retire(now, worker, Reason::Scale, out);
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! What is measured from time to time: the workers, and the container they are in.
 
 use super::Pool;
+use super::slot::Slot;
 use crate::core::action::Action;
 use crate::core::exit::Reason;
-use crate::core::slot::Slot;
 use crate::core::time::{Monotonic, reached};
 use crate::core::worker::Worker;
 

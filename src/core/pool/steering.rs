@@ -1,13 +1,13 @@
 //! Who gets new connections, and what becomes of workers that hang.
 
-use super::Whereabouts;
+use super::WorkerPlace;
+use super::slot::Slot;
 use super::{Pool, number};
 use crate::core::action::Action;
 use crate::core::event::{Lane, Pid};
 use crate::core::note::ReadyBy;
-use crate::core::slot::Slot;
 use crate::core::time::Monotonic;
-use crate::core::worker::{Life, Worker};
+use crate::core::worker::{Worker, WorkerState};
 
 impl Pool {
     /// New connections go to those that serve; while nobody does, to those that may soon.
@@ -19,7 +19,8 @@ impl Pool {
         let lanes = |wanted: fn(&Worker) -> bool| {
             seated().filter(move |worker| wanted(worker)).map(|worker| worker.lane)
         };
-        let starts = |worker: &Worker| matches!(worker.life, Life::Spawning | Life::Starting(_));
+        let starts =
+            |worker: &Worker| matches!(worker.state, WorkerState::Spawning | WorkerState::Starting(_));
         let choices = [Worker::is_trusted, Worker::serves, starts, Worker::is_ready];
         let Some(wanted) = choices.into_iter().find(|wanted| lanes(*wanted).next().is_some()) else { return };
         // This comes after each step, and mostly all is as before.
@@ -37,10 +38,10 @@ impl Pool {
     pub(super) fn probed(&mut self, now: Monotonic, pid: Pid, passed: Option<bool>, out: &mut Vec<Action>) {
         let mut ready = false;
         self.with_worker(pid, |worker, policy| ready = worker.probed(now, passed, policy, out));
-        if let (true, Some(Whereabouts::In(index, place))) =
+        if let (true, Some(WorkerPlace::InSlot(index, role))) =
             (ready, self.find(|worker| worker.pid() == Some(pid)))
         {
-            self.become_ready(now, index, place, ReadyBy::Probed, out);
+            self.become_ready(now, index, role, ReadyBy::Probed, out);
         }
     }
 

@@ -1,0 +1,66 @@
+//! Requests over the control socket, whose outcome is seen in the status, and signals that are passed on to the workers.
+
+use super::slot::Seat;
+use super::{Pool, numbered};
+use crate::core::action::Action;
+use crate::core::event::Request;
+use crate::core::exit::Reason;
+use crate::core::note::Note;
+use crate::core::signal::Signal;
+use crate::core::time::Monotonic;
+use crate::core::worker::{Worker, WorkerState};
+
+impl Pool {
+    pub(super) fn requested(&mut self, now: Monotonic, request: Request, out: &mut Vec<Action>) {
+        match request {
+            Request::Stop => self.asked_to_stop(now, Signal::TERM, out),
+            Request::Reload if self.is_running() => self.reload_asked(now, out),
+            Request::Scale { workers } if self.is_running() => self.scale_to(now, workers, out),
+            Request::Recycle { slot } if self.is_running() => self.recycle(now, slot, out),
+            Request::Reload | Request::Scale { .. } | Request::Recycle { .. } => {}
+        }
+    }
+
+    fn recycle(&mut self, now: Monotonic, slot: u32, out: &mut Vec<Action>) {
+        let Some(slot) = numbered(&mut self.slots, slot) else { return };
+        // Somebody may just have mended what made the last replacement fail.
+        slot.retry_at = slot.gap_until;
+        match &mut slot.seat {
+            Seat::Taken(worker) => worker.becomes_due(now, Reason::Asked, out),
+            Seat::Vacant { spawn_at, .. } => *spawn_at = (*spawn_at).min(now.max(slot.gap_until)),
+        }
+    }
+
+    /// Whether a signal does anything but to be told of in the log.
+    pub fn heeds(&self, signal: Signal) -> bool {
+        match self.policy.rewrites.of(signal) {
+            Some(
+                Signal::TERM
+                | Signal::INT
+                | Signal::QUIT
+                | Signal::ABRT
+                | Signal::HUP
+                | Signal::USR2
+                | Signal::TTIN
+                | Signal::TTOU,
+            ) => true,
+            Some(signal) => self.policy.forwards.contains(&signal),
+            None => false,
+        }
+    }
+
+    /// To every worker that has been ready and has not been told to stop. One that starts may not have its handler yet,
+    /// and would end of it; what it has just opened, it need not open again.
+    pub(super) fn forward(&self, signal: Signal, came: Signal, out: &mut Vec<Action>) {
+        let hears = |worker: &&Worker| match worker.state {
+            WorkerState::Ready { .. } | WorkerState::Draining(_) => true,
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => false,
+        };
+        let pids = self.workers().filter(hears).filter_map(Worker::pid);
+        out.extend(pids.map(|pid| Action::SignalTakers { pid, signal }));
+        out.push(Action::Report(Note::SignalForwarded { signal, came }));
+    }
+}
