@@ -102,6 +102,8 @@
     allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+extern crate alloc;
+
 pub mod app;
 pub mod check;
 pub mod client;

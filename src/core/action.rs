@@ -5,6 +5,8 @@ use super::handover::Handover;
 use super::note::{Note, WorkerRef};
 use super::signal::{Received, Signal};
 use super::time::Monotonic;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// Something to do, from [`Core::step`](super::Core::step).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! How often what outlives the command of an init is asked to stop: what was being forked at one time is seen the next.
 
 use super::time::Monotonic;
-use std::time::Duration;
+use core::time::Duration;
 
 /// How often the processes that are left have been asked to stop.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,8 @@
 use super::policy::RespawnPolicy;
 use super::rng::Rng;
 use super::time::Monotonic;
-use std::collections::VecDeque;
-use std::time::Duration;
+use alloc::collections::VecDeque;
+use core::time::Duration;
 
 /// A worker that was ready this long is healthy: its end starts the count anew.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);

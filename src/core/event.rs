@@ -2,8 +2,8 @@
 
 use super::exit::Exit;
 use super::signal::{Received, Signal};
-use std::fmt;
-use std::time::Duration;
+use core::fmt;
+use core::time::Duration;
 
 /// A process id, as our PID namespace counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

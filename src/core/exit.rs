@@ -1,7 +1,7 @@
 //! How a process ended, and what that means for a worker.
 
 use super::signal::Signal;
-use std::fmt;
+use core::fmt;
 
 /// How a process ended, as wait(2) tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use super::event::{Lane, Pid};
 use super::limits::Limits;
 use super::time::Monotonic;
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// A pool at rest: every worker it has is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::event::Connections;
 use super::policy::DrainPolicy;
 use super::queue::QueueWatch;
 use super::time::{Monotonic, earlier, reached};
-use std::time::Duration;
+use core::time::Duration;
 
 /// What was on its way when new connections went elsewhere has come in by then, though the drain time is longer.
 const SETTLED_AFTER: Duration = Duration::from_millis(500);

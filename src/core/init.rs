@@ -17,7 +17,9 @@ use super::signal::{Received, Signal};
 use super::snapshot::{self, Phase, Snapshot, Status};
 use super::stop::{FinalStop, Tick};
 use super::time::{Monotonic, earlier, reached};
-use std::time::Duration;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// The state of init mode.
 #[derive(Clone, Debug)]

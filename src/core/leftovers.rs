@@ -8,7 +8,8 @@ use super::event::Pid;
 use super::policy::StopPolicy;
 use super::signal::Signal;
 use super::time::{Monotonic, earlier, reached};
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// More groups than this are not waited for: the oldest is killed early.
 const MOST: usize = 64;

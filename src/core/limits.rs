@@ -4,7 +4,7 @@ use super::exit::Reason;
 use super::policy::{Jittered, RecyclePolicy};
 use super::rng::Rng;
 use super::time::{Monotonic, reached};
-use std::time::Duration;
+use core::time::Duration;
 
 /// The limits of one worker, drawn at its spawn and never again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

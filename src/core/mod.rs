@@ -46,8 +46,9 @@ pub use signal::{Received, Rewrites, Signal};
 pub use snapshot::{Progress, Snapshot, Status};
 pub use time::{Monotonic, Patience};
 
+use alloc::vec::Vec;
+use core::time::Duration;
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
-use std::time::Duration;
 
 /// What the supervisor is to be.
 // There is one.

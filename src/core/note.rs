@@ -3,7 +3,7 @@
 use super::event::{Pid, SpawnFailure};
 use super::exit::{Exit, Reason};
 use super::signal::{Received, Signal};
-use std::time::Duration;
+use core::time::Duration;
 
 /// Which worker a note is about; the fields every log line names alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

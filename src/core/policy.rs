@@ -3,8 +3,9 @@
 use super::event::SpawnFailure;
 use super::signal::{Rewrites, Signal};
 use super::time::{Monotonic, Patience};
-use std::fmt;
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
 
 /// How we treat processes that are to end, in both modes.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! Whether nothing waits in a queue any more, and for how long it has to stay so.
 
 use super::time::{Monotonic, reached};
-use std::time::Duration;
+use core::time::Duration;
 
 /// A queue that is being emptied is looked at this often.
 pub const LOOK_EVERY: Duration = Duration::from_millis(20);

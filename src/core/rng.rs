@@ -1,6 +1,6 @@
 //! Chance, from a seed: the same seed gives the same history.
 
-use std::time::Duration;
+use core::time::Duration;
 
 /// A `splitmix64` generator (Steele, Lea, Flood 2014). Good enough to spread workers out; not for secrets.
 #[derive(Clone, Debug)]

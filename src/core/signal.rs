@@ -1,6 +1,7 @@
 //! Signals by name and number, real-time ones too.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// A signal number, 1 to 64.
 ///

@@ -2,7 +2,8 @@
 
 use super::event::{Lane, Pid};
 use super::exit::Reason;
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// A picture of the supervisor between two events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

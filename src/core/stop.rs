@@ -3,7 +3,8 @@
 use super::action::Action;
 use super::signal::Signal;
 use super::time::{Monotonic, reached};
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// A process killed while it forks can leave a child behind that we did not see: look again this often.
 const KILL_AGAIN: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
 //! Time as the core sees it: a distance from the start, handed in with every event.
 
-use std::ops::{Add, Sub};
-use std::time::Duration;
+use core::ops::{Add, Sub};
+use core::time::Duration;
 
 /// A moment on the supervisor's monotonic clock, as the time since its start.
 ///

@@ -6,7 +6,8 @@ use crate::core::action::Action;
 use crate::core::event::{Found, Lane, Pid};
 use crate::core::exit::Reason;
 use crate::core::time::Monotonic;
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// A worker that came back just when a successor came has no other this soon.
 const TRIED_AGAIN: Duration = Duration::from_secs(2);

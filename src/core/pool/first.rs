@@ -11,7 +11,8 @@ use super::{Pool, Slot};
 use crate::core::action::Action;
 use crate::core::backoff::Failure;
 use crate::core::time::Monotonic;
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Where the first start is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

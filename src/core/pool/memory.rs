@@ -6,6 +6,7 @@ use crate::core::action::Action;
 use crate::core::exit::Reason;
 use crate::core::time::{Monotonic, reached};
 use crate::core::worker::Worker;
+use alloc::vec::Vec;
 
 impl Pool {
     pub(super) fn measure(&mut self, now: Monotonic, out: &mut Vec<Action>) {

@@ -37,10 +37,11 @@ use super::snapshot::{self, Snapshot};
 use super::stop::FinalStop;
 use super::time::{Monotonic, earlier};
 use super::worker::{Worker, WorkerState};
+use alloc::vec::Vec;
+use core::time::Duration;
 use first::FirstStart;
 use reload::Roll;
 use slot::{Role, Slot};
-use std::time::Duration;
 
 /// What is left of the graceful timeout, at most, after a second stop signal.
 const HURRIED_GRACE: Duration = Duration::from_secs(5);
@@ -275,7 +276,7 @@ impl Pool {
             Event::Requested(request) => self.requested(now, request, out),
             Event::ContainerMeasured { used, limit } => self.container_measured(now, used, limit, out),
             Event::Measured { pid, found } => {
-                let steered = std::mem::take(&mut self.steered);
+                let steered = core::mem::take(&mut self.steered);
                 self.with_worker(pid, |worker, policy| {
                     let steered_to = steered.contains(&worker.lane);
                     worker.measured(now, found, steered_to, policy, out);

@@ -8,7 +8,8 @@ use super::{Phase, Pool};
 use crate::core::action::Action;
 use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::worker::Worker;
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// From the stop signal to the refusal, at most.
 const AT_THE_LATEST: Duration = Duration::from_secs(1);

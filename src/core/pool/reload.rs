@@ -19,6 +19,7 @@ use crate::core::policy::{DrainPolicy, HangPolicy, PoolPolicy, ReadyPolicy};
 use crate::core::snapshot::{Reload, ReloadState};
 use crate::core::time::Monotonic;
 use crate::core::worker::Worker;
+use alloc::vec::Vec;
 
 /// The generation that a pool starts with.
 pub const FIRST: u32 = 1;
@@ -231,7 +232,7 @@ impl Pool {
         let ready = ReadyPolicy { start_timeout: policy.ready.start_timeout, ..old.ready };
         let deadline = old.deadline;
         self.measure_at = policy.measure_every.map(|every| self.stepped + every);
-        let old = std::mem::replace(&mut self.policy, PoolPolicy { drain, hang, ready, deadline, ..policy });
+        let old = core::mem::replace(&mut self.policy, PoolPolicy { drain, hang, ready, deadline, ..policy });
         let confirmed = self.policy_before.get_or_insert(old);
         self.rescale = Some(self.policy.workers).filter(|workers| *workers != confirmed.workers);
     }

@@ -13,8 +13,9 @@ use crate::core::note::Note;
 use crate::core::policy::MOST_WORKERS;
 use crate::core::time::{Monotonic, earlier};
 use crate::core::worker::{Accepting, Worker};
-use std::collections::BTreeSet;
-use std::time::Duration;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Two spawns in one slot are at least this far apart, even when a worker ends by plan at once.
 const SPAWN_GAP: Duration = Duration::from_millis(100);
@@ -131,7 +132,7 @@ impl Pool {
         let lane = self.inherited_lane(index).filter(|_| self.reloads_to().is_none());
         let (Some((reason, ..)), Some(slot)) = (reason, self.slots.get_mut(index)) else { return };
         let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane };
-        if let Seat::Taken(old) = std::mem::replace(&mut slot.seat, vacant) {
+        if let Seat::Taken(old) = core::mem::replace(&mut slot.seat, vacant) {
             slot.backoff.served(old.served(now));
             self.roll_has_emptied();
             self.retire(now, old, reason, out);

@@ -9,6 +9,7 @@ use crate::core::note::Note;
 use crate::core::signal::Signal;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
+use alloc::vec::Vec;
 
 impl Pool {
     pub(super) fn requested(&mut self, now: Monotonic, request: Request, out: &mut Vec<Action>) {

@@ -16,6 +16,7 @@ use crate::core::note::ReadyBy;
 use crate::core::policy::PoolPolicy;
 use crate::core::time::{Monotonic, earlier};
 use crate::core::worker::Worker;
+use alloc::vec::Vec;
 
 /// One slot.
 #[derive(Clone, Debug)]
@@ -136,7 +137,7 @@ impl Slot {
             return None;
         }
         let successor = self.successor.take()?;
-        let kept = std::mem::replace(&mut self.seat, Seat::Taken(successor));
+        let kept = core::mem::replace(&mut self.seat, Seat::Taken(successor));
         let Seat::Taken(old) = kept else { return None };
         self.backoff.served(old.served(now));
         Some(old)

@@ -9,7 +9,7 @@ use crate::core::snapshot::{self, Progress, Reload, ReloadState, State, Status};
 use crate::core::stop::FinalStop;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
-use std::time::Duration;
+use core::time::Duration;
 
 impl Pool {
     /// See [`Core::served_by`](crate::core::Core::served_by).

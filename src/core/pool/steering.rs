@@ -8,6 +8,7 @@ use crate::core::event::{Lane, Pid};
 use crate::core::note::ReadyBy;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
+use alloc::vec::Vec;
 
 impl Pool {
     /// New connections go to those that serve; while nobody does, to those that may soon.

@@ -24,7 +24,8 @@ use crate::core::signal::Signal;
 use crate::core::stop::{FinalStop, Tick};
 use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::worker::{Worker, WorkerState};
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// How long a worker that starts is waited for to be seen waiting for connections, or to take those that wait where no
 /// other serves.

@@ -12,6 +12,7 @@ use crate::core::event::Lane;
 use crate::core::exit::Reason;
 use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::worker::Worker;
+use alloc::vec::Vec;
 
 /// A lane that is nobody's.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,8 @@ use crate::core::note::Note;
 use crate::core::policy::PoolPolicy;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 impl Pool {
     /// The signal came.

@@ -14,7 +14,8 @@ use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, WorkerRef};
 use crate::core::time::{Monotonic, earlier};
 use crate::core::worker::Worker;
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Our own stop signal comes within this time of a worker's, if it comes at all.
 const OUR_STOP_WITHIN: Duration = Duration::from_millis(100);
@@ -90,7 +91,7 @@ impl Pool {
 
     /// All processes are being stopped: so were those.
     pub(super) fn undecided_were_stopped(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        for Undecided { death, worker, exit, uptime, .. } in std::mem::take(&mut self.undecided) {
+        for Undecided { death, worker, exit, uptime, .. } in core::mem::take(&mut self.undecided) {
             let reason = Reason::Stop;
             out.push(Action::Report(Note::WorkerExited { worker, exit, reason, uptime }));
             self.judge(now, death, reason, None, out);

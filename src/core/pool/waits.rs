@@ -7,7 +7,8 @@ use crate::core::event::{Connections, Pid};
 use crate::core::note::Note;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 impl Pool {
     pub(super) fn connections_seen(

@@ -12,6 +12,7 @@ use crate::core::note::{Note, ReadyBy};
 use crate::core::stop::FinalStop;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
+use alloc::vec::Vec;
 
 impl Pool {
     pub(super) fn spawned(&mut self, now: Monotonic, id: SpawnId, pid: Pid, out: &mut Vec<Action>) {

@@ -17,7 +17,8 @@ use crate::core::event::{Found, Lane, Pid};
 use crate::core::exit::Reason;
 use crate::core::note::Note;
 use crate::core::time::{Monotonic, earlier, reached};
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// A queue in which something was is left alone for so long, and a worker that does not accept is looked at as often.
 const REST: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@
 //! is decided here: a minute after it is ready, and then less and less often. One report ends it.
 
 use crate::core::time::{Monotonic, reached};
-use std::time::Duration;
+use core::time::Duration;
 
 /// From when it is ready to the first look, and the longest pause between two.
 const FIRST: Duration = Duration::from_secs(60);

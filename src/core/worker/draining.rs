@@ -17,7 +17,8 @@ use crate::core::note::{Note, WorkerRef};
 use crate::core::policy::PoolPolicy;
 use crate::core::queue::LOOK_EVERY;
 use crate::core::time::{Monotonic, earlier, reached};
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Whoever waits in the queue has this long, though the graceful timeout is shorter.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -91,7 +92,7 @@ impl Draining {
             out.push(Action::Report(Note::DrainCutShort { worker }));
             return true;
         }
-        if self.in_hand.queue.is_quiet() && !std::mem::replace(&mut self.hinted, true) {
+        if self.in_hand.queue.is_quiet() && !core::mem::replace(&mut self.hinted, true) {
             out.push(Action::Hint { pid: self.pid, lane, signal: policy.drain.hint });
         }
         self.in_hand.is_done(now)

@@ -7,7 +7,8 @@ use crate::core::exit::Reason;
 use crate::core::note::{Note, Sign, Verdict};
 use crate::core::policy::{HangPolicy, PoolPolicy, ProbePolicy};
 use crate::core::time::{Monotonic, earlier, reached};
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// One that takes more memory than it ever may is not given more than this to stop.
 const HARD_LIMIT_GRACE: Duration = Duration::from_secs(5);
@@ -80,7 +81,7 @@ impl Worker {
     /// It said that it is about to end: it gets no new connections, and a replacement.
     pub fn said_stopping(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if let WorkerState::Ready { leaves, watch, accepting, .. } = &mut self.state {
-            if !std::mem::replace(leaves, true) {
+            if !core::mem::replace(leaves, true) {
                 accepting.says_it_leaves(now);
             }
             watch.owes_no_ping();
@@ -309,7 +310,7 @@ impl Watch {
         self.waiting = waiting;
         if waiting == 0 {
             self.still_since = None;
-            return match std::mem::take(&mut self.suspected) {
+            return match core::mem::take(&mut self.suspected) {
                 true => Queue::Turned(Verdict::Alive),
                 false => Queue::AsBefore,
             };

@@ -19,6 +19,7 @@ pub use draining::Draining;
 pub use health::Watch;
 pub use starting::Starting;
 
+use alloc::vec::Vec;
 use counting::Counting;
 
 use super::action::{Action, SpawnOrder};
@@ -30,7 +31,7 @@ use super::note::{Note, ReadyBy, WorkerRef};
 use super::policy::PoolPolicy;
 use super::signal::Signal;
 use super::time::{Monotonic, earlier, reached};
-use std::time::Duration;
+use core::time::Duration;
 
 /// One copy of the command.
 #[derive(Clone, Debug)]

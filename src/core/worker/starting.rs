@@ -5,7 +5,8 @@ use crate::core::event::{Lane, Pid};
 use crate::core::note::ReadyBy;
 use crate::core::policy::ReadyPolicy;
 use crate::core::time::{Monotonic, Patience, earlier, reached};
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// A worker that said `READY=1` and was not seen accepting counts as ready after this long: gunicorn
 /// says it before its own workers exist, but a program may also wait in ways that cannot be seen.
