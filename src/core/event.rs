@@ -35,172 +35,154 @@ pub enum Event {
     DeadlinePassed,
     /// A signal other than `SIGCHLD` reached us.
     Signalled(Received),
-    /// A `Spawn` succeeded: the program was executed.
+    /// A `Spawn` was carried out.
     Spawned {
         /// Which spawn.
         id: SpawnId,
-        /// The new process; also the id of its process group.
-        pid: Pid,
+        /// The new process, which has executed the program; also the id of its process group.
+        result: Result<Pid, SpawnFailure>,
     },
-    /// A `Spawn` failed; there is no process.
-    SpawnFailed {
-        /// Which spawn.
-        id: SpawnId,
-        /// What went wrong.
-        failure: SpawnFailure,
-    },
-    /// A child ended. It is still a zombie, so its pid and process group are safe to signal
-    /// until this step's actions are done.
-    Exited {
-        /// Which child: a worker, the command, or an orphan that came to us.
-        pid: Pid,
-        /// How it ended.
-        exit: Exit,
-        /// Whether the kernel has killed somebody of ours for want of memory since the last exit.
-        out_of_memory: bool,
-    },
-    /// A child was stopped.
-    Stopped {
+    /// Something became of a child: a worker, the command, or an orphan that came to us.
+    Child {
         /// Which.
         pid: Pid,
-        /// By which signal.
-        signal: Signal,
-        /// Whether the terminal is ours to give to the child's group.
-        has_terminal: bool,
-    },
-    /// We did not stop ourselves: in our process group, nobody could continue us.
-    StopRefused,
-    /// Our own program was not exchanged.
-    UpgradeFailed,
-    /// A worker may have tried to reach something: connections were attempted, or datagrams sent, in our network
-    /// namespace since we started, or we cannot tell.
-    ReachedOut,
-    /// A child was reaped, and its process group, which [`Core::awaits_group`](super::Core::awaits_group), has no other
-    /// member.
-    GroupEnded {
-        /// The child, and the group's number.
-        group: Pid,
+        /// What.
+        change: ChildChange,
     },
     /// All children that had ended are reaped.
     Reaped {
         /// Whether any child is left.
         children_left: bool,
     },
-    /// The worker, or a descendant of it, said `READY=1` (sd_notify(3)).
-    SaidReady {
-        /// The worker's own pid.
+    /// Something is known of a worker.
+    Worker {
+        /// The worker's own pid, though a descendant may have said it.
         pid: Pid,
+        /// What.
+        fact: WorkerFact,
     },
-    /// The worker, or a descendant of it, was seen waiting for connections on a listener of ours.
-    SeenAccepting {
-        /// The worker's own pid.
-        pid: Pid,
+    /// Something is known of the pool as a whole.
+    Pool(PoolFact),
+    /// A caller with the right to it asks for this.
+    Requested(Request),
+    /// What came of something else that the core asked of the loop.
+    Answered(Answer),
+}
+
+/// What became of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildChange {
+    /// It ended. It is still a zombie, so its pid and process group are safe to signal until this step's actions are
+    /// done.
+    Exited {
+        /// How it ended.
+        exit: Exit,
+        /// Whether the kernel has killed a process of ours for want of memory since the last exit.
+        out_of_memory: bool,
     },
-    /// A look at the worker did not show it waiting for connections.
+    /// It was stopped.
+    Stopped {
+        /// By which signal.
+        signal: Signal,
+        /// Whether the terminal is ours to give to the child's group.
+        has_terminal: bool,
+    },
+    /// It was reaped, and its process group, which [`Core::awaits_group`](super::Core::awaits_group), has no other
+    /// member.
+    GroupEnded,
+}
+
+/// What a worker says, or what is seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerFact {
+    /// It said `READY=1` (sd_notify(3)).
+    SaidReady,
+    /// It was seen waiting for connections on a listener of ours.
+    SeenAccepting,
+    /// A look did not show it waiting for connections.
     NotSeenAccepting {
-        /// The worker's own pid.
-        pid: Pid,
         /// The processor time it took: workers with many descriptors are looked at less often.
         took: Duration,
         /// Whether it was cut short, and goes on with the next.
         more: bool,
     },
-    /// The kernel does not let us see what the worker waits for.
-    ObservationRefused {
-        /// The worker's own pid.
-        pid: Pid,
-    },
-    /// The worker told how many requests it has served since its start.
+    /// The kernel does not let us see what it waits for.
+    ObservationRefused,
+    /// It told how many requests it has served since its start.
     RequestsReported {
-        /// The worker's own pid.
-        pid: Pid,
         /// The total.
         total: u64,
     },
-    /// The worker asked for more time to start, counted from now (`EXTEND_TIMEOUT_USEC`, sd_notify(3)).
+    /// It asked for more time to start, counted from now (`EXTEND_TIMEOUT_USEC`, sd_notify(3)).
     StartExtended {
-        /// The worker's own pid.
-        pid: Pid,
         /// How much.
         by: Duration,
     },
-    /// The worker said `WATCHDOG=1`.
-    Pinged {
-        /// The worker's own pid.
-        pid: Pid,
-    },
-    /// The worker said how often it will say `WATCHDOG=1` from now on (`WATCHDOG_USEC`).
+    /// It said `WATCHDOG=1`.
+    Pinged,
+    /// It said how often it will say `WATCHDOG=1` from now on (`WATCHDOG_USEC`).
     WatchdogSet {
-        /// The worker's own pid.
-        pid: Pid,
         /// At least this often.
         every: Duration,
     },
-    /// The worker said `STOPPING=1`: it is about to end by itself.
-    SaidStopping {
-        /// The worker's own pid.
-        pid: Pid,
-    },
-    /// The worker said `WATCHDOG=trigger`: it has found out itself that it hangs.
-    Triggered {
-        /// The worker's own pid.
-        pid: Pid,
-    },
-    /// A probe of the worker came to an end.
+    /// It said `STOPPING=1`: it is about to end by itself.
+    SaidStopping,
+    /// It said `WATCHDOG=trigger`: it has found out itself that it hangs.
+    Triggered,
+    /// A probe came to an end.
     Probed {
-        /// The worker's own pid.
-        pid: Pid,
         /// Whether it answered in time, and well; `None` if it could not be asked, which is not its fault.
         passed: Option<bool>,
     },
-    /// Something came into the queue of a worker, which was watched, and is not any more.
-    QueueWoke {
-        /// The worker's own pid.
-        pid: Pid,
-    },
-    /// A worker that is ready was looked at.
+    /// Something came into its queue, which was watched, and is not any more.
+    QueueWoke,
+    /// It was looked at while it was ready.
     AcceptingSeen {
-        /// The worker's own pid.
-        pid: Pid,
         /// What was found.
         found: Found,
         /// The processor time it took: a worker with many descriptors is looked at less often.
         took: Duration,
     },
-    /// So many connections wait for a worker.
+    /// This many connections wait for it.
     QueueSeen {
-        /// The worker's own pid.
-        pid: Pid,
         /// How many.
         waiting: u32,
     },
-    /// What the connections do that a worker has accepted.
+    /// What the connections do that it has accepted.
     ConnectionsSeen {
-        /// The worker's own pid.
-        pid: Pid,
         /// What; `None` if the kernel does not tell.
         found: Option<Connections>,
         /// The processor time it took: what costs much is done less often.
         took: Duration,
     },
-    /// The same of all workers together.
-    AllConnectionsSeen {
-        /// What; `None` if the kernel does not tell.
-        found: Option<Connections>,
-        /// The processor time it took.
-        took: Duration,
-    },
-    /// So many connections wait in a lane that is nobody's.
+    /// It was measured; what was not asked for or could not be had is left out.
+    Measured(Measured),
+}
+
+/// What is seen of the pool as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolFact {
+    /// A worker may have tried to reach something: connections were attempted, or datagrams sent, in our network
+    /// namespace since we started, or we cannot tell.
+    ReachedOut,
+    /// This many connections wait in a lane that has no worker.
     LaneSeen {
         /// Which.
         lane: Lane,
         /// How many.
         waiting: u32,
     },
-    /// So many connections wait for all workers together.
+    /// This many connections wait for all workers together.
     QueuesSeen {
         /// How many.
         waiting: u32,
+    },
+    /// What the connections do that the workers have accepted.
+    ConnectionsSeen {
+        /// What; `None` if the kernel does not tell.
+        found: Option<Connections>,
+        /// The processor time it took.
+        took: Duration,
     },
     /// The listeners of workers that were told to stop were looked at.
     ListenersSeen {
@@ -214,20 +196,20 @@ pub enum Event {
         /// How many there may be.
         limit: u64,
     },
+}
+
+/// What came of something that the core asked of the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
     /// The configuration was read anew; the policy is the new one already, if it was accepted.
     ConfigurationRead {
         /// Whether it was.
         accepted: bool,
     },
-    /// Somebody who may asked for this.
-    Requested(Request),
-    /// A worker was measured; what was not asked for or could not be had is left out.
-    Measured {
-        /// The worker's own pid.
-        pid: Pid,
-        /// What.
-        found: Measured,
-    },
+    /// We did not stop ourselves: in our process group, nothing could continue us.
+    StopRefused,
+    /// Our own program was not exchanged.
+    UpgradeFailed,
 }
 
 /// What a look at a worker that is ready found.
@@ -245,7 +227,7 @@ pub enum Found {
     NotAll,
 }
 
-/// What somebody may ask of a running pool, beside what signals say.
+/// What a caller may ask of a running pool, beside what signals say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Replace every worker, as HUP does.
@@ -255,7 +237,7 @@ pub enum Request {
         /// Which.
         slot: u32,
     },
-    /// Have so many workers.
+    /// Have this many workers.
     Scale {
         /// How many, 1 to [`MOST_WORKERS`](super::policy::MOST_WORKERS).
         workers: u32,

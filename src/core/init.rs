@@ -9,7 +9,7 @@
 
 use super::action::{Action, SpawnOrder, Target};
 use super::asks::Asks;
-use super::event::{Event, Lane, Pid, Request, SpawnFailure, SpawnId};
+use super::event::{Answer, ChildChange, Event, Lane, Pid, Request, SpawnFailure, SpawnId};
 use super::exit::{Exit, Reason, code};
 use super::note::Note;
 use super::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
@@ -73,44 +73,26 @@ impl Init {
         }
         match event {
             Event::Started => self.started(out),
-            Event::Spawned { id: COMMAND, pid } => self.spawned(now, pid, out),
-            Event::SpawnFailed { id: COMMAND, failure } => self.spawn_failed(failure, out),
+            Event::Spawned { id: COMMAND, result: Ok(pid) } => self.spawned(now, pid, out),
+            Event::Spawned { id: COMMAND, result: Err(failure) } => self.spawn_failed(failure, out),
             Event::Signalled(received) => self.signalled(now, received, out),
-            Event::Exited { pid, exit, .. } => self.exited(now, pid, exit, out),
-            Event::Stopped { pid, signal, has_terminal } => self.stopped(pid, signal, has_terminal, out),
-            Event::StopRefused => self.go_on(out),
+            Event::Child { pid, change: ChildChange::Exited { exit, .. } } => {
+                self.exited(now, pid, exit, out)
+            }
+            Event::Child { pid, change: ChildChange::Stopped { signal, has_terminal } } => {
+                self.stopped(pid, signal, has_terminal, out)
+            }
+            Event::Answered(Answer::StopRefused) => self.go_on(out),
             Event::Requested(Request::Stop) => self.signalled(now, Received::plain(Signal::TERM), out),
             Event::Reaped { children_left } => self.reaped(now, children_left, out),
             // The rest is about workers of a pool, or answers what was never asked.
             Event::DeadlinePassed
             | Event::Spawned { .. }
-            | Event::SpawnFailed { .. }
-            | Event::SaidReady { .. }
-            | Event::SeenAccepting { .. }
-            | Event::NotSeenAccepting { .. }
-            | Event::ObservationRefused { .. }
-            | Event::RequestsReported { .. }
-            | Event::UpgradeFailed
-            | Event::GroupEnded { .. }
-            | Event::StartExtended { .. }
-            | Event::Pinged { .. }
-            | Event::WatchdogSet { .. }
-            | Event::ReachedOut
-            | Event::SaidStopping { .. }
-            | Event::Triggered { .. }
-            | Event::Probed { .. }
-            | Event::QueueWoke { .. }
-            | Event::AcceptingSeen { .. }
-            | Event::QueueSeen { .. }
-            | Event::ConnectionsSeen { .. }
-            | Event::AllConnectionsSeen { .. }
-            | Event::LaneSeen { .. }
-            | Event::QueuesSeen { .. }
-            | Event::ListenersSeen { .. }
-            | Event::ContainerMeasured { .. }
-            | Event::ConfigurationRead { .. }
+            | Event::Child { change: ChildChange::GroupEnded, .. }
+            | Event::Worker { .. }
+            | Event::Pool(_)
             | Event::Requested(Request::Reload | Request::Recycle { .. } | Request::Scale { .. })
-            | Event::Measured { .. } => {}
+            | Event::Answered(Answer::ConfigurationRead { .. } | Answer::UpgradeFailed) => {}
         }
         self.stop_in_time(now, out);
         self.tick(now, out);

@@ -145,7 +145,7 @@ impl Core {
     }
 
     /// Whether what is left of this process group is to be killed some time. If there is nobody,
-    /// [`Event::GroupEnded`] is wanted.
+    /// [`event::ChildChange::GroupEnded`] is wanted.
     #[must_use]
     pub fn awaits_group(&self, group: Pid) -> bool {
         match &self.0 {

@@ -1,6 +1,7 @@
 //! Reaping. The core hears of workers and orphans, and not of errands, nor of children that take descriptors for us.
 
 use super::Loop;
+use crate::core::event::{ChildChange, PoolFact};
 use crate::core::exit::Exit;
 use crate::core::{Event, Pid, Signal};
 use crate::os::process::proc;
@@ -134,9 +135,9 @@ impl Loop {
             // It counts only until the first start has come to something.
             let reached_out = |fleet: &mut Fleet| fleet.outgoing.is_news();
             if !self.core.snapshot().started && self.fleet.as_mut().is_some_and(reached_out) {
-                self.handle(Event::ReachedOut);
+                self.handle(Event::Pool(PoolFact::ReachedOut));
             }
-            self.handle(Event::Exited { pid, exit, out_of_memory });
+            self.handle(Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } });
         }
     }
 
@@ -150,14 +151,14 @@ impl Loop {
         if self.terminal.is_some() && (signal != Signal::STOP || terminal::leads_group()) {
             let has_terminal = self.terminal.as_ref().is_some_and(|terminal| terminal.is_to_be_had(pid));
             let has_terminal = has_terminal && !self.lending_refused;
-            self.handle(Event::Stopped { pid, signal, has_terminal });
+            self.handle(Event::Child { pid, change: ChildChange::Stopped { signal, has_terminal } });
         }
     }
 
     /// A child was reaped. Mostly it was alone in its group, and then nothing of that is to be killed later.
     fn left_nobody(&mut self, pid: Pid) {
         if self.core.awaits_group(pid) && send::is_empty_group(pid) {
-            self.handle(Event::GroupEnded { group: pid });
+            self.handle(Event::Child { pid, change: ChildChange::GroupEnded });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Loop;
 use crate::check::plan;
+use crate::core::event::Answer;
 use crate::core::{Event, Mode, Note, Signal};
 use crate::os::signals;
 use crate::settings::compat;
@@ -48,7 +49,7 @@ impl Loop {
                 false
             }
         };
-        Event::ConfigurationRead { accepted }
+        Event::Answered(Answer::ConfigurationRead { accepted })
     }
 
     fn renew(&mut self, config: Config) -> bool {

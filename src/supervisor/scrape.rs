@@ -2,7 +2,7 @@
 
 use super::Loop;
 use crate::control::Ask;
-use crate::core::event::Measured;
+use crate::core::event::{Measured, WorkerFact};
 use crate::core::{Event, Lane, Pid, Status};
 use crate::os::process::{own_usage, usage};
 use crate::os::socket::netstat;
@@ -70,7 +70,8 @@ impl Loop {
     fn measure(&mut self, pid: Pid, lane: Lane) {
         let Some(fleet) = &mut self.fleet else { return };
         let measured = fleet.measure(pid, lane);
-        if let Event::Measured { found: Measured { memory: Some(bytes), .. }, .. } = measured
+        if let Event::Worker { fact: WorkerFact::Measured(Measured { memory: Some(bytes), .. }), .. } =
+            measured
             && fleet.measures_shares()
         {
             self.metrics.share_measured(pid, bytes);

@@ -17,11 +17,11 @@ impl Loop {
     pub(super) fn spawn(&mut self, order: SpawnOrder) -> Event {
         let id = order.id;
         if let Some(failure) = self.cannot_spawn {
-            return Event::SpawnFailed { id, failure };
+            return Event::Spawned { id, result: Err(failure) };
         }
         let extras = match self.fleet.as_mut().map(|fleet| fleet.prepare(&order)).transpose() {
             Ok(extras) => extras,
-            Err(failure) => return Event::SpawnFailed { id, failure },
+            Err(failure) => return Event::Spawned { id, result: Err(failure) },
         };
         let of_worker = extras.as_ref().map(|extras| extras.of_worker(&order));
         let argv = self.command.with(&Values {
@@ -53,7 +53,7 @@ impl Loop {
                 if let Some(fleet) = &mut self.fleet {
                     fleet.has_spawned(&order, pid);
                 }
-                Event::Spawned { id, pid }
+                Event::Spawned { id, result: Ok(pid) }
             }
             Err(failure) => {
                 // What could not be executed had the terminal for a moment.
@@ -63,7 +63,7 @@ impl Loop {
                 if let Some(fleet) = &mut self.fleet {
                     fleet.has_not_spawned(&order);
                 }
-                Event::SpawnFailed { id, failure }
+                Event::Spawned { id, result: Err(failure) }
             }
         }
     }

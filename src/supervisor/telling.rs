@@ -1,6 +1,7 @@
 //! Stopping ourselves, and what became of signals that we have sent.
 
 use super::Loop;
+use crate::core::event::Answer;
 use crate::core::{Event, Signal};
 use crate::os::stdio::terminal::{self, Continuer};
 use std::io;
@@ -16,7 +17,7 @@ impl Loop {
         };
         // Whoever continues us says whose the terminal is then.
         self.terminal_lent &= !job;
-        (!terminal::stop_self(how)).then_some(Event::StopRefused)
+        (!terminal::stop_self(how)).then_some(Event::Answered(Answer::StopRefused))
     }
 
     /// Where no shell could continue our group, which the terminal has stopped, those in it go on.

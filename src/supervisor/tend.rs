@@ -1,6 +1,7 @@
 //! Carrying out what concerns the workers of a pool as such: all but their spawn, their signals and their end.
 
 use super::Loop;
+use crate::core::event::{PoolFact, WorkerFact};
 use crate::core::{Action, Event};
 
 impl Loop {
@@ -17,26 +18,33 @@ impl Loop {
             Action::RestoreListeners { lane } => fleet.restore(lane),
             Action::Steer { lanes } => fleet.steer(&lanes),
             Action::LookAtQueue { pid, lane } => {
-                return Some(Event::QueueSeen { pid, waiting: fleet.queue(lane) });
+                return Some(Event::Worker {
+                    pid,
+                    fact: WorkerFact::QueueSeen { waiting: fleet.queue(lane) },
+                });
             }
-            Action::LookAtLane { lane } => return Some(Event::LaneSeen { lane, waiting: fleet.queue(lane) }),
+            Action::LookAtLane { lane } => {
+                return Some(Event::Pool(PoolFact::LaneSeen { lane, waiting: fleet.queue(lane) }));
+            }
             Action::LookAtQueues { lanes } => {
                 let waiting = lanes.iter().fold(0u32, |sum, lane| sum.saturating_add(fleet.queue(*lane)));
-                return Some(Event::QueuesSeen { waiting });
+                return Some(Event::Pool(PoolFact::QueuesSeen { waiting }));
             }
             Action::LookAtConnections { pid, since } => {
                 let (found, took) = fleet.look_at_connections(&[pid], now.since(since));
-                return Some(Event::ConnectionsSeen { pid, found, took });
+                return Some(Event::Worker { pid, fact: WorkerFact::ConnectionsSeen { found, took } });
             }
             Action::LookAtAllConnections { pids, since } => {
                 let (found, took) = fleet.look_at_connections(&pids, now.since(since));
-                return Some(Event::AllConnectionsSeen { found, took });
+                return Some(Event::Pool(PoolFact::ConnectionsSeen { found, took }));
             }
             Action::HoldConnectionsOff => fleet.hold_off(),
             Action::RefuseConnections { held_off: true } => fleet.lanes.refuse(),
             Action::RefuseConnections { held_off: false } => fleet.lanes.refuse_unheld(),
             Action::LookAtListeners { workers } => {
-                return Some(Event::ListenersSeen { awaited: fleet.await_connections(&workers) });
+                return Some(Event::Pool(PoolFact::ListenersSeen {
+                    awaited: fleet.await_connections(&workers),
+                }));
             }
             Action::Hint { pid, lane, signal } => {
                 let sent = fleet.hint(pid, lane, signal);

@@ -1,7 +1,7 @@
 //! USR2: the program that is now in our place takes this process over, with its workers and listeners.
 
 use super::Loop;
-use crate::core::event::SpawnFailure;
+use crate::core::event::{Answer, SpawnFailure};
 use crate::core::{Event, Handover};
 use crate::os::process::exec;
 use crate::os::process::handover::{FORMAT, Given, Output, VARIABLE};
@@ -66,7 +66,7 @@ impl Loop {
         };
         let program = self.program.as_deref().map(|program| program.display().to_string()).ok();
         error!(program, reason = remedy, "upgrade failed");
-        Event::UpgradeFailed
+        Event::Answered(Answer::UpgradeFailed)
     }
 
     fn exchange(&self, program: &Path, fleet: &Fleet, pool: Handover) -> io::Result<&'static str> {

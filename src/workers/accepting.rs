@@ -1,6 +1,7 @@
 //! Whether workers take connections: those that start, and those that once did.
 
 use super::Fleet;
+use crate::core::event::WorkerFact;
 use crate::core::{Event, Lane, Pid};
 use crate::os::socket::accepting::Seen;
 use crate::os::socket::lanes::Lanes;
@@ -36,7 +37,7 @@ impl Queues {
         let lanes = self.watch.as_ref().map(QueueWatch::take).unwrap_or_default();
         let woken = |lane| {
             let at = self.watched.iter().position(|(watched, _)| *watched == lane)?;
-            Some(Event::QueueWoke { pid: self.watched.swap_remove(at).1 })
+            Some(Event::Worker { pid: self.watched.swap_remove(at).1, fact: WorkerFact::QueueWoke })
         };
         lanes.into_iter().filter_map(woken).collect()
     }
@@ -47,10 +48,14 @@ impl Fleet {
     pub fn observe(&mut self, pid: Pid, lane: Lane) -> Event {
         let ids = self.lanes.ids(lane.0);
         match self.observer.look(pid, &ids) {
-            (Seen::Accepting, _) => Event::SeenAccepting { pid },
-            (Seen::NotYet, took) => Event::NotSeenAccepting { pid, took, more: false },
-            (Seen::NotAll, took) => Event::NotSeenAccepting { pid, took, more: true },
-            (Seen::Refused, _) => Event::ObservationRefused { pid },
+            (Seen::Accepting, _) => Event::Worker { pid, fact: WorkerFact::SeenAccepting },
+            (Seen::NotYet, took) => {
+                Event::Worker { pid, fact: WorkerFact::NotSeenAccepting { took, more: false } }
+            }
+            (Seen::NotAll, took) => {
+                Event::Worker { pid, fact: WorkerFact::NotSeenAccepting { took, more: true } }
+            }
+            (Seen::Refused, _) => Event::Worker { pid, fact: WorkerFact::ObservationRefused },
         }
     }
 
@@ -60,7 +65,7 @@ impl Fleet {
         let own = self.lanes.own(lane.0);
         let waiting = own.iter().fold(0u32, |sum, own| sum.saturating_add(own.waiting));
         if waiting > 0 {
-            return Some(Event::QueueSeen { pid, waiting });
+            return Some(Event::Worker { pid, fact: WorkerFact::QueueSeen { waiting } });
         }
         for own in own {
             if let Err(error) = watch.watch(own.fd, lane.0) {
@@ -76,6 +81,6 @@ impl Fleet {
     pub fn look_whether_accepting(&mut self, pid: Pid, lane: Lane) -> Event {
         let own = self.lanes.own(lane.0);
         let (found, took) = self.observer.look_again(pid, &own);
-        Event::AcceptingSeen { pid, found, took }
+        Event::Worker { pid, fact: WorkerFact::AcceptingSeen { found, took } }
     }
 }

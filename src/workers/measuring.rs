@@ -1,7 +1,7 @@
 //! What workers take and do, measured from outside.
 
 use super::Fleet;
-use crate::core::event::Measured;
+use crate::core::event::{Measured, PoolFact, WorkerFact};
 use crate::core::note::WorkerRef;
 use crate::core::{Event, Lane, Pid};
 use crate::os::container::cgroup;
@@ -25,7 +25,7 @@ impl Fleet {
             request_overdue,
             waiting: self.counts_queues.then(|| self.queue(lane)),
         };
-        Event::Measured { pid, found }
+        Event::Worker { pid, fact: WorkerFact::Measured(found) }
     }
 
     /// What a worker has served in all, by the scoreboard: its line stays until another worker gets it.
@@ -37,7 +37,10 @@ impl Fleet {
     /// Nothing where there is no limit, or none is to be seen.
     pub fn measure_container(&self) -> Option<Event> {
         let cgroup::Memory { current, reclaimable, limit } = self.cgroup.as_ref()?.memory()?;
-        Some(Event::ContainerMeasured { used: current.saturating_sub(reclaimable), limit: limit? })
+        Some(Event::Pool(PoolFact::ContainerMeasured {
+            used: current.saturating_sub(reclaimable),
+            limit: limit?,
+        }))
     }
 
     pub fn portray(&self, worker: WorkerRef) {

@@ -15,7 +15,7 @@ pub mod requests;
 pub mod share;
 
 use crate::core::action::SpawnOrder;
-use crate::core::event::SpawnFailure;
+use crate::core::event::{SpawnFailure, WorkerFact};
 use crate::core::exit::{Exit, code};
 use crate::core::policy::MOST_WORKERS;
 use crate::core::{Event, Lane, Pid, Signal};
@@ -245,7 +245,7 @@ impl Fleet {
         for told in told {
             let pid = take(&mut self.piped, told.id);
             if let (What::Ready, Some(pid)) = (told.what, pid) {
-                events.push(Event::SaidReady { pid });
+                events.push(Event::Worker { pid, fact: WorkerFact::SaidReady });
             }
         }
         // One a worker at most.
@@ -267,7 +267,7 @@ impl Fleet {
                     Err(_) if !counts => None,
                     Err(_) => Some(false),
                 };
-                events.push(Event::Probed { pid, passed });
+                events.push(Event::Worker { pid, fact: WorkerFact::Probed { passed } });
             }
         }
         events
@@ -292,7 +292,7 @@ impl Fleet {
                     pid = pid.0,
                     "worker shut its listener down: it gets no more connections, and is replaced"
                 );
-                events.push(Event::SaidStopping { pid: *pid });
+                events.push(Event::Worker { pid: *pid, fact: WorkerFact::SaidStopping });
             }
         }
         events
@@ -414,7 +414,7 @@ impl Fleet {
         if begun {
             self.probed.push((id, pid));
         }
-        (!begun).then_some(Event::Probed { pid, passed: None })
+        (!begun).then_some(Event::Worker { pid, fact: WorkerFact::Probed { passed: None } })
     }
 
     /// Whether probes are under way.

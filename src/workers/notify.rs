@@ -2,6 +2,7 @@
 //!
 //! Each worker has a socket of its own, so that it is known who speaks; `workers/notices.rs` has who is believed.
 
+use crate::core::event::WorkerFact;
 use crate::core::{Event, Pid};
 use crate::os::worker::notify_socket::LONGEST;
 use crate::values::printable::printable;
@@ -42,17 +43,17 @@ const MOST_WORDS: usize = 16;
 /// The events in a datagram of this worker's, in order. Unknown keys are passed over, as the protocol asks.
 #[must_use]
 pub fn events(pid: Pid, text: &[u8]) -> Vec<Event> {
-    let event = |word| match word {
-        Word::Ready => Some(Event::SaidReady { pid }),
-        Word::Requests(total) => Some(Event::RequestsReported { pid, total }),
-        Word::Watchdog => Some(Event::Pinged { pid }),
-        Word::WatchdogTrigger => Some(Event::Triggered { pid }),
-        Word::WatchdogUsec(every) => Some(Event::WatchdogSet { pid, every }),
-        Word::ExtendTimeout(by) => Some(Event::StartExtended { pid, by }),
-        Word::Stopping => Some(Event::SaidStopping { pid }),
+    let fact = |word| match word {
+        Word::Ready => Some(WorkerFact::SaidReady),
+        Word::Requests(total) => Some(WorkerFact::RequestsReported { total }),
+        Word::Watchdog => Some(WorkerFact::Pinged),
+        Word::WatchdogTrigger => Some(WorkerFact::Triggered),
+        Word::WatchdogUsec(every) => Some(WorkerFact::WatchdogSet { every }),
+        Word::ExtendTimeout(by) => Some(WorkerFact::StartExtended { by }),
+        Word::Stopping => Some(WorkerFact::SaidStopping),
         Word::Reloading | Word::Status(_) | Word::Errno(_) => None,
     };
-    parse(text).filter_map(event).take(MOST_WORDS).collect()
+    parse(text).filter_map(fact).take(MOST_WORDS).map(|fact| Event::Worker { pid, fact }).collect()
 }
 
 /// All that is said, in order, and as often as it is said. Lines we do not understand are passed over, and so is
@@ -197,7 +198,7 @@ mod tests {
     fn of_a_datagram_that_says_much_the_first_words_are_heard() {
         let pid = Pid(7);
         let text = [b"FDSTORE=1\nSTATUS=x\n".repeat(100), b"WATCHDOG=1\n".repeat(MOST_WORDS + 1)].concat();
-        assert_eq!(events(pid, &text), vec![Event::Pinged { pid }; MOST_WORDS]);
-        assert_eq!(events(pid, b"READY=1\nSTATUS=x"), [Event::SaidReady { pid }]);
+        assert_eq!(events(pid, &text), vec![Event::Worker { pid, fact: WorkerFact::Pinged }; MOST_WORDS]);
+        assert_eq!(events(pid, b"READY=1\nSTATUS=x"), [Event::Worker { pid, fact: WorkerFact::SaidReady }]);
     }
 }

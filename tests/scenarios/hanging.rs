@@ -1,7 +1,7 @@
 //! Workers that hang, and those that only seem to.
 
 use super::*;
-use prefork_init::core::event::{Measured, Request};
+use prefork_init::core::event::{Measured, Request, WorkerFact};
 use prefork_init::core::note::{Sign, Verdict};
 use prefork_init::core::policy::ProbePolicy;
 
@@ -26,15 +26,15 @@ fn a_worker_that_stops_pinging_is_aborted_and_killed_and_comes_back() {
     let mut scene = Scene::ready(watched(2, HangPolicy { watchdog: Some(s(10)), ..NOTHING }));
     scene.now = scene.now + s(9);
     for pid in [10, 11] {
-        scene.happens(Event::Pinged { pid: Pid(pid) });
+        scene.hears(pid, WorkerFact::Pinged);
     }
     scene.now = scene.now + s(9);
-    scene.happens(Event::Pinged { pid: Pid(11) });
+    scene.hears(11, WorkerFact::Pinged);
     scene.after(s(1));
     assert!(hung(&scene, Sign::Watchdog) && scene.sent(10, Signal::ABRT), "{:?}", scene.actions);
     assert!(scene.did(|action| matches!(action, Action::Portray { .. })));
     assert_eq!(scene.steered(), Some(vec![1]));
-    scene.happens(Event::Pinged { pid: Pid(11) });
+    scene.hears(11, WorkerFact::Pinged);
     scene.after(s(2));
     assert!(scene.sent(10, Signal::KILL));
     scene.exits(10, Exit::Signal { signal: Signal::KILL, core_dumped: false });
@@ -83,12 +83,12 @@ fn were_it_the_database_that_hangs_only_one_worker_at_a_time_is_ended() {
     for _ in 0..2 {
         scene.after(s(5));
         for pid in 10..14 {
-            scene.happens(Event::Probed { pid: Pid(pid), passed: Some(false) });
+            scene.hears(pid, WorkerFact::Probed { passed: Some(false) });
             assert!((11..14).all(|pid| !scene.sent(pid, Signal::ABRT)), "one goes first");
         }
     }
     assert_eq!(scene.core.snapshot().ready, 0);
-    scene.happens(Event::Probed { pid: Pid(12), passed: Some(true) });
+    scene.hears(12, WorkerFact::Probed { passed: Some(true) });
     assert_eq!(scene.core.snapshot().ready, 1, "who answers again has its peace");
     scene.exits(10, Exit::Signal { signal: Signal::ABRT, core_dumped: true });
     scene.until("a new one", |action| matches!(action, Action::Spawn(_)));
@@ -106,7 +106,7 @@ fn a_queue_that_stands_still_is_first_steered_away_from() {
     let waits = |scene: &mut Scene, waiting: u32| {
         scene.after(s(1));
         let found = Measured { waiting: Some(waiting), ..Measured::default() };
-        scene.happens(Event::Measured { pid: Pid(10), found });
+        scene.hears(10, WorkerFact::Measured(found));
     };
     let suspected = |note: &Note| matches!(note, Note::WorkerSuspected { verdict: Verdict::Suspected, .. });
     for waiting in [1, 2, 3, 3, 3] {
@@ -132,7 +132,7 @@ fn a_queue_that_stands_still_is_first_steered_away_from() {
 #[test]
 fn a_worker_that_says_it_is_stopping_gets_no_more_connections_and_a_replacement() {
     let mut scene = Scene::ready(watched(2, NOTHING));
-    scene.happens(Event::SaidStopping { pid: Pid(10) });
+    scene.hears(10, WorkerFact::SaidStopping);
     assert_eq!(scene.steered(), Some(vec![1]));
     scene.until("a replacement", |action| matches!(action, Action::Spawn(_)));
     scene.spawns(20);

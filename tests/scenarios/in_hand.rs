@@ -2,6 +2,7 @@
 
 use super::replacing::{DRAIN, ONE_MORE, aging};
 use super::*;
+use prefork_init::core::event::{PoolFact, WorkerFact};
 use std::collections::HashMap;
 
 const BUSY: Connections = Connections { open: 3, busy: 2, again: 1 };
@@ -15,7 +16,7 @@ fn emptied(drain: DrainPolicy) -> Scene {
     scene.spawns(20);
     scene.sees_ready(20);
     scene.until("a look", |action| matches!(action, Action::LookAtQueue { .. }));
-    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
+    scene.hears(10, WorkerFact::QueueSeen { waiting: 0 });
     scene
 }
 
@@ -44,7 +45,7 @@ fn who_is_busy_for_ever_is_stopped_after_the_graceful_timeout_and_that_is_told_b
         scene.deadline();
         told.extend(is_told(&scene).then_some(scene.now));
         if scene.did(|action| matches!(action, Action::LookAtConnections { .. })) {
-            scene.happens(Event::ConnectionsSeen { pid: Pid(10), found: Some(BUSY), took: Duration::ZERO });
+            scene.hears(10, WorkerFact::ConnectionsSeen { found: Some(BUSY), took: Duration::ZERO });
             told.extend(is_told(&scene).then_some(scene.now));
         }
     }
@@ -73,7 +74,7 @@ fn a_long_drain_time_ends_with_the_last_connection_or_where_nobody_says_goodbye_
             scene.deadline();
             if scene.did(|action| matches!(action, Action::LookAtConnections { .. })) {
                 let took = Duration::ZERO;
-                scene.happens(Event::ConnectionsSeen { pid: Pid(10), found: Some(found), took });
+                scene.hears(10, WorkerFact::ConnectionsSeen { found: Some(found), took });
             }
         }
         scene.now.since(begun)
@@ -89,7 +90,7 @@ fn where_nothing_can_be_seen_the_drain_time_decides() {
     let mut scene = emptied(DRAIN);
     let quiet = scene.now;
     scene.until("a look", |action| matches!(action, Action::LookAtConnections { .. }));
-    scene.happens(Event::ConnectionsSeen { pid: Pid(10), found: None, took: Duration::ZERO });
+    scene.hears(10, WorkerFact::ConnectionsSeen { found: None, took: Duration::ZERO });
     assert!(scene.sent(10, Signal::TERM));
     assert_eq!(scene.now, quiet + DRAIN.time);
 }
@@ -99,7 +100,7 @@ fn what_costs_much_is_looked_at_rarely() {
     let mut scene = emptied(DRAIN);
     scene.until("a look", |action| matches!(action, Action::LookAtConnections { .. }));
     let took = Duration::from_millis(50);
-    scene.happens(Event::ConnectionsSeen { pid: Pid(10), found: Some(BUSY), took });
+    scene.hears(10, WorkerFact::ConnectionsSeen { found: Some(BUSY), took });
     let looked = scene.now;
     scene.answers_look(BUSY);
     assert_eq!(scene.now, looked + s(1));
@@ -122,11 +123,11 @@ fn many_that_are_looked_at_cost_no_more_than_one() {
         for action in scene.actions.clone() {
             match action {
                 Action::LookAtQueue { pid, .. } => {
-                    scene.happens(Event::QueueSeen { pid, waiting: 0 });
+                    scene.hears(pid.0, WorkerFact::QueueSeen { waiting: 0 });
                 }
                 Action::LookAtConnections { pid, .. } => {
                     *looks.entry(pid).or_insert(0u32) += 1;
-                    scene.happens(Event::ConnectionsSeen { pid, found: Some(BUSY), took });
+                    scene.hears(pid.0, WorkerFact::ConnectionsSeen { found: Some(BUSY), took });
                 }
                 _ => {}
             }
@@ -144,7 +145,7 @@ fn a_reload_that_waits_for_connections_names_the_remedy() {
     scene.spawns(20);
     scene.sees_ready(20);
     scene.until("a look", |action| matches!(action, Action::LookAtQueue { .. }));
-    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
+    scene.hears(10, WorkerFact::QueueSeen { waiting: 0 });
     scene.answers_look(BUSY);
     scene.until("a word", |action| {
         matches!(action, Action::Report(Note::WorkerBusy { connections: 2, surge: Some(2), .. }))
@@ -164,14 +165,17 @@ fn at_the_end_what_is_in_hand_is_waited_for_half_of_the_time() {
         scene.signal(Signal::TERM);
         while !scene.sent(10, Signal::TERM) {
             if scene.did(|action| matches!(action, Action::LookAtQueues { .. })) {
-                scene.happens(Event::QueuesSeen { waiting: 0 });
+                scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
             }
             scene.deadline();
             if scene
                 .did(|action| matches!(action, Action::LookAtAllConnections { pids, .. } if pids.len() == 2))
             {
                 let found = if scene.now.since(begun) < busy_for { BUSY } else { IDLE };
-                scene.happens(Event::AllConnectionsSeen { found: Some(found), took: Duration::ZERO });
+                scene.happens(Event::Pool(PoolFact::ConnectionsSeen {
+                    found: Some(found),
+                    took: Duration::ZERO,
+                }));
             }
         }
         assert!(scene.sent(11, Signal::TERM));

@@ -1,7 +1,7 @@
 //! Workers that take no connections any more, and those that only pause.
 
 use super::*;
-use prefork_init::core::event::{Found, Measured, Request};
+use prefork_init::core::event::{Found, Measured, PoolFact, Request, WorkerFact};
 use prefork_init::core::policy::ProbePolicy;
 
 fn two() -> PoolPolicy {
@@ -23,14 +23,14 @@ fn stopped_accepting(note: &Note) -> bool {
 impl Scene {
     /// Something comes for the first worker and goes on waiting, until it is looked at.
     fn is_looked_at(&mut self) {
-        self.happens(Event::QueueWoke { pid: Pid(10) });
+        self.hears(10, WorkerFact::QueueWoke);
         self.until("a look at its queue", watches(10));
-        self.happens(Event::QueueSeen { pid: Pid(10), waiting: 1 });
+        self.hears(10, WorkerFact::QueueSeen { waiting: 1 });
         self.until("a look", looks(10));
     }
 
     fn sees(&mut self, found: Found) -> &[Action] {
-        self.happens(Event::AcceptingSeen { pid: Pid(10), found, took: Duration::ZERO })
+        self.hears(10, WorkerFact::AcceptingSeen { found, took: Duration::ZERO })
     }
 
     /// It is away from now on: the second look has shown that.
@@ -46,7 +46,7 @@ impl Scene {
 fn a_pool_in_which_nothing_comes_waits_for_nothing() {
     let mut scene = Scene::ready(two());
     assert_eq!(scene.core.next_deadline(), None);
-    scene.happens(Event::QueueWoke { pid: Pid(10) });
+    scene.hears(10, WorkerFact::QueueWoke);
     let woke = scene.now;
     scene.until("a watch", watches(10));
     let rested = scene.now.since(woke);
@@ -183,9 +183,9 @@ fn nobody_is_aborted_for_being_away() {
     for _ in 0..9 {
         scene.after(s(1));
         let found = Measured { waiting: Some(7), ..Measured::default() };
-        scene.happens(Event::Measured { pid: Pid(10), found });
+        scene.hears(10, WorkerFact::Measured(found));
         assert!(!scene.sent(10, Signal::ABRT));
-        scene.happens(Event::Probed { pid: Pid(10), passed: Some(false) });
+        scene.hears(10, WorkerFact::Probed { passed: Some(false) });
         assert!(!scene.sent(10, Signal::ABRT), "{:?}", scene.actions);
     }
 }
@@ -216,7 +216,7 @@ fn alone_it_keeps_its_connections_and_the_next_serves_them() {
 fn who_says_that_it_leaves_is_looked_at_before_its_successor_gets_listeners() {
     for (found, lane) in [(Found::Absent, 0), (Found::Accepts, 2)] {
         let mut scene = Scene::ready(two());
-        scene.happens(Event::SaidStopping { pid: Pid(10) });
+        scene.hears(10, WorkerFact::SaidStopping);
         assert_eq!(scene.steered(), Some(vec![1]));
         for _ in 0..2 {
             if !scene.did(|action| matches!(action, Action::Spawn(_))) {
@@ -250,12 +250,12 @@ fn while_the_pool_stops_nobody_looks() {
     let drain = DrainPolicy { time: s(5), ..STEERED };
     let mut scene = Scene::ready(PoolPolicy { drain, ..two() });
     scene.happens(Event::Requested(Request::Stop));
-    scene.happens(Event::QueueWoke { pid: Pid(10) });
+    scene.hears(10, WorkerFact::QueueWoke);
     for _ in 0..50 {
         assert!(!scene.did(|action| watches(10)(action) || looks(10)(action)));
         scene.deadline();
         if scene.did(|action| matches!(action, Action::LookAtQueues { .. })) {
-            scene.happens(Event::QueuesSeen { waiting: 1 });
+            scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 1 }));
         }
     }
 }

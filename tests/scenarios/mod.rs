@@ -11,7 +11,7 @@ mod starting;
 mod stopping;
 
 use prefork_init::core::action::{Action, SpawnOrder, Target};
-use prefork_init::core::event::{Connections, SpawnFailure};
+use prefork_init::core::event::{ChildChange, Connections, PoolFact, SpawnFailure, WorkerFact};
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::policy::{
     Budget, DrainPolicy, HangPolicy, InitPolicy, Jittered, Job, PoolPolicy, ReadyPolicy, RecyclePolicy,
@@ -105,7 +105,7 @@ impl Scene {
         let mut scene = Self::new(Mode::Pool(policy));
         for pid in (10..).take(workers as usize) {
             scene.spawns(pid);
-            scene.happens(Event::SeenAccepting { pid: Pid(pid) });
+            scene.hears(pid, WorkerFact::SeenAccepting);
             scene.happens(Event::DeadlinePassed);
         }
         scene
@@ -120,7 +120,7 @@ impl Scene {
     /// Answers the spawn that the last step ordered.
     fn spawns(&mut self, pid: i32) -> &[Action] {
         let id = self.order().expect("nothing is to be spawned").id;
-        self.happens(Event::Spawned { id, pid: Pid(pid) })
+        self.happens(Event::Spawned { id, result: Ok(Pid(pid)) })
     }
 
     fn order(&self) -> Option<SpawnOrder> {
@@ -135,7 +135,10 @@ impl Scene {
     }
 
     fn exits(&mut self, pid: i32, exit: Exit) -> &[Action] {
-        self.happens(Event::Exited { pid: Pid(pid), exit, out_of_memory: false })
+        self.happens(Event::Child {
+            pid: Pid(pid),
+            change: ChildChange::Exited { exit, out_of_memory: false },
+        })
     }
 
     /// Lets time pass up to the next deadline.
@@ -177,8 +180,12 @@ impl Scene {
         })
     }
 
+    fn hears(&mut self, pid: i32, fact: WorkerFact) -> &[Action] {
+        self.happens(Event::Worker { pid: Pid(pid), fact })
+    }
+
     fn sees_ready(&mut self, pid: i32) -> &[Action] {
-        self.happens(Event::SeenAccepting { pid: Pid(pid) })
+        self.hears(pid, WorkerFact::SeenAccepting)
     }
 
     /// Lets deadlines pass until the connections of a worker are looked at, and finds this.
@@ -189,7 +196,7 @@ impl Scene {
             _ => None,
         });
         let pid = looked.expect("that was waited for");
-        self.happens(Event::ConnectionsSeen { pid, found: Some(found), took: Duration::ZERO });
+        self.hears(pid.0, WorkerFact::ConnectionsSeen { found: Some(found), took: Duration::ZERO });
         pid
     }
 
@@ -197,7 +204,7 @@ impl Scene {
     fn nobody_is_busy(&mut self) {
         self.until("a look at all", |action| matches!(action, Action::LookAtAllConnections { .. }));
         let found = Some(Connections::default());
-        self.happens(Event::AllConnectionsSeen { found, took: Duration::ZERO });
+        self.happens(Event::Pool(PoolFact::ConnectionsSeen { found, took: Duration::ZERO }));
     }
 
     /// Lets deadlines pass until this is done; gives up after a simulated hour.
@@ -226,7 +233,7 @@ fn a_recycled_worker_is_stopped_only_after_its_replacement_is_ready() {
     assert!(scene.order().is_some());
     scene.spawns(20);
     assert!(!scene.sent(10, Signal::TERM));
-    scene.happens(Event::SeenAccepting { pid: Pid(20) });
+    scene.hears(20, WorkerFact::SeenAccepting);
     assert!(scene.sent(10, Signal::TERM), "{:?}", scene.actions);
     assert_eq!(scene.core.snapshot().ready, 1);
     scene.exits(10, Exit::Code(0));
@@ -247,7 +254,7 @@ fn a_worker_that_ends_at_its_own_limit_is_replaced_at_once() {
         scene.deadline();
         assert_eq!((scene.now, scene.order().is_some()), (exited, true), "no backoff after {pid}");
         scene.spawns(pid + 1);
-        scene.happens(Event::SeenAccepting { pid: Pid(pid + 1) });
+        scene.hears(pid + 1, WorkerFact::SeenAccepting);
     }
 }
 
@@ -379,7 +386,7 @@ fn a_command_that_cannot_be_started_ends_with_its_own_code() {
         let mut scene = Scene::new(mode);
         let id = scene.order().expect("a spawn").id;
         let failure = SpawnFailure { step: "execute", errno: 2, code: 127 };
-        scene.happens(Event::SpawnFailed { id, failure });
+        scene.happens(Event::Spawned { id, result: Err(failure) });
         assert_eq!(scene.code(), Some(127));
     }
 }
@@ -389,7 +396,7 @@ fn a_worker_that_said_it_is_ready_is_not_given_up() {
     let mut scene = Scene::new(Mode::Pool(policy(1)));
     scene.spawns(10);
     scene.now = Monotonic(s(58));
-    scene.happens(Event::SaidReady { pid: Pid(10) });
+    scene.hears(10, WorkerFact::SaidReady);
     assert_eq!(scene.core.snapshot().ready, 0, "it may yet be seen accepting");
     scene.after(s(2));
     assert_eq!(scene.core.snapshot().ready, 1, "{:?}", scene.actions);

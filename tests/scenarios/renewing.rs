@@ -1,6 +1,7 @@
 //! A reload that reads its configuration anew.
 
 use super::*;
+use prefork_init::core::event::Answer;
 
 /// A pool of two whose first reload is asked for, and whose configuration says this from then on.
 fn renewed(renew: impl Fn(PoolPolicy) -> PoolPolicy) -> Scene {
@@ -10,7 +11,7 @@ fn renewed(renew: impl Fn(PoolPolicy) -> PoolPolicy) -> Scene {
     assert!(scene.did(|action| *action == Action::ReadConfiguration));
     assert!(!scene.noted(|note| matches!(note, Note::ReloadStarted { .. })), "not before it is read");
     scene.core.renew(renew(old));
-    scene.happens(Event::ConfigurationRead { accepted: true });
+    scene.happens(Event::Answered(Answer::ConfigurationRead { accepted: true }));
     assert!(scene.noted(|note| matches!(note, Note::ReloadStarted { generation: 2 })));
     scene.until("a new worker", |action| matches!(action, Action::Spawn(_)));
     scene.spawns(20);
@@ -46,7 +47,7 @@ fn what_somebody_has_scaled_stays_where_the_configuration_says_what_it_said() {
     scene.exits(11, Exit::Code(0));
     scene.signal(Signal::HUP);
     scene.core.renew(PoolPolicy { rereads: true, ..policy(2) });
-    scene.happens(Event::ConfigurationRead { accepted: true });
+    scene.happens(Event::Answered(Answer::ConfigurationRead { accepted: true }));
     scene.until("a new worker", |action| matches!(action, Action::Spawn(_)));
     scene.spawns(20);
     scene.sees_ready(20);
@@ -112,7 +113,7 @@ fn a_reload_that_was_overtaken_by_one_that_fails_goes_on() {
 fn a_configuration_that_is_refused_changes_nothing() {
     let mut scene = Scene::ready(PoolPolicy { rereads: true, ..policy(2) });
     scene.signal(Signal::HUP);
-    scene.happens(Event::ConfigurationRead { accepted: false });
+    scene.happens(Event::Answered(Answer::ConfigurationRead { accepted: false }));
     assert!(scene.noted(|note| *note == Note::ReloadRefused { generation: 2 }));
     scene.after(s(3_600));
     assert_eq!((scene.order(), scene.core.snapshot().ready), (None, 2));

@@ -2,7 +2,7 @@
 
 use super::*;
 use prefork_init::core::Lane;
-use prefork_init::core::event::Connections;
+use prefork_init::core::event::{ChildChange, Connections, PoolFact, WorkerFact};
 
 pub const DRAIN: DrainPolicy = DrainPolicy { told: true, hint: Some(Signal::USR2), time: ms(400), ..STEERED };
 
@@ -31,11 +31,11 @@ fn connections_go_elsewhere_before_the_hint_and_the_hint_comes_before_the_stop()
 
     // Somebody still waits for the old one.
     scene.until("a look", |action| matches!(action, Action::LookAtQueue { lane: Lane(0), .. }));
-    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 1 });
+    scene.hears(10, WorkerFact::QueueSeen { waiting: 1 });
     scene.after(s(1));
     assert!(!scene.did(hints(10)) && !scene.sent(10, Signal::TERM));
 
-    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
+    scene.hears(10, WorkerFact::QueueSeen { waiting: 0 });
     assert!(scene.did(hints(10)));
     let hinted = scene.now;
     scene.answers_look(Connections { open: 1, ..Connections::default() });
@@ -53,7 +53,7 @@ fn a_queue_that_never_empties_delays_the_stop_by_the_graceful_timeout_at_most() 
     while !scene.sent(10, Signal::TERM) {
         scene.deadline();
         if scene.did(|action| matches!(action, Action::LookAtQueue { .. })) {
-            scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 3 });
+            scene.hears(10, WorkerFact::QueueSeen { waiting: 3 });
         }
     }
     assert_eq!(scene.now, begun + s(30));
@@ -68,7 +68,7 @@ fn where_none_more_may_be_alive_one_less_serves_meanwhile_if_that_is_allowed() {
     scene.after(s(100));
     assert_eq!(scene.order(), None, "there is no room");
     assert_eq!(scene.steered(), Some(vec![1]), "the old one goes first");
-    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
+    scene.hears(10, WorkerFact::QueueSeen { waiting: 0 });
     scene.answers_look(Connections::default());
     assert!(scene.sent(10, Signal::TERM));
     assert_eq!(scene.core.snapshot().ready, 1);
@@ -89,7 +89,7 @@ fn planned_replacements_keep_their_gap_though_all_are_due_at_once() {
         scene.spawns(pid);
         scene.sees_ready(pid);
         assert!(scene.core.snapshot().ready == 64, "capacity dips");
-        scene.happens(Event::QueueSeen { pid: Pid(old), waiting: 0 });
+        scene.hears(old, WorkerFact::QueueSeen { waiting: 0 });
         scene.answers_look(Connections::default());
         assert!(scene.sent(old, Signal::TERM));
         scene.exits(old, Exit::Code(0));
@@ -116,13 +116,16 @@ fn at_the_end_nobody_new_is_let_in_before_anybody_is_stopped() {
     assert!(scene.did(|action| *action == Action::HoldConnectionsOff));
     assert!(scene.did(hints(10)) && scene.did(hints(11)));
     assert!(!scene.sent(10, Signal::TERM));
-    scene.happens(Event::QueuesSeen { waiting: 2 });
+    scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 2 }));
     scene.after(s(1));
     assert!(!scene.sent(10, Signal::TERM), "somebody waits");
-    scene.happens(Event::QueuesSeen { waiting: 0 });
+    scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
     let quiet = scene.now;
     scene.until("a look", |action| matches!(action, Action::LookAtAllConnections { .. }));
-    scene.happens(Event::AllConnectionsSeen { found: Some(Connections::default()), took: Duration::ZERO });
+    scene.happens(Event::Pool(PoolFact::ConnectionsSeen {
+        found: Some(Connections::default()),
+        took: Duration::ZERO,
+    }));
     assert_eq!(scene.now, quiet + DRAIN.time);
     let at = |wanted: &Action| scene.actions.iter().position(|action| action == wanted);
     let refused = at(&Action::RefuseConnections { held_off: false }).expect("nobody is refused");
@@ -152,7 +155,7 @@ fn a_worker_beyond_its_memory_waits_its_turn_and_one_beyond_the_hard_limit_does_
     let measured = |scene: &mut Scene, pid: i32, memory: u64| {
         scene.after(s(1));
         let found = prefork_init::core::event::Measured { memory: Some(memory), ..Default::default() };
-        scene.happens(Event::Measured { pid: Pid(pid), found });
+        scene.hears(pid, WorkerFact::Measured(found));
     };
     let due =
         |scene: &Scene| scene.noted(|note| matches!(note, Note::WorkerDue { reason: Reason::MaxMemory, .. }));
@@ -170,7 +173,10 @@ fn a_worker_beyond_its_memory_waits_its_turn_and_one_beyond_the_hard_limit_does_
 fn a_kill_that_the_kernel_made_for_want_of_memory_is_called_that() {
     let mut scene = Scene::ready(policy(1));
     let killed = Exit::Signal { signal: Signal::KILL, core_dumped: false };
-    scene.happens(Event::Exited { pid: Pid(10), exit: killed, out_of_memory: true });
+    scene.happens(Event::Child {
+        pid: Pid(10),
+        change: ChildChange::Exited { exit: killed, out_of_memory: true },
+    });
     assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Oom, .. })));
 }
 
@@ -185,9 +191,9 @@ fn where_all_together_take_too_much_the_heaviest_makes_way_and_one_at_a_time() {
         assert_eq!(scene.actions.last(), Some(&Action::MeasureContainer), "after its workers");
         for (pid, memory) in [(10, 1), (11, 3), (12, 2)] {
             let found = prefork_init::core::event::Measured { memory: Some(memory), ..Default::default() };
-            scene.happens(Event::Measured { pid: Pid(pid), found });
+            scene.hears(pid, WorkerFact::Measured(found));
         }
-        scene.happens(Event::ContainerMeasured { used, limit: 1_000 });
+        scene.happens(Event::Pool(PoolFact::ContainerMeasured { used, limit: 1_000 }));
     };
     for used in [901, 900, 901] {
         measured(&mut scene, used);
@@ -197,7 +203,7 @@ fn where_all_together_take_too_much_the_heaviest_makes_way_and_one_at_a_time() {
     assert!(scene.noted(due(11)));
     for _ in 0..3 {
         scene.after(s(1));
-        scene.happens(Event::ContainerMeasured { used: 1_000, limit: 1_000 });
+        scene.happens(Event::Pool(PoolFact::ContainerMeasured { used: 1_000, limit: 1_000 }));
         assert!(!scene.noted(due(12)) && !scene.noted(due(10)), "the first is not done");
     }
 }
@@ -210,7 +216,7 @@ fn who_waits_where_nobody_serves_any_more_gets_another() {
     // The old one dies while its successor starts, which has a queue of its own.
     scene.exits(10, Exit::Code(1));
     scene.until("a look", |action| *action == Action::LookAtLane { lane: Lane(0) });
-    scene.happens(Event::LaneSeen { lane: Lane(0), waiting: 3 });
+    scene.happens(Event::Pool(PoolFact::LaneSeen { lane: Lane(0), waiting: 3 }));
     scene.sees_ready(20);
     let makes_way = |note: &Note| matches!(note, Note::WorkerDue { reason: Reason::Queue, .. });
     assert!(scene.noted(makes_way), "{:?}", scene.actions);
@@ -227,7 +233,7 @@ fn a_graceful_timeout_of_zero_takes_no_connection_away_from_who_waits() {
     scene.sees_ready(20);
     assert!(!scene.sent(10, Signal::TERM));
     scene.until("a look", |action| matches!(action, Action::LookAtQueue { .. }));
-    scene.happens(Event::QueueSeen { pid: Pid(10), waiting: 0 });
+    scene.hears(10, WorkerFact::QueueSeen { waiting: 0 });
     let quiet = scene.now;
     scene.until("the end", |action| *action == Action::SignalGroup { pid: Pid(10), signal: Signal::KILL });
     assert_eq!(scene.now, quiet + DRAIN.time);
@@ -241,7 +247,7 @@ fn what_one_worker_left_is_not_killed_early_for_many_that_left_nothing() {
     assert!(scene.core.awaits_group(Pid(10)));
     for pid in 11..110 {
         scene.exits(pid, exit);
-        assert_eq!(scene.happens(Event::GroupEnded { group: Pid(pid) }), []);
+        assert_eq!(scene.happens(Event::Child { pid: Pid(pid), change: ChildChange::GroupEnded }), []);
         assert!(!scene.core.awaits_group(Pid(pid)));
     }
     let killed = |action: &Action| matches!(action, Action::SignalRemains { group: Pid(10), .. });

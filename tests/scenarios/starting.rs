@@ -2,6 +2,7 @@
 
 use super::{Scene, policy, s};
 use prefork_init::core::action::Action;
+use prefork_init::core::event::{PoolFact, WorkerFact};
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::note::ReadyBy;
 use prefork_init::core::policy::{
@@ -66,7 +67,7 @@ fn what_cannot_start_is_tried_again_by_one_slot_alone() {
 #[test]
 fn where_something_was_asked_for_the_pool_waits_for_it_as_long_as_ever() {
     let mut scene = starting(policy(8));
-    scene.happens(Event::ReachedOut);
+    scene.happens(Event::Pool(PoolFact::ReachedOut));
     let (retries, took, code) = never_starts(&mut scene, 8, STARTUP_FAILURE);
     assert_eq!((retries, code), (vec![0, 0, 0], Some(3)));
     assert!(took >= s(3), "a second after each that says it cannot boot: {took:?}");
@@ -336,7 +337,7 @@ fn a_worker_that_reports_no_request_is_looked_at_less_and_less_often() {
         scene.actions.clear();
     }
     assert_eq!(looks, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    scene.happens(Event::RequestsReported { pid: Pid(10), total: 1 });
+    scene.hears(10, WorkerFact::RequestsReported { total: 1 });
     assert_eq!(scene.core.next_deadline(), None, "somebody counts");
 }
 

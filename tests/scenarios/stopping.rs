@@ -1,6 +1,7 @@
 //! The end of a pool: for workers that start, for servers that print, and where all processes are stopped at once.
 
 use super::{STEERED, Scene, ms, policy, s};
+use prefork_init::core::event::{PoolFact, WorkerFact};
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::policy::{DrainPolicy, PoolPolicy};
 use prefork_init::core::{Action, Event, Lane, Mode, Note, Pid, Signal};
@@ -23,7 +24,7 @@ fn half_ready() -> Scene {
 }
 
 fn unseen(scene: &mut Scene, pid: i32) {
-    scene.happens(Event::NotSeenAccepting { pid: Pid(pid), took: Duration::ZERO, more: false });
+    scene.hears(pid, WorkerFact::NotSeenAccepting { took: Duration::ZERO, more: false });
 }
 
 fn looks_at(lanes: &[u32]) -> Action {
@@ -32,7 +33,7 @@ fn looks_at(lanes: &[u32]) -> Action {
 
 /// Nothing waits from now on, and no client is busy.
 fn stops_after_the_drain_time(scene: &mut Scene, pid: i32) {
-    scene.happens(Event::QueuesSeen { waiting: 0 });
+    scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
     let quiet = scene.now;
     scene.nobody_is_busy();
     assert!(scene.sent(pid, Signal::TERM));
@@ -49,7 +50,7 @@ fn a_worker_that_serves_and_was_not_seen_to_yet_is_waited_for() {
     assert!(scene.did(|action| *action == Action::HoldConnectionsOff));
     assert!(!scene.sent(10, Signal::TERM), "it may serve");
     assert!(scene.did(|action| *action == looks_at(&[0])));
-    scene.happens(Event::QueuesSeen { waiting: 1 });
+    scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 1 }));
     scene.until("a look", |action| *action == Action::Observe { pid: Pid(10), lane: Lane(0) });
     scene.sees_ready(10);
     assert!(scene.did(|action| matches!(action, Action::Hint { pid: Pid(10), .. })));
@@ -76,7 +77,7 @@ fn workers_none_of_which_serves_are_stopped_in_a_moment() {
                 unseen(&mut scene, 10);
             }
             if looked && !scene.sent(10, Signal::TERM) {
-                scene.happens(Event::QueuesSeen { waiting });
+                scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting }));
             }
         }
     }
@@ -92,7 +93,7 @@ fn who_waits_for_a_worker_that_starts_beside_others_is_served() {
             unseen(&mut scene, 11);
         } else if scene.did(|action| matches!(action, Action::LookAtQueues { .. })) {
             assert!(scene.did(|action| *action == looks_at(&[0, 1])));
-            scene.happens(Event::QueuesSeen { waiting: 1 });
+            scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 1 }));
         }
         scene.deadline();
         assert!(!scene.sent(10, Signal::TERM) && !scene.sent(11, Signal::TERM));
@@ -105,15 +106,15 @@ fn who_waits_for_a_worker_that_starts_beside_others_is_served() {
 fn connections_are_refused_when_the_workers_have_let_go() {
     let mut scene = Scene::ready(listening(2));
     scene.signal(Signal::TERM);
-    scene.happens(Event::QueuesSeen { waiting: 0 });
+    scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
     scene.until("the stop", |action| *action == Action::Signal { pid: Pid(11), signal: Signal::TERM });
     assert!(!scene.did(|action| *action == REFUSED), "they would trip over it");
     let both = vec![(Pid(10), Lane(0)), (Pid(11), Lane(1))];
     scene.until("a look", |action| *action == Action::LookAtListeners { workers: both.clone() });
-    scene.happens(Event::ListenersSeen { awaited: true });
+    scene.happens(Event::Pool(PoolFact::ListenersSeen { awaited: true }));
     assert!(!scene.did(|action| *action == REFUSED));
     scene.until("another look", |action| matches!(action, Action::LookAtListeners { .. }));
-    scene.happens(Event::ListenersSeen { awaited: false });
+    scene.happens(Event::Pool(PoolFact::ListenersSeen { awaited: false }));
     assert!(scene.did(|action| *action == REFUSED));
     scene.after(s(2));
     assert!(!scene.did(|action| *action == REFUSED), "once");
@@ -123,7 +124,7 @@ fn connections_are_refused_when_the_workers_have_let_go() {
 fn connections_are_refused_within_a_second_whatever_the_workers_do() {
     let mut scene = Scene::ready(listening(1));
     scene.signal(Signal::TERM);
-    scene.happens(Event::QueuesSeen { waiting: 0 });
+    scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
     scene.until("the stop", |action| *action == Action::Signal { pid: Pid(10), signal: Signal::TERM });
     let stopped = scene.now;
     let mut looks = 0;
@@ -131,7 +132,7 @@ fn connections_are_refused_within_a_second_whatever_the_workers_do() {
         scene.deadline();
         if scene.did(|action| matches!(action, Action::LookAtListeners { .. })) {
             looks += 1;
-            scene.happens(Event::ListenersSeen { awaited: true });
+            scene.happens(Event::Pool(PoolFact::ListenersSeen { awaited: true }));
         }
     }
     assert_eq!(scene.now, stopped + s(1));
@@ -142,7 +143,7 @@ fn connections_are_refused_within_a_second_whatever_the_workers_do() {
 fn connections_are_refused_when_the_last_worker_is_gone() {
     let mut scene = Scene::ready(listening(1));
     scene.signal(Signal::TERM);
-    scene.happens(Event::QueuesSeen { waiting: 0 });
+    scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
     scene.until("the stop", |action| *action == Action::Signal { pid: Pid(10), signal: Signal::TERM });
     scene.exits(10, Exit::Code(0));
     assert!(scene.did(|action| *action == REFUSED));

@@ -8,7 +8,7 @@ use super::kernel::{Due, Heard, Kernel, Traits, stale_answer};
 use super::plan::{Moment, Plan};
 use super::pool::PoolRules;
 use super::rule::Held;
-use prefork_init::core::event::Found;
+use prefork_init::core::event::{Answer, ChildChange, Found, PoolFact, WorkerFact};
 use prefork_init::core::exit::Exit;
 use prefork_init::core::policy::Job;
 use prefork_init::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
@@ -221,22 +221,34 @@ impl History {
                 }
                 let pid = self.kernel.unknown_pid();
                 let event = match self.dice.up_to(9) {
-                    0 => Event::SaidReady { pid },
-                    1 => Event::SeenAccepting { pid },
-                    2 if self.dice.one_in(2) => Event::ObservationRefused { pid },
-                    2 => Event::NotSeenAccepting { pid, took: Duration::MAX, more: true },
-                    3 => Event::RequestsReported { pid, total: u64::MAX },
+                    0 => Event::Worker { pid, fact: WorkerFact::SaidReady },
+                    1 => Event::Worker { pid, fact: WorkerFact::SeenAccepting },
+                    2 if self.dice.one_in(2) => Event::Worker { pid, fact: WorkerFact::ObservationRefused },
+                    2 => Event::Worker {
+                        pid,
+                        fact: WorkerFact::NotSeenAccepting { took: Duration::MAX, more: true },
+                    },
+                    3 => Event::Worker { pid, fact: WorkerFact::RequestsReported { total: u64::MAX } },
                     4 => stale_answer(&mut self.dice, pid),
-                    6 => Event::Probed { pid, passed: Some(false) },
-                    7 if self.dice.one_in(4) => {
-                        Event::ConnectionsSeen { pid, found: None, took: Duration::MAX }
+                    6 => Event::Worker { pid, fact: WorkerFact::Probed { passed: Some(false) } },
+                    7 if self.dice.one_in(4) => Event::Worker {
+                        pid,
+                        fact: WorkerFact::ConnectionsSeen { found: None, took: Duration::MAX },
+                    },
+                    7 if self.dice.one_in(3) => {
+                        Event::Worker { pid, fact: WorkerFact::QueueSeen { waiting: 0 } }
                     }
-                    7 if self.dice.one_in(3) => Event::QueueSeen { pid, waiting: 0 },
-                    7 if self.dice.one_in(2) => Event::QueueWoke { pid },
-                    7 => Event::AcceptingSeen { pid, found: Found::Left, took: Duration::MAX },
-                    8 => Event::Triggered { pid },
-                    9 if self.dice.one_in(2) => Event::ReachedOut,
-                    5 => Event::Stopped { pid, signal: Signal::TSTP, has_terminal: false },
+                    7 if self.dice.one_in(2) => Event::Worker { pid, fact: WorkerFact::QueueWoke },
+                    7 => Event::Worker {
+                        pid,
+                        fact: WorkerFact::AcceptingSeen { found: Found::Left, took: Duration::MAX },
+                    },
+                    8 => Event::Worker { pid, fact: WorkerFact::Triggered },
+                    9 if self.dice.one_in(2) => Event::Pool(PoolFact::ReachedOut),
+                    5 => Event::Child {
+                        pid,
+                        change: ChildChange::Stopped { signal: Signal::TSTP, has_terminal: false },
+                    },
                     _ => Event::DeadlinePassed,
                 };
                 self.turn(event)
@@ -268,7 +280,7 @@ impl History {
         for _ in 0..self.plan.reaped_at_once {
             if let Some((pid, signal)) = self.kernel.stopped() {
                 let has_terminal = self.dice.one_in(3);
-                self.handle(Event::Stopped { pid, signal, has_terminal })?;
+                self.handle(Event::Child { pid, change: ChildChange::Stopped { signal, has_terminal } })?;
                 continue;
             }
             let Some((pid, exit)) = self.kernel.zombie() else {
@@ -276,10 +288,10 @@ impl History {
             };
             let killed = matches!(exit, Exit::Signal { signal: Signal::KILL, .. });
             let out_of_memory = self.dice.one_in(if killed { 3 } else { 50 });
-            self.handle(Event::Exited { pid, exit, out_of_memory })?;
+            self.handle(Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } })?;
             self.kernel.release(pid);
             if self.core.awaits_group(pid) && self.kernel.is_empty_group(pid) {
-                self.handle(Event::GroupEnded { group: pid })?;
+                self.handle(Event::Child { pid, change: ChildChange::GroupEnded })?;
             }
         }
         self.kernel.look_again(&mut self.dice);
@@ -356,7 +368,7 @@ impl History {
                 Ok(Some(self.kernel.spawn(*order, temper, &mut self.dice)))
             }
             // The kernel stops no job that nobody could continue.
-            Action::StopSelf { .. } if self.dice.one_in(4) => Ok(Some(Event::StopRefused)),
+            Action::StopSelf { .. } if self.dice.one_in(4) => Ok(Some(Event::Answered(Answer::StopRefused))),
             Action::StopSelf { .. } => {
                 self.stop_us();
                 Ok(None)
@@ -389,9 +401,12 @@ impl History {
         self.kernel.end_all(&mut self.dice);
         self.kernel.now = self.kernel.now + 3_600_000 * MS;
         let term = Event::Signalled(Received::plain(Signal::TERM));
-        for event in
-            [term, Event::DeadlinePassed, Event::SaidReady { pid }, Event::Reaped { children_left: false }]
-        {
+        for event in [
+            term,
+            Event::DeadlinePassed,
+            Event::Worker { pid, fact: WorkerFact::SaidReady },
+            Event::Reaped { children_left: false },
+        ] {
             self.step(event)?;
         }
         match self.core.next_deadline() {

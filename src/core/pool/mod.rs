@@ -27,9 +27,9 @@ mod waits;
 mod workers;
 
 use super::action::Action;
-use super::event::{Event, Lane, Pid};
+use super::event::{Answer, ChildChange, Event, Lane, Pid, PoolFact};
 use super::leftovers::Leftovers;
-use super::note::{Note, ReadyBy};
+use super::note::Note;
 use super::policy::PoolPolicy;
 use super::rng::Rng;
 use super::signal::{Received, Signal};
@@ -225,64 +225,39 @@ impl Pool {
             // Pings that wait are heard before this, and after anything else.
             Event::DeadlinePassed => self.workers_mut().for_each(|worker| worker.all_heard(now, out)),
             Event::Signalled(received) => self.signalled(now, received, out),
-            Event::Spawned { id, pid } => self.spawned(now, id, pid, out),
-            Event::SpawnFailed { id, failure } => self.spawn_failed(now, id, failure, out),
-            Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory, out),
+            Event::Spawned { id, result: Ok(pid) } => self.spawned(now, id, pid, out),
+            Event::Spawned { id, result: Err(failure) } => self.spawn_failed(now, id, failure, out),
+            Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } } => {
+                self.exited(now, pid, exit, out_of_memory, out);
+            }
+            Event::Child { pid: group, change: ChildChange::GroupEnded } => self.leftovers.forget(group),
             // A worker that does not move is found by what it does not do.
-            Event::Stopped { .. } | Event::StopRefused | Event::UpgradeFailed => {}
-            Event::ReachedOut => self.reached_out = true,
-            Event::GroupEnded { group } => self.leftovers.forget(group),
+            Event::Child { change: ChildChange::Stopped { .. }, .. } => {}
             Event::Reaped { children_left } => self.reaped(children_left, out),
-            Event::SaidReady { pid } => self.with_starting(pid, |starting| starting.said_ready(now)),
-            Event::StartExtended { pid, by } => self.with_starting(pid, |starting| starting.extend(now, by)),
-            Event::NotSeenAccepting { pid, took, more } => {
-                self.with_starting(pid, |starting| starting.not_seen(now, took, more));
+            Event::Worker { pid, fact } => self.worker_fact(now, pid, fact, out),
+            Event::Pool(fact) => self.pool_fact(now, fact, out),
+            Event::Requested(request) => self.requested(now, request, out),
+            Event::Answered(Answer::ConfigurationRead { accepted }) if self.is_running() => {
+                self.configuration_read(now, accepted, out);
             }
-            Event::ObservationRefused { pid } => self.with_worker(pid, |worker, _| worker.unobservable(out)),
-            Event::RequestsReported { pid, total } => {
-                self.with_worker(pid, |worker, _| worker.requests = worker.requests.max(total));
-            }
-            Event::SeenAccepting { pid } => {
-                if let Some(WorkerPlace::InSlot(index, role)) = self.find(|worker| worker.pid() == Some(pid))
-                {
-                    self.become_ready(now, index, role, ReadyBy::Accepting, out);
-                }
-            }
-            Event::Pinged { pid } => self.with_worker(pid, |worker, _| worker.pinged(now, out)),
-            Event::WatchdogSet { pid, every } => {
-                self.with_worker(pid, |worker, _| worker.watchdog_set(now, every));
-            }
-            Event::SaidStopping { pid } => self.with_worker(pid, |worker, _| worker.said_stopping(now, out)),
-            Event::Triggered { pid } => self.with_worker(pid, |worker, _| worker.triggered(now, out)),
-            Event::Probed { pid, passed } => self.probed(now, pid, passed, out),
-            Event::QueueWoke { pid } => self.with_worker(pid, |worker, _| worker.queue_woke(now)),
-            Event::QueueSeen { pid, waiting } => {
-                self.with_worker(pid, |worker, _| worker.queue_seen(now, waiting));
-            }
-            Event::ConnectionsSeen { pid, found, took } => self.connections_seen(now, pid, found, took),
-            Event::AllConnectionsSeen { found, took } => self.all_connections_seen(now, found, took),
-            Event::AcceptingSeen { pid, found, took } => self.accepting_seen(now, pid, found, took, out),
-            Event::LaneSeen { lane, waiting } => self.lane_seen(lane, waiting),
-            Event::QueuesSeen { waiting } => {
+            Event::Answered(
+                Answer::ConfigurationRead { .. } | Answer::StopRefused | Answer::UpgradeFailed,
+            ) => {}
+        }
+    }
+
+    fn pool_fact(&mut self, now: Monotonic, fact: PoolFact, out: &mut Vec<Action>) {
+        match fact {
+            PoolFact::ReachedOut => self.reached_out = true,
+            PoolFact::LaneSeen { lane, waiting } => self.lane_seen(lane, waiting),
+            PoolFact::QueuesSeen { waiting } => {
                 if let Phase::Closing(closing) = &mut self.phase {
                     closing.queues_seen(now, waiting);
                 }
             }
-            Event::ListenersSeen { awaited } => self.listeners_seen(awaited, out),
-            Event::ConfigurationRead { accepted } if self.is_running() => {
-                self.configuration_read(now, accepted, out);
-            }
-            Event::ConfigurationRead { .. } => {}
-            Event::Requested(request) => self.requested(now, request, out),
-            Event::ContainerMeasured { used, limit } => self.container_measured(now, used, limit, out),
-            Event::Measured { pid, found } => {
-                let steered = core::mem::take(&mut self.steered);
-                self.with_worker(pid, |worker, policy| {
-                    let steered_to = steered.contains(&worker.lane);
-                    worker.measured(now, found, steered_to, policy, out);
-                });
-                self.steered = steered;
-            }
+            PoolFact::ConnectionsSeen { found, took } => self.all_connections_seen(now, found, took),
+            PoolFact::ListenersSeen { awaited } => self.listeners_seen(awaited, out),
+            PoolFact::ContainerMeasured { used, limit } => self.container_measured(now, used, limit, out),
         }
     }
 

@@ -6,7 +6,7 @@ use super::verdict::Undecided;
 use super::{Phase, Pool, WorkerPlace};
 use crate::core::action::Action;
 use crate::core::backoff::Failure;
-use crate::core::event::{Pid, SpawnFailure, SpawnId};
+use crate::core::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
 use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, ReadyBy};
 use crate::core::stop::FinalStop;
@@ -194,6 +194,48 @@ impl Pool {
                     let lane = self.retiring.remove(index).lane;
                     self.leave(now, lane);
                 }
+            }
+        }
+    }
+
+    /// What is said by a worker, or seen of it. One that is not known has ended.
+    pub(super) fn worker_fact(&mut self, now: Monotonic, pid: Pid, fact: WorkerFact, out: &mut Vec<Action>) {
+        match fact {
+            WorkerFact::SaidReady => self.with_starting(pid, |starting| starting.said_ready(now)),
+            WorkerFact::StartExtended { by } => self.with_starting(pid, |starting| starting.extend(now, by)),
+            WorkerFact::NotSeenAccepting { took, more } => {
+                self.with_starting(pid, |starting| starting.not_seen(now, took, more));
+            }
+            WorkerFact::ObservationRefused => self.with_worker(pid, |worker, _| worker.unobservable(out)),
+            WorkerFact::SeenAccepting => {
+                if let Some(WorkerPlace::InSlot(index, role)) = self.find(|worker| worker.pid() == Some(pid))
+                {
+                    self.become_ready(now, index, role, ReadyBy::Accepting, out);
+                }
+            }
+            WorkerFact::RequestsReported { total } => {
+                self.with_worker(pid, |worker, _| worker.requests = worker.requests.max(total));
+            }
+            WorkerFact::Pinged => self.with_worker(pid, |worker, _| worker.pinged(now, out)),
+            WorkerFact::WatchdogSet { every } => {
+                self.with_worker(pid, |worker, _| worker.watchdog_set(now, every));
+            }
+            WorkerFact::SaidStopping => self.with_worker(pid, |worker, _| worker.said_stopping(now, out)),
+            WorkerFact::Triggered => self.with_worker(pid, |worker, _| worker.triggered(now, out)),
+            WorkerFact::Probed { passed } => self.probed(now, pid, passed, out),
+            WorkerFact::QueueWoke => self.with_worker(pid, |worker, _| worker.queue_woke(now)),
+            WorkerFact::QueueSeen { waiting } => {
+                self.with_worker(pid, |worker, _| worker.queue_seen(now, waiting));
+            }
+            WorkerFact::ConnectionsSeen { found, took } => self.connections_seen(now, pid, found, took),
+            WorkerFact::AcceptingSeen { found, took } => self.accepting_seen(now, pid, found, took, out),
+            WorkerFact::Measured(found) => {
+                let steered = core::mem::take(&mut self.steered);
+                self.with_worker(pid, |worker, policy| {
+                    let steered_to = steered.contains(&worker.lane);
+                    worker.measured(now, found, steered_to, policy, out);
+                });
+                self.steered = steered;
             }
         }
     }

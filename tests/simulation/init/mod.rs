@@ -9,7 +9,7 @@ use super::rule::{Held, check};
 use clock::Clock;
 use prefork_init::core::Note;
 use prefork_init::core::action::{SpawnOrder, Target};
-use prefork_init::core::event::{Request, SpawnId};
+use prefork_init::core::event::{Answer, ChildChange, Request, SpawnId};
 use prefork_init::core::policy::{InitPolicy, Job};
 use prefork_init::core::{Action, Event, Lane, Monotonic, Pid, Received, Signal};
 use std::collections::VecDeque;
@@ -96,69 +96,51 @@ impl InitRules {
                 self.stage = Stage::Wanted;
                 self.to_tell.extend(self.policy.gave_terminal_up.then_some(Note::TerminalGivenUp));
             }
-            (Event::Spawned { id, pid }, Stage::Ordered(ordered)) if id == ordered => {
+            (Event::Spawned { id, result: Ok(pid) }, Stage::Ordered(ordered)) if id == ordered => {
                 self.stage = Stage::Runs { pid, since: now };
                 self.to_tell.push(Note::CommandStarted { pid });
             }
-            (Event::SpawnFailed { id, failure }, Stage::Ordered(ordered)) if id == ordered => {
+            (Event::Spawned { id, result: Err(failure) }, Stage::Ordered(ordered)) if id == ordered => {
                 self.to_tell.push(Note::SpawnFailed { slot: 0, failure });
                 self.is_over((self.policy.start_failure_code)(&failure));
             }
             (Event::Signalled(received), _) => self.signalled(now, received),
             // As a TERM from nobody.
             (Event::Requested(Request::Stop), _) => self.signalled(now, Received::plain(Signal::TERM)),
-            (Event::Exited { pid: ended, exit, .. }, Stage::Runs { pid, since }) if ended == pid => {
+            (
+                Event::Child { pid: ended, change: ChildChange::Exited { exit, .. } },
+                Stage::Runs { pid, since },
+            ) if ended == pid => {
                 self.to_tell.push(Note::CommandExited { pid, exit, uptime: now.since(since) });
                 self.command_ended(pid, exit.code());
             }
-            (Event::Exited { pid, exit, .. }, _) => {
+            (Event::Child { pid, change: ChildChange::Exited { exit, .. } }, _) => {
                 self.to_tell.push(Note::OrphanReaped { pid, exit, warn: self.policy.warn_on_reap });
             }
-            (Event::Stopped { pid: stopped, signal, has_terminal }, Stage::Runs { pid, .. })
-                if stopped == pid =>
-            {
+            (
+                Event::Child { pid: stopped, change: ChildChange::Stopped { signal, has_terminal } },
+                Stage::Runs { pid, .. },
+            ) if stopped == pid => {
                 self.command_stopped(pid, signal, has_terminal);
             }
             (Event::Reaped { children_left }, Stage::Left { code, asks }) => {
                 self.reaped(now, children_left, code, asks);
             }
-            (Event::StopRefused, Stage::Runs { pid, .. }) if self.policy.job == Job::OfShell => {
+            (Event::Answered(Answer::StopRefused), Stage::Runs { pid, .. })
+                if self.policy.job == Job::OfShell =>
+            {
                 self.owed.push_back(Action::ContinueStopped { to: Target::Group(pid) });
             }
             (
                 Event::Started
                 | Event::DeadlinePassed
                 | Event::Spawned { .. }
-                | Event::SpawnFailed { .. }
-                | Event::Stopped { .. }
-                | Event::StopRefused
-                | Event::UpgradeFailed
-                | Event::GroupEnded { .. }
-                | Event::ConfigurationRead { .. }
-                | Event::Requested(_)
-                | Event::LaneSeen { .. }
-                | Event::ContainerMeasured { .. }
+                | Event::Child { .. }
                 | Event::Reaped { .. }
-                | Event::SaidReady { .. }
-                | Event::SeenAccepting { .. }
-                | Event::NotSeenAccepting { .. }
-                | Event::ObservationRefused { .. }
-                | Event::RequestsReported { .. }
-                | Event::StartExtended { .. }
-                | Event::Pinged { .. }
-                | Event::ReachedOut
-                | Event::WatchdogSet { .. }
-                | Event::SaidStopping { .. }
-                | Event::Triggered { .. }
-                | Event::Probed { .. }
-                | Event::QueueWoke { .. }
-                | Event::AcceptingSeen { .. }
-                | Event::QueueSeen { .. }
-                | Event::ConnectionsSeen { .. }
-                | Event::AllConnectionsSeen { .. }
-                | Event::QueuesSeen { .. }
-                | Event::ListenersSeen { .. }
-                | Event::Measured { .. },
+                | Event::Worker { .. }
+                | Event::Pool(_)
+                | Event::Requested(_)
+                | Event::Answered(_),
                 _,
             ) => {}
         }

@@ -9,7 +9,7 @@ pub use serving::Habits;
 
 use super::dice::Dice;
 use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::event::{Request, SpawnFailure, SpawnId};
+use prefork_init::core::event::{Request, SpawnFailure, SpawnId, WorkerFact};
 use prefork_init::core::exit::Exit;
 use prefork_init::core::{Event, Lane, Monotonic, Pid, Received, Signal};
 use serving::Queues;
@@ -277,14 +277,14 @@ impl Kernel {
             Turn::Freezes(number) => self.freeze(serial, Signal::from_number(number).unwrap(), dice),
             // A frozen process does nothing but die of SIGKILL.
             Turn::SaysReady | Turn::Reports | Turn::Ends | Turn::EndsStopped if process.frozen.is_some() => {}
-            Turn::SaysReady => return Some(Event::SaidReady { pid }),
+            Turn::SaysReady => return Some(Event::Worker { pid, fact: WorkerFact::SaidReady }),
             Turn::Reports => {
                 let (every, most) = temper.reports?;
                 process.requests += dice.up_to(most);
                 // Its descendants report too, and not always the latest.
                 let total = if dice.one_in(5) { process.requests / 2 } else { process.requests };
                 self.schedule(every, Due::Life(serial, Turn::Reports), dice);
-                return Some(Event::RequestsReported { pid, total });
+                return Some(Event::Worker { pid, fact: WorkerFact::RequestsReported { total } });
             }
             Turn::Ends => self.end(serial, temper.ends?.1, dice),
             Turn::EndsStopped => self.end(serial, temper.on_stop?.1, dice),
@@ -374,7 +374,7 @@ impl Kernel {
         };
         if let Some(code) = code {
             let failure = SpawnFailure { step: "execute", errno: 2, code };
-            return Event::SpawnFailed { id, failure };
+            return Event::Spawned { id, result: Err(failure) };
         }
         let ours = self.traits.one_group.then_some(OUR_GROUP);
         let (pid, serial) = self.add_process(None, ours, temper, dice);
@@ -387,7 +387,7 @@ impl Kernel {
         for _ in 0..temper.helpers.1 {
             self.add_process(Some(serial), None, helper(temper, dice), dice);
         }
-        Event::Spawned { id, pid }
+        Event::Spawned { id, result: Ok(pid) }
     }
 
     /// A child that we never started: its parent is gone.
@@ -494,8 +494,8 @@ fn helper(parent: Temper, dice: &mut Dice) -> Temper {
 pub fn stale_answer(dice: &mut Dice, pid: Pid) -> Event {
     let id = SpawnId(dice.pick(&[u64::MAX, 1 << 40]));
     if dice.one_in(2) {
-        Event::Spawned { id, pid }
+        Event::Spawned { id, result: Ok(pid) }
     } else {
-        Event::SpawnFailed { id, failure: SpawnFailure { step: "clone", errno: 11, code: 125 } }
+        Event::Spawned { id, result: Err(SpawnFailure { step: "clone", errno: 11, code: 125 }) }
     }
 }

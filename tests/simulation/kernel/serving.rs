@@ -2,7 +2,7 @@
 
 use super::super::dice::Dice;
 use super::{Due, Kernel, Process, Turn};
-use prefork_init::core::event::{Connections, Found, Measured};
+use prefork_init::core::event::{Connections, Found, Measured, WorkerFact};
 use prefork_init::core::{Event, Lane, Pid};
 use std::time::Duration;
 
@@ -92,17 +92,21 @@ impl Kernel {
             }
             Turn::Wakes => process.watched.then(|| {
                 process.watched = false;
-                Event::QueueWoke { pid }
+                Event::Worker { pid, fact: WorkerFact::QueueWoke }
             }),
             Turn::Pings => {
                 self.schedule(habits.pings?, Due::Life(serial, Turn::Pings), dice);
-                moves.then_some(Event::Pinged { pid })
+                moves.then_some(Event::Worker { pid, fact: WorkerFact::Pinged })
             }
-            Turn::SetsWatchdog => Some(Event::WatchdogSet { pid, every: habits.sets_watchdog?.1 }),
-            Turn::SaysStopping => Some(Event::SaidStopping { pid }),
-            Turn::Triggers => Some(Event::Triggered { pid }),
-            Turn::Extends => Some(Event::StartExtended { pid, by: habits.extends?.1 }),
-            Turn::Answers(passed) => Some(Event::Probed { pid, passed }),
+            Turn::SetsWatchdog => {
+                Some(Event::Worker { pid, fact: WorkerFact::WatchdogSet { every: habits.sets_watchdog?.1 } })
+            }
+            Turn::SaysStopping => Some(Event::Worker { pid, fact: WorkerFact::SaidStopping }),
+            Turn::Triggers => Some(Event::Worker { pid, fact: WorkerFact::Triggered }),
+            Turn::Extends => {
+                Some(Event::Worker { pid, fact: WorkerFact::StartExtended { by: habits.extends?.1 } })
+            }
+            Turn::Answers(passed) => Some(Event::Worker { pid, fact: WorkerFact::Probed { passed } }),
             _ => None,
         }
     }
@@ -110,7 +114,7 @@ impl Kernel {
     /// A probe is answered late, badly, at its timeout or not at all, and some cannot even be sent.
     pub(super) fn probe(&mut self, pid: Pid, dice: &mut Dice) -> Option<Event> {
         if dice.one_in(12) {
-            return Some(Event::Probed { pid, passed: None });
+            return Some(Event::Worker { pid, fact: WorkerFact::Probed { passed: None } });
         }
         let process = self.processes.iter().find(|p| p.pid == pid)?;
         let Habits { answers_after, fails_one_in, .. } = process.temper.habits;
@@ -164,7 +168,7 @@ impl Kernel {
     pub(super) fn watch_queue(&mut self, pid: Pid, lane: Lane, dice: &mut Dice) -> Option<Event> {
         let waiting = self.queue(lane, dice);
         if waiting > 0 {
-            return Some(Event::QueueSeen { pid, waiting });
+            return Some(Event::Worker { pid, fact: WorkerFact::QueueSeen { waiting } });
         }
         let comes = !self.queues.held_off && self.queues.steered.contains(&lane);
         let process = self.processes.iter_mut().find(|p| p.pid == pid)?;
@@ -187,7 +191,10 @@ impl Kernel {
             true => dice.pick(&[Found::Absent, Found::Absent, Found::Absent, Found::Left]),
             false => Found::Accepts,
         };
-        Some(Event::AcceptingSeen { pid, found, took: dice.pick_ms(&[0, 0, 0, 1, 40]) })
+        Some(Event::Worker {
+            pid,
+            fact: WorkerFact::AcceptingSeen { found, took: dice.pick_ms(&[0, 0, 0, 1, 40]) },
+        })
     }
 
     pub(super) fn measure(&mut self, pid: Pid, lane: Lane, dice: &mut Dice) -> Event {
@@ -200,6 +207,6 @@ impl Kernel {
             found.requests = scoreboard.then_some(process.requests);
             found.request_overdue = scoreboard && process.hung && dice.one_in(3);
         }
-        Event::Measured { pid, found }
+        Event::Worker { pid, fact: WorkerFact::Measured(found) }
     }
 }

@@ -4,6 +4,7 @@ use super::super::dice::Dice;
 use super::super::rule::Held;
 use super::{Due, Kernel, OUR_GROUP, Process, Turn};
 use prefork_init::core::action::Target;
+use prefork_init::core::event::{Answer, PoolFact, WorkerFact};
 use prefork_init::core::{Action, Event, Pid, Received, Signal};
 use std::time::Duration;
 
@@ -52,12 +53,14 @@ impl Kernel {
                 let seen =
                     self.processes.iter().find(|p| p.pid == pid).map(|p| (p.temper.observable, p.accepting));
                 return Ok(match seen {
-                    Some((false, _)) => Some(Event::ObservationRefused { pid }),
-                    Some((true, true)) => Some(Event::SeenAccepting { pid }),
-                    Some((true, false)) | None => Some(Event::NotSeenAccepting {
+                    Some((false, _)) => Some(Event::Worker { pid, fact: WorkerFact::ObservationRefused }),
+                    Some((true, true)) => Some(Event::Worker { pid, fact: WorkerFact::SeenAccepting }),
+                    Some((true, false)) | None => Some(Event::Worker {
                         pid,
-                        took: dice.pick_ms(&[0, 0, 0, 1, 3]),
-                        more: dice.one_in(4),
+                        fact: WorkerFact::NotSeenAccepting {
+                            took: dice.pick_ms(&[0, 0, 0, 1, 3]),
+                            more: dice.one_in(4),
+                        },
                     }),
                 });
             }
@@ -73,25 +76,28 @@ impl Kernel {
             }
             // The program that is there now is no better than ours.
             Action::ReadConfiguration => {
-                return Ok(Some(Event::ConfigurationRead { accepted: !dice.one_in(4) }));
+                return Ok(Some(Event::Answered(Answer::ConfigurationRead { accepted: !dice.one_in(4) })));
             }
-            Action::Upgrade(_) => return Ok(Some(Event::UpgradeFailed)),
+            Action::Upgrade(_) => return Ok(Some(Event::Answered(Answer::UpgradeFailed))),
             Action::Measure { pid, lane } => {
                 self.expect_child(pid, action)?;
                 return Ok(Some(self.measure(pid, lane, dice)));
             }
             Action::LookAtQueue { pid, lane } => {
                 self.expect_child(pid, action)?;
-                return Ok(Some(Event::QueueSeen { pid, waiting: self.queue(lane, dice) }));
+                return Ok(Some(Event::Worker {
+                    pid,
+                    fact: WorkerFact::QueueSeen { waiting: self.queue(lane, dice) },
+                }));
             }
             Action::LookAtConnections { pid, .. } => {
                 self.expect_child(pid, action)?;
                 let (found, took) = self.connections(&[pid], dice);
-                return Ok(Some(Event::ConnectionsSeen { pid, found, took }));
+                return Ok(Some(Event::Worker { pid, fact: WorkerFact::ConnectionsSeen { found, took } }));
             }
             Action::LookAtAllConnections { ref pids, .. } => {
                 let (found, took) = self.connections(pids, dice);
-                return Ok(Some(Event::AllConnectionsSeen { found, took }));
+                return Ok(Some(Event::Pool(PoolFact::ConnectionsSeen { found, took })));
             }
             Action::WatchQueue { pid, lane } => {
                 self.expect_child(pid, action)?;
@@ -102,11 +108,11 @@ impl Kernel {
                 return Ok(self.look_whether_accepting(pid, dice));
             }
             Action::LookAtLane { lane } => {
-                return Ok(Some(Event::LaneSeen { lane, waiting: self.queue(lane, dice) }));
+                return Ok(Some(Event::Pool(PoolFact::LaneSeen { lane, waiting: self.queue(lane, dice) })));
             }
             Action::LookAtQueues { ref lanes } => {
                 let waiting = lanes.iter().map(|lane| self.queue(*lane, dice)).sum();
-                return Ok(Some(Event::QueuesSeen { waiting }));
+                return Ok(Some(Event::Pool(PoolFact::QueuesSeen { waiting })));
             }
             Action::Steer { ref lanes } => self.queues.steered.clone_from(lanes),
             Action::HoldConnectionsOff | Action::RefuseConnections { .. } => self.queues.held_off = true,
@@ -114,7 +120,7 @@ impl Kernel {
                 for (pid, _) in workers {
                     self.expect_child(*pid, action)?;
                 }
-                return Ok(Some(Event::ListenersSeen { awaited: !dice.one_in(3) }));
+                return Ok(Some(Event::Pool(PoolFact::ListenersSeen { awaited: !dice.one_in(3) })));
             }
             Action::Exit(code) => self.exit = Some(code),
             // A spawn and a reaping round are called by name.

@@ -6,7 +6,7 @@ use super::book::{Book, Canary, Expected, HURRIED, LOOK_RARELY, Refusing, Roll, 
 use super::exits::Failure;
 use super::watch::Watch;
 use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::event::Request;
+use prefork_init::core::event::{Answer, ChildChange, PoolFact, Request, WorkerFact};
 use prefork_init::core::exit::Reason;
 use prefork_init::core::{Event, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
@@ -30,12 +30,12 @@ impl Book {
             }
             Event::Signalled(received) => self.received(now, received.signal),
             Event::Requested(demand) => self.asked(now, demand),
-            Event::Spawned { id, pid } => {
+            Event::Spawned { id, result: Ok(pid) } => {
                 if let Some(order) = self.pending.take_if(|order| order.id == id) {
                     self.spawned(now, order, pid);
                 }
             }
-            Event::SpawnFailed { id, failure } => {
+            Event::Spawned { id, result: Err(failure) } => {
                 if let Some(order) = self.pending.take_if(|order| order.id == id) {
                     self.expected.spawn_failed = Some(order.slot);
                     if self.ever_spawned || self.stage != Stage::Running {
@@ -48,44 +48,48 @@ impl Book {
                 }
             }
             // The time of the whole run may have come meanwhile.
-            Event::ConfigurationRead { .. } if self.stage != Stage::Running => {}
-            Event::ConfigurationRead { accepted: true } => self.reload(now),
-            Event::ConfigurationRead { accepted: false } => {
+            Event::Answered(Answer::ConfigurationRead { .. }) if self.stage != Stage::Running => {}
+            Event::Answered(Answer::ConfigurationRead { accepted: true }) => self.reload(now),
+            Event::Answered(Answer::ConfigurationRead { accepted: false }) => {
                 self.newest += 1;
                 self.expected.told.push(Note::ReloadRefused { generation: self.newest });
             }
-            Event::Exited { pid, exit, out_of_memory } => self.exited(now, pid, exit, out_of_memory),
-            Event::LaneSeen { lane, waiting } => {
+            Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } } => {
+                self.exited(now, pid, exit, out_of_memory)
+            }
+            Event::Pool(PoolFact::LaneSeen { lane, waiting }) => {
                 if waiting == 0 {
                     self.left.retain(|(left, _)| *left != lane);
                 } else if let Some((_, waits)) = self.left.iter_mut().find(|(left, _)| *left == lane) {
                     *waits = true;
                 }
             }
-            Event::Stopped { .. }
-            | Event::StopRefused
-            | Event::UpgradeFailed
-            | Event::ContainerMeasured { .. }
+            Event::Child { change: ChildChange::Stopped { .. }, .. }
+            | Event::Answered(Answer::StopRefused)
+            | Event::Answered(Answer::UpgradeFailed)
+            | Event::Pool(PoolFact::ContainerMeasured { .. })
             | Event::DeadlinePassed => {}
-            Event::ReachedOut => self.reached_out = true,
-            Event::GroupEnded { group } => {
+            Event::Pool(PoolFact::ReachedOut) => self.reached_out = true,
+            Event::Child { pid: group, change: ChildChange::GroupEnded } => {
                 self.remains.retain(|(asked, _)| *asked != group);
                 self.groups_asked.retain(|asked| *asked != group);
             }
             Event::Reaped { children_left } => self.expected.childless = !children_left,
-            Event::SaidReady { .. }
-            | Event::SeenAccepting { .. }
-            | Event::NotSeenAccepting { .. }
-            | Event::ObservationRefused { .. }
-            | Event::StartExtended { .. } => self.starts_up(now, event),
-            Event::RequestsReported { pid, total } => {
+            Event::Worker { fact: WorkerFact::SaidReady, .. }
+            | Event::Worker { fact: WorkerFact::SeenAccepting, .. }
+            | Event::Worker { fact: WorkerFact::NotSeenAccepting { .. }, .. }
+            | Event::Worker { fact: WorkerFact::ObservationRefused, .. }
+            | Event::Worker { fact: WorkerFact::StartExtended { .. }, .. } => self.starts_up(now, event),
+            Event::Worker { pid, fact: WorkerFact::RequestsReported { total } } => {
                 if let Ok(worker) = self.worker(pid) {
                     worker.requests = worker.requests.max(total);
                 }
             }
-            Event::Pinged { pid } => self.pinged(now, pid),
-            Event::WatchdogSet { pid, every } => self.watchdog_set(now, pid, every),
-            Event::SaidStopping { pid } => {
+            Event::Worker { pid, fact: WorkerFact::Pinged } => self.pinged(now, pid),
+            Event::Worker { pid, fact: WorkerFact::WatchdogSet { every } } => {
+                self.watchdog_set(now, pid, every)
+            }
+            Event::Worker { pid, fact: WorkerFact::SaidStopping } => {
                 if self.worker(pid).is_ok_and(|worker| !worker.leaves) {
                     self.says_it_leaves(now, pid);
                 }
@@ -96,11 +100,15 @@ impl Book {
                     self.expected.leaving = is_news.then_some(pid);
                 }
             }
-            Event::Triggered { pid } => self.hangs(now, pid, prefork_init::core::note::Sign::Watchdog),
-            Event::Probed { pid, passed } => self.probed(now, pid, passed),
-            Event::QueueWoke { pid } => self.queue_woke(now, pid),
-            Event::AcceptingSeen { pid, found, took } => self.accepting_seen(now, pid, found, took),
-            Event::QueueSeen { pid, waiting } => {
+            Event::Worker { pid, fact: WorkerFact::Triggered } => {
+                self.hangs(now, pid, prefork_init::core::note::Sign::Watchdog)
+            }
+            Event::Worker { pid, fact: WorkerFact::Probed { passed } } => self.probed(now, pid, passed),
+            Event::Worker { pid, fact: WorkerFact::QueueWoke } => self.queue_woke(now, pid),
+            Event::Worker { pid, fact: WorkerFact::AcceptingSeen { found, took } } => {
+                self.accepting_seen(now, pid, found, took)
+            }
+            Event::Worker { pid, fact: WorkerFact::QueueSeen { waiting } } => {
                 self.waits(now, pid, waiting);
                 if let Some(drain) = self.worker(pid).ok().and_then(|worker| worker.drain.as_mut()) {
                     drain.quiet = drain.quiet.or(Some(now)).filter(|_| waiting == 0);
@@ -109,7 +117,7 @@ impl Book {
                     }
                 }
             }
-            Event::ConnectionsSeen { pid, found, took } => {
+            Event::Worker { pid, fact: WorkerFact::ConnectionsSeen { found, took } } => {
                 let is_emptied = |w: &&Worker| w.drain.is_some() && w.stopped.is_none();
                 let together = self.live.iter().filter(is_emptied).count();
                 let took = took.saturating_mul(u32::try_from(together).unwrap());
@@ -117,23 +125,23 @@ impl Book {
                     drain.in_hand.seen(now, found, took);
                 }
             }
-            Event::AllConnectionsSeen { found, took } => {
+            Event::Pool(PoolFact::ConnectionsSeen { found, took }) => {
                 if let Stage::Closing { in_hand, .. } = &mut self.stage {
                     in_hand.seen(now, found, took);
                 }
             }
-            Event::QueuesSeen { waiting } => {
+            Event::Pool(PoolFact::QueuesSeen { waiting }) => {
                 if let Stage::Closing { looked, quiet, .. } = &mut self.stage {
                     *looked = Some(now);
                     *quiet = quiet.or(Some(now)).filter(|_| waiting == 0);
                 }
             }
-            Event::ListenersSeen { awaited } => {
+            Event::Pool(PoolFact::ListenersSeen { awaited }) => {
                 if let Some(refusing) = &mut self.refusing {
                     refusing.let_go |= !awaited;
                 }
             }
-            Event::Measured { pid, found } => self.measured(now, pid, found),
+            Event::Worker { pid, fact: WorkerFact::Measured(found) } => self.measured(now, pid, found),
         }
         let is_over = self.policy.deadline.is_some_and(|by| by <= now);
         if is_over && self.stage == Stage::Running && self.first_failure.is_none() {
@@ -151,17 +159,17 @@ impl Book {
     fn starts_up(&mut self, now: Monotonic, event: Event) {
         let ready = self.policy.ready;
         match event {
-            Event::SaidReady { pid } => {
+            Event::Worker { pid, fact: WorkerFact::SaidReady } => {
                 if let Some(worker) = self.starting(pid).filter(|_| ready.believe) {
                     worker.said_ready.get_or_insert(now);
                     let believed = !ready.observe || worker.refused;
                     self.expected.ready = believed.then_some(pid);
                 }
             }
-            Event::SeenAccepting { pid } => {
+            Event::Worker { pid, fact: WorkerFact::SeenAccepting } => {
                 self.expected.ready = self.starting(pid).map(|worker| worker.pid);
             }
-            Event::NotSeenAccepting { pid, took, more } => {
+            Event::Worker { pid, fact: WorkerFact::NotSeenAccepting { took, more } } => {
                 if let Some(worker) = self.starting(pid) {
                     worker.more = more;
                     if more {
@@ -173,13 +181,13 @@ impl Book {
                     }
                 }
             }
-            Event::ObservationRefused { pid } => {
+            Event::Worker { pid, fact: WorkerFact::ObservationRefused } => {
                 if let Some(worker) = self.starting(pid) {
                     worker.refused = true;
                     self.expected.ready = worker.said_ready.map(|_| pid);
                 }
             }
-            Event::StartExtended { pid, by } => {
+            Event::Worker { pid, fact: WorkerFact::StartExtended { by } } => {
                 if let Some(worker) = self.starting(pid) {
                     worker.fail_by = worker.fail_by.map(|at| at.max(now + by));
                 }
