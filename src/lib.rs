@@ -16,7 +16,7 @@
 //!           ┌─────────────┐   [Action] in order   ┌──────┴─────┐
 //!           │ core: step  ├──────────────────────▶│ os         │──▶ kernel: clone, kill, BPF, /proc, ...
 //!           └──────┬──────┘                       └────────────┘
-//!                  │ Snapshot         [Action::Report] ──▶ logging ──▶ stderr
+//!                  │ Snapshot         [Action::Note] ──▶ logging ──▶ stderr
 //!                  ▼
 //!           ┌─────────────┐
 //!           │ http        │◀── GET /livez /readyz /startupz /status /metrics, POST orders ◀── client: status, ctl

@@ -11,94 +11,180 @@ use alloc::vec::Vec;
 /// Something to do, from [`Core::step`](super::Core::step).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Start the command. Answered by `Spawned` or `SpawnFailed`.
+    /// Start the command. Answered by `Spawned`.
     Spawn(SpawnOrder),
-    /// Send a signal to one process.
+    /// Send a signal.
     Signal {
-        /// To whom.
-        pid: Pid,
-        /// Which.
-        signal: Signal,
-    },
-    /// Send a signal to a worker if its program takes it, or else to those below it that do; to none that it would end.
-    SignalTakers {
-        /// The worker.
-        pid: Pid,
-        /// Which.
-        signal: Signal,
-    },
-    /// Send a signal to a process group whose leader has not been reaped.
-    SignalGroup {
-        /// The group's id: the pid of the worker that leads it.
-        pid: Pid,
-        /// Which.
-        signal: Signal,
-    },
-    /// Send a signal to what is left of a process group whose leader is gone: only to members that
-    /// descend from us, since the number may by now belong to a stranger.
-    SignalRemains {
-        /// The group's id.
-        group: Pid,
+        /// To which processes.
+        to: Recipients,
         /// Which.
         signal: Signal,
     },
     /// Pass a signal on as it came, with its value.
-    Forward {
-        /// To whom.
-        to: Target,
-        /// The signal and its origin.
-        received: Received,
-        /// Keep it from processes that neither handle nor ignore it and would end.
-        spare_unaware: bool,
-        /// It asks to stop: who gets it counts as asked.
-        asks: bool,
+    Forward(Forward),
+    /// Let processes go on that are stopped. One that runs may have a handler for `SIGCONT`: it gets none.
+    ContinueStopped(Target),
+    /// Do something about the terminal.
+    Terminal(TerminalAction),
+    /// Do something about one worker.
+    Worker {
+        /// Which.
+        worker: WorkerRef,
+        /// Its listeners.
+        lane: Lane,
+        /// What.
+        act: WorkerAction,
     },
-    /// Let somebody go on who is stopped. One that runs may have a handler for `SIGCONT`: it gets none.
-    ContinueStopped {
-        /// Who.
-        to: Target,
+    /// Look at the pool as a whole.
+    Check(PoolCheck),
+    /// Do something about the listeners.
+    Listeners(ListenerAction),
+    /// Do something that takes the whole loop.
+    Ask(Ask),
+    /// Report a transition.
+    Note(Note),
+    /// End with this code; the last action ever.
+    Exit(u8),
+}
+
+/// The processes that a signal is passed on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One process.
+    Process(Pid),
+    /// A process group, by the id of its leader, which has not been reaped.
+    Group(Pid),
+}
+
+/// The processes that a signal is sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
+    /// One process.
+    Process(Pid),
+    /// A worker if its program takes the signal, or else those below it that do; none that it would end.
+    Takers(Pid),
+    /// A process group whose leader, a worker, has not been reaped.
+    Group(Pid),
+    /// What is left of a process group whose leader is gone: only members that descend from us, since the number may by
+    /// now belong to a stranger.
+    Leftovers(Pid),
+    /// Every process that descends from us.
+    Everyone,
+    /// Descendants of ours that have not been asked to stop before. They are continued in order to see the signal.
+    Orphans {
+        /// Nothing that is one of these workers, or below one.
+        except: Vec<Pid>,
+        /// Nothing in these groups, which have got the stop signal as such.
+        asked_groups: Vec<Pid>,
     },
-    /// Make this the terminal's foreground group, if that is ours to say: if our own group is, or nobody's.
-    LendTerminal {
+}
+
+/// A signal that is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// To which processes.
+    pub to: Target,
+    /// The signal and its origin.
+    pub received: Received,
+    /// Keep it from processes that neither handle nor ignore it and would end.
+    pub spare_unaware: bool,
+    /// It asks to stop: a process that gets it counts as asked.
+    pub asks: bool,
+}
+
+/// What is done about the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TerminalAction {
+    /// Make this the terminal's foreground group, if that is ours to say: if our own group is, or no other.
+    Lend {
         /// The group's id.
         group: Pid,
     },
     /// Make our own group the terminal's foreground group again, if it was lent and is with this group still.
-    TakeTerminalBack {
+    TakeBack {
         /// The group's id.
         group: Pid,
     },
-    /// Stop ourselves until somebody continues us. Answered by `StopRefused` where nobody could.
+    /// Stop ourselves until another process continues us. Answered by `StopRefused` where none could.
     StopSelf {
         /// The other members of our process group, too, as Ctrl-Z would.
         job: bool,
     },
-    /// Send a signal to every process that descends from us.
-    SignalAll {
+}
+
+/// What is done about one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerAction {
+    /// Look whether it waits for connections while it starts. Answered by `SeenAccepting`, `NotSeenAccepting` or
+    /// `ObservationRefused`.
+    Observe,
+    /// Ask it whether it answers. Answered by `Probed`, later.
+    Probe,
+    /// Measure it. Answered by `Measured`, in its turn.
+    Measure,
+    /// Watch its queue until something comes into it: `QueueWoke`, once. If something waits already it is not watched,
+    /// which is answered by `QueueSeen`.
+    WatchQueue,
+    /// Count the connections that wait for it. Answered by `QueueSeen`.
+    CheckQueue,
+    /// Look whether it still waits for connections when it is ready. Answered by `AcceptingSeen`.
+    CheckAccepting,
+    /// Look what the connections do that it has accepted. Answered by `ConnectionsSeen`.
+    CheckConnections {
+        /// A client that has been answered since and has another request in hand is counted apart.
+        since: Monotonic,
+    },
+    /// Tell people, once, should it have connections and not have reported any request.
+    CheckCounting,
+    /// Tell it to say goodbye to its clients, as in `Connection: close`.
+    Hint {
+        /// The signal for that, if there is one.
+        signal: Option<Signal>,
+    },
+    /// Tell people what it looks like, since it hangs, before it is gone.
+    Inspect,
+    /// Tell people what it listens on, since it is not ready in time, or the pool is given up, before it is stopped.
+    ExplainLateness {
+        /// Whether it would have been seen, had it waited for connections to our listeners.
+        watched: bool,
+    },
+}
+
+/// A look at the pool as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolCheck {
+    /// Count the connections that wait in a lane that has no worker. Answered by `LaneSeen`.
+    Lane {
         /// Which.
-        signal: Signal,
-    },
-    /// Ask descendants of ours to stop, and to go on in order to see that: all that are not below one of these
-    /// workers, not in one of these groups, and have not been asked before.
-    AskOrphans {
-        /// The workers that are left.
-        workers: Vec<Pid>,
-        /// Groups that have got the stop signal as such.
-        groups: Vec<Pid>,
-        /// The stop signal.
-        signal: Signal,
-    },
-    /// Look whether this worker waits for connections. Answered by `SeenAccepting`,
-    /// `NotSeenAccepting` or `ObservationRefused`.
-    Observe {
-        /// The worker.
-        pid: Pid,
-        /// Its.
         lane: Lane,
     },
-    /// Set right what a worker may have done to its listeners: uvicorn and hypercorn call listen(2), and some close
-    /// what they inherited for everybody, by shutdown(2).
-    RestoreListeners {
+    /// Count the connections that wait in these lanes. Answered by `QueuesSeen`.
+    Queues {
+        /// Which.
+        lanes: Vec<Lane>,
+    },
+    /// Look what the connections do that workers have accepted. Answered by `ConnectionsSeen`.
+    Connections {
+        /// The workers.
+        pids: Vec<Pid>,
+        /// See [`WorkerAction::CheckConnections`].
+        since: Monotonic,
+    },
+    /// Look whether any of these workers still waits for connections. Answered by `ListenersSeen`.
+    Listeners {
+        /// Workers, and the lane of each.
+        workers: Vec<(Pid, Lane)>,
+    },
+    /// Measure the container. Answered by `ContainerMeasured`, if it has a limit.
+    Container,
+}
+
+/// What is done about the listeners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenerAction {
+    /// Set right what a worker may have done to its listeners: uvicorn and hypercorn call listen(2), and some close what
+    /// they inherited for all, by shutdown(2).
+    Restore {
         /// The worker's.
         lane: Lane,
     },
@@ -107,108 +193,18 @@ pub enum Action {
         /// Not empty, in ascending order.
         lanes: Vec<Lane>,
     },
-    /// Watch the queue of a worker until something comes into it: `QueueWoke`, once. If something waits already it is not
-    /// watched, which is answered by `QueueSeen`.
-    WatchQueue {
-        /// The worker.
-        pid: Pid,
-        /// Its.
-        lane: Lane,
-    },
-    /// Look whether a worker that is ready still waits for connections. Answered by `AcceptingSeen`.
-    LookWhetherAccepting {
-        /// The worker.
-        pid: Pid,
-        /// Its.
-        lane: Lane,
-    },
-    /// Count the connections that wait for a worker. Answered by `QueueSeen`.
-    LookAtQueue {
-        /// The worker.
-        pid: Pid,
-        /// Its.
-        lane: Lane,
-    },
-    /// Count the connections that wait in a lane that is nobody's. Answered by `LaneSeen`.
-    LookAtLane {
-        /// Which.
-        lane: Lane,
-    },
-    /// Count the connections that wait in these lanes. Answered by `QueuesSeen`.
-    LookAtQueues {
-        /// Which.
-        lanes: Vec<Lane>,
-    },
-    /// Look what the connections do that a worker has accepted. Answered by `ConnectionsSeen`.
-    LookAtConnections {
-        /// The worker.
-        pid: Pid,
-        /// A client that has been answered since and has another request in hand is counted apart.
-        since: Monotonic,
-    },
-    /// The same of these workers together. Answered by `AllConnectionsSeen`.
-    LookAtAllConnections {
-        /// Which.
-        pids: Vec<Pid>,
-        /// See [`LookAtConnections`](Self::LookAtConnections).
-        since: Monotonic,
-    },
-    /// Take no new connections, but finish the handshakes that have begun. Who tries meanwhile waits.
-    HoldConnectionsOff,
+    /// Take no new connections, but finish the handshakes that have begun. A client that tries meanwhile waits.
+    HoldOff,
     /// Refuse new connections, at once and for good.
-    RefuseConnections {
+    Refuse {
         /// Those that are held off too; else only where they cannot be.
         held_off: bool,
     },
-    /// Look whether any of these workers still waits for connections. Answered by `ListenersSeen`.
-    LookAtListeners {
-        /// Workers, and the lane of each.
-        workers: Vec<(Pid, Lane)>,
-    },
-    /// Tell a worker to say goodbye to its clients, as in `Connection: close`.
-    Hint {
-        /// The worker.
-        pid: Pid,
-        /// Its.
-        lane: Lane,
-        /// The signal for that, if there is one.
-        signal: Option<Signal>,
-    },
-    /// Ask a worker whether it answers. Answered by `Probed`, later.
-    Probe {
-        /// The worker.
-        pid: Pid,
-        /// Its.
-        lane: Lane,
-    },
-    /// Measure a worker. Answered by `Measured`, in its turn.
-    Measure {
-        /// The worker.
-        pid: Pid,
-        /// Its.
-        lane: Lane,
-    },
-    /// Measure the container. Answered by `ContainerMeasured`, if it has a limit.
-    MeasureContainer,
-    /// Tell people what a hung worker looks like, before it is gone.
-    Portray {
-        /// Which.
-        worker: WorkerRef,
-    },
-    /// Tell people what a worker listens on that is not ready in time, or when the pool is given up, before it is stopped.
-    ExplainLateness {
-        /// Which.
-        worker: WorkerRef,
-        /// Its.
-        lane: Lane,
-        /// Whether it would have been seen, had it waited for connections to our listeners.
-        watched: bool,
-    },
-    /// Tell people, once, should a worker have connections that has not reported any request.
-    CheckCounting {
-        /// Which.
-        worker: WorkerRef,
-    },
+}
+
+/// What takes the whole loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
     /// Read the configuration anew, and give the policy to [`Core::renew`](super::Core::renew). Answered by
     /// `ConfigurationRead`.
     ReadConfiguration,
@@ -217,19 +213,6 @@ pub enum Action {
     Upgrade(Box<Handover>),
     /// Reap what has ended and tell, by `Reaped`, whether any child is left.
     Reap,
-    /// Tell people.
-    Report(Note),
-    /// End with this code; the last action ever.
-    Exit(u8),
-}
-
-/// Whom a signal is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// One process.
-    Process(Pid),
-    /// A process group, by the id of its leader, which has not been reaped.
-    Group(Pid),
 }
 
 /// All the loop needs to start one copy of the command.

@@ -7,7 +7,7 @@
 //!                                            └──orphans are not waited for──▶ exit
 //! ```
 
-use super::action::{Action, SpawnOrder, Target};
+use super::action::{Action, Ask, Forward, Recipients, SpawnOrder, Target, TerminalAction};
 use super::asks::Asks;
 use super::event::{Answer, ChildChange, Event, Lane, Pid, Request, SpawnFailure, SpawnId};
 use super::exit::{Exit, Reason, code};
@@ -190,7 +190,7 @@ impl Init {
             return;
         }
         if self.policy.gave_terminal_up {
-            out.push(Action::Report(Note::TerminalGivenUp));
+            out.push(Action::Note(Note::TerminalGivenUp));
         }
         out.push(Action::Spawn(SpawnOrder {
             id: COMMAND,
@@ -205,13 +205,13 @@ impl Init {
     fn spawned(&mut self, now: Monotonic, pid: Pid, out: &mut Vec<Action>) {
         if matches!(self.state, State::Starting) {
             self.state = State::Running { pid, since: now, final_stop: None };
-            out.push(Action::Report(Note::CommandStarted { pid }));
+            out.push(Action::Note(Note::CommandStarted { pid }));
         }
     }
 
     fn spawn_failed(&mut self, failure: SpawnFailure, out: &mut Vec<Action>) {
         if matches!(self.state, State::Starting) {
-            out.push(Action::Report(Note::SpawnFailed { slot: 0, failure }));
+            out.push(Action::Note(Note::SpawnFailed { slot: 0, failure }));
             self.exit((self.policy.start_failure_code)(&failure), out);
         }
     }
@@ -219,10 +219,10 @@ impl Init {
     /// Every signal is passed on, under the name that the rules give it.
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
         let came = received.signal;
-        out.push(Action::Report(Note::SignalReceived { received }));
+        out.push(Action::Note(Note::SignalReceived { received }));
         if let Some(at) = self.of_hand_off.iter().position(|signal| *signal == came) {
             self.of_hand_off.swap_remove(at);
-            out.push(Action::Report(Note::HandOffIgnored { signal: came }));
+            out.push(Action::Note(Note::HandOffIgnored { signal: came }));
             return;
         }
         // What the terminal sent to our group, a command in it has got, if there is one.
@@ -230,11 +230,11 @@ impl Init {
         match self.policy.rewrites.of(came) {
             Some(signal) if !has_it => self.pass_on(now, Received { signal, ..received }, came, out),
             Some(_) => {}
-            None => out.push(Action::Report(Note::SignalDropped { signal: came })),
+            None => out.push(Action::Note(Note::SignalDropped { signal: came })),
         }
         if self.policy.stops_itself && came.is_terminal_stop() {
-            out.push(Action::Report(Note::Suspending));
-            out.push(Action::StopSelf { job: false });
+            out.push(Action::Note(Note::Suspending));
+            out.push(Action::Terminal(TerminalAction::StopSelf { job: false }));
         }
     }
 
@@ -248,13 +248,13 @@ impl Init {
             State::Running { pid, final_stop, .. } => {
                 let to = to_command(*pid);
                 if signal == Signal::CONT && self.policy.job.has_terminal() {
-                    out.push(Action::LendTerminal { group: *pid });
+                    out.push(Action::Terminal(TerminalAction::Lend { group: *pid }));
                 }
-                out.push(Action::Forward { to, received, spare_unaware, asks: asks_to_stop });
-                out.push(Action::Report(Note::SignalForwarded { signal, came }));
+                out.push(Action::Forward(Forward { to, received, spare_unaware, asks: asks_to_stop }));
+                out.push(Action::Note(Note::SignalForwarded { signal, came }));
                 // A stopped process does not see the signal.
                 let is_to_go_on = asks_to_stop && !signal.stops();
-                out.extend(is_to_go_on.then_some(Action::ContinueStopped { to }));
+                out.extend(is_to_go_on.then_some(Action::ContinueStopped(to)));
                 final_stop
             }
             // They are about to be asked, and nobody is asked twice.
@@ -265,8 +265,8 @@ impl Init {
             // Whom it would end is not known one by one any more.
             State::Ended { .. } if spare_unaware => return,
             State::Ended { final_stop, .. } => {
-                out.push(Action::SignalAll { signal });
-                out.push(Action::Report(Note::SignalForwarded { signal, came }));
+                out.push(Action::Signal { to: Recipients::Everyone, signal });
+                out.push(Action::Note(Note::SignalForwarded { signal, came }));
                 final_stop
             }
             State::Paused if asks_to_stop || signal == Signal::INT => return self.end_pause(out),
@@ -279,7 +279,7 @@ impl Init {
 
     fn end_pause(&mut self, out: &mut Vec<Action>) {
         self.state = State::Ended { code: 0, final_stop: None, asks: Asks::None };
-        out.push(Action::Reap);
+        out.push(Action::Ask(Ask::Reap));
     }
 
     /// At the deadline the command is asked to stop, by what a TERM would be for it, if nobody has asked it before.
@@ -295,13 +295,13 @@ impl Init {
             State::Running { pid, final_stop: final_stop @ None, .. } => {
                 let to = to_command(*pid);
                 let received = Received::plain(signal);
-                out.push(Action::Report(Note::DeadlinePassed { after }));
-                out.push(Action::Forward { to, received, spare_unaware: false, asks: true });
-                out.extend((!signal.stops()).then_some(Action::ContinueStopped { to }));
+                out.push(Action::Note(Note::DeadlinePassed { after }));
+                out.push(Action::Forward(Forward { to, received, spare_unaware: false, asks: true }));
+                out.extend((!signal.stops()).then_some(Action::ContinueStopped(to)));
                 *final_stop = Some(FinalStop::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
             }
             State::Paused => {
-                out.push(Action::Report(Note::DeadlinePassed { after }));
+                out.push(Action::Note(Note::DeadlinePassed { after }));
                 self.end_pause(out);
             }
             State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => return,
@@ -312,15 +312,15 @@ impl Init {
     fn exited(&mut self, now: Monotonic, exited: Pid, exit: Exit, out: &mut Vec<Action>) {
         match self.state {
             State::Running { pid, since, final_stop } if pid == exited => {
-                out.push(Action::Report(Note::CommandExited { pid, exit, uptime: now.since(since) }));
+                out.push(Action::Note(Note::CommandExited { pid, exit, uptime: now.since(since) }));
                 if self.policy.job.has_terminal() {
-                    out.push(Action::TakeTerminalBack { group: pid });
+                    out.push(Action::Terminal(TerminalAction::TakeBack { group: pid }));
                 }
                 self.command_ended(pid, exit.code(), final_stop, out);
             }
             State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {
                 let warn = self.policy.warn_on_reap;
-                out.push(Action::Report(Note::OrphanReaped { pid: exited, exit, warn }));
+                out.push(Action::Note(Note::OrphanReaped { pid: exited, exit, warn }));
             }
         }
     }
@@ -335,8 +335,8 @@ impl Init {
             Orphans::Leave => None,
         };
         let to_send = signal.filter(|_| self.policy.job != Job::Shared);
-        out.extend(to_send.map(|signal| Action::SignalGroup { pid, signal }));
-        out.push(Action::Report(Note::OrphansLeft { signal, code: self.code_for(code) }));
+        out.extend(to_send.map(|signal| Action::Signal { to: Recipients::Group(pid), signal }));
+        out.push(Action::Note(Note::OrphansLeft { signal, code: self.code_for(code) }));
         self.exit(code, out);
     }
 
@@ -349,15 +349,15 @@ impl Init {
             (State::Running { pid, .. }, Job::OfShell | Job::Ours)
                 if pid == stopped && wants_terminal && has_terminal =>
             {
-                out.push(Action::LendTerminal { group: pid });
-                out.push(Action::ContinueStopped { to: Target::Group(pid) });
+                out.push(Action::Terminal(TerminalAction::Lend { group: pid }));
+                out.push(Action::ContinueStopped(Target::Group(pid)));
             }
             (State::Running { pid, .. }, Job::OfShell) if pid == stopped => {
-                out.push(Action::Report(Note::Suspending));
-                out.push(Action::StopSelf { job: true });
+                out.push(Action::Note(Note::Suspending));
+                out.push(Action::Terminal(TerminalAction::StopSelf { job: true }));
             }
             (State::Running { pid, .. }, Job::Ours) if pid == stopped && signal == Signal::TSTP => {
-                out.push(Action::ContinueStopped { to: Target::Group(pid) });
+                out.push(Action::ContinueStopped(Target::Group(pid)));
             }
             (State::Running { .. }, Job::OfShell | Job::Ours | Job::Apart | Job::Shared)
             | (State::Starting | State::Paused | State::Ended { .. } | State::Gone, _) => {}
@@ -375,7 +375,7 @@ impl Init {
                 let asks = Asks::Made { times: 0, again_at: now };
                 self.state = State::Ended { code, final_stop: Some(final_stop), asks };
                 if matches!(final_stop, FinalStop::Stopping { .. }) {
-                    out.push(Action::Report(Note::StoppingOrphans));
+                    out.push(Action::Note(Note::StoppingOrphans));
                 }
             }
             State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {}
@@ -391,14 +391,17 @@ impl Init {
             return;
         }
         let signal = self.policy.stop.signal;
-        out.push(Action::AskOrphans { workers: Vec::new(), groups: Vec::new(), signal });
+        out.push(Action::Signal {
+            to: Recipients::Orphans { except: Vec::new(), asked_groups: Vec::new() },
+            signal,
+        });
     }
 
     /// Nobody could continue us if we stopped: so the command is not to stop either.
     fn go_on(&self, out: &mut Vec<Action>) {
         match (self.state, self.policy.job) {
             (State::Running { pid, .. }, Job::OfShell) => {
-                out.push(Action::ContinueStopped { to: Target::Group(pid) });
+                out.push(Action::ContinueStopped(Target::Group(pid)));
             }
             (State::Running { .. }, Job::Apart | Job::Ours | Job::Shared)
             | (State::Starting | State::Paused | State::Ended { .. } | State::Gone, _) => {}
@@ -421,12 +424,12 @@ impl Init {
             Tick::KilledAll => {
                 // Should the walk over all descendants be refused (no /proc), the group still dies.
                 out.extend(pid.map(|pid| match self.policy.job {
-                    Job::Shared => Action::Signal { pid, signal: Signal::KILL },
+                    Job::Shared => Action::Signal { to: Recipients::Process(pid), signal: Signal::KILL },
                     Job::Apart | Job::OfShell | Job::Ours => {
-                        Action::SignalGroup { pid, signal: Signal::KILL }
+                        Action::Signal { to: Recipients::Group(pid), signal: Signal::KILL }
                     }
                 }));
-                out.push(Action::Report(Note::KillingAll));
+                out.push(Action::Note(Note::KillingAll));
             }
             Tick::Leave => self.exit(code, out),
         }

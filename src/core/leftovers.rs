@@ -3,7 +3,7 @@
 //! A worker that was a shell, or a server with processes of its own, can die and leave children that
 //! still hold the listener. They get the stop signal with the death and `SIGKILL` a graceful timeout later.
 
-use super::action::Action;
+use super::action::{Action, Recipients};
 use super::event::Pid;
 use super::policy::StopPolicy;
 use super::signal::Signal;
@@ -26,8 +26,8 @@ impl Leftovers {
     /// Asks the group of a worker that has just ended to stop. Its leader is still a zombie, so the number cannot
     /// belong to anybody else.
     fn ask(group: Pid, policy: &StopPolicy, out: &mut Vec<Action>) {
-        out.push(Action::SignalGroup { pid: group, signal: policy.signal });
-        out.push(Action::SignalGroup { pid: group, signal: Signal::CONT });
+        out.push(Action::Signal { to: Recipients::Group(group), signal: policy.signal });
+        out.push(Action::Signal { to: Recipients::Group(group), signal: Signal::CONT });
     }
 
     /// Asks the group of a worker that ended while everything ends.
@@ -48,7 +48,7 @@ impl Leftovers {
         if self.to_kill.len() > MOST
             && let Some((group, _)) = self.to_kill.pop_front()
         {
-            out.push(Action::SignalRemains { group, signal: Signal::KILL });
+            out.push(Action::Signal { to: Recipients::Leftovers(group), signal: Signal::KILL });
         }
     }
 
@@ -78,7 +78,7 @@ impl Leftovers {
         self.to_kill.retain(|&(group, kill_at)| {
             let due = reached(kill_at, now);
             if due {
-                out.push(Action::SignalRemains { group, signal: Signal::KILL });
+                out.push(Action::Signal { to: Recipients::Leftovers(group), signal: Signal::KILL });
             }
             !due
         });

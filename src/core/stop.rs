@@ -1,6 +1,6 @@
 //! The end of everything: what is left is asked to stop, waited for, and killed.
 
-use super::action::Action;
+use super::action::{Action, Recipients};
 use super::signal::Signal;
 use super::time::{Monotonic, reached};
 use alloc::vec::Vec;
@@ -32,7 +32,7 @@ pub enum FinalStop {
 impl FinalStop {
     /// Kills every descendant.
     pub fn kill_all(now: Monotonic, out: &mut Vec<Action>) -> Self {
-        out.push(Action::SignalAll { signal: Signal::KILL });
+        out.push(Action::Signal { to: Recipients::Everyone, signal: Signal::KILL });
         Self::Killing { again_at: now + KILL_AGAIN, leave_at: now + KILL_MARGIN }
     }
 
@@ -54,7 +54,7 @@ impl FinalStop {
             }
             Self::Killing { leave_at, .. } if leave_at <= now => Tick::Leave,
             Self::Killing { again_at, leave_at } if again_at <= now => {
-                out.push(Action::SignalAll { signal: Signal::KILL });
+                out.push(Action::Signal { to: Recipients::Everyone, signal: Signal::KILL });
                 *self = Self::Killing { again_at: now + KILL_AGAIN, leave_at };
                 Tick::Wait
             }

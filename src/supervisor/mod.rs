@@ -23,6 +23,7 @@ mod upgrade;
 mod waiting;
 
 use crate::control::{self, Inbox};
+use crate::core::action::{Ask, Forward, Recipients, TerminalAction};
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
@@ -353,66 +354,64 @@ impl Loop {
     fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Spawn(order) => return Some(self.spawn(order)),
-            Action::Signal { pid, signal } => self.told(signal, send::to_process(pid, signal)),
-            Action::SignalGroup { pid, signal } => self.told(signal, send::to_group(pid, signal)),
-            Action::SignalRemains { group, signal } => self.told(signal, send::to_remains(group, signal)),
-            Action::ContinueStopped { to } => self.told(Signal::CONT, send::continue_stopped(to)),
-            Action::SignalAll { signal } => self.told(signal, send::to_all(signal)),
-            Action::AskOrphans { workers, groups, signal } => {
-                let spared = self.around.spared(workers);
-                let sent = self.asked.ask_orphans(&spared, &groups, signal);
-                self.told(signal, sent);
+            Action::Signal { to, signal } => self.signal(to, signal),
+            Action::Forward(forward) => self.forward(forward),
+            Action::ContinueStopped(to) => self.told(Signal::CONT, send::continue_stopped(to)),
+            Action::Terminal(action) => return self.about_terminal(action),
+            Action::Worker { worker, lane, act } => return self.about_worker(worker, lane, act),
+            Action::Check(check) => return self.check(check),
+            Action::Listeners(action) => self.about_listeners(action),
+            Action::Ask(Ask::ReadConfiguration) => return Some(self.read_configuration()),
+            Action::Ask(Ask::Upgrade(pool)) => return Some(self.upgrade(*pool)),
+            Action::Ask(Ask::Reap) => self.look_for_ended = true,
+            Action::Note(note) => self.report(&note),
+            Action::Exit(code) => self.exit = Some(code),
+        }
+        None
+    }
+
+    fn signal(&mut self, to: Recipients, signal: Signal) {
+        let sent = match to {
+            Recipients::Process(pid) => send::to_process(pid, signal),
+            Recipients::Takers(pid) => match &mut self.fleet {
+                Some(fleet) => fleet.forward(pid, signal),
+                None => Ok(()),
+            },
+            Recipients::Group(pid) => send::to_group(pid, signal),
+            Recipients::Leftovers(group) => send::to_remains(group, signal),
+            Recipients::Everyone => send::to_all(signal),
+            Recipients::Orphans { except, asked_groups } => {
+                let spared = self.around.spared(except);
+                self.asked.ask_orphans(&spared, &asked_groups, signal)
             }
-            Action::Forward { to, received, spare_unaware, asks } => {
-                if asks {
-                    self.asked.note(to);
-                }
-                let sent = if spare_unaware {
-                    self.sparing.forward(to, &received)
-                } else {
-                    send::forward(to, &received)
-                };
-                self.told(received.signal, sent);
-            }
-            Action::LendTerminal { group } => {
+        };
+        self.told(signal, sent);
+    }
+
+    fn forward(&mut self, Forward { to, received, spare_unaware, asks }: Forward) {
+        if asks {
+            self.asked.note(to);
+        }
+        let sent =
+            if spare_unaware { self.sparing.forward(to, &received) } else { send::forward(to, &received) };
+        self.told(received.signal, sent);
+    }
+
+    fn about_terminal(&mut self, action: TerminalAction) -> Option<Event> {
+        match action {
+            TerminalAction::Lend { group } => {
                 let lent = self.terminal.as_ref().and_then(|terminal| terminal.lend(group));
                 self.terminal_lent |= lent == Some(true);
                 self.lending_refused |= lent == Some(false);
             }
-            Action::TakeTerminalBack { group } => {
+            TerminalAction::TakeBack { group } => {
                 if let Some(terminal) = &self.terminal
                     && std::mem::take(&mut self.terminal_lent)
                 {
                     terminal.take_back_from(group);
                 }
             }
-            Action::StopSelf { job } => return self.stop_self(job),
-            Action::Observe { .. }
-            | Action::WatchQueue { .. }
-            | Action::LookWhetherAccepting { .. }
-            | Action::RestoreListeners { .. }
-            | Action::Steer { .. }
-            | Action::LookAtQueue { .. }
-            | Action::LookAtLane { .. }
-            | Action::LookAtQueues { .. }
-            | Action::LookAtConnections { .. }
-            | Action::LookAtAllConnections { .. }
-            | Action::HoldConnectionsOff
-            | Action::RefuseConnections { .. }
-            | Action::LookAtListeners { .. }
-            | Action::Hint { .. }
-            | Action::SignalTakers { .. }
-            | Action::Probe { .. }
-            | Action::Measure { .. }
-            | Action::MeasureContainer
-            | Action::ExplainLateness { .. }
-            | Action::CheckCounting { .. }
-            | Action::Portray { .. } => return self.tend(action),
-            Action::ReadConfiguration => return Some(self.read_configuration()),
-            Action::Upgrade(pool) => return Some(self.upgrade(*pool)),
-            Action::Reap => self.look_for_ended = true,
-            Action::Report(note) => self.report(&note),
-            Action::Exit(code) => self.exit = Some(code),
+            TerminalAction::StopSelf { job } => return self.stop_self(job),
         }
         None
     }

@@ -35,12 +35,9 @@ impl Fleet {
     }
 
     /// Nothing where there is no limit, or none is to be seen.
-    pub fn measure_container(&self) -> Option<Event> {
+    pub fn measure_container(&self) -> Option<PoolFact> {
         let cgroup::Memory { current, reclaimable, limit } = self.cgroup.as_ref()?.memory()?;
-        Some(Event::Pool(PoolFact::ContainerMeasured {
-            used: current.saturating_sub(reclaimable),
-            limit: limit?,
-        }))
+        Some(PoolFact::ContainerMeasured { used: current.saturating_sub(reclaimable), limit: limit? })
     }
 
     pub fn portray(&self, worker: WorkerRef) {

@@ -1,6 +1,7 @@
 //! Workers that hang, and those that only seem to.
 
 use super::*;
+use prefork_init::core::action::WorkerAction;
 use prefork_init::core::event::{Measured, Request, WorkerFact};
 use prefork_init::core::note::{Sign, Verdict};
 use prefork_init::core::policy::ProbePolicy;
@@ -32,7 +33,7 @@ fn a_worker_that_stops_pinging_is_aborted_and_killed_and_comes_back() {
     scene.hears(11, WorkerFact::Pinged);
     scene.after(s(1));
     assert!(hung(&scene, Sign::Watchdog) && scene.sent(10, Signal::ABRT), "{:?}", scene.actions);
-    assert!(scene.did(|action| matches!(action, Action::Portray { .. })));
+    assert!(scene.did(|action| matches!(action, Action::Worker { act: WorkerAction::Inspect, .. })));
     assert_eq!(scene.steered(), Some(vec![1]));
     scene.hears(11, WorkerFact::Pinged);
     scene.after(s(2));

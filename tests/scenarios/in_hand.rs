@@ -2,7 +2,9 @@
 
 use super::replacing::{DRAIN, ONE_MORE, aging};
 use super::*;
+use prefork_init::core::action::{PoolCheck, Recipients, WorkerAction};
 use prefork_init::core::event::{PoolFact, WorkerFact};
+use prefork_init::core::note::WorkerRef;
 use std::collections::HashMap;
 
 const BUSY: Connections = Connections { open: 3, busy: 2, again: 1 };
@@ -15,7 +17,7 @@ fn emptied(drain: DrainPolicy) -> Scene {
     scene.after(s(100));
     scene.spawns(20);
     scene.sees_ready(20);
-    scene.until("a look", |action| matches!(action, Action::LookAtQueue { .. }));
+    scene.until("a look", |action| matches!(action, Action::Worker { act: WorkerAction::CheckQueue, .. }));
     scene.hears(10, WorkerFact::QueueSeen { waiting: 0 });
     scene
 }
@@ -30,7 +32,9 @@ fn a_busy_worker_is_stopped_once_it_is_not_and_then_has_its_graceful_timeout() {
     scene.answers_look(IDLE);
     assert!(scene.sent(10, Signal::TERM));
     let stopped = scene.now;
-    scene.until("the kill", |action| *action == Action::SignalGroup { pid: Pid(10), signal: Signal::KILL });
+    scene.until("the kill", |action| {
+        *action == Action::Signal { to: Recipients::Group(Pid(10)), signal: Signal::KILL }
+    });
     assert_eq!(scene.now, stopped + s(30));
 }
 
@@ -44,7 +48,9 @@ fn who_is_busy_for_ever_is_stopped_after_the_graceful_timeout_and_that_is_told_b
     while !scene.sent(10, Signal::TERM) {
         scene.deadline();
         told.extend(is_told(&scene).then_some(scene.now));
-        if scene.did(|action| matches!(action, Action::LookAtConnections { .. })) {
+        if scene
+            .did(|action| matches!(action, Action::Worker { act: WorkerAction::CheckConnections { .. }, .. }))
+        {
             scene.hears(10, WorkerFact::ConnectionsSeen { found: Some(BUSY), took: Duration::ZERO });
             told.extend(is_told(&scene).then_some(scene.now));
         }
@@ -72,7 +78,9 @@ fn a_long_drain_time_ends_with_the_last_connection_or_where_nobody_says_goodbye_
         let begun = scene.now;
         while !scene.sent(10, Signal::TERM) {
             scene.deadline();
-            if scene.did(|action| matches!(action, Action::LookAtConnections { .. })) {
+            if scene.did(|action| {
+                matches!(action, Action::Worker { act: WorkerAction::CheckConnections { .. }, .. })
+            }) {
                 let took = Duration::ZERO;
                 scene.hears(10, WorkerFact::ConnectionsSeen { found: Some(found), took });
             }
@@ -89,7 +97,9 @@ fn a_long_drain_time_ends_with_the_last_connection_or_where_nobody_says_goodbye_
 fn where_nothing_can_be_seen_the_drain_time_decides() {
     let mut scene = emptied(DRAIN);
     let quiet = scene.now;
-    scene.until("a look", |action| matches!(action, Action::LookAtConnections { .. }));
+    scene.until("a look", |action| {
+        matches!(action, Action::Worker { act: WorkerAction::CheckConnections { .. }, .. })
+    });
     scene.hears(10, WorkerFact::ConnectionsSeen { found: None, took: Duration::ZERO });
     assert!(scene.sent(10, Signal::TERM));
     assert_eq!(scene.now, quiet + DRAIN.time);
@@ -98,7 +108,9 @@ fn where_nothing_can_be_seen_the_drain_time_decides() {
 #[test]
 fn what_costs_much_is_looked_at_rarely() {
     let mut scene = emptied(DRAIN);
-    scene.until("a look", |action| matches!(action, Action::LookAtConnections { .. }));
+    scene.until("a look", |action| {
+        matches!(action, Action::Worker { act: WorkerAction::CheckConnections { .. }, .. })
+    });
     let took = Duration::from_millis(50);
     scene.hears(10, WorkerFact::ConnectionsSeen { found: Some(BUSY), took });
     let looked = scene.now;
@@ -122,10 +134,14 @@ fn many_that_are_looked_at_cost_no_more_than_one() {
         scene.deadline();
         for action in scene.actions.clone() {
             match action {
-                Action::LookAtQueue { pid, .. } => {
+                Action::Worker { worker: WorkerRef { pid, .. }, act: WorkerAction::CheckQueue, .. } => {
                     scene.hears(pid.0, WorkerFact::QueueSeen { waiting: 0 });
                 }
-                Action::LookAtConnections { pid, .. } => {
+                Action::Worker {
+                    worker: WorkerRef { pid, .. },
+                    act: WorkerAction::CheckConnections { .. },
+                    ..
+                } => {
                     *looks.entry(pid).or_insert(0u32) += 1;
                     scene.hears(pid.0, WorkerFact::ConnectionsSeen { found: Some(BUSY), took });
                 }
@@ -144,11 +160,11 @@ fn a_reload_that_waits_for_connections_names_the_remedy() {
     scene.deadline();
     scene.spawns(20);
     scene.sees_ready(20);
-    scene.until("a look", |action| matches!(action, Action::LookAtQueue { .. }));
+    scene.until("a look", |action| matches!(action, Action::Worker { act: WorkerAction::CheckQueue, .. }));
     scene.hears(10, WorkerFact::QueueSeen { waiting: 0 });
     scene.answers_look(BUSY);
     scene.until("a word", |action| {
-        matches!(action, Action::Report(Note::WorkerBusy { connections: 2, surge: Some(2), .. }))
+        matches!(action, Action::Note(Note::WorkerBusy { connections: 2, surge: Some(2), .. }))
     });
     let status = scene.core.status(scene.now);
     assert_eq!(status.surge_to_go_on, Some(2));
@@ -164,12 +180,12 @@ fn at_the_end_what_is_in_hand_is_waited_for_half_of_the_time() {
         let begun = scene.now;
         scene.signal(Signal::TERM);
         while !scene.sent(10, Signal::TERM) {
-            if scene.did(|action| matches!(action, Action::LookAtQueues { .. })) {
+            if scene.did(|action| matches!(action, Action::Check(PoolCheck::Queues { .. }))) {
                 scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
             }
             scene.deadline();
             if scene
-                .did(|action| matches!(action, Action::LookAtAllConnections { pids, .. } if pids.len() == 2))
+                .did(|action| matches!(action, Action::Check(PoolCheck::Connections { pids, .. }) if pids.len() == 2))
             {
                 let found = if scene.now.since(begun) < busy_for { BUSY } else { IDLE };
                 scene.happens(Event::Pool(PoolFact::ConnectionsSeen {

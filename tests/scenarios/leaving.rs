@@ -1,7 +1,9 @@
 //! Workers that take no connections any more, and those that only pause.
 
 use super::*;
+use prefork_init::core::action::{PoolCheck, WorkerAction};
 use prefork_init::core::event::{Found, Measured, PoolFact, Request, WorkerFact};
+use prefork_init::core::note::WorkerRef;
 use prefork_init::core::policy::ProbePolicy;
 
 fn two() -> PoolPolicy {
@@ -9,11 +11,11 @@ fn two() -> PoolPolicy {
 }
 
 fn watches(pid: i32) -> impl Fn(&Action) -> bool {
-    move |action| matches!(action, Action::WatchQueue { pid: watched, .. } if watched.0 == pid)
+    move |action| matches!(action, Action::Worker { worker: WorkerRef { pid: watched, .. }, act: WorkerAction::WatchQueue, .. } if watched.0 == pid)
 }
 
 fn looks(pid: i32) -> impl Fn(&Action) -> bool {
-    move |action| matches!(action, Action::LookWhetherAccepting { pid: seen, .. } if seen.0 == pid)
+    move |action| matches!(action, Action::Worker { worker: WorkerRef { pid: seen, .. }, act: WorkerAction::CheckAccepting, .. } if seen.0 == pid)
 }
 
 fn stopped_accepting(note: &Note) -> bool {
@@ -118,7 +120,7 @@ fn who_stays_away_has_a_successor_with_the_same_listeners_and_is_not_told_to_sto
             assert_eq!(scene.answers_look(Connections::default()), Pid(10));
         }
         scene.until("the end of its patience", |action| {
-            matches!(action, Action::Report(Note::WorkerStopping { .. }))
+            matches!(action, Action::Note(Note::WorkerStopping { .. }))
         });
         let went_on = scene.now.since(ready);
         match found {
@@ -128,7 +130,7 @@ fn who_stays_away_has_a_successor_with_the_same_listeners_and_is_not_told_to_sto
         scene.exits(10, Exit::Code(0));
         scene.after(s(1));
         assert!(
-            !scene.did(|action| matches!(action, Action::LookAtLane { .. })),
+            !scene.did(|action| matches!(action, Action::Check(PoolCheck::Lane { .. }))),
             "its listeners are another's"
         );
     }
@@ -254,7 +256,7 @@ fn while_the_pool_stops_nobody_looks() {
     for _ in 0..50 {
         assert!(!scene.did(|action| watches(10)(action) || looks(10)(action)));
         scene.deadline();
-        if scene.did(|action| matches!(action, Action::LookAtQueues { .. })) {
+        if scene.did(|action| matches!(action, Action::Check(PoolCheck::Queues { .. }))) {
             scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 1 }));
         }
     }

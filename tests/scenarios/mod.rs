@@ -10,9 +10,12 @@ mod replacing;
 mod starting;
 mod stopping;
 
-use prefork_init::core::action::{Action, SpawnOrder, Target};
+use prefork_init::core::action::{
+    Action, Ask, Forward, ListenerAction, PoolCheck, Recipients, SpawnOrder, Target, WorkerAction,
+};
 use prefork_init::core::event::{ChildChange, Connections, PoolFact, SpawnFailure, WorkerFact};
 use prefork_init::core::exit::{Exit, Reason};
+use prefork_init::core::note::WorkerRef;
 use prefork_init::core::policy::{
     Budget, DrainPolicy, HangPolicy, InitPolicy, Jittered, Job, PoolPolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, Share, StopPolicy,
@@ -156,9 +159,9 @@ impl Scene {
         let pid = Pid(pid);
         self.actions.iter().any(|action| {
             let ways = [
-                Action::Signal { pid, signal },
-                Action::SignalGroup { pid, signal },
-                Action::SignalTakers { pid, signal },
+                Action::Signal { to: Recipients::Process(pid), signal },
+                Action::Signal { to: Recipients::Group(pid), signal },
+                Action::Signal { to: Recipients::Takers(pid), signal },
             ];
             ways.contains(action)
         })
@@ -169,13 +172,15 @@ impl Scene {
     }
 
     fn noted(&self, wanted: impl Fn(&Note) -> bool) -> bool {
-        self.did(|action| matches!(action, Action::Report(note) if wanted(note)))
+        self.did(|action| matches!(action, Action::Note(note) if wanted(note)))
     }
 
     /// Where new connections go, if the last step said so.
     fn steered(&self) -> Option<Vec<u32>> {
         self.actions.iter().rev().find_map(|action| match action {
-            Action::Steer { lanes } => Some(lanes.iter().map(|lane| lane.0).collect()),
+            Action::Listeners(ListenerAction::Steer { lanes }) => {
+                Some(lanes.iter().map(|lane| lane.0).collect())
+            }
             _ => None,
         })
     }
@@ -190,9 +195,15 @@ impl Scene {
 
     /// Lets deadlines pass until the connections of a worker are looked at, and finds this.
     fn answers_look(&mut self, found: Connections) -> Pid {
-        self.until("a look", |action| matches!(action, Action::LookAtConnections { .. }));
+        self.until("a look", |action| {
+            matches!(action, Action::Worker { act: WorkerAction::CheckConnections { .. }, .. })
+        });
         let looked = self.actions.iter().find_map(|action| match action {
-            Action::LookAtConnections { pid, .. } => Some(*pid),
+            Action::Worker {
+                worker: WorkerRef { pid, .. },
+                act: WorkerAction::CheckConnections { .. },
+                ..
+            } => Some(*pid),
             _ => None,
         });
         let pid = looked.expect("that was waited for");
@@ -202,7 +213,7 @@ impl Scene {
 
     /// Lets deadlines pass until the connections of all workers are looked at; there are none.
     fn nobody_is_busy(&mut self) {
-        self.until("a look at all", |action| matches!(action, Action::LookAtAllConnections { .. }));
+        self.until("a look at all", |action| matches!(action, Action::Check(PoolCheck::Connections { .. })));
         let found = Some(Connections::default());
         self.happens(Event::Pool(PoolFact::ConnectionsSeen { found, took: Duration::ZERO }));
     }
@@ -238,7 +249,7 @@ fn a_recycled_worker_is_stopped_only_after_its_replacement_is_ready() {
     assert_eq!(scene.core.snapshot().ready, 1);
     scene.exits(10, Exit::Code(0));
     let planned =
-        |note: &Action| matches!(note, Action::Report(Note::WorkerExited { reason: Reason::MaxAge, .. }));
+        |note: &Action| matches!(note, Action::Note(Note::WorkerExited { reason: Reason::MaxAge, .. }));
     assert!(scene.actions.iter().any(planned));
 }
 
@@ -309,15 +320,14 @@ fn orphans_are_asked_to_stop_although_a_worker_takes_all_its_time() {
     scene.signal(Signal::INT);
     scene.exits(11, Exit::Code(0));
     assert!(
-        scene.actions.contains(&Action::SignalGroup { pid: Pid(11), signal: Signal::TERM }),
+        scene.actions.contains(&Action::Signal { to: Recipients::Group(Pid(11)), signal: Signal::TERM }),
         "what is left of its group is asked at once"
     );
     scene.deadline();
     assert_eq!(scene.now, Monotonic::default() + s(15) + s(0), "half of the graceful timeout");
     assert!(
-        scene.actions.contains(&Action::AskOrphans {
-            workers: vec![Pid(10)],
-            groups: vec![Pid(11)],
+        scene.actions.contains(&Action::Signal {
+            to: Recipients::Orphans { except: vec![Pid(10)], asked_groups: vec![Pid(11)] },
             signal: Signal::TERM
         }),
         "others, in sessions of their own, by then"
@@ -351,9 +361,8 @@ fn what_outlives_the_workers_is_asked_to_stop_and_awaited() {
     scene.signal(Signal::INT);
     scene.exits(10, Exit::Code(0));
     scene.happens(Event::Reaped { children_left: true });
-    assert!(scene.actions.contains(&Action::AskOrphans {
-        workers: vec![],
-        groups: vec![Pid(10)],
+    assert!(scene.actions.contains(&Action::Signal {
+        to: Recipients::Orphans { except: vec![], asked_groups: vec![Pid(10)] },
         signal: Signal::TERM
     }));
     scene.exits(999, Exit::Code(0));
@@ -367,7 +376,7 @@ fn a_crash_loop_ends_with_code_3() {
     for pid in 10.. {
         scene.spawns(pid);
         scene.exits(pid, Exit::Code(1));
-        if scene.actions.contains(&Action::Reap) {
+        if scene.actions.contains(&Action::Ask(Ask::Reap)) {
             assert_eq!(pid, 13, "three restarts are accepted");
             break;
         }
@@ -408,7 +417,7 @@ fn term_starts_the_clock_of_an_init_and_int_does_not() {
     scene.spawns(10);
     for signal in [Signal::INT, Signal::QUIT, Signal::HUP] {
         let (to, received) = (Target::Group(Pid(10)), Received::plain(signal));
-        let passed_on = Action::Forward { to, received, spare_unaware: false, asks: false };
+        let passed_on = Action::Forward(Forward { to, received, spare_unaware: false, asks: false });
         assert!(scene.signal(signal).contains(&passed_on));
         assert_eq!(scene.core.next_deadline(), None);
     }
@@ -438,9 +447,8 @@ fn an_init_gives_what_outlives_its_command_the_rest_of_the_graceful_timeout() {
     scene.now = scene.now + s(10);
     scene.exits(10, Exit::Code(5));
     scene.happens(Event::Reaped { children_left: true });
-    assert!(scene.actions.contains(&Action::AskOrphans {
-        workers: vec![],
-        groups: vec![],
+    assert!(scene.actions.contains(&Action::Signal {
+        to: Recipients::Orphans { except: vec![], asked_groups: vec![] },
         signal: Signal::TERM
     }));
     // Who was being forked meanwhile is asked a little later.
@@ -448,7 +456,11 @@ fn an_init_gives_what_outlives_its_command_the_rest_of_the_graceful_timeout() {
     for _ in 0..8 {
         scene.now = scene.core.next_deadline().unwrap();
         scene.happens(Event::DeadlinePassed);
-        assert!(matches!(scene.actions[..], [Action::AskOrphans { .. }]), "{:?}", scene.actions);
+        assert!(
+            matches!(scene.actions[..], [Action::Signal { to: Recipients::Orphans { .. }, .. }]),
+            "{:?}",
+            scene.actions
+        );
     }
     assert_eq!(scene.core.next_deadline(), Some(Monotonic(s(30))));
     scene.happens(Event::Reaped { children_left: false });
@@ -461,7 +473,7 @@ fn a_pausing_init_in_the_terminals_group_ends_at_ctrl_c() {
     let mut scene = Scene::new(Mode::Init(pausing));
     let by_key = Received { code: 0x80, ..Received::plain(Signal::INT) };
     scene.happens(Event::Signalled(by_key));
-    assert!(scene.actions.contains(&Action::Reap), "there is no command that would have got it");
+    assert!(scene.actions.contains(&Action::Ask(Ask::Reap)), "there is no command that would have got it");
     scene.happens(Event::Reaped { children_left: false });
     assert_eq!(scene.code(), Some(0));
 }
@@ -529,7 +541,7 @@ fn an_init_asks_a_command_that_runs_too_long_to_stop_by_what_term_means_to_it() 
         assert_eq!(scene.core.next_deadline(), Some(Monotonic(s(60))));
         scene.deadline();
         let (to, received) = (Target::Group(Pid(10)), Received::plain(asked));
-        let passed_on = Action::Forward { to, received, spare_unaware: false, asks: true };
+        let passed_on = Action::Forward(Forward { to, received, spare_unaware: false, asks: true });
         assert!(scene.actions.contains(&passed_on), "{:?}", scene.actions);
         scene.after(s(30));
         assert!(scene.sent(10, Signal::KILL), "the graceful timeout is over");

@@ -1,6 +1,7 @@
 //! A reload that reads its configuration anew.
 
 use super::*;
+use prefork_init::core::action::Ask;
 use prefork_init::core::event::Answer;
 
 /// A pool of two whose first reload is asked for, and whose configuration says this from then on.
@@ -8,7 +9,7 @@ fn renewed(renew: impl Fn(PoolPolicy) -> PoolPolicy) -> Scene {
     let old = PoolPolicy { rereads: true, ..policy(2) };
     let mut scene = Scene::ready(old.clone());
     scene.signal(Signal::HUP);
-    assert!(scene.did(|action| *action == Action::ReadConfiguration));
+    assert!(scene.did(|action| *action == Action::Ask(Ask::ReadConfiguration)));
     assert!(!scene.noted(|note| matches!(note, Note::ReloadStarted { .. })), "not before it is read");
     scene.core.renew(renew(old));
     scene.happens(Event::Answered(Answer::ConfigurationRead { accepted: true }));

@@ -2,7 +2,9 @@
 
 use super::*;
 use prefork_init::core::Lane;
+use prefork_init::core::action::{ListenerAction, PoolCheck, Recipients, WorkerAction};
 use prefork_init::core::event::{ChildChange, Connections, PoolFact, WorkerFact};
+use prefork_init::core::note::WorkerRef;
 
 pub const DRAIN: DrainPolicy = DrainPolicy { told: true, hint: Some(Signal::USR2), time: ms(400), ..STEERED };
 
@@ -16,7 +18,7 @@ pub const ONE_MORE: Budget =
     Budget { max_surge: Share::Number(1), max_unavailable: Share::Number(0), gap: Duration::ZERO };
 
 fn hints(pid: i32) -> impl Fn(&Action) -> bool {
-    move |action| matches!(action, Action::Hint { pid: hinted, signal: Some(Signal::USR2), .. } if hinted.0 == pid)
+    move |action| matches!(action, Action::Worker { worker: WorkerRef { pid: hinted, .. }, act: WorkerAction::Hint { signal: Some(Signal::USR2) }, .. } if hinted.0 == pid)
 }
 
 #[test]
@@ -30,7 +32,9 @@ fn connections_go_elsewhere_before_the_hint_and_the_hint_comes_before_the_stop()
     assert!(!scene.sent(10, Signal::TERM) && !scene.did(hints(10)));
 
     // Somebody still waits for the old one.
-    scene.until("a look", |action| matches!(action, Action::LookAtQueue { lane: Lane(0), .. }));
+    scene.until("a look", |action| {
+        matches!(action, Action::Worker { lane: Lane(0), act: WorkerAction::CheckQueue, .. })
+    });
     scene.hears(10, WorkerFact::QueueSeen { waiting: 1 });
     scene.after(s(1));
     assert!(!scene.did(hints(10)) && !scene.sent(10, Signal::TERM));
@@ -52,7 +56,7 @@ fn a_queue_that_never_empties_delays_the_stop_by_the_graceful_timeout_at_most() 
     let begun = scene.now;
     while !scene.sent(10, Signal::TERM) {
         scene.deadline();
-        if scene.did(|action| matches!(action, Action::LookAtQueue { .. })) {
+        if scene.did(|action| matches!(action, Action::Worker { act: WorkerAction::CheckQueue, .. })) {
             scene.hears(10, WorkerFact::QueueSeen { waiting: 3 });
         }
     }
@@ -113,7 +117,7 @@ fn who_died_leaves_its_queue_to_its_respawn() {
 fn at_the_end_nobody_new_is_let_in_before_anybody_is_stopped() {
     let mut scene = Scene::ready(PoolPolicy { drain: DRAIN, ..policy(2) });
     scene.signal(Signal::TERM);
-    assert!(scene.did(|action| *action == Action::HoldConnectionsOff));
+    assert!(scene.did(|action| *action == Action::Listeners(ListenerAction::HoldOff)));
     assert!(scene.did(hints(10)) && scene.did(hints(11)));
     assert!(!scene.sent(10, Signal::TERM));
     scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 2 }));
@@ -121,15 +125,18 @@ fn at_the_end_nobody_new_is_let_in_before_anybody_is_stopped() {
     assert!(!scene.sent(10, Signal::TERM), "somebody waits");
     scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
     let quiet = scene.now;
-    scene.until("a look", |action| matches!(action, Action::LookAtAllConnections { .. }));
+    scene.until("a look", |action| matches!(action, Action::Check(PoolCheck::Connections { .. })));
     scene.happens(Event::Pool(PoolFact::ConnectionsSeen {
         found: Some(Connections::default()),
         took: Duration::ZERO,
     }));
     assert_eq!(scene.now, quiet + DRAIN.time);
     let at = |wanted: &Action| scene.actions.iter().position(|action| action == wanted);
-    let refused = at(&Action::RefuseConnections { held_off: false }).expect("nobody is refused");
-    let stopped = |pid| at(&Action::Signal { pid: Pid(pid), signal: Signal::TERM }).expect("a stop");
+    let refused =
+        at(&Action::Listeners(ListenerAction::Refuse { held_off: false })).expect("nobody is refused");
+    let stopped = |pid| {
+        at(&Action::Signal { to: Recipients::Process(Pid(pid)), signal: Signal::TERM }).expect("a stop")
+    };
     assert!(stopped(10).max(stopped(11)) < refused, "a worker that knows nothing yet would spin");
 }
 
@@ -188,7 +195,7 @@ fn where_all_together_take_too_much_the_heaviest_makes_way_and_one_at_a_time() {
     let due = |pid: i32| move |note: &Note| matches!(note, Note::WorkerDue { worker, .. } if worker.pid == Pid(pid));
     let measured = |scene: &mut Scene, used: u64| {
         scene.after(s(1));
-        assert_eq!(scene.actions.last(), Some(&Action::MeasureContainer), "after its workers");
+        assert_eq!(scene.actions.last(), Some(&Action::Check(PoolCheck::Container)), "after its workers");
         for (pid, memory) in [(10, 1), (11, 3), (12, 2)] {
             let found = prefork_init::core::event::Measured { memory: Some(memory), ..Default::default() };
             scene.hears(pid, WorkerFact::Measured(found));
@@ -215,7 +222,7 @@ fn who_waits_where_nobody_serves_any_more_gets_another() {
     scene.spawns(20);
     // The old one dies while its successor starts, which has a queue of its own.
     scene.exits(10, Exit::Code(1));
-    scene.until("a look", |action| *action == Action::LookAtLane { lane: Lane(0) });
+    scene.until("a look", |action| *action == Action::Check(PoolCheck::Lane { lane: Lane(0) }));
     scene.happens(Event::Pool(PoolFact::LaneSeen { lane: Lane(0), waiting: 3 }));
     scene.sees_ready(20);
     let makes_way = |note: &Note| matches!(note, Note::WorkerDue { reason: Reason::Queue, .. });
@@ -232,10 +239,12 @@ fn a_graceful_timeout_of_zero_takes_no_connection_away_from_who_waits() {
     scene.spawns(20);
     scene.sees_ready(20);
     assert!(!scene.sent(10, Signal::TERM));
-    scene.until("a look", |action| matches!(action, Action::LookAtQueue { .. }));
+    scene.until("a look", |action| matches!(action, Action::Worker { act: WorkerAction::CheckQueue, .. }));
     scene.hears(10, WorkerFact::QueueSeen { waiting: 0 });
     let quiet = scene.now;
-    scene.until("the end", |action| *action == Action::SignalGroup { pid: Pid(10), signal: Signal::KILL });
+    scene.until("the end", |action| {
+        *action == Action::Signal { to: Recipients::Group(Pid(10)), signal: Signal::KILL }
+    });
     assert_eq!(scene.now, quiet + DRAIN.time);
 }
 
@@ -250,7 +259,8 @@ fn what_one_worker_left_is_not_killed_early_for_many_that_left_nothing() {
         assert_eq!(scene.happens(Event::Child { pid: Pid(pid), change: ChildChange::GroupEnded }), []);
         assert!(!scene.core.awaits_group(Pid(pid)));
     }
-    let killed = |action: &Action| matches!(action, Action::SignalRemains { group: Pid(10), .. });
+    let killed =
+        |action: &Action| matches!(action, Action::Signal { to: Recipients::Leftovers(Pid(10)), .. });
     scene.after(s(29));
     assert!(!scene.did(killed) && scene.core.awaits_group(Pid(10)));
     scene.after(s(1));

@@ -1,7 +1,7 @@
 //! How a pool gets ready, and what becomes of one that does not.
 
 use super::{Scene, policy, s};
-use prefork_init::core::action::Action;
+use prefork_init::core::action::{Action, Ask, Recipients, WorkerAction};
 use prefork_init::core::event::{PoolFact, WorkerFact};
 use prefork_init::core::exit::{Exit, Reason};
 use prefork_init::core::note::ReadyBy;
@@ -31,7 +31,7 @@ fn starting(policy: PoolPolicy) -> Scene {
 
 /// Lets time pass until a worker is to be spawned, or the pool ends; returns for which slot.
 fn next_slot(scene: &mut Scene) -> Option<u32> {
-    while scene.order().is_none() && !scene.did(|action| *action == Action::Reap) {
+    while scene.order().is_none() && !scene.did(|action| *action == Action::Ask(Ask::Reap)) {
         scene.deadline();
     }
     scene.order().map(|order| order.slot)
@@ -140,14 +140,16 @@ fn workers_that_are_never_ready_in_time_come_to_an_end() {
     let mut scene = starting(PoolPolicy { drain, ..policy(2) });
     let mut given_up = 0;
     let mut living = vec![10, 11];
-    while !scene.did(|action| matches!(action, Action::Report(Note::GaveUp { .. }))) {
+    while !scene.did(|action| matches!(action, Action::Note(Note::GaveUp { .. }))) {
         assert!(scene.now < Monotonic(s(1_000)), "it goes on for ever");
         scene.deadline();
         let late: Vec<Pid> = scene
             .actions
             .iter()
             .filter_map(|action| match action {
-                Action::ExplainLateness { worker, watched: true, .. } => Some(worker.pid),
+                Action::Worker { worker, act: WorkerAction::ExplainLateness { watched: true }, .. } => {
+                    Some(worker.pid)
+                }
                 _ => None,
             })
             .collect();
@@ -160,7 +162,7 @@ fn workers_that_are_never_ready_in_time_come_to_an_end() {
             given_up += 1;
             scene.exits(pid, Exit::Signal { signal: Signal::TERM, core_dumped: false });
         }
-        if living.is_empty() && scene.did(|action| *action == Action::Reap) {
+        if living.is_empty() && scene.did(|action| *action == Action::Ask(Ask::Reap)) {
             scene.happens(Event::Reaped { children_left: false });
         }
         if scene.order().is_some() {
@@ -189,7 +191,9 @@ fn those_that_start_are_explained_when_the_pool_is_given_up() {
             .actions
             .iter()
             .filter_map(|action| match action {
-                Action::ExplainLateness { worker, watched: false, .. } => Some(worker.pid.0),
+                Action::Worker { worker, act: WorkerAction::ExplainLateness { watched: false }, .. } => {
+                    Some(worker.pid.0)
+                }
                 _ => None,
             })
             .collect();
@@ -207,7 +211,7 @@ fn one_that_was_ready_meanwhile_makes_late_ones_forgotten() {
             scene.sees_ready(pid);
         } else {
             scene.until("the end of the patience", |action| {
-                *action == Action::Signal { pid: Pid(pid), signal: Signal::TERM }
+                *action == Action::Signal { to: Recipients::Process(Pid(pid)), signal: Signal::TERM }
             });
         }
         scene.exits(pid, Exit::Code(1));
@@ -237,7 +241,7 @@ fn who_died_soon_has_to_be_outlived_by_far_before_mere_life_is_readiness() {
     let ready_after = |scene: &mut Scene, pid: i32| {
         let begin = scene.now;
         scene.until("readiness", |action| {
-            matches!(action, Action::Report(Note::WorkerReady { by: ReadyBy::Uptime, .. }))
+            matches!(action, Action::Note(Note::WorkerReady { by: ReadyBy::Uptime, .. }))
         });
         let took = scene.now.since(begin);
         scene.after(s(2));
@@ -251,7 +255,7 @@ fn who_died_soon_has_to_be_outlived_by_far_before_mere_life_is_readiness() {
     let took: Vec<Duration> = (10..15).map(|pid| ready_after(&mut scene, pid)).collect();
     assert_eq!(took, [s(1), s(10), s(20), s(30), s(30)], "half of the start timeout is the most");
     // One that serves for a while makes that forgotten.
-    scene.until("readiness", |action| matches!(action, Action::Report(Note::WorkerReady { .. })));
+    scene.until("readiness", |action| matches!(action, Action::Note(Note::WorkerReady { .. })));
     scene.after(s(10));
     scene.exits(15, Exit::Code(1));
     next_slot(&mut scene);
@@ -331,7 +335,9 @@ fn a_worker_that_reports_no_request_is_looked_at_less_and_less_often() {
     let mut looks = Vec::new();
     let mut last = scene.now;
     for _ in 0..9 {
-        scene.until("a look", |action| matches!(action, Action::CheckCounting { .. }));
+        scene.until("a look", |action| {
+            matches!(action, Action::Worker { act: WorkerAction::CheckCounting, .. })
+        });
         looks.push(scene.now.since(last).as_secs() / 60);
         last = scene.now;
         scene.actions.clear();

@@ -1,8 +1,10 @@
 //! The end of a pool: for workers that start, for servers that print, and where all processes are stopped at once.
 
 use super::{STEERED, Scene, ms, policy, s};
+use prefork_init::core::action::{ListenerAction, PoolCheck, Recipients, WorkerAction};
 use prefork_init::core::event::{PoolFact, WorkerFact};
 use prefork_init::core::exit::{Exit, Reason};
+use prefork_init::core::note::WorkerRef;
 use prefork_init::core::policy::{DrainPolicy, PoolPolicy};
 use prefork_init::core::{Action, Event, Lane, Mode, Note, Pid, Signal};
 use std::time::Duration;
@@ -28,7 +30,7 @@ fn unseen(scene: &mut Scene, pid: i32) {
 }
 
 fn looks_at(lanes: &[u32]) -> Action {
-    Action::LookAtQueues { lanes: lanes.iter().copied().map(Lane).collect() }
+    Action::Check(PoolCheck::Queues { lanes: lanes.iter().copied().map(Lane).collect() })
 }
 
 /// Nothing waits from now on, and no client is busy.
@@ -40,20 +42,32 @@ fn stops_after_the_drain_time(scene: &mut Scene, pid: i32) {
     assert_eq!(scene.now, quiet + DRAIN.time);
 }
 
-const REFUSED: Action = Action::RefuseConnections { held_off: true };
+const REFUSED: Action = Action::Listeners(ListenerAction::Refuse { held_off: true });
 
 #[test]
 fn a_worker_that_serves_and_was_not_seen_to_yet_is_waited_for() {
     let mut scene = Scene::new(Mode::Pool(listening(1)));
     scene.spawns(10);
     scene.signal(Signal::TERM);
-    assert!(scene.did(|action| *action == Action::HoldConnectionsOff));
+    assert!(scene.did(|action| *action == Action::Listeners(ListenerAction::HoldOff)));
     assert!(!scene.sent(10, Signal::TERM), "it may serve");
     assert!(scene.did(|action| *action == looks_at(&[0])));
     scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 1 }));
-    scene.until("a look", |action| *action == Action::Observe { pid: Pid(10), lane: Lane(0) });
+    scene.until("a look", |action| {
+        matches!(
+            action,
+            Action::Worker {
+                worker: WorkerRef { pid: Pid(10), .. },
+                lane: Lane(0),
+                act: WorkerAction::Observe,
+            }
+        )
+    });
     scene.sees_ready(10);
-    assert!(scene.did(|action| matches!(action, Action::Hint { pid: Pid(10), .. })));
+    assert!(scene.did(|action| matches!(
+        action,
+        Action::Worker { worker: WorkerRef { pid: Pid(10), .. }, act: WorkerAction::Hint { .. }, .. }
+    )));
     stops_after_the_drain_time(&mut scene, 10);
 }
 
@@ -70,8 +84,8 @@ fn workers_none_of_which_serves_are_stopped_in_a_moment() {
             assert!(scene.now <= asked + most, "{waiting} wait");
             scene.deadline();
             let (observed, looked) = (
-                scene.did(|action| matches!(action, Action::Observe { .. })),
-                scene.did(|action| matches!(action, Action::LookAtQueues { .. })),
+                scene.did(|action| matches!(action, Action::Worker { act: WorkerAction::Observe, .. })),
+                scene.did(|action| matches!(action, Action::Check(PoolCheck::Queues { .. }))),
             );
             if observed {
                 unseen(&mut scene, 10);
@@ -89,9 +103,9 @@ fn who_waits_for_a_worker_that_starts_beside_others_is_served() {
     scene.signal(Signal::TERM);
     assert!(scene.did(|action| *action == looks_at(&[0, 1])));
     while scene.now.0 < s(3) {
-        if scene.did(|action| matches!(action, Action::Observe { .. })) {
+        if scene.did(|action| matches!(action, Action::Worker { act: WorkerAction::Observe, .. })) {
             unseen(&mut scene, 11);
-        } else if scene.did(|action| matches!(action, Action::LookAtQueues { .. })) {
+        } else if scene.did(|action| matches!(action, Action::Check(PoolCheck::Queues { .. }))) {
             assert!(scene.did(|action| *action == looks_at(&[0, 1])));
             scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 1 }));
         }
@@ -107,13 +121,15 @@ fn connections_are_refused_when_the_workers_have_let_go() {
     let mut scene = Scene::ready(listening(2));
     scene.signal(Signal::TERM);
     scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
-    scene.until("the stop", |action| *action == Action::Signal { pid: Pid(11), signal: Signal::TERM });
+    scene.until("the stop", |action| {
+        *action == Action::Signal { to: Recipients::Process(Pid(11)), signal: Signal::TERM }
+    });
     assert!(!scene.did(|action| *action == REFUSED), "they would trip over it");
     let both = vec![(Pid(10), Lane(0)), (Pid(11), Lane(1))];
-    scene.until("a look", |action| *action == Action::LookAtListeners { workers: both.clone() });
+    scene.until("a look", |action| *action == Action::Check(PoolCheck::Listeners { workers: both.clone() }));
     scene.happens(Event::Pool(PoolFact::ListenersSeen { awaited: true }));
     assert!(!scene.did(|action| *action == REFUSED));
-    scene.until("another look", |action| matches!(action, Action::LookAtListeners { .. }));
+    scene.until("another look", |action| matches!(action, Action::Check(PoolCheck::Listeners { .. })));
     scene.happens(Event::Pool(PoolFact::ListenersSeen { awaited: false }));
     assert!(scene.did(|action| *action == REFUSED));
     scene.after(s(2));
@@ -125,12 +141,14 @@ fn connections_are_refused_within_a_second_whatever_the_workers_do() {
     let mut scene = Scene::ready(listening(1));
     scene.signal(Signal::TERM);
     scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
-    scene.until("the stop", |action| *action == Action::Signal { pid: Pid(10), signal: Signal::TERM });
+    scene.until("the stop", |action| {
+        *action == Action::Signal { to: Recipients::Process(Pid(10)), signal: Signal::TERM }
+    });
     let stopped = scene.now;
     let mut looks = 0;
     while !scene.did(|action| *action == REFUSED) {
         scene.deadline();
-        if scene.did(|action| matches!(action, Action::LookAtListeners { .. })) {
+        if scene.did(|action| matches!(action, Action::Check(PoolCheck::Listeners { .. }))) {
             looks += 1;
             scene.happens(Event::Pool(PoolFact::ListenersSeen { awaited: true }));
         }
@@ -144,7 +162,9 @@ fn connections_are_refused_when_the_last_worker_is_gone() {
     let mut scene = Scene::ready(listening(1));
     scene.signal(Signal::TERM);
     scene.happens(Event::Pool(PoolFact::QueuesSeen { waiting: 0 }));
-    scene.until("the stop", |action| *action == Action::Signal { pid: Pid(10), signal: Signal::TERM });
+    scene.until("the stop", |action| {
+        *action == Action::Signal { to: Recipients::Process(Pid(10)), signal: Signal::TERM }
+    });
     scene.exits(10, Exit::Code(0));
     assert!(scene.did(|action| *action == REFUSED));
     scene.happens(Event::Reaped { children_left: false });
@@ -155,7 +175,7 @@ const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core_dumped: false
 
 fn exited(scene: &Scene, pid: i32) -> Option<Reason> {
     scene.actions.iter().find_map(|action| match action {
-        Action::Report(Note::WorkerExited { worker, reason, .. }) if worker.pid == Pid(pid) => Some(*reason),
+        Action::Note(Note::WorkerExited { worker, reason, .. }) if worker.pid == Pid(pid) => Some(*reason),
         _ => None,
     })
 }

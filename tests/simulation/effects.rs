@@ -1,7 +1,9 @@
 //! What a step does, in words of its own: the hash over whole histories is the same before and after a change of the
 //! core's types.
 
-use prefork_init::core::action::{SpawnOrder, Target};
+use prefork_init::core::action::{
+    Ask, Forward, ListenerAction, PoolCheck, Recipients, SpawnOrder, Target, TerminalAction, WorkerAction,
+};
 use prefork_init::core::handover::Handover;
 use prefork_init::core::note::WorkerRef;
 use prefork_init::core::{Action, Core, Lane, Monotonic, Note, Pid};
@@ -52,52 +54,74 @@ pub fn of_step(now: Monotonic, core: &Core, actions: &[Action]) -> String {
 fn of_action(action: &Action) -> String {
     match action {
         Action::Spawn(order) => of_order(order),
-        Action::Signal { pid, signal } => format!("signal {pid} {signal}"),
-        Action::SignalTakers { pid, signal } => format!("signal-takers {pid} {signal}"),
-        Action::SignalGroup { pid, signal } => format!("signal-group {pid} {signal}"),
-        Action::SignalRemains { group, signal } => format!("signal-leftovers {group} {signal}"),
-        Action::SignalAll { signal } => format!("signal-all {signal}"),
-        Action::AskOrphans { workers, groups, signal } => {
+        Action::Signal { to: Recipients::Process(pid), signal } => format!("signal {pid} {signal}"),
+        Action::Signal { to: Recipients::Takers(pid), signal } => format!("signal-takers {pid} {signal}"),
+        Action::Signal { to: Recipients::Group(pid), signal } => format!("signal-group {pid} {signal}"),
+        Action::Signal { to: Recipients::Leftovers(group), signal } => {
+            format!("signal-leftovers {group} {signal}")
+        }
+        Action::Signal { to: Recipients::Everyone, signal } => format!("signal-all {signal}"),
+        Action::Signal { to: Recipients::Orphans { except: workers, asked_groups: groups }, signal } => {
             format!("signal-orphans {signal} but {} {}", pids(workers), pids(groups))
         }
-        Action::Forward { to, received, spare_unaware, asks } => {
+        Action::Forward(Forward { to, received, spare_unaware, asks }) => {
             format!("forward {} {received:?} {spare_unaware} {asks}", target(*to))
         }
-        Action::ContinueStopped { to } => format!("continue {}", target(*to)),
-        Action::LendTerminal { group } => format!("lend-terminal {group}"),
-        Action::TakeTerminalBack { group } => format!("take-terminal-back {group}"),
-        Action::StopSelf { job } => format!("stop-self {job}"),
-        Action::Observe { pid, lane } => format!("observe {pid} {}", lane.0),
-        Action::WatchQueue { pid, lane } => format!("watch-queue {pid} {}", lane.0),
-        Action::LookWhetherAccepting { pid, lane } => format!("look-whether-accepting {pid} {}", lane.0),
-        Action::LookAtQueue { pid, lane } => format!("look-at-queue {pid} {}", lane.0),
-        Action::LookAtConnections { pid, since } => format!("look-at-connections {pid} {:?}", since.0),
-        Action::Hint { pid, lane, signal } => format!("hint {pid} {} {signal:?}", lane.0),
-        Action::Probe { pid, lane } => format!("probe {pid} {}", lane.0),
-        Action::Measure { pid, lane } => format!("measure {pid} {}", lane.0),
-        Action::Portray { worker } => format!("inspect {}", named(*worker)),
-        Action::ExplainLateness { worker, lane, watched } => {
+        Action::ContinueStopped(to) => format!("continue {}", target(*to)),
+        Action::Terminal(TerminalAction::Lend { group }) => format!("lend-terminal {group}"),
+        Action::Terminal(TerminalAction::TakeBack { group }) => format!("take-terminal-back {group}"),
+        Action::Terminal(TerminalAction::StopSelf { job }) => format!("stop-self {job}"),
+        Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::Observe } => {
+            format!("observe {pid} {}", lane.0)
+        }
+        Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::WatchQueue } => {
+            format!("watch-queue {pid} {}", lane.0)
+        }
+        Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::CheckAccepting } => {
+            format!("look-whether-accepting {pid} {}", lane.0)
+        }
+        Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::CheckQueue } => {
+            format!("look-at-queue {pid} {}", lane.0)
+        }
+        Action::Worker {
+            worker: WorkerRef { pid, .. },
+            act: WorkerAction::CheckConnections { since },
+            ..
+        } => format!("look-at-connections {pid} {:?}", since.0),
+        Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::Hint { signal } } => {
+            format!("hint {pid} {} {signal:?}", lane.0)
+        }
+        Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::Probe } => {
+            format!("probe {pid} {}", lane.0)
+        }
+        Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::Measure } => {
+            format!("measure {pid} {}", lane.0)
+        }
+        Action::Worker { worker, act: WorkerAction::Inspect, .. } => format!("inspect {}", named(*worker)),
+        Action::Worker { worker, lane, act: WorkerAction::ExplainLateness { watched } } => {
             format!("explain-lateness {} {} {watched}", named(*worker), lane.0)
         }
-        Action::CheckCounting { worker } => format!("check-counting {}", named(*worker)),
-        Action::RestoreListeners { lane } => format!("restore {}", lane.0),
-        Action::Steer { lanes: to } => format!("steer {}", lanes(to)),
-        Action::LookAtLane { lane } => format!("look-at-lane {}", lane.0),
-        Action::LookAtQueues { lanes: of } => format!("look-at-queues {}", lanes(of)),
-        Action::LookAtAllConnections { pids: of, since } => {
+        Action::Worker { worker, act: WorkerAction::CheckCounting, .. } => {
+            format!("check-counting {}", named(*worker))
+        }
+        Action::Listeners(ListenerAction::Restore { lane }) => format!("restore {}", lane.0),
+        Action::Listeners(ListenerAction::Steer { lanes: to }) => format!("steer {}", lanes(to)),
+        Action::Check(PoolCheck::Lane { lane }) => format!("look-at-lane {}", lane.0),
+        Action::Check(PoolCheck::Queues { lanes: of }) => format!("look-at-queues {}", lanes(of)),
+        Action::Check(PoolCheck::Connections { pids: of, since }) => {
             format!("look-at-all-connections {} {:?}", pids(of), since.0)
         }
-        Action::HoldConnectionsOff => "hold".to_owned(),
-        Action::RefuseConnections { held_off } => format!("refuse {held_off}"),
-        Action::LookAtListeners { workers } => {
+        Action::Listeners(ListenerAction::HoldOff) => "hold".to_owned(),
+        Action::Listeners(ListenerAction::Refuse { held_off }) => format!("refuse {held_off}"),
+        Action::Check(PoolCheck::Listeners { workers }) => {
             let each = workers.iter().map(|(pid, lane)| format!("{pid}/{} ", lane.0));
             format!("look-at-listeners {}", each.collect::<String>())
         }
-        Action::MeasureContainer => "measure-container".to_owned(),
-        Action::ReadConfiguration => "read-configuration".to_owned(),
-        Action::Upgrade(given) => of_handover(given),
-        Action::Reap => "reap".to_owned(),
-        Action::Report(note) => of_note(note),
+        Action::Check(PoolCheck::Container) => "measure-container".to_owned(),
+        Action::Ask(Ask::ReadConfiguration) => "read-configuration".to_owned(),
+        Action::Ask(Ask::Upgrade(given)) => of_handover(given),
+        Action::Ask(Ask::Reap) => "reap".to_owned(),
+        Action::Note(note) => of_note(note),
         Action::Exit(code) => format!("exit {code}"),
     }
 }

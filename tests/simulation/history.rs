@@ -8,6 +8,7 @@ use super::kernel::{Due, Heard, Kernel, Traits, stale_answer};
 use super::plan::{Moment, Plan};
 use super::pool::PoolRules;
 use super::rule::Held;
+use prefork_init::core::action::{Ask, TerminalAction};
 use prefork_init::core::event::{Answer, ChildChange, Found, PoolFact, WorkerFact};
 use prefork_init::core::exit::Exit;
 use prefork_init::core::policy::Job;
@@ -368,12 +369,14 @@ impl History {
                 Ok(Some(self.kernel.spawn(*order, temper, &mut self.dice)))
             }
             // The kernel stops no job that nobody could continue.
-            Action::StopSelf { .. } if self.dice.one_in(4) => Ok(Some(Event::Answered(Answer::StopRefused))),
-            Action::StopSelf { .. } => {
+            Action::Terminal(TerminalAction::StopSelf { .. }) if self.dice.one_in(4) => {
+                Ok(Some(Event::Answered(Answer::StopRefused)))
+            }
+            Action::Terminal(TerminalAction::StopSelf { .. }) => {
                 self.stop_us();
                 Ok(None)
             }
-            Action::Reap => {
+            Action::Ask(Ask::Reap) => {
                 self.kernel.look_again(&mut self.dice);
                 Ok(None)
             }

@@ -8,9 +8,10 @@
 //! traceback more tells as much as one from each slot, and what cannot start is not found out by many sooner than by one.
 
 use super::{Pool, Slot};
-use crate::core::action::Action;
+use crate::core::action::{Action, WorkerAction};
 use crate::core::backoff::Failure;
 use crate::core::time::Monotonic;
+use crate::core::worker::WorkerState;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -28,22 +29,16 @@ const MOST_EXPLAINED: usize = 4;
 impl Pool {
     /// The pool is given up. Of servers with a port of their own one has it and never gets ready, and the others fail: it
     /// alone shows why.
-    pub(super) fn explain_those_that_start(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn explain_those_that_start(&self, out: &mut Vec<Action>) {
         if !self.policy.drain.listens {
             return;
         }
-        let workers = self.slots.iter_mut().flat_map(Slot::workers_mut);
-        let starting = workers.filter_map(|worker| {
-            let pid = worker.starting()?.pid;
-            Some((worker.reference(pid), worker.lane))
-        });
+        let workers = self.slots.iter().flat_map(Slot::workers);
+        let starting = workers.filter(|worker| matches!(worker.state, WorkerState::Starting(_)));
         // One that is not over its time is told of for what it listens on alone.
-        let explained = starting.take(MOST_EXPLAINED).map(|(worker, lane)| Action::ExplainLateness {
-            worker,
-            lane,
-            watched: false,
-        });
-        out.extend(explained);
+        starting
+            .take(MOST_EXPLAINED)
+            .for_each(|worker| worker.act(WorkerAction::ExplainLateness { watched: false }, out));
     }
 
     /// Whether a vacancy of this slot may be filled.

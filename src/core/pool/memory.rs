@@ -2,7 +2,7 @@
 
 use super::Pool;
 use super::slot::Slot;
-use crate::core::action::Action;
+use crate::core::action::{Action, PoolCheck, WorkerAction};
 use crate::core::exit::Reason;
 use crate::core::time::{Monotonic, reached};
 use crate::core::worker::Worker;
@@ -14,10 +14,11 @@ impl Pool {
             return;
         }
         self.measure_at = self.policy.measure_every.filter(|_| self.serves()).map(|every| now + every);
-        let of = |worker: &Worker| Some((worker.pid().filter(|_| worker.is_ready())?, worker.lane));
-        out.extend(self.workers().filter_map(of).map(|(pid, lane)| Action::Measure { pid, lane }));
+        self.workers()
+            .filter(|worker| worker.is_ready())
+            .for_each(|worker| worker.act(WorkerAction::Measure, out));
         if self.policy.recycle.memory_pressure.is_some() {
-            out.push(Action::MeasureContainer);
+            out.push(Action::Check(PoolCheck::Container));
         }
     }
 

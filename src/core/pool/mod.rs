@@ -396,9 +396,9 @@ impl Pool {
     }
 
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
-        out.push(Action::Report(Note::SignalReceived { received }));
+        out.push(Action::Note(Note::SignalReceived { received }));
         let Some(signal) = self.policy.rewrites.of(received.signal) else {
-            out.push(Action::Report(Note::SignalDropped { signal: received.signal }));
+            out.push(Action::Note(Note::SignalDropped { signal: received.signal }));
             return;
         };
         match signal {
@@ -408,7 +408,7 @@ impl Pool {
             Signal::TTIN if self.is_running() => self.scale_up(now, out),
             Signal::TTOU if self.is_running() => self.scale_down(now, out),
             signal if self.policy.forwards.contains(&signal) => self.forward(signal, received.signal, out),
-            signal => out.push(Action::Report(Note::SignalIgnored { signal })),
+            signal => out.push(Action::Note(Note::SignalIgnored { signal })),
         }
     }
 
@@ -434,7 +434,7 @@ impl Pool {
         self.leftovers.tick(now, out);
         if !self.ever_ready && self.ready() >= self.min_ready() {
             self.ever_ready = true;
-            out.push(Action::Report(Note::PoolReady { ready: self.ready() }));
+            out.push(Action::Note(Note::PoolReady { ready: self.ready() }));
         }
         if self.is_running() {
             self.go_on_rolling(now, out);

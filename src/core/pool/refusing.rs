@@ -5,7 +5,7 @@
 //! new connections are held off; where they cannot be, they are refused at once.
 
 use super::{Phase, Pool};
-use crate::core::action::Action;
+use crate::core::action::{Action, ListenerAction, PoolCheck};
 use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::worker::Worker;
 use alloc::vec::Vec;
@@ -54,7 +54,7 @@ impl Pool {
             refusing.look_at = now + refusing.pause;
             let at = |worker: &Worker| Some((worker.pid()?, worker.lane));
             let workers = self.workers().filter_map(at).collect();
-            out.push(Action::LookAtListeners { workers });
+            out.push(Action::Check(PoolCheck::Listeners { workers }));
         }
     }
 
@@ -70,7 +70,7 @@ impl Pool {
         if let Phase::Ending { refusing, .. } = &mut self.phase
             && refusing.take().is_some()
         {
-            out.push(Action::RefuseConnections { held_off: true });
+            out.push(Action::Listeners(ListenerAction::Refuse { held_off: true }));
         }
     }
 }

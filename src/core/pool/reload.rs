@@ -10,7 +10,7 @@
 
 use super::Pool;
 use super::slot::{Seat, Slot};
-use crate::core::action::Action;
+use crate::core::action::{Action, Ask};
 use crate::core::backoff::HEALTHY_AFTER;
 use crate::core::event::SpawnId;
 use crate::core::exit::Reason;
@@ -57,7 +57,7 @@ impl Pool {
         self.newest = self.newest.saturating_add(1);
         self.roll = Some(Roll { to: self.newest, since: now, canary: Canary::Wanted, pause: Pause::No });
         self.next_planned_at = now;
-        out.push(Action::Report(Note::ReloadStarted { generation: self.newest }));
+        out.push(Action::Note(Note::ReloadStarted { generation: self.newest }));
         let mut overtaken = Vec::new();
         for slot in &mut self.slots {
             overtaken.extend(slot.successor.take());
@@ -123,7 +123,7 @@ impl Pool {
         {
             *canary = Canary::Passed;
             self.generation = *to;
-            out.push(Action::Report(Note::ReloadConfirmed { generation: *to }));
+            out.push(Action::Note(Note::ReloadConfirmed { generation: *to }));
         }
     }
 
@@ -138,7 +138,7 @@ impl Pool {
         let Some(Roll { to, canary, pause, .. }) = &mut self.roll else { return };
         if *canary == Canary::Passed && generation == *to && reason.is_failure() {
             if matches!(pause, Pause::No) {
-                out.push(Action::Report(Note::ReloadPaused { generation, reason }));
+                out.push(Action::Note(Note::ReloadPaused { generation, reason }));
             }
             *pause = Pause::Hurt { whole_since: None };
         }
@@ -149,8 +149,8 @@ impl Pool {
             self.roll = self.left_undone(now);
             self.restore_policy();
             self.last_reload = Some(Reload { generation, state: ReloadState::Failed(reason) });
-            out.push(Action::Report(Note::ReloadFailed { generation, reason }));
-            out.extend(self.roll.map(|roll| Action::Report(Note::ReloadResumed { generation: roll.to })));
+            out.push(Action::Note(Note::ReloadFailed { generation, reason }));
+            out.extend(self.roll.map(|roll| Action::Note(Note::ReloadResumed { generation: roll.to })));
         } else {
             *canary = Canary::Wanted;
         }
@@ -194,14 +194,14 @@ impl Pool {
             if self.last_reload.is_none_or(|last| last.generation <= to) {
                 self.last_reload = Some(Reload { generation: to, state: ReloadState::Finished });
             }
-            out.push(Action::Report(Note::ReloadFinished { generation: to, took: now.since(since) }));
+            out.push(Action::Note(Note::ReloadFinished { generation: to, took: now.since(since) }));
         }
     }
 
     /// Somebody wants every worker replaced.
     pub(super) fn reload_asked(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if self.policy.rereads {
-            out.push(Action::ReadConfiguration);
+            out.push(Action::Ask(Ask::ReadConfiguration));
         } else {
             self.reload(now, out);
         }
@@ -214,7 +214,7 @@ impl Pool {
         }
         self.newest = self.newest.saturating_add(1);
         self.last_reload = Some(Reload { generation: self.newest, state: ReloadState::Refused });
-        out.push(Action::Report(Note::ReloadRefused { generation: self.newest }));
+        out.push(Action::Note(Note::ReloadRefused { generation: self.newest }));
     }
 
     /// See [`Core::renew`](crate::core::Core::renew).

@@ -203,9 +203,9 @@ impl Pool {
     pub(super) fn scale_to(&mut self, now: Monotonic, workers: u32, out: &mut Vec<Action>) {
         let (from, workers) = (self.wanted(), workers.clamp(1, MOST_WORKERS));
         if workers == from {
-            return out.push(Action::Report(Note::NotScaled { workers }));
+            return out.push(Action::Note(Note::NotScaled { workers }));
         }
-        out.push(Action::Report(Note::Scaled { workers, from }));
+        out.push(Action::Note(Note::Scaled { workers, from }));
         for _ in from..workers {
             self.slots.push(Slot::new(now));
         }

@@ -2,7 +2,7 @@
 
 use super::slot::Seat;
 use super::{Pool, numbered};
-use crate::core::action::Action;
+use crate::core::action::{Action, Recipients};
 use crate::core::event::Request;
 use crate::core::exit::Reason;
 use crate::core::note::Note;
@@ -61,7 +61,7 @@ impl Pool {
             | WorkerState::Killed { .. } => false,
         };
         let pids = self.workers().filter(hears).filter_map(Worker::pid);
-        out.extend(pids.map(|pid| Action::SignalTakers { pid, signal }));
-        out.push(Action::Report(Note::SignalForwarded { signal, came }));
+        out.extend(pids.map(|pid| Action::Signal { to: Recipients::Takers(pid), signal }));
+        out.push(Action::Note(Note::SignalForwarded { signal, came }));
     }
 }

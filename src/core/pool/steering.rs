@@ -3,7 +3,7 @@
 use super::WorkerPlace;
 use super::slot::Slot;
 use super::{Pool, number};
-use crate::core::action::Action;
+use crate::core::action::{Action, ListenerAction};
 use crate::core::event::{Lane, Pid};
 use crate::core::note::ReadyBy;
 use crate::core::time::Monotonic;
@@ -33,7 +33,7 @@ impl Pool {
         let mut lanes: Vec<Lane> = lanes(wanted).collect();
         lanes.sort_unstable();
         self.steered.clone_from(&lanes);
-        out.push(Action::Steer { lanes });
+        out.push(Action::Listeners(ListenerAction::Steer { lanes }));
     }
 
     pub(super) fn probed(&mut self, now: Monotonic, pid: Pid, passed: Option<bool>, out: &mut Vec<Action>) {

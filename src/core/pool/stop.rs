@@ -14,7 +14,7 @@
 use super::refusing::Refusing;
 use super::slot::Slot;
 use super::{Ending, HURRIED_GRACE, Phase, Pool};
-use crate::core::action::Action;
+use crate::core::action::{Action, Ask, ListenerAction, PoolCheck, Recipients, WorkerAction};
 use crate::core::event::Lane;
 use crate::core::exit::{Reason, code};
 use crate::core::in_hand::InHand;
@@ -81,23 +81,23 @@ impl Pool {
             Phase::Unstarted | Phase::Running => {
                 let drain_delay =
                     if signal == Signal::TERM { self.policy.drain_delay } else { Duration::ZERO };
-                out.push(Action::Report(Note::ShutdownStarted { signal, drain_delay }));
+                out.push(Action::Note(Note::ShutdownStarted { signal, drain_delay }));
                 self.roll = None;
                 // With no delay, `advance` ends the phase at once.
                 self.phase = Phase::Draining { until: now + drain_delay };
                 self.undecided_were_stopped(now, out);
             }
             Phase::Draining { .. } => {
-                out.push(Action::Report(Note::ShutdownHurried { signal }));
+                out.push(Action::Note(Note::ShutdownHurried { signal }));
                 self.begin_ending(now, Some(HURRIED_GRACE), out);
             }
             Phase::Closing(closing) => {
-                out.push(Action::Report(Note::ShutdownHurried { signal }));
+                out.push(Action::Note(Note::ShutdownHurried { signal }));
                 let left = closing.kill_at.map_or(HURRIED_GRACE, |at| at.since(now));
                 self.begin_ending(now, Some(left.min(HURRIED_GRACE)), out);
             }
             Phase::Ending { final_stop: FinalStop::Stopping { .. }, .. } if self.stop_signals >= 2 => {
-                out.push(Action::Report(Note::ShutdownHurried { signal }));
+                out.push(Action::Note(Note::ShutdownHurried { signal }));
                 let grace = if self.stop_signals == 2 { HURRIED_GRACE } else { Duration::ZERO };
                 self.hasten(now, now + grace, out);
             }
@@ -119,7 +119,7 @@ impl Pool {
     pub(super) fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if self.is_running() && reached(self.stop_at(), now) {
             self.ending = Ending::Overdue;
-            out.push(Action::Report(Note::DeadlinePassed { after: (now + self.behind).0 }));
+            out.push(Action::Note(Note::DeadlinePassed { after: (now + self.behind).0 }));
             self.asked_to_stop(now, Signal::TERM, out);
         }
     }
@@ -132,11 +132,11 @@ impl Pool {
         if !self.policy.drain.listens || !self.workers().any(may_serve) || reached(kill_at, now) {
             return self.begin_ending(now, None, out);
         }
-        out.push(Action::HoldConnectionsOff);
+        out.push(Action::Listeners(ListenerAction::HoldOff));
         self.workers_mut().for_each(Worker::need_not_accept);
         let signal = self.policy.drain.hint;
         for worker in self.workers().filter(|worker| worker.is_ready()) {
-            out.extend(worker.pid().map(|pid| Action::Hint { pid, lane: worker.lane, signal }));
+            worker.act(WorkerAction::Hint { signal }, out);
         }
         for starting in self.workers_mut().filter_map(Worker::starting) {
             starting.look_soon(now);
@@ -172,13 +172,13 @@ impl Pool {
         let cap = closing.kill_at.map(|at| at.since(now));
         if lanes.is_empty() || closing.is_done(now) || nobody_serves && closing.in_hand.queue.is_quiet() {
             if !lanes.is_empty() && !closing.in_hand.queue.is_quiet() {
-                out.push(Action::Report(Note::ClosingCutShort));
+                out.push(Action::Note(Note::ClosingCutShort));
             }
             return self.begin_ending(now, cap, out);
         }
         if closing.look_at <= now {
             closing.look_at = now + closing.pause(now);
-            out.push(Action::LookAtQueues { lanes });
+            out.push(Action::Check(PoolCheck::Queues { lanes }));
         }
         self.phase = Phase::Closing(closing);
     }
@@ -189,7 +189,7 @@ impl Pool {
         if let (Phase::Closing(_), Some(worker)) = (self.phase, worker.filter(|worker| worker.is_ready())) {
             worker.need_not_accept();
             let signal = self.policy.drain.hint;
-            out.extend(worker.pid().map(|pid| Action::Hint { pid, lane: worker.lane, signal }));
+            worker.act(WorkerAction::Hint { signal }, out);
         }
     }
 
@@ -199,13 +199,13 @@ impl Pool {
         self.undecided_were_stopped(now, out);
         let listens = self.policy.drain.listens;
         if listens && !self.is_empty() && !matches!(self.phase, Phase::Closing(_)) {
-            out.push(Action::HoldConnectionsOff);
+            out.push(Action::Listeners(ListenerAction::HoldOff));
         }
         // Refusing wakes every worker that waits at a listener, again and again: a thousand of them leave us no processor
         // to signal the last one.
         self.stop_all(kill_at, out);
         if listens {
-            out.push(Action::RefuseConnections { held_off: self.is_empty() });
+            out.push(Action::Listeners(ListenerAction::Refuse { held_off: self.is_empty() }));
         }
         self.phase = Phase::Ending {
             final_stop: FinalStop::Stopping { kill_at },
@@ -214,7 +214,7 @@ impl Pool {
             refusing: (listens && !self.is_empty()).then(|| Refusing::new(now, kill_at)),
         };
         if self.is_empty() {
-            out.push(Action::Reap);
+            out.push(Action::Ask(Ask::Reap));
         }
     }
 
@@ -246,12 +246,15 @@ impl Pool {
                 let workers = self.slots.iter().flat_map(Slot::workers).chain(&self.retiring);
                 let workers = workers.filter_map(Worker::pid).collect();
                 let (groups, signal) = (self.leftovers.asked(), self.policy.stop.signal);
-                out.push(Action::AskOrphans { workers, groups, signal });
+                out.push(Action::Signal {
+                    to: Recipients::Orphans { except: workers, asked_groups: groups },
+                    signal,
+                });
             }
             match final_stop.tick(now, out) {
                 Tick::Wait => {}
                 Tick::KilledAll => {
-                    out.push(Action::Report(Note::KillingAll));
+                    out.push(Action::Note(Note::KillingAll));
                     self.refuse(out);
                 }
                 Tick::Leave => self.exit_as_ended(out),
@@ -267,9 +270,12 @@ impl Pool {
             self.exit_as_ended(out);
         } else if let (true, false, FinalStop::Stopping { .. }) = (no_worker, *orphans_asked, *final_stop) {
             (*orphans_at, *orphans_asked) = (None, true);
-            out.push(Action::Report(Note::StoppingOrphans));
+            out.push(Action::Note(Note::StoppingOrphans));
             let (groups, signal) = (self.leftovers.asked(), self.policy.stop.signal);
-            out.push(Action::AskOrphans { workers: Vec::new(), groups, signal });
+            out.push(Action::Signal {
+                to: Recipients::Orphans { except: Vec::new(), asked_groups: groups },
+                signal,
+            });
         }
     }
 
@@ -282,7 +288,7 @@ impl Pool {
                 (Note::GaveUp { slot, restarts, window: self.policy.respawn.window }, code::CRASH_LOOP)
             }
         };
-        out.push(Action::Report(note));
+        out.push(Action::Note(note));
         self.exit(code, out);
     }
 

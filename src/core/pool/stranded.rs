@@ -7,7 +7,7 @@
 
 use super::Pool;
 use super::slot::Slot;
-use crate::core::action::Action;
+use crate::core::action::{Action, PoolCheck};
 use crate::core::event::Lane;
 use crate::core::exit::Reason;
 use crate::core::time::{Monotonic, earlier, reached};
@@ -55,7 +55,7 @@ impl Pool {
         let serves = self.serves();
         for owed in self.stranded.iter_mut().filter(|owed| serves && reached(owed.look_at, now)) {
             owed.look_at = None;
-            out.push(Action::LookAtLane { lane: owed.lane });
+            out.push(Action::Check(PoolCheck::Lane { lane: owed.lane }));
         }
     }
 

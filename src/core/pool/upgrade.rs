@@ -6,7 +6,7 @@
 use super::first::FirstStart;
 use super::slot::{Seat, Slot};
 use super::{Phase, Pool, number, numbered};
-use crate::core::action::Action;
+use crate::core::action::{Action, Ask};
 use crate::core::backoff::Backoff;
 use crate::core::event::SpawnId;
 use crate::core::handover::{Handover, Kept, Vacancy};
@@ -22,7 +22,7 @@ impl Pool {
     /// The signal came.
     pub(super) fn upgrade_asked(&mut self, out: &mut Vec<Action>) {
         self.upgrade = true;
-        out.push(Action::Report(Note::UpgradeAsked { at_rest: self.is_at_rest() }));
+        out.push(Action::Note(Note::UpgradeAsked { at_rest: self.is_at_rest() }));
     }
 
     fn is_at_rest(&self) -> bool {
@@ -46,7 +46,7 @@ impl Pool {
     /// Hands over.
     pub(super) fn upgrade(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.upgrade = false;
-        out.push(Action::Upgrade(Box::new(self.hand_over(now))));
+        out.push(Action::Ask(Ask::Upgrade(Box::new(self.hand_over(now)))));
     }
 
     fn hand_over(&self, now: Monotonic) -> Handover {

@@ -84,7 +84,7 @@ impl Pool {
     pub(super) fn judge_undecided(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         while let Some(at) = self.undecided.iter().position(|undecided| undecided.by <= now) {
             let Undecided { death, worker, exit, uptime, reason, failure, .. } = self.undecided.remove(at);
-            out.push(Action::Report(Note::WorkerExited { worker, exit, reason, uptime }));
+            out.push(Action::Note(Note::WorkerExited { worker, exit, reason, uptime }));
             self.judge(now, death, reason, failure, out);
         }
     }
@@ -93,7 +93,7 @@ impl Pool {
     pub(super) fn undecided_were_stopped(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         for Undecided { death, worker, exit, uptime, .. } in core::mem::take(&mut self.undecided) {
             let reason = Reason::Stop;
-            out.push(Action::Report(Note::WorkerExited { worker, exit, reason, uptime }));
+            out.push(Action::Note(Note::WorkerExited { worker, exit, reason, uptime }));
             self.judge(now, death, reason, None, out);
         }
     }
@@ -186,7 +186,7 @@ impl Pool {
             self.explain_those_that_start(out);
             self.begin_ending(now, None, out);
         } else if !delay.is_zero() {
-            out.push(Action::Report(Note::RespawnDelayed { slot: number(index), delay, failures }));
+            out.push(Action::Note(Note::RespawnDelayed { slot: number(index), delay, failures }));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::slot::Slot;
 use super::{Phase, Pool};
-use crate::core::action::Action;
+use crate::core::action::{Action, PoolCheck};
 use crate::core::event::{Connections, Pid};
 use crate::core::note::Note;
 use crate::core::time::Monotonic;
@@ -47,7 +47,7 @@ impl Pool {
                 matches!(worker.state, WorkerState::Ready { .. } | WorkerState::Draining(_))
             };
             let pids = self.workers().filter(takes).filter_map(Worker::pid).collect();
-            out.push(Action::LookAtAllConnections { pids, since });
+            out.push(Action::Check(PoolCheck::Connections { pids, since }));
         }
     }
 
@@ -59,7 +59,7 @@ impl Pool {
             let pid = draining.pid;
             if let Some(connections) = draining.in_hand.waits_long(now) {
                 let worker = worker.reference(pid);
-                out.push(Action::Report(Note::WorkerBusy { worker, connections, surge }));
+                out.push(Action::Note(Note::WorkerBusy { worker, connections, surge }));
             }
         }
     }

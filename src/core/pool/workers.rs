@@ -4,7 +4,7 @@ use super::first::FirstStart;
 use super::slot::{Role, Slot};
 use super::verdict::Undecided;
 use super::{Phase, Pool, WorkerPlace};
-use crate::core::action::Action;
+use crate::core::action::{Action, Ask, ListenerAction};
 use crate::core::backoff::Failure;
 use crate::core::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
 use crate::core::exit::{Exit, Reason};
@@ -58,7 +58,7 @@ impl Pool {
         let is_it = |worker: &Worker| worker.id == id && matches!(worker.state, WorkerState::Spawning);
         let Some(place) = self.find(is_it) else { return };
         let Some(slot) = self.at(place).map(|worker| worker.slot) else { return };
-        out.push(Action::Report(Note::SpawnFailed { slot, failure }));
+        out.push(Action::Note(Note::SpawnFailed { slot, failure }));
         if !self.ever_spawned && self.is_running() {
             // The very first: the command is wrong, and nothing runs that would have to be stopped.
             self.exit(failure.code, out);
@@ -66,7 +66,7 @@ impl Pool {
         }
         self.vacate(now, place, Reason::BootError, Some(Failure::Died), out);
         if self.is_empty() && matches!(self.phase, Phase::Ending { .. }) {
-            out.push(Action::Reap);
+            out.push(Action::Ask(Ask::Reap));
         }
     }
 
@@ -79,7 +79,7 @@ impl Pool {
         out: &mut Vec<Action>,
     ) {
         let Some(place) = self.find(|worker| worker.pid() == Some(pid)) else {
-            out.push(Action::Report(Note::OrphanReaped { pid, exit, warn: self.policy.warn_on_reap }));
+            out.push(Action::Note(Note::OrphanReaped { pid, exit, warn: self.policy.warn_on_reap }));
             return;
         };
         let Some(worker) = self.at(place) else { return };
@@ -92,12 +92,12 @@ impl Pool {
         let was_killed = matches!(worker.state, WorkerState::Killed { .. });
         let (uptime, served, lane) = (now.since(worker.spawned), worker.served(now), worker.lane);
         if self.policy.drain.listens {
-            out.push(Action::RestoreListeners { lane });
+            out.push(Action::Listeners(ListenerAction::Restore { lane }));
         }
         let of_worker = worker.reference(pid);
         let undecided = may_be_asked && !self.stops();
         if !undecided {
-            out.push(Action::Report(Note::WorkerExited { worker: of_worker, exit, reason, uptime }));
+            out.push(Action::Note(Note::WorkerExited { worker: of_worker, exit, reason, uptime }));
         }
         if let WorkerPlace::InSlot(index, _) = place
             && let Some(slot) = self.slots.get_mut(index)

@@ -12,8 +12,8 @@
 //! unless it has closed its listener or said that it leaves.
 
 use super::{Worker, WorkerState};
-use crate::core::action::Action;
-use crate::core::event::{Found, Lane, Pid};
+use crate::core::action::{Action, WorkerAction};
+use crate::core::event::Found;
 use crate::core::exit::Reason;
 use crate::core::note::Note;
 use crate::core::time::{Monotonic, earlier, reached};
@@ -139,12 +139,13 @@ impl Accepting {
         self.undecided.unwrap_or_default()
     }
 
-    /// Does what is due, but for a look.
-    pub fn tick(&mut self, now: Monotonic, pid: Pid, lane: Lane, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Rests { until } if until <= now) {
+    /// Whether to have its queue watched from now on.
+    pub fn watches_queue(&mut self, now: Monotonic) -> bool {
+        let rested = matches!(self.state, State::Rests { until } if until <= now);
+        if rested {
             self.state = State::Watched;
-            out.push(Action::WatchQueue { pid, lane });
         }
+        rested
     }
 
     /// When to look at it.
@@ -155,12 +156,13 @@ impl Accepting {
         }
     }
 
-    /// Looks at it, if it is time.
-    pub fn look(&mut self, now: Monotonic, pid: Pid, lane: Lane, out: &mut Vec<Action>) {
-        if reached(self.look_at(), now) {
+    /// Whether to look at it now.
+    pub fn look(&mut self, now: Monotonic) -> bool {
+        let looks = reached(self.look_at(), now);
+        if looks {
             self.look_again_at(now + REST);
-            out.push(Action::LookWhetherAccepting { pid, lane });
         }
+        looks
     }
 
     fn look_again_at(&mut self, at: Monotonic) {
@@ -280,9 +282,9 @@ impl Worker {
         }
     }
 
-    fn accepting_mut(&mut self) -> Option<(Pid, &mut Accepting)> {
+    fn accepting_mut(&mut self) -> Option<&mut Accepting> {
         match &mut self.state {
-            WorkerState::Ready { pid, accepting, .. } => Some((*pid, accepting)),
+            WorkerState::Ready { accepting, .. } => Some(accepting),
             WorkerState::Spawning
             | WorkerState::Starting(_)
             | WorkerState::Draining(_)
@@ -293,7 +295,7 @@ impl Worker {
 
     /// Something came into its queue.
     pub fn queue_woke(&mut self, now: Monotonic) {
-        if let Some((_, accepting)) = self.accepting_mut() {
+        if let Some(accepting) = self.accepting_mut() {
             accepting.queue_woke(now);
         }
     }
@@ -312,9 +314,8 @@ impl Worker {
 
     /// Looks whether it accepts, if it is time.
     pub fn look_whether_accepting(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let lane = self.lane;
-        if let Some((pid, accepting)) = self.accepting_mut() {
-            accepting.look(now, pid, lane, out);
+        if self.accepting_mut().is_some_and(|accepting| accepting.look(now)) {
+            self.act(WorkerAction::CheckAccepting, out);
         }
     }
 
@@ -334,7 +335,7 @@ impl Worker {
             Turn::AsBefore => {}
             Turn::Away { tell } | Turn::Left { tell } => {
                 if tell {
-                    out.push(Action::Report(Note::WorkerStoppedAccepting { worker }));
+                    out.push(Action::Note(Note::WorkerStoppedAccepting { worker }));
                 }
                 if matches!(turn, Turn::Left { .. }) {
                     self.becomes_due(now, Reason::Stop, out);
@@ -342,7 +343,7 @@ impl Worker {
             }
             Turn::Back { tell } => {
                 if tell {
-                    out.push(Action::Report(Note::WorkerAcceptsAgain { worker }));
+                    out.push(Action::Note(Note::WorkerAcceptsAgain { worker }));
                 }
                 self.need_not_leave();
                 return true;
@@ -353,7 +354,7 @@ impl Worker {
 
     /// Nothing new comes: whether it would be taken does not matter any more.
     pub fn need_not_accept(&mut self) {
-        if let Some((_, accepting)) = self.accepting_mut() {
+        if let Some(accepting) = self.accepting_mut() {
             accepting.state = State::Unwatched;
         }
     }
@@ -388,11 +389,11 @@ mod tests {
         let (mut now, mut pauses) = (ms(0), Vec::new());
         for _ in 0..9 {
             now = accepting.look_at().unwrap();
-            accepting.look(now, Pid(1), Lane(0), &mut Vec::new());
+            assert!(accepting.look(now));
             assert_eq!(accepting.seen(now, Found::Unknown, Duration::ZERO, false), Turn::AsBefore);
             let rests_until = accepting.next_deadline().unwrap();
             pauses.push(rests_until.since(now).as_secs());
-            accepting.tick(rests_until, Pid(1), Lane(0), &mut Vec::new());
+            assert!(accepting.watches_queue(rests_until));
             accepting.queue_seen(rests_until, 1);
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);

@@ -9,15 +9,12 @@
 //! closes those. And for clients that keep their connections, to hear `Connection: close` with their next answer. What
 //! is in hand then is waited for, as [`InHand`] has it.
 
-use crate::core::action::Action;
-use crate::core::event::{Lane, Pid};
+use crate::core::event::Pid;
 use crate::core::exit::Reason;
 use crate::core::in_hand::InHand;
-use crate::core::note::{Note, WorkerRef};
 use crate::core::policy::PoolPolicy;
 use crate::core::queue::LOOK_EVERY;
 use crate::core::time::{Monotonic, earlier, reached};
-use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Whoever waits in the queue has this long, though the graceful timeout is shorter.
@@ -76,37 +73,28 @@ impl Draining {
         }
     }
 
-    /// Does what is due; returns whether it is to be stopped.
-    pub fn tick(
-        &mut self,
-        now: Monotonic,
-        worker: WorkerRef,
-        lane: Lane,
-        policy: &PoolPolicy,
-        out: &mut Vec<Action>,
-    ) -> bool {
-        if self.has_left {
-            return reached(self.give_up_at, now);
-        }
-        if !self.in_hand.queue.is_quiet() && reached(self.give_up_at, now) {
-            out.push(Action::Report(Note::DrainCutShort { worker }));
-            return true;
-        }
-        if self.in_hand.queue.is_quiet() && !core::mem::replace(&mut self.hinted, true) {
-            out.push(Action::Hint { pid: self.pid, lane, signal: policy.drain.hint });
-        }
-        self.in_hand.is_done(now)
+    /// Whether it is time to tell it to say goodbye to its clients; once.
+    pub fn hints(&mut self) -> bool {
+        !self.has_left && self.in_hand.queue.is_quiet() && !core::mem::replace(&mut self.hinted, true)
     }
 
-    /// Looks at its queue and at its connections, if it is time.
-    pub fn look(&mut self, now: Monotonic, lane: Lane, out: &mut Vec<Action>) {
-        let pid = self.pid;
-        if reached(self.look_at, now) {
+    /// Whether connections still wait for it when its time is over.
+    pub fn is_cut_short(&self, now: Monotonic) -> bool {
+        !self.has_left && !self.in_hand.queue.is_quiet() && reached(self.give_up_at, now)
+    }
+
+    /// Whether it is to be stopped.
+    pub fn is_done(&self, now: Monotonic) -> bool {
+        if self.has_left { reached(self.give_up_at, now) } else { self.in_hand.is_done(now) }
+    }
+
+    /// Whether to look at its queue now.
+    pub fn checks_queue(&mut self, now: Monotonic) -> bool {
+        let looks = reached(self.look_at, now);
+        if looks {
             self.look_at = Some(now + self.in_hand.queue.pause(now));
-            out.push(Action::LookAtQueue { pid, lane });
         }
-        let looks = self.in_hand.look(now);
-        out.extend(looks.map(|since| Action::LookAtConnections { pid, since }));
+        looks
     }
 
     /// Whether it is stopped at some time even if connections wait.

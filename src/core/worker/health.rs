@@ -1,8 +1,8 @@
 //! What a worker that is ready shows of itself: that it lives, hangs, leaves, or takes too much.
 
 use super::{Worker, WorkerState};
-use crate::core::action::Action;
-use crate::core::event::{Lane, Measured, Pid};
+use crate::core::action::{Action, WorkerAction};
+use crate::core::event::Measured;
 use crate::core::exit::Reason;
 use crate::core::note::{Note, Sign, Verdict};
 use crate::core::policy::{HangPolicy, PoolPolicy, ProbePolicy};
@@ -25,7 +25,7 @@ impl Worker {
             // It is still to be replaced if it said that it leaves; its limits tell for themselves.
             *due = leaves.then_some((Reason::Stop, since));
             let (worker, verdict) = (self.reference(pid), Verdict::Alive);
-            out.push(Action::Report(Note::WorkerSuspected { worker, verdict }));
+            out.push(Action::Note(Note::WorkerSuspected { worker, verdict }));
         }
     }
 
@@ -45,8 +45,8 @@ impl Worker {
             *due = Some((Reason::Hung, now));
             let pid = *pid;
             let worker = self.reference(pid);
-            out.push(Action::Report(Note::WorkerHung { worker, sign }));
-            out.push(Action::Portray { worker });
+            out.push(Action::Note(Note::WorkerHung { worker, sign }));
+            self.act(WorkerAction::Inspect, out);
         }
     }
 
@@ -143,7 +143,7 @@ impl Worker {
             let pid = *pid;
             *due = Some((reason, now));
             let worker = self.reference(pid);
-            out.push(Action::Report(Note::WorkerDue { worker, reason, requests }));
+            out.push(Action::Note(Note::WorkerDue { worker, reason, requests }));
         }
     }
 
@@ -188,7 +188,7 @@ impl Worker {
             Queue::Turned(Verdict::Alive) if self.hung_since().is_some() => self.is_alive(out),
             Queue::Turned(verdict) => {
                 let worker = self.reference(pid);
-                out.push(Action::Report(Note::WorkerSuspected { worker, verdict }));
+                out.push(Action::Note(Note::WorkerSuspected { worker, verdict }));
             }
             Queue::AsBefore => {}
         }
@@ -276,12 +276,9 @@ impl Watch {
         self.ping_by = None;
     }
 
-    /// Probes it, if it is time.
-    pub fn probe(&mut self, now: Monotonic, pid: Pid, lane: Lane, out: &mut Vec<Action>) {
-        if reached(self.probe_at, now) {
-            self.probe_at = None;
-            out.push(Action::Probe { pid, lane });
-        }
+    /// Whether to probe it now.
+    pub fn probe(&mut self, now: Monotonic) -> bool {
+        self.probe_at.take_if(|at| *at <= now).is_some()
     }
 
     /// A probe ended. Returns whether it is one failure too many.

@@ -19,10 +19,11 @@ pub use draining::Draining;
 pub use health::Watch;
 pub use starting::Starting;
 
+use crate::core::action::{ListenerAction, Recipients};
 use alloc::vec::Vec;
 use counting::Counting;
 
-use super::action::{Action, SpawnOrder};
+use super::action::{Action, SpawnOrder, WorkerAction};
 use super::event::{Lane, Pid, SpawnId};
 use super::exit::Reason;
 use super::handover::Kept;
@@ -209,6 +210,13 @@ impl Worker {
         WorkerRef { slot: self.slot, generation: self.generation, pid }
     }
 
+    /// Has something done about it, from `Spawned` to `Exited`.
+    pub fn act(&self, act: WorkerAction, out: &mut Vec<Action>) {
+        if let Some(pid) = self.pid() {
+            out.push(Action::Worker { worker: self.reference(pid), lane: self.lane, act });
+        }
+    }
+
     pub fn starting(&mut self) -> Option<&mut Starting> {
         match &mut self.state {
             WorkerState::Starting(starting) => Some(starting),
@@ -235,7 +243,7 @@ impl Worker {
         self.state = WorkerState::Starting(Starting::new(now, pid, &policy.ready, probation));
         let Limits { requests: max_requests, age: max_age, memory: max_memory } = self.limits;
         let worker = self.reference(pid);
-        out.push(Action::Report(Note::WorkerSpawned { worker, max_requests, max_age, max_memory }));
+        out.push(Action::Note(Note::WorkerSpawned { worker, max_requests, max_age, max_memory }));
     }
 
     /// It cannot be seen accepting, ever.
@@ -243,7 +251,7 @@ impl Worker {
         if self.starting().is_some_and(Starting::cannot_be_seen)
             && let Some(pid) = self.pid()
         {
-            out.push(Action::Report(Note::WorkerUnobservable { worker: self.reference(pid) }));
+            out.push(Action::Note(Note::WorkerUnobservable { worker: self.reference(pid) }));
         }
     }
 
@@ -256,9 +264,9 @@ impl Worker {
             let reports = self.limits.requests.is_some() && !policy.recycle.counted_by_worker;
             self.counting = reports.then(|| Counting::new(now));
             let worker = self.reference(pid);
-            out.push(Action::Report(Note::WorkerReady { worker, by, after: now.since(self.spawned) }));
+            out.push(Action::Note(Note::WorkerReady { worker, by, after: now.since(self.spawned) }));
             if policy.drain.listens {
-                out.push(Action::RestoreListeners { lane: self.lane });
+                out.push(Action::Listeners(ListenerAction::Restore { lane: self.lane }));
             }
         }
     }
@@ -267,17 +275,21 @@ impl Worker {
 
     /// Looks at it, if it starts and it is time.
     pub fn look(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let (spawned, lane) = (self.spawned, self.lane);
-        if let Some(starting) = self.starting() {
-            starting.look(now, spawned, lane, out);
+        let spawned = self.spawned;
+        if self.starting().is_some_and(|starting| starting.look(now, spawned)) {
+            self.act(WorkerAction::Observe, out);
         }
     }
 
     /// Looks at its queue and its connections, if it is being emptied and it is time.
     pub fn look_at_queue(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let lane = self.lane;
-        if let WorkerState::Draining(draining) = &mut self.state {
-            draining.look(now, lane, out);
+        let WorkerState::Draining(draining) = &mut self.state else { return };
+        let (queue, connections) = (draining.checks_queue(now), draining.in_hand.look(now));
+        if queue {
+            self.act(WorkerAction::CheckQueue, out);
+        }
+        if let Some(since) = connections {
+            self.act(WorkerAction::CheckConnections { since }, out);
         }
     }
 
@@ -288,7 +300,7 @@ impl Worker {
                 if policy.drain.steered || policy.drain.told =>
             {
                 let worker = self.reference(pid);
-                out.push(Action::Report(Note::WorkerDraining { worker, reason }));
+                out.push(Action::Note(Note::WorkerDraining { worker, reason }));
                 let draining = Draining::new(now, pid, reason, policy);
                 let has_left = accepting.has_closed() || (leaves && accepting.is_away());
                 self.state = WorkerState::Draining(match accepting.is_away() {
@@ -348,10 +360,10 @@ impl Worker {
         out: &mut Vec<Action>,
     ) {
         self.state = WorkerState::Stopping { pid, reason, kill_at };
-        out.push(Action::Signal { pid, signal });
-        out.push(Action::Signal { pid, signal: Signal::CONT });
+        out.push(Action::Signal { to: Recipients::Process(pid), signal });
+        out.push(Action::Signal { to: Recipients::Process(pid), signal: Signal::CONT });
         let worker = self.reference(pid);
-        out.push(Action::Report(Note::WorkerStopping { worker, reason, signal }));
+        out.push(Action::Note(Note::WorkerStopping { worker, reason, signal }));
     }
 
     /// Does what is due by the clock. Whether it counts as ready from now on is the slot's business.
@@ -360,37 +372,48 @@ impl Worker {
         if let Some(reason) = self.limits.due(now, self.spawned, self.requests, heavy) {
             self.becomes_due(now, reason, out);
         }
-        let (slot, generation, lane) = (self.slot, self.generation, self.lane);
         match &mut self.state {
             WorkerState::Starting(starting) => {
                 if let Some((_, by)) = starting.assumed_ready().filter(|(at, _)| *at <= now) {
                     return Some(by);
                 }
                 if reached(starting.fail_at, now) {
+                    let watched = starting.look_at().is_some();
                     if policy.drain.listens {
-                        let worker = WorkerRef { slot, generation, pid: starting.pid };
-                        let watched = starting.look_at().is_some();
-                        out.push(Action::ExplainLateness { worker, lane, watched });
+                        self.act(WorkerAction::ExplainLateness { watched }, out);
                     }
                     self.stop(Reason::BootTimeout, policy.stop.graceful.deadline(now), policy, out);
                     // The graceful timeout may be zero.
                     return self.tick(now, policy, out);
                 }
-                starting.probe(now, lane, out);
+                if starting.probe(now) {
+                    self.act(WorkerAction::Probe, out);
+                }
             }
-            WorkerState::Ready { pid, watch, accepting, .. } => {
-                watch.probe(now, *pid, lane, out);
-                accepting.tick(now, *pid, lane, out);
+            WorkerState::Ready { watch, accepting, .. } => {
+                let (probes, watches) = (watch.probe(now), accepting.watches_queue(now));
+                if probes {
+                    self.act(WorkerAction::Probe, out);
+                }
+                if watches {
+                    self.act(WorkerAction::WatchQueue, out);
+                }
                 let unreported = self.counting.as_mut().filter(|_| self.requests == 0);
                 if unreported.is_some_and(|counting| counting.is_due(now)) {
-                    let worker = WorkerRef { slot, generation, pid: *pid };
-                    out.push(Action::CheckCounting { worker });
+                    self.act(WorkerAction::CheckCounting, out);
                 }
             }
             WorkerState::Draining(draining) => {
-                let worker = WorkerRef { slot, generation, pid: draining.pid };
-                if draining.tick(now, worker, lane, policy, out) {
-                    let reason = draining.reason;
+                let (pid, reason) = (draining.pid, draining.reason);
+                let (hints, cut_short) = (draining.hints(), draining.is_cut_short(now));
+                let done = cut_short || draining.is_done(now);
+                if cut_short {
+                    out.push(Action::Note(Note::DrainCutShort { worker: self.reference(pid) }));
+                }
+                if hints {
+                    self.act(WorkerAction::Hint { signal: policy.drain.hint }, out);
+                }
+                if done {
                     self.stop(reason, policy.stop.graceful.deadline(now), policy, out);
                     return self.tick(now, policy, out);
                 }
@@ -398,8 +421,8 @@ impl Worker {
             WorkerState::Stopping { pid, reason, kill_at } if reached(*kill_at, now) => {
                 let (pid, reason) = (*pid, *reason);
                 self.state = WorkerState::Killed { pid, reason };
-                out.push(Action::SignalGroup { pid, signal: Signal::KILL });
-                out.push(Action::Report(Note::WorkerKilled { worker: self.reference(pid), reason }));
+                out.push(Action::Signal { to: Recipients::Group(pid), signal: Signal::KILL });
+                out.push(Action::Note(Note::WorkerKilled { worker: self.reference(pid), reason }));
             }
             WorkerState::Spawning | WorkerState::Stopping { .. } | WorkerState::Killed { .. } => {}
         }

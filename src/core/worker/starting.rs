@@ -1,11 +1,9 @@
 //! A worker that runs and is not ready yet: the signs that are waited for.
 
-use crate::core::action::Action;
-use crate::core::event::{Lane, Pid};
+use crate::core::event::Pid;
 use crate::core::note::ReadyBy;
 use crate::core::policy::ReadyPolicy;
 use crate::core::time::{Monotonic, Patience, earlier, reached};
-use alloc::vec::Vec;
 use core::time::Duration;
 
 /// A worker that said `READY=1` and was not seen accepting counts as ready after this long: gunicorn
@@ -113,13 +111,14 @@ impl Starting {
         self.look_at
     }
 
-    /// Looks at it, if it is time.
-    pub fn look(&mut self, now: Monotonic, spawned: Monotonic, lane: Lane, out: &mut Vec<Action>) {
-        if reached(self.look_at, now) {
+    /// Whether to look at it now.
+    pub fn look(&mut self, now: Monotonic, spawned: Monotonic) -> bool {
+        let looks = reached(self.look_at, now);
+        if looks {
             let pause = (now.since(spawned) / 20).clamp(LOOK_OFTEN, LOOK_RARELY);
             self.look_at = Some(now + pause.max(self.look_pause));
-            out.push(Action::Observe { pid: self.pid, lane });
         }
+        looks
     }
 
     /// A look that took so much processor time did not show it accepting. One that was cut short goes on soon.
@@ -152,12 +151,9 @@ impl Starting {
         self.look_at.take().is_some()
     }
 
-    /// Probes it, if it is time.
-    pub fn probe(&mut self, now: Monotonic, lane: Lane, out: &mut Vec<Action>) {
-        if reached(self.probe_at, now) {
-            self.probe_at = None;
-            out.push(Action::Probe { pid: self.pid, lane });
-        }
+    /// Whether to probe it now.
+    pub fn probe(&mut self, now: Monotonic) -> bool {
+        self.probe_at.take_if(|at| *at <= now).is_some()
     }
 
     /// A probe ended.

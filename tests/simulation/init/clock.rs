@@ -4,6 +4,7 @@ use super::super::dice::MS;
 use super::super::rule::{Held, check};
 use super::{InitRules, Stage};
 use prefork_init::core::Note;
+use prefork_init::core::action::{Ask, Forward, Recipients};
 use prefork_init::core::policy::Job;
 use prefork_init::core::snapshot::Phase;
 use prefork_init::core::{Action, Monotonic, Received, Signal, Snapshot};
@@ -49,9 +50,9 @@ impl InitRules {
                     let signal = Signal::KILL;
                     let shared = self.policy.job == Job::Shared;
                     let by_name = if shared {
-                        Action::Signal { pid, signal }
+                        Action::Signal { to: Recipients::Process(pid), signal }
                     } else {
-                        Action::SignalGroup { pid, signal }
+                        Action::Signal { to: Recipients::Group(pid), signal }
                     };
                     self.owed.push_back(by_name);
                 }
@@ -78,15 +79,20 @@ impl InitRules {
                     Some(other) => other,
                 };
                 let received = Received::plain(signal);
-                self.owed.push_back(Action::Forward { to, received, spare_unaware: false, asks: true });
+                self.owed.push_back(Action::Forward(Forward {
+                    to,
+                    received,
+                    spare_unaware: false,
+                    asks: true,
+                }));
                 if ![Signal::STOP, Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal) {
-                    self.owed.push_back(Action::ContinueStopped { to });
+                    self.owed.push_back(Action::ContinueStopped(to));
                 }
                 self.clock.start(self.policy.stop.graceful.deadline(now));
             }
             Stage::Paused => {
                 self.stage = Stage::Left { code: 0, asks: None };
-                self.owed.push_back(Action::Reap);
+                self.owed.push_back(Action::Ask(Ask::Reap));
             }
             Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Left { .. } | Stage::Over => return,
         }

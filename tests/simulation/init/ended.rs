@@ -4,13 +4,14 @@ use super::super::dice::MS;
 use super::clock::Clock;
 use super::{InitRules, Stage};
 use prefork_init::core::Note;
+use prefork_init::core::action::{Recipients, TerminalAction};
 use prefork_init::core::policy::{Job, Orphans};
 use prefork_init::core::{Action, Monotonic, Pid};
 
 impl InitRules {
     pub(super) fn command_ended(&mut self, pid: Pid, code: u8) {
         if self.has_terminal() {
-            self.owed.push_back(Action::TakeTerminalBack { group: pid });
+            self.owed.push_back(Action::Terminal(TerminalAction::TakeBack { group: pid }));
         }
         let leads_group = self.policy.job != Job::Shared;
         let signal = match self.policy.orphans {
@@ -22,7 +23,7 @@ impl InitRules {
             Orphans::Leave => None,
         };
         if let Some(signal) = signal.filter(|_| leads_group) {
-            self.owed.push_back(Action::SignalGroup { pid, signal });
+            self.owed.push_back(Action::Signal { to: Recipients::Group(pid), signal });
         }
         self.to_tell.push(Note::OrphansLeft { signal, code: self.told_as(code) });
         self.is_over(code);
@@ -54,7 +55,10 @@ impl InitRules {
         let Stage::Left { code, asks: Some((times, at)) } = self.stage else { return };
         if times < 9 && at <= now && matches!(self.clock, Clock::Runs { .. }) {
             let (workers, groups) = (Vec::new(), Vec::new());
-            self.owed.push_back(Action::AskOrphans { workers, groups, signal: self.policy.stop.signal });
+            self.owed.push_back(Action::Signal {
+                to: Recipients::Orphans { except: workers, asked_groups: groups },
+                signal: self.policy.stop.signal,
+            });
             let at = now + 50 * MS * 2u32.pow(times);
             self.stage = Stage::Left { code, asks: Some((times + 1, at)) };
         }

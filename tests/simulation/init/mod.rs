@@ -8,7 +8,7 @@ mod signals;
 use super::rule::{Held, check};
 use clock::Clock;
 use prefork_init::core::Note;
-use prefork_init::core::action::{SpawnOrder, Target};
+use prefork_init::core::action::{Recipients, SpawnOrder, Target, TerminalAction};
 use prefork_init::core::event::{Answer, ChildChange, Request, SpawnId};
 use prefork_init::core::policy::{InitPolicy, Job};
 use prefork_init::core::{Action, Event, Lane, Monotonic, Pid, Received, Signal};
@@ -129,7 +129,7 @@ impl InitRules {
             (Event::Answered(Answer::StopRefused), Stage::Runs { pid, .. })
                 if self.policy.job == Job::OfShell =>
             {
-                self.owed.push_back(Action::ContinueStopped { to: Target::Group(pid) });
+                self.owed.push_back(Action::ContinueStopped(Target::Group(pid)));
             }
             (
                 Event::Started
@@ -174,13 +174,13 @@ impl InitRules {
         let reads_or_writes = [Signal::TTIN, Signal::TTOU].contains(&signal);
         if self.has_terminal() && has_terminal && reads_or_writes {
             // It is in the foreground as a job, and was not told; or nobody else could tell it.
-            self.owed.push_back(Action::LendTerminal { group: pid });
-            self.owed.push_back(Action::ContinueStopped { to: Target::Group(pid) });
+            self.owed.push_back(Action::Terminal(TerminalAction::Lend { group: pid }));
+            self.owed.push_back(Action::ContinueStopped(Target::Group(pid)));
         } else if self.policy.job == Job::OfShell {
             self.to_tell.push(Note::Suspending);
-            self.owed.push_back(Action::StopSelf { job: true });
+            self.owed.push_back(Action::Terminal(TerminalAction::StopSelf { job: true }));
         } else if self.policy.job == Job::Ours && signal == Signal::TSTP {
-            self.owed.push_back(Action::ContinueStopped { to: Target::Group(pid) });
+            self.owed.push_back(Action::ContinueStopped(Target::Group(pid)));
         }
     }
 
@@ -205,53 +205,27 @@ impl InitRules {
                 self.stage = Stage::Ordered(*id);
                 Ok(())
             }
-            Action::Report(note) => match self.to_tell.iter().position(|known| known == note) {
+            Action::Note(note) => match self.to_tell.iter().position(|known| known == note) {
                 Some(at) => {
                     self.to_tell.swap_remove(at);
                     Ok(())
                 }
                 None => Err("that did not happen".into()),
             },
-            Action::SignalAll { signal: Signal::KILL } => self.kill_all(now),
+            Action::Signal { to: Recipients::Everyone, signal: Signal::KILL } => self.kill_all(now),
             Action::Exit(_) if matches!(self.stage, Stage::Over) => {
                 Err("with another code, or too soon".into())
             }
             Action::Exit(code) => self.give_up(now, *code),
             Action::Spawn(_)
             | Action::Signal { .. }
-            | Action::SignalTakers { .. }
-            | Action::SignalGroup { .. }
-            | Action::SignalRemains { .. }
-            | Action::Forward { .. }
-            | Action::ContinueStopped { .. }
-            | Action::LendTerminal { .. }
-            | Action::TakeTerminalBack { .. }
-            | Action::StopSelf { .. }
-            | Action::SignalAll { .. }
-            | Action::AskOrphans { .. }
-            | Action::Observe { .. }
-            | Action::RestoreListeners { .. }
-            | Action::Steer { .. }
-            | Action::WatchQueue { .. }
-            | Action::LookWhetherAccepting { .. }
-            | Action::LookAtQueue { .. }
-            | Action::LookAtConnections { .. }
-            | Action::LookAtAllConnections { .. }
-            | Action::LookAtQueues { .. }
-            | Action::HoldConnectionsOff
-            | Action::RefuseConnections { .. }
-            | Action::LookAtListeners { .. }
-            | Action::Hint { .. }
-            | Action::Probe { .. }
-            | Action::Measure { .. }
-            | Action::Portray { .. }
-            | Action::ExplainLateness { .. }
-            | Action::CheckCounting { .. }
-            | Action::LookAtLane { .. }
-            | Action::MeasureContainer
-            | Action::ReadConfiguration
-            | Action::Upgrade(_)
-            | Action::Reap => Err("nothing asks for that, or not yet".into()),
+            | Action::Forward(_)
+            | Action::ContinueStopped(_)
+            | Action::Terminal(_)
+            | Action::Worker { .. }
+            | Action::Check(_)
+            | Action::Listeners(_)
+            | Action::Ask(_) => Err("nothing asks for that, or not yet".into()),
         }
     }
 }

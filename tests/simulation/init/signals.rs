@@ -2,7 +2,7 @@
 
 use super::{InitRules, Stage};
 use prefork_init::core::Note;
-use prefork_init::core::action::Target;
+use prefork_init::core::action::{Ask, Forward, Recipients, Target, TerminalAction};
 use prefork_init::core::policy::{Job, Scope};
 use prefork_init::core::{Action, Monotonic, Pid, Received, Signal};
 
@@ -22,7 +22,7 @@ impl InitRules {
         }
         if self.policy.stops_itself && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&came) {
             self.to_tell.push(Note::Suspending);
-            self.owed.push_back(Action::StopSelf { job: false });
+            self.owed.push_back(Action::Terminal(TerminalAction::StopSelf { job: false }));
         }
     }
 
@@ -58,12 +58,12 @@ impl InitRules {
             Stage::Runs { pid, .. } => {
                 let to = self.target(pid);
                 if signal == Signal::CONT && self.has_terminal() {
-                    self.owed.push_back(Action::LendTerminal { group: pid });
+                    self.owed.push_back(Action::Terminal(TerminalAction::Lend { group: pid }));
                 }
                 let spare_unaware = self.policy.spare_unaware && signal.ends_the_unaware() && !asks;
-                self.owed.push_back(Action::Forward { to, received, spare_unaware, asks });
+                self.owed.push_back(Action::Forward(Forward { to, received, spare_unaware, asks }));
                 if asks && ![Signal::STOP, Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal) {
-                    self.owed.push_back(Action::ContinueStopped { to });
+                    self.owed.push_back(Action::ContinueStopped(to));
                 }
                 self.to_tell.push(Note::SignalForwarded { signal, came });
             }
@@ -75,13 +75,13 @@ impl InitRules {
             }
             Stage::Left { .. } if self.policy.spare_unaware && signal.ends_the_unaware() && !asks => return,
             Stage::Left { .. } => {
-                self.owed.push_back(Action::SignalAll { signal });
+                self.owed.push_back(Action::Signal { to: Recipients::Everyone, signal });
                 self.to_tell.push(Note::SignalForwarded { signal, came });
             }
             Stage::Paused if asks || signal == Signal::INT => {
                 // The orphans have what time there is from when they are asked.
                 self.stage = Stage::Left { code: 0, asks: None };
-                self.owed.push_back(Action::Reap);
+                self.owed.push_back(Action::Ask(Ask::Reap));
                 return;
             }
             Stage::Paused | Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Over => {

@@ -3,8 +3,11 @@
 use super::super::dice::Dice;
 use super::super::rule::Held;
 use super::{Due, Kernel, OUR_GROUP, Process, Turn};
-use prefork_init::core::action::Target;
+use prefork_init::core::action::{
+    Ask, Forward, ListenerAction, PoolCheck, Recipients, Target, TerminalAction, WorkerAction,
+};
 use prefork_init::core::event::{Answer, PoolFact, WorkerFact};
+use prefork_init::core::note::WorkerRef;
 use prefork_init::core::{Action, Event, Pid, Received, Signal};
 use std::time::Duration;
 
@@ -12,18 +15,18 @@ impl Kernel {
     /// Carries one action out. Refuses what a careful kernel would want to refuse.
     pub fn carry_out(&mut self, action: &Action, dice: &mut Dice) -> Result<Option<Event>, String> {
         match *action {
-            Action::Signal { pid, signal } => {
+            Action::Signal { to: Recipients::Process(pid), signal } => {
                 self.expect_child(pid, action)?;
                 self.signal_where(|p| p.pid == pid, signal, dice);
             }
-            Action::SignalTakers { pid, signal } => {
+            Action::Signal { to: Recipients::Takers(pid), signal } => {
                 self.signal_target(Target::Process(pid), signal, true, action, dice)?;
             }
-            Action::SignalGroup { pid, signal } => {
+            Action::Signal { to: Recipients::Group(pid), signal } => {
                 self.expect_leader(pid, action)?;
                 self.signal_where(|p| p.group == pid, signal, dice);
             }
-            Action::Forward { to, received, spare_unaware, asks } => {
+            Action::Forward(Forward { to, received, spare_unaware, asks }) => {
                 if asks {
                     let (Target::Process(of) | Target::Group(of)) = to;
                     let hears = |p: &&Process| p.pid == of || (to == Target::Group(of) && p.group == of);
@@ -32,11 +35,16 @@ impl Kernel {
                 }
                 self.signal_target(to, received.signal, spare_unaware, action, dice)?;
             }
-            Action::ContinueStopped { to } => self.signal_target(to, Signal::CONT, false, action, dice)?,
-            Action::LendTerminal { group } => self.expect_leader(group, action)?,
-            Action::SignalRemains { group, signal } => self.signal_where(|p| p.group == group, signal, dice),
-            Action::SignalAll { signal } => self.signal_where(|_| true, signal, dice),
-            Action::AskOrphans { ref workers, ref groups, signal } => {
+            Action::ContinueStopped(to) => self.signal_target(to, Signal::CONT, false, action, dice)?,
+            Action::Terminal(TerminalAction::Lend { group }) => self.expect_leader(group, action)?,
+            Action::Signal { to: Recipients::Leftovers(group), signal } => {
+                self.signal_where(|p| p.group == group, signal, dice)
+            }
+            Action::Signal { to: Recipients::Everyone, signal } => self.signal_where(|_| true, signal, dice),
+            Action::Signal {
+                to: Recipients::Orphans { except: ref workers, asked_groups: ref groups },
+                signal,
+            } => {
                 let spared = self.below(workers);
                 let is_new = |p: &Process| {
                     !spared.contains(&p.serial)
@@ -48,7 +56,7 @@ impl Kernel {
                 self.signal_where(|p| new.contains(&p.serial), signal, dice);
                 self.signal_where(|p| new.contains(&p.serial), Signal::CONT, dice);
             }
-            Action::Observe { pid, .. } => {
+            Action::Worker { worker: WorkerRef { pid, .. }, act: WorkerAction::Observe, .. } => {
                 self.expect_child(pid, action)?;
                 let seen =
                     self.processes.iter().find(|p| p.pid == pid).map(|p| (p.temper.observable, p.accepting));
@@ -64,59 +72,65 @@ impl Kernel {
                     }),
                 });
             }
-            Action::Hint { pid, signal, .. } => {
+            Action::Worker { worker: WorkerRef { pid, .. }, act: WorkerAction::Hint { signal }, .. } => {
                 self.expect_child(pid, action)?;
                 if let Some(signal) = signal {
                     self.signal_where(|p| p.pid == pid, signal, dice);
                 }
             }
-            Action::Probe { pid, .. } => {
+            Action::Worker { worker: WorkerRef { pid, .. }, act: WorkerAction::Probe, .. } => {
                 self.expect_child(pid, action)?;
                 return Ok(self.probe(pid, dice));
             }
             // The program that is there now is no better than ours.
-            Action::ReadConfiguration => {
+            Action::Ask(Ask::ReadConfiguration) => {
                 return Ok(Some(Event::Answered(Answer::ConfigurationRead { accepted: !dice.one_in(4) })));
             }
-            Action::Upgrade(_) => return Ok(Some(Event::Answered(Answer::UpgradeFailed))),
-            Action::Measure { pid, lane } => {
+            Action::Ask(Ask::Upgrade(_)) => return Ok(Some(Event::Answered(Answer::UpgradeFailed))),
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::Measure } => {
                 self.expect_child(pid, action)?;
                 return Ok(Some(self.measure(pid, lane, dice)));
             }
-            Action::LookAtQueue { pid, lane } => {
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::CheckQueue } => {
                 self.expect_child(pid, action)?;
                 return Ok(Some(Event::Worker {
                     pid,
                     fact: WorkerFact::QueueSeen { waiting: self.queue(lane, dice) },
                 }));
             }
-            Action::LookAtConnections { pid, .. } => {
+            Action::Worker {
+                worker: WorkerRef { pid, .. },
+                act: WorkerAction::CheckConnections { .. },
+                ..
+            } => {
                 self.expect_child(pid, action)?;
                 let (found, took) = self.connections(&[pid], dice);
                 return Ok(Some(Event::Worker { pid, fact: WorkerFact::ConnectionsSeen { found, took } }));
             }
-            Action::LookAtAllConnections { ref pids, .. } => {
+            Action::Check(PoolCheck::Connections { ref pids, .. }) => {
                 let (found, took) = self.connections(pids, dice);
                 return Ok(Some(Event::Pool(PoolFact::ConnectionsSeen { found, took })));
             }
-            Action::WatchQueue { pid, lane } => {
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::WatchQueue } => {
                 self.expect_child(pid, action)?;
                 return Ok(self.watch_queue(pid, lane, dice));
             }
-            Action::LookWhetherAccepting { pid, .. } => {
+            Action::Worker { worker: WorkerRef { pid, .. }, act: WorkerAction::CheckAccepting, .. } => {
                 self.expect_child(pid, action)?;
                 return Ok(self.look_whether_accepting(pid, dice));
             }
-            Action::LookAtLane { lane } => {
+            Action::Check(PoolCheck::Lane { lane }) => {
                 return Ok(Some(Event::Pool(PoolFact::LaneSeen { lane, waiting: self.queue(lane, dice) })));
             }
-            Action::LookAtQueues { ref lanes } => {
+            Action::Check(PoolCheck::Queues { ref lanes }) => {
                 let waiting = lanes.iter().map(|lane| self.queue(*lane, dice)).sum();
                 return Ok(Some(Event::Pool(PoolFact::QueuesSeen { waiting })));
             }
-            Action::Steer { ref lanes } => self.queues.steered.clone_from(lanes),
-            Action::HoldConnectionsOff | Action::RefuseConnections { .. } => self.queues.held_off = true,
-            Action::LookAtListeners { ref workers } => {
+            Action::Listeners(ListenerAction::Steer { ref lanes }) => self.queues.steered.clone_from(lanes),
+            Action::Listeners(ListenerAction::HoldOff) | Action::Listeners(ListenerAction::Refuse { .. }) => {
+                self.queues.held_off = true
+            }
+            Action::Check(PoolCheck::Listeners { ref workers }) => {
                 for (pid, _) in workers {
                     self.expect_child(*pid, action)?;
                 }
@@ -125,15 +139,15 @@ impl Kernel {
             Action::Exit(code) => self.exit = Some(code),
             // A spawn and a reaping round are called by name.
             Action::Spawn(_)
-            | Action::Reap
-            | Action::RestoreListeners { .. }
-            | Action::MeasureContainer
-            | Action::Portray { .. }
-            | Action::ExplainLateness { .. }
-            | Action::CheckCounting { .. }
-            | Action::StopSelf { .. }
-            | Action::Report(_)
-            | Action::TakeTerminalBack { .. } => {}
+            | Action::Ask(Ask::Reap)
+            | Action::Listeners(ListenerAction::Restore { .. })
+            | Action::Check(PoolCheck::Container)
+            | Action::Worker { act: WorkerAction::Inspect, .. }
+            | Action::Worker { act: WorkerAction::ExplainLateness { .. }, .. }
+            | Action::Worker { act: WorkerAction::CheckCounting, .. }
+            | Action::Terminal(TerminalAction::StopSelf { .. })
+            | Action::Note(_)
+            | Action::Terminal(TerminalAction::TakeBack { .. }) => {}
         }
         Ok(None)
     }

@@ -95,7 +95,7 @@ impl Moment {
     pub fn of(action: &Action) -> Option<Self> {
         Some(match action {
             Action::Spawn(_) => Self::Spawn,
-            Action::Report(note) => match note {
+            Action::Note(note) => match note {
                 Note::WorkerReady { .. } | Note::CommandStarted { .. } => Self::Ready,
                 Note::WorkerDue { .. } => Self::Due,
                 Note::WorkerDraining { .. } => Self::Draining,

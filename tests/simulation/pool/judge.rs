@@ -3,8 +3,10 @@
 use super::super::dice::MS;
 use super::super::rule::{Held, check};
 use super::book::{Book, MARGIN, Refusing, Stage, Worker};
+use prefork_init::core::action::{Ask, ListenerAction, PoolCheck, Recipients, TerminalAction, WorkerAction};
 use prefork_init::core::exit::Reason;
 use prefork_init::core::handover::Kept;
+use prefork_init::core::note::WorkerRef;
 use prefork_init::core::{Action, Lane, Monotonic, Pid, Signal};
 use std::time::Duration;
 
@@ -18,20 +20,23 @@ impl Book {
     pub fn judge(&mut self, now: Monotonic, action: &Action) -> Held {
         match *action {
             Action::Spawn(order) => self.spawn(now, order),
-            Action::Signal { pid, signal } => self.signal(pid, signal),
-            Action::SignalTakers { pid, signal } => self.passed_on(pid, signal),
-            Action::SignalGroup { pid, signal } => self.signal_group(now, pid, signal),
-            Action::SignalRemains { group, signal } => self.signal_remains(now, group, signal),
-            Action::SignalAll { signal } => self.signal_all(now, signal),
-            Action::AskOrphans { ref workers, ref groups, signal } => {
-                self.ask_orphans(now, workers, groups, signal)
+            Action::Signal { to: Recipients::Process(pid), signal } => self.signal(pid, signal),
+            Action::Signal { to: Recipients::Takers(pid), signal } => self.passed_on(pid, signal),
+            Action::Signal { to: Recipients::Group(pid), signal } => self.signal_group(now, pid, signal),
+            Action::Signal { to: Recipients::Leftovers(group), signal } => {
+                self.signal_remains(now, group, signal)
             }
-            Action::Forward { .. }
-            | Action::ContinueStopped { .. }
-            | Action::LendTerminal { .. }
-            | Action::TakeTerminalBack { .. }
-            | Action::StopSelf { .. } => Err("a pool forwards nothing".into()),
-            Action::Observe { pid, lane } => {
+            Action::Signal { to: Recipients::Everyone, signal } => self.signal_all(now, signal),
+            Action::Signal {
+                to: Recipients::Orphans { except: ref workers, asked_groups: ref groups },
+                signal,
+            } => self.ask_orphans(now, workers, groups, signal),
+            Action::Forward(_)
+            | Action::ContinueStopped(_)
+            | Action::Terminal(TerminalAction::Lend { .. })
+            | Action::Terminal(TerminalAction::TakeBack { .. })
+            | Action::Terminal(TerminalAction::StopSelf { .. }) => Err("a pool forwards nothing".into()),
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::Observe } => {
                 let observe = self.policy.ready.observe;
                 self.worker_on(pid, lane)?;
                 let Some(worker) = self.starting(pid) else { return Err("it is not starting".into()) };
@@ -41,43 +46,57 @@ impl Book {
                 worker.more = false;
                 check(now >= least.max(worker.pause_until), "looks too often")
             }
-            Action::Steer { ref lanes } => {
+            Action::Listeners(ListenerAction::Steer { ref lanes }) => {
                 check(self.policy.drain.steered && self.is_open(), "nobody steers now")?;
                 check(*lanes != self.steered, "that is where they go")?;
                 self.steered.clone_from(lanes);
                 Ok(())
             }
-            Action::WatchQueue { pid, lane } => self.watch_queue(now, pid, lane),
-            Action::LookWhetherAccepting { pid, lane } => self.look_whether_accepting(now, pid, lane),
-            Action::LookAtQueue { pid, lane } => self.look_at_queue(now, pid, lane),
-            Action::LookAtLane { lane } => {
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::WatchQueue } => {
+                self.watch_queue(now, pid, lane)
+            }
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::CheckAccepting } => {
+                self.look_whether_accepting(now, pid, lane)
+            }
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::CheckQueue } => {
+                self.look_at_queue(now, pid, lane)
+            }
+            Action::Check(PoolCheck::Lane { lane }) => {
                 let is_owned = self.is_owned(lane);
                 check(self.expected.woken, "looked at while something else waits")?;
                 check(self.policy.drain.steered && !is_owned, "somebody looks after these connections")?;
                 check(self.left.contains(&(lane, false)), "nobody has left it, or it was looked at")
             }
-            Action::LookAtConnections { pid, since } => self.look_at_connections(now, pid, since),
-            Action::LookAtAllConnections { ref pids, since } => {
+            Action::Worker {
+                worker: WorkerRef { pid, .. },
+                act: WorkerAction::CheckConnections { since },
+                ..
+            } => self.look_at_connections(now, pid, since),
+            Action::Check(PoolCheck::Connections { ref pids, since }) => {
                 self.look_at_all_connections(now, pids, since)
             }
-            Action::LookAtQueues { ref lanes } => self.look_at_queues(now, lanes),
-            Action::HoldConnectionsOff => self.hold_connections_off(now),
-            Action::RefuseConnections { held_off } => self.refuse_connections(now, held_off),
-            Action::LookAtListeners { ref workers } => self.look_at_listeners(now, workers),
-            Action::Hint { pid, lane, signal } => self.hint(pid, lane, signal),
-            Action::Probe { pid, lane } => self.probe(now, pid, lane),
-            Action::Measure { pid, lane } => {
+            Action::Check(PoolCheck::Queues { ref lanes }) => self.look_at_queues(now, lanes),
+            Action::Listeners(ListenerAction::HoldOff) => self.hold_connections_off(now),
+            Action::Listeners(ListenerAction::Refuse { held_off }) => self.refuse_connections(now, held_off),
+            Action::Check(PoolCheck::Listeners { ref workers }) => self.look_at_listeners(now, workers),
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::Hint { signal } } => {
+                self.hint(pid, lane, signal)
+            }
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::Probe } => {
+                self.probe(now, pid, lane)
+            }
+            Action::Worker { worker: WorkerRef { pid, .. }, lane, act: WorkerAction::Measure } => {
                 check(self.worker_on(pid, lane)?.is_up(), "it does not serve")?;
                 check(self.expected.woken, "measured while something else waits")?;
                 check(self.measure_at.is_some_and(|at| at <= now), "measured too early")?;
                 self.expected.measured.push(pid);
                 Ok(())
             }
-            Action::MeasureContainer => Err("nobody asked for that".into()),
-            Action::ReadConfiguration => {
+            Action::Check(PoolCheck::Container) => Err("nobody asked for that".into()),
+            Action::Ask(Ask::ReadConfiguration) => {
                 check(std::mem::take(&mut self.expected.reread), "nobody asked for a reload")
             }
-            Action::Upgrade(ref given) => {
+            Action::Ask(Ask::Upgrade(ref given)) => {
                 let known =
                     |kept: &Kept| self.live.iter().any(|w| w.pid == kept.pid && w.order.lane == kept.lane);
                 let all = given.kept.len() == self.live.len() && given.kept.iter().all(known);
@@ -87,14 +106,20 @@ impl Book {
                 )?;
                 check(all && self.live.iter().all(Worker::serves), "an upgrade in the middle of something")
             }
-            Action::Portray { worker } => {
+            Action::Worker { worker, act: WorkerAction::Inspect, .. } => {
                 check(self.expected.portray.take() == Some(worker.pid), "it does not hang")
             }
-            Action::ExplainLateness { worker, lane, .. } => self.explains(now, worker, lane),
-            Action::CheckCounting { worker } => self.checks_counting(now, worker),
-            Action::RestoreListeners { .. } => check(self.policy.drain.listens, "there are none"),
-            Action::Reap => Ok(()),
-            Action::Report(ref note) => self.note(now, note),
+            Action::Worker { worker, lane, act: WorkerAction::ExplainLateness { .. } } => {
+                self.explains(now, worker, lane)
+            }
+            Action::Worker { worker, act: WorkerAction::CheckCounting, .. } => {
+                self.checks_counting(now, worker)
+            }
+            Action::Listeners(ListenerAction::Restore { .. }) => {
+                check(self.policy.drain.listens, "there are none")
+            }
+            Action::Ask(Ask::Reap) => Ok(()),
+            Action::Note(ref note) => self.note(now, note),
             Action::Exit(code) => self.exit(now, code),
         }
     }

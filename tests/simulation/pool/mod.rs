@@ -17,6 +17,7 @@ mod watch;
 
 use super::rule::{Held, check};
 use book::Book;
+use prefork_init::core::action::{ListenerAction, Recipients};
 use prefork_init::core::exit::Reason;
 use prefork_init::core::policy::PoolPolicy;
 use prefork_init::core::{Action, Event, Monotonic, Note, Snapshot};
@@ -80,11 +81,14 @@ impl PoolRules {
 /// Connections are refused when all have been told to stop, which for the book is the one event: the end begins.
 fn with_the_refusal_first(actions: &[Action]) -> Vec<&Action> {
     let mut ordered: Vec<&Action> = actions.iter().collect();
-    if let Some(at) = actions.iter().position(|action| matches!(action, Action::RefuseConnections { .. })) {
+    if let Some(at) =
+        actions.iter().position(|action| matches!(action, Action::Listeners(ListenerAction::Refuse { .. })))
+    {
         let told = actions[..at].iter().rposition(|action| {
             let of_a_stop = matches!(
                 action,
-                Action::Signal { .. } | Action::Report(Note::WorkerStopping { reason: Reason::Stop, .. })
+                Action::Signal { to: Recipients::Process(_), .. }
+                    | Action::Note(Note::WorkerStopping { reason: Reason::Stop, .. })
             );
             !of_a_stop
         });
