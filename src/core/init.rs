@@ -11,7 +11,7 @@ use super::action::{Action, Ask, Forward, Recipients, SpawnOrder, Target, Termin
 use super::asks::Asks;
 use super::event::{Answer, ChildChange, Event, Lane, Pid, Request, SpawnFailure, SpawnId};
 use super::exit::{Exit, Reason, code};
-use super::note::Note;
+use super::note::{InitNote, Note, SignalNote};
 use super::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
 use super::signal::{Received, Signal};
 use super::snapshot::{self, Phase, Snapshot, Status};
@@ -190,7 +190,7 @@ impl Init {
             return;
         }
         if self.policy.gave_terminal_up {
-            out.push(Action::Note(Note::TerminalGivenUp));
+            out.push(Action::Note(Note::Init(InitNote::TerminalGivenUp)));
         }
         out.push(Action::Spawn(SpawnOrder {
             id: COMMAND,
@@ -205,13 +205,13 @@ impl Init {
     fn spawned(&mut self, now: Monotonic, pid: Pid, out: &mut Vec<Action>) {
         if matches!(self.state, State::Starting) {
             self.state = State::Running { pid, since: now, final_stop: None };
-            out.push(Action::Note(Note::CommandStarted { pid }));
+            out.push(Action::Note(Note::Init(InitNote::CommandStarted { pid })));
         }
     }
 
     fn spawn_failed(&mut self, failure: SpawnFailure, out: &mut Vec<Action>) {
         if matches!(self.state, State::Starting) {
-            out.push(Action::Note(Note::SpawnFailed { slot: 0, failure }));
+            out.push(Action::Note(Note::Init(InitNote::SpawnFailed { slot: 0, failure })));
             self.exit((self.policy.start_failure_code)(&failure), out);
         }
     }
@@ -219,10 +219,10 @@ impl Init {
     /// Every signal is passed on, under the name that the rules give it.
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
         let came = received.signal;
-        out.push(Action::Note(Note::SignalReceived { received }));
+        out.push(Action::Note(Note::Signal(SignalNote::Received(received))));
         if let Some(at) = self.of_hand_off.iter().position(|signal| *signal == came) {
             self.of_hand_off.swap_remove(at);
-            out.push(Action::Note(Note::HandOffIgnored { signal: came }));
+            out.push(Action::Note(Note::Signal(SignalNote::HandOffIgnored { signal: came })));
             return;
         }
         // What the terminal sent to our group, a command in it has got, if there is one.
@@ -230,10 +230,10 @@ impl Init {
         match self.policy.rewrites.of(came) {
             Some(signal) if !has_it => self.pass_on(now, Received { signal, ..received }, came, out),
             Some(_) => {}
-            None => out.push(Action::Note(Note::SignalDropped { signal: came })),
+            None => out.push(Action::Note(Note::Signal(SignalNote::Dropped { signal: came }))),
         }
         if self.policy.stops_itself && came.is_terminal_stop() {
-            out.push(Action::Note(Note::Suspending));
+            out.push(Action::Note(Note::Init(InitNote::Suspending)));
             out.push(Action::Terminal(TerminalAction::StopSelf { job: false }));
         }
     }
@@ -251,7 +251,7 @@ impl Init {
                     out.push(Action::Terminal(TerminalAction::Lend { group: *pid }));
                 }
                 out.push(Action::Forward(Forward { to, received, spare_unaware, asks: asks_to_stop }));
-                out.push(Action::Note(Note::SignalForwarded { signal, came }));
+                out.push(Action::Note(Note::Signal(SignalNote::Forwarded { signal, came })));
                 // A stopped process does not see the signal.
                 let is_to_go_on = asks_to_stop && !signal.stops();
                 out.extend(is_to_go_on.then_some(Action::ContinueStopped(to)));
@@ -266,7 +266,7 @@ impl Init {
             State::Ended { .. } if spare_unaware => return,
             State::Ended { final_stop, .. } => {
                 out.push(Action::Signal { to: Recipients::Everyone, signal });
-                out.push(Action::Note(Note::SignalForwarded { signal, came }));
+                out.push(Action::Note(Note::Signal(SignalNote::Forwarded { signal, came })));
                 final_stop
             }
             State::Paused if asks_to_stop || signal == Signal::INT => return self.end_pause(out),
@@ -295,13 +295,13 @@ impl Init {
             State::Running { pid, final_stop: final_stop @ None, .. } => {
                 let to = to_command(*pid);
                 let received = Received::plain(signal);
-                out.push(Action::Note(Note::DeadlinePassed { after }));
+                out.push(Action::Note(Note::Init(InitNote::DeadlinePassed { after })));
                 out.push(Action::Forward(Forward { to, received, spare_unaware: false, asks: true }));
                 out.extend((!signal.stops()).then_some(Action::ContinueStopped(to)));
                 *final_stop = Some(FinalStop::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
             }
             State::Paused => {
-                out.push(Action::Note(Note::DeadlinePassed { after }));
+                out.push(Action::Note(Note::Init(InitNote::DeadlinePassed { after })));
                 self.end_pause(out);
             }
             State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => return,
@@ -312,7 +312,11 @@ impl Init {
     fn exited(&mut self, now: Monotonic, exited: Pid, exit: Exit, out: &mut Vec<Action>) {
         match self.state {
             State::Running { pid, since, final_stop } if pid == exited => {
-                out.push(Action::Note(Note::CommandExited { pid, exit, uptime: now.since(since) }));
+                out.push(Action::Note(Note::Init(InitNote::CommandExited {
+                    pid,
+                    exit,
+                    uptime: now.since(since),
+                })));
                 if self.policy.job.has_terminal() {
                     out.push(Action::Terminal(TerminalAction::TakeBack { group: pid }));
                 }
@@ -320,7 +324,7 @@ impl Init {
             }
             State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {
                 let warn = self.policy.warn_on_reap;
-                out.push(Action::Note(Note::OrphanReaped { pid: exited, exit, warn }));
+                out.push(Action::Note(Note::Init(InitNote::OrphanReaped { pid: exited, exit, warn })));
             }
         }
     }
@@ -336,7 +340,7 @@ impl Init {
         };
         let to_send = signal.filter(|_| self.policy.job != Job::Shared);
         out.extend(to_send.map(|signal| Action::Signal { to: Recipients::Group(pid), signal }));
-        out.push(Action::Note(Note::OrphansLeft { signal, code: self.code_for(code) }));
+        out.push(Action::Note(Note::Init(InitNote::OrphansLeft { signal, code: self.code_for(code) })));
         self.exit(code, out);
     }
 
@@ -353,7 +357,7 @@ impl Init {
                 out.push(Action::ContinueStopped(Target::Group(pid)));
             }
             (State::Running { pid, .. }, Job::OfShell) if pid == stopped => {
-                out.push(Action::Note(Note::Suspending));
+                out.push(Action::Note(Note::Init(InitNote::Suspending)));
                 out.push(Action::Terminal(TerminalAction::StopSelf { job: true }));
             }
             (State::Running { pid, .. }, Job::Ours) if pid == stopped && signal == Signal::TSTP => {
@@ -375,7 +379,7 @@ impl Init {
                 let asks = Asks::Made { times: 0, again_at: now };
                 self.state = State::Ended { code, final_stop: Some(final_stop), asks };
                 if matches!(final_stop, FinalStop::Stopping { .. }) {
-                    out.push(Action::Note(Note::StoppingOrphans));
+                    out.push(Action::Note(Note::Init(InitNote::StoppingOrphans)));
                 }
             }
             State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {}
@@ -429,7 +433,7 @@ impl Init {
                         Action::Signal { to: Recipients::Group(pid), signal: Signal::KILL }
                     }
                 }));
-                out.push(Action::Note(Note::KillingAll));
+                out.push(Action::Note(Note::Init(InitNote::KillingAll)));
             }
             Tick::Leave => self.exit(code, out),
         }

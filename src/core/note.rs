@@ -70,6 +70,21 @@ pub enum Verdict {
 /// A transition worth a log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
+    /// What an init does, in both modes.
+    Init(InitNote),
+    /// A worker of a pool.
+    Worker(WorkerRef, WorkerNote),
+    /// A reload, to this generation.
+    Reload(u32, ReloadNote),
+    /// The pool as a whole.
+    Pool(PoolNote),
+    /// What became of a signal that came.
+    Signal(SignalNote),
+}
+
+/// What an init does for its command and its descendants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InitNote {
     /// The command of init mode runs.
     CommandStarted {
         /// Its process.
@@ -84,37 +99,15 @@ pub enum Note {
         /// How long it ran.
         uptime: Duration,
     },
-    /// A signal came.
-    SignalReceived {
-        /// Which, and from whom.
-        received: Received,
-    },
-    /// A signal is passed on.
-    SignalForwarded {
-        /// As which.
-        signal: Signal,
-        /// The one that came.
-        came: Signal,
-    },
-    /// A signal is not passed on: a rule says so.
-    SignalDropped {
-        /// Which.
-        signal: Signal,
-    },
-    /// A signal is not passed on: the kernel sent it because we gave the terminal up.
-    HandOffIgnored {
-        /// Which.
-        signal: Signal,
+    /// The command could not be started.
+    SpawnFailed {
+        /// For which slot; 0 in init mode.
+        slot: u32,
+        /// What went wrong.
+        failure: SpawnFailure,
     },
     /// We gave the terminal up to the command.
     TerminalGivenUp,
-    /// What outlives the command gets this, and is not waited for.
-    OrphansLeft {
-        /// The signal, if there is one; nobody gets it where the command had no group of its own.
-        signal: Option<Signal>,
-        /// What we end with.
-        code: u8,
-    },
     /// We are about to stop ourselves.
     Suspending,
     /// An orphan ended.
@@ -126,10 +119,29 @@ pub enum Note {
         /// Whether that is worth a warning.
         warn: bool,
     },
-    /// A worker was started; it is not ready yet.
-    WorkerSpawned {
-        /// Which.
-        worker: WorkerRef,
+    /// What outlives the command gets this, and is not waited for.
+    OrphansLeft {
+        /// The signal, if there is one; none is sent where the command had no group of its own.
+        signal: Option<Signal>,
+        /// What we end with.
+        code: u8,
+    },
+    /// The deadline of the whole run has passed: what follows is as at TERM.
+    DeadlinePassed {
+        /// How long it ran.
+        after: Duration,
+    },
+    /// Descendants outlived the command or the workers and got the stop signal.
+    StoppingOrphans,
+    /// The graceful timeout is over, or a third stop signal came: everything left is killed.
+    KillingAll,
+}
+
+/// A transition of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkerNote {
+    /// It was started; it is not ready yet.
+    Spawned {
         /// The limit of requests drawn for it.
         max_requests: Option<u64>,
         /// The limit of age drawn for it.
@@ -137,119 +149,117 @@ pub enum Note {
         /// The limit of memory drawn for it, in bytes.
         max_memory: Option<u64>,
     },
-    /// A worker became ready.
-    WorkerReady {
-        /// Which.
-        worker: WorkerRef,
+    /// It became ready.
+    Ready {
         /// How we know.
         by: ReadyBy,
         /// How long after its start.
         after: Duration,
     },
-    /// The kernel does not show what a starting worker waits for: only another sign can make it ready.
-    WorkerUnobservable {
-        /// Which.
-        worker: WorkerRef,
-    },
-    /// A worker is due for a planned replacement.
-    WorkerDue {
-        /// Which.
-        worker: WorkerRef,
+    /// The kernel does not show what it waits for while it starts: only another sign can make it ready.
+    Unobservable,
+    /// It is due for a planned replacement.
+    Due {
         /// Why.
         reason: Reason,
         /// Requests it has reported.
         requests: u64,
     },
-    /// A worker gets no new connections any more and is emptied.
-    WorkerDraining {
-        /// Which.
-        worker: WorkerRef,
+    /// It gets no new connections any more and is emptied.
+    Draining {
         /// Why.
         reason: Reason,
     },
-    /// Connections still waited for a draining worker when its time was over: they wait for the next.
-    DrainCutShort {
-        /// Which.
-        worker: WorkerRef,
-    },
-    /// A worker that is emptied still has connections with something in hand, and is waited for.
-    WorkerBusy {
-        /// Which.
-        worker: WorkerRef,
+    /// Connections still waited for it when its time to be emptied was over: they wait for the next.
+    DrainCutShort,
+    /// It is emptied, still has connections with something in hand, and is waited for.
+    Busy {
         /// How many connections.
         connections: u32,
         /// How many more workers might be alive, were others to go on meanwhile.
         surge: Option<u32>,
     },
-    /// A worker hangs.
-    WorkerHung {
-        /// Which.
-        worker: WorkerRef,
+    /// It hangs.
+    Hung {
         /// How that was found.
         sign: Sign,
     },
-    /// A worker's accept queue stands still, or moves again.
-    WorkerSuspected {
-        /// Which.
-        worker: WorkerRef,
+    /// Its accept queue stands still, or moves again.
+    Suspected {
         /// Whether it is.
         verdict: Verdict,
     },
-    /// A worker takes no connections any more: new ones go elsewhere.
-    WorkerStoppedAccepting {
-        /// Which.
-        worker: WorkerRef,
-    },
+    /// It takes no connections any more: new ones go elsewhere.
+    StoppedAccepting,
     /// It was only a pause.
-    WorkerAcceptsAgain {
-        /// Which.
-        worker: WorkerRef,
+    AcceptsAgain,
+    /// It got the stop signal.
+    Stopping {
+        /// Why.
+        reason: Reason,
+        /// The signal.
+        signal: Signal,
     },
-    /// A reload does not begin: the configuration is wrong, as was told. Everything goes on as before.
-    ReloadRefused {
-        /// Which generation does not come.
-        generation: u32,
+    /// It did not stop in time and got `SIGKILL`.
+    Killed {
+        /// Why it had to stop.
+        reason: Reason,
     },
+    /// It ended.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Why.
+        reason: Reason,
+        /// How long it lived.
+        uptime: Duration,
+    },
+}
+
+/// A transition of a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadNote {
+    /// It does not begin: the configuration is wrong, as was told. Everything goes on as before.
+    Refused,
     /// A new generation is to take over.
-    ReloadStarted {
-        /// Which.
-        generation: u32,
-    },
+    Started,
     /// The first worker of the new generation is ready: the others follow.
-    ReloadConfirmed {
-        /// Which.
-        generation: u32,
-    },
+    Confirmed,
     /// A worker of the new generation failed after the first was ready: no more of the old ones make way for now.
-    ReloadPaused {
-        /// Which.
-        generation: u32,
+    Paused {
         /// What became of it.
         reason: Reason,
     },
     /// Every worker is of the new generation; no old one is left.
-    ReloadFinished {
-        /// Which.
-        generation: u32,
+    Finished {
         /// How long it took.
         took: Duration,
     },
     /// The first worker of the new generation failed: the old one goes on.
-    ReloadFailed {
-        /// Which did not come.
-        generation: u32,
+    Failed {
         /// What became of its first worker.
         reason: Reason,
     },
     /// The one that it had overtaken had proved itself, and goes on.
-    ReloadResumed {
-        /// Which.
-        generation: u32,
+    Resumed,
+}
+
+/// A transition of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolNote {
+    /// As many workers as asked are ready, for the first time.
+    Ready {
+        /// How many are.
+        ready: u32,
     },
-    /// Our own program is to be exchanged.
-    UpgradeAsked {
-        /// Whether that can be now; else it waits until every worker is ready.
-        at_rest: bool,
+    /// A respawn waits.
+    RespawnDelayed {
+        /// The slot.
+        slot: u32,
+        /// How long from now.
+        delay: Duration,
+        /// Failures in a row.
+        failures: u32,
     },
     /// More workers are wanted, or fewer.
     Scaled {
@@ -263,53 +273,10 @@ pub enum Note {
         /// How many.
         workers: u32,
     },
-    /// A worker got the stop signal.
-    WorkerStopping {
-        /// Which.
-        worker: WorkerRef,
-        /// Why.
-        reason: Reason,
-        /// The signal.
-        signal: Signal,
-    },
-    /// A worker did not stop in time and got `SIGKILL`.
-    WorkerKilled {
-        /// Which.
-        worker: WorkerRef,
-        /// Why it had to stop.
-        reason: Reason,
-    },
-    /// A worker ended.
-    WorkerExited {
-        /// Which.
-        worker: WorkerRef,
-        /// How.
-        exit: Exit,
-        /// Why.
-        reason: Reason,
-        /// How long it lived.
-        uptime: Duration,
-    },
-    /// The command could not be started.
-    SpawnFailed {
-        /// For which slot.
-        slot: u32,
-        /// What went wrong.
-        failure: SpawnFailure,
-    },
-    /// A respawn waits.
-    RespawnDelayed {
-        /// The slot.
-        slot: u32,
-        /// How long from now.
-        delay: Duration,
-        /// Failures in a row.
-        failures: u32,
-    },
-    /// As many workers as asked are ready, for the first time.
-    PoolReady {
-        /// How many are.
-        ready: u32,
+    /// Our own program is to be exchanged.
+    UpgradeAsked {
+        /// Whether that can be now; else it waits until every worker is ready.
+        at_rest: bool,
     },
     /// The first stop signal came.
     ShutdownStarted {
@@ -318,29 +285,15 @@ pub enum Note {
         /// How long the workers go on serving.
         drain_delay: Duration,
     },
-    /// The deadline of the whole run has passed: what follows is as at TERM.
-    DeadlinePassed {
-        /// How long it ran.
-        after: Duration,
-    },
-    /// Connections still waited when the time for that was over: the workers are stopped all the same.
-    ClosingCutShort,
     /// Another stop signal came: what waits is cut short.
     ShutdownHurried {
         /// Which.
         signal: Signal,
     },
-    /// The graceful timeout is over, or a third stop signal came: everything left is killed.
-    KillingAll,
-    /// Descendants outlived the command or the workers and got the stop signal.
-    StoppingOrphans,
-    /// A signal that pool mode neither acts on nor forwards.
-    SignalIgnored {
-        /// Which.
-        signal: Signal,
-    },
-    /// The pool was stopped in order.
-    PoolStopped,
+    /// Connections still waited when the time for that was over: the workers are stopped all the same.
+    ClosingCutShort,
+    /// It was stopped in order.
+    Stopped,
     /// The crash loop was given up; the last line.
     GaveUp {
         /// The slot that could not be kept alive.
@@ -349,5 +302,34 @@ pub enum Note {
         restarts: u32,
         /// The window.
         window: Duration,
+    },
+}
+
+/// What became of a signal that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignalNote {
+    /// It came.
+    Received(Received),
+    /// It is passed on.
+    Forwarded {
+        /// As which.
+        signal: Signal,
+        /// The one that came.
+        came: Signal,
+    },
+    /// It is not passed on: a rule says so.
+    Dropped {
+        /// Which.
+        signal: Signal,
+    },
+    /// Pool mode neither acts on it nor forwards it.
+    Ignored {
+        /// Which.
+        signal: Signal,
+    },
+    /// It is not passed on: the kernel sent it because we gave the terminal up.
+    HandOffIgnored {
+        /// Which.
+        signal: Signal,
     },
 }

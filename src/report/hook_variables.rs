@@ -2,7 +2,7 @@
 
 use crate::core::Note;
 use crate::core::exit::Exit;
-use crate::core::note::{Verdict, WorkerRef};
+use crate::core::note::{InitNote, PoolNote, ReloadNote, Verdict, WorkerNote, WorkerRef};
 use crate::report::log::{millis, ready_by};
 use std::time::Duration;
 
@@ -59,101 +59,117 @@ impl Happened {
 /// The transition that a note tells of, if it is one: what is only of interest for finding errors is none.
 #[must_use]
 pub fn of(note: &Note) -> Option<Happened> {
+    match note {
+        Note::Init(note) => of_init(note),
+        Note::Worker(worker, note) => Some(of_worker(*worker, note)),
+        Note::Reload(generation, note) => Some(of_reload(*generation, note)),
+        Note::Pool(note) => Some(of_pool(note)),
+        // Chatter.
+        Note::Signal(_) => None,
+    }
+}
+
+fn of_init(note: &InitNote) -> Option<Happened> {
     Some(match *note {
-        Note::SignalReceived { .. }
-        | Note::SignalForwarded { .. }
-        | Note::SignalDropped { .. }
-        | Note::SignalIgnored { .. }
-        | Note::HandOffIgnored { .. }
-        | Note::TerminalGivenUp
-        | Note::OrphansLeft { .. }
-        | Note::OrphanReaped { .. }
-        | Note::StoppingOrphans
-        | Note::Suspending => return None,
-        Note::CommandStarted { pid } => Happened::new("command-started").with("PID", pid),
-        Note::CommandExited { pid, exit, uptime } => {
+        InitNote::TerminalGivenUp
+        | InitNote::OrphansLeft { .. }
+        | InitNote::OrphanReaped { .. }
+        | InitNote::StoppingOrphans
+        | InitNote::Suspending => return None,
+        InitNote::CommandStarted { pid } => Happened::new("command-started").with("PID", pid),
+        InitNote::CommandExited { pid, exit, uptime } => {
             Happened::new("command-exited").with("PID", pid).with_exit(exit).with_time("UPTIME_MS", uptime)
         }
-        Note::WorkerSpawned { worker, .. } => Happened::about("worker-spawned", worker),
-        Note::WorkerReady { worker, by, after } => {
+        InitNote::SpawnFailed { slot, failure } => Happened::new("spawn-failed")
+            .with("SLOT", slot)
+            .with("ERROR", std::io::Error::from_raw_os_error(failure.errno).kind()),
+        InitNote::DeadlinePassed { after } => Happened::new("deadline-passed").with_time("AFTER_MS", after),
+        InitNote::KillingAll => Happened::new("killing-all"),
+    })
+}
+
+fn of_worker(worker: WorkerRef, note: &WorkerNote) -> Happened {
+    match *note {
+        WorkerNote::Spawned { .. } => Happened::about("worker-spawned", worker),
+        WorkerNote::Ready { by, after } => {
             Happened::about("worker-ready", worker).with("BY", ready_by(by)).with_time("AFTER_MS", after)
         }
-        Note::WorkerUnobservable { worker } => Happened::about("worker-unobservable", worker),
-        Note::WorkerDue { worker, reason, requests } => {
+        WorkerNote::Unobservable => Happened::about("worker-unobservable", worker),
+        WorkerNote::Due { reason, requests } => {
             Happened::about("worker-due", worker).with("REASON", reason).with("REQUESTS", requests)
         }
-        Note::WorkerDraining { worker, reason } => {
-            Happened::about("worker-draining", worker).with("REASON", reason)
-        }
-        Note::DrainCutShort { worker } => Happened::about("drain-cut-short", worker),
-        Note::WorkerBusy { worker, connections, .. } => {
+        WorkerNote::Draining { reason } => Happened::about("worker-draining", worker).with("REASON", reason),
+        WorkerNote::DrainCutShort => Happened::about("drain-cut-short", worker),
+        WorkerNote::Busy { connections, .. } => {
             Happened::about("worker-busy", worker).with("CONNECTIONS", connections)
         }
-        Note::WorkerHung { worker, sign } => Happened::about("worker-hung", worker).with("SIGN", sign.name()),
-        Note::WorkerSuspected { worker, verdict: Verdict::Suspected } => {
-            Happened::about("worker-suspected", worker)
-        }
-        Note::WorkerSuspected { worker, verdict: Verdict::Alive } => Happened::about("worker-alive", worker),
-        Note::WorkerStoppedAccepting { worker } => Happened::about("worker-stopped-accepting", worker),
-        Note::WorkerAcceptsAgain { worker } => Happened::about("worker-accepts-again", worker),
-        Note::WorkerStopping { worker, reason, signal } => {
+        WorkerNote::Hung { sign } => Happened::about("worker-hung", worker).with("SIGN", sign.name()),
+        WorkerNote::Suspected { verdict: Verdict::Suspected } => Happened::about("worker-suspected", worker),
+        WorkerNote::Suspected { verdict: Verdict::Alive } => Happened::about("worker-alive", worker),
+        WorkerNote::StoppedAccepting => Happened::about("worker-stopped-accepting", worker),
+        WorkerNote::AcceptsAgain => Happened::about("worker-accepts-again", worker),
+        WorkerNote::Stopping { reason, signal } => {
             Happened::about("worker-stopping", worker).with("REASON", reason).with("SIGNAL", signal)
         }
-        Note::WorkerKilled { worker, reason } => {
-            Happened::about("worker-killed", worker).with("REASON", reason)
-        }
-        Note::WorkerExited { worker, exit, reason, uptime } => Happened::about("worker-exited", worker)
+        WorkerNote::Killed { reason } => Happened::about("worker-killed", worker).with("REASON", reason),
+        WorkerNote::Exited { exit, reason, uptime } => Happened::about("worker-exited", worker)
             .with("REASON", reason)
             .with_exit(exit)
             .with_time("UPTIME_MS", uptime),
-        Note::SpawnFailed { slot, failure } => Happened::new("spawn-failed")
-            .with("SLOT", slot)
-            .with("ERROR", std::io::Error::from_raw_os_error(failure.errno).kind()),
-        Note::RespawnDelayed { slot, delay, failures } => Happened::new("respawn-delayed")
+    }
+}
+
+fn of_reload(generation: u32, note: &ReloadNote) -> Happened {
+    match *note {
+        ReloadNote::Refused => Happened::of("reload-refused", generation),
+        ReloadNote::Started => Happened::of("reload-started", generation),
+        ReloadNote::Confirmed => Happened::of("reload-confirmed", generation),
+        ReloadNote::Paused { reason } => Happened::of("reload-paused", generation).with("REASON", reason),
+        ReloadNote::Resumed => Happened::of("reload-resumed", generation),
+        ReloadNote::Finished { took } => {
+            Happened::of("reload-finished", generation).with_time("TOOK_MS", took)
+        }
+        ReloadNote::Failed { reason } => Happened::of("reload-failed", generation).with("REASON", reason),
+    }
+}
+
+fn of_pool(note: &PoolNote) -> Happened {
+    match *note {
+        PoolNote::RespawnDelayed { slot, delay, failures } => Happened::new("respawn-delayed")
             .with("SLOT", slot)
             .with("FAILURES", failures)
             .with_time("DELAY_MS", delay),
-        Note::ReloadRefused { generation } => Happened::of("reload-refused", generation),
-        Note::ReloadStarted { generation } => Happened::of("reload-started", generation),
-        Note::ReloadConfirmed { generation } => Happened::of("reload-confirmed", generation),
-        Note::ReloadPaused { generation, reason } => {
-            Happened::of("reload-paused", generation).with("REASON", reason)
+        PoolNote::UpgradeAsked { .. } => Happened::new("upgrade-asked"),
+        PoolNote::Scaled { workers, from } => {
+            Happened::new("scaled").with("WORKERS", workers).with("FROM", from)
         }
-        Note::ReloadResumed { generation } => Happened::of("reload-resumed", generation),
-        Note::ReloadFinished { generation, took } => {
-            Happened::of("reload-finished", generation).with_time("TOOK_MS", took)
-        }
-        Note::ReloadFailed { generation, reason } => {
-            Happened::of("reload-failed", generation).with("REASON", reason)
-        }
-        Note::UpgradeAsked { .. } => Happened::new("upgrade-asked"),
-        Note::Scaled { workers, from } => Happened::new("scaled").with("WORKERS", workers).with("FROM", from),
-        Note::NotScaled { workers } => Happened::new("not-scaled").with("WORKERS", workers),
-        Note::PoolReady { ready } => Happened::new("pool-ready").with("READY", ready),
-        Note::DeadlinePassed { after } => Happened::new("deadline-passed").with_time("AFTER_MS", after),
-        Note::ShutdownStarted { signal, .. } => Happened::new("shutdown-started").with("SIGNAL", signal),
-        Note::ShutdownHurried { signal } => Happened::new("shutdown-hurried").with("SIGNAL", signal),
-        Note::ClosingCutShort => Happened::new("closing-cut-short"),
-        Note::KillingAll => Happened::new("killing-all"),
-        Note::PoolStopped => Happened::new("pool-stopped"),
-        Note::GaveUp { slot, restarts, .. } => {
+        PoolNote::NotScaled { workers } => Happened::new("not-scaled").with("WORKERS", workers),
+        PoolNote::Ready { ready } => Happened::new("pool-ready").with("READY", ready),
+        PoolNote::ShutdownStarted { signal, .. } => Happened::new("shutdown-started").with("SIGNAL", signal),
+        PoolNote::ShutdownHurried { signal } => Happened::new("shutdown-hurried").with("SIGNAL", signal),
+        PoolNote::ClosingCutShort => Happened::new("closing-cut-short"),
+        PoolNote::Stopped => Happened::new("pool-stopped"),
+        PoolNote::GaveUp { slot, restarts, .. } => {
             Happened::new("gave-up").with("SLOT", slot).with("RESTARTS", restarts)
         }
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::exit::Reason;
+    use crate::core::note::SignalNote;
     use crate::core::{Pid, Signal};
 
     #[test]
     fn a_transition_has_a_name_and_fields_and_chatter_has_none() {
         let worker = WorkerRef { slot: 3, generation: 2, pid: Pid(17) };
         let exit = Exit::Signal { signal: Signal::KILL, core_dumped: false };
-        let note =
-            Note::WorkerExited { worker, exit, reason: Reason::Hung, uptime: Duration::from_millis(1_500) };
+        let note = Note::Worker(
+            worker,
+            WorkerNote::Exited { exit, reason: Reason::Hung, uptime: Duration::from_millis(1_500) },
+        );
         let happened = of(&note).unwrap();
         let variables: Vec<String> =
             happened.variables().map(|(name, value)| format!("{name}={value}")).collect();
@@ -169,7 +185,7 @@ mod tests {
                 "PREFORK_EVENT_UPTIME_MS=1500",
             ]
         );
-        assert_eq!(of(&Note::SignalDropped { signal: Signal::HUP }), None);
+        assert_eq!(of(&Note::Signal(SignalNote::Dropped { signal: Signal::HUP })), None);
     }
 
     /// The list of docs/hooks.md is the list of the names here.

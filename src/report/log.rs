@@ -6,7 +6,9 @@ pub use crate::report::sink::{child_signal, print, say, start, start_error, time
 use crate::core::Signal;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
-use crate::core::note::{Note, ReadyBy, Verdict, WorkerRef};
+use crate::core::note::{
+    InitNote, Note, PoolNote, ReadyBy, ReloadNote, SignalNote, Verdict, WorkerNote, WorkerRef,
+};
 use crate::core::policy::MOST_WORKERS;
 use crate::os::container::capacity::Quota;
 use crate::os::process::inspect::Portrait;
@@ -31,135 +33,175 @@ pub fn note(note: &Note) {
     if sink::says_otherwise(note) {
         return;
     }
+    match note {
+        Note::Init(note) => init_note(note),
+        Note::Worker(worker, note) => worker_note(*worker, note),
+        Note::Reload(generation, note) => reload_note(*generation, note),
+        Note::Pool(note) => pool_note(note),
+        Note::Signal(note) => signal_note(note),
+    }
+}
+
+fn init_note(note: &InitNote) {
     match *note {
-        Note::SignalReceived { received } => {
-            debug!(signal = %received.signal, sender = received.sender, "signal received");
+        InitNote::TerminalGivenUp => debug!("terminal given up to the command"),
+        InitNote::Suspending => debug!("stopped, as the command is"),
+        InitNote::OrphansLeft { .. } => debug!("not waiting for the processes that are left"),
+        InitNote::OrphanReaped { pid, exit, warn: true } => {
+            warn!(pid = pid.0, "orphan reaped: {exit}")
         }
-        Note::SignalForwarded { signal, came } => debug!(signal = %signal, came = %came, "signal forwarded"),
-        Note::SignalDropped { signal } => debug!(signal = %signal, "signal dropped"),
-        Note::HandOffIgnored { signal } => debug!(signal = %signal, "signal of the hand-over ignored"),
-        Note::TerminalGivenUp => debug!("terminal given up to the command"),
-        Note::Suspending => debug!("stopped, as the command is"),
-        Note::OrphansLeft { .. } => debug!("not waiting for the processes that are left"),
-        Note::OrphanReaped { pid, exit, warn: true } => warn!(pid = pid.0, "orphan reaped: {exit}"),
         // The loop has told of every child.
-        Note::OrphanReaped { warn: false, .. } => {}
-        Note::CommandStarted { pid } => debug!(pid = pid.0, "command started"),
-        Note::CommandExited { pid, exit, uptime } => command_exited(pid.0, exit, uptime),
-        Note::WorkerSpawned { worker, max_requests, max_age, max_memory } => {
-            let max_age_ms = max_age.map(millis);
-            worker_line!(info, worker, max_requests, max_age_ms, max_memory, "worker spawned");
-        }
-        Note::WorkerReady { worker, by, after } => {
-            worker_line!(info, worker, by = %ready_by(by), after_ms = millis(after), "worker ready");
-        }
-        Note::WorkerUnobservable { worker } => worker_line!(
-            warn,
-            worker,
-            "worker cannot be observed (it runs as another user, ends just now, there is no /proc, or a sandbox refuses us the look); it is ready when it says READY=1, see --ready"
-        ),
-        Note::WorkerDue { worker, reason, requests } => {
-            // Where nobody counts, there are none to be told of.
-            let requests = Some(requests).filter(|requests| *requests > 0);
-            worker_line!(info, worker, reason = %reason, requests, "worker due for recycling");
-        }
-        Note::WorkerDraining { worker, reason } => {
-            worker_line!(info, worker, reason = %reason, "worker draining");
-        }
-        Note::DrainCutShort { worker } => {
-            worker_line!(
-                warn,
-                worker,
-                "connections still wait for the worker: they go to the next one in its place"
-            );
-        }
-        Note::WorkerBusy { worker, connections, surge } => {
-            let waits = waits(connections, worker.slot, surge);
-            worker_line!(info, worker, connections, "worker busy: {waits}");
-        }
-        Note::WorkerHung { worker, sign } => {
-            worker_line!(error, worker, sign = %sign.name(), "worker hung");
-        }
-        Note::WorkerSuspected { worker, verdict: Verdict::Suspected } => {
-            worker_line!(warn, worker, "worker does not take its connections: new ones go elsewhere");
-        }
-        Note::WorkerSuspected { worker, verdict: Verdict::Alive } => {
-            worker_line!(info, worker, "worker goes on after all");
-        }
-        Note::WorkerStoppedAccepting { worker } => {
-            worker_line!(warn, worker, "worker stopped accepting: new connections go elsewhere");
-        }
-        Note::WorkerAcceptsAgain { worker } => worker_line!(info, worker, "worker accepts again"),
-        Note::ReloadRefused { generation } => {
-            error!("gen" = generation, "reload refused: the configuration is wrong, the old workers go on");
-        }
-        Note::ReloadStarted { generation } => info!("gen" = generation, "reload started"),
-        Note::ReloadConfirmed { generation } => {
-            info!("gen" = generation, "reload goes on: the first new worker is ready");
-        }
-        Note::ReloadPaused { generation, reason } => {
-            warn!("gen" = generation, reason = %reason, "reload pauses: a new worker failed; the old ones that are left go on until all have served for a while");
-        }
-        Note::ReloadResumed { generation } => {
-            info!("gen" = generation, "reload resumed: it was overtaken by the one that failed");
-        }
-        Note::ReloadFinished { generation, took } => {
-            info!("gen" = generation, took_ms = millis(took), "reload finished");
-        }
-        Note::ReloadFailed { generation, reason } => {
-            error!("gen" = generation, reason = %reason, "reload failed: the first new worker did not get ready, the old ones go on");
-        }
-        Note::UpgradeAsked { at_rest: true } => info!("upgrade started"),
-        Note::UpgradeAsked { at_rest: false } => info!("upgrade waits until every worker is ready"),
-        Note::Scaled { workers, from } => info!(workers, from, "scaled"),
-        Note::NotScaled { workers } if (2..MOST_WORKERS).contains(&workers) => {
-            info!(workers, "not scaled: there are as many already");
-        }
-        Note::NotScaled { workers } => {
-            warn!(workers, "not scaled: there are as many workers, or as few, as there may be")
-        }
-        Note::WorkerStopping { worker, reason, signal } => {
-            worker_line!(info, worker, reason = %reason, signal = %signal, "worker stopping");
-        }
-        Note::WorkerKilled { worker, reason } => {
-            worker_line!(warn, worker, reason = %reason, signal = %Signal::KILL, "worker killed: it did not stop in time");
-        }
-        Note::WorkerExited { worker, exit, reason, uptime } => worker_exited(worker, exit, reason, uptime),
-        Note::SpawnFailed { slot, failure } => spawn_failed(slot, failure),
-        Note::RespawnDelayed { slot, delay, failures } => {
-            warn!(slot, failures, delay_ms = millis(delay), "respawn delayed");
-        }
-        // The loop tells of them, see `pool_ready` and `pool_stopped`.
-        Note::PoolReady { .. } | Note::PoolStopped => {}
-        Note::ShutdownStarted { signal, drain_delay } => {
-            info!(signal = %signal, drain_delay_ms = millis(drain_delay), "shutdown started");
-        }
-        Note::DeadlinePassed { after } => {
+        InitNote::OrphanReaped { warn: false, .. } => {}
+        InitNote::CommandStarted { pid } => debug!(pid = pid.0, "command started"),
+        InitNote::CommandExited { pid, exit, uptime } => command_exited(pid.0, exit, uptime),
+        InitNote::SpawnFailed { slot, failure } => spawn_failed(slot, failure),
+        InitNote::DeadlinePassed { after } => {
             warn!(
                 after_ms = millis(after),
                 "deadline passed, after {}: everything is stopped",
                 in_short(after)
             );
         }
-        Note::ClosingCutShort => {
+        InitNote::KillingAll => {
+            warn!(signal = %Signal::KILL, "graceful timeout over: killing what is left")
+        }
+        InitNote::StoppingOrphans => info!("stopping the processes that were left behind"),
+    }
+}
+
+fn worker_note(worker: WorkerRef, note: &WorkerNote) {
+    match *note {
+        WorkerNote::Spawned { max_requests, max_age, max_memory } => {
+            let max_age_ms = max_age.map(millis);
+            worker_line!(info, worker, max_requests, max_age_ms, max_memory, "worker spawned");
+        }
+        WorkerNote::Ready { by, after } => {
+            worker_line!(info, worker, by = %ready_by(by), after_ms = millis(after), "worker ready");
+        }
+        WorkerNote::Unobservable => worker_line!(
+            warn,
+            worker,
+            "worker cannot be observed (it runs as another user, ends just now, there is no /proc, or a sandbox refuses us the look); it is ready when it says READY=1, see --ready"
+        ),
+        WorkerNote::Due { reason, requests } => {
+            // Where nobody counts, there are none to be told of.
+            let requests = Some(requests).filter(|requests| *requests > 0);
+            worker_line!(info, worker, reason = %reason, requests, "worker due for recycling");
+        }
+        WorkerNote::Draining { reason } => {
+            worker_line!(info, worker, reason = %reason, "worker draining");
+        }
+        WorkerNote::DrainCutShort => {
+            worker_line!(
+                warn,
+                worker,
+                "connections still wait for the worker: they go to the next one in its place"
+            );
+        }
+        WorkerNote::Busy { connections, surge } => {
+            let waits = waits(connections, worker.slot, surge);
+            worker_line!(info, worker, connections, "worker busy: {waits}");
+        }
+        WorkerNote::Hung { sign } => {
+            worker_line!(error, worker, sign = %sign.name(), "worker hung");
+        }
+        WorkerNote::Suspected { verdict: Verdict::Suspected } => {
+            worker_line!(warn, worker, "worker does not take its connections: new ones go elsewhere");
+        }
+        WorkerNote::Suspected { verdict: Verdict::Alive } => {
+            worker_line!(info, worker, "worker goes on after all");
+        }
+        WorkerNote::StoppedAccepting => {
+            worker_line!(warn, worker, "worker stopped accepting: new connections go elsewhere");
+        }
+        WorkerNote::AcceptsAgain => worker_line!(info, worker, "worker accepts again"),
+        WorkerNote::Stopping { reason, signal } => {
+            worker_line!(info, worker, reason = %reason, signal = %signal, "worker stopping");
+        }
+        WorkerNote::Killed { reason } => {
+            worker_line!(warn, worker, reason = %reason, signal = %Signal::KILL, "worker killed: it did not stop in time");
+        }
+        WorkerNote::Exited { exit, reason, uptime } => worker_exited(worker, exit, reason, uptime),
+    }
+}
+
+fn reload_note(generation: u32, note: &ReloadNote) {
+    match *note {
+        ReloadNote::Refused => {
+            error!("gen" = generation, "reload refused: the configuration is wrong, the old workers go on");
+        }
+        ReloadNote::Started => info!("gen" = generation, "reload started"),
+        ReloadNote::Confirmed => {
+            info!("gen" = generation, "reload goes on: the first new worker is ready");
+        }
+        ReloadNote::Paused { reason } => {
+            warn!("gen" = generation, reason = %reason, "reload pauses: a new worker failed; the old ones that are left go on until all have served for a while");
+        }
+        ReloadNote::Resumed => {
+            info!("gen" = generation, "reload resumed: it was overtaken by the one that failed");
+        }
+        ReloadNote::Finished { took } => {
+            info!("gen" = generation, took_ms = millis(took), "reload finished");
+        }
+        ReloadNote::Failed { reason } => {
+            error!("gen" = generation, reason = %reason, "reload failed: the first new worker did not get ready, the old ones go on");
+        }
+    }
+}
+
+fn pool_note(note: &PoolNote) {
+    match *note {
+        PoolNote::UpgradeAsked { at_rest: true } => info!("upgrade started"),
+        PoolNote::UpgradeAsked { at_rest: false } => {
+            info!("upgrade waits until every worker is ready")
+        }
+        PoolNote::Scaled { workers, from } => info!(workers, from, "scaled"),
+        PoolNote::NotScaled { workers } if (2..MOST_WORKERS).contains(&workers) => {
+            info!(workers, "not scaled: there are as many already");
+        }
+        PoolNote::NotScaled { workers } => {
+            warn!(workers, "not scaled: there are as many workers, or as few, as there may be")
+        }
+        PoolNote::RespawnDelayed { slot, delay, failures } => {
+            warn!(slot, failures, delay_ms = millis(delay), "respawn delayed");
+        }
+        // The loop tells of them, see `pool_ready` and `pool_stopped`.
+        PoolNote::Ready { .. } | PoolNote::Stopped => {}
+        PoolNote::ShutdownStarted { signal, drain_delay } => {
+            info!(signal = %signal, drain_delay_ms = millis(drain_delay), "shutdown started");
+        }
+        PoolNote::ClosingCutShort => {
             warn!("connections still wait, and may be lost: no worker takes them, see --graceful-timeout");
         }
-        Note::ShutdownHurried { signal } => warn!(signal = %signal, "shutdown hurried"),
-        Note::KillingAll => warn!(signal = %Signal::KILL, "graceful timeout over: killing what is left"),
-        Note::StoppingOrphans => info!("stopping the processes that were left behind"),
-        // Their default is to do nothing, and shells and terminals send them all the time.
-        Note::SignalIgnored { signal } if signal.is_harmless() => {
-            debug!(signal = %signal, "signal ignored");
-        }
-        Note::SignalIgnored { signal } => {
-            info!(signal = %signal, "signal ignored: a pool does not forward it, since it would end most servers; see --forward-signal");
-        }
-        Note::GaveUp { slot, restarts, window } => error!(
+        PoolNote::ShutdownHurried { signal } => warn!(signal = %signal, "shutdown hurried"),
+        PoolNote::GaveUp { slot, restarts, window } => error!(
             slot,
             restarts,
             window_ms = millis(window),
             "crash loop given up: no worker stays up; see the workers' output above, or raise --max-restarts"
         ),
+    }
+}
+
+fn signal_note(note: &SignalNote) {
+    match *note {
+        SignalNote::Received(received) => {
+            debug!(signal = %received.signal, sender = received.sender, "signal received");
+        }
+        SignalNote::Forwarded { signal, came } => {
+            debug!(signal = %signal, came = %came, "signal forwarded")
+        }
+        SignalNote::Dropped { signal } => debug!(signal = %signal, "signal dropped"),
+        SignalNote::HandOffIgnored { signal } => {
+            debug!(signal = %signal, "signal of the hand-over ignored")
+        }
+        // Their default is to do nothing, and shells and terminals send them all the time.
+        SignalNote::Ignored { signal } if signal.is_harmless() => {
+            debug!(signal = %signal, "signal ignored");
+        }
+        SignalNote::Ignored { signal } => {
+            info!(signal = %signal, "signal ignored: a pool does not forward it, since it would end most servers; see --forward-signal");
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! ```
 //! In init mode we say nothing: the command has the variables, and speaks for itself.
 
+use crate::core::note::ReloadNote;
 use crate::core::snapshot::Phase;
 use crate::core::time::Patience;
 use crate::core::{Note, Progress, Snapshot};
@@ -205,12 +206,12 @@ struct Teller {
 impl Teller {
     fn note(&mut self, note: &Note) {
         match note {
-            Note::ReloadStarted { .. } => (self.reload_began, self.failed) = (true, None),
+            Note::Reload(_, ReloadNote::Started) => (self.reload_began, self.failed) = (true, None),
             // Whoever asked by way of the manager waits for the end of it.
-            Note::ReloadRefused { generation } => {
+            Note::Reload(generation, ReloadNote::Refused) => {
                 (self.reload_began, self.failed) = (true, Some(*generation))
             }
-            Note::ReloadFailed { generation, .. } => self.failed = Some(*generation),
+            Note::Reload(generation, ReloadNote::Failed { .. }) => self.failed = Some(*generation),
             _ => {}
         }
     }
@@ -321,7 +322,7 @@ mod tests {
     #[test]
     fn a_reload_begins_with_the_clock_and_ends_with_ready() {
         let mut teller = ready();
-        teller.note(&Note::ReloadStarted { generation: 2 });
+        teller.note(&Note::Reload(2, ReloadNote::Started));
         let rolling = |new| Progress::Rolling { to: 2, new };
         assert_eq!(
             teller.messages(&READY, rolling(0), at(12)),
@@ -339,8 +340,8 @@ mod tests {
     #[test]
     fn a_reload_that_fails_at_once_is_told_of_as_well() {
         let mut teller = ready();
-        teller.note(&Note::ReloadStarted { generation: 2 });
-        teller.note(&Note::ReloadFailed { generation: 2, reason: Reason::Crash });
+        teller.note(&Note::Reload(2, ReloadNote::Started));
+        teller.note(&Note::Reload(2, ReloadNote::Failed { reason: Reason::Crash }));
         assert_eq!(
             teller.messages(&READY, Progress::Steady, at(12)),
             [
@@ -348,11 +349,11 @@ mod tests {
                 "READY=1\nSTATUS=4 of 4 workers ready; the reload to generation 2 failed"
             ]
         );
-        teller.note(&Note::ReloadStarted { generation: 3 });
+        teller.note(&Note::Reload(3, ReloadNote::Started));
         let told = teller.messages(&READY, Progress::Rolling { to: 3, new: 0 }, at(20));
         assert_eq!(told, ["RELOADING=1\nMONOTONIC_USEC=20\nSTATUS=reloading to generation 3: 0 of 4"]);
         // Another overtakes it, and has a clock of its own.
-        teller.note(&Note::ReloadStarted { generation: 4 });
+        teller.note(&Note::Reload(4, ReloadNote::Started));
         let told = teller.messages(&READY, Progress::Rolling { to: 4, new: 0 }, at(30));
         assert_eq!(told, ["RELOADING=1\nMONOTONIC_USEC=30\nSTATUS=reloading to generation 4: 0 of 4"]);
     }
@@ -360,7 +361,7 @@ mod tests {
     #[test]
     fn a_reload_that_is_refused_has_a_beginning_and_an_end() {
         let mut teller = ready();
-        teller.note(&Note::ReloadRefused { generation: 2 });
+        teller.note(&Note::Reload(2, ReloadNote::Refused));
         let told = teller.messages(&READY, Progress::Steady, at(12));
         let [begin, end] = &told[..] else { panic!("{told:?}") };
         assert!(
@@ -372,7 +373,7 @@ mod tests {
     #[test]
     fn who_is_not_ready_yet_does_not_reload() {
         let mut teller = Teller::default();
-        teller.note(&Note::ReloadStarted { generation: 2 });
+        teller.note(&Note::Reload(2, ReloadNote::Started));
         let rolling = Progress::Rolling { to: 2, new: 0 };
         assert_eq!(teller.messages(&STARTING, rolling, at(1)), ["STATUS=starting: 0 of 4 workers ready"]);
         let told = teller.messages(&READY, rolling, at(2));
@@ -383,7 +384,7 @@ mod tests {
     #[test]
     fn after_stopping_there_is_only_the_status() {
         let mut teller = ready();
-        teller.note(&Note::ReloadStarted { generation: 2 });
+        teller.note(&Note::Reload(2, ReloadNote::Started));
         let leaving = |phase| Snapshot { phase, ..READY };
         assert_eq!(
             teller.messages(&leaving(Phase::Draining), Progress::Draining { left: at(5) }, at(1)),

@@ -4,6 +4,7 @@
 //! on, a graceful timeout and a kill. Meanwhile all that it is done for waits aside; the endpoint shows what waits.
 
 use super::Loop;
+use crate::core::note::{InitNote, SignalNote};
 use crate::core::policy::{InitPolicy, Orphans};
 use crate::core::signal::Rewrite;
 use crate::core::{Core, Mode, Note, Rewrites, Signal};
@@ -109,23 +110,27 @@ impl Loop {
     /// Tells of what is done first, in words of its own.
     pub(super) fn report_before(&mut self, note: &Note) {
         match *note {
-            Note::CommandStarted { pid } => debug!(pid = pid.0, "before the start: it runs"),
-            Note::CommandExited { pid, exit, uptime } => {
+            Note::Init(InitNote::CommandStarted { pid }) => debug!(pid = pid.0, "before the start: it runs"),
+            Note::Init(InitNote::CommandExited { pid, exit, uptime }) => {
                 let uptime_ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
                 info!(pid = pid.0, uptime_ms, "before the start: it ended with {exit}");
             }
-            Note::SignalForwarded { came, .. } => {
+            Note::Signal(SignalNote::Forwarded { came, .. }) => {
                 info!(signal = %came, "before the start: it is asked to stop");
                 if let Some(aside) = &mut self.around.aside {
                     aside.stopped_by.get_or_insert(came);
                 }
             }
-            Note::SignalDropped { signal } => {
+            Note::Signal(SignalNote::Dropped { signal }) => {
                 debug!(signal = %signal, "before the start: signal ignored");
             }
-            Note::DeadlinePassed { .. } => warn!("before the start: it takes too long, and is asked to stop"),
-            Note::KillingAll => warn!(signal = %Signal::KILL, "before the start: it does not stop"),
-            Note::SpawnFailed { failure, .. } => {
+            Note::Init(InitNote::DeadlinePassed { .. }) => {
+                warn!("before the start: it takes too long, and is asked to stop")
+            }
+            Note::Init(InitNote::KillingAll) => {
+                warn!(signal = %Signal::KILL, "before the start: it does not stop")
+            }
+            Note::Init(InitNote::SpawnFailed { failure, .. }) => {
                 let error = io::Error::from_raw_os_error(failure.errno);
                 error!(step = %failure.step, %error, "before the start: it cannot be started");
             }

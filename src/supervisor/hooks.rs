@@ -191,9 +191,10 @@ impl Loop {
 mod tests {
     use super::*;
     use crate::core::Pid;
+    use crate::core::note::InitNote;
 
     fn event(hooks: &mut Hooks, pid: i32) {
-        hooks.push(&Note::CommandStarted { pid: Pid(pid) });
+        hooks.push(&Note::Init(InitNote::CommandStarted { pid: Pid(pid) }));
     }
 
     fn at(seconds: u64) -> Monotonic {

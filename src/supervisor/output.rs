@@ -2,6 +2,7 @@
 
 use super::Loop;
 use crate::core::Note;
+use crate::core::note::{InitNote, PoolNote};
 use crate::core::time::Patience;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,10 +16,10 @@ impl Loop {
     /// Remembers when the graceful timeout ends.
     pub(super) fn heed_end(&mut self, note: &Note) {
         let grace = match (note, self.core.stop_policy().graceful) {
-            (Note::ShutdownStarted { drain_delay, .. }, Patience::For(grace)) => {
+            (Note::Pool(PoolNote::ShutdownStarted { drain_delay, .. }), Patience::For(grace)) => {
                 grace.saturating_add(*drain_delay)
             }
-            (Note::KillingAll, _) => Duration::ZERO,
+            (Note::Init(InitNote::KillingAll), _) => Duration::ZERO,
             _ => return,
         };
         if let Some(fleet) = &mut self.fleet {

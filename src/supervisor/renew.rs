@@ -3,6 +3,7 @@
 use super::Loop;
 use crate::check::plan;
 use crate::core::event::Answer;
+use crate::core::note::ReloadNote;
 use crate::core::{Event, Mode, Note, Signal};
 use crate::os::signals;
 use crate::settings::compat;
@@ -83,8 +84,8 @@ impl Loop {
     /// What becomes of a new configuration is that of the reload.
     pub(super) fn configuration_heard(&mut self, note: &Note) {
         match note {
-            Note::ReloadConfirmed { .. } => self.in_force.before = None,
-            Note::ReloadFailed { .. } => {
+            Note::Reload(_, ReloadNote::Confirmed) => self.in_force.before = None,
+            Note::Reload(_, ReloadNote::Failed { .. }) => {
                 if let Some((command, pool)) = self.in_force.before.take() {
                     (self.in_force.command, self.in_force.pool) = (command, pool);
                     self.use_configuration();

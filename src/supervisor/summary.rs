@@ -1,6 +1,7 @@
 //! What is told once: where the pool serves, when it does, and what it has come to, when it ends.
 
 use super::Loop;
+use crate::core::note::PoolNote;
 use crate::core::snapshot::State;
 use crate::core::{Note, Pid};
 use crate::os::socket::listen::Listener;
@@ -10,11 +11,11 @@ impl Loop {
     /// Writes the line for a transition, with what the core does not know.
     pub(super) fn tell(&mut self, note: &Note) {
         match note {
-            Note::PoolReady { ready } => {
+            Note::Pool(PoolNote::Ready { ready }) => {
                 self.tell_ready(*ready);
                 self.look_whether_hint_is_taken();
             }
-            Note::PoolStopped => self.tell_stopped(),
+            Note::Pool(PoolNote::Stopped) => self.tell_stopped(),
             note => log::note(note),
         }
     }

@@ -11,6 +11,7 @@
 use super::Fleet;
 use crate::core::event::Connections;
 use crate::core::exit::Reason;
+use crate::core::note::WorkerNote;
 use crate::core::{Note, Pid};
 use crate::os::call;
 use crate::os::process::own_usage::costing;
@@ -154,7 +155,7 @@ impl Fleet {
 
     /// Where workers share a listener, new connections come until the stop signal: none is waited for, which is told once.
     pub fn heed(&mut self, note: &Note) {
-        let Note::WorkerStopping { reason, .. } = note else { return };
+        let Note::Worker(_, WorkerNote::Stopping { reason, .. }) = note else { return };
         let is_planned = !reason.is_failure() && *reason != Reason::Stop;
         let shares = !self.steers() && self.lanes.addresses().next().is_some();
         if is_planned && shares && !std::mem::replace(&mut self.hands.blindness_told, true) {

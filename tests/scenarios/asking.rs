@@ -2,6 +2,7 @@
 
 use super::*;
 use prefork_init::core::event::Request;
+use prefork_init::core::note::{PoolNote, ReloadNote, WorkerNote};
 use prefork_init::core::snapshot::State;
 
 fn asked(scene: &mut Scene, demand: Request) {
@@ -9,7 +10,7 @@ fn asked(scene: &mut Scene, demand: Request) {
 }
 
 fn is_due(scene: &Scene) -> bool {
-    scene.noted(|note| matches!(note, Note::WorkerDue { reason: Reason::Asked, .. }))
+    scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Due { reason: Reason::Asked, .. })))
 }
 
 #[test]
@@ -27,7 +28,9 @@ fn a_worker_that_serves_makes_way_in_its_turn() {
     scene.sees_ready(20);
     assert!(scene.sent(11, Signal::TERM) && !scene.sent(12, Signal::TERM));
     scene.exits(11, Exit::Code(0));
-    assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Asked, .. })));
+    assert!(
+        scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Exited { reason: Reason::Asked, .. })))
+    );
     scene.until("the other one", |action| matches!(action, Action::Spawn(order) if order.slot == 2));
 }
 
@@ -99,7 +102,7 @@ fn during_a_reload_it_waits_for_the_first_of_the_new_generation() {
     scene.sees_ready(21);
     assert!(scene.sent(11, Signal::TERM));
     scene.exits(11, Exit::Code(0));
-    assert!(scene.noted(|note| matches!(note, Note::ReloadFinished { .. })));
+    assert!(scene.noted(|note| matches!(note, Note::Reload(_, ReloadNote::Finished { .. }))));
     scene.after(s(60));
     assert_eq!(scene.order(), None, "once is enough for both");
 }
@@ -108,7 +111,7 @@ fn during_a_reload_it_waits_for_the_first_of_the_new_generation() {
 fn there_may_be_several_more_and_several_fewer() {
     let mut scene = Scene::ready(policy(1));
     asked(&mut scene, Request::Scale { workers: 4 });
-    assert!(scene.noted(|note| matches!(note, Note::Scaled { workers: 4, from: 1 })));
+    assert!(scene.noted(|note| matches!(note, Note::Pool(PoolNote::Scaled { workers: 4, from: 1 }))));
     for slot in 1..4 {
         scene.until("one more", |action| matches!(action, Action::Spawn(_)));
         assert_eq!(scene.order().map(|order| order.slot), Some(slot));
@@ -117,18 +120,21 @@ fn there_may_be_several_more_and_several_fewer() {
     }
     assert_eq!(scene.core.snapshot().ready, 4);
     asked(&mut scene, Request::Scale { workers: 2 });
-    assert!(scene.noted(|note| matches!(note, Note::Scaled { workers: 2, from: 4 })));
+    assert!(scene.noted(|note| matches!(note, Note::Pool(PoolNote::Scaled { workers: 2, from: 4 }))));
     assert!(scene.sent(23, Signal::TERM) && scene.sent(22, Signal::TERM), "those with the highest numbers");
     assert!(!scene.sent(21, Signal::TERM) && !scene.sent(10, Signal::TERM));
     asked(&mut scene, Request::Scale { workers: 2 });
-    assert!(scene.noted(|note| matches!(note, Note::NotScaled { workers: 2 })));
+    assert!(scene.noted(|note| matches!(note, Note::Pool(PoolNote::NotScaled { workers: 2 }))));
 }
 
 #[test]
 fn a_stop_is_one_as_by_term_and_nothing_else_is_begun_after_it() {
     let mut scene = Scene::ready(PoolPolicy { drain_delay: s(10), ..policy(2) });
     asked(&mut scene, Request::Stop);
-    assert!(scene.noted(|note| matches!(note, Note::ShutdownStarted { signal: Signal::TERM, .. })));
+    assert!(
+        scene
+            .noted(|note| matches!(note, Note::Pool(PoolNote::ShutdownStarted { signal: Signal::TERM, .. })))
+    );
     for demand in [Request::Reload, Request::Recycle { slot: 0 }, Request::Scale { workers: 9 }] {
         asked(&mut scene, demand);
         assert_eq!(scene.actions, [], "{demand:?}");

@@ -3,7 +3,7 @@
 use super::*;
 use prefork_init::core::action::WorkerAction;
 use prefork_init::core::event::{Measured, Request, WorkerFact};
-use prefork_init::core::note::{Sign, Verdict};
+use prefork_init::core::note::{Sign, Verdict, WorkerNote};
 use prefork_init::core::policy::ProbePolicy;
 
 const NOTHING: HangPolicy = HangPolicy {
@@ -19,7 +19,7 @@ fn watched(workers: u32, hang: HangPolicy) -> PoolPolicy {
 }
 
 fn hung(scene: &Scene, by: Sign) -> bool {
-    scene.noted(|note| matches!(note, Note::WorkerHung { sign, .. } if *sign == by))
+    scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Hung { sign }) if *sign == by))
 }
 
 #[test]
@@ -39,7 +39,9 @@ fn a_worker_that_stops_pinging_is_aborted_and_killed_and_comes_back() {
     scene.after(s(2));
     assert!(scene.sent(10, Signal::KILL));
     scene.exits(10, Exit::Signal { signal: Signal::KILL, core_dumped: false });
-    assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Hung, .. })));
+    assert!(
+        scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Exited { reason: Reason::Hung, .. })))
+    );
     scene.deadline();
     assert!(scene.order().is_some());
 }
@@ -109,7 +111,8 @@ fn a_queue_that_stands_still_is_first_steered_away_from() {
         let found = Measured { waiting: Some(waiting), ..Measured::default() };
         scene.hears(10, WorkerFact::Measured(found));
     };
-    let suspected = |note: &Note| matches!(note, Note::WorkerSuspected { verdict: Verdict::Suspected, .. });
+    let suspected =
+        |note: &Note| matches!(note, Note::Worker(_, WorkerNote::Suspected { verdict: Verdict::Suspected }));
     for waiting in [1, 2, 3, 3, 3] {
         assert!(!scene.noted(suspected));
         waits(&mut scene, waiting);
@@ -138,5 +141,7 @@ fn a_worker_that_says_it_is_stopping_gets_no_more_connections_and_a_replacement(
     scene.until("a replacement", |action| matches!(action, Action::Spawn(_)));
     scene.spawns(20);
     scene.exits(10, Exit::Code(0));
-    assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Stop, .. })));
+    assert!(
+        scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Exited { reason: Reason::Stop, .. })))
+    );
 }

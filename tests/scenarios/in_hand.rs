@@ -4,7 +4,7 @@ use super::replacing::{DRAIN, ONE_MORE, aging};
 use super::*;
 use prefork_init::core::action::{PoolCheck, Recipients, WorkerAction};
 use prefork_init::core::event::{PoolFact, WorkerFact};
-use prefork_init::core::note::WorkerRef;
+use prefork_init::core::note::{WorkerNote, WorkerRef};
 use std::collections::HashMap;
 
 const BUSY: Connections = Connections { open: 3, busy: 2, again: 1 };
@@ -43,7 +43,7 @@ fn who_is_busy_for_ever_is_stopped_after_the_graceful_timeout_and_that_is_told_b
     let mut scene = emptied(DRAIN);
     let mut told = Vec::new();
     let is_told = |scene: &Scene| {
-        scene.noted(|note| matches!(note, Note::WorkerBusy { connections: 2, surge: None, .. }))
+        scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Busy { connections: 2, surge: None })))
     };
     while !scene.sent(10, Signal::TERM) {
         scene.deadline();
@@ -164,7 +164,7 @@ fn a_reload_that_waits_for_connections_names_the_remedy() {
     scene.hears(10, WorkerFact::QueueSeen { waiting: 0 });
     scene.answers_look(BUSY);
     scene.until("a word", |action| {
-        matches!(action, Action::Note(Note::WorkerBusy { connections: 2, surge: Some(2), .. }))
+        matches!(action, Action::Note(Note::Worker(_, WorkerNote::Busy { connections: 2, surge: Some(2) })))
     });
     let status = scene.core.status(scene.now);
     assert_eq!(status.surge_to_go_on, Some(2));

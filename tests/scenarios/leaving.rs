@@ -3,7 +3,7 @@
 use super::*;
 use prefork_init::core::action::{PoolCheck, WorkerAction};
 use prefork_init::core::event::{Found, Measured, PoolFact, Request, WorkerFact};
-use prefork_init::core::note::WorkerRef;
+use prefork_init::core::note::{WorkerNote, WorkerRef};
 use prefork_init::core::policy::ProbePolicy;
 
 fn two() -> PoolPolicy {
@@ -19,7 +19,7 @@ fn looks(pid: i32) -> impl Fn(&Action) -> bool {
 }
 
 fn stopped_accepting(note: &Note) -> bool {
-    matches!(note, Note::WorkerStoppedAccepting { .. })
+    matches!(note, Note::Worker(_, WorkerNote::StoppedAccepting))
 }
 
 impl Scene {
@@ -83,11 +83,15 @@ fn who_pauses_for_half_a_second_is_steered_back_to_and_not_replaced() {
     while scene.now.since(since) < ms(500) {
         scene.until("another look", looks(10));
         scene.sees(Found::Absent);
-        assert!(!scene.noted(|note| matches!(note, Note::WorkerDue { .. })), "{:?}", scene.now.since(since));
+        assert!(
+            !scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Due { .. }))),
+            "{:?}",
+            scene.now.since(since)
+        );
     }
     scene.until("another look", looks(10));
     scene.sees(Found::Accepts);
-    assert!(scene.noted(|note| matches!(note, Note::WorkerAcceptsAgain { .. })));
+    assert!(scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::AcceptsAgain))));
     assert_eq!(scene.steered(), Some(vec![0, 1]));
     // Another pause a moment later is not told again.
     scene.until("a watch", watches(10));
@@ -101,7 +105,9 @@ fn who_stays_away_has_a_successor_with_the_same_listeners_and_is_not_told_to_sto
         let mut scene = Scene::ready(two());
         scene.is_away(found);
         let since = scene.now;
-        while !scene.noted(|note| matches!(note, Note::WorkerDue { reason: Reason::Stop, .. })) {
+        while !scene
+            .noted(|note| matches!(note, Note::Worker(_, WorkerNote::Due { reason: Reason::Stop, .. })))
+        {
             scene.until("another look", looks(10));
             scene.sees(found);
         }
@@ -120,7 +126,7 @@ fn who_stays_away_has_a_successor_with_the_same_listeners_and_is_not_told_to_sto
             assert_eq!(scene.answers_look(Connections::default()), Pid(10));
         }
         scene.until("the end of its patience", |action| {
-            matches!(action, Action::Note(Note::WorkerStopping { .. }))
+            matches!(action, Action::Note(Note::Worker(_, WorkerNote::Stopping { .. })))
         });
         let went_on = scene.now.since(ready);
         match found {
@@ -141,7 +147,9 @@ fn one_that_leaves_and_ends_by_the_signal_it_got_has_not_crashed() {
     let mut scene = Scene::ready(two());
     scene.is_away(Found::Absent);
     scene.exits(10, Exit::Signal { signal: Signal::TERM, core_dumped: false });
-    assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Stop, .. })));
+    assert!(
+        scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Exited { reason: Reason::Stop, .. })))
+    );
     let ended = scene.now;
     scene.until("a respawn", |action| matches!(action, Action::Spawn(_)));
     assert_eq!(

@@ -15,7 +15,7 @@ use prefork_init::core::action::{
 };
 use prefork_init::core::event::{ChildChange, Connections, PoolFact, SpawnFailure, WorkerFact};
 use prefork_init::core::exit::{Exit, Reason};
-use prefork_init::core::note::WorkerRef;
+use prefork_init::core::note::{InitNote, SignalNote, WorkerNote, WorkerRef};
 use prefork_init::core::policy::{
     Budget, DrainPolicy, HangPolicy, InitPolicy, Jittered, Job, PoolPolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, Share, StopPolicy,
@@ -248,8 +248,9 @@ fn a_recycled_worker_is_stopped_only_after_its_replacement_is_ready() {
     assert!(scene.sent(10, Signal::TERM), "{:?}", scene.actions);
     assert_eq!(scene.core.snapshot().ready, 1);
     scene.exits(10, Exit::Code(0));
-    let planned =
-        |note: &Action| matches!(note, Action::Note(Note::WorkerExited { reason: Reason::MaxAge, .. }));
+    let planned = |note: &Action| {
+        matches!(note, Action::Note(Note::Worker(_, WorkerNote::Exited { reason: Reason::MaxAge, .. })))
+    };
     assert!(scene.actions.iter().any(planned));
 }
 
@@ -294,9 +295,9 @@ fn a_signal_that_is_passed_on_reaches_who_is_ready_and_nobody_who_starts_or_stop
     scene.signal(Signal::TERM);
     scene.signal(Signal::USR1);
     assert!(!scene.sent(10, Signal::USR1), "it has other things to do");
-    assert!(scene.noted(|note| matches!(note, Note::SignalForwarded { .. })));
+    assert!(scene.noted(|note| matches!(note, Note::Signal(SignalNote::Forwarded { .. }))));
     scene.signal(Signal::WINCH);
-    assert!(scene.noted(|note| matches!(note, Note::SignalIgnored { .. })));
+    assert!(scene.noted(|note| matches!(note, Note::Signal(SignalNote::Ignored { .. }))));
 }
 
 #[test]
@@ -486,7 +487,7 @@ fn a_pool_that_runs_too_long_is_stopped_as_at_term_and_ends_with_124() {
     assert_eq!(scene.actions, []);
     assert_eq!(scene.core.next_deadline(), deadline);
     scene.after(s(1));
-    assert!(scene.noted(|note| *note == Note::DeadlinePassed { after: s(100) }));
+    assert!(scene.noted(|note| *note == Note::Init(InitNote::DeadlinePassed { after: s(100) })));
     assert!(scene.core.snapshot().readiness().is_err() && !scene.sent(10, Signal::TERM), "drain delay first");
     scene.after(s(10));
     assert!(scene.sent(10, Signal::TERM));
@@ -502,7 +503,7 @@ fn a_deadline_counts_what_the_clock_has_left_out() {
     scene.core.is_behind(s(60));
     assert_eq!(scene.core.next_deadline(), Some(Monotonic(s(40))));
     scene.after(s(40));
-    assert!(scene.noted(|note| *note == Note::DeadlinePassed { after: s(100) }));
+    assert!(scene.noted(|note| *note == Note::Init(InitNote::DeadlinePassed { after: s(100) })));
 }
 
 #[test]

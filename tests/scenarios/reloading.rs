@@ -1,6 +1,7 @@
 //! HUP, TTIN and TTOU.
 
 use super::*;
+use prefork_init::core::note::{PoolNote, ReloadNote};
 
 fn generation(scene: &Scene) -> Option<u32> {
     scene.order().map(|order| order.generation)
@@ -19,7 +20,7 @@ fn a_reload_replaces_every_worker_one_after_the_other() {
         assert!(scene.sent(old, Signal::TERM));
         scene.exits(old, Exit::Code(0));
     }
-    assert!(scene.noted(|note| matches!(note, Note::ReloadFinished { generation: 2, .. })));
+    assert!(scene.noted(|note| matches!(note, Note::Reload(2, ReloadNote::Finished { .. }))));
 }
 
 #[test]
@@ -30,7 +31,7 @@ fn a_reload_whose_first_worker_fails_leaves_the_old_ones_alone() {
     scene.spawns(20);
     scene.exits(20, Exit::Code(3));
     let failed =
-        |note: &Note| matches!(note, Note::ReloadFailed { generation: 2, reason: Reason::BootError });
+        |note: &Note| matches!(note, Note::Reload(2, ReloadNote::Failed { reason: Reason::BootError }));
     assert!(scene.noted(failed));
     scene.after(s(3_600));
     assert_eq!(scene.order(), None, "it is not tried again");
@@ -49,7 +50,7 @@ fn a_reload_during_a_reload_overtakes_it() {
     scene.signal(Signal::HUP);
     assert!(scene.sent(20, Signal::TERM), "it is out of date before it is ready");
     scene.exits(20, Exit::Code(0));
-    assert!(!scene.noted(|note| matches!(note, Note::ReloadFailed { .. })));
+    assert!(!scene.noted(|note| matches!(note, Note::Reload(_, ReloadNote::Failed { .. }))));
     for new in [30, 31] {
         scene.until("a new worker", |action| matches!(action, Action::Spawn(_)));
         assert_eq!(generation(&scene), Some(3));
@@ -59,7 +60,7 @@ fn a_reload_during_a_reload_overtakes_it() {
         assert!(scene.sent(old, Signal::TERM));
         scene.exits(old, Exit::Code(0));
     }
-    assert!(scene.noted(|note| matches!(note, Note::ReloadFinished { generation: 3, .. })));
+    assert!(scene.noted(|note| matches!(note, Note::Reload(3, ReloadNote::Finished { .. }))));
 }
 
 #[test]
@@ -93,14 +94,14 @@ fn one_more_and_one_fewer_also_during_a_reload() {
         scene.sees_ready(new);
         scene.exits(old, Exit::Code(0));
     }
-    assert!(scene.noted(|note| matches!(note, Note::ReloadFinished { generation: 2, .. })));
+    assert!(scene.noted(|note| matches!(note, Note::Reload(2, ReloadNote::Finished { .. }))));
 }
 
 #[test]
 fn one_worker_is_the_fewest() {
     let mut scene = Scene::ready(policy(1));
     scene.signal(Signal::TTOU);
-    assert!(scene.noted(|note| matches!(note, Note::NotScaled { workers: 1 })));
+    assert!(scene.noted(|note| matches!(note, Note::Pool(PoolNote::NotScaled { workers: 1 }))));
     assert!(!scene.sent(10, Signal::TERM));
 }
 
@@ -128,6 +129,6 @@ fn a_reload_whose_first_worker_is_not_wanted_any_more_ends_all_the_same() {
     scene.signal(Signal::TTOU);
     scene.exits(20, Exit::Code(0));
     scene.sees_ready(21);
-    let finished = |note: &Note| matches!(note, Note::ReloadFinished { generation: 2, .. });
+    let finished = |note: &Note| matches!(note, Note::Reload(2, ReloadNote::Finished { .. }));
     assert!(scene.noted(finished), "{:?}", scene.actions);
 }

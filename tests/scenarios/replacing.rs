@@ -4,7 +4,7 @@ use super::*;
 use prefork_init::core::Lane;
 use prefork_init::core::action::{ListenerAction, PoolCheck, Recipients, WorkerAction};
 use prefork_init::core::event::{ChildChange, Connections, PoolFact, WorkerFact};
-use prefork_init::core::note::WorkerRef;
+use prefork_init::core::note::{WorkerNote, WorkerRef};
 
 pub const DRAIN: DrainPolicy = DrainPolicy { told: true, hint: Some(Signal::USR2), time: ms(400), ..STEERED };
 
@@ -61,7 +61,7 @@ fn a_queue_that_never_empties_delays_the_stop_by_the_graceful_timeout_at_most() 
         }
     }
     assert_eq!(scene.now, begun + s(30));
-    assert!(scene.noted(|note| matches!(note, Note::DrainCutShort { .. })));
+    assert!(scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::DrainCutShort))));
 }
 
 #[test]
@@ -164,8 +164,9 @@ fn a_worker_beyond_its_memory_waits_its_turn_and_one_beyond_the_hard_limit_does_
         let found = prefork_init::core::event::Measured { memory: Some(memory), ..Default::default() };
         scene.hears(pid, WorkerFact::Measured(found));
     };
-    let due =
-        |scene: &Scene| scene.noted(|note| matches!(note, Note::WorkerDue { reason: Reason::MaxMemory, .. }));
+    let due = |scene: &Scene| {
+        scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Due { reason: Reason::MaxMemory, .. })))
+    };
     for memory in [101, 101, 100, 101, 101] {
         measured(&mut scene, 10, memory);
         assert!(!due(&scene), "not three in a row");
@@ -184,7 +185,9 @@ fn a_kill_that_the_kernel_made_for_want_of_memory_is_called_that() {
         pid: Pid(10),
         change: ChildChange::Exited { exit: killed, out_of_memory: true },
     });
-    assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Oom, .. })));
+    assert!(
+        scene.noted(|note| matches!(note, Note::Worker(_, WorkerNote::Exited { reason: Reason::Oom, .. })))
+    );
 }
 
 #[test]
@@ -192,7 +195,7 @@ fn where_all_together_take_too_much_the_heaviest_makes_way_and_one_at_a_time() {
     let recycle = RecyclePolicy { memory_pressure: Some(90), memory_samples: 2, ..RecyclePolicy::default() };
     let mut scene =
         Scene::ready(PoolPolicy { recycle, measure_every: Some(s(1)), drain: DRAIN, ..policy(3) });
-    let due = |pid: i32| move |note: &Note| matches!(note, Note::WorkerDue { worker, .. } if worker.pid == Pid(pid));
+    let due = |pid: i32| move |note: &Note| matches!(note, Note::Worker(worker, WorkerNote::Due { .. }) if worker.pid == Pid(pid));
     let measured = |scene: &mut Scene, used: u64| {
         scene.after(s(1));
         assert_eq!(scene.actions.last(), Some(&Action::Check(PoolCheck::Container)), "after its workers");
@@ -225,7 +228,8 @@ fn who_waits_where_nobody_serves_any_more_gets_another() {
     scene.until("a look", |action| *action == Action::Check(PoolCheck::Lane { lane: Lane(0) }));
     scene.happens(Event::Pool(PoolFact::LaneSeen { lane: Lane(0), waiting: 3 }));
     scene.sees_ready(20);
-    let makes_way = |note: &Note| matches!(note, Note::WorkerDue { reason: Reason::Queue, .. });
+    let makes_way =
+        |note: &Note| matches!(note, Note::Worker(_, WorkerNote::Due { reason: Reason::Queue, .. }));
     assert!(scene.noted(makes_way), "{:?}", scene.actions);
     scene.until("one for that queue", |action| matches!(action, Action::Spawn(_)));
     assert_eq!(scene.order().map(|order| order.lane), Some(Lane(0)));

@@ -4,7 +4,7 @@ use super::{Scene, policy, s};
 use prefork_init::core::action::{Action, Ask, Recipients, WorkerAction};
 use prefork_init::core::event::{PoolFact, WorkerFact};
 use prefork_init::core::exit::{Exit, Reason};
-use prefork_init::core::note::ReadyBy;
+use prefork_init::core::note::{PoolNote, ReadyBy, WorkerNote};
 use prefork_init::core::policy::{
     DrainPolicy, Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy,
 };
@@ -140,7 +140,7 @@ fn workers_that_are_never_ready_in_time_come_to_an_end() {
     let mut scene = starting(PoolPolicy { drain, ..policy(2) });
     let mut given_up = 0;
     let mut living = vec![10, 11];
-    while !scene.did(|action| matches!(action, Action::Note(Note::GaveUp { .. }))) {
+    while !scene.did(|action| matches!(action, Action::Note(Note::Pool(PoolNote::GaveUp { .. })))) {
         assert!(scene.now < Monotonic(s(1_000)), "it goes on for ever");
         scene.deadline();
         let late: Vec<Pid> = scene
@@ -238,24 +238,30 @@ fn blind(workers: u32) -> PoolPolicy {
 #[test]
 fn who_died_soon_has_to_be_outlived_by_far_before_mere_life_is_readiness() {
     let mut scene = starting(blind(1));
-    let ready_after = |scene: &mut Scene, pid: i32| {
-        let begin = scene.now;
-        scene.until("readiness", |action| {
-            matches!(action, Action::Note(Note::WorkerReady { by: ReadyBy::Uptime, .. }))
-        });
-        let took = scene.now.since(begin);
-        scene.after(s(2));
-        assert_eq!(scene.core.snapshot().ready, 1);
-        scene.exits(pid, Exit::Code(1));
-        assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Crash, .. })));
-        next_slot(scene);
-        scene.spawns(pid + 1);
-        took
-    };
+    let ready_after =
+        |scene: &mut Scene, pid: i32| {
+            let begin = scene.now;
+            scene.until("readiness", |action| {
+                matches!(action, Action::Note(Note::Worker(_, WorkerNote::Ready { by: ReadyBy::Uptime, .. })))
+            });
+            let took = scene.now.since(begin);
+            scene.after(s(2));
+            assert_eq!(scene.core.snapshot().ready, 1);
+            scene.exits(pid, Exit::Code(1));
+            assert!(scene.noted(|note| matches!(
+                note,
+                Note::Worker(_, WorkerNote::Exited { reason: Reason::Crash, .. })
+            )));
+            next_slot(scene);
+            scene.spawns(pid + 1);
+            took
+        };
     let took: Vec<Duration> = (10..15).map(|pid| ready_after(&mut scene, pid)).collect();
     assert_eq!(took, [s(1), s(10), s(20), s(30), s(30)], "half of the start timeout is the most");
     // One that serves for a while makes that forgotten.
-    scene.until("readiness", |action| matches!(action, Action::Note(Note::WorkerReady { .. })));
+    scene.until("readiness", |action| {
+        matches!(action, Action::Note(Note::Worker(_, WorkerNote::Ready { .. })))
+    });
     scene.after(s(10));
     scene.exits(15, Exit::Code(1));
     next_slot(&mut scene);
@@ -274,7 +280,10 @@ fn a_slot_that_only_crashes_is_not_ready_though_each_lives_longer_than_a_second(
         scene.after(s(4));
         for pid in &mut pids {
             scene.exits(*pid, Exit::Code(1));
-            assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::Crash, .. })));
+            assert!(scene.noted(|note| matches!(
+                note,
+                Note::Worker(_, WorkerNote::Exited { reason: Reason::Crash, .. })
+            )));
             next_slot(&mut scene);
             *pid += 10;
             scene.spawns(*pid);
@@ -298,8 +307,11 @@ fn one_that_ends_at_its_own_limit_before_it_is_believed_ends_by_plan() {
         scene.after(s(3));
         assert_eq!(scene.core.snapshot().ready, 0);
         scene.exits(pid, Exit::Code(0));
-        assert!(scene.noted(|note| matches!(note, Note::WorkerExited { reason: Reason::MaxRequests, .. })));
-        assert!(!scene.noted(|note| matches!(note, Note::RespawnDelayed { .. })));
+        assert!(scene.noted(|note| matches!(
+            note,
+            Note::Worker(_, WorkerNote::Exited { reason: Reason::MaxRequests, .. })
+        )));
+        assert!(!scene.noted(|note| matches!(note, Note::Pool(PoolNote::RespawnDelayed { .. }))));
     }
 }
 

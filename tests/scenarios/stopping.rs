@@ -4,7 +4,7 @@ use super::{STEERED, Scene, ms, policy, s};
 use prefork_init::core::action::{ListenerAction, PoolCheck, Recipients, WorkerAction};
 use prefork_init::core::event::{PoolFact, WorkerFact};
 use prefork_init::core::exit::{Exit, Reason};
-use prefork_init::core::note::WorkerRef;
+use prefork_init::core::note::{PoolNote, WorkerNote, WorkerRef};
 use prefork_init::core::policy::{DrainPolicy, PoolPolicy};
 use prefork_init::core::{Action, Event, Lane, Mode, Note, Pid, Signal};
 use std::time::Duration;
@@ -175,7 +175,9 @@ const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core_dumped: false
 
 fn exited(scene: &Scene, pid: i32) -> Option<Reason> {
     scene.actions.iter().find_map(|action| match action {
-        Action::Note(Note::WorkerExited { worker, reason, .. }) if worker.pid == Pid(pid) => Some(*reason),
+        Action::Note(Note::Worker(worker, WorkerNote::Exited { reason, .. })) if worker.pid == Pid(pid) => {
+            Some(*reason)
+        }
         _ => None,
     })
 }
@@ -247,7 +249,10 @@ fn a_managers_watchdog_that_aborts_everybody_is_a_stop() {
     let mut scene = Scene::ready(PoolPolicy { drain_delay: s(100), ..listening(2) });
     scene.exits(10, aborted);
     scene.signal(Signal::ABRT);
-    assert!(scene.noted(|note| matches!(note, Note::ShutdownStarted { signal: Signal::ABRT, .. })));
+    assert!(
+        scene
+            .noted(|note| matches!(note, Note::Pool(PoolNote::ShutdownStarted { signal: Signal::ABRT, .. })))
+    );
     assert_eq!(exited(&scene, 10), Some(Reason::Stop));
     scene.exits(11, aborted);
     assert_eq!(exited(&scene, 11), Some(Reason::Stop));

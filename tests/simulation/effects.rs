@@ -5,7 +5,7 @@ use prefork_init::core::action::{
     Ask, Forward, ListenerAction, PoolCheck, Recipients, SpawnOrder, Target, TerminalAction, WorkerAction,
 };
 use prefork_init::core::handover::Handover;
-use prefork_init::core::note::WorkerRef;
+use prefork_init::core::note::{InitNote, PoolNote, ReloadNote, SignalNote, WorkerNote, WorkerRef};
 use prefork_init::core::{Action, Core, Lane, Monotonic, Note, Pid};
 use std::fmt::{Debug, Write};
 
@@ -168,70 +168,92 @@ fn of_handover(given: &Handover) -> String {
 
 fn of_note(note: &Note) -> String {
     match note {
-        Note::CommandStarted { pid } => format!("command-started {pid}"),
-        Note::CommandExited { pid, exit, uptime } => format!("command-exited {pid} {exit} {uptime:?}"),
-        Note::SignalReceived { received } => format!("signal-received {received:?}"),
-        Note::SignalForwarded { signal, came } => format!("signal-forwarded {signal} {came}"),
-        Note::SignalDropped { signal } => format!("signal-dropped {signal}"),
-        Note::SignalIgnored { signal } => format!("signal-ignored {signal}"),
-        Note::HandOffIgnored { signal } => format!("hand-off-ignored {signal}"),
-        Note::TerminalGivenUp => "terminal-given-up".to_owned(),
-        Note::OrphansLeft { signal, code } => format!("orphans-left {signal:?} {code}"),
-        Note::Suspending => "suspending".to_owned(),
-        Note::OrphanReaped { pid, exit, warn } => format!("orphan-reaped {pid} {exit} {warn}"),
-        Note::WorkerSpawned { worker, max_requests, max_age, max_memory } => {
+        Note::Init(InitNote::CommandStarted { pid }) => format!("command-started {pid}"),
+        Note::Init(InitNote::CommandExited { pid, exit, uptime }) => {
+            format!("command-exited {pid} {exit} {uptime:?}")
+        }
+        Note::Signal(SignalNote::Received(received)) => format!("signal-received {received:?}"),
+        Note::Signal(SignalNote::Forwarded { signal, came }) => format!("signal-forwarded {signal} {came}"),
+        Note::Signal(SignalNote::Dropped { signal }) => format!("signal-dropped {signal}"),
+        Note::Signal(SignalNote::Ignored { signal }) => format!("signal-ignored {signal}"),
+        Note::Signal(SignalNote::HandOffIgnored { signal }) => format!("hand-off-ignored {signal}"),
+        Note::Init(InitNote::TerminalGivenUp) => "terminal-given-up".to_owned(),
+        Note::Init(InitNote::OrphansLeft { signal, code }) => format!("orphans-left {signal:?} {code}"),
+        Note::Init(InitNote::Suspending) => "suspending".to_owned(),
+        Note::Init(InitNote::OrphanReaped { pid, exit, warn }) => {
+            format!("orphan-reaped {pid} {exit} {warn}")
+        }
+        Note::Worker(worker, WorkerNote::Spawned { max_requests, max_age, max_memory }) => {
             format!("worker-spawned {} {max_requests:?} {max_age:?} {max_memory:?}", named(*worker))
         }
-        Note::WorkerReady { worker, by, after } => {
+        Note::Worker(worker, WorkerNote::Ready { by, after }) => {
             format!("worker-ready {} {by:?} {after:?}", named(*worker))
         }
-        Note::WorkerUnobservable { worker } => format!("worker-unobservable {}", named(*worker)),
-        Note::WorkerDue { worker, reason, requests } => {
+        Note::Worker(worker, WorkerNote::Unobservable) => format!("worker-unobservable {}", named(*worker)),
+        Note::Worker(worker, WorkerNote::Due { reason, requests }) => {
             format!("worker-due {} {reason} {requests}", named(*worker))
         }
-        Note::WorkerDraining { worker, reason } => format!("worker-draining {} {reason}", named(*worker)),
-        Note::DrainCutShort { worker } => format!("drain-cut-short {}", named(*worker)),
-        Note::WorkerBusy { worker, connections, surge } => {
+        Note::Worker(worker, WorkerNote::Draining { reason }) => {
+            format!("worker-draining {} {reason}", named(*worker))
+        }
+        Note::Worker(worker, WorkerNote::DrainCutShort) => format!("drain-cut-short {}", named(*worker)),
+        Note::Worker(worker, WorkerNote::Busy { connections, surge }) => {
             format!("worker-busy {} {connections} {surge:?}", named(*worker))
         }
-        Note::WorkerHung { worker, sign } => format!("worker-hung {} {}", named(*worker), sign.name()),
-        Note::WorkerSuspected { worker, verdict } => {
+        Note::Worker(worker, WorkerNote::Hung { sign }) => {
+            format!("worker-hung {} {}", named(*worker), sign.name())
+        }
+        Note::Worker(worker, WorkerNote::Suspected { verdict }) => {
             format!("worker-suspected {} {verdict:?}", named(*worker))
         }
-        Note::WorkerStoppedAccepting { worker } => format!("worker-stopped-accepting {}", named(*worker)),
-        Note::WorkerAcceptsAgain { worker } => format!("worker-accepts-again {}", named(*worker)),
-        Note::WorkerStopping { worker, reason, signal } => {
+        Note::Worker(worker, WorkerNote::StoppedAccepting) => {
+            format!("worker-stopped-accepting {}", named(*worker))
+        }
+        Note::Worker(worker, WorkerNote::AcceptsAgain) => format!("worker-accepts-again {}", named(*worker)),
+        Note::Worker(worker, WorkerNote::Stopping { reason, signal }) => {
             format!("worker-stopping {} {reason} {signal}", named(*worker))
         }
-        Note::WorkerKilled { worker, reason } => format!("worker-killed {} {reason}", named(*worker)),
-        Note::WorkerExited { worker, exit, reason, uptime } => {
+        Note::Worker(worker, WorkerNote::Killed { reason }) => {
+            format!("worker-killed {} {reason}", named(*worker))
+        }
+        Note::Worker(worker, WorkerNote::Exited { exit, reason, uptime }) => {
             format!("worker-exited {} {exit} {reason} {uptime:?}", named(*worker))
         }
-        Note::ReloadRefused { generation } => format!("reload-refused {generation}"),
-        Note::ReloadStarted { generation } => format!("reload-started {generation}"),
-        Note::ReloadConfirmed { generation } => format!("reload-confirmed {generation}"),
-        Note::ReloadPaused { generation, reason } => format!("reload-paused {generation} {reason}"),
-        Note::ReloadFinished { generation, took } => format!("reload-finished {generation} {took:?}"),
-        Note::ReloadFailed { generation, reason } => format!("reload-failed {generation} {reason}"),
-        Note::ReloadResumed { generation } => format!("reload-resumed {generation}"),
-        Note::UpgradeAsked { at_rest } => format!("upgrade-asked {at_rest}"),
-        Note::Scaled { workers, from } => format!("scaled {workers} {from}"),
-        Note::NotScaled { workers } => format!("not-scaled {workers}"),
-        Note::SpawnFailed { slot, failure } => {
+        Note::Reload(generation, ReloadNote::Refused) => format!("reload-refused {generation}"),
+        Note::Reload(generation, ReloadNote::Started) => format!("reload-started {generation}"),
+        Note::Reload(generation, ReloadNote::Confirmed) => format!("reload-confirmed {generation}"),
+        Note::Reload(generation, ReloadNote::Paused { reason }) => {
+            format!("reload-paused {generation} {reason}")
+        }
+        Note::Reload(generation, ReloadNote::Finished { took }) => {
+            format!("reload-finished {generation} {took:?}")
+        }
+        Note::Reload(generation, ReloadNote::Failed { reason }) => {
+            format!("reload-failed {generation} {reason}")
+        }
+        Note::Reload(generation, ReloadNote::Resumed) => format!("reload-resumed {generation}"),
+        Note::Pool(PoolNote::UpgradeAsked { at_rest }) => format!("upgrade-asked {at_rest}"),
+        Note::Pool(PoolNote::Scaled { workers, from }) => format!("scaled {workers} {from}"),
+        Note::Pool(PoolNote::NotScaled { workers }) => format!("not-scaled {workers}"),
+        Note::Init(InitNote::SpawnFailed { slot, failure }) => {
             format!("spawn-failed {slot} {} {} {}", failure.step, failure.errno, failure.code)
         }
-        Note::RespawnDelayed { slot, delay, failures } => {
+        Note::Pool(PoolNote::RespawnDelayed { slot, delay, failures }) => {
             format!("respawn-delayed {slot} {delay:?} {failures}")
         }
-        Note::PoolReady { ready } => format!("pool-ready {ready}"),
-        Note::PoolStopped => "pool-stopped".to_owned(),
-        Note::GaveUp { slot, restarts, window } => format!("gave-up {slot} {restarts} {window:?}"),
-        Note::ShutdownStarted { signal, drain_delay } => format!("shutdown-started {signal} {drain_delay:?}"),
-        Note::ShutdownHurried { signal } => format!("shutdown-hurried {signal}"),
-        Note::DeadlinePassed { after } => format!("deadline-passed {after:?}"),
-        Note::ClosingCutShort => "closing-cut-short".to_owned(),
-        Note::KillingAll => "killing-all".to_owned(),
-        Note::StoppingOrphans => "stopping-orphans".to_owned(),
+        Note::Pool(PoolNote::Ready { ready }) => format!("pool-ready {ready}"),
+        Note::Pool(PoolNote::Stopped) => "pool-stopped".to_owned(),
+        Note::Pool(PoolNote::GaveUp { slot, restarts, window }) => {
+            format!("gave-up {slot} {restarts} {window:?}")
+        }
+        Note::Pool(PoolNote::ShutdownStarted { signal, drain_delay }) => {
+            format!("shutdown-started {signal} {drain_delay:?}")
+        }
+        Note::Pool(PoolNote::ShutdownHurried { signal }) => format!("shutdown-hurried {signal}"),
+        Note::Init(InitNote::DeadlinePassed { after }) => format!("deadline-passed {after:?}"),
+        Note::Pool(PoolNote::ClosingCutShort) => "closing-cut-short".to_owned(),
+        Note::Init(InitNote::KillingAll) => "killing-all".to_owned(),
+        Note::Init(InitNote::StoppingOrphans) => "stopping-orphans".to_owned(),
     }
 }
 

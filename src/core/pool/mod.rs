@@ -37,6 +37,7 @@ use super::snapshot::{self, Snapshot};
 use super::stop::FinalStop;
 use super::time::{Monotonic, earlier};
 use super::worker::{Worker, WorkerState};
+use crate::core::note::{PoolNote, SignalNote};
 use alloc::vec::Vec;
 use core::time::Duration;
 use first::FirstStart;
@@ -396,9 +397,9 @@ impl Pool {
     }
 
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
-        out.push(Action::Note(Note::SignalReceived { received }));
+        out.push(Action::Note(Note::Signal(SignalNote::Received(received))));
         let Some(signal) = self.policy.rewrites.of(received.signal) else {
-            out.push(Action::Note(Note::SignalDropped { signal: received.signal }));
+            out.push(Action::Note(Note::Signal(SignalNote::Dropped { signal: received.signal })));
             return;
         };
         match signal {
@@ -408,7 +409,7 @@ impl Pool {
             Signal::TTIN if self.is_running() => self.scale_up(now, out),
             Signal::TTOU if self.is_running() => self.scale_down(now, out),
             signal if self.policy.forwards.contains(&signal) => self.forward(signal, received.signal, out),
-            signal => out.push(Action::Note(Note::SignalIgnored { signal })),
+            signal => out.push(Action::Note(Note::Signal(SignalNote::Ignored { signal }))),
         }
     }
 
@@ -434,7 +435,7 @@ impl Pool {
         self.leftovers.tick(now, out);
         if !self.ever_ready && self.ready() >= self.min_ready() {
             self.ever_ready = true;
-            out.push(Action::Note(Note::PoolReady { ready: self.ready() }));
+            out.push(Action::Note(Note::Pool(PoolNote::Ready { ready: self.ready() })));
         }
         if self.is_running() {
             self.go_on_rolling(now, out);

@@ -14,7 +14,7 @@ use crate::core::action::{Action, Ask};
 use crate::core::backoff::HEALTHY_AFTER;
 use crate::core::event::SpawnId;
 use crate::core::exit::Reason;
-use crate::core::note::Note;
+use crate::core::note::{Note, ReloadNote};
 use crate::core::policy::{DrainPolicy, HangPolicy, PoolPolicy, ReadyPolicy};
 use crate::core::snapshot::{Reload, ReloadState};
 use crate::core::time::Monotonic;
@@ -57,7 +57,7 @@ impl Pool {
         self.newest = self.newest.saturating_add(1);
         self.roll = Some(Roll { to: self.newest, since: now, canary: Canary::Wanted, pause: Pause::No });
         self.next_planned_at = now;
-        out.push(Action::Note(Note::ReloadStarted { generation: self.newest }));
+        out.push(Action::Note(Note::Reload(self.newest, ReloadNote::Started)));
         let mut overtaken = Vec::new();
         for slot in &mut self.slots {
             overtaken.extend(slot.successor.take());
@@ -123,7 +123,7 @@ impl Pool {
         {
             *canary = Canary::Passed;
             self.generation = *to;
-            out.push(Action::Note(Note::ReloadConfirmed { generation: *to }));
+            out.push(Action::Note(Note::Reload(*to, ReloadNote::Confirmed)));
         }
     }
 
@@ -138,7 +138,7 @@ impl Pool {
         let Some(Roll { to, canary, pause, .. }) = &mut self.roll else { return };
         if *canary == Canary::Passed && generation == *to && reason.is_failure() {
             if matches!(pause, Pause::No) {
-                out.push(Action::Note(Note::ReloadPaused { generation, reason }));
+                out.push(Action::Note(Note::Reload(generation, ReloadNote::Paused { reason })));
             }
             *pause = Pause::Hurt { whole_since: None };
         }
@@ -149,8 +149,8 @@ impl Pool {
             self.roll = self.left_undone(now);
             self.restore_policy();
             self.last_reload = Some(Reload { generation, state: ReloadState::Failed(reason) });
-            out.push(Action::Note(Note::ReloadFailed { generation, reason }));
-            out.extend(self.roll.map(|roll| Action::Note(Note::ReloadResumed { generation: roll.to })));
+            out.push(Action::Note(Note::Reload(generation, ReloadNote::Failed { reason })));
+            out.extend(self.roll.map(|roll| Action::Note(Note::Reload(roll.to, ReloadNote::Resumed))));
         } else {
             *canary = Canary::Wanted;
         }
@@ -194,7 +194,7 @@ impl Pool {
             if self.last_reload.is_none_or(|last| last.generation <= to) {
                 self.last_reload = Some(Reload { generation: to, state: ReloadState::Finished });
             }
-            out.push(Action::Note(Note::ReloadFinished { generation: to, took: now.since(since) }));
+            out.push(Action::Note(Note::Reload(to, ReloadNote::Finished { took: now.since(since) })));
         }
     }
 
@@ -214,7 +214,7 @@ impl Pool {
         }
         self.newest = self.newest.saturating_add(1);
         self.last_reload = Some(Reload { generation: self.newest, state: ReloadState::Refused });
-        out.push(Action::Note(Note::ReloadRefused { generation: self.newest }));
+        out.push(Action::Note(Note::Reload(self.newest, ReloadNote::Refused)));
     }
 
     /// See [`Core::renew`](crate::core::Core::renew).

@@ -9,7 +9,7 @@ use crate::core::action::{Action, SpawnOrder};
 use crate::core::event::{Lane, SpawnId};
 use crate::core::exit::Reason;
 use crate::core::limits::Limits;
-use crate::core::note::Note;
+use crate::core::note::{Note, PoolNote};
 use crate::core::policy::MOST_WORKERS;
 use crate::core::time::{Monotonic, earlier};
 use crate::core::worker::{Accepting, Worker};
@@ -203,9 +203,9 @@ impl Pool {
     pub(super) fn scale_to(&mut self, now: Monotonic, workers: u32, out: &mut Vec<Action>) {
         let (from, workers) = (self.wanted(), workers.clamp(1, MOST_WORKERS));
         if workers == from {
-            return out.push(Action::Note(Note::NotScaled { workers }));
+            return out.push(Action::Note(Note::Pool(PoolNote::NotScaled { workers })));
         }
-        out.push(Action::Note(Note::Scaled { workers, from }));
+        out.push(Action::Note(Note::Pool(PoolNote::Scaled { workers, from })));
         for _ in from..workers {
             self.slots.push(Slot::new(now));
         }

@@ -5,7 +5,7 @@ use super::{Pool, numbered};
 use crate::core::action::{Action, Recipients};
 use crate::core::event::Request;
 use crate::core::exit::Reason;
-use crate::core::note::Note;
+use crate::core::note::{Note, SignalNote};
 use crate::core::signal::Signal;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
@@ -62,6 +62,6 @@ impl Pool {
         };
         let pids = self.workers().filter(hears).filter_map(Worker::pid);
         out.extend(pids.map(|pid| Action::Signal { to: Recipients::Takers(pid), signal }));
-        out.push(Action::Note(Note::SignalForwarded { signal, came }));
+        out.push(Action::Note(Note::Signal(SignalNote::Forwarded { signal, came })));
     }
 }

@@ -18,7 +18,7 @@ use crate::core::action::{Action, Ask, ListenerAction, PoolCheck, Recipients, Wo
 use crate::core::event::Lane;
 use crate::core::exit::{Reason, code};
 use crate::core::in_hand::InHand;
-use crate::core::note::Note;
+use crate::core::note::{InitNote, Note, PoolNote};
 use crate::core::queue::LOOK_EVERY;
 use crate::core::signal::Signal;
 use crate::core::stop::{FinalStop, Tick};
@@ -81,23 +81,23 @@ impl Pool {
             Phase::Unstarted | Phase::Running => {
                 let drain_delay =
                     if signal == Signal::TERM { self.policy.drain_delay } else { Duration::ZERO };
-                out.push(Action::Note(Note::ShutdownStarted { signal, drain_delay }));
+                out.push(Action::Note(Note::Pool(PoolNote::ShutdownStarted { signal, drain_delay })));
                 self.roll = None;
                 // With no delay, `advance` ends the phase at once.
                 self.phase = Phase::Draining { until: now + drain_delay };
                 self.undecided_were_stopped(now, out);
             }
             Phase::Draining { .. } => {
-                out.push(Action::Note(Note::ShutdownHurried { signal }));
+                out.push(Action::Note(Note::Pool(PoolNote::ShutdownHurried { signal })));
                 self.begin_ending(now, Some(HURRIED_GRACE), out);
             }
             Phase::Closing(closing) => {
-                out.push(Action::Note(Note::ShutdownHurried { signal }));
+                out.push(Action::Note(Note::Pool(PoolNote::ShutdownHurried { signal })));
                 let left = closing.kill_at.map_or(HURRIED_GRACE, |at| at.since(now));
                 self.begin_ending(now, Some(left.min(HURRIED_GRACE)), out);
             }
             Phase::Ending { final_stop: FinalStop::Stopping { .. }, .. } if self.stop_signals >= 2 => {
-                out.push(Action::Note(Note::ShutdownHurried { signal }));
+                out.push(Action::Note(Note::Pool(PoolNote::ShutdownHurried { signal })));
                 let grace = if self.stop_signals == 2 { HURRIED_GRACE } else { Duration::ZERO };
                 self.hasten(now, now + grace, out);
             }
@@ -119,7 +119,7 @@ impl Pool {
     pub(super) fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if self.is_running() && reached(self.stop_at(), now) {
             self.ending = Ending::Overdue;
-            out.push(Action::Note(Note::DeadlinePassed { after: (now + self.behind).0 }));
+            out.push(Action::Note(Note::Init(InitNote::DeadlinePassed { after: (now + self.behind).0 })));
             self.asked_to_stop(now, Signal::TERM, out);
         }
     }
@@ -172,7 +172,7 @@ impl Pool {
         let cap = closing.kill_at.map(|at| at.since(now));
         if lanes.is_empty() || closing.is_done(now) || nobody_serves && closing.in_hand.queue.is_quiet() {
             if !lanes.is_empty() && !closing.in_hand.queue.is_quiet() {
-                out.push(Action::Note(Note::ClosingCutShort));
+                out.push(Action::Note(Note::Pool(PoolNote::ClosingCutShort)));
             }
             return self.begin_ending(now, cap, out);
         }
@@ -254,7 +254,7 @@ impl Pool {
             match final_stop.tick(now, out) {
                 Tick::Wait => {}
                 Tick::KilledAll => {
-                    out.push(Action::Note(Note::KillingAll));
+                    out.push(Action::Note(Note::Init(InitNote::KillingAll)));
                     self.refuse(out);
                 }
                 Tick::Leave => self.exit_as_ended(out),
@@ -270,7 +270,7 @@ impl Pool {
             self.exit_as_ended(out);
         } else if let (true, false, FinalStop::Stopping { .. }) = (no_worker, *orphans_asked, *final_stop) {
             (*orphans_at, *orphans_asked) = (None, true);
-            out.push(Action::Note(Note::StoppingOrphans));
+            out.push(Action::Note(Note::Init(InitNote::StoppingOrphans)));
             let (groups, signal) = (self.leftovers.asked(), self.policy.stop.signal);
             out.push(Action::Signal {
                 to: Recipients::Orphans { except: Vec::new(), asked_groups: groups },
@@ -282,11 +282,12 @@ impl Pool {
     pub(super) fn exit_as_ended(&mut self, out: &mut Vec<Action>) {
         self.refuse(out);
         let (note, code) = match self.ending {
-            Ending::Ordered => (Note::PoolStopped, code::OK),
-            Ending::Overdue => (Note::PoolStopped, code::DEADLINE),
-            Ending::GaveUp { slot, restarts } => {
-                (Note::GaveUp { slot, restarts, window: self.policy.respawn.window }, code::CRASH_LOOP)
-            }
+            Ending::Ordered => (Note::Pool(PoolNote::Stopped), code::OK),
+            Ending::Overdue => (Note::Pool(PoolNote::Stopped), code::DEADLINE),
+            Ending::GaveUp { slot, restarts } => (
+                Note::Pool(PoolNote::GaveUp { slot, restarts, window: self.policy.respawn.window }),
+                code::CRASH_LOOP,
+            ),
         };
         out.push(Action::Note(note));
         self.exit(code, out);

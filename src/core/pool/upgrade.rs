@@ -11,7 +11,7 @@ use crate::core::backoff::Backoff;
 use crate::core::event::SpawnId;
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::leftovers::Leftovers;
-use crate::core::note::Note;
+use crate::core::note::{Note, PoolNote};
 use crate::core::policy::PoolPolicy;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
@@ -22,7 +22,7 @@ impl Pool {
     /// The signal came.
     pub(super) fn upgrade_asked(&mut self, out: &mut Vec<Action>) {
         self.upgrade = true;
-        out.push(Action::Note(Note::UpgradeAsked { at_rest: self.is_at_rest() }));
+        out.push(Action::Note(Note::Pool(PoolNote::UpgradeAsked { at_rest: self.is_at_rest() })));
     }
 
     fn is_at_rest(&self) -> bool {

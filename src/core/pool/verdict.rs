@@ -11,7 +11,7 @@ use crate::core::action::Action;
 use crate::core::backoff::Failure;
 use crate::core::event::{Lane, SpawnId};
 use crate::core::exit::{Exit, Reason};
-use crate::core::note::{Note, WorkerRef};
+use crate::core::note::{Note, PoolNote, WorkerNote, WorkerRef};
 use crate::core::time::{Monotonic, earlier};
 use crate::core::worker::Worker;
 use alloc::vec::Vec;
@@ -84,7 +84,7 @@ impl Pool {
     pub(super) fn judge_undecided(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         while let Some(at) = self.undecided.iter().position(|undecided| undecided.by <= now) {
             let Undecided { death, worker, exit, uptime, reason, failure, .. } = self.undecided.remove(at);
-            out.push(Action::Note(Note::WorkerExited { worker, exit, reason, uptime }));
+            out.push(Action::Note(Note::Worker(worker, WorkerNote::Exited { exit, reason, uptime })));
             self.judge(now, death, reason, failure, out);
         }
     }
@@ -93,7 +93,7 @@ impl Pool {
     pub(super) fn undecided_were_stopped(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         for Undecided { death, worker, exit, uptime, .. } in core::mem::take(&mut self.undecided) {
             let reason = Reason::Stop;
-            out.push(Action::Note(Note::WorkerExited { worker, exit, reason, uptime }));
+            out.push(Action::Note(Note::Worker(worker, WorkerNote::Exited { exit, reason, uptime })));
             self.judge(now, death, reason, None, out);
         }
     }
@@ -186,7 +186,11 @@ impl Pool {
             self.explain_those_that_start(out);
             self.begin_ending(now, None, out);
         } else if !delay.is_zero() {
-            out.push(Action::Note(Note::RespawnDelayed { slot: number(index), delay, failures }));
+            out.push(Action::Note(Note::Pool(PoolNote::RespawnDelayed {
+                slot: number(index),
+                delay,
+                failures,
+            })));
         }
     }
 

@@ -4,7 +4,7 @@ use super::slot::Slot;
 use super::{Phase, Pool};
 use crate::core::action::{Action, PoolCheck};
 use crate::core::event::{Connections, Pid};
-use crate::core::note::Note;
+use crate::core::note::{Note, WorkerNote};
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
@@ -59,7 +59,7 @@ impl Pool {
             let pid = draining.pid;
             if let Some(connections) = draining.in_hand.waits_long(now) {
                 let worker = worker.reference(pid);
-                out.push(Action::Note(Note::WorkerBusy { worker, connections, surge }));
+                out.push(Action::Note(Note::Worker(worker, WorkerNote::Busy { connections, surge })));
             }
         }
     }

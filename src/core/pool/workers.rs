@@ -8,7 +8,7 @@ use crate::core::action::{Action, Ask, ListenerAction};
 use crate::core::backoff::Failure;
 use crate::core::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
 use crate::core::exit::{Exit, Reason};
-use crate::core::note::{Note, ReadyBy};
+use crate::core::note::{InitNote, Note, ReadyBy, WorkerNote};
 use crate::core::stop::FinalStop;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
@@ -58,7 +58,7 @@ impl Pool {
         let is_it = |worker: &Worker| worker.id == id && matches!(worker.state, WorkerState::Spawning);
         let Some(place) = self.find(is_it) else { return };
         let Some(slot) = self.at(place).map(|worker| worker.slot) else { return };
-        out.push(Action::Note(Note::SpawnFailed { slot, failure }));
+        out.push(Action::Note(Note::Init(InitNote::SpawnFailed { slot, failure })));
         if !self.ever_spawned && self.is_running() {
             // The very first: the command is wrong, and nothing runs that would have to be stopped.
             self.exit(failure.code, out);
@@ -79,7 +79,11 @@ impl Pool {
         out: &mut Vec<Action>,
     ) {
         let Some(place) = self.find(|worker| worker.pid() == Some(pid)) else {
-            out.push(Action::Note(Note::OrphanReaped { pid, exit, warn: self.policy.warn_on_reap }));
+            out.push(Action::Note(Note::Init(InitNote::OrphanReaped {
+                pid,
+                exit,
+                warn: self.policy.warn_on_reap,
+            })));
             return;
         };
         let Some(worker) = self.at(place) else { return };
@@ -97,7 +101,7 @@ impl Pool {
         let of_worker = worker.reference(pid);
         let undecided = may_be_asked && !self.stops();
         if !undecided {
-            out.push(Action::Note(Note::WorkerExited { worker: of_worker, exit, reason, uptime }));
+            out.push(Action::Note(Note::Worker(of_worker, WorkerNote::Exited { exit, reason, uptime })));
         }
         if let WorkerPlace::InSlot(index, _) = place
             && let Some(slot) = self.slots.get_mut(index)

@@ -15,7 +15,7 @@ use super::{Worker, WorkerState};
 use crate::core::action::{Action, WorkerAction};
 use crate::core::event::Found;
 use crate::core::exit::Reason;
-use crate::core::note::Note;
+use crate::core::note::{Note, WorkerNote};
 use crate::core::time::{Monotonic, earlier, reached};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -335,7 +335,7 @@ impl Worker {
             Turn::AsBefore => {}
             Turn::Away { tell } | Turn::Left { tell } => {
                 if tell {
-                    out.push(Action::Note(Note::WorkerStoppedAccepting { worker }));
+                    out.push(Action::Note(Note::Worker(worker, WorkerNote::StoppedAccepting)));
                 }
                 if matches!(turn, Turn::Left { .. }) {
                     self.becomes_due(now, Reason::Stop, out);
@@ -343,7 +343,7 @@ impl Worker {
             }
             Turn::Back { tell } => {
                 if tell {
-                    out.push(Action::Note(Note::WorkerAcceptsAgain { worker }));
+                    out.push(Action::Note(Note::Worker(worker, WorkerNote::AcceptsAgain)));
                 }
                 self.need_not_leave();
                 return true;

@@ -4,7 +4,7 @@ use super::{Worker, WorkerState};
 use crate::core::action::{Action, WorkerAction};
 use crate::core::event::Measured;
 use crate::core::exit::Reason;
-use crate::core::note::{Note, Sign, Verdict};
+use crate::core::note::{Note, Sign, Verdict, WorkerNote};
 use crate::core::policy::{HangPolicy, PoolPolicy, ProbePolicy};
 use crate::core::time::{Monotonic, earlier, reached};
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ impl Worker {
             // It is still to be replaced if it said that it leaves; its limits tell for themselves.
             *due = leaves.then_some((Reason::Stop, since));
             let (worker, verdict) = (self.reference(pid), Verdict::Alive);
-            out.push(Action::Note(Note::WorkerSuspected { worker, verdict }));
+            out.push(Action::Note(Note::Worker(worker, WorkerNote::Suspected { verdict })));
         }
     }
 
@@ -45,7 +45,7 @@ impl Worker {
             *due = Some((Reason::Hung, now));
             let pid = *pid;
             let worker = self.reference(pid);
-            out.push(Action::Note(Note::WorkerHung { worker, sign }));
+            out.push(Action::Note(Note::Worker(worker, WorkerNote::Hung { sign })));
             self.act(WorkerAction::Inspect, out);
         }
     }
@@ -143,7 +143,7 @@ impl Worker {
             let pid = *pid;
             *due = Some((reason, now));
             let worker = self.reference(pid);
-            out.push(Action::Note(Note::WorkerDue { worker, reason, requests }));
+            out.push(Action::Note(Note::Worker(worker, WorkerNote::Due { reason, requests })));
         }
     }
 
@@ -188,7 +188,7 @@ impl Worker {
             Queue::Turned(Verdict::Alive) if self.hung_since().is_some() => self.is_alive(out),
             Queue::Turned(verdict) => {
                 let worker = self.reference(pid);
-                out.push(Action::Note(Note::WorkerSuspected { worker, verdict }));
+                out.push(Action::Note(Note::Worker(worker, WorkerNote::Suspected { verdict })));
             }
             Queue::AsBefore => {}
         }

@@ -20,6 +20,7 @@ pub use health::Watch;
 pub use starting::Starting;
 
 use crate::core::action::{ListenerAction, Recipients};
+use crate::core::note::WorkerNote;
 use alloc::vec::Vec;
 use counting::Counting;
 
@@ -243,7 +244,10 @@ impl Worker {
         self.state = WorkerState::Starting(Starting::new(now, pid, &policy.ready, probation));
         let Limits { requests: max_requests, age: max_age, memory: max_memory } = self.limits;
         let worker = self.reference(pid);
-        out.push(Action::Note(Note::WorkerSpawned { worker, max_requests, max_age, max_memory }));
+        out.push(Action::Note(Note::Worker(
+            worker,
+            WorkerNote::Spawned { max_requests, max_age, max_memory },
+        )));
     }
 
     /// It cannot be seen accepting, ever.
@@ -251,7 +255,7 @@ impl Worker {
         if self.starting().is_some_and(Starting::cannot_be_seen)
             && let Some(pid) = self.pid()
         {
-            out.push(Action::Note(Note::WorkerUnobservable { worker: self.reference(pid) }));
+            out.push(Action::Note(Note::Worker(self.reference(pid), WorkerNote::Unobservable)));
         }
     }
 
@@ -264,7 +268,10 @@ impl Worker {
             let reports = self.limits.requests.is_some() && !policy.recycle.counted_by_worker;
             self.counting = reports.then(|| Counting::new(now));
             let worker = self.reference(pid);
-            out.push(Action::Note(Note::WorkerReady { worker, by, after: now.since(self.spawned) }));
+            out.push(Action::Note(Note::Worker(
+                worker,
+                WorkerNote::Ready { by, after: now.since(self.spawned) },
+            )));
             if policy.drain.listens {
                 out.push(Action::Listeners(ListenerAction::Restore { lane: self.lane }));
             }
@@ -300,7 +307,7 @@ impl Worker {
                 if policy.drain.steered || policy.drain.told =>
             {
                 let worker = self.reference(pid);
-                out.push(Action::Note(Note::WorkerDraining { worker, reason }));
+                out.push(Action::Note(Note::Worker(worker, WorkerNote::Draining { reason })));
                 let draining = Draining::new(now, pid, reason, policy);
                 let has_left = accepting.has_closed() || (leaves && accepting.is_away());
                 self.state = WorkerState::Draining(match accepting.is_away() {
@@ -363,7 +370,7 @@ impl Worker {
         out.push(Action::Signal { to: Recipients::Process(pid), signal });
         out.push(Action::Signal { to: Recipients::Process(pid), signal: Signal::CONT });
         let worker = self.reference(pid);
-        out.push(Action::Note(Note::WorkerStopping { worker, reason, signal }));
+        out.push(Action::Note(Note::Worker(worker, WorkerNote::Stopping { reason, signal })));
     }
 
     /// Does what is due by the clock. Whether it counts as ready from now on is the slot's business.
@@ -408,7 +415,7 @@ impl Worker {
                 let (hints, cut_short) = (draining.hints(), draining.is_cut_short(now));
                 let done = cut_short || draining.is_done(now);
                 if cut_short {
-                    out.push(Action::Note(Note::DrainCutShort { worker: self.reference(pid) }));
+                    out.push(Action::Note(Note::Worker(self.reference(pid), WorkerNote::DrainCutShort)));
                 }
                 if hints {
                     self.act(WorkerAction::Hint { signal: policy.drain.hint }, out);
@@ -422,7 +429,7 @@ impl Worker {
                 let (pid, reason) = (*pid, *reason);
                 self.state = WorkerState::Killed { pid, reason };
                 out.push(Action::Signal { to: Recipients::Group(pid), signal: Signal::KILL });
-                out.push(Action::Note(Note::WorkerKilled { worker: self.reference(pid), reason }));
+                out.push(Action::Note(Note::Worker(self.reference(pid), WorkerNote::Killed { reason })));
             }
             WorkerState::Spawning | WorkerState::Stopping { .. } | WorkerState::Killed { .. } => {}
         }

@@ -2,7 +2,9 @@
 
 use super::tally::{Histogram, Tally};
 use crate::core::exit::Reason;
-use crate::core::note::{Note, Sign, Verdict, WorkerRef};
+use crate::core::note::{
+    InitNote, Note, PoolNote, ReloadNote, Sign, SignalNote, Verdict, WorkerNote, WorkerRef,
+};
 use crate::core::{Monotonic, Pid, Signal};
 use std::collections::BTreeMap;
 
@@ -133,48 +135,62 @@ impl Default for Counts {
 impl Counts {
     /// Takes a transition in.
     pub fn note(&mut self, now: Monotonic, note: &Note) {
-        match *note {
-            Note::WorkerSpawned { worker, .. } => self.spawned(worker),
-            Note::SpawnFailed { slot, .. } => {
+        match note {
+            Note::Worker(worker, note) => self.worker(now, *worker, note),
+            Note::Reload(_, note) => self.reload(note),
+            Note::Init(InitNote::SpawnFailed { slot, .. }) => {
                 add_one(&mut self.spawn_failures);
-                self.last.insert(slot, Last { pid: None, failed: true });
+                self.last.insert(*slot, Last { pid: None, failed: true });
             }
-            Note::WorkerReady { after, .. } => self.ready.observe(after),
-            Note::WorkerDraining { worker, .. } => {
+            Note::Init(InitNote::OrphanReaped { .. }) => add_one(&mut self.orphans),
+            Note::Pool(PoolNote::Scaled { workers, .. }) => self.last.retain(|slot, _| slot < workers),
+            Note::Pool(PoolNote::ShutdownStarted { .. }) => {
+                self.stop_began = Some(now);
+                self.end_reload(Reloaded::Overtaken);
+            }
+            Note::Signal(SignalNote::Received(received)) => self.received.add(received.signal),
+            Note::Signal(SignalNote::Forwarded { signal, .. }) => self.forwarded.add(*signal),
+            // Said by another, or by a gauge.
+            Note::Init(_) | Note::Pool(_) | Note::Signal(_) => {}
+        }
+    }
+
+    fn worker(&mut self, now: Monotonic, worker: WorkerRef, note: &WorkerNote) {
+        match *note {
+            WorkerNote::Spawned { .. } => self.spawned(worker),
+            WorkerNote::Ready { after, .. } => self.ready.observe(after),
+            WorkerNote::Draining { .. } => {
                 self.draining.insert(worker.pid, now);
             }
-            Note::WorkerStopping { worker, .. } => {
+            WorkerNote::Stopping { .. } => {
                 if let Some(since) = self.draining.remove(&worker.pid) {
                     self.drain.observe(now.since(since));
                 }
                 self.stopping.insert(worker.pid, now);
             }
-            Note::WorkerKilled { reason, .. } => self.kills.add(reason),
-            Note::WorkerExited { worker, reason, .. } => self.exited(now, worker, reason),
-            Note::WorkerHung { worker, sign } => {
+            WorkerNote::Killed { reason } => self.kills.add(reason),
+            WorkerNote::Exited { reason, .. } => self.exited(now, worker, reason),
+            WorkerNote::Hung { sign } => {
                 self.hung.add(sign);
                 self.has_failed(worker, true);
             }
-            Note::WorkerSuspected { worker, verdict: Verdict::Alive } => self.has_failed(worker, false),
-            Note::WorkerStoppedAccepting { .. } => add_one(&mut self.stopped_accepting),
-            Note::Scaled { workers, .. } => self.last.retain(|slot, _| *slot < workers),
-            Note::ReloadStarted { .. } => {
+            WorkerNote::Suspected { verdict: Verdict::Alive } => self.has_failed(worker, false),
+            WorkerNote::StoppedAccepting => add_one(&mut self.stopped_accepting),
+            _ => {}
+        }
+    }
+
+    fn reload(&mut self, note: &ReloadNote) {
+        match note {
+            ReloadNote::Started => {
                 self.end_reload(Reloaded::Overtaken);
                 self.reloading = true;
             }
-            Note::ReloadResumed { .. } => self.reloading = true,
-            Note::ReloadFinished { .. } => self.end_reload(Reloaded::Finished),
-            Note::ReloadFailed { .. } => self.end_reload(Reloaded::Failed),
-            Note::ReloadRefused { .. } => self.reloads.add(Reloaded::Refused),
-            Note::ShutdownStarted { .. } => {
-                self.stop_began = Some(now);
-                self.end_reload(Reloaded::Overtaken);
-            }
-            Note::OrphanReaped { .. } => add_one(&mut self.orphans),
-            Note::SignalReceived { received } => self.received.add(received.signal),
-            Note::SignalForwarded { signal, .. } => self.forwarded.add(signal),
-            // Said by another, or by a gauge.
-            _ => {}
+            ReloadNote::Resumed => self.reloading = true,
+            ReloadNote::Finished { .. } => self.end_reload(Reloaded::Finished),
+            ReloadNote::Failed { .. } => self.end_reload(Reloaded::Failed),
+            ReloadNote::Refused => self.reloads.add(Reloaded::Refused),
+            ReloadNote::Confirmed | ReloadNote::Paused { .. } => {}
         }
     }
 
@@ -241,12 +257,12 @@ mod tests {
 
     fn spawned(slot: u32, pid: i32) -> Note {
         let worker = worker(slot, pid);
-        Note::WorkerSpawned { worker, max_requests: None, max_age: None, max_memory: None }
+        Note::Worker(worker, WorkerNote::Spawned { max_requests: None, max_age: None, max_memory: None })
     }
 
     fn exited(slot: u32, pid: i32, reason: Reason) -> Note {
         let (exit, uptime) = (Exit::Code(1), Duration::ZERO);
-        Note::WorkerExited { worker: worker(slot, pid), exit, reason, uptime }
+        Note::Worker(worker(slot, pid), WorkerNote::Exited { exit, reason, uptime })
     }
 
     fn counted(notes: &[Note]) -> Counts {
@@ -277,8 +293,8 @@ mod tests {
 
     #[test]
     fn the_successor_of_a_hung_worker_is_a_restart_once() {
-        let hung = Note::WorkerHung { worker: worker(0, 1), sign: Sign::Probe };
-        let alive = Note::WorkerSuspected { worker: worker(0, 1), verdict: Verdict::Alive };
+        let hung = Note::Worker(worker(0, 1), WorkerNote::Hung { sign: Sign::Probe });
+        let alive = Note::Worker(worker(0, 1), WorkerNote::Suspected { verdict: Verdict::Alive });
         let exit = exited(0, 1, Reason::Hung);
         let counts = counted(&[spawned(0, 1), hung.clone(), spawned(0, 2), exit, spawned(0, 3)]);
         assert_eq!(
@@ -290,7 +306,7 @@ mod tests {
 
     #[test]
     fn slots_that_are_gone_are_forgotten() {
-        let scaled = |workers| Note::Scaled { workers, from: 2 };
+        let scaled = |workers| Note::Pool(PoolNote::Scaled { workers, from: 2 });
         let notes =
             [spawned(0, 1), spawned(1, 2), exited(1, 2, Reason::Crash), scaled(1), scaled(2), spawned(1, 3)];
         let counts = counted(&notes);
@@ -303,17 +319,20 @@ mod tests {
         let (reason, signal) = (Reason::Reload, Signal::TERM);
         counts.note(
             at(0),
-            &Note::WorkerReady { worker: worker(0, 1), by: ReadyBy::Notified, after: Duration::from_secs(3) },
+            &Note::Worker(
+                worker(0, 1),
+                WorkerNote::Ready { by: ReadyBy::Notified, after: Duration::from_secs(3) },
+            ),
         );
-        counts.note(at(10), &Note::WorkerDraining { worker: worker(0, 1), reason });
-        counts.note(at(14), &Note::WorkerStopping { worker: worker(0, 1), reason, signal });
-        counts.note(at(16), &Note::WorkerKilled { worker: worker(0, 1), reason });
+        counts.note(at(10), &Note::Worker(worker(0, 1), WorkerNote::Draining { reason }));
+        counts.note(at(14), &Note::Worker(worker(0, 1), WorkerNote::Stopping { reason, signal }));
+        counts.note(at(16), &Note::Worker(worker(0, 1), WorkerNote::Killed { reason }));
         counts.note(at(16), &exited(0, 1, reason));
         let spans = [&counts.ready, &counts.drain, &counts.stop];
         assert_eq!(spans.map(|span| (span.count(), span.sum())), [(1, 3.0), (1, 4.0), (1, 2.0)]);
         assert_eq!(of(&counts.kills, reason), 1);
         // One that ends by itself meanwhile was not told to stop.
-        counts.note(at(20), &Note::WorkerDraining { worker: worker(0, 2), reason });
+        counts.note(at(20), &Note::Worker(worker(0, 2), WorkerNote::Draining { reason }));
         counts.note(at(21), &exited(0, 2, reason));
         assert_eq!((counts.drain.count(), counts.stop.count()), (1, 1));
         assert!(counts.draining.is_empty() && counts.stopping.is_empty());
@@ -321,18 +340,19 @@ mod tests {
 
     #[test]
     fn every_reload_ends_once() {
-        let started = |generation| Note::ReloadStarted { generation };
-        let failed = Note::ReloadFailed { generation: 3, reason: Reason::BootError };
-        let shutdown = Note::ShutdownStarted { signal: Signal::TERM, drain_delay: Duration::ZERO };
+        let started = |generation| Note::Reload(generation, ReloadNote::Started);
+        let failed = Note::Reload(3, ReloadNote::Failed { reason: Reason::BootError });
+        let shutdown =
+            Note::Pool(PoolNote::ShutdownStarted { signal: Signal::TERM, drain_delay: Duration::ZERO });
         let counts = counted(&[started(2), started(3), failed, started(4), shutdown.clone(), shutdown]);
         let results: Vec<_> = counts.reloads.each().map(|(result, count)| (result.name(), count)).collect();
         assert_eq!(results, [("finished", 0), ("failed", 1), ("overtaken", 2), ("refused", 0)]);
         assert!(!counts.reloading && counted(&[started(2)]).reloading);
         // One that goes on after it was overtaken ends twice.
-        let failed = Note::ReloadFailed { generation: 3, reason: Reason::BootError };
-        let resumed = [started(2), started(3), failed, Note::ReloadResumed { generation: 2 }];
+        let failed = Note::Reload(3, ReloadNote::Failed { reason: Reason::BootError });
+        let resumed = [started(2), started(3), failed, Note::Reload(2, ReloadNote::Resumed)];
         assert!(counted(&resumed).reloading);
-        let finished = Note::ReloadFinished { generation: 2, took: Duration::ZERO };
+        let finished = Note::Reload(2, ReloadNote::Finished { took: Duration::ZERO });
         let counts = counted(&[&resumed[..], &[finished]].concat());
         let results: Vec<_> = counts.reloads.each().map(|(_, count)| count).collect();
         assert_eq!((results, counts.reloading), (vec![1, 1, 1, 0], false));
@@ -340,14 +360,14 @@ mod tests {
 
     #[test]
     fn signals_orphans_and_failed_starts_are_counted() {
-        let received = |signal| Note::SignalReceived { received: Received::plain(signal) };
+        let received = |signal| Note::Signal(SignalNote::Received(Received::plain(signal)));
         let failure = crate::core::event::SpawnFailure { step: "execute", errno: 2, code: 127 };
         let counts = counted(&[
             received(Signal::HUP),
             received(Signal::HUP),
-            Note::SignalForwarded { signal: Signal::QUIT, came: Signal::TERM },
-            Note::OrphanReaped { pid: Pid(9), exit: Exit::Code(0), warn: false },
-            Note::SpawnFailed { slot: 0, failure },
+            Note::Signal(SignalNote::Forwarded { signal: Signal::QUIT, came: Signal::TERM }),
+            Note::Init(InitNote::OrphanReaped { pid: Pid(9), exit: Exit::Code(0), warn: false }),
+            Note::Init(InitNote::SpawnFailed { slot: 0, failure }),
             spawned(0, 1),
         ]);
         assert_eq!((of(&counts.received, Signal::HUP), of(&counts.received, Signal::TERM)), (2, 0));

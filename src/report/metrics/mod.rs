@@ -13,6 +13,7 @@ pub mod exposition;
 pub mod pages;
 pub mod tally;
 
+use crate::core::note::WorkerNote;
 use crate::core::{Monotonic, Note, Pid};
 use crate::os::process::usage::Usage;
 use counts::Counts;
@@ -103,7 +104,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Takes a transition in.
     pub fn note(&mut self, now: Monotonic, note: &Note) {
-        if let Note::WorkerExited { worker, .. } = note {
+        if let Note::Worker(worker, WorkerNote::Exited { .. }) = note {
             self.usages.remove(&worker.pid);
             self.shares.remove(&worker.pid);
         }

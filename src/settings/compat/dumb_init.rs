@@ -6,6 +6,7 @@ use super::{Said, Voice, from_environment, text_of};
 use crate::core::Note;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::Exit;
+use crate::core::note::{InitNote, SignalNote};
 use crate::core::policy::Scope;
 use crate::core::signal::{Rewrite, Signal};
 use crate::settings::options::{Like, Options, ProcessGroup, Request};
@@ -150,26 +151,32 @@ pub fn start_failure_code(failure: &SpawnFailure) -> u8 {
 pub(super) fn say(voice: &Voice, note: &Note) -> Said {
     let lines = match note {
         // The one thing it says whether asked or not.
-        Note::SpawnFailed { failure, .. } => {
+        Note::Init(InitNote::SpawnFailed { failure, .. }) => {
             return Said::Lines(match failure.step {
                 "clone" | "fork" => "[dumb-init] Unable to fork. Exiting.\n".to_owned(),
                 _ => format!("[dumb-init] {}: {}\n", voice.command, text_of(failure.errno)),
             });
         }
-        Note::CommandStarted { pid } => {
+        Note::Init(InitNote::CommandStarted { pid }) => {
             let mut lines = vec![format!("Child spawned with PID {pid}.")];
             lines.extend(voice.setsid.then(|| "setsid complete.".to_owned()));
             lines
         }
-        Note::SignalReceived { received } => vec![format!("Received signal {}.", received.signal.number())],
-        Note::SignalForwarded { signal, came } => forwarded(*came, *signal),
-        Note::SignalDropped { signal } => dropped(*signal),
-        Note::HandOffIgnored { signal } => vec![format!("Ignoring tty hand-off signal {}.", signal.number())],
-        Note::TerminalGivenUp => vec![
+        Note::Signal(SignalNote::Received(received)) => {
+            vec![format!("Received signal {}.", received.signal.number())]
+        }
+        Note::Signal(SignalNote::Forwarded { signal, came }) => forwarded(*came, *signal),
+        Note::Signal(SignalNote::Dropped { signal }) => dropped(*signal),
+        Note::Signal(SignalNote::HandOffIgnored { signal }) => {
+            vec![format!("Ignoring tty hand-off signal {}.", signal.number())]
+        }
+        Note::Init(InitNote::TerminalGivenUp) => vec![
             "Detached from controlling tty, ignoring the first SIGHUP and SIGCONT we receive.".to_owned(),
         ],
-        Note::Suspending => vec!["Suspending self due to TTY signal.".to_owned()],
-        Note::CommandExited { pid, exit, .. } | Note::OrphanReaped { pid, exit, warn: false } => {
+        Note::Init(InitNote::Suspending) => vec!["Suspending self due to TTY signal.".to_owned()],
+        Note::Init(
+            InitNote::CommandExited { pid, exit, .. } | InitNote::OrphanReaped { pid, exit, warn: false },
+        ) => {
             let ended = match exit {
                 Exit::Code(code) => format!("A child with PID {pid} exited with exit status {code}."),
                 Exit::Signal { signal, .. } => {
@@ -178,7 +185,7 @@ pub(super) fn say(voice: &Voice, note: &Note) -> Said {
             };
             vec![format!("Received signal {}.", Signal::CHLD.number()), ended]
         }
-        Note::OrphansLeft { signal, code } => {
+        Note::Init(InitNote::OrphansLeft { signal, code }) => {
             let mut lines =
                 signal.map_or_else(|| dropped(Signal::TERM), |signal| forwarded(Signal::TERM, signal));
             lines.push(format!("Child exited with status {code}. Goodbye."));

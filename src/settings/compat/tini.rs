@@ -6,6 +6,7 @@ use super::{Said, Voice, from_environment, text_of};
 use crate::core::Note;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, code};
+use crate::core::note::{InitNote, SignalNote};
 use crate::core::policy::Scope;
 use crate::core::signal::{Rewrite, Signal};
 use crate::os::signals::describe;
@@ -216,7 +217,7 @@ pub(super) fn child_signal(verbosity: u8) -> Option<String> {
 /// The lines of its `-v`.
 pub(super) fn say(voice: &Voice, note: &Note) -> Said {
     let lines: Vec<(u8, String)> = match note {
-        Note::SpawnFailed { failure, .. } => {
+        Note::Init(InitNote::SpawnFailed { failure, .. }) => {
             let text = text_of(failure.errno);
             vec![(
                 FATAL,
@@ -226,14 +227,15 @@ pub(super) fn say(voice: &Voice, note: &Note) -> Said {
                 },
             )]
         }
-        Note::CommandStarted { pid } => {
+        Note::Init(InitNote::CommandStarted { pid }) => {
             vec![(INFO, format!("Spawned child process '{}' with pid '{pid}'", voice.command))]
         }
-        Note::SignalReceived { .. } | Note::SignalDropped { .. } | Note::OrphansLeft { .. } => Vec::new(),
-        Note::SignalForwarded { signal, .. } => {
+        Note::Signal(SignalNote::Received(_) | SignalNote::Dropped { .. })
+        | Note::Init(InitNote::OrphansLeft { .. }) => Vec::new(),
+        Note::Signal(SignalNote::Forwarded { signal, .. }) => {
             vec![(DEBUG, format!("Passing signal: '{}'", describe(*signal)))]
         }
-        Note::CommandExited { pid, exit, .. } => vec![
+        Note::Init(InitNote::CommandExited { pid, exit, .. }) => vec![
             (DEBUG, format!("Reaped child with pid: '{pid}'")),
             (
                 INFO,
@@ -245,7 +247,7 @@ pub(super) fn say(voice: &Voice, note: &Note) -> Said {
                 },
             ),
         ],
-        Note::OrphanReaped { pid, warn, .. } => {
+        Note::Init(InitNote::OrphanReaped { pid, warn, .. }) => {
             let mut lines = vec![(DEBUG, format!("Reaped child with pid: '{pid}'"))];
             lines.extend(warn.then(|| (WARN, format!("Reaped zombie process with pid={pid}"))));
             lines

@@ -5,6 +5,7 @@ use super::super::rule::{Held, check};
 use super::{InitRules, Stage};
 use prefork_init::core::Note;
 use prefork_init::core::action::{Ask, Forward, Recipients};
+use prefork_init::core::note::InitNote;
 use prefork_init::core::policy::Job;
 use prefork_init::core::snapshot::Phase;
 use prefork_init::core::{Action, Monotonic, Received, Signal, Snapshot};
@@ -44,7 +45,7 @@ impl InitRules {
             Clock::Stands => Err("killed without a stop".into()),
             Clock::Runs { kill_by } => {
                 self.clock = Clock::Killing { last: now, leave_by: now + MARGIN };
-                self.to_tell.push(Note::KillingAll);
+                self.to_tell.push(Note::Init(InitNote::KillingAll));
                 // Should nobody be found, the command is known by name: its group, or itself in ours.
                 if let Stage::Runs { pid, .. } = self.stage {
                     let signal = Signal::KILL;
@@ -97,7 +98,7 @@ impl InitRules {
             Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Left { .. } | Stage::Over => return,
         }
         self.overdue = true;
-        self.to_tell.push(Note::DeadlinePassed { after: now.0 });
+        self.to_tell.push(Note::Init(InitNote::DeadlinePassed { after: now.0 }));
     }
 
     /// Leaves those whom not even `SIGKILL` ends.

@@ -5,6 +5,7 @@ use super::clock::Clock;
 use super::{InitRules, Stage};
 use prefork_init::core::Note;
 use prefork_init::core::action::{Recipients, TerminalAction};
+use prefork_init::core::note::InitNote;
 use prefork_init::core::policy::{Job, Orphans};
 use prefork_init::core::{Action, Monotonic, Pid};
 
@@ -25,7 +26,7 @@ impl InitRules {
         if let Some(signal) = signal.filter(|_| leads_group) {
             self.owed.push_back(Action::Signal { to: Recipients::Group(pid), signal });
         }
-        self.to_tell.push(Note::OrphansLeft { signal, code: self.told_as(code) });
+        self.to_tell.push(Note::Init(InitNote::OrphansLeft { signal, code: self.told_as(code) }));
         self.is_over(code);
     }
 
@@ -46,7 +47,7 @@ impl InitRules {
         self.stage = Stage::Left { code, asks: Some((0, now)) };
         if !matches!(self.clock, Clock::Killing { .. }) {
             self.clock.start(self.policy.stop.graceful.deadline(now));
-            self.to_tell.push(Note::StoppingOrphans);
+            self.to_tell.push(Note::Init(InitNote::StoppingOrphans));
         }
     }
 

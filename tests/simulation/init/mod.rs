@@ -10,6 +10,7 @@ use clock::Clock;
 use prefork_init::core::Note;
 use prefork_init::core::action::{Recipients, SpawnOrder, Target, TerminalAction};
 use prefork_init::core::event::{Answer, ChildChange, Request, SpawnId};
+use prefork_init::core::note::InitNote;
 use prefork_init::core::policy::{InitPolicy, Job};
 use prefork_init::core::{Action, Event, Lane, Monotonic, Pid, Received, Signal};
 use std::collections::VecDeque;
@@ -94,14 +95,15 @@ impl InitRules {
             (Event::Started, Stage::Unstarted) if self.policy.pause => self.stage = Stage::Paused,
             (Event::Started, Stage::Unstarted) => {
                 self.stage = Stage::Wanted;
-                self.to_tell.extend(self.policy.gave_terminal_up.then_some(Note::TerminalGivenUp));
+                self.to_tell
+                    .extend(self.policy.gave_terminal_up.then_some(Note::Init(InitNote::TerminalGivenUp)));
             }
             (Event::Spawned { id, result: Ok(pid) }, Stage::Ordered(ordered)) if id == ordered => {
                 self.stage = Stage::Runs { pid, since: now };
-                self.to_tell.push(Note::CommandStarted { pid });
+                self.to_tell.push(Note::Init(InitNote::CommandStarted { pid }));
             }
             (Event::Spawned { id, result: Err(failure) }, Stage::Ordered(ordered)) if id == ordered => {
-                self.to_tell.push(Note::SpawnFailed { slot: 0, failure });
+                self.to_tell.push(Note::Init(InitNote::SpawnFailed { slot: 0, failure }));
                 self.is_over((self.policy.start_failure_code)(&failure));
             }
             (Event::Signalled(received), _) => self.signalled(now, received),
@@ -111,11 +113,19 @@ impl InitRules {
                 Event::Child { pid: ended, change: ChildChange::Exited { exit, .. } },
                 Stage::Runs { pid, since },
             ) if ended == pid => {
-                self.to_tell.push(Note::CommandExited { pid, exit, uptime: now.since(since) });
+                self.to_tell.push(Note::Init(InitNote::CommandExited {
+                    pid,
+                    exit,
+                    uptime: now.since(since),
+                }));
                 self.command_ended(pid, exit.code());
             }
             (Event::Child { pid, change: ChildChange::Exited { exit, .. } }, _) => {
-                self.to_tell.push(Note::OrphanReaped { pid, exit, warn: self.policy.warn_on_reap });
+                self.to_tell.push(Note::Init(InitNote::OrphanReaped {
+                    pid,
+                    exit,
+                    warn: self.policy.warn_on_reap,
+                }));
             }
             (
                 Event::Child { pid: stopped, change: ChildChange::Stopped { signal, has_terminal } },
@@ -177,7 +187,7 @@ impl InitRules {
             self.owed.push_back(Action::Terminal(TerminalAction::Lend { group: pid }));
             self.owed.push_back(Action::ContinueStopped(Target::Group(pid)));
         } else if self.policy.job == Job::OfShell {
-            self.to_tell.push(Note::Suspending);
+            self.to_tell.push(Note::Init(InitNote::Suspending));
             self.owed.push_back(Action::Terminal(TerminalAction::StopSelf { job: true }));
         } else if self.policy.job == Job::Ours && signal == Signal::TSTP {
             self.owed.push_back(Action::ContinueStopped(Target::Group(pid)));

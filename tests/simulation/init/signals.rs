@@ -3,25 +3,26 @@
 use super::{InitRules, Stage};
 use prefork_init::core::Note;
 use prefork_init::core::action::{Ask, Forward, Recipients, Target, TerminalAction};
+use prefork_init::core::note::{InitNote, SignalNote};
 use prefork_init::core::policy::{Job, Scope};
 use prefork_init::core::{Action, Monotonic, Pid, Received, Signal};
 
 impl InitRules {
     pub(super) fn signalled(&mut self, now: Monotonic, received: Received) {
         let came = received.signal;
-        self.to_tell.push(Note::SignalReceived { received });
+        self.to_tell.push(Note::Signal(SignalNote::Received(received)));
         if self.of_hand_off.contains(&came) {
             self.of_hand_off.retain(|signal| *signal != came);
-            self.to_tell.push(Note::HandOffIgnored { signal: came });
+            self.to_tell.push(Note::Signal(SignalNote::HandOffIgnored { signal: came }));
             return;
         }
         match self.name_of(came) {
-            None => self.to_tell.push(Note::SignalDropped { signal: came }),
+            None => self.to_tell.push(Note::Signal(SignalNote::Dropped { signal: came })),
             Some(_) if self.command_has(&received) => {}
             Some(signal) => self.reaches(now, Received { signal, ..received }, came),
         }
         if self.policy.stops_itself && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&came) {
-            self.to_tell.push(Note::Suspending);
+            self.to_tell.push(Note::Init(InitNote::Suspending));
             self.owed.push_back(Action::Terminal(TerminalAction::StopSelf { job: false }));
         }
     }
@@ -65,7 +66,7 @@ impl InitRules {
                 if asks && ![Signal::STOP, Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal) {
                     self.owed.push_back(Action::ContinueStopped(to));
                 }
-                self.to_tell.push(Note::SignalForwarded { signal, came });
+                self.to_tell.push(Note::Signal(SignalNote::Forwarded { signal, came }));
             }
             // What is about to be asked is not asked before; and whom it would end unaware gets nothing.
             Stage::Left { asks: None, .. } if asks => {}
@@ -76,7 +77,7 @@ impl InitRules {
             Stage::Left { .. } if self.policy.spare_unaware && signal.ends_the_unaware() && !asks => return,
             Stage::Left { .. } => {
                 self.owed.push_back(Action::Signal { to: Recipients::Everyone, signal });
-                self.to_tell.push(Note::SignalForwarded { signal, came });
+                self.to_tell.push(Note::Signal(SignalNote::Forwarded { signal, came }));
             }
             Stage::Paused if asks || signal == Signal::INT => {
                 // The orphans have what time there is from when they are asked.

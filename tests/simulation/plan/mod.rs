@@ -7,6 +7,7 @@ use super::dice::{Dice, MS};
 use super::kernel::{Habits, SpawnLuck, Temper};
 use prefork_init::core::event::Request;
 use prefork_init::core::exit::Exit;
+use prefork_init::core::note::{InitNote, PoolNote, ReloadNote, SignalNote, WorkerNote};
 use prefork_init::core::time::Patience;
 use prefork_init::core::{Action, Mode, Note, Signal};
 use std::time::Duration;
@@ -95,28 +96,32 @@ impl Moment {
     pub fn of(action: &Action) -> Option<Self> {
         Some(match action {
             Action::Spawn(_) => Self::Spawn,
-            Action::Note(note) => match note {
-                Note::WorkerReady { .. } | Note::CommandStarted { .. } => Self::Ready,
-                Note::WorkerDue { .. } => Self::Due,
-                Note::WorkerDraining { .. } => Self::Draining,
-                Note::WorkerHung { .. } => Self::Hung,
-                Note::ReloadStarted { .. } => Self::Reload,
-                Note::ReloadConfirmed { .. } => Self::Confirmed,
-                Note::ReloadFailed { .. } => Self::ReloadFailed,
-                Note::Scaled { .. } => Self::Scaled,
-                Note::WorkerStopping { .. } => Self::Stopping,
-                Note::WorkerKilled { .. } => Self::Killed,
-                Note::WorkerExited { .. } | Note::CommandExited { .. } => Self::Exited,
-                Note::SignalReceived { .. } => Self::Signalled,
-                Note::Suspending => Self::Suspending,
-                Note::OrphanReaped { .. } => Self::OrphanReaped,
-                Note::RespawnDelayed { .. } => Self::Backoff,
-                Note::ShutdownStarted { .. } => Self::Shutdown,
-                Note::ShutdownHurried { .. } => Self::Hurried,
-                Note::KillingAll => Self::KillingAll,
-                Note::StoppingOrphans => Self::Orphans,
-                _ => return None,
-            },
+            Action::Note(note) => {
+                match note {
+                    Note::Worker(_, WorkerNote::Ready { .. })
+                    | Note::Init(InitNote::CommandStarted { .. }) => Self::Ready,
+                    Note::Worker(_, WorkerNote::Due { .. }) => Self::Due,
+                    Note::Worker(_, WorkerNote::Draining { .. }) => Self::Draining,
+                    Note::Worker(_, WorkerNote::Hung { .. }) => Self::Hung,
+                    Note::Reload(_, ReloadNote::Started) => Self::Reload,
+                    Note::Reload(_, ReloadNote::Confirmed) => Self::Confirmed,
+                    Note::Reload(_, ReloadNote::Failed { .. }) => Self::ReloadFailed,
+                    Note::Pool(PoolNote::Scaled { .. }) => Self::Scaled,
+                    Note::Worker(_, WorkerNote::Stopping { .. }) => Self::Stopping,
+                    Note::Worker(_, WorkerNote::Killed { .. }) => Self::Killed,
+                    Note::Worker(_, WorkerNote::Exited { .. })
+                    | Note::Init(InitNote::CommandExited { .. }) => Self::Exited,
+                    Note::Signal(SignalNote::Received(_)) => Self::Signalled,
+                    Note::Init(InitNote::Suspending) => Self::Suspending,
+                    Note::Init(InitNote::OrphanReaped { .. }) => Self::OrphanReaped,
+                    Note::Pool(PoolNote::RespawnDelayed { .. }) => Self::Backoff,
+                    Note::Pool(PoolNote::ShutdownStarted { .. }) => Self::Shutdown,
+                    Note::Pool(PoolNote::ShutdownHurried { .. }) => Self::Hurried,
+                    Note::Init(InitNote::KillingAll) => Self::KillingAll,
+                    Note::Init(InitNote::StoppingOrphans) => Self::Orphans,
+                    _ => return None,
+                }
+            }
             _ => return None,
         })
     }

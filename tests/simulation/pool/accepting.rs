@@ -6,7 +6,7 @@ use super::backoff::Window;
 use super::book::{Book, Canary, Roll, Worker};
 use prefork_init::core::event::Found;
 use prefork_init::core::exit::{Exit, Reason};
-use prefork_init::core::note::ReadyBy;
+use prefork_init::core::note::{ReadyBy, WorkerNote};
 use prefork_init::core::{Lane, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ impl Book {
                 (known.absent, known.undecided, known.closed) = (None, Monotonic::default(), false);
                 if std::mem::take(&mut known.told) {
                     known.quiet_until = now + Duration::from_secs(10);
-                    told = Some(Note::WorkerAcceptsAgain { worker: named });
+                    told = Some(Note::Worker(named, WorkerNote::AcceptsAgain));
                 }
                 is_back = std::mem::take(&mut known.away) && absent.is_some();
             }
@@ -154,7 +154,7 @@ impl Book {
                 let has_left = worker.leaves || found == Found::Left || now.since(since) >= NO_PAUSE;
                 if !known.told && (has_left || now >= known.quiet_until) {
                     known.told = true;
-                    told = Some(Note::WorkerStoppedAccepting { worker: named });
+                    told = Some(Note::Worker(named, WorkerNote::StoppedAccepting));
                 }
                 let is_news = has_left && worker.due.is_none() && worker.watch.hung.is_none();
                 leaving = is_news.then_some(pid);

@@ -8,6 +8,7 @@ use super::watch::Watch;
 use prefork_init::core::action::SpawnOrder;
 use prefork_init::core::event::{Answer, ChildChange, PoolFact, Request, WorkerFact};
 use prefork_init::core::exit::Reason;
+use prefork_init::core::note::{InitNote, PoolNote, ReloadNote, SignalNote};
 use prefork_init::core::{Event, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ impl Book {
             Event::Answered(Answer::ConfigurationRead { accepted: true }) => self.reload(now),
             Event::Answered(Answer::ConfigurationRead { accepted: false }) => {
                 self.newest += 1;
-                self.expected.told.push(Note::ReloadRefused { generation: self.newest });
+                self.expected.told.push(Note::Reload(self.newest, ReloadNote::Refused));
             }
             Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } } => {
                 self.exited(now, pid, exit, out_of_memory)
@@ -146,7 +147,7 @@ impl Book {
         let is_over = self.policy.deadline.is_some_and(|by| by <= now);
         if is_over && self.stage == Stage::Running && self.first_failure.is_none() {
             self.overdue = true;
-            self.expected.told.push(Note::DeadlinePassed { after: now.0 });
+            self.expected.told.push(Note::Init(InitNote::DeadlinePassed { after: now.0 }));
             self.asked_to_stop(now, Signal::TERM);
         }
         self.judge_undecided(now);
@@ -199,7 +200,7 @@ impl Book {
     fn received(&mut self, now: Monotonic, came: Signal) {
         let running = self.stage == Stage::Running;
         match self.name_of(came) {
-            None => self.expected.told.push(Note::SignalDropped { signal: came }),
+            None => self.expected.told.push(Note::Signal(SignalNote::Dropped { signal: came })),
             Some(signal) if [Signal::TERM, Signal::INT, Signal::QUIT, Signal::ABRT].contains(&signal) => {
                 self.asked_to_stop(now, signal);
             }
@@ -213,9 +214,9 @@ impl Book {
                 let hears = |w: &&Worker| w.is_up() || (w.drain.is_some() && w.stopped.is_none());
                 let pids = self.live.iter().filter(hears).map(|w| (w.pid, signal));
                 self.expected.forwarded.extend(pids);
-                self.expected.told.push(Note::SignalForwarded { signal, came });
+                self.expected.told.push(Note::Signal(SignalNote::Forwarded { signal, came }));
             }
-            Some(signal) => self.expected.told.push(Note::SignalIgnored { signal }),
+            Some(signal) => self.expected.told.push(Note::Signal(SignalNote::Ignored { signal })),
         }
     }
 
@@ -249,7 +250,7 @@ impl Book {
             whole_since: None,
         });
         self.planned_from = now;
-        self.expected.told.push(Note::ReloadStarted { generation: self.newest });
+        self.expected.told.push(Note::Reload(self.newest, ReloadNote::Started));
         for slot in 0..self.wanted() {
             let overtaken = self.in_slot(slot).nth(1).map(|worker| worker.pid);
             if let Some(worker) = overtaken.and_then(|pid| self.worker(pid).ok()) {
@@ -267,9 +268,9 @@ impl Book {
         let number = |workers: usize| u32::try_from(workers).unwrap();
         let (from, to) = (self.wanted(), workers.clamp(1, MOST_WORKERS));
         if to == from {
-            return self.expected.told.push(Note::NotScaled { workers: number(to) });
+            return self.expected.told.push(Note::Pool(PoolNote::NotScaled { workers: number(to) }));
         }
-        self.expected.told.push(Note::Scaled { workers: number(to), from: number(from) });
+        self.expected.told.push(Note::Pool(PoolNote::Scaled { workers: number(to), from: number(from) }));
         for _ in from..to {
             self.slots.push(Slot { vacancy: Window::at(now), ..Slot::default() });
         }

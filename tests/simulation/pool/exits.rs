@@ -4,6 +4,7 @@ use super::backoff::Window;
 use super::book::{Book, Canary, Left, Roll, SPAWN_GAP, Slot, Stage, Undecided, Worker};
 use prefork_init::core::action::SpawnOrder;
 use prefork_init::core::exit::{Exit, Reason};
+use prefork_init::core::note::ReloadNote;
 use prefork_init::core::{Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
@@ -167,7 +168,7 @@ impl Book {
             && reason.is_failure()
         {
             if !std::mem::replace(hurt, true) {
-                self.expected.told.push(Note::ReloadPaused { generation: *to, reason });
+                self.expected.told.push(Note::Reload(*to, ReloadNote::Paused { reason }));
             }
             *whole_since = None;
         }
@@ -185,8 +186,8 @@ impl Book {
                     hurt: false,
                     whole_since: None,
                 });
-                self.expected.told.push(Note::ReloadFailed { generation, reason });
-                let resumed = self.roll.as_ref().map(|roll| Note::ReloadResumed { generation: roll.to });
+                self.expected.told.push(Note::Reload(generation, ReloadNote::Failed { reason }));
+                let resumed = self.roll.as_ref().map(|roll| Note::Reload(roll.to, ReloadNote::Resumed));
                 self.expected.told.extend(resumed);
             } else {
                 *canary = Canary::Wanted;

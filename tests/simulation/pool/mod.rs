@@ -19,6 +19,7 @@ use super::rule::{Held, check};
 use book::Book;
 use prefork_init::core::action::{ListenerAction, Recipients};
 use prefork_init::core::exit::Reason;
+use prefork_init::core::note::WorkerNote;
 use prefork_init::core::policy::PoolPolicy;
 use prefork_init::core::{Action, Event, Monotonic, Note, Snapshot};
 
@@ -88,7 +89,7 @@ fn with_the_refusal_first(actions: &[Action]) -> Vec<&Action> {
             let of_a_stop = matches!(
                 action,
                 Action::Signal { to: Recipients::Process(_), .. }
-                    | Action::Note(Note::WorkerStopping { reason: Reason::Stop, .. })
+                    | Action::Note(Note::Worker(_, WorkerNote::Stopping { reason: Reason::Stop, .. }))
             );
             !of_a_stop
         });

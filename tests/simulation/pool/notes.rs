@@ -4,7 +4,9 @@ use super::super::rule::{Held, check};
 use super::book::{Book, Canary, HURRIED, Roll, Stage, Worker};
 use super::first::FirstStart;
 use prefork_init::core::exit::Reason;
-use prefork_init::core::note::{ReadyBy, Sign, WorkerRef};
+use prefork_init::core::note::{
+    InitNote, PoolNote, ReadyBy, ReloadNote, Sign, SignalNote, WorkerNote, WorkerRef,
+};
 use prefork_init::core::{Monotonic, Note, Pid};
 
 impl Book {
@@ -14,7 +16,7 @@ impl Book {
             return Ok(());
         }
         match *note {
-            Note::WorkerSpawned { worker, max_requests, max_age, max_memory } => {
+            Note::Worker(worker, WorkerNote::Spawned { max_requests, max_age, max_memory }) => {
                 check(self.expected.spawned.take() == Some(worker.pid), "nobody was spawned")?;
                 let recycle = self.policy.recycle;
                 let age_fits = match (max_age, recycle.max_age) {
@@ -33,8 +35,8 @@ impl Book {
                 check(known.order.max_requests == max_requests, "another limit than the worker was given")?;
                 check(age_fits && memory_fits, "a limit out of its bounds")
             }
-            Note::WorkerReady { worker, by, .. } => self.is_ready(now, worker, by),
-            Note::WorkerDue { worker, reason, requests } => {
+            Note::Worker(worker, WorkerNote::Ready { by, .. }) => self.is_ready(now, worker, by),
+            Note::Worker(worker, WorkerNote::Due { reason, requests }) => {
                 let leaves = self.expected.leaving.take() == Some(worker.pid);
                 let asked = self.expected.asked.take_if(|_| reason == Reason::Asked) == Some(worker.pid);
                 let samples = self.policy.recycle.memory_samples;
@@ -53,16 +55,18 @@ impl Book {
                 };
                 check(due, "due too early")
             }
-            Note::WorkerDraining { worker, reason } => self.drain(now, worker.pid, reason),
-            Note::DrainCutShort { worker } => {
+            Note::Worker(worker, WorkerNote::Draining { reason }) => self.drain(now, worker.pid, reason),
+            Note::Worker(worker, WorkerNote::DrainCutShort) => {
                 let drain = self.known(worker)?.drain;
                 let given_up =
                     drain.is_some_and(|drain| self.given_up_at(&drain).is_some_and(|by| by <= now));
                 let given_up = given_up && drain.is_some_and(|drain| !drain.left);
                 check(given_up && self.policy.drain.steered, "it was emptied, or has time")
             }
-            Note::WorkerBusy { worker, connections, surge } => self.busy(now, worker.pid, connections, surge),
-            Note::WorkerHung { worker, sign } => {
+            Note::Worker(worker, WorkerNote::Busy { connections, surge }) => {
+                self.busy(now, worker.pid, connections, surge)
+            }
+            Note::Worker(worker, WorkerNote::Hung { sign }) => {
                 check(sign == Sign::Watchdog, "no sign that it hangs")?;
                 let known = self.known(worker)?;
                 check(known.serves(), "it does not serve")?;
@@ -70,75 +74,83 @@ impl Book {
                 self.found_hung(now, worker.pid);
                 Ok(())
             }
-            Note::WorkerStopping { worker, reason, signal } => self.stopping(now, worker.pid, reason, signal),
-            Note::WorkerKilled { worker, reason } => {
+            Note::Worker(worker, WorkerNote::Stopping { reason, signal }) => {
+                self.stopping(now, worker.pid, reason, signal)
+            }
+            Note::Worker(worker, WorkerNote::Killed { reason }) => {
                 let known = self.known(worker)?;
                 check(known.killed, "it was not killed")?;
                 check(known.stopped.is_some_and(|(_, why)| why == reason), "for another reason")
             }
-            Note::WorkerExited { worker, reason, .. } => {
+            Note::Worker(worker, WorkerNote::Exited { reason, .. }) => {
                 let exits = &mut self.expected.exited;
                 let at = exits.iter().position(|exit| *exit == (worker.pid, reason));
                 check(at.is_some(), &format!("it ended otherwise: {exits:?}"))?;
                 exits.remove(at.unwrap());
                 Ok(())
             }
-            Note::SpawnFailed { slot, .. } => {
+            Note::Init(InitNote::SpawnFailed { slot, .. }) => {
                 check(self.expected.spawn_failed.take() == Some(slot), "no spawn failed")
             }
-            Note::PoolReady { ready } => {
+            Note::Pool(PoolNote::Ready { ready }) => {
                 check(!std::mem::replace(&mut self.pool_ready, true), "ready for the first time, again")?;
                 check(self.serving() == ready as usize && self.serving() >= self.min_ready(), "miscounted")
             }
-            Note::ReloadFinished { generation, took } => {
+            Note::Reload(generation, ReloadNote::Finished { took }) => {
                 let roll = self.roll.take().filter(|roll| roll.to == generation);
                 let finished = roll.is_some_and(|roll| now.since(roll.since) == took);
                 check(finished && self.is_all_new(generation), "an old one is left")
             }
-            Note::ShutdownStarted { .. } => check(self.stops.first() == Some(&now), "no stop signal came"),
-            Note::StoppingOrphans => check(!self.orphans_asked, "orphans are asked again"),
-            Note::KillingAll => check(matches!(self.stage, Stage::Killing { .. }), "nothing was killed"),
-            Note::GaveUp { slot, .. } => {
+            Note::Pool(PoolNote::ShutdownStarted { .. }) => {
+                check(self.stops.first() == Some(&now), "no stop signal came")
+            }
+            Note::Init(InitNote::StoppingOrphans) => check(!self.orphans_asked, "orphans are asked again"),
+            Note::Init(InitNote::KillingAll) => {
+                check(matches!(self.stage, Stage::Killing { .. }), "nothing was killed")
+            }
+            Note::Pool(PoolNote::GaveUp { slot, .. }) => {
                 self.end_was_told = true;
                 check(self.gave_up == Some(slot), "given up without need")
             }
-            Note::PoolStopped => {
+            Note::Pool(PoolNote::Stopped) => {
                 self.end_was_told = true;
                 check(self.gave_up.is_none(), "it was given up, not stopped")
             }
-            Note::RespawnDelayed { slot, delay, .. } => {
+            Note::Pool(PoolNote::RespawnDelayed { slot, delay, .. }) => {
                 let told = self.expected.delays.iter().any(|&(of, window)| {
                     of == slot && (window.earliest..=window.latest).contains(&(now + delay))
                 });
                 check(told, "no respawn waits, or not so long")
             }
-            Note::OrphanReaped { warn, .. } => check(warn == self.policy.warn_on_reap, "the wrong loudness"),
-            Note::ClosingCutShort
-            | Note::WorkerUnobservable { .. }
-            | Note::ShutdownHurried { .. }
-            | Note::SignalReceived { .. } => Ok(()),
-            Note::SignalIgnored { .. }
-            | Note::SignalDropped { .. }
-            | Note::DeadlinePassed { .. }
-            | Note::WorkerSuspected { .. }
-            | Note::WorkerStoppedAccepting { .. }
-            | Note::WorkerAcceptsAgain { .. }
-            | Note::ReloadRefused { .. }
-            | Note::ReloadStarted { .. }
-            | Note::ReloadConfirmed { .. }
-            | Note::ReloadFailed { .. }
-            | Note::ReloadPaused { .. }
-            | Note::ReloadResumed { .. }
-            | Note::Scaled { .. }
-            | Note::NotScaled { .. } => Err("nothing of that kind happened".into()),
-            Note::UpgradeAsked { .. } => check(self.upgrade, "nobody asked for an upgrade"),
-            Note::CommandStarted { .. }
-            | Note::CommandExited { .. }
-            | Note::SignalForwarded { .. }
-            | Note::HandOffIgnored { .. }
-            | Note::TerminalGivenUp
-            | Note::OrphansLeft { .. }
-            | Note::Suspending => Err("a pool has no command".into()),
+            Note::Init(InitNote::OrphanReaped { warn, .. }) => {
+                check(warn == self.policy.warn_on_reap, "the wrong loudness")
+            }
+            Note::Pool(PoolNote::ClosingCutShort)
+            | Note::Worker(_, WorkerNote::Unobservable)
+            | Note::Pool(PoolNote::ShutdownHurried { .. })
+            | Note::Signal(SignalNote::Received(_)) => Ok(()),
+            Note::Signal(SignalNote::Ignored { .. })
+            | Note::Signal(SignalNote::Dropped { .. })
+            | Note::Init(InitNote::DeadlinePassed { .. })
+            | Note::Worker(_, WorkerNote::Suspected { .. })
+            | Note::Worker(_, WorkerNote::StoppedAccepting)
+            | Note::Worker(_, WorkerNote::AcceptsAgain)
+            | Note::Reload(_, ReloadNote::Refused)
+            | Note::Reload(_, ReloadNote::Started)
+            | Note::Reload(_, ReloadNote::Confirmed)
+            | Note::Reload(_, ReloadNote::Failed { .. })
+            | Note::Reload(_, ReloadNote::Paused { .. })
+            | Note::Reload(_, ReloadNote::Resumed)
+            | Note::Pool(PoolNote::Scaled { .. })
+            | Note::Pool(PoolNote::NotScaled { .. }) => Err("nothing of that kind happened".into()),
+            Note::Pool(PoolNote::UpgradeAsked { .. }) => check(self.upgrade, "nobody asked for an upgrade"),
+            Note::Init(InitNote::CommandStarted { .. })
+            | Note::Init(InitNote::CommandExited { .. })
+            | Note::Signal(SignalNote::Forwarded { .. })
+            | Note::Signal(SignalNote::HandOffIgnored { .. })
+            | Note::Init(InitNote::TerminalGivenUp)
+            | Note::Init(InitNote::OrphansLeft { .. })
+            | Note::Init(InitNote::Suspending) => Err("a pool has no command".into()),
         }
     }
 
@@ -169,7 +181,7 @@ impl Book {
         let proves = |roll: &&mut Roll| roll.canary != Canary::Passed && roll.to == generation;
         if let Some(roll) = self.roll.as_mut().filter(proves) {
             (roll.canary, self.generation) = (Canary::Passed, roll.to);
-            self.expected.told.push(Note::ReloadConfirmed { generation: roll.to });
+            self.expected.told.push(Note::Reload(roll.to, ReloadNote::Confirmed));
         }
         let old = self.seated(slot).filter(|seated| seated.pid != worker.pid);
         match old.map(|old| (old.pid, old.due)) {

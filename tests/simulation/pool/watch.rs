@@ -2,7 +2,7 @@
 
 use super::book::{Book, Worker};
 use prefork_init::core::event::Measured;
-use prefork_init::core::note::{Sign, Verdict, WorkerRef};
+use prefork_init::core::note::{Sign, Verdict, WorkerNote, WorkerRef};
 use prefork_init::core::{Monotonic, Note, Pid};
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ impl Book {
         if worker.accepting.away && matches!(sign, Sign::Probe | Sign::AcceptStall) {
             return;
         }
-        let note = Note::WorkerHung { worker: worker.named(), sign };
+        let note = Note::Worker(worker.named(), WorkerNote::Hung { sign });
         self.expected.told.push(note);
         self.found_hung(now, pid);
     }
@@ -119,7 +119,7 @@ impl Book {
             if worker.watch.hung.take().is_some() && worker.leaves {
                 worker.due = Some((Monotonic::default(), prefork_init::core::exit::Reason::Stop));
             }
-            let note = Note::WorkerSuspected { worker: worker.named(), verdict: Verdict::Alive };
+            let note = Note::Worker(worker.named(), WorkerNote::Suspected { verdict: Verdict::Alive });
             self.expected.told.push(note);
         }
     }
@@ -178,7 +178,7 @@ impl Book {
         } else {
             (watch.suspected, watch.still_since) = (true, Some(now));
             let verdict = Verdict::Suspected;
-            self.expected.told.push(Note::WorkerSuspected { worker: named, verdict });
+            self.expected.told.push(Note::Worker(named, WorkerNote::Suspected { verdict }));
         }
     }
 }
