@@ -4,8 +4,8 @@ use crate::check::plan::{Plan, kill, rewrites, time};
 use crate::core::policy::{HangPolicy, PoolPolicy, ReadyPolicy, RecyclePolicy};
 use crate::core::time::Patience;
 use crate::os::process::handover::{FORMAT, GIVEN_LISTENER};
-use crate::os::process::spawn::FIRST_FD;
 use crate::settings::{Config, Pool};
+use crate::values::FIRST_FD;
 use crate::values::address::Address;
 use crate::values::log::Style;
 

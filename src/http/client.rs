@@ -122,3 +122,28 @@ fn no_answer(error: hyper::Error) -> NoAnswer {
         || error.source().is_some_and(|cause| cause.is::<io::Error>());
     if hung_up { NoAnswer::Closed } else { NoAnswer::NotHttp }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_into_a_request_is_no_get() {
+        for (host, path) in [("", "/"), ("[::1]:80", "/a//b?c=/%20"), ("a_b", "//")] {
+            assert!(Get::new(host, path).is_some(), "{host} {path}");
+        }
+        for (host, path) in [
+            ("a", ""),
+            ("a", "healthz"),
+            ("a", "*"),
+            ("a", "?a"),
+            ("a", "http://a/"),
+            ("a", "/a b"),
+            ("a", "/\r\nX: y"),
+            ("a\r\nX: y", "/"),
+            ("a\0", "/"),
+        ] {
+            assert!(Get::new(host, path).is_none(), "{host:?} {path:?}");
+        }
+    }
+}

@@ -3,8 +3,9 @@
 use super::Loop;
 use crate::core::Event;
 use crate::core::action::SpawnOrder;
-use crate::os::process::spawn::{self, FIRST_FD, Placement, Program};
+use crate::os::process::spawn::{self, Placement, Program};
 use crate::settings::placeholders::Values;
+use crate::values::FIRST_FD;
 use crate::workers::Extras;
 use std::time::Duration;
 

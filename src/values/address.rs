@@ -168,4 +168,20 @@ mod tests {
             assert!(!collide(one, other), "{one} {other}");
         }
     }
+
+    #[test]
+    fn a_listener_is_reached_by_ipv4_where_it_can_be() {
+        for (bound, to) in [
+            ("0.0.0.0:80", Some("127.0.0.1:80")),
+            ("[::]:80", Some("127.0.0.1:80")),
+            ("10.1.2.3:80", Some("10.1.2.3:80")),
+            ("127.0.0.5:80", Some("127.0.0.5:80")),
+            ("[::ffff:10.1.2.3]:80", Some("10.1.2.3:80")),
+            ("[::ffff:0.0.0.0]:80", Some("127.0.0.1:80")),
+            ("[::1]:80", None),
+            ("[fe80::1]:80", None),
+        ] {
+            assert_eq!(from_loopback(bound.parse().unwrap()), to.map(|to| to.parse().unwrap()), "{bound}");
+        }
+    }
 }

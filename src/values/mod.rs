@@ -10,3 +10,6 @@ pub mod log;
 pub mod printable;
 pub mod ready_target;
 pub mod user;
+
+/// The first descriptor after stdin, stdout and stderr, where inherited listeners begin (`SD_LISTEN_FDS_START`).
+pub const FIRST_FD: i32 = 3;

@@ -73,7 +73,11 @@ pub fn script(block: &Block) {
             ours(block, &words[at + 1..], &[("PREFORK_BIND".to_owned(), ":8000".to_owned())]);
         } else if program == "cargo" {
             let alias = format!("\n{} = [", words[1]);
-            assert!(words[1] == "build" || read(".cargo/config.toml").contains(&alias), "{}: {line}", block.at);
+            assert!(
+                words[1] == "build" || read(".cargo/config.toml").contains(&alias),
+                "{}: {line}",
+                block.at
+            );
         } else if program.contains('/') {
             let mode = repository(program).metadata().unwrap_or_else(|error| panic!("{}: {error}", block.at));
             assert!(mode.permissions().mode() & 0o111 != 0, "{}: {program} cannot be run", block.at);

@@ -135,7 +135,8 @@ impl End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::process::spawn::{FIRST_FD, Placement, Program, Settings, spawn};
+    use crate::os::process::spawn::{Placement, Program, Settings, spawn};
+    use crate::values::FIRST_FD;
     use std::ffi::OsString;
     use std::future::poll_fn;
     use std::io::Write;

@@ -220,7 +220,8 @@ impl Drop for Mapping {
 mod tests {
     use super::*;
     use crate::core::Pid;
-    use crate::os::process::spawn::{FIRST_FD, Placement, Program, Settings, spawn};
+    use crate::os::process::spawn::{Placement, Program, Settings, spawn};
+    use crate::values::FIRST_FD;
     use std::ffi::OsString;
 
     /// Runs a script as a worker is run, with this line of the scoreboard. Returns its exit code.

@@ -32,7 +32,7 @@ use crate::values::address::Address;
 use crate::values::duration::{parse_duration, parse_patience};
 use crate::values::error::StartError;
 use clap::builder::{BoolishValueParser, Resettable, TypedValueParser};
-use clap::{Arg, ArgMatches, Args, CommandFactory, Parser, ValueEnum};
+use clap::{Arg, ArgMatches, Args, CommandFactory, Parser};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

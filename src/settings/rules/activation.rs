@@ -1,8 +1,8 @@
 //! Sockets that we are given: sd_listen_fds(3), from the receiving end.
 
 use crate::core::exit::code;
-use crate::os::process::spawn::FIRST_FD;
 use crate::os::socket::activation;
+use crate::values::FIRST_FD;
 use crate::values::address::Address;
 use crate::values::error::StartError;
 use std::ffi::OsString;

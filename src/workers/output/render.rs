@@ -64,6 +64,7 @@ impl Label {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::printable::misleads;
 
     const TIME: &str = "2026-11-21T23:40:00.123456Z";
 

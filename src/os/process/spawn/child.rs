@@ -1,9 +1,10 @@
 //! What runs between the clone and the exec, on memory that is not ours alone: system calls, and nothing else.
 
-use super::{FIRST_FD, Failure, Image, Placement};
+use super::{Failure, Image, Placement};
 use crate::core::exit::code;
 use crate::os::process::{open_files, privileges};
 use crate::os::{call, signals};
+use crate::values::FIRST_FD;
 use std::ffi::{CStr, CString};
 use std::mem::size_of;
 use std::ptr;

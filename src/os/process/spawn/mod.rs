@@ -16,6 +16,7 @@ use crate::core::Signal;
 use crate::core::event::{Pid, SpawnFailure};
 use crate::core::exit::code;
 use crate::os::call::{self, named};
+use crate::values::FIRST_FD;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -26,9 +27,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::time::{Duration, Instant};
-
-/// The first descriptor after stdin, stdout and stderr, where inherited listeners begin (`SD_LISTEN_FDS_START`).
-pub const FIRST_FD: RawFd = 3;
 
 /// A process in uninterruptible sleep does not die of `SIGKILL`.
 const DIE_WITHIN: Duration = Duration::from_secs(1);

@@ -4,8 +4,6 @@
 pub mod tables;
 
 use super::{Options, Request};
-use crate::check::options;
-use crate::client::options;
 use crate::values::error::StartError;
 use clap::builder::{PossibleValue, PossibleValuesParser, Resettable};
 use clap::{Arg, Command, CommandFactory, ValueHint};
@@ -47,7 +45,9 @@ pub fn read(args: &[OsString]) -> Result<Request, StartError> {
 /// word or none.
 #[must_use]
 pub fn definition() -> Command {
-    let whole = Options::command().subcommand(options::definition()).subcommands(options::definitions());
+    let whole = Options::command()
+        .subcommand(crate::check::options::definition())
+        .subcommands(crate::client::options::definitions());
     whole.disable_help_subcommand(true).mut_subcommands(|sub| sub.disable_help_subcommand(true))
 }
 
@@ -98,7 +98,7 @@ fn hint(arg: Arg) -> Arg {
 
 /// The page of the program, and behind it those of its subcommands.
 fn man() -> String {
-    let mut whole = definition().mut_subcommand(options::NAME, |check| {
+    let mut whole = definition().mut_subcommand(crate::check::options::NAME, |check| {
         let own = check.mut_args(|arg| {
             let is_known = arg.get_env().is_some();
             arg.hide(is_known)
