@@ -6,7 +6,7 @@ use crate::harness::{eventually, kill, launch, python, status_line};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_millis(1_500);
+const SOON: Duration = Duration::from_secs(5);
 
 /// Leaves orphans, and ends with 6 at TERM. Real-time signals it ignores from the start.
 const COMMAND: &str = "

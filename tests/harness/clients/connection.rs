@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A server that takes longer than this has lost the request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,6 +46,8 @@ pub struct Answer {
 pub struct Connection {
     stream: TcpStream,
     pub reused: bool,
+    /// When it was made, or the last answer was whole.
+    quiet_since: Instant,
 }
 
 impl Connection {
@@ -58,7 +60,7 @@ impl Connection {
             Ok(stream)
         };
         let stream = connect().map_err(|error: std::io::Error| Failure::of(error.kind()))?;
-        Ok(Self { stream, reused: false })
+        Ok(Self { stream, reused: false, quiet_since: Instant::now() })
     }
 
     /// Whether the server has closed it meanwhile. Every client with a pool of connections looks before it sends.
@@ -67,6 +69,11 @@ impl Connection {
         let peeked = self.stream.peek(&mut [0]);
         self.stream.set_nonblocking(false).unwrap();
         !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// How long nothing has come or gone on it.
+    pub fn quiet(&self) -> Duration {
+        self.quiet_since.elapsed()
     }
 
     /// Sends one request and waits for the whole answer. With `close`, for the server's close too, so that the ports
@@ -84,6 +91,7 @@ impl Connection {
             while matches!(self.stream.read(&mut [0; 64]), Ok(1..)) {}
         }
         self.reused = true;
+        self.quiet_since = Instant::now();
         Ok(answer)
     }
 

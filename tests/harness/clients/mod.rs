@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 /// How long a client that was refused waits before it tries again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(2);
 
+/// A server closes a connection that is quiet for longer by its own keep-alive timeout (gunicorn: 2 s), and the next
+/// request can meet that. A client is quiet for so long only where the machine lets it wait.
+const QUIET_FOR_TOO_LONG: Duration = Duration::from_secs(1);
+
 /// How a client uses its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
@@ -161,12 +165,17 @@ impl Client {
         self.opened.fetch_add(usize::from(!connection.reused), Ordering::Relaxed);
         let close = matches!(self.model, Model::Close | Model::Slow);
         let path = if self.model == Model::Slow { "slow" } else { "echo" };
+        let quiet = connection.quiet();
         let answer = connection.get(&format!("/{path}/{number}"), close);
         let mut tally = self.tally.lock().unwrap();
         match answer {
             Ok(answer) => {
                 tally.answered(begun, answer.status == 200 && (self.is_right)(number, &answer.body));
                 (!close && !answer.closes).then_some(connection)
+            }
+            Err(_) if connection.reused && quiet >= QUIET_FOR_TOO_LONG => {
+                tally.closed_idle();
+                None
             }
             Err(failure) => {
                 tally.failed(failure, connection.reused);
