@@ -3,7 +3,8 @@
 use crate::check::plan;
 use crate::report::log;
 use crate::settings::compat;
-use crate::settings::options::{self, Options, Request};
+use crate::settings::layers::Parsed;
+use crate::settings::options::{self, Like, Options};
 use crate::settings::{Config, Environment};
 use crate::supervisor::Supervisor;
 use crate::values::error::StartError;
@@ -13,21 +14,37 @@ use tracing::warn;
 
 /// Runs what the command line asks for, and returns the exit code.
 ///
+/// A subcommand is the first word, and nothing else: behind `--`, or behind any option, `check` and `status` are commands
+/// to run like all others. Under the name of another init there is none.
+///
 /// # Errors
 /// One line for the first thing that is wrong before anything is started.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
-    let options = match compat::read(args)? {
-        Request::Run(options) => options,
-        Request::Client(request) => return client::run(&request),
-        Request::Check(asked) => return check::run(*asked),
-        Request::Print { text, to_stderr, code } => {
-            log::print(&text, to_stderr);
-            return Ok(code);
+    let args: Vec<OsString> = args.into_iter().collect();
+    let is_ours = compat::like(args.first().map(OsString::as_os_str).unwrap_or_default()) == Like::Ourselves;
+    match args.get(1).and_then(|word| word.to_str()).filter(|_| is_ours) {
+        Some("status" | "ctl" | "healthcheck") => {
+            answer(client::options::read(&args)?, |request| client::run(&request))
         }
-    };
-    log::start(&options);
-    let given = options.given.clone();
-    start(*options).map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))
+        Some(check::options::NAME) => answer(check::options::read(&args)?, check::run),
+        #[cfg(feature = "generate")]
+        Some("generate") => answer(crate::generate::read(&args)?, |()| Ok(0)),
+        _ => answer(compat::read(args)?, |options| {
+            log::start(&options);
+            let given = options.given.clone();
+            start(*options).map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))
+        }),
+    }
+}
+
+fn answer<T>(parsed: Parsed<T>, run: impl FnOnce(T) -> Result<u8, StartError>) -> Result<u8, StartError> {
+    match parsed {
+        Parsed::Asks(asked) => run(asked),
+        Parsed::Print { text, to_stderr, code } => {
+            log::print(&text, to_stderr);
+            Ok(code)
+        }
+    }
 }
 
 fn start(options: Options) -> Result<u8, StartError> {

@@ -109,6 +109,8 @@ pub mod check;
 pub mod client;
 pub mod control;
 pub mod core;
+#[cfg(feature = "generate")]
+pub mod generate;
 pub mod helpers;
 pub mod http;
 pub mod os;

@@ -2,7 +2,7 @@
 
 use crate::check::{self, Asked, Setting, Value};
 use crate::settings::layers::{self, Layered, Parsed};
-use crate::settings::options::{Options, Request, only};
+use crate::settings::options::{Options, only};
 use crate::values::error::StartError;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches};
@@ -81,21 +81,20 @@ pub(crate) fn definition() -> Command {
 }
 
 /// Reads the command line; the first of `args` is our name, the second `check`.
-pub(crate) fn read(args: &[OsString]) -> Result<Request, StartError> {
+pub(crate) fn read(args: &[OsString]) -> Result<Parsed<Asked>, StartError> {
     let words: Vec<OsString> = args.iter().take(1).chain(args.iter().skip(2)).cloned().collect();
     let layered = match layers::parse(command, &words)? {
         Parsed::Asks(layered) => layered,
-        Parsed::Text(text) => return Ok(Request::Print { text, to_stderr: false, code: 0 }),
+        Parsed::Print { text, to_stderr, code } => return Ok(Parsed::Print { text, to_stderr, code }),
     };
     let asked = Check::from_arg_matches(&layered.matches)
         .map_err(|error| StartError::usage(NAME, error, "see prefork-init check --help"))?;
     if asked.list {
-        return Ok(Request::Print { text: list(), to_stderr: false, code: 0 });
+        return Ok(Parsed::text(list()));
     }
     let settings = settings(&layered);
-    let Layered { options, .. } = *layered;
     let Check { json, deny, all, list: _ } = asked;
-    Ok(Request::Check(Box::new(Asked { options, settings, json, all, deny })))
+    Ok(Parsed::Asks(Asked { options: layered.options, settings, json, all, deny }))
 }
 
 fn list() -> String {

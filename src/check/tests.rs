@@ -1,7 +1,8 @@
 //! Every rule, triggered once and silent nearby, without a machine.
 
 use super::*;
-use crate::settings::options::{Request, read};
+use crate::settings::layers::Parsed;
+use crate::settings::options::read;
 use std::collections::BTreeSet;
 
 /// A container of 2 CPUs and 4 GiB whose command is not root.
@@ -22,7 +23,7 @@ fn at_start(line: &str, around: &Surroundings) -> Vec<&'static str> {
 fn judged(line: &str, around: &Surroundings, judge: fn(&Case<'_>) -> Vec<Warning>) -> Vec<Warning> {
     let words = ["prefork-init".to_owned()].into_iter().chain(line.split(' ').map(|w| w.replace('~', " ")));
     let options = match read(words.map(OsString::from)) {
-        Ok(Request::Run(options)) => options,
+        Ok(Parsed::Asks(options)) => options,
         other => panic!("{line}: {other:?}"),
     };
     let environment = Environment {
@@ -348,7 +349,7 @@ fn what_is_certain_is_said_at_the_start_too() {
 #[test]
 fn what_only_the_other_mode_has_a_use_for_is_told_by_its_name() {
     let words = ["prefork-init", "--graceful-timeout", "8s", "true"].map(OsString::from);
-    let Ok(Request::Run(options)) = read(words) else { panic!("not read") };
+    let Ok(Parsed::Asks(options)) = read(words) else { panic!("not read") };
     let config = Config::resolve(*options, &Environment::default()).unwrap();
     let given =
         |source: Source, only| Given { field: "max_age".into(), flag: "--max-age".into(), source, only };

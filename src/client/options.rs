@@ -6,7 +6,7 @@ use crate::client::{self, Given, Task};
 use crate::core::Signal;
 use crate::core::policy::MOST_WORKERS;
 use crate::settings::clap_errors;
-use crate::settings::options::Request;
+use crate::settings::layers::Parsed;
 use crate::settings::options::parse::{self, parse_signal};
 use crate::values::address::Address;
 use crate::values::amounts::number_within;
@@ -138,15 +138,15 @@ pub(crate) fn definitions() -> Vec<clap::Command> {
 ///
 /// # Errors
 /// One line for what is wrong.
-pub fn read(args: &[OsString]) -> Result<Request, StartError> {
+pub fn read(args: &[OsString]) -> Result<Parsed<client::Request>, StartError> {
     let mut command = Asking::command();
     let asking = command.try_get_matches_from_mut(args).and_then(|found| Asking::from_arg_matches(&found));
     match asking {
-        Ok(asking) => Ok(Request::Client(asking.what.request())),
+        Ok(asking) => Ok(Parsed::Asks(asking.what.request())),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 let code = if error.kind() == ErrorKind::DisplayHelp { 0 } else { 2 };
-                Ok(Request::Print { text: error.to_string(), to_stderr: code != 0, code })
+                Ok(Parsed::Print { text: error.to_string(), to_stderr: code != 0, code })
             }
             ErrorKind::MissingRequiredArgument => {
                 let what = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();

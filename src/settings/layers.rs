@@ -14,14 +14,42 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// A command line that was read.
-pub(crate) enum Parsed {
-    /// It asks for something.
-    Asks(Box<Layered>),
-    /// It asks for help, or for the version: this text.
-    Text(String),
+#[derive(Debug)]
+pub enum Parsed<T> {
+    /// It asks for this.
+    Asks(T),
+    /// Print this and end: help, version, or what another program whose name we bear says of wrong usage.
+    Print {
+        /// What.
+        text: String,
+        /// To stderr, not to stdout.
+        to_stderr: bool,
+        /// The exit code.
+        code: u8,
+    },
+}
+
+impl<T> Parsed<T> {
+    /// For stdout, and all is well.
+    #[must_use]
+    pub fn text(text: String) -> Self {
+        Self::Print { text, to_stderr: false, code: 0 }
+    }
+
+    /// The same with something else asked for.
+    ///
+    /// # Errors
+    /// That of the function.
+    pub fn map<U>(self, convert: impl FnOnce(T) -> Result<U, StartError>) -> Result<Parsed<U>, StartError> {
+        Ok(match self {
+            Self::Asks(asked) => Parsed::Asks(convert(asked)?),
+            Self::Print { text, to_stderr, code } => Parsed::Print { text, to_stderr, code },
+        })
+    }
 }
 
 /// What all layers together say.
+#[derive(Debug)]
 pub(crate) struct Layered {
     /// Our options.
     pub options: Options,
@@ -36,7 +64,7 @@ pub(crate) struct Layered {
 ///
 /// # Errors
 /// One line for the first thing that is wrong.
-pub(crate) fn parse(build: impl Fn() -> Command, args: &[OsString]) -> Result<Parsed, StartError> {
+pub(crate) fn parse(build: impl Fn() -> Command, args: &[OsString]) -> Result<Parsed<Layered>, StartError> {
     let mut command = without_variables(build(), is_empty);
     let mut unknown = variables::unknown(&command);
     let mut matches = command.try_get_matches_from_mut(args);
@@ -48,7 +76,7 @@ pub(crate) fn parse(build: impl Fn() -> Command, args: &[OsString]) -> Result<Pa
     let matches = match matches {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return Ok(Parsed::Text(error.to_string()));
+            return Ok(Parsed::text(error.to_string()));
         }
         Err(error) => return Err(clap_errors::one_line(&error, &command, args)),
     };
@@ -57,7 +85,7 @@ pub(crate) fn parse(build: impl Fn() -> Command, args: &[OsString]) -> Result<Pa
         Some(path) => with_file(&path, command, &matches, args)?,
     };
     layered.options.unknown = unknown;
-    Ok(Parsed::Asks(Box::new(layered)))
+    Ok(Parsed::Asks(layered))
 }
 
 /// The same once more, with the words of the file before those of the command line. What a flag or a variable says is

@@ -1,7 +1,6 @@
 //! What is to be done, checked: every rule about options that concerns more than one of them.
 
 pub mod clap_errors;
-pub mod commands;
 pub mod compat;
 pub mod file;
 pub mod layers;

@@ -7,7 +7,8 @@ use crate::core::note::ReloadNote;
 use crate::core::{Event, Mode, Note, Signal};
 use crate::os::signals;
 use crate::settings::compat;
-use crate::settings::options::{self, Request};
+use crate::settings::layers::Parsed;
+use crate::settings::options;
 use crate::settings::placeholders::{Command, NOTIFY_FD};
 use crate::settings::{Config, Environment, Pool};
 use crate::setup;
@@ -112,7 +113,7 @@ impl Loop {
 
 fn read() -> Result<Config, StartError> {
     match compat::read(std::env::args_os())? {
-        Request::Run(options) => {
+        Parsed::Asks(options) => {
             let given = options.given.clone();
             let config = Config::resolve(*options, &Environment::read());
             let config = config.map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))?;
@@ -123,8 +124,6 @@ fn read() -> Result<Config, StartError> {
             Ok(config)
         }
         // The command line is what it was, and that was to run something.
-        Request::Check(_) | Request::Client(_) | Request::Print { .. } => {
-            Err(StartError::usage("command line", "runs nothing", "start anew"))
-        }
+        Parsed::Print { .. } => Err(StartError::usage("command line", "runs nothing", "start anew")),
     }
 }

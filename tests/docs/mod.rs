@@ -8,7 +8,7 @@ mod options;
 
 use crate::harness::binary;
 #[cfg(feature = "generate")]
-use prefork_init::settings::options::generate::tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
+use prefork_init::generate::tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! `prefork-init generate`: completions that complete, and a man page that man(1) reads without complaint.
 
 use crate::harness::{binary, launch};
-use prefork_init::settings::options::generate::definition;
+use prefork_init::generate::definition;
 use prefork_init::settings::options::own_variables;
 use std::fs;
 use std::path::PathBuf;

@@ -9,7 +9,8 @@ use crate::core::exit::Exit;
 use crate::core::note::{InitNote, SignalNote};
 use crate::core::policy::Scope;
 use crate::core::signal::{Rewrite, Signal};
-use crate::settings::options::{Like, Options, ProcessGroup, Request};
+use crate::settings::layers::Parsed;
+use crate::settings::options::{Like, Options, ProcessGroup};
 use crate::values::error::StartError;
 use std::ffi::{OsStr, OsString};
 
@@ -26,7 +27,7 @@ const VERSION: &str = "dumb-init v1.2.5\n";
 const WRONG: u8 = 1;
 
 /// Reads its command line.
-pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
+pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError> {
     let name = args.first().map(|name| name.display().to_string()).unwrap_or_default();
     let mut rules = Vec::new();
     let mut setsid = true;
@@ -65,7 +66,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
     apply(&mut options, setsid, rules);
     options.verbosity = u8::from(debug);
     options.said_first = said;
-    Ok(Request::Run(options))
+    Ok(Parsed::Asks(options))
 }
 
 fn apply(options: &mut Options, setsid: bool, rules: Vec<Rewrite>) {
@@ -84,8 +85,8 @@ fn apply(options: &mut Options, setsid: bool, rules: Vec<Rewrite>) {
     options.signals.rewrite_signal = all;
 }
 
-fn to_stderr(text: &str, code: u8) -> Request {
-    Request::Print { text: text.to_owned(), to_stderr: true, code }
+fn to_stderr(text: &str, code: u8) -> Parsed<Box<Options>> {
+    Parsed::Print { text: text.to_owned(), to_stderr: true, code }
 }
 
 /// `s:r` as `sscanf("%d:%d")` reads it: what follows the second number does not matter.

@@ -10,7 +10,8 @@ mod getopt;
 pub mod tini;
 
 use crate::core::Note;
-use crate::settings::options::{self, Like, Options, Request};
+use crate::settings::layers::Parsed;
+use crate::settings::options::{self, Like, Options};
 use crate::values::error::StartError;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -19,7 +20,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// One line for the first thing that is wrong.
-pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartError> {
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<Box<Options>>, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
     match like(args.first().map(OsString::as_os_str).unwrap_or_default()) {
         Like::Ourselves => options::read(args),
@@ -30,7 +31,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartEr
 
 /// Whom a name stands for. Releases are named `tini-static-arm64` or `dumb-init_1.2.5_x86_64`, and Docker calls its
 /// tini `docker-init`.
-fn like(name: &OsStr) -> Like {
+pub fn like(name: &OsStr) -> Like {
     let name = Path::new(name).file_name().and_then(OsStr::to_str).unwrap_or_default();
     let is = |known: &str| {
         name.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_', '.']))
@@ -48,14 +49,12 @@ fn like(name: &OsStr) -> Like {
 fn from_environment(command: Vec<OsString>, like: Like) -> Result<Box<Options>, StartError> {
     let words = ["prefork-init".into(), "--".into()];
     match options::read(words.into_iter().chain(command))? {
-        Request::Run(mut options) => {
+        Parsed::Asks(mut options) => {
             options.like = like;
             Ok(options)
         }
         // Nothing in the environment asks for that.
-        Request::Check(_) | Request::Client(_) | Request::Print { .. } => {
-            Err(StartError::usage("environment", "asks for help", "unset it"))
-        }
+        Parsed::Print { .. } => Err(StartError::usage("environment", "asks for help", "unset it")),
     }
 }
 

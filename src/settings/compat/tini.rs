@@ -10,7 +10,8 @@ use crate::core::note::{InitNote, SignalNote};
 use crate::core::policy::Scope;
 use crate::core::signal::{Rewrite, Signal};
 use crate::os::signals::describe;
-use crate::settings::options::{Like, Options, Request, Subreaper};
+use crate::settings::layers::Parsed;
+use crate::settings::options::{Like, Options, Subreaper};
 use crate::values::error::StartError;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -48,7 +49,7 @@ struct Settings {
 }
 
 /// Reads its command line.
-pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
+pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError> {
     let name = args.first().map(|name| name.display().to_string()).unwrap_or_default();
     if let [_, only] = args
         && only == "--version"
@@ -89,7 +90,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Request, StartError> {
 
     let mut options = from_environment(command, Like::Tini)?;
     apply(&mut options, settings);
-    Ok(Request::Run(options))
+    Ok(Parsed::Asks(options))
 }
 
 fn apply(options: &mut Options, settings: Settings) {
@@ -107,12 +108,12 @@ fn apply(options: &mut Options, settings: Settings) {
     options.verbosity = settings.verbosity;
 }
 
-fn to_stdout(text: &str) -> Request {
-    Request::Print { text: text.to_owned(), to_stderr: false, code: 0 }
+fn to_stdout(text: &str) -> Parsed<Box<Options>> {
+    Parsed::Print { text: text.to_owned(), to_stderr: false, code: 0 }
 }
 
-fn to_stderr(text: &str) -> Request {
-    Request::Print { text: text.to_owned(), to_stderr: true, code: WRONG }
+fn to_stderr(text: &str) -> Parsed<Box<Options>> {
+    Parsed::Print { text: text.to_owned(), to_stderr: true, code: WRONG }
 }
 
 /// A full name, `SIGTERM`, of those that every Unix has.

@@ -3,8 +3,6 @@
 // The doc comments of the options are the help text, where [x] and <x> are no markup.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
-#[cfg(feature = "generate")]
-pub mod generate;
 pub mod helpers;
 mod init;
 pub mod parse;
@@ -22,12 +20,9 @@ pub use pool::{Listener, Pool, Replacement, Respawn, Restarts, Workers};
 pub use process::Process;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
 
-use crate::check::Asked;
-use crate::client;
 use crate::core::Signal;
 use crate::core::time::Patience;
-use crate::settings::commands;
-use crate::settings::layers;
+use crate::settings::layers::{self, Parsed};
 use crate::values::address::Address;
 use crate::values::duration::{parse_duration, parse_patience};
 use crate::values::error::StartError;
@@ -289,39 +284,13 @@ pub struct Logging {
     pub explain: bool,
 }
 
-/// What the command line asks for.
-#[derive(Debug)]
-pub enum Request {
-    /// Run something.
-    Run(Box<Options>),
-    /// Check what would be run.
-    Check(Box<Asked>),
-    /// Print this and end: help, version, or what another program whose name we bear says of wrong usage.
-    Print {
-        /// What.
-        text: String,
-        /// To stderr, not to stdout.
-        to_stderr: bool,
-        /// The exit code.
-        code: u8,
-    },
-    /// Ask one of us that runs.
-    Client(client::Request),
-}
-
 /// Reads the command line, the `PREFORK_...` variables, and the file that they name.
 ///
 /// # Errors
 /// One line for the first thing that is wrong.
-pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, StartError> {
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<Box<Options>>, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
-    if let Some(read) = commands::read(&args) {
-        return read;
-    }
-    Ok(match layers::parse(Options::command, &args)? {
-        layers::Parsed::Asks(layered) => Request::Run(Box::new(layered.options)),
-        layers::Parsed::Text(text) => Request::Print { text, to_stderr: false, code: 0 },
-    })
+    layers::parse(Options::command, &args)?.map(|layered| Ok(Box::new(layered.options)))
 }
 
 /// An empty variable is none: so `docker run -e PREFORK_HEALTH= ...` undoes what an image sets.

@@ -68,7 +68,8 @@ mod tests {
     use super::*;
     use crate::core::Mode;
     use crate::settings::Config;
-    use crate::settings::options::{Given, Request, read};
+    use crate::settings::layers::Parsed;
+    use crate::settings::options::{Given, read};
     use std::ffi::OsString;
 
     /// Whether it is a pool; `by` is what said `--workers`, and the words are separated by a space.
@@ -76,7 +77,7 @@ mod tests {
         let words = ["prefork-init", "-n", "2", "-b", ":8000"].map(str::to_owned).into_iter();
         let words = words.chain(line.split(' ').map(|word| word.replace('~', " ")));
         let mut options = match read(words.map(OsString::from)) {
-            Ok(Request::Run(options)) => options,
+            Ok(Parsed::Asks(options)) => options,
             other => panic!("{line}: {other:?}"),
         };
         for given in
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn sockets_that_are_given_and_a_command_of_the_file_are_meant() {
-        let Ok(Request::Run(mut options)) = read(["prefork-init", "-n", "2", "bash"].map(OsString::from))
+        let Ok(Parsed::Asks(mut options)) = read(["prefork-init", "-n", "2", "bash"].map(OsString::from))
         else {
             panic!("not read")
         };

@@ -391,7 +391,8 @@ mod tests {
     use super::*;
     use crate::core::Mode;
     use crate::settings::Config;
-    use crate::settings::options::{Request, read};
+    use crate::settings::layers::Parsed;
+    use crate::settings::options::read;
     use std::ffi::OsString;
 
     fn resolve(line: &str, web_concurrency: Option<&str>, port: Option<&str>) -> Result<Config, String> {
@@ -402,7 +403,7 @@ mod tests {
             ..Environment::default()
         };
         match read(args) {
-            Ok(Request::Run(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
+            Ok(Parsed::Asks(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }

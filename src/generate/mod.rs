@@ -3,7 +3,8 @@
 
 pub mod tables;
 
-use super::{Options, Request};
+use crate::settings::layers::Parsed;
+use crate::settings::options::Options;
 use crate::values::error::StartError;
 use clap::builder::{PossibleValue, PossibleValuesParser, Resettable};
 use clap::{Arg, Command, CommandFactory, ValueHint};
@@ -26,7 +27,7 @@ const SOME_VALUES: [(&str, &[&str]); 3] = [
 ///
 /// # Errors
 /// They are none of the four.
-pub fn read(args: &[OsString]) -> Result<Request, StartError> {
+pub fn read(args: &[OsString]) -> Result<Parsed<()>, StartError> {
     let words: Vec<_> = args.iter().skip(2).map(|arg| arg.to_string_lossy()).collect();
     let text = match words.join(" ").as_str() {
         "bash" => completions(Shell::Bash),
@@ -38,7 +39,7 @@ pub fn read(args: &[OsString]) -> Result<Request, StartError> {
             return Err(StartError::value("generate", other, "cannot be generated", remedy));
         }
     };
-    Ok(Request::Print { text, to_stderr: false, code: 0 })
+    Ok(Parsed::text(text))
 }
 
 /// The whole command line with its subcommands. [`read`](super::read) takes it apart by itself: a subcommand is the first
