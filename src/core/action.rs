@@ -2,6 +2,7 @@
 
 use super::event::{Lane, Pid, SpawnId};
 use super::handover::Handover;
+use super::limits::Limits;
 use super::note::{Note, WorkerRef};
 use super::signal::{Received, Signal};
 use super::time::Monotonic;
@@ -228,6 +229,6 @@ pub struct SpawnOrder {
     pub lane: Lane,
     /// The pool's generation; 0 in init mode.
     pub generation: u32,
-    /// The limit drawn for this worker, if there is one.
-    pub max_requests: Option<u64>,
+    /// What was drawn for this worker.
+    pub limits: Limits,
 }

@@ -65,16 +65,6 @@ pub struct Kept {
     pub ping_every: Option<Duration>,
     /// Requests it has told of.
     pub requests: u64,
-    /// What was drawn for it: requests.
-    pub max_requests: Option<u64>,
-    /// What was drawn for it: age.
-    pub max_age: Option<Duration>,
-    /// What was drawn for it: memory, in bytes.
-    pub max_memory: Option<u64>,
-}
-
-impl Kept {
-    pub(super) fn limits(&self) -> Limits {
-        Limits { requests: self.max_requests, age: self.max_age, memory: self.max_memory }
-    }
+    /// What was drawn for it.
+    pub limits: Limits,
 }

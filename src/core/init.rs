@@ -11,6 +11,7 @@ use super::action::{Action, Ask, Forward, Recipients, SpawnOrder, Target, Termin
 use super::asks::Asks;
 use super::event::{Answer, ChildChange, Event, Lane, Pid, Request, SpawnFailure, SpawnId};
 use super::exit::{Exit, Reason, code};
+use super::limits::Limits;
 use super::note::{InitNote, Note, SignalNote};
 use super::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
 use super::signal::{Received, Signal};
@@ -165,9 +166,7 @@ impl Init {
                 waits_for: None,
                 uptime: now.since(since),
                 requests: None,
-                max_requests: None,
-                max_age: None,
-                max_memory: None,
+                limits: Limits::default(),
             }),
             State::Starting | State::Paused | State::Ended { .. } | State::Gone => None,
         };
@@ -198,7 +197,7 @@ impl Init {
             number: 0,
             lane: Lane(0),
             generation: 0,
-            max_requests: None,
+            limits: Limits::default(),
         }));
     }
 

@@ -30,6 +30,13 @@ impl Limits {
         }
     }
 
+    /// Each as it is shown: its name and its value, an age in milliseconds.
+    #[must_use]
+    pub fn fields(&self) -> [(&'static str, Option<u64>); 3] {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        [("max_requests", self.requests), ("max_age_ms", self.age.map(millis)), ("max_memory", self.memory)]
+    }
+
     /// When a worker spawned at `spawned` comes of age.
     #[must_use]
     pub fn age_deadline(&self, spawned: Monotonic) -> Option<Monotonic> {

@@ -2,6 +2,7 @@
 
 use super::event::{Pid, SpawnFailure};
 use super::exit::{Exit, Reason};
+use super::limits::Limits;
 use super::signal::{Received, Signal};
 use core::time::Duration;
 
@@ -142,12 +143,8 @@ pub enum InitNote {
 pub enum WorkerNote {
     /// It was started; it is not ready yet.
     Spawned {
-        /// The limit of requests drawn for it.
-        max_requests: Option<u64>,
-        /// The limit of age drawn for it.
-        max_age: Option<Duration>,
-        /// The limit of memory drawn for it, in bytes.
-        max_memory: Option<u64>,
+        /// What was drawn for it.
+        limits: Limits,
     },
     /// It became ready.
     Ready {

@@ -2,6 +2,7 @@
 
 use super::event::{Lane, Pid};
 use super::exit::Reason;
+use super::limits::Limits;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -155,12 +156,8 @@ pub struct Worker {
     pub uptime: Duration,
     /// Requests it is known to have served; `None` if nobody counts them for us.
     pub requests: Option<u64>,
-    /// The limit of requests drawn for it.
-    pub max_requests: Option<u64>,
-    /// The limit of age drawn for it.
-    pub max_age: Option<Duration>,
-    /// The limit of memory drawn for it, in bytes.
-    pub max_memory: Option<u64>,
+    /// What was drawn for it.
+    pub limits: Limits,
 }
 
 #[cfg(test)]
@@ -178,9 +175,7 @@ impl Worker {
             waits_for: None,
             uptime: Duration::ZERO,
             requests: Some(0),
-            max_requests: None,
-            max_age: None,
-            max_memory: None,
+            limits: Limits::default(),
         }
     }
 }

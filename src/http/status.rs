@@ -105,15 +105,12 @@ fn of_worker(worker: &Worker, memory: Option<u64>) -> String {
         Some(reason) => object.text("reason", reason),
         None => object.with("reason", "null"),
     };
-    object
+    let object = object
         .maybe("waits_for", worker.waits_for)
         .with("uptime_ms", millis(worker.uptime))
-        .maybe("requests", worker.requests)
-        .maybe("max_requests", worker.max_requests)
-        .maybe("max_age_ms", worker.max_age.map(millis))
-        .maybe("max_memory", worker.max_memory)
-        .maybe("rss", memory)
-        .end()
+        .maybe("requests", worker.requests);
+    let limits = worker.limits.fields().into_iter();
+    limits.fold(object, |object, (name, limit)| object.maybe(name, limit)).maybe("rss", memory).end()
 }
 
 fn millis(span: Duration) -> u64 {
@@ -162,7 +159,7 @@ type Row = [String; 8];
 fn rows(status: &Status, memory: &[Option<u64>]) -> Vec<Row> {
     let mut rows: Vec<(u32, Row)> = Vec::new();
     for (worker, memory) in status.workers.iter().zip(memory) {
-        let limited = worker.max_requests.map(|most| format!("/{most}")).unwrap_or_default();
+        let limited = worker.limits.requests.map(|most| format!("/{most}")).unwrap_or_default();
         rows.push((
             worker.slot,
             [

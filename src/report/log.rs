@@ -6,6 +6,7 @@ pub use crate::report::sink::{child_signal, print, say, start, start_error, time
 use crate::core::Signal;
 use crate::core::event::SpawnFailure;
 use crate::core::exit::{Exit, Reason};
+use crate::core::limits::Limits;
 use crate::core::note::{
     InitNote, Note, PoolNote, ReadyBy, ReloadNote, SignalNote, Verdict, WorkerNote, WorkerRef,
 };
@@ -71,9 +72,16 @@ fn init_note(note: &InitNote) {
 
 fn worker_note(worker: WorkerRef, note: &WorkerNote) {
     match *note {
-        WorkerNote::Spawned { max_requests, max_age, max_memory } => {
-            let max_age_ms = max_age.map(millis);
-            worker_line!(info, worker, max_requests, max_age_ms, max_memory, "worker spawned");
+        WorkerNote::Spawned { limits: Limits { requests, age, memory } } => {
+            let max_age_ms = age.map(millis);
+            worker_line!(
+                info,
+                worker,
+                max_requests = requests,
+                max_age_ms,
+                max_memory = memory,
+                "worker spawned"
+            );
         }
         WorkerNote::Ready { by, after } => {
             worker_line!(info, worker, by = %ready_by(by), after_ms = millis(after), "worker ready");

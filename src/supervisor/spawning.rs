@@ -29,7 +29,7 @@ impl Loop {
             fd: FIRST_FD,
             worker_id: order.slot,
             worker_number: order.number,
-            max_requests: order.max_requests,
+            max_requests: order.limits.requests,
             notify_fd: extras.as_ref().and_then(|extras| extras.ready_fd),
         });
         let fleet = self.fleet.as_ref().zip(extras.as_ref());

@@ -27,7 +27,7 @@ fn renewed(renew: impl Fn(PoolPolicy) -> PoolPolicy) -> Scene {
 fn workers_of_the_new_generation_live_under_the_new_rules() {
     let max_age = Some(Jittered { base: s(100), jitter: Duration::ZERO });
     let mut scene = renewed(|old| PoolPolicy { recycle: RecyclePolicy { max_age, ..old.recycle }, ..old });
-    let drawn = |note: &Note| matches!(note, Note::Worker(_, WorkerNote::Spawned { max_age: Some(age), .. }) if *age == s(100));
+    let drawn = |note: &Note| matches!(note, Note::Worker(_, WorkerNote::Spawned { limits }) if limits.age == Some(s(100)));
     assert!(scene.noted(drawn), "{:?}", scene.actions);
     scene.sees_ready(20);
     scene.exits(10, Exit::Code(0));

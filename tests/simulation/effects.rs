@@ -6,7 +6,7 @@ use prefork_init::core::action::{
 };
 use prefork_init::core::handover::Handover;
 use prefork_init::core::note::{InitNote, PoolNote, ReloadNote, SignalNote, WorkerNote, WorkerRef};
-use prefork_init::core::{Action, Core, Lane, Monotonic, Note, Pid};
+use prefork_init::core::{Action, Core, Lane, Limits, Monotonic, Note, Pid};
 use std::fmt::{Debug, Write};
 
 /// FNV-1a, which is the same with each compiler.
@@ -127,8 +127,12 @@ fn of_action(action: &Action) -> String {
 }
 
 fn of_order(order: &SpawnOrder) -> String {
-    let SpawnOrder { id, slot, number, lane, generation, max_requests } = order;
-    format!("spawn {} {slot} {number} {} {generation} {max_requests:?}", id.0, lane.0)
+    let SpawnOrder { id, slot, number, lane, generation, limits } = order;
+    format!("spawn {} {slot} {number} {} {generation} {:?}", id.0, lane.0, limits.requests)
+}
+
+fn of_limits(limits: &Limits) -> String {
+    format!("{:?} {:?} {:?}", limits.requests, limits.age, limits.memory)
 }
 
 fn of_handover(given: &Handover) -> String {
@@ -157,7 +161,7 @@ fn of_handover(given: &Handover) -> String {
             kept.ping_every,
             kept.requests,
         );
-        let _ = write!(text, " {:?} {:?} {:?};", kept.max_requests, kept.max_age, kept.max_memory);
+        let _ = write!(text, " {};", of_limits(&kept.limits));
     }
     for vacancy in &given.vacant {
         let lane = vacancy.lane.map(|lane| lane.0);
@@ -183,8 +187,8 @@ fn of_note(note: &Note) -> String {
         Note::Init(InitNote::OrphanReaped { pid, exit, warn }) => {
             format!("orphan-reaped {pid} {exit} {warn}")
         }
-        Note::Worker(worker, WorkerNote::Spawned { max_requests, max_age, max_memory }) => {
-            format!("worker-spawned {} {max_requests:?} {max_age:?} {max_memory:?}", named(*worker))
+        Note::Worker(worker, WorkerNote::Spawned { limits }) => {
+            format!("worker-spawned {} {}", named(*worker), of_limits(limits))
         }
         Note::Worker(worker, WorkerNote::Ready { by, after }) => {
             format!("worker-ready {} {by:?} {after:?}", named(*worker))

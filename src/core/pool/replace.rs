@@ -145,17 +145,16 @@ impl Pool {
         let generation = self.generation_to_spawn();
         let id = SpawnId(self.next_spawn);
         self.next_spawn = self.next_spawn.saturating_add(1);
-        let limits = Limits::draw(&self.policy.recycle, &mut self.rng);
         let order = SpawnOrder {
             id,
             slot: number(index),
             number: self.free_number(),
             lane,
             generation,
-            max_requests: limits.requests,
+            limits: Limits::draw(&self.policy.recycle, &mut self.rng),
         };
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let worker = Worker::new(now, &order, limits);
+        let worker = Worker::new(now, &order);
         match role {
             Role::Seated => slot.seat = Seat::Taken(worker),
             Role::Successor => slot.successor = Some(worker),

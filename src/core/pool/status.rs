@@ -113,9 +113,7 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
         waits_for,
         uptime: now.since(worker.spawned),
         requests: counted(worker, counted_by_worker),
-        max_requests: worker.limits.requests,
-        max_age: worker.limits.age,
-        max_memory: worker.limits.memory,
+        limits: worker.limits,
     }
 }
 

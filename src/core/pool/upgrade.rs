@@ -61,9 +61,7 @@ impl Pool {
                 spawned: worker.spawned,
                 ready: since,
                 requests: worker.requests,
-                max_requests: worker.limits.requests,
-                max_age: worker.limits.age,
-                max_memory: worker.limits.memory,
+                limits: worker.limits,
             }),
             WorkerState::Spawning
             | WorkerState::Starting(_)

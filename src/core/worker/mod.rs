@@ -90,14 +90,14 @@ pub enum WorkerState {
 
 impl Worker {
     /// A worker for which this order is given now.
-    pub fn new(now: Monotonic, order: &SpawnOrder, limits: Limits) -> Self {
+    pub fn new(now: Monotonic, order: &SpawnOrder) -> Self {
         Self {
             id: order.id,
             slot: order.slot,
             number: order.number,
             lane: order.lane,
             generation: order.generation,
-            limits,
+            limits: order.limits,
             spawned: now,
             requests: 0,
             memory: 0,
@@ -111,7 +111,7 @@ impl Worker {
 
     /// A worker that was there before us.
     pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &PoolPolicy) -> Self {
-        let Kept { slot, number, lane, generation, pid, spawned, ready, requests, .. } = *kept;
+        let Kept { slot, number, lane, generation, pid, spawned, ready, requests, limits, .. } = *kept;
         let watch = Watch::new(now, kept.ping_every, &policy.hang);
         let accepting = Accepting::new(now, policy.drain.steered, false);
         let state = WorkerState::Ready { pid, since: ready, due: None, leaves: false, watch, accepting };
@@ -121,7 +121,7 @@ impl Worker {
             number,
             lane,
             generation,
-            limits: kept.limits(),
+            limits,
             spawned,
             requests,
             memory: 0,
@@ -242,12 +242,8 @@ impl Worker {
     ) {
         self.spawned = now;
         self.state = WorkerState::Starting(Starting::new(now, pid, &policy.ready, probation));
-        let Limits { requests: max_requests, age: max_age, memory: max_memory } = self.limits;
         let worker = self.reference(pid);
-        out.push(Action::Note(Note::Worker(
-            worker,
-            WorkerNote::Spawned { max_requests, max_age, max_memory },
-        )));
+        out.push(Action::Note(Note::Worker(worker, WorkerNote::Spawned { limits: self.limits })));
     }
 
     /// It cannot be seen accepting, ever.

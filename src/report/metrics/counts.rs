@@ -243,6 +243,7 @@ fn add_one(count: &mut u64) {
 mod tests {
     use super::*;
     use crate::core::exit::Exit;
+    use crate::core::limits::Limits;
     use crate::core::note::ReadyBy;
     use crate::core::signal::Received;
     use std::time::Duration;
@@ -257,7 +258,7 @@ mod tests {
 
     fn spawned(slot: u32, pid: i32) -> Note {
         let worker = worker(slot, pid);
-        Note::Worker(worker, WorkerNote::Spawned { max_requests: None, max_age: None, max_memory: None })
+        Note::Worker(worker, WorkerNote::Spawned { limits: Limits::default() })
     }
 
     fn exited(slot: u32, pid: i32, reason: Reason) -> Note {

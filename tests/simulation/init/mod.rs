@@ -12,7 +12,7 @@ use prefork_init::core::action::{Recipients, SpawnOrder, Target, TerminalAction}
 use prefork_init::core::event::{Answer, ChildChange, Request, SpawnId};
 use prefork_init::core::note::InitNote;
 use prefork_init::core::policy::{InitPolicy, Job};
-use prefork_init::core::{Action, Event, Lane, Monotonic, Pid, Received, Signal};
+use prefork_init::core::{Action, Event, Lane, Limits, Monotonic, Pid, Received, Signal};
 use std::collections::VecDeque;
 
 /// Where the command stands.
@@ -209,7 +209,7 @@ impl InitRules {
                 number: 0,
                 lane: Lane(0),
                 generation: 0,
-                max_requests: None,
+                limits: Limits { requests: None, age: None, memory: None },
             }) => {
                 check(self.stage == Stage::Wanted, "no command is to be started")?;
                 self.stage = Stage::Ordered(*id);

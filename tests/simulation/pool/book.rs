@@ -26,8 +26,6 @@ pub struct Worker {
     pub pid: Pid,
     pub order: SpawnOrder,
     pub spawned: Monotonic,
-    pub max_age: Option<Duration>,
-    pub max_memory: Option<u64>,
     pub announced: bool,
     pub said_ready: Option<Monotonic>,
     pub refused: bool,

@@ -346,8 +346,6 @@ impl Book {
             pid,
             order,
             spawned: now,
-            max_age: None,
-            max_memory: None,
             announced: false,
             said_ready: None,
             refused: false,

@@ -110,7 +110,7 @@ impl Book {
 impl Worker {
     /// From when on it is looked at, as long as it has not reported anything.
     pub fn begins_counting(&mut self, now: Monotonic, counted_by_worker: bool) {
-        let reports = self.order.max_requests.is_some() && !counted_by_worker;
+        let reports = self.order.limits.requests.is_some() && !counted_by_worker;
         self.counting = reports.then_some((now + FIRST_LOOK, FIRST_LOOK));
     }
 

@@ -16,23 +16,22 @@ impl Book {
             return Ok(());
         }
         match *note {
-            Note::Worker(worker, WorkerNote::Spawned { max_requests, max_age, max_memory }) => {
+            Note::Worker(worker, WorkerNote::Spawned { limits }) => {
                 check(self.expected.spawned.take() == Some(worker.pid), "nobody was spawned")?;
                 let recycle = self.policy.recycle;
-                let age_fits = match (max_age, recycle.max_age) {
+                let age_fits = match (limits.age, recycle.max_age) {
                     (None, None) => true,
                     (Some(age), Some(limit)) => (limit.base..=limit.base + limit.jitter).contains(&age),
                     (None, Some(_)) | (Some(_), None) => false,
                 };
-                let memory_fits = match (max_memory, recycle.max_memory) {
+                let memory_fits = match (limits.memory, recycle.max_memory) {
                     (None, None) => true,
                     (Some(most), Some(limit)) => (limit.base..=limit.base + limit.jitter).contains(&most),
                     (None, Some(_)) | (Some(_), None) => false,
                 };
                 let known = self.known(worker)?;
-                (known.max_age, known.max_memory) = (max_age, max_memory);
                 check(!std::mem::replace(&mut known.announced, true), "spawned twice")?;
-                check(known.order.max_requests == max_requests, "another limit than the worker was given")?;
+                check(known.order.limits == limits, "another limit than the worker was given")?;
                 check(age_fits && memory_fits, "a limit out of its bounds")
             }
             Note::Worker(worker, WorkerNote::Ready { by, .. }) => self.is_ready(now, worker, by),
@@ -290,14 +289,14 @@ impl Book {
 
 impl Worker {
     fn has_served_enough(&self) -> bool {
-        self.order.max_requests.is_some_and(|limit| self.requests >= limit)
+        self.order.limits.requests.is_some_and(|limit| self.requests >= limit)
     }
 
     fn has_age(&self, now: Monotonic) -> bool {
-        self.max_age.is_some_and(|age| self.spawned + age <= now)
+        self.order.limits.age.is_some_and(|age| self.spawned + age <= now)
     }
 
     fn is_heavy(&self, samples: u32) -> bool {
-        self.max_memory.is_some() && self.heavy.0 >= samples
+        self.order.limits.memory.is_some() && self.heavy.0 >= samples
     }
 }

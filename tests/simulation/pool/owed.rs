@@ -76,7 +76,7 @@ impl Book {
             }
         }
         if worker.serves() && worker.due.is_none() {
-            worker.max_age.iter().for_each(|age| tell("the end of an age", worker.spawned + *age));
+            worker.order.limits.age.iter().for_each(|age| tell("the end of an age", worker.spawned + *age));
         }
         worker.counted_by().iter().for_each(|by| tell("a look whether somebody counts", *by));
         if worker.starts() || worker.is_up() {

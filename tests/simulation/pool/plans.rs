@@ -37,7 +37,7 @@ impl Book {
         (slot.last_spawn, slot.kept) = (Some(now), None);
         self.left.retain(|(lane, _)| *lane != order.lane);
         self.pending = Some(order);
-        let in_bounds = match (order.max_requests, self.policy.recycle.max_requests) {
+        let in_bounds = match (order.limits.requests, self.policy.recycle.max_requests) {
             (None, None) => true,
             (Some(n), Some(limit)) => (limit.base..=limit.base + limit.jitter).contains(&n),
             (None, Some(_)) | (Some(_), None) => false,

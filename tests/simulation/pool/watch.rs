@@ -131,7 +131,7 @@ impl Book {
         if let Some(memory) = found.memory {
             let (times, last) = worker.heavy;
             if now.since(last) >= WEIGH_EVERY {
-                let beyond = worker.max_memory.is_some_and(|limit| memory > limit);
+                let beyond = worker.order.limits.memory.is_some_and(|limit| memory > limit);
                 worker.heavy = (if beyond { times + 1 } else { 0 }, now);
             }
             if worker.is_up() && hard.is_some_and(|limit| memory > limit) {

@@ -149,6 +149,7 @@ pub struct Given {
 mod tests {
     use super::*;
     use crate::core::handover::{Kept, Vacancy};
+    use crate::core::limits::Limits;
     use crate::core::{Lane, Monotonic};
     use std::os::unix::ffi::OsStringExt;
     use std::time::Duration;
@@ -165,9 +166,7 @@ mod tests {
             ready: at(6),
             ping_every: Some(Duration::from_micros(15)),
             requests: 7,
-            max_requests: Some(8),
-            max_age: Some(Duration::from_micros(9)),
-            max_memory: None,
+            limits: Limits { requests: Some(8), age: Some(Duration::from_micros(9)), memory: None },
         };
         let pool = Handover {
             now: at(10),
@@ -184,7 +183,7 @@ mod tests {
             ],
             kept: vec![
                 worker,
-                Kept { max_requests: None, max_age: None, ping_every: None, max_memory: Some(1), ..worker },
+                Kept { ping_every: None, limits: Limits { memory: Some(1), ..Limits::default() }, ..worker },
             ],
         };
         Given {

@@ -2,6 +2,7 @@
 
 use super::{Directory, FIRST_LINE, Given, Notify, NotifySocket, Output, Pipe, Waiting};
 use crate::core::handover::{Handover, Kept, Vacancy};
+use crate::core::limits::Limits;
 use crate::core::{Lane, Monotonic, Pid};
 use crate::os::signals::Dispositions;
 use std::ffi::OsString;
@@ -100,9 +101,11 @@ impl Given {
                     ready: moment(words)?,
                     ping_every: option(words.next()?)?.map(Duration::from_micros),
                     requests: next(words)?,
-                    max_requests: option(words.next()?)?,
-                    max_age: option(words.next()?)?.map(Duration::from_micros),
-                    max_memory: option(words.next()?)?,
+                    limits: Limits {
+                        requests: option(words.next()?)?,
+                        age: option(words.next()?)?.map(Duration::from_micros),
+                        memory: option(words.next()?)?,
+                    },
                 }),
                 _ => return None,
             }

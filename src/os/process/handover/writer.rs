@@ -2,6 +2,7 @@
 
 use super::{Directory, FIRST_LINE, Given, NotifySocket, Output, Pipe, Waiting};
 use crate::core::handover::{Handover, Kept, Vacancy};
+use crate::core::limits::Limits;
 use crate::os::signals::Dispositions;
 use std::ffi::OsStr;
 use std::fmt::{Display, Write};
@@ -68,9 +69,8 @@ impl Given {
         for worker in kept {
             let Kept { slot, number, lane, generation, pid, requests, .. } = worker;
             let (spawned, ready) = (micros(worker.spawned.0), micros(worker.ready.0));
-            let max_requests = maybe(worker.max_requests);
+            let Limits { requests: most, age, memory } = worker.limits;
             let ping_every = maybe(worker.ping_every.map(micros));
-            let (max_age, max_memory) = (maybe(worker.max_age.map(micros)), maybe(worker.max_memory));
             line(&[
                 &"worker",
                 slot,
@@ -82,9 +82,9 @@ impl Given {
                 &ready,
                 &ping_every,
                 requests,
-                &max_requests,
-                &max_age,
-                &max_memory,
+                &maybe(most),
+                &maybe(age.map(micros)),
+                &maybe(memory),
             ]);
         }
         text
