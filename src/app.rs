@@ -2,12 +2,15 @@
 
 use crate::check::plan;
 use crate::report::log;
+use crate::report::style::Voice;
 use crate::settings::compat;
 use crate::settings::layers::Parsed;
-use crate::settings::options::{self, Like, Options};
+use crate::settings::options::{self, Options, ProcessGroup};
 use crate::settings::{Config, Environment};
 use crate::supervisor::Supervisor;
 use crate::values::error::StartError;
+use crate::values::log::LogLevel;
+use crate::values::style::Style;
 use crate::{check, client};
 use std::ffi::OsString;
 use tracing::warn;
@@ -21,7 +24,7 @@ use tracing::warn;
 /// One line for the first thing that is wrong before anything is started.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let is_ours = compat::like(args.first().map(OsString::as_os_str).unwrap_or_default()) == Like::Ourselves;
+    let is_ours = compat::style(args.first().map(OsString::as_os_str).unwrap_or_default()) == Style::Ours;
     match args.get(1).and_then(|word| word.to_str()).filter(|_| is_ours) {
         Some("status" | "ctl" | "healthcheck") => {
             answer(client::options::read(&args)?, |request| client::run(&request))
@@ -30,7 +33,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
         #[cfg(feature = "generate")]
         Some("generate") => answer(crate::generate::read(&args)?, |()| Ok(0)),
         _ => answer(compat::read(args)?, |options| {
-            log::start(&options);
+            start_log(&options);
             let given = options.given.clone();
             start(*options).map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))
         }),
@@ -45,6 +48,21 @@ fn answer<T>(parsed: Parsed<T>, run: impl FnOnce(T) -> Result<u8, StartError>) -
             Ok(code)
         }
     }
+}
+
+/// Under another init's name its own words are used, unless our format or level is asked for or there is a pool, of which
+/// it knows nothing.
+fn start_log(options: &Options) {
+    let command = options.command.first().map(|command| command.display().to_string()).unwrap_or_default();
+    let (style, format) = (options.defaults.style, options.logging.log_format);
+    let ours = style == Style::Ours
+        || ["log_format", "log_level", "workers", "bind"].iter().any(|name| options.is_given(name));
+    if ours {
+        return log::start(&command, format, options.logging.log_level, None);
+    }
+    let setsid = options.init.process_group != Some(ProcessGroup::None);
+    let voice = Voice { style, verbosity: options.verbosity, command: command.clone(), setsid };
+    log::start(&command, format, LogLevel::Warn, Some((voice, &options.said_first)));
 }
 
 fn start(options: Options) -> Result<u8, StartError> {

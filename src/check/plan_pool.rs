@@ -7,7 +7,7 @@ use crate::os::process::handover::{FORMAT, GIVEN_LISTENER};
 use crate::settings::{Config, Pool};
 use crate::values::FIRST_FD;
 use crate::values::address::Address;
-use crate::values::log::Style;
+use crate::values::log::OutputStyle;
 
 pub(crate) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
@@ -32,8 +32,8 @@ pub(crate) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     rewrites(plan, &policy.rewrites);
     match config.pool.output {
         None => {}
-        Some(Style::Prefix) => plan.say("output", "each line of a worker after its slot and pid"),
-        Some(Style::Json) => plan.say("output", "each line of a worker as JSON"),
+        Some(OutputStyle::Prefix) => plan.say("output", "each line of a worker after its slot and pid"),
+        Some(OutputStyle::Json) => plan.say("output", "each line of a worker as JSON"),
     }
     replaced(plan, policy);
     recycled(plan, &policy.recycle);

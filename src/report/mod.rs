@@ -5,4 +5,5 @@ pub mod level;
 pub mod log;
 pub mod metrics;
 pub mod sink;
+pub mod style;
 pub mod systemd;

@@ -5,8 +5,7 @@ use crate::core::note::Note;
 use crate::os::signals;
 use crate::os::stdio::progress_line;
 use crate::os::stdio::stderr::{self, Stderr};
-use crate::settings::compat::{Said, Voice};
-use crate::settings::options::{Like, Options, ProcessGroup};
+use crate::report::style::{Said, Voice};
 use crate::values::error::StartError;
 use crate::values::log::LogFormat;
 use crate::values::log::LogLevel;
@@ -22,25 +21,16 @@ static VOICE: OnceLock<(Voice, Mutex<Stderr>)> = OnceLock::new();
 /// The command's name.
 static COMMAND: OnceLock<String> = OnceLock::new();
 
-/// Sends log lines to stderr from here on; never waits for a reader.
-///
-/// Under another init's name its own words are used, unless our format or level is asked for or there is a pool, of
-/// which it knows nothing.
-pub fn start(options: &Options) {
-    let command = options.command.first().map(|command| command.display().to_string()).unwrap_or_default();
-    let _set = COMMAND.set(command.clone());
-    progress_line::allow(options.logging.log_format == LogFormat::Text);
-    let ours = options.like == Like::Ourselves
-        || ["log_format", "log_level", "workers", "bind"].iter().any(|name| options.is_given(name));
-    if ours {
-        return subscribe(options.logging.log_format, options.logging.log_level);
+/// Sends log lines to stderr from here on; never waits for a reader. With a voice, transitions are told in its words, after
+/// these first ones.
+pub fn start(command: &str, format: LogFormat, level: LogLevel, voice: Option<(Voice, &str)>) {
+    let _set = COMMAND.set(command.to_owned());
+    progress_line::allow(format == LogFormat::Text);
+    subscribe(format, level);
+    if let Some((voice, first)) = voice {
+        let _set = VOICE.set((voice, Mutex::new(Stderr::new(dropped_as_text))));
+        say(first);
     }
-    subscribe(options.logging.log_format, LogLevel::Warn);
-    let setsid = options.init.process_group != Some(ProcessGroup::None);
-    let (like, verbosity) = (options.like, options.verbosity);
-    let voice = Voice { like, verbosity, command, setsid };
-    let _set = VOICE.set((voice, Mutex::new(Stderr::new(dropped_as_text))));
-    say(&options.said_first);
 }
 
 fn subscribe(format: LogFormat, level: LogLevel) {

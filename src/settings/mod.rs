@@ -12,14 +12,14 @@ pub mod servers;
 pub mod variables;
 
 pub use crate::settings::rules::helpers::{Around, Check};
-pub use crate::settings::rules::init::Placing;
+pub use crate::settings::rules::init::{Defaults, Placing};
 pub use crate::settings::rules::pool::{Pool, Probing, probe_target};
 
 use crate::core::policy::{PoolPolicy, ReadyPolicy};
 use crate::core::{Mode, Signal};
 use crate::os::container::capacity::Capacity;
 use crate::os::stdio::channel::{self, STDIN};
-use crate::settings::options::{Given, Like, Logging, Only, Options, Process, Source, Subreaper};
+use crate::settings::options::{Given, Logging, Only, Options, Process, Source, Subreaper};
 use crate::settings::placeholders::Command;
 use crate::settings::rules::activation;
 use crate::settings::rules::collide;
@@ -30,6 +30,7 @@ use crate::settings::rules::mode::Asked;
 use crate::settings::rules::pool;
 use crate::values::address::Address;
 use crate::values::error::StartError;
+use crate::values::style::Style;
 use std::ffi::OsString;
 use tracing::warn;
 
@@ -48,8 +49,8 @@ pub struct Config {
     pub control: Option<Address>,
     /// What runs before and beside the command.
     pub around: Around,
-    /// Whose manners we have.
-    pub like: Like,
+    /// In whose words the log is.
+    pub style: Style,
     /// How much is said in their words.
     pub verbosity: u8,
     /// Where the command runs, in init mode.
@@ -141,7 +142,7 @@ impl Config {
             health: options.endpoint.health,
             control: options.endpoint.control,
             around,
-            like: options.like,
+            style: options.defaults.style,
             verbosity: options.verbosity,
             placing,
             subreaper,

@@ -8,12 +8,13 @@ use crate::os::process::spawn::Placement;
 use crate::os::process::{lookup, pid1};
 use crate::os::stdio::terminal::{self, Terminal};
 use crate::report::log;
-use crate::settings::compat;
-use crate::settings::options::{Like, ProcessGroup, Subreaper};
+use crate::report::style::tini;
+use crate::settings::options::{ProcessGroup, Subreaper};
 use crate::settings::placeholders::Values;
 use crate::settings::{Around, Config, Placing};
 use crate::values::FIRST_FD;
 use crate::values::error::StartError;
+use crate::values::style::Style;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use tokio::runtime::{Builder, Runtime};
@@ -188,8 +189,8 @@ pub fn relations(config: &Config) {
                 warn!(%error, "cannot become a subreaper (prctl): orphans go elsewhere");
             }
         }
-        Subreaper::Never if config.like == Like::Tini && !pid1::is_subreaper() => {
-            log::say(&compat::tini::reaper_warning(config.verbosity));
+        Subreaper::Never if config.style == Style::Tini && !pid1::is_subreaper() => {
+            log::say(&tini::reaper_warning(config.verbosity));
         }
         Subreaper::Never => {}
     }

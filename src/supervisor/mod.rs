@@ -37,12 +37,12 @@ use crate::os::{allocator, call};
 use crate::report::log;
 use crate::report::metrics::Metrics;
 use crate::settings::Config;
-use crate::settings::options::Like;
 use crate::settings::placeholders::Command;
 use crate::setup;
 use crate::setup::Endpoints;
 use crate::setup::environment::Environment;
 use crate::values::error::StartError;
+use crate::values::style::Style;
 use crate::workers::share::Share;
 use crate::workers::{Fleet, least_fd};
 use around::Around;
@@ -124,7 +124,7 @@ impl Supervisor {
         let is_pool = matches!(config.mode, Mode::Pool(_));
         // The others tell of it when they try.
         let given = if is_pool { setup::given()? } else { None };
-        if is_pool || config.like == Like::Ourselves {
+        if is_pool || config.style == Style::Ours {
             let checked = setup::check_command(&config);
             checked.or_else(|error| upgrade::only_a_program(&given, error))?;
         }
@@ -209,7 +209,7 @@ impl Supervisor {
             command: config.command,
             terminal_lent: false,
             lending_refused: false,
-            stops_for_sure: config.like == Like::DumbInit,
+            stops_for_sure: config.style == Style::DumbInit,
             refusal_told: false,
             // Somebody may have ended while the program was exchanged.
             look_for_ended: given.is_some(),

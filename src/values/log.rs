@@ -48,7 +48,7 @@ impl LogLevel {
 
 /// How workers' lines look when they leave us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Style {
+pub enum OutputStyle {
     /// `[SLOT PID] ` and the line.
     #[default]
     Prefix,

@@ -9,6 +9,7 @@ pub mod json;
 pub mod log;
 pub mod printable;
 pub mod ready_target;
+pub mod style;
 pub mod user;
 
 /// The first descriptor after stdin, stdout and stderr, where inherited listeners begin (`SD_LISTEN_FDS_START`).

@@ -1,20 +1,18 @@
 //! As `tini` 0.19.0: its options, `TINI_SUBREAPER`, `TINI_VERBOSITY` and `TINI_KILL_PROCESS_GROUP`, its codes (127, 126
 //! and 1) and the lines of its `-v`, all of them on stderr.
 
+use super::from_environment;
 use super::getopt::{Known, Next, Words};
-use super::{Said, Voice, from_environment, text_of};
-use crate::core::Note;
 use crate::core::event::SpawnFailure;
-use crate::core::exit::{Exit, code};
-use crate::core::note::{InitNote, SignalNote};
+use crate::core::exit::code;
 use crate::core::policy::Scope;
 use crate::core::signal::{Rewrite, Signal};
-use crate::os::signals::describe;
 use crate::settings::layers::Parsed;
-use crate::settings::options::{Like, Options, Subreaper};
+use crate::settings::options::{Options, OrphansOption, ProcessGroup, Subreaper};
+use crate::settings::{Defaults, Placing};
 use crate::values::error::StartError;
+use crate::values::style::{Style, tini_prefix};
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write;
 
 const OPTIONS: [Known; 8] = [
     Known { short: b'p', long: "", takes_argument: true },
@@ -56,7 +54,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
     {
         return Ok(to_stdout(VERSION));
     }
-    let fatal = |text: String| Ok(to_stderr(&format!("{}{text}\n", prefix("FATAL"))));
+    let fatal = |text: String| Ok(to_stderr(&format!("{}{text}\n", tini_prefix("FATAL"))));
     let mut settings = Settings { verbosity: 1, ..Settings::default() };
     let mut words = Words::new(&OPTIONS, args);
     let command = loop {
@@ -88,10 +86,20 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
         settings.verbosity = as_atoi(&verbosity);
     }
 
-    let mut options = from_environment(command, Like::Tini)?;
+    let mut options = from_environment(command, DEFAULTS)?;
     apply(&mut options, settings);
     Ok(Parsed::Asks(options))
 }
+
+/// What it does where no option says otherwise.
+const DEFAULTS: Defaults = Defaults {
+    style: Style::Tini,
+    placing: Placing::As(ProcessGroup::Group),
+    subreaper: Subreaper::Never,
+    orphans: OrphansOption::Leave,
+    stops_itself: false,
+    start_failure_code,
+};
 
 fn apply(options: &mut Options, settings: Settings) {
     let scope = if settings.group { Scope::Group } else { Scope::Process };
@@ -142,23 +150,6 @@ fn as_atoi(text: &OsStr) -> u8 {
     if text.starts_with('-') && number > 0 { u8::MAX } else { number }
 }
 
-fn prefix(level: &str) -> String {
-    format!("[{level:<5} tini ({})] ", std::process::id())
-}
-
-/// Where orphans go elsewhere: its warning, if its verbosity has warnings.
-#[must_use]
-pub fn reaper_warning(verbosity: u8) -> String {
-    if verbosity == 0 {
-        return String::new();
-    }
-    format!(
-        "{}Not PID 1 and not a subreaper: orphans do not come here, so zombie reaping won't work. \
-         Use -s, or set TINI_SUBREAPER, or run as PID 1.\n",
-        prefix("WARN")
-    )
-}
-
 /// 127 where nothing was found, 126 where it may not be executed, and 1 for everything else that the command fails of.
 #[must_use]
 pub fn start_failure_code(failure: &SpawnFailure) -> u8 {
@@ -202,65 +193,6 @@ is in the PREFORK_... variables: prefork-init --help lists them.
 ",
         version = env!("CARGO_PKG_VERSION"),
     )
-}
-
-/// How much must be asked for until a line comes.
-const FATAL: u8 = 0;
-const WARN: u8 = 1;
-const INFO: u8 = 2;
-const DEBUG: u8 = 3;
-
-/// What it says of a SIGCHLD, which to us is no transition.
-pub(super) fn child_signal(verbosity: u8) -> Option<String> {
-    (verbosity >= DEBUG).then(|| format!("{}Received SIGCHLD\n", prefix("DEBUG")))
-}
-
-/// The lines of its `-v`.
-pub(super) fn say(voice: &Voice, note: &Note) -> Said {
-    let lines: Vec<(u8, String)> = match note {
-        Note::Init(InitNote::SpawnFailed { failure, .. }) => {
-            let text = text_of(failure.errno);
-            vec![(
-                FATAL,
-                match failure.step {
-                    "clone" | "fork" => format!("fork failed: {text}"),
-                    _ => format!("exec {} failed: {text}", voice.command),
-                },
-            )]
-        }
-        Note::Init(InitNote::CommandStarted { pid }) => {
-            vec![(INFO, format!("Spawned child process '{}' with pid '{pid}'", voice.command))]
-        }
-        Note::Signal(SignalNote::Received(_) | SignalNote::Dropped { .. })
-        | Note::Init(InitNote::OrphansLeft { .. }) => Vec::new(),
-        Note::Signal(SignalNote::Forwarded { signal, .. }) => {
-            vec![(DEBUG, format!("Passing signal: '{}'", describe(*signal)))]
-        }
-        Note::Init(InitNote::CommandExited { pid, exit, .. }) => vec![
-            (DEBUG, format!("Reaped child with pid: '{pid}'")),
-            (
-                INFO,
-                match exit {
-                    Exit::Code(code) => format!("Main child exited normally (with status '{code}')"),
-                    Exit::Signal { signal, .. } => {
-                        format!("Main child exited with signal (with signal '{}')", describe(*signal))
-                    }
-                },
-            ),
-        ],
-        Note::Init(InitNote::OrphanReaped { pid, warn, .. }) => {
-            let mut lines = vec![(DEBUG, format!("Reaped child with pid: '{pid}'"))];
-            lines.extend(warn.then(|| (WARN, format!("Reaped zombie process with pid={pid}"))));
-            lines
-        }
-        _ => return Said::AsUsual,
-    };
-    let said = lines.into_iter().filter(|(level, _)| *level <= voice.verbosity);
-    Said::Lines(said.fold(String::new(), |mut all, (level, line)| {
-        let level = ["FATAL", "WARN", "INFO"].get(usize::from(level)).copied().unwrap_or("DEBUG");
-        let _never_fails = writeln!(all, "{}{line}", prefix(level));
-        all
-    }))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycli
 
 use crate::core::Signal;
 use crate::core::time::Patience;
+use crate::settings::Defaults;
 use crate::settings::layers::{self, Parsed};
 use crate::values::address::Address;
 use crate::values::duration::{parse_duration, parse_patience};
@@ -131,29 +132,17 @@ pub struct Options {
     #[arg(skip)]
     pub unknown: Vec<Unknown>,
 
-    /// Whom we are to take after.
+    /// What holds where no option says otherwise.
     #[arg(skip)]
-    pub like: Like,
+    pub defaults: Defaults,
 
-    /// How much is said in the words of [`like`](Self::like).
+    /// How much is said in another init's words.
     #[arg(skip)]
     pub verbosity: u8,
 
     /// What is said in these words before anything else, with its newlines.
     #[arg(skip)]
     pub said_first: String,
-}
-
-/// Whose manners to have where no option says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Like {
-    /// Our own.
-    #[default]
-    Ourselves,
-    /// dumb-init's: see [`crate::settings::compat::dumb_init`].
-    DumbInit,
-    /// tini's: see [`crate::settings::compat::tini`].
-    Tini,
 }
 
 impl Options {

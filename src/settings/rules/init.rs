@@ -1,11 +1,12 @@
-//! The rules of init mode, from the options and from whose name we bear.
+//! The rules of init mode, from the options and the name by which we are called.
 
+use crate::core::event::SpawnFailure;
 use crate::core::policy::{InitPolicy, Orphans, Scope, StopPolicy};
 use crate::core::time::Patience;
 use crate::core::{Monotonic, Rewrites, Signal};
-use crate::settings::compat;
-use crate::settings::options::{Like, Options, OrphansOption, ProcessGroup, Subreaper, Unhandled};
+use crate::settings::options::{Options, OrphansOption, ProcessGroup, Subreaper, Unhandled};
 use crate::values::error::StartError;
+use crate::values::style::Style;
 
 /// Where the command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,25 +17,47 @@ pub enum Placing {
     WithOurTerminal,
 }
 
-/// Where the command is to run.
-pub(crate) fn placing(options: &Options) -> Placing {
-    match (options.init.process_group, options.like) {
-        (Some(group), _) => Placing::As(group),
-        (None, Like::Ourselves) => Placing::As(ProcessGroup::Auto),
-        (None, Like::DumbInit) => Placing::WithOurTerminal,
-        (None, Like::Tini) => Placing::As(ProcessGroup::Group),
+/// What holds where no option says otherwise: our own, or those of the init by whose name we are called.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults {
+    /// In whose words the log is. The other inits kill nothing that is asked to stop, and give what is left the signal that
+    /// TERM is for the command.
+    pub style: Style,
+    /// Where the command runs.
+    pub placing: Placing,
+    /// When to become a subreaper.
+    pub subreaper: Subreaper,
+    /// What becomes of what the command leaves behind.
+    pub orphans: OrphansOption,
+    /// Whether STOP, put in another signal's place, stops us too.
+    pub stops_itself: bool,
+    /// The exit code for a command that could not be started.
+    pub start_failure_code: fn(&SpawnFailure) -> u8,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            style: Style::Ours,
+            placing: Placing::As(ProcessGroup::Auto),
+            subreaper: Subreaper::Auto,
+            orphans: OrphansOption::Wait,
+            stops_itself: false,
+            start_failure_code: |failure| failure.code,
+        }
     }
 }
 
-/// When to become a subreaper: the others only if they are told to, or if somebody is to be waited for.
+/// Where the command is to run.
+pub(crate) fn placing(options: &Options) -> Placing {
+    options.init.process_group.map_or(options.defaults.placing, Placing::As)
+}
+
+/// When to become a subreaper: wherever something is to be waited for.
 pub(crate) fn subreaper(options: &Options) -> Subreaper {
     let waits = options.is_given("graceful_timeout") || options.init.orphans == Some(OrphansOption::Wait);
-    match (options.signals.subreaper, options.like) {
-        (Some(when), _) => when,
-        (None, Like::Ourselves) => Subreaper::Auto,
-        (None, Like::DumbInit | Like::Tini) if waits => Subreaper::Auto,
-        (None, Like::DumbInit | Like::Tini) => Subreaper::Never,
-    }
+    let default = if waits { Subreaper::Auto } else { options.defaults.subreaper };
+    options.signals.subreaper.unwrap_or(default)
 }
 
 /// The rules; what the terminal has to do with it is found out later.
@@ -50,39 +73,36 @@ pub(crate) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
         ));
     }
     if init.pause && !options.command.is_empty() {
-        return Err(StartError::usage("--pause", "there is a command", "leave the one or the other out"));
+        return Err(StartError::usage("--pause", "there is a command", "leave either out"));
     }
     let rewrites = Rewrites::new(options.signals.rewrite_signal.clone());
-    // The others ask those who are left to stop by what TERM is for the command.
-    let theirs = options.like != Like::Ourselves && !options.is_given("stop_signal");
+    let is_other = options.defaults.style != Style::Ours;
+    // The others ask what is left to stop by what TERM is for the command.
+    let theirs = is_other && !options.is_given("stop_signal");
     let stop_signal = if theirs { rewrites.of(Signal::TERM) } else { Some(options.stopping.stop_signal) };
     let waits = options.is_given("graceful_timeout");
-    // Who is called by another init's name expects it to kill nobody.
-    let patient = options.like != Like::Ourselves && !waits;
+    // Under another init's name nothing is killed that nothing was said of.
+    let patient = is_other && !waits;
     let graceful = if patient { Patience::Forever } else { options.stopping.graceful_timeout };
-    let orphans = match (init.orphans, options.like) {
-        (Some(OrphansOption::Wait), _) | (None, Like::Ourselves) => Orphans::Wait,
-        // Who sets a time for the end wants what is left to have it.
-        (None, Like::DumbInit | Like::Tini) if waits => Orphans::Wait,
-        (Some(OrphansOption::Signal), _) | (None, Like::DumbInit) => Orphans::Signal(stop_signal),
-        (Some(OrphansOption::Leave), _) | (None, Like::Tini) => Orphans::Leave,
+    // A time for the end is for what is left.
+    let default = if waits { OrphansOption::Wait } else { options.defaults.orphans };
+    let orphans = match init.orphans.unwrap_or(default) {
+        OrphansOption::Wait => Orphans::Wait,
+        OrphansOption::Signal => Orphans::Signal(stop_signal),
+        OrphansOption::Leave => Orphans::Leave,
     };
     let success = init.success_codes.iter().map(|code| (*code, 0));
     Ok(InitPolicy {
         rewrites,
         scope: init.signal_scope.unwrap_or(Scope::Group),
         spare_unaware: init.unhandled == Some(Unhandled::Drop),
-        stops_itself: options.like == Like::DumbInit,
+        stops_itself: options.defaults.stops_itself,
         orphans,
         remaps: success.chain(init.remap_exit_code.iter().copied()).collect(),
         warn_on_reap: options.signals.warn_on_reap,
         pause: init.pause,
         deadline: options.stopping.deadline.map(Monotonic),
-        start_failure_code: match options.like {
-            Like::Ourselves => |failure| failure.code,
-            Like::DumbInit => compat::dumb_init::start_failure_code,
-            Like::Tini => compat::tini::start_failure_code,
-        },
+        start_failure_code: options.defaults.start_failure_code,
         ..InitPolicy::new(StopPolicy { signal: stop_signal.unwrap_or(Signal::TERM), graceful })
     })
 }

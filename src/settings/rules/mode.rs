@@ -1,9 +1,10 @@
 //! Which of our two modes is asked for.
 
 use crate::settings::Environment;
-use crate::settings::options::{Like, Only, Options, Source};
+use crate::settings::options::{Only, Options, Source};
 use crate::settings::placeholders::{Command, FD};
 use crate::settings::servers;
+use crate::values::style::Style;
 use tracing::warn;
 
 /// What was asked for.
@@ -20,7 +21,7 @@ pub(crate) enum Asked {
 /// Pool mode is asked for by `--workers`, by `--bind`, or by `{fd}` in the command.
 pub(crate) fn asked(options: &Options, environment: &Environment, command: &Command) -> Asked {
     // Another init's command may have any text in it.
-    if options.like == Like::Ourselves && command.mentions(FD) {
+    if options.defaults.style == Style::Ours && command.mentions(FD) {
         return Asked::Pool;
     }
     if options.pool.workers.is_none() && options.pool.bind.is_empty() {

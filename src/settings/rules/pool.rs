@@ -16,7 +16,7 @@ use crate::values::address::Address;
 use crate::values::address::from_loopback;
 use crate::values::amounts::Jitter;
 use crate::values::error::StartError;
-use crate::values::log::Style;
+use crate::values::log::OutputStyle;
 use crate::values::log::WorkerOutput;
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub struct Pool {
     /// How often each worker has to say `WATCHDOG=1`.
     pub watchdog: Option<Duration>,
     /// How workers' lines look, if their output goes through us.
-    pub output: Option<Style>,
+    pub output: Option<OutputStyle>,
     /// What one worker is expected to take, in bytes.
     pub worker_memory: Option<u64>,
     /// How long a client may take for the request on a connection that was just made.
@@ -187,8 +187,8 @@ pub(crate) fn resolve(
         watchdog: hangs.watchdog,
         output: match options.logging.worker_output {
             WorkerOutput::Inherit => None,
-            WorkerOutput::Prefix => Some(Style::Prefix),
-            WorkerOutput::Json => Some(Style::Json),
+            WorkerOutput::Prefix => Some(OutputStyle::Prefix),
+            WorkerOutput::Json => Some(OutputStyle::Json),
         },
         worker_memory: options.pool.worker_memory.filter(|size| *size > 0),
         drain_time: replacement.drain_time,

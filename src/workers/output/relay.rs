@@ -12,7 +12,7 @@ use crate::os::stdio::channel::are_same;
 use crate::os::stdio::sink::Sink;
 use crate::os::worker::output_pipes::{self, OutputPipes};
 use crate::report::log;
-use crate::values::log::Style;
+use crate::values::log::OutputStyle;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io::{self, PipeReader, Read};
@@ -39,7 +39,7 @@ const MOST_PIPES: usize = 8 * (MOST_WORKERS as usize);
 
 /// All workers' output on its way.
 pub struct Relay {
-    style: Style,
+    style: OutputStyle,
     /// As whom workers run, if not as we do.
     owner: Option<(u32, u32)>,
     outs: Vec<Out>,
@@ -87,7 +87,7 @@ impl Relay {
     /// # Errors
     /// As epoll_create1(2), or if what was handed over is not there.
     pub fn new(
-        style: Style,
+        style: OutputStyle,
         owner: Option<(u32, u32)>,
         given: Option<&handover::Output>,
     ) -> io::Result<Self> {
@@ -238,8 +238,8 @@ impl Relay {
     /// Pipes of workers that have ended are read in any case.
     fn turn_within(&mut self, limit: Duration) {
         let time = match self.style {
-            Style::Prefix => String::new(),
-            Style::Json => log::timestamp(),
+            OutputStyle::Prefix => String::new(),
+            OutputStyle::Json => log::timestamp(),
         };
         for out in &mut self.outs {
             out.turn(&mut self.ends, &mut self.room, &time, limit);

@@ -3,13 +3,13 @@
 use super::frames::Frame;
 use super::{Origin, Stream};
 use crate::values::json::escape;
-use crate::values::log::Style;
+use crate::values::log::OutputStyle;
 use std::io::Write;
 
 /// What is the same in all lines of a worker on one stream, ready to be written.
 #[derive(Debug, Default)]
 pub struct Label {
-    style: Style,
+    style: OutputStyle,
     whole: Vec<u8>,
     partial: Vec<u8>,
 }
@@ -17,12 +17,12 @@ pub struct Label {
 impl Label {
     /// Of this worker.
     #[must_use]
-    pub fn new(style: Style, origin: &Origin) -> Self {
+    pub fn new(style: OutputStyle, origin: &Origin) -> Self {
         let Origin { slot, generation, pid, stream } = origin;
         let (mut whole, mut partial) = (Vec::new(), Vec::new());
         let _never_fails = match style {
-            Style::Prefix => write!(whole, "[{slot} {pid}] ").and(write!(partial, "[{slot} {pid}+] ")),
-            Style::Json => {
+            OutputStyle::Prefix => write!(whole, "[{slot} {pid}] ").and(write!(partial, "[{slot} {pid}+] ")),
+            OutputStyle::Json => {
                 let name = match stream {
                     Stream::Stdout => "stdout",
                     Stream::Stderr => "stderr",
@@ -39,12 +39,12 @@ impl Label {
     pub fn write(&self, frame: Frame<'_>, time: &str, out: &mut Vec<u8>) {
         let label = if frame.partial { &self.partial } else { &self.whole };
         match self.style {
-            Style::Prefix => {
+            OutputStyle::Prefix => {
                 out.extend_from_slice(label);
                 out.extend_from_slice(frame.text);
                 out.push(b'\n');
             }
-            Style::Json => {
+            OutputStyle::Json => {
                 out.extend_from_slice(br#"{"timestamp":""#);
                 out.extend_from_slice(time.as_bytes());
                 out.extend_from_slice(label);
@@ -68,7 +68,7 @@ mod tests {
 
     const TIME: &str = "2026-11-21T23:40:00.123456Z";
 
-    fn line(style: Style, stream: Stream, text: &[u8], partial: bool) -> String {
+    fn line(style: OutputStyle, stream: Stream, text: &[u8], partial: bool) -> String {
         let origin = Origin { slot: 3, generation: 2, pid: 17, stream };
         let mut out = Vec::new();
         Label::new(style, &origin).write(Frame { text, partial }, TIME, &mut out);
@@ -77,12 +77,14 @@ mod tests {
 
     #[test]
     fn a_prefix_names_the_worker_and_leaves_the_line_alone() {
-        assert_eq!(line(Style::Prefix, Stream::Stdout, b"a \"b\"\t\r", false), "[3 17] a \"b\"\t\r\n");
-        assert_eq!(line(Style::Prefix, Stream::Stderr, b"", false), "[3 17] \n");
-        assert_eq!(line(Style::Prefix, Stream::Stderr, b"part", true), "[3 17+] part\n");
+        assert_eq!(line(OutputStyle::Prefix, Stream::Stdout, b"a \"b\"\t\r", false), "[3 17] a \"b\"\t\r\n");
+        assert_eq!(line(OutputStyle::Prefix, Stream::Stderr, b"", false), "[3 17] \n");
+        assert_eq!(line(OutputStyle::Prefix, Stream::Stderr, b"part", true), "[3 17+] part\n");
         let mut out = Vec::new();
-        let label =
-            Label::new(Style::Prefix, &Origin { slot: 0, generation: 1, pid: 9, stream: Stream::Stdout });
+        let label = Label::new(
+            OutputStyle::Prefix,
+            &Origin { slot: 0, generation: 1, pid: 9, stream: Stream::Stdout },
+        );
         label.write(Frame { text: b"\xff\x00", partial: false }, TIME, &mut out);
         assert_eq!(out, b"[0 9] \xff\x00\n");
     }
@@ -102,7 +104,7 @@ mod tests {
         ];
         for text in samples {
             for (partial, stream) in [(false, Stream::Stdout), (true, Stream::Stderr)] {
-                let line = line(Style::Json, stream, text, partial);
+                let line = line(OutputStyle::Json, stream, text, partial);
                 assert!(!line.trim_end().chars().any(misleads), "{line}");
                 assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line}");
                 let value: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -122,7 +124,7 @@ mod tests {
         for (text, partial, message) in
             [("a\r", false, "a"), ("a\rb\r\r", false, "a\rb\r"), ("a\r", true, "a\r")]
         {
-            let line = line(Style::Json, Stream::Stdout, text.as_bytes(), partial);
+            let line = line(OutputStyle::Json, Stream::Stdout, text.as_bytes(), partial);
             assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["message"], message);
         }
     }
