@@ -49,14 +49,14 @@ except BlockingIOError: pass
 os.set_blocking(w, True)";
     for (original, verbose) in [(DumbInit, "-v"), (Tini, "-vvv")] {
         for reader in [gone, asleep] {
-            let script = "import signal, time
+            let script = "import os, signal, time
 count = 0
 def counted(*_):
     global count
     count += 1
     if count == 40: raise SystemExit(7)
-    print(count, file=out, flush=True)
-out = open('count', 'w')
+    os.write(out, b'%d\n' % count)
+out = os.open('count', os.O_WRONLY | os.O_CREAT)
 signal.signal(signal.SIGUSR1, counted)
 open('up', 'w').write('up\\n')
 while True: time.sleep(0.05)";
