@@ -3,10 +3,11 @@
 use crate::check::plan;
 use crate::report::log;
 use crate::report::style::Voice;
+use crate::settings::Config;
 use crate::settings::compat;
 use crate::settings::layers::Parsed;
 use crate::settings::options::{self, Options, ProcessGroup};
-use crate::settings::{Config, Environment};
+use crate::setup;
 use crate::supervisor::Supervisor;
 use crate::values::error::StartError;
 use crate::values::log::LogLevel;
@@ -67,7 +68,7 @@ fn start_log(options: &Options) {
 
 fn start(options: Options) -> Result<u8, StartError> {
     if options.logging.explain {
-        let config = Config::resolve(options, &Environment::read())?;
+        let config = Config::resolve(options, &setup::surroundings())?;
         log::print(&plan::plan(&config)?, false);
         return Ok(0);
     }
@@ -76,7 +77,7 @@ fn start(options: Options) -> Result<u8, StartError> {
         warn!("{unknown}");
     }
     let given = options.given.clone();
-    let config = Config::resolve(options, &Environment::read())?;
+    let config = Config::resolve(options, &setup::surroundings())?;
     let certain = check::certain(&config, &given);
     let supervisor = Supervisor::start(config)?;
     for warning in certain {

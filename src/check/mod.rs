@@ -265,7 +265,7 @@ pub fn run(asked: Asked) -> Result<u8, StartError> {
 fn examine(asked: Asked, given: &[Given]) -> Result<u8, StartError> {
     let Asked { mut options, mut settings, json, all, deny } = asked;
     let unknown = std::mem::take(&mut options.unknown);
-    let environment = Environment::read();
+    let environment = setup::surroundings();
     let termination_grace = options.stopping.termination_grace;
     let config = Config::resolve(options, &environment)?;
     setup::check_command(&config)?;

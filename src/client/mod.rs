@@ -12,9 +12,9 @@ mod watch;
 pub use address::Given;
 
 use crate::http::client::{NoAnswer, exchange};
+use crate::os::runtime::runtime;
 use crate::os::signals;
 use crate::report::log;
-use crate::setup;
 use crate::values::address::Address;
 use crate::values::error::StartError;
 use crate::values::printable::page;
@@ -92,7 +92,7 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 /// # Errors
 /// If it is not known where to ask, or nobody answers.
 pub fn run(request: &Request) -> Result<u8, StartError> {
-    let runtime = setup::runtime()?;
+    let runtime = runtime()?;
     if !matches!(request.task, Task::Status { watch: true, .. }) {
         // Ctrl-C ends the waiting.
         signals::let_act();

@@ -1,9 +1,9 @@
 //! `status --watch`: the table in place, anew each second.
 
 use super::{ANSWER_WITHIN, ask, code};
+use crate::os::call::refused;
 use crate::os::signals::Signals;
 use crate::os::stdio::terminal::{self, Stop};
-use crate::setup;
 use crate::values::address::Address;
 use crate::values::error::StartError;
 use crate::values::printable::page;
@@ -69,7 +69,7 @@ fn write(text: &str) -> io::Result<()> {
 /// Until Ctrl-C, which is how it ends well, another signal, or nobody reads any more. That nobody answers is shown and
 /// not the end: who is restarted comes back.
 pub(super) async fn watch(address: &Address, path: &str, json: bool) -> Result<u8, StartError> {
-    let mut signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
+    let mut signals = Signals::open().map_err(|error| refused("signalfd", &error))?;
     let mut screen = (!json).then(Screen::enter);
     loop {
         let next = Instant::now().checked_add(EVERY).unwrap_or_else(Instant::now);

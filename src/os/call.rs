@@ -1,6 +1,8 @@
 //! A system call that is refused for good, by its name: a sandbox's filter (seccomp(2)) or a security module says `EPERM` or
 //! `ENOSYS`, and the person that is to allow the call has to know which.
 
+use crate::core::exit::code;
+use crate::values::error::StartError;
 use nix::errno::Errno;
 use std::fmt;
 use std::io;
@@ -166,6 +168,23 @@ pub fn pause(span: Duration) {
         if libc::nanosleep(&raw const spec, ptr::null_mut()) != 0 {
             libc::sched_yield();
         }
+    }
+}
+
+/// Something of the kernel's that we cannot do without.
+#[must_use]
+pub fn refused(what: &str, error: &io::Error) -> StartError {
+    StartError::usage(what, error, remedy_of(error)).with_code(code::CANNOT_START)
+}
+
+/// What to do about a call that failed, whatever it was for.
+pub fn remedy_of(error: &io::Error) -> &'static str {
+    if name(error).is_some() {
+        return REMEDY;
+    }
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => "there is no memory for it: raise the limit",
+        _ => "raise the limit on open files, or loosen the sandbox's system call filter",
     }
 }
 

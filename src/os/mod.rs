@@ -9,6 +9,7 @@ pub mod container;
 pub mod entry;
 pub mod private_directory;
 pub mod process;
+pub mod runtime;
 pub mod signals;
 pub mod socket;
 mod stack;

@@ -11,10 +11,8 @@ use crate::core::note::{
     InitNote, Note, PoolNote, ReadyBy, ReloadNote, SignalNote, Verdict, WorkerNote, WorkerRef,
 };
 use crate::core::policy::MOST_WORKERS;
-use crate::os::container::capacity::Quota;
 use crate::os::process::inspect::Portrait;
 use crate::report::sink;
-use crate::settings::rules::sizing::Sizing;
 use crate::values::duration::in_short;
 use std::io;
 use std::time::Duration;
@@ -261,23 +259,6 @@ pub struct End {
 pub fn pool_stopped(end: &End) {
     let End { requests, restarts, killed, took } = *end;
     info!(requests, restarts, killed, took_ms = took.map(millis), "pool stopped");
-}
-
-/// Why there are as many workers as there are, and what is wrong with it.
-pub fn sized(sizing: &Sizing, min_ready: u32) {
-    let Sizing { capacity, worker_memory, .. } = sizing;
-    info!(
-        workers = sizing.workers(),
-        cpus = capacity.cpus(),
-        processors = capacity.processors,
-        cpu_quota_millis = capacity.quota.map(Quota::millis),
-        memory_limit = capacity.memory_limit,
-        worker_memory,
-        "workers: {sizing}"
-    );
-    for warning in sizing.warnings(min_ready) {
-        warn!("--workers auto: {warning}");
-    }
 }
 
 fn command_exited(pid: i32, exit: Exit, uptime: Duration) {

@@ -18,7 +18,6 @@ pub use crate::settings::rules::pool::{Pool, Probing, probe_target};
 use crate::core::policy::{PoolPolicy, ReadyPolicy};
 use crate::core::{Mode, Signal};
 use crate::os::container::capacity::Capacity;
-use crate::os::stdio::channel::{self, STDIN};
 use crate::settings::options::{Given, Logging, Only, Options, Process, Source, Subreaper};
 use crate::settings::placeholders::Command;
 use crate::settings::rules::activation;
@@ -66,7 +65,7 @@ pub struct Config {
 }
 
 /// What other programs' conventions say in our environment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Environment {
     /// `WEB_CONCURRENCY`: how many workers (gunicorn, uvicorn, puma).
     pub web_concurrency: Option<OsString>,
@@ -76,21 +75,13 @@ pub struct Environment {
     pub activation: Option<activation::Variables>,
     /// What `--workers auto` goes by; `None` is to look when it is asked for.
     pub capacity: Option<Capacity>,
-    /// Whether our stdin is a terminal; `None` is to look when it matters.
-    pub terminal: Option<bool>,
+    /// Whether our stdin is a terminal: asked for where it matters.
+    pub terminal: fn() -> bool,
 }
 
-impl Environment {
-    /// Reads the process's environment.
-    #[must_use]
-    pub fn read() -> Self {
-        let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let activation = activation::Variables::read();
-        Self { web_concurrency: read("WEB_CONCURRENCY"), port: read("PORT"), activation, ..Self::default() }
-    }
-
-    fn stdin_is_terminal(&self) -> bool {
-        self.terminal.unwrap_or_else(|| channel::is_terminal(STDIN))
+impl Default for Environment {
+    fn default() -> Self {
+        Self { web_concurrency: None, port: None, activation: None, capacity: None, terminal: || false }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Variables whose names begin as those of our options do, and that are none of them: as a rule misspelt.
 
+use crate::values::variables as names;
 use clap::Command;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -18,13 +19,13 @@ const PREFIX: &str = "PREFORK_";
 /// What workers, the next program in our process, the examples and tests are told: inherited where one of us runs below
 /// another. Hooks have variables with a prefix of their own.
 const TOLD: [&str; 9] = [
-    "PREFORK_WORKER_ID",
-    "PREFORK_WORKER_NUMBER",
-    "PREFORK_GENERATION",
-    "PREFORK_SCOREBOARD_FD",
-    "PREFORK_SCOREBOARD_OFFSET",
-    "PREFORK_HANDOVER_FD",
-    "PREFORK_HANDOVER_LISTEN",
+    names::WORKER_ID,
+    names::WORKER_NUMBER,
+    names::GENERATION,
+    names::SCOREBOARD_FD,
+    names::SCOREBOARD_OFFSET,
+    names::HANDOVER_FD,
+    names::HANDOVER_LISTEN,
     "PREFORK_REQUEST_TIMEOUT",
     "PREFORK_DEBUG_PANIC",
 ];
@@ -57,7 +58,7 @@ fn look(known: &Command, name: &OsStr, value: &OsStr) -> Option<Unknown> {
     }
     let of_options = || known.get_arguments().filter_map(clap::Arg::get_env);
     let text = name.to_string_lossy();
-    let is_told = TOLD.contains(&text.as_ref()) || text.starts_with(crate::report::hook_variables::PREFIX);
+    let is_told = TOLD.contains(&text.as_ref()) || text.starts_with(names::EVENT);
     if is_told || of_options().any(|own| own == name) || is_of_kubernetes(&text, &value.to_string_lossy()) {
         return None;
     }

@@ -1,9 +1,10 @@
 //! The environment that the command gets: ours, less what would mislead it, plus what it should know.
 
-use crate::os::process::handover::VARIABLE;
 use crate::os::users::Account;
-use crate::os::worker::scoreboard::{FD_VARIABLE, OFFSET_VARIABLE};
-use crate::settings::rules::activation::VARIABLE as LISTEN;
+use crate::values::variables::{
+    EVENT, GENERATION, HANDOVER_FD, HANDOVER_LISTEN, SCOREBOARD_FD, SCOREBOARD_OFFSET, WORKER_ID,
+    WORKER_NUMBER,
+};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -20,11 +21,6 @@ const OF_OUR_MANAGER: [&str; 7] = [
 ];
 
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
-
-/// What each worker is told of itself. Given to us, they are about us: a pool below a pool.
-const WORKER_ID: &str = "PREFORK_WORKER_ID";
-const WORKER_NUMBER: &str = "PREFORK_WORKER_NUMBER";
-const GENERATION: &str = "PREFORK_GENERATION";
 
 /// What one worker is told of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +62,12 @@ impl Environment {
     pub fn of_pool(listeners: &[String], watchdog: Option<Duration>) -> Self {
         let ours = crate::settings::options::own_variables();
         let misleading = |name: &OsString| {
-            let of_a_worker = [WORKER_ID, WORKER_NUMBER, GENERATION, FD_VARIABLE, OFFSET_VARIABLE];
-            ["WEB_CONCURRENCY", VARIABLE, LISTEN].iter().chain(&of_a_worker).any(|known| name == known)
+            // Given to us, they are about us: a pool below a pool.
+            let of_a_worker = [WORKER_ID, WORKER_NUMBER, GENERATION, SCOREBOARD_FD, SCOREBOARD_OFFSET];
+            ["WEB_CONCURRENCY", HANDOVER_FD, HANDOVER_LISTEN]
+                .iter()
+                .chain(&of_a_worker)
+                .any(|known| name == known)
                 || ours.contains(name)
                 || OF_OUR_MANAGER.iter().any(|known| name == known)
         };
@@ -106,8 +106,7 @@ impl Environment {
     #[must_use]
     pub fn of_errand(&self) -> Vec<(OsString, OsString)> {
         let misleading = |name: &OsString| {
-            OF_OUR_MANAGER.iter().any(|known| name == known)
-                || name.as_bytes().starts_with(crate::report::hook_variables::PREFIX.as_bytes())
+            OF_OUR_MANAGER.iter().any(|known| name == known) || name.as_bytes().starts_with(EVENT.as_bytes())
         };
         self.base.iter().filter(|(name, _)| !misleading(name)).cloned().collect()
     }
@@ -123,8 +122,8 @@ impl Environment {
         tell(WORKER_NUMBER, worker.number.to_string().into());
         tell(GENERATION, worker.generation.to_string().into());
         if let Some((fd, offset)) = worker.scoreboard {
-            tell(FD_VARIABLE, fd.to_string().into());
-            tell(OFFSET_VARIABLE, offset.to_string().into());
+            tell(SCOREBOARD_FD, fd.to_string().into());
+            tell(SCOREBOARD_OFFSET, offset.to_string().into());
         }
         env
     }

@@ -1,11 +1,12 @@
 //! Binding what is listened on.
 
-use super::{refused, remedy_of};
+use super::refused;
 use crate::core::Mode;
 use crate::core::exit::code;
 use crate::core::policy::PoolPolicy;
-use crate::http::{self, Access, Edge};
 use crate::os::call;
+use crate::os::call::remedy_of;
+use crate::os::container::capacity::Quota;
 use crate::os::process::exec;
 use crate::os::process::handover::{Given, Output, VARIABLE};
 use crate::os::process::open_files;
@@ -20,7 +21,7 @@ use crate::os::socket::rights::{self, Rights};
 use crate::os::stdio::channel::{self, STDERR};
 use crate::os::stdio::stderr;
 use crate::os::users;
-use crate::report::log;
+use crate::settings::rules::sizing::Sizing;
 use crate::settings::{Config, Pool};
 use crate::values::FIRST_FD;
 use crate::values::address::Address;
@@ -51,7 +52,7 @@ pub fn lanes(
         }
         None => {
             if let Some(sizing) = &pool.sizing {
-                log::sized(sizing, policy.min_ready);
+                tell_size(sizing, policy.min_ready);
             }
             let most = policy.workers.saturating_add(policy.budget.surge(policy.workers));
             let rights = rights_of_bind(pool)?;
@@ -90,6 +91,23 @@ pub fn without_steering(policy: &mut PoolPolicy) {
     }
 }
 
+/// Why there are as many workers as there are, and what is wrong with it.
+fn tell_size(sizing: &Sizing, min_ready: u32) {
+    let Sizing { capacity, worker_memory, .. } = sizing;
+    info!(
+        workers = sizing.workers(),
+        cpus = capacity.cpus(),
+        processors = capacity.processors,
+        cpu_quota_millis = capacity.quota.map(Quota::millis),
+        memory_limit = capacity.memory_limit,
+        worker_memory,
+        "workers: {sizing}"
+    );
+    for warning in sizing.warnings(min_ready) {
+        warn!("--workers auto: {warning}");
+    }
+}
+
 /// Which users may connect to unix sockets of `--bind`.
 ///
 /// # Errors
@@ -122,26 +140,25 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Binds them, or takes them over, and serves them. Must be called inside the runtime.
+    /// Binds them, or takes them over.
     ///
     /// # Errors
     /// The first that cannot be bound.
-    pub fn open(config: &Config, edge: &Edge, given: Option<&Given>) -> Result<Self, StartError> {
-        let open = |option, address: &Option<Address>, rights, access, fd| -> Result<_, StartError> {
-            let Some(address) = address else { return Ok(None) };
-            let listener = endpoint(option, address, rights, fd)?;
-            match access {
-                Access::Health => info!(address = %listener.address(), "health endpoint"),
-                Access::Control => info!(address = %listener.address(), "control socket"),
-            }
-            http::serve(&listener, edge.clone(), access).map_err(|error| refused(option, &error))?;
-            Ok(Some(listener))
+    pub fn open(config: &Config, given: Option<&Given>) -> Result<Self, StartError> {
+        let open = |option, address: &Option<Address>, rights, fd| -> Result<_, StartError> {
+            address.as_ref().map(|address| endpoint(option, address, rights, fd)).transpose()
         };
-        let health_fd = given.and_then(|given| given.health);
-        let control_fd = given.and_then(|given| given.control);
         // It tells, and takes no orders.
-        let health = open("--health", &config.health, Rights::EVERYBODY, Access::Health, health_fd)?;
-        let control = open("--control", &config.control, Rights::OURS, Access::Control, control_fd)?;
+        let health_fd = given.and_then(|given| given.health);
+        let health = open("--health", &config.health, Rights::EVERYBODY, health_fd)?;
+        if let Some(health) = &health {
+            info!(address = %health.address(), "health endpoint");
+        }
+        let control =
+            open("--control", &config.control, Rights::OURS, given.and_then(|given| given.control))?;
+        if let Some(control) = &control {
+            info!(address = %control.address(), "control socket");
+        }
         let is_pool = matches!(config.mode, Mode::Pool(_));
         let told = (is_pool || health.is_some() || control.is_some()).then(|| {
             let place =

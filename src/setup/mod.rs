@@ -3,31 +3,44 @@
 use crate::core::exit::code;
 use crate::core::policy::Job;
 use crate::core::{Mode, Signal};
-use crate::os::call;
 use crate::os::process::spawn::Placement;
 use crate::os::process::{lookup, pid1};
+use crate::os::stdio::channel::{self, STDIN};
 use crate::os::stdio::terminal::{self, Terminal};
 use crate::report::log;
 use crate::report::style::tini;
 use crate::settings::options::{ProcessGroup, Subreaper};
 use crate::settings::placeholders::Values;
-use crate::settings::{Around, Config, Placing};
+use crate::settings::rules::activation;
+use crate::settings::{Around, Config, Environment, Placing};
 use crate::values::FIRST_FD;
 use crate::values::error::StartError;
 use crate::values::style::Style;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use tokio::runtime::{Builder, Runtime};
 use tracing::warn;
 
 pub mod environment;
 mod listeners;
-mod private_directory;
+pub mod private_directory;
 mod process;
 
+pub use crate::os::call::refused;
 pub use listeners::{Endpoints, given, lanes, without_steering};
-pub use private_directory::private_directory;
 pub use process::{account, give_up_rights, settings};
+
+/// What other programs' conventions say in our environment, and what our streams are.
+#[must_use]
+pub fn surroundings() -> Environment {
+    let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    Environment {
+        web_concurrency: read("WEB_CONCURRENCY"),
+        port: read("PORT"),
+        activation: activation::Variables::read(),
+        capacity: None,
+        terminal: || channel::is_terminal(STDIN),
+    }
+}
 
 /// Whether the command could be executed, so that a typing error does not bind a port first.
 ///
@@ -77,41 +90,6 @@ fn check_program(what: &str, program: &OsStr) -> Result<(), StartError> {
             let remedy = "check the spelling, the PATH, or give its full path";
             Err(StartError::value(what, name, "not found", remedy).with_code(code::NOT_FOUND))
         }
-    }
-}
-
-/// Events taken from epoll at once. The default of 1024 costs 12 kB for the life of the container.
-const EVENTS_AT_ONCE: usize = 32;
-
-/// A runtime of one thread: the supervisor's.
-///
-/// # Errors
-/// If the kernel gives us no epoll.
-pub fn runtime() -> Result<Runtime, StartError> {
-    let mut builder = Builder::new_current_thread();
-    builder.enable_io().enable_time().max_io_events_per_tick(EVENTS_AT_ONCE);
-    call::may_wait_for_events().map_err(|error| refused("epoll", &error))?;
-    builder.build().map_err(|error| {
-        // It does not tell which of its calls has failed.
-        let error = call::try_what_a_runtime_needs().err().unwrap_or(error);
-        refused("epoll", &error)
-    })
-}
-
-/// Something of the kernel's that we cannot do without.
-#[must_use]
-pub fn refused(what: &str, error: &io::Error) -> StartError {
-    StartError::usage(what, error, remedy_of(error)).with_code(code::CANNOT_START)
-}
-
-/// What to do about a call that failed, whatever it was for.
-fn remedy_of(error: &io::Error) -> &'static str {
-    if call::name(error).is_some() {
-        return call::REMEDY;
-    }
-    match error.kind() {
-        io::ErrorKind::OutOfMemory => "there is no memory for it: raise the limit",
-        _ => "raise the limit on open files, or loosen the sandbox's system call filter",
     }
 }
 

@@ -27,10 +27,11 @@ use crate::core::action::{Ask, Forward, Recipients, TerminalAction};
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
-use crate::http::{Edge, Published};
+use crate::http::{self, Access, Edge, Published};
 use crate::os::process::send::{self, Asked, Sparing};
 use crate::os::process::spawn::{Identity, Placement, Settings};
 use crate::os::process::{exec, inherited, last_resort, memory, open_files, pid1};
+use crate::os::runtime::runtime;
 use crate::os::signals::Signals;
 use crate::os::stdio::terminal::Terminal;
 use crate::os::{allocator, call};
@@ -140,7 +141,7 @@ impl Supervisor {
                 debug!(%error, "the limit on open files stays as it is");
             }
         }
-        let runtime = setup::runtime()?;
+        let runtime = runtime()?;
         let inside = runtime.enter();
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
         setup::relations(&config);
@@ -171,7 +172,15 @@ impl Supervisor {
             given.as_ref().map(|given| (given.pool.now, given.pool.behind)).unwrap_or_default();
         let clock = Clock::new(Instant::now(), shows, lost);
         let edge = Edge { published: published.clone(), desk, since: clock.origin() };
-        let endpoints = Endpoints::open(&config, &edge, given.as_ref())?;
+        let endpoints = Endpoints::open(&config, given.as_ref())?;
+        let served = [
+            ("--health", &endpoints.health, Access::Health),
+            ("--control", &endpoints.control, Access::Control),
+        ];
+        for (option, listener, access) in served {
+            let Some(listener) = listener else { continue };
+            http::serve(listener, edge.clone(), access).map_err(|error| call::refused(option, &error))?;
+        }
         let environment = match &fleet {
             None => Environment::of_init(),
             Some(_) => Environment::of_pool(&config.pool.names(), config.pool.watchdog),

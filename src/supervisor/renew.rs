@@ -10,7 +10,7 @@ use crate::settings::compat;
 use crate::settings::layers::Parsed;
 use crate::settings::options;
 use crate::settings::placeholders::{Command, NOTIFY_FD};
-use crate::settings::{Config, Environment, Pool};
+use crate::settings::{Config, Pool};
 use crate::setup;
 use crate::values::error::StartError;
 use tracing::{error, warn};
@@ -115,7 +115,7 @@ fn read() -> Result<Config, StartError> {
     match compat::read(std::env::args_os())? {
         Parsed::Asks(options) => {
             let given = options.given.clone();
-            let config = Config::resolve(*options, &Environment::read());
+            let config = Config::resolve(*options, &setup::surroundings());
             let config = config.map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))?;
             // Another user may find and execute what we may not.
             if config.process.user.is_none() && config.process.group.is_none() {

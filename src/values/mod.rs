@@ -11,6 +11,7 @@ pub mod printable;
 pub mod ready_target;
 pub mod style;
 pub mod user;
+pub mod variables;
 
 /// The first descriptor after stdin, stdout and stderr, where inherited listeners begin (`SD_LISTEN_FDS_START`).
 pub const FIRST_FD: i32 = 3;

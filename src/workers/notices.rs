@@ -14,7 +14,7 @@ use crate::os::process::{exec, privileges, proc};
 use crate::os::socket::listen;
 use crate::os::worker::notify_socket::{Datagram, NotifySocket};
 use crate::os::worker::notify_sockets::{MOST_AT_ONCE, NotifySockets};
-use crate::setup;
+use crate::setup::private_directory::private_directory;
 use crate::workers::notify;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
@@ -211,7 +211,7 @@ impl Notices {
             socket.retire();
             heard
         };
-        let directory = setup::private_directory(&self.users, NAME, works);
+        let directory = private_directory(&self.users, NAME, works);
         self.here = directory.as_ref().map(|directory| directory.place().clone());
         match &self.here {
             Some(place) => debug!(directory = %place.path().display(), "notify sockets"),

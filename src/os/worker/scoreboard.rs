@@ -48,12 +48,6 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The variable that tells a worker the number of the scoreboard's descriptor.
-pub const FD_VARIABLE: &str = "PREFORK_SCOREBOARD_FD";
-
-/// The variable that tells a worker where its line begins.
-pub const OFFSET_VARIABLE: &str = "PREFORK_SCOREBOARD_OFFSET";
-
 /// A cache line on most machines: workers do not slow each other down.
 const LINE: u64 = 64;
 
@@ -222,14 +216,15 @@ mod tests {
     use crate::core::Pid;
     use crate::os::process::spawn::{Placement, Program, Settings, spawn};
     use crate::values::FIRST_FD;
+    use crate::values::variables::{SCOREBOARD_FD, SCOREBOARD_OFFSET};
     use std::ffi::OsString;
 
     /// Runs a script as a worker is run, with this line of the scoreboard. Returns its exit code.
     fn run(board: &Scoreboard, line: u32, argv: &[&str], more: &[(&str, &str)]) -> i32 {
         let argv: Vec<_> = argv.iter().map(OsString::from).collect();
         let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-        env.push((FD_VARIABLE.into(), FIRST_FD.to_string().into()));
-        env.push((OFFSET_VARIABLE.into(), offset(line).to_string().into()));
+        env.push((SCOREBOARD_FD.into(), FIRST_FD.to_string().into()));
+        env.push((SCOREBOARD_OFFSET.into(), offset(line).to_string().into()));
         env.push(("PYTHONPATH".into(), concat!(env!("CARGO_MANIFEST_DIR"), "/examples").into()));
         env.push(("PYTHONDONTWRITEBYTECODE".into(), "1".into()));
         env.extend(more.iter().map(|(name, value)| (name.into(), value.into())));

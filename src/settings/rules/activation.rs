@@ -9,7 +9,7 @@ use std::ffi::OsString;
 
 /// In the environment of the program that takes over at USR2, and of one that is asked whether it could: where the sockets
 /// are, a line each. Their descriptors are told by the handover.
-pub const VARIABLE: &str = "PREFORK_HANDOVER_LISTEN";
+pub use crate::values::variables::HANDOVER_LISTEN as VARIABLE;
 
 /// More sockets than this are not given in earnest.
 const MOST: usize = 256;

@@ -43,7 +43,7 @@ fn is_for_another(options: &Options, environment: &Environment, command: &Comman
         && !usual
         && environment.activation.is_none()
         && !command.has_placeholders()
-        && environment.stdin_is_terminal()
+        && (environment.terminal)()
         && !servers::may_take_listener(&words())
 }
 
@@ -86,7 +86,8 @@ mod tests {
         {
             given.source = by.clone();
         }
-        let environment = Environment { terminal: Some(terminal), ..Environment::default() };
+        let environment =
+            Environment { terminal: if terminal { || true } else { || false }, ..Environment::default() };
         let config =
             Config::resolve(*options, &environment).unwrap_or_else(|error| panic!("{line}: {error}"));
         matches!(config.mode, Mode::Pool(_))
@@ -152,7 +153,7 @@ mod tests {
         };
         options.given.iter_mut().for_each(|given| given.source = variable());
         let command = Command::new(options.command.clone(), true);
-        let environment = || Environment { terminal: Some(true), ..Environment::default() };
+        let environment = || Environment { terminal: || true, ..Environment::default() };
         assert_eq!(asked(&options, &environment(), &command), Asked::Once);
         let activation = Some(activation::Variables::default());
         assert_eq!(asked(&options, &Environment { activation, ..environment() }, &command), Asked::Pool);

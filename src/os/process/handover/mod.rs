@@ -37,7 +37,7 @@ use std::os::fd::RawFd;
 pub const FORMAT: &str = "handover format 4";
 
 /// The variable that holds the number of the descriptor.
-pub const VARIABLE: &str = "PREFORK_HANDOVER_FD";
+pub use crate::values::variables::HANDOVER_FD as VARIABLE;
 
 /// A program that prints this of a listener that was given to us can take it over as such.
 pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
