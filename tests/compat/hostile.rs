@@ -55,7 +55,7 @@ def counted(*_):
     global count
     count += 1
     if count == 40: raise SystemExit(7)
-    os.write(out, b'%d\n' % count)
+    os.write(out, b'%d\\n' % count)
 out = os.open('count', os.O_WRONLY | os.O_CREAT)
 signal.signal(signal.SIGUSR1, counted)
 open('up', 'w').write('up\\n')
