@@ -1,54 +1,38 @@
-//! What is measured from time to time: the workers, and the container they are in.
+//! When the workers and their container are measured, and how often in a row the container was short of memory.
 
-use super::Pool;
-use super::slot::Slot;
-use crate::core::action::{Action, PoolCheck, WorkerAction};
-use crate::core::exit::Reason;
 use crate::core::time::{Monotonic, reached};
-use crate::core::worker::Worker;
-use alloc::vec::Vec;
+use core::time::Duration;
 
-impl Pool {
-    pub(super) fn measure(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if !reached(self.measure_at, now) {
-            return;
-        }
-        self.measure_at = self.policy.measure_every.filter(|_| self.serves()).map(|every| now + every);
-        self.workers()
-            .filter(|worker| worker.is_ready())
-            .for_each(|worker| worker.act(WorkerAction::Measure, out));
-        if self.policy.recycle.memory_pressure.is_some() {
-            out.push(Action::Check(PoolCheck::Container));
-        }
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MemoryWatch {
+    measure_at: Option<Monotonic>,
+    /// Measurements in a row that found the container short of memory.
+    short: u32,
+}
+
+impl MemoryWatch {
+    /// The next measurement comes after one interval, if there is one.
+    pub(super) fn schedule(&mut self, now: Monotonic, every: Option<Duration>) {
+        self.measure_at = every.map(|every| now + every);
     }
 
-    /// Where all together take too much, the heaviest is to be replaced, and nobody else before that has helped or not.
-    pub(super) fn container_measured(
-        &mut self,
-        now: Monotonic,
-        used: u64,
-        limit: u64,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(percent) = self.policy.recycle.memory_pressure else { return };
-        let beyond =
-            u128::from(used).saturating_mul(100) > u128::from(limit).saturating_mul(u128::from(percent));
-        let is_replaced =
-            |worker: &Worker| !worker.is_ready() || matches!(worker.due(), Some((Reason::MaxMemory, _)));
-        if !beyond || self.workers().any(is_replaced) {
-            self.pressed = 0;
-            return;
+    pub(super) fn is_due(&self, now: Monotonic) -> bool {
+        reached(self.measure_at, now)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        self.measure_at
+    }
+
+    /// Counts a measurement. Returns whether the container was short of memory in this many in a row; then the count
+    /// starts anew.
+    pub(super) fn measured(&mut self, is_short: bool, in_a_row: u32) -> bool {
+        self.short = if is_short { self.short.saturating_add(1) } else { 0 };
+        let acts = is_short && self.short >= in_a_row;
+        if acts {
+            self.short = 0;
         }
-        self.pressed = self.pressed.saturating_add(1);
-        if self.pressed < self.policy.recycle.memory_samples {
-            return;
-        }
-        self.pressed = 0;
-        let seated = self.slots.iter_mut().filter_map(Slot::seated_mut);
-        if let Some(heaviest) =
-            seated.filter(|worker| worker.due().is_none()).max_by_key(|worker| worker.memory)
-        {
-            heaviest.too_heavy(now, out);
-        }
+        acts
     }
 }

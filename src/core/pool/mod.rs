@@ -11,6 +11,7 @@
 
 mod accepting;
 mod first;
+mod measuring;
 mod memory;
 mod refusing;
 mod reload;
@@ -41,6 +42,7 @@ use crate::core::note::{PoolNote, SignalNote};
 use alloc::vec::Vec;
 use core::time::Duration;
 use first::FirstStart;
+use memory::MemoryWatch;
 use reload::Roll;
 use slot::{Role, Slot};
 
@@ -87,10 +89,7 @@ pub struct Pool {
     upgrade: bool,
     /// No planned replacement begins before this.
     next_planned_at: Monotonic,
-    /// When the workers are measured next.
-    measure_at: Option<Monotonic>,
-    /// Measurements in a row that found the container short of memory.
-    pressed: u32,
+    memory: MemoryWatch,
     /// Lanes that are nobody's, in which somebody may wait.
     stranded: Vec<stranded::Stranded>,
     /// Where new connections go.
@@ -170,8 +169,7 @@ impl Pool {
             rescale: None,
             upgrade: false,
             next_planned_at: Monotonic::default(),
-            measure_at: None,
-            pressed: 0,
+            memory: MemoryWatch::default(),
             stranded: Vec::new(),
             steered: Vec::new(),
             stepped: Monotonic::default(),
@@ -220,7 +218,7 @@ impl Pool {
             Event::Started => {
                 if matches!(self.phase, Phase::Unstarted) {
                     self.phase = Phase::Running;
-                    self.measure_at = self.policy.measure_every.map(|every| now + every);
+                    self.memory.schedule(now, self.policy.measure_every);
                 }
             }
             // Pings that wait are heard before this, and after anything else.
@@ -276,7 +274,7 @@ impl Pool {
             }
         };
         let soonest = [
-            self.measure_at,
+            self.memory.next_deadline(),
             self.next_look_at_stranded(),
             self.leftovers.next_deadline(),
             self.next_verdict(),

@@ -231,7 +231,7 @@ impl Pool {
         };
         let ready = ReadyPolicy { start_timeout: policy.ready.start_timeout, ..old.ready };
         let deadline = old.deadline;
-        self.measure_at = policy.measure_every.map(|every| self.stepped + every);
+        self.memory.schedule(self.stepped, policy.measure_every);
         let old = core::mem::replace(&mut self.policy, PoolPolicy { drain, hang, ready, deadline, ..policy });
         let confirmed = self.policy_before.get_or_insert(old);
         self.rescale = Some(self.policy.workers).filter(|workers| *workers != confirmed.workers);
@@ -249,7 +249,7 @@ impl Pool {
     pub(super) fn restore_policy(&mut self) {
         self.rescale = None;
         if let Some(policy) = self.policy_before.take() {
-            self.measure_at = policy.measure_every.map(|every| self.stepped + every);
+            self.memory.schedule(self.stepped, policy.measure_every);
             self.policy = policy;
         }
     }

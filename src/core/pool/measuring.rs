@@ -1,0 +1,49 @@
+//! What is measured from time to time: the workers, and the container they are in.
+
+use super::Pool;
+use super::slot::Slot;
+use crate::core::action::{Action, PoolCheck, WorkerAction};
+use crate::core::exit::Reason;
+use crate::core::time::Monotonic;
+use crate::core::worker::Worker;
+use alloc::vec::Vec;
+
+impl Pool {
+    pub(super) fn measure(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if !self.memory.is_due(now) {
+            return;
+        }
+        self.memory.schedule(now, self.policy.measure_every.filter(|_| self.serves()));
+        self.workers()
+            .filter(|worker| worker.is_ready())
+            .for_each(|worker| worker.act(WorkerAction::Measure, out));
+        if self.policy.recycle.memory_pressure.is_some() {
+            out.push(Action::Check(PoolCheck::Container));
+        }
+    }
+
+    /// Where all together take too much, the heaviest is to be replaced, and no other before it is seen whether that helps.
+    pub(super) fn container_measured(
+        &mut self,
+        now: Monotonic,
+        used: u64,
+        limit: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(percent) = self.policy.recycle.memory_pressure else { return };
+        let beyond =
+            u128::from(used).saturating_mul(100) > u128::from(limit).saturating_mul(u128::from(percent));
+        let is_replaced =
+            |worker: &Worker| !worker.is_ready() || matches!(worker.due(), Some((Reason::MaxMemory, _)));
+        let is_short = beyond && !self.workers().any(is_replaced);
+        if !self.memory.measured(is_short, self.policy.recycle.memory_samples) {
+            return;
+        }
+        let seated = self.slots.iter_mut().filter_map(Slot::seated_mut);
+        if let Some(heaviest) =
+            seated.filter(|worker| worker.due().is_none()).max_by_key(|worker| worker.memory)
+        {
+            heaviest.too_heavy(now, out);
+        }
+    }
+}
