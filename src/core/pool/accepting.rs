@@ -1,7 +1,8 @@
 //! Workers that take no connections any more, and their successors, which serve those that wait for them.
 
+use super::Pool;
 use super::slot::Slot;
-use super::{Pool, WorkerPlace};
+use super::workers::WorkerPlace;
 use crate::core::action::Action;
 use crate::core::event::{Found, Lane, Pid};
 use crate::core::exit::Reason;
@@ -16,7 +17,7 @@ impl Pool {
     /// Looks at one worker, if it is time: a look may take two milliseconds. Returns whether it does.
     pub(super) fn look_whether_accepting(&mut self, now: Monotonic, out: &mut Vec<Action>) -> bool {
         let look_at = |worker: &super::Worker| worker.accepting().and_then(|accepting| accepting.look_at());
-        let seated = self.slots.iter_mut().filter_map(Slot::seated_mut);
+        let seated = self.workers.seated_mut();
         let seated = seated.filter_map(|worker| Some((look_at(worker)?, worker)));
         let before = out.len();
         if let Some((_, worker)) = seated.min_by_key(|(at, _)| *at) {
@@ -35,10 +36,8 @@ impl Pool {
         out: &mut Vec<Action>,
     ) {
         let mut is_back = false;
-        self.with_worker(pid, |worker, _| is_back = worker.accepting_seen(now, found, took, out));
-        if let (true, Some(WorkerPlace::InSlot(index, _))) =
-            (is_back, self.find(|worker| worker.pid() == Some(pid)))
-        {
+        self.workers.with(pid, |worker| is_back = worker.accepting_seen(now, found, took, out));
+        if let (true, Some(WorkerPlace::InSlot(index, _))) = (is_back, self.workers.place_of(pid)) {
             self.needs_no_successor(now, index, out);
         }
     }
@@ -46,9 +45,9 @@ impl Pool {
     /// The worker of a slot is back: the one that was to take its place goes, if it has the same listeners or nothing
     /// else calls for it.
     fn needs_no_successor(&mut self, now: Monotonic, index: usize, out: &mut Vec<Action>) {
-        let Some(worker) = self.slots.get(index).and_then(Slot::seated) else { return };
+        let Some(worker) = self.workers.slot(index).and_then(Slot::seated) else { return };
         let (lane, due) = (worker.lane, worker.due().is_some() || self.outdated_since(worker).is_some());
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.workers.slot_mut(index) else { return };
         let Some(successor) = slot.successor.take_if(|successor| successor.lane == lane || !due) else {
             return;
         };
@@ -60,8 +59,8 @@ impl Pool {
     /// The listeners of a slot's worker, if that takes no connections any more: the next in its place serves those that
     /// wait there. No more than two have the same.
     pub(super) fn inherited_lane(&self, index: usize) -> Option<Lane> {
-        let left = self.slots.get(index)?.seated().filter(|worker| worker.is_away())?;
-        let have_it = self.workers().filter(|worker| worker.lane == left.lane).count();
+        let left = self.workers.slot(index)?.seated().filter(|worker| worker.is_away())?;
+        let have_it = self.workers.iter().filter(|worker| worker.lane == left.lane).count();
         Some(left.lane).filter(|_| self.policy.drain.shares && have_it == 1)
     }
 }

@@ -7,7 +7,7 @@
 //! All slots are filled at once, so several workers that start well are not slower. But of a broken application one
 //! traceback more tells as much as one from each slot, and what cannot start is not found out by many sooner than by one.
 
-use super::{Pool, Slot};
+use super::Pool;
 use crate::core::action::{Action, WorkerAction};
 use crate::core::backoff::Failure;
 use crate::core::time::Monotonic;
@@ -33,7 +33,7 @@ impl Pool {
         if !self.policy.drain.listens {
             return;
         }
-        let workers = self.slots.iter().flat_map(Slot::workers);
+        let workers = self.workers.in_slots();
         let starting = workers.filter(|worker| matches!(worker.state, WorkerState::Starting(_)));
         // One that is not over its time is told of for what it listens on alone.
         starting
@@ -52,8 +52,8 @@ impl Pool {
     /// The last slot is gone: should it have been the one that tries, another does.
     pub(super) fn first_start_has_dropped(&mut self) {
         match self.first_start {
-            FirstStart::Alone { slot } if slot >= self.slots.len() => {
-                let vacant = self.slots.iter().position(|slot| slot.seated().is_none());
+            FirstStart::Alone { slot } if slot >= self.workers.slots().len() => {
+                let vacant = self.workers.slots().iter().position(|slot| slot.seated().is_none());
                 self.first_start = vacant.map_or(FirstStart::Together, |slot| FirstStart::Alone { slot });
             }
             FirstStart::Together | FirstStart::Alone { .. } | FirstStart::Passed => {}
@@ -71,7 +71,7 @@ impl Pool {
         failure: Failure,
         spawned: Monotonic,
     ) -> Monotonic {
-        let Some(slot) = self.slots.get_mut(index) else { return now };
+        let Some(slot) = self.workers.slot_mut(index) else { return now };
         match self.first_start {
             FirstStart::Together => self.first_start = FirstStart::Alone { slot: index },
             FirstStart::Alone { .. } | FirstStart::Passed => {}

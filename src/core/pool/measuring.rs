@@ -1,7 +1,6 @@
 //! What is measured from time to time: the workers, and the container they are in.
 
 use super::Pool;
-use super::slot::Slot;
 use crate::core::action::{Action, PoolCheck, WorkerAction};
 use crate::core::exit::Reason;
 use crate::core::time::Monotonic;
@@ -14,7 +13,8 @@ impl Pool {
             return;
         }
         self.memory.schedule(now, self.policy.measure_every.filter(|_| self.serves()));
-        self.workers()
+        self.workers
+            .iter()
             .filter(|worker| worker.is_ready())
             .for_each(|worker| worker.act(WorkerAction::Measure, out));
         if self.policy.recycle.memory_pressure.is_some() {
@@ -35,11 +35,11 @@ impl Pool {
             u128::from(used).saturating_mul(100) > u128::from(limit).saturating_mul(u128::from(percent));
         let is_replaced =
             |worker: &Worker| !worker.is_ready() || matches!(worker.due(), Some((Reason::MaxMemory, _)));
-        let is_short = beyond && !self.workers().any(is_replaced);
+        let is_short = beyond && !self.workers.iter().any(is_replaced);
         if !self.memory.measured(is_short, self.policy.recycle.memory_samples) {
             return;
         }
-        let seated = self.slots.iter_mut().filter_map(Slot::seated_mut);
+        let seated = self.workers.seated_mut();
         if let Some(heaviest) =
             seated.filter(|worker| worker.due().is_none()).max_by_key(|worker| worker.memory)
         {

@@ -11,6 +11,7 @@
 
 mod accepting;
 mod first;
+mod lifecycle;
 mod measuring;
 mod memory;
 mod refusing;
@@ -22,6 +23,7 @@ mod status;
 mod steering;
 mod stop;
 mod stranded;
+mod undecided;
 mod upgrade;
 mod verdict;
 mod waits;
@@ -37,7 +39,7 @@ use super::signal::{Received, Signal};
 use super::snapshot::{self, Snapshot};
 use super::stop::FinalStop;
 use super::time::{Monotonic, earlier};
-use super::worker::{Worker, WorkerState};
+use super::worker::Worker;
 use crate::core::note::{PoolNote, SignalNote};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -45,6 +47,7 @@ use first::FirstStart;
 use memory::MemoryWatch;
 use reload::Roll;
 use slot::{Role, Slot};
+use workers::Workers;
 
 /// What is left of the graceful timeout, at most, after a second stop signal.
 const HURRIED_GRACE: Duration = Duration::from_secs(5);
@@ -54,18 +57,12 @@ const HURRIED_GRACE: Duration = Duration::from_secs(5);
 pub struct Pool {
     policy: PoolPolicy,
     rng: Rng,
-    /// As many as workers are wanted.
-    slots: Vec<Slot>,
-    /// Workers that have made way and have not been reaped yet.
-    retiring: Vec<Worker>,
-    /// Those that have ended, and it is not known why.
-    undecided: Vec<verdict::Undecided>,
+    workers: Workers,
     leftovers: Leftovers,
     phase: Phase,
     /// Stop signals received so far.
     stop_signals: u32,
     ending: Ending,
-    next_spawn: u64,
     /// Whether any spawn has ever succeeded.
     ever_spawned: bool,
     first_start: FirstStart,
@@ -87,8 +84,6 @@ pub struct Pool {
     rescale: Option<u32>,
     /// The supervisor's own program is to be exchanged.
     upgrade: bool,
-    /// No planned replacement begins before this.
-    next_planned_at: Monotonic,
     memory: MemoryWatch,
     /// Lanes that are nobody's, in which somebody may wait.
     stranded: Vec<stranded::Stranded>,
@@ -136,27 +131,17 @@ enum Ending {
     Overdue,
 }
 
-/// Where a worker is: in a slot, or on its way out.
-#[derive(Clone, Copy, Debug)]
-enum WorkerPlace {
-    InSlot(usize, Role),
-    Retiring(usize),
-}
-
 impl Pool {
     /// A pool with every slot vacant.
     pub fn new(policy: PoolPolicy, seed: u64) -> Self {
         Self {
-            slots: (0..policy.workers).map(|_| Slot::new(Monotonic::default())).collect(),
+            workers: Workers::new(policy.workers),
             policy,
             rng: Rng::new(seed),
-            retiring: Vec::new(),
-            undecided: Vec::new(),
             leftovers: Leftovers::default(),
             phase: Phase::Unstarted,
             stop_signals: 0,
             ending: Ending::Ordered,
-            next_spawn: 0,
             ever_spawned: false,
             first_start: FirstStart::Together,
             reached_out: false,
@@ -168,7 +153,6 @@ impl Pool {
             policy_before: None,
             rescale: None,
             upgrade: false,
-            next_planned_at: Monotonic::default(),
             memory: MemoryWatch::default(),
             stranded: Vec::new(),
             steered: Vec::new(),
@@ -192,13 +176,13 @@ impl Pool {
         // first, a TERM too.
         if woken {
             let starting =
-                self.workers_mut().filter_map(|worker| Some((worker.starting()?.look_at()?, worker)));
+                self.workers.iter_mut().filter_map(|worker| Some((worker.starting()?.look_at()?, worker)));
             if let Some((_, worker)) = starting.min_by_key(|(at, _)| *at) {
                 worker.look(now, out);
             }
             let looks = self.look_whether_accepting(now, out);
             self.measure(now, out);
-            self.workers_mut().for_each(|worker| worker.look_at_queue(now, out));
+            self.workers.iter_mut().for_each(|worker| worker.look_at_queue(now, out));
             self.look_at_all_connections(now, out);
             self.look_at_stranded(now, out);
             // Nothing else may be in hand: what has been read from the kernel would be lost with this program.
@@ -222,7 +206,7 @@ impl Pool {
                 }
             }
             // Pings that wait are heard before this, and after anything else.
-            Event::DeadlinePassed => self.workers_mut().for_each(|worker| worker.all_heard(now, out)),
+            Event::DeadlinePassed => self.workers.iter_mut().for_each(|worker| worker.all_heard(now, out)),
             Event::Signalled(received) => self.signalled(now, received, out),
             Event::Spawned { id, result: Ok(pid) } => self.spawned(now, id, pid, out),
             Event::Spawned { id, result: Err(failure) } => self.spawn_failed(now, id, failure, out),
@@ -273,16 +257,14 @@ impl Pool {
                 earlier(earlier(final_stop.next_deadline(), orphans_at), refuses_at)
             }
         };
-        let soonest = [
+        [
             self.memory.next_deadline(),
             self.next_look_at_stranded(),
             self.leftovers.next_deadline(),
-            self.next_verdict(),
+            self.workers.next_deadline(),
         ]
         .into_iter()
-        .fold(of_phase, earlier);
-        let of_slots = self.slots.iter().map(Slot::next_deadline);
-        of_slots.chain(self.retiring.iter().map(Worker::next_deadline)).fold(soonest, earlier)
+        .fold(of_phase, earlier)
     }
 
     /// See [`Core::awaits_group`](super::Core::awaits_group).
@@ -298,7 +280,7 @@ impl Pool {
             Phase::Closing(closing) => closing.kill_at().is_some(),
             Phase::Ending { final_stop, .. } => final_stop.next_deadline().is_some(),
         };
-        of_phase || self.leftovers.next_deadline().is_some() || self.workers().any(Worker::may_be_hurt)
+        of_phase || self.leftovers.next_deadline().is_some() || self.workers.iter().any(Worker::may_be_hurt)
     }
 
     /// See [`Core::snapshot`](super::Core::snapshot).
@@ -315,26 +297,16 @@ impl Pool {
         };
         Snapshot {
             phase,
-            workers: self.wanted(),
-            ready: self.ready(),
+            workers: self.workers.wanted(),
+            ready: self.workers.ready(),
             min_ready: self.min_ready(),
             started: self.ever_ready,
         }
     }
 
-    /// How many workers are wanted.
-    fn wanted(&self) -> u32 {
-        number(self.slots.len())
-    }
-
-    /// Slots that are served.
-    fn ready(&self) -> u32 {
-        number(self.slots.iter().filter(|slot| slot.seated().is_some_and(Worker::serves)).count())
-    }
-
     /// Where fewer workers are wanted than had to be ready, all of them have to be.
     fn min_ready(&self) -> u32 {
-        self.policy.min_ready.min(self.wanted())
+        self.policy.min_ready.min(self.workers.wanted())
     }
 
     /// Whether a worker that is lost is replaced: until connections are held off, they come in.
@@ -344,54 +316,6 @@ impl Pool {
 
     fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running)
-    }
-
-    fn workers(&self) -> impl Iterator<Item = &Worker> {
-        self.slots.iter().flat_map(Slot::workers).chain(&self.retiring)
-    }
-
-    fn workers_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
-        self.slots.iter_mut().flat_map(Slot::workers_mut).chain(&mut self.retiring)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.workers().next().is_none()
-    }
-
-    fn is_spawning(&self) -> bool {
-        self.workers().any(|worker| matches!(worker.state, WorkerState::Spawning))
-    }
-
-    fn with_worker(&mut self, pid: Pid, act: impl FnOnce(&mut Worker, &PoolPolicy)) {
-        let workers = self.slots.iter_mut().flat_map(Slot::workers_mut).chain(&mut self.retiring);
-        if let Some(worker) = workers.into_iter().find(|worker| worker.pid() == Some(pid)) {
-            act(worker, &self.policy);
-        }
-    }
-
-    fn with_starting(&mut self, pid: Pid, act: impl FnOnce(&mut super::worker::Starting)) {
-        self.with_worker(pid, |worker, _| {
-            if let Some(starting) = worker.starting() {
-                act(starting);
-            }
-        });
-    }
-
-    fn find(&self, wanted: impl Fn(&Worker) -> bool) -> Option<WorkerPlace> {
-        let in_slot = self.slots.iter().enumerate().find_map(|(index, slot)| {
-            let role = [Role::Seated, Role::Successor]
-                .into_iter()
-                .find(|role| slot.at(*role).is_some_and(&wanted))?;
-            Some(WorkerPlace::InSlot(index, role))
-        });
-        in_slot.or_else(|| self.retiring.iter().position(wanted).map(WorkerPlace::Retiring))
-    }
-
-    fn at(&self, place: WorkerPlace) -> Option<&Worker> {
-        match place {
-            WorkerPlace::InSlot(index, role) => self.slots.get(index)?.at(role),
-            WorkerPlace::Retiring(index) => self.retiring.get(index),
-        }
     }
 
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
@@ -421,19 +345,19 @@ impl Pool {
         if matches!(self.phase, Phase::Draining { until } if until <= now || self.nobody_comes(until)) {
             self.begin_closing(now, out);
         }
-        for index in 0..self.slots.len() {
+        for index in 0..self.workers.slots().len() {
             for role in [Role::Seated, Role::Successor] {
                 self.tick(now, index, role, out);
             }
         }
-        for worker in &mut self.retiring {
+        for worker in self.workers.retiring_mut() {
             worker.tick(now, &self.policy, out);
         }
         self.tell_of_waits(now, out);
         self.leftovers.tick(now, out);
-        if !self.ever_ready && self.ready() >= self.min_ready() {
+        if !self.ever_ready && self.workers.ready() >= self.min_ready() {
             self.ever_ready = true;
-            out.push(Action::Note(Note::Pool(PoolNote::Ready { ready: self.ready() })));
+            out.push(Action::Note(Note::Pool(PoolNote::Ready { ready: self.workers.ready() })));
         }
         if self.is_running() {
             self.go_on_rolling(now, out);
@@ -446,22 +370,13 @@ impl Pool {
     }
 
     fn tick(&mut self, now: Monotonic, index: usize, role: Role, out: &mut Vec<Action>) {
-        let Some(worker) = self.slots.get_mut(index).and_then(|slot| slot.at_mut(role)) else { return };
+        let Some(worker) = self.workers.slot_mut(index).and_then(|slot| slot.at_mut(role)) else { return };
         if let Some(by) = worker.tick(now, &self.policy, out) {
             self.become_ready(now, index, role, by, out);
             // A worker can be due the moment it is ready.
-            if let Some(worker) = self.slots.get_mut(index).and_then(Slot::seated_mut) {
+            if let Some(worker) = self.workers.slot_mut(index).and_then(Slot::seated_mut) {
                 worker.tick(now, &self.policy, out);
             }
         }
     }
-}
-
-/// The slot of this number, if there is one.
-fn numbered(slots: &mut [Slot], number: u32) -> Option<&mut Slot> {
-    usize::try_from(number).ok().and_then(|index| slots.get_mut(index))
-}
-
-fn number(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }

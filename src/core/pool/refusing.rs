@@ -44,7 +44,7 @@ impl Refusing {
 impl Pool {
     /// Does what is due.
     pub(super) fn go_on_refusing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let no_worker = self.is_empty();
+        let no_worker = self.workers.is_empty();
         let Phase::Ending { refusing: Some(refusing), .. } = &mut self.phase else { return };
         if no_worker || reached(Some(refusing.by), now) {
             return self.refuse(out);
@@ -53,7 +53,7 @@ impl Pool {
             refusing.pause = refusing.pause.saturating_mul(2);
             refusing.look_at = now + refusing.pause;
             let at = |worker: &Worker| Some((worker.pid()?, worker.lane));
-            let workers = self.workers().filter_map(at).collect();
+            let workers = self.workers.iter().filter_map(at).collect();
             out.push(Action::Check(PoolCheck::Listeners { workers }));
         }
     }

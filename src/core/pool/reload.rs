@@ -56,10 +56,10 @@ impl Pool {
     pub(super) fn reload(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.newest = self.newest.saturating_add(1);
         self.roll = Some(Roll { to: self.newest, since: now, canary: Canary::Wanted, pause: Pause::No });
-        self.next_planned_at = now;
+        self.workers.plan_from(now);
         out.push(Action::Note(Note::Reload(self.newest, ReloadNote::Started)));
         let mut overtaken = Vec::new();
-        for slot in &mut self.slots {
+        for slot in self.workers.slots_mut() {
             overtaken.extend(slot.successor.take());
             // Somebody may just have mended what made them fail.
             slot.retry_at = slot.gap_until;
@@ -101,7 +101,7 @@ impl Pool {
     pub(super) fn awaits_canary(&self) -> bool {
         let is_emptied = |slot: &Slot| matches!(slot.seat, Seat::Vacant { lane: None, .. });
         self.roll.is_some_and(|roll| match roll.canary {
-            Canary::Wanted => self.slots.iter().any(is_emptied),
+            Canary::Wanted => self.workers.slots().iter().any(is_emptied),
             Canary::Tried(_) => true,
             Canary::Passed => false,
         })
@@ -154,13 +154,13 @@ impl Pool {
         } else {
             *canary = Canary::Wanted;
         }
-        self.next_planned_at = self.next_planned_at.max(now);
+        self.workers.plan_from(self.workers.planned_from().max(now));
     }
 
     /// A reload that had proved itself when another overtook it, which has failed now: it goes on.
     fn left_undone(&self, now: Monotonic) -> Option<Roll> {
         let to = self.generation;
-        let is_undone = self.slots.iter().flat_map(Slot::workers).any(|worker| worker.generation < to);
+        let is_undone = self.workers.in_slots().any(|worker| worker.generation < to);
         is_undone.then_some(Roll { to, since: now, canary: Canary::Passed, pause: Pause::No })
     }
 
@@ -182,14 +182,16 @@ impl Pool {
 
     /// Whether everybody is new by now, and nobody old is left.
     pub(super) fn go_on_rolling(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let all_serve = self.unavailable() == 0;
+        let all_serve = self.workers.unavailable() == 0;
         if let Some(Roll { pause: Pause::Hurt { whole_since }, .. }) = &mut self.roll {
             *whole_since = if all_serve { whole_since.or(Some(now)) } else { None };
         }
         let Some(Roll { to, since, canary: Canary::Passed, .. }) = self.roll else { return };
         self.confirm_policy(now, out);
         let is_new = |slot: &Slot| slot.seated().is_some_and(|w| w.is_ready() && w.generation == to);
-        if self.slots.iter().all(is_new) && self.retiring.iter().all(|worker| worker.generation >= to) {
+        if self.workers.slots().iter().all(is_new)
+            && self.workers.retiring().iter().all(|worker| worker.generation >= to)
+        {
             self.roll = None;
             if self.last_reload.is_none_or(|last| last.generation <= to) {
                 self.last_reload = Some(Reload { generation: to, state: ReloadState::Finished });

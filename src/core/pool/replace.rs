@@ -3,17 +3,17 @@
 //! A spawn needs room: fewer alive than wanted and `max_surge` together. A vacancy has its room kept, so a planned
 //! replacement never takes it away.
 
+use super::Pool;
 use super::slot::{Role, Seat, Slot};
-use super::{Pool, number};
+use super::workers::number;
 use crate::core::action::{Action, SpawnOrder};
-use crate::core::event::{Lane, SpawnId};
+use crate::core::event::Lane;
 use crate::core::exit::Reason;
 use crate::core::limits::Limits;
 use crate::core::note::{Note, PoolNote};
 use crate::core::policy::MOST_WORKERS;
 use crate::core::time::{Monotonic, earlier};
 use crate::core::worker::{Accepting, Worker};
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -21,44 +21,31 @@ use core::time::Duration;
 const SPAWN_GAP: Duration = Duration::from_millis(100);
 
 impl Pool {
-    fn alive(&self) -> u32 {
-        number(self.workers().count())
-    }
-
     fn most_alive(&self) -> u32 {
-        self.wanted().saturating_add(self.max_surge())
+        self.workers.wanted().saturating_add(self.max_surge())
     }
 
     pub(super) fn max_surge(&self) -> u32 {
-        self.policy.budget.surge(self.wanted())
-    }
-
-    fn vacancies(&self) -> u32 {
-        number(self.slots.iter().filter(|slot| slot.seated().is_none()).count())
-    }
-
-    /// Slots without a worker that serves.
-    pub(super) fn unavailable(&self) -> u32 {
-        self.wanted().saturating_sub(self.ready())
+        self.policy.budget.surge(self.workers.wanted())
     }
 
     /// Whether one worker more than there are, and than are to come, has room.
     pub(super) fn may_surge(&self) -> bool {
-        self.alive().saturating_add(self.vacancies()) < self.most_alive()
+        self.workers.alive().saturating_add(self.workers.vacancies()) < self.most_alive()
     }
 
     /// Whether a slot may be emptied before there is a replacement.
     pub(super) fn may_break(&self) -> bool {
-        self.unavailable() < self.policy.budget.unavailable(self.wanted())
+        self.workers.unavailable() < self.policy.budget.unavailable(self.workers.wanted())
     }
 
     /// When a vacancy is to be filled, or a replacement may begin. While there is no room, an exit leads on.
     pub(super) fn next_spawn_deadline(&self) -> Option<Monotonic> {
-        if self.is_spawning() {
+        if self.workers.is_spawning() {
             return None;
         }
-        let has_room = self.alive() < self.most_alive();
-        let vacancies = self.slots.iter().enumerate().filter_map(|(index, slot)| match slot.seat {
+        let has_room = self.workers.alive() < self.most_alive();
+        let vacancies = self.workers.slots().iter().enumerate().filter_map(|(index, slot)| match slot.seat {
             Seat::Vacant { spawn_at, .. } if has_room && self.may_fill(index) => Some(spawn_at),
             Seat::Vacant { .. } | Seat::Taken(_) => None,
         });
@@ -83,9 +70,9 @@ impl Pool {
         if !self.is_running() || self.awaits_canary() || !(self.may_surge() || self.may_break()) {
             return None;
         }
-        let waiting = self.slots.iter().enumerate().filter_map(|(index, slot)| {
+        let waiting = self.workers.slots().iter().enumerate().filter_map(|(index, slot)| {
             let (_, since, from) = self.wants_replacement(slot)?;
-            Some((from.max(self.next_planned_at), since, index))
+            Some((from.max(self.workers.planned_from()), since, index))
         });
         waiting.min().map(|(at, _, index)| (index, at))
     }
@@ -95,7 +82,7 @@ impl Pool {
         if self.next_planned().is_none_or(|(_, at)| at > now) {
             return None;
         }
-        let waiting = self.slots.iter().enumerate().filter_map(|(index, slot)| {
+        let waiting = self.workers.slots().iter().enumerate().filter_map(|(index, slot)| {
             let (_, since, _) = self.wants_replacement(slot).filter(|(_, _, from)| *from <= now)?;
             Some((since, index))
         });
@@ -104,14 +91,14 @@ impl Pool {
 
     /// Starts at most one worker; others wait until that is answered.
     pub(super) fn spawn_one(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if self.is_spawning() {
+        if self.workers.is_spawning() {
             return;
         }
-        let has_room = self.alive() < self.most_alive();
+        let has_room = self.workers.alive() < self.most_alive();
         let is_due = |(index, slot): (usize, &Slot)| {
             matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at <= now) && self.may_fill(index)
         };
-        match self.slots.iter().enumerate().position(is_due).filter(|_| has_room) {
+        match self.workers.slots().iter().enumerate().position(is_due).filter(|_| has_room) {
             Some(index) => self.spawn(now, index, Role::Seated, out),
             None => {
                 if let Some(index) = self.planned_now(now) {
@@ -123,14 +110,14 @@ impl Pool {
 
     /// Begins a planned replacement: with the new worker where there is room for it, else with the end of the old one.
     fn replace(&mut self, now: Monotonic, index: usize, out: &mut Vec<Action>) {
-        self.next_planned_at = now + self.policy.budget.gap;
+        self.workers.plan_from(now + self.policy.budget.gap);
         if self.may_surge() {
             return self.spawn(now, index, Role::Successor, out);
         }
-        let reason = self.slots.get(index).and_then(|slot| self.wants_replacement(slot));
+        let reason = self.workers.slot(index).and_then(|slot| self.wants_replacement(slot));
         // A reload knows by this that no worker came in its place yet.
         let lane = self.inherited_lane(index).filter(|_| self.reloads_to().is_none());
-        let (Some((reason, ..)), Some(slot)) = (reason, self.slots.get_mut(index)) else { return };
+        let (Some((reason, ..)), Some(slot)) = (reason, self.workers.slot_mut(index)) else { return };
         let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane };
         if let Seat::Taken(old) = core::mem::replace(&mut slot.seat, vacant) {
             slot.backoff.served(old.served(now));
@@ -143,17 +130,16 @@ impl Pool {
         let lane = self.lane_for(index, role);
         self.is_given(lane);
         let generation = self.generation_to_spawn();
-        let id = SpawnId(self.next_spawn);
-        self.next_spawn = self.next_spawn.saturating_add(1);
+        let id = self.workers.next_id();
         let order = SpawnOrder {
             id,
             slot: number(index),
-            number: self.free_number(),
+            number: self.workers.free_number(),
             lane,
             generation,
             limits: Limits::draw(&self.policy.recycle, &mut self.rng),
         };
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.workers.slot_mut(index) else { return };
         let worker = Worker::new(now, &order);
         match role {
             Role::Seated => slot.seat = Seat::Taken(worker),
@@ -165,48 +151,33 @@ impl Pool {
         out.push(Action::Spawn(order));
     }
 
-    /// The lowest number that no living worker has, one that was killed and does not end included. A spawn has room, so
-    /// it is less than `wanted` and `max_surge` together.
-    fn free_number(&self) -> u32 {
-        let taken: BTreeSet<u32> = self.workers().map(|worker| worker.number).collect();
-        (0..=number(taken.len())).find(|free| !taken.contains(free)).unwrap_or(0)
-    }
-
     /// The listeners for a new worker: those where connections may wait since their slot, or anybody, lost its worker,
     /// else the first that are nobody's.
     fn lane_for(&self, index: usize, role: Role) -> Lane {
-        let kept = self.slots.get(index).and_then(Slot::kept_lane).filter(|_| role == Role::Seated);
+        let kept = self.workers.slot(index).and_then(Slot::kept_lane).filter(|_| role == Role::Seated);
         let inherited = self.inherited_lane(index).filter(|_| role == Role::Successor);
-        if let Some(lane) = kept.or(inherited).or_else(|| self.stranded_lane()) {
-            return lane;
-        }
-        let taken: BTreeSet<Lane> = self
-            .workers()
-            .map(|worker| worker.lane)
-            .chain(self.slots.iter().filter_map(Slot::kept_lane))
-            .collect();
-        (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)).unwrap_or(Lane(0))
+        kept.or(inherited).or_else(|| self.stranded_lane()).unwrap_or_else(|| self.workers.free_lane())
     }
 
     /// One more.
     pub(super) fn scale_up(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        self.scale_to(now, self.wanted().saturating_add(1), out);
+        self.scale_to(now, self.workers.wanted().saturating_add(1), out);
     }
 
     /// One fewer.
     pub(super) fn scale_down(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        self.scale_to(now, self.wanted().saturating_sub(1), out);
+        self.scale_to(now, self.workers.wanted().saturating_sub(1), out);
     }
 
     /// So many, at least one. Those with the highest numbers make way.
     pub(super) fn scale_to(&mut self, now: Monotonic, workers: u32, out: &mut Vec<Action>) {
-        let (from, workers) = (self.wanted(), workers.clamp(1, MOST_WORKERS));
+        let (from, workers) = (self.workers.wanted(), workers.clamp(1, MOST_WORKERS));
         if workers == from {
             return out.push(Action::Note(Note::Pool(PoolNote::NotScaled { workers })));
         }
         out.push(Action::Note(Note::Pool(PoolNote::Scaled { workers, from })));
         for _ in from..workers {
-            self.slots.push(Slot::new(now));
+            self.workers.add_slot(now);
         }
         for _ in workers..from {
             self.drop_last(now, out);
@@ -214,7 +185,7 @@ impl Pool {
     }
 
     fn drop_last(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let Some(slot) = self.slots.pop() else { return };
+        let Some(slot) = self.workers.drop_last_slot() else { return };
         self.first_start_has_dropped();
         if let Some(lane) = slot.kept_lane() {
             self.leave(now, lane);

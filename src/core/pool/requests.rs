@@ -1,7 +1,7 @@
 //! Requests over the control socket, whose outcome is seen in the status, and signals that are passed on to the workers.
 
+use super::Pool;
 use super::slot::Seat;
-use super::{Pool, numbered};
 use crate::core::action::{Action, Recipients};
 use crate::core::event::Request;
 use crate::core::exit::Reason;
@@ -23,7 +23,7 @@ impl Pool {
     }
 
     fn recycle(&mut self, now: Monotonic, slot: u32, out: &mut Vec<Action>) {
-        let Some(slot) = numbered(&mut self.slots, slot) else { return };
+        let Some(slot) = self.workers.numbered_mut(slot) else { return };
         // Somebody may just have mended what made the last replacement fail.
         slot.retry_at = slot.gap_until;
         match &mut slot.seat {
@@ -60,7 +60,7 @@ impl Pool {
             | WorkerState::Stopping { .. }
             | WorkerState::Killed { .. } => false,
         };
-        let pids = self.workers().filter(hears).filter_map(Worker::pid);
+        let pids = self.workers.iter().filter(hears).filter_map(Worker::pid);
         out.extend(pids.map(|pid| Action::Signal { to: Recipients::Takers(pid), signal }));
         out.push(Action::Note(Note::Signal(SignalNote::Forwarded { signal, came })));
     }

@@ -14,7 +14,7 @@ use crate::core::backoff::Backoff;
 use crate::core::event::Lane;
 use crate::core::note::ReadyBy;
 use crate::core::policy::PoolPolicy;
-use crate::core::time::{Monotonic, earlier};
+use crate::core::time::Monotonic;
 use crate::core::worker::Worker;
 use alloc::vec::Vec;
 
@@ -141,10 +141,5 @@ impl Slot {
         let Seat::Taken(old) = kept else { return None };
         self.backoff.served(old.served(now));
         Some(old)
-    }
-
-    /// When [`Worker::tick`] has something to do.
-    pub fn next_deadline(&self) -> Option<Monotonic> {
-        self.workers().fold(None, |soonest, worker| earlier(soonest, worker.next_deadline()))
     }
 }

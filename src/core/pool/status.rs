@@ -1,7 +1,8 @@
 //! What people and metrics see of a pool.
 
 use super::slot::{Seat, Slot};
-use super::{Phase, Pool, number};
+use super::workers::number;
+use super::{Phase, Pool};
 use crate::core::event::Pid;
 use crate::core::policy::StopPolicy;
 use crate::core::signal::Signal;
@@ -14,7 +15,7 @@ use core::time::Duration;
 impl Pool {
     /// See [`Core::served_by`](crate::core::Core::served_by).
     pub fn served_by(&self, pid: Pid) -> Option<u64> {
-        let worker = self.workers().find(|worker| worker.pid() == Some(pid))?;
+        let worker = self.workers.iter().find(|worker| worker.pid() == Some(pid))?;
         counted(worker, self.policy.recycle.counted_by_worker)
     }
 
@@ -40,9 +41,10 @@ impl Pool {
             // One that failed is not forgotten while an older one goes on.
             reload: running.into_iter().chain(self.last_reload).max_by_key(|reload| reload.generation),
             surge_to_go_on: self.surge_to_go_on(),
-            slots: self.slots.iter().map(of_slot).collect(),
+            slots: self.workers.slots().iter().map(of_slot).collect(),
             workers: self
-                .workers()
+                .workers
+                .iter()
                 .map(|worker| of_worker(worker, self.policy.recycle.counted_by_worker, now))
                 .collect(),
         }
@@ -58,14 +60,14 @@ impl Pool {
 
     /// See [`Core::progress`](crate::core::Core::progress).
     pub fn progress(&self, now: Monotonic) -> Progress {
-        let left = || number(self.workers().count());
+        let left = || self.workers.alive();
         match self.phase {
             Phase::Unstarted | Phase::Running => match self.reloads_to() {
                 None => Progress::Steady,
                 Some(to) => {
                     let is_new =
                         |slot: &&Slot| slot.seated().is_some_and(|w| w.is_ready() && w.generation == to);
-                    Progress::Rolling { to, new: number(self.slots.iter().filter(is_new).count()) }
+                    Progress::Rolling { to, new: number(self.workers.slots().iter().filter(is_new).count()) }
                 }
             },
             Phase::Draining { until } => Progress::Draining { left: until.since(now) },

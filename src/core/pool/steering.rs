@@ -1,8 +1,7 @@
 //! Who gets new connections, and what becomes of workers that hang.
 
-use super::WorkerPlace;
-use super::slot::Slot;
-use super::{Pool, number};
+use super::Pool;
+use super::workers::{WorkerPlace, number};
 use crate::core::action::{Action, ListenerAction};
 use crate::core::event::{Lane, Pid};
 use crate::core::note::ReadyBy;
@@ -16,7 +15,7 @@ impl Pool {
         if !self.policy.drain.steered || !self.serves() {
             return;
         }
-        let seated = || self.slots.iter().filter_map(Slot::seated);
+        let seated = || self.workers.seated();
         let lanes = |wanted: fn(&Worker) -> bool| {
             seated().filter(move |worker| wanted(worker)).map(|worker| worker.lane)
         };
@@ -38,10 +37,8 @@ impl Pool {
 
     pub(super) fn probed(&mut self, now: Monotonic, pid: Pid, passed: Option<bool>, out: &mut Vec<Action>) {
         let mut ready = false;
-        self.with_worker(pid, |worker, policy| ready = worker.probed(now, passed, policy, out));
-        if let (true, Some(WorkerPlace::InSlot(index, role))) =
-            (ready, self.find(|worker| worker.pid() == Some(pid)))
-        {
+        self.workers.with(pid, |worker| ready = worker.probed(now, passed, &self.policy, out));
+        if let (true, Some(WorkerPlace::InSlot(index, role))) = (ready, self.workers.place_of(pid)) {
             self.become_ready(now, index, role, ReadyBy::Probed, out);
         }
     }
@@ -50,13 +47,13 @@ impl Pool {
     /// hangs, all would, and with all of them gone nothing would be better. Their slots are filled again as after a
     /// crash.
     pub(super) fn end_hung(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let at_once = self.policy.budget.unavailable(self.wanted()).max(1);
-        while number(self.slots.iter().filter(|slot| slot.recovers).count()) < at_once {
-            let hung = self.slots.iter().enumerate().filter_map(|(index, slot)| {
+        let at_once = self.policy.budget.unavailable(self.workers.wanted()).max(1);
+        while number(self.workers.slots().iter().filter(|slot| slot.recovers).count()) < at_once {
+            let hung = self.workers.slots().iter().enumerate().filter_map(|(index, slot)| {
                 Some((slot.seated()?.hung_since()?, index)).filter(|_| !slot.recovers)
             });
             let Some((_, index)) = hung.min() else { return };
-            let Some(slot) = self.slots.get_mut(index) else { return };
+            let Some(slot) = self.workers.slot_mut(index) else { return };
             slot.recovers = true;
             if let Some(worker) = slot.seated_mut() {
                 worker.abort(now, &self.policy, out);

@@ -129,16 +129,16 @@ impl Pool {
         let kill_at = self.policy.stop.graceful.deadline(now);
         let may_serve =
             |worker: &Worker| matches!(worker.state, WorkerState::Ready { .. } | WorkerState::Starting(_));
-        if !self.policy.drain.listens || !self.workers().any(may_serve) || reached(kill_at, now) {
+        if !self.policy.drain.listens || !self.workers.iter().any(may_serve) || reached(kill_at, now) {
             return self.begin_ending(now, None, out);
         }
         out.push(Action::Listeners(ListenerAction::HoldOff));
-        self.workers_mut().for_each(Worker::need_not_accept);
+        self.workers.iter_mut().for_each(Worker::need_not_accept);
         let signal = self.policy.drain.hint;
-        for worker in self.workers().filter(|worker| worker.is_ready()) {
+        for worker in self.workers.iter().filter(|worker| worker.is_ready()) {
             worker.act(WorkerAction::Hint { signal }, out);
         }
-        for starting in self.workers_mut().filter_map(Worker::starting) {
+        for starting in self.workers.iter_mut().filter_map(Worker::starting) {
             starting.look_soon(now);
         }
         let give_up_at = halfway(now, kill_at);
@@ -156,15 +156,15 @@ impl Pool {
     pub(super) fn go_on_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Phase::Closing(mut closing) = self.phase else { return };
         let in_moment = now < closing.since + START_AWAITED_FOR;
-        let some_serve = self.workers().any(Worker::has_served);
+        let some_serve = self.workers.iter().any(Worker::has_served);
         let takes = |worker: &&Worker| match worker.state {
             WorkerState::Ready { .. } | WorkerState::Draining(_) => true,
             WorkerState::Starting(_) => in_moment || some_serve,
             WorkerState::Spawning | WorkerState::Stopping { .. } | WorkerState::Killed { .. } => false,
         };
-        let lanes: Vec<Lane> = self.workers().filter(takes).map(|worker| worker.lane).collect();
+        let lanes: Vec<Lane> = self.workers.iter().filter(takes).map(|worker| worker.lane).collect();
         closing.awaits_starting = in_moment
-            && self.workers().any(
+            && self.workers.iter().any(
                 |worker| matches!(&worker.state, WorkerState::Starting(starting) if starting.may_serve(closing.since)),
             );
         // Of those that start, none serves: an empty queue is all there is to see.
@@ -185,7 +185,7 @@ impl Pool {
 
     /// The worker of this slot was not known to serve when the others got the hint.
     pub(super) fn hint_late(&mut self, index: usize, out: &mut Vec<Action>) {
-        let worker = self.slots.get_mut(index).and_then(Slot::seated_mut);
+        let worker = self.workers.slot_mut(index).and_then(Slot::seated_mut);
         if let (Phase::Closing(_), Some(worker)) = (self.phase, worker.filter(|worker| worker.is_ready())) {
             worker.need_not_accept();
             let signal = self.policy.drain.hint;
@@ -198,22 +198,22 @@ impl Pool {
         let kill_at = earlier(self.policy.stop.graceful.deadline(now), cap.map(|cap| now + cap));
         self.undecided_were_stopped(now, out);
         let listens = self.policy.drain.listens;
-        if listens && !self.is_empty() && !matches!(self.phase, Phase::Closing(_)) {
+        if listens && !self.workers.is_empty() && !matches!(self.phase, Phase::Closing(_)) {
             out.push(Action::Listeners(ListenerAction::HoldOff));
         }
         // Refusing wakes every worker that waits at a listener, again and again: a thousand of them leave us no processor
         // to signal the last one.
         self.stop_all(kill_at, out);
         if listens {
-            out.push(Action::Listeners(ListenerAction::Refuse { held_off: self.is_empty() }));
+            out.push(Action::Listeners(ListenerAction::Refuse { held_off: self.workers.is_empty() }));
         }
         self.phase = Phase::Ending {
             final_stop: FinalStop::Stopping { kill_at },
             orphans_at: halfway(now, kill_at),
             orphans_asked: false,
-            refusing: (listens && !self.is_empty()).then(|| Refusing::new(now, kill_at)),
+            refusing: (listens && !self.workers.is_empty()).then(|| Refusing::new(now, kill_at)),
         };
-        if self.is_empty() {
+        if self.workers.is_empty() {
             out.push(Action::Ask(Ask::Reap));
         }
     }
@@ -232,10 +232,7 @@ impl Pool {
 
     fn stop_all(&mut self, kill_at: Option<Monotonic>, out: &mut Vec<Action>) {
         let policy = &self.policy;
-        for slot in &mut self.slots {
-            slot.workers_mut().for_each(|worker| worker.stop(Reason::Stop, kill_at, policy, out));
-        }
-        self.retiring.iter_mut().for_each(|worker| worker.stop(Reason::Stop, kill_at, policy, out));
+        self.workers.iter_mut().for_each(|worker| worker.stop(Reason::Stop, kill_at, policy, out));
     }
 
     /// Does what is due.
@@ -243,8 +240,7 @@ impl Pool {
         if let Phase::Ending { final_stop, orphans_at, .. } = &mut self.phase {
             if reached(*orphans_at, now) {
                 *orphans_at = None;
-                let workers = self.slots.iter().flat_map(Slot::workers).chain(&self.retiring);
-                let workers = workers.filter_map(Worker::pid).collect();
+                let workers = self.workers.iter().filter_map(Worker::pid).collect();
                 let (groups, signal) = (self.leftovers.asked(), self.policy.stop.signal);
                 out.push(Action::Signal {
                     to: Recipients::Orphans { except: workers, asked_groups: groups },
@@ -264,7 +260,7 @@ impl Pool {
 
     /// All that has ended is reaped: perhaps nobody is left, perhaps only orphans are.
     pub(super) fn reaped(&mut self, children_left: bool, out: &mut Vec<Action>) {
-        let no_worker = self.is_empty();
+        let no_worker = self.workers.is_empty();
         let Phase::Ending { final_stop, orphans_at, orphans_asked, .. } = &mut self.phase else { return };
         if !children_left && no_worker {
             self.exit_as_ended(out);

@@ -27,9 +27,7 @@ pub(super) struct Stranded {
 impl Pool {
     /// This lane's worker is gone, and nobody is to have it. To be looked at when new connections go elsewhere.
     pub(super) fn leave(&mut self, now: Monotonic, lane: Lane) {
-        let is_anothers = self.workers().any(|worker| worker.lane == lane)
-            || self.slots.iter().any(|slot| slot.kept_lane() == Some(lane));
-        if self.policy.drain.steered && self.serves() && !is_anothers {
+        if self.policy.drain.steered && self.serves() && !self.workers.has_lane(lane) {
             self.stranded.retain(|owed| owed.lane != lane);
             self.stranded.push(Stranded { lane, look_at: Some(now), waits: false });
         }
@@ -72,10 +70,14 @@ impl Pool {
     pub(super) fn settle_stranded(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let waiting = self.stranded.iter().filter(|owed| owed.waits).count();
         let makes_way = |worker: &Worker| matches!(worker.due(), Some((Reason::Queue, _)));
-        let replaced = self.slots.iter().filter(|slot| slot.seated().is_some_and(makes_way));
+        let replaced = self.workers.slots().iter().filter(|slot| slot.seated().is_some_and(makes_way));
         let missing = waiting.saturating_sub(replaced.filter(|slot| slot.successor.is_none()).count());
-        let seats =
-            self.slots.iter_mut().filter(|slot| slot.successor.is_none()).filter_map(Slot::seated_mut);
+        let seats = self
+            .workers
+            .slots_mut()
+            .iter_mut()
+            .filter(|slot| slot.successor.is_none())
+            .filter_map(Slot::seated_mut);
         for worker in seats.filter(|worker| worker.serves() && worker.due().is_none()).take(missing) {
             worker.makes_way(now, out);
         }

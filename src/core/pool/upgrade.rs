@@ -5,10 +5,10 @@
 
 use super::first::FirstStart;
 use super::slot::{Seat, Slot};
-use super::{Phase, Pool, number, numbered};
+use super::workers::number;
+use super::{Phase, Pool};
 use crate::core::action::{Action, Ask};
 use crate::core::backoff::Backoff;
-use crate::core::event::SpawnId;
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::leftovers::Leftovers;
 use crate::core::note::{Note, PoolNote};
@@ -32,10 +32,10 @@ impl Pool {
         };
         matches!(self.phase, Phase::Running)
             && self.roll.is_none()
-            && self.retiring.is_empty()
+            && self.workers.retiring().is_empty()
             && self.stranded.is_empty()
-            && self.undecided.is_empty()
-            && self.slots.iter().all(rests)
+            && self.workers.all_decided()
+            && self.workers.slots().iter().all(rests)
     }
 
     /// Whether it was asked for and may be.
@@ -78,14 +78,14 @@ impl Pool {
         Handover {
             now,
             behind: self.behind,
-            vacant: self.slots.iter().enumerate().filter_map(vacant).collect(),
-            workers: self.wanted(),
+            vacant: self.workers.slots().iter().enumerate().filter_map(vacant).collect(),
+            workers: self.workers.wanted(),
             generation: self.generation,
             newest: self.newest,
-            next_spawn: self.next_spawn,
+            next_spawn: self.workers.next_spawn(),
             ever_ready: self.ever_ready,
             leftovers: self.leftovers.to_kill().collect(),
-            kept: self.workers().filter_map(keep).collect(),
+            kept: self.workers.iter().filter_map(keep).collect(),
         }
     }
 
@@ -93,7 +93,8 @@ impl Pool {
     pub fn take_over(policy: PoolPolicy, seed: u64, given: &Handover) -> Self {
         let mut pool = Self::new(PoolPolicy { workers: given.workers.max(1), ..policy }, seed);
         (pool.generation, pool.newest) = (given.generation, given.newest);
-        (pool.next_spawn, pool.ever_ready) = (given.next_spawn, given.ever_ready);
+        pool.workers.spawn_from(given.next_spawn);
+        pool.ever_ready = given.ever_ready;
         pool.behind = given.behind;
         pool.ever_spawned = true;
         if given.ever_ready || !given.kept.is_empty() {
@@ -101,17 +102,14 @@ impl Pool {
         }
         pool.leftovers = Leftovers::take_over(&given.leftovers);
         for vacancy in &given.vacant {
-            let slot = numbered(&mut pool.slots, vacancy.slot);
-            if let Some(slot) = slot {
+            if let Some(slot) = pool.workers.numbered_mut(vacancy.slot) {
                 slot.seat = Seat::Vacant { spawn_at: vacancy.spawn_at, lane: vacancy.lane };
                 slot.backoff = Backoff::after(vacancy.failures);
             }
         }
         for kept in &given.kept {
-            let id = SpawnId(pool.next_spawn);
-            pool.next_spawn = pool.next_spawn.saturating_add(1);
-            let slot = numbered(&mut pool.slots, kept.slot);
-            if let Some(slot) = slot {
+            let id = pool.workers.next_id();
+            if let Some(slot) = pool.workers.numbered_mut(kept.slot) {
                 slot.seat = Seat::Taken(Worker::kept(given.now, id, kept, &pool.policy));
             }
         }

@@ -6,60 +6,16 @@
 //! its place, and new connections go elsewhere.
 
 use super::slot::{Role, Seat, Slot};
-use super::{Ending, Phase, Pool, number};
+use super::undecided::{Death, Undecided};
+use super::workers::number;
+use super::{Ending, Phase, Pool};
 use crate::core::action::Action;
 use crate::core::backoff::Failure;
-use crate::core::event::{Lane, SpawnId};
 use crate::core::exit::{Exit, Reason};
-use crate::core::note::{Note, PoolNote, WorkerNote, WorkerRef};
-use crate::core::time::{Monotonic, earlier};
-use crate::core::worker::Worker;
+use crate::core::note::{Note, PoolNote, WorkerNote};
+use crate::core::time::Monotonic;
 use alloc::vec::Vec;
 use core::time::Duration;
-
-/// Our own stop signal comes within this time of a worker's, if it comes at all.
-const OUR_STOP_WITHIN: Duration = Duration::from_millis(100);
-
-/// A worker that has ended and left its place.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Death {
-    id: SpawnId,
-    generation: u32,
-    slot: usize,
-    role: Role,
-    lane: Lane,
-    /// A successor has taken its seat.
-    succeeded: bool,
-    /// No other worker was ready.
-    alone: bool,
-    /// When it began.
-    spawned: Monotonic,
-}
-
-/// One that may have been asked to stop by a sender that stops everything.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Undecided {
-    /// When it was not.
-    by: Monotonic,
-    death: Death,
-    worker: WorkerRef,
-    exit: Exit,
-    uptime: Duration,
-    /// What its end means then.
-    reason: Reason,
-    failure: Option<Failure>,
-}
-
-impl Undecided {
-    pub(super) fn new(
-        now: Monotonic,
-        death: Death,
-        (worker, exit, uptime): (WorkerRef, Exit, Duration),
-        (reason, failure): (Reason, Option<Failure>),
-    ) -> Self {
-        Self { by: now + OUR_STOP_WITHIN, death, worker, exit, uptime, reason, failure }
-    }
-}
 
 impl Pool {
     /// Whether a worker that ended so may have been asked to stop by another than us, so that its end was no failure.
@@ -75,15 +31,10 @@ impl Pool {
         }
     }
 
-    /// When the next of them is judged.
-    pub(super) fn next_verdict(&self) -> Option<Monotonic> {
-        self.undecided.iter().fold(None, |soonest, undecided| earlier(soonest, Some(undecided.by)))
-    }
-
     /// Judges those of which our own stop signal would have come by now.
     pub(super) fn judge_undecided(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        while let Some(at) = self.undecided.iter().position(|undecided| undecided.by <= now) {
-            let Undecided { death, worker, exit, uptime, reason, failure, .. } = self.undecided.remove(at);
+        while let Some(undecided) = self.workers.decided(now) {
+            let Undecided { death, worker, exit, uptime, reason, failure, .. } = undecided;
             out.push(Action::Note(Note::Worker(worker, WorkerNote::Exited { exit, reason, uptime })));
             self.judge(now, death, reason, failure, out);
         }
@@ -91,42 +42,20 @@ impl Pool {
 
     /// All processes are being stopped: so were those.
     pub(super) fn undecided_were_stopped(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        for Undecided { death, worker, exit, uptime, .. } in core::mem::take(&mut self.undecided) {
+        for Undecided { death, worker, exit, uptime, .. } in self.workers.take_undecided() {
             let reason = Reason::Stop;
             out.push(Action::Note(Note::Worker(worker, WorkerNote::Exited { exit, reason, uptime })));
             self.judge(now, death, reason, None, out);
         }
     }
 
-    /// Takes a worker that is no more out of its slot, which stays empty until it is judged.
+    /// Takes a worker that has ended out of its slot, which stays empty until the end is judged.
     pub(super) fn take_out(&mut self, now: Monotonic, index: usize, role: Role) -> Option<Death> {
-        let was_ready =
-            role == Role::Seated && self.slots.get(index).and_then(Slot::seated).is_some_and(Worker::serves);
-        let alone = self.ready() == u32::from(was_ready);
-        let slot = self.slots.get_mut(index)?;
-        let worker = slot.at(role)?;
-        let (id, generation, lane, spawned) = (worker.id, worker.generation, worker.lane, worker.spawned);
-        let mut succeeded = false;
-        let not_yet = now + OUR_STOP_WITHIN;
-        match role {
-            Role::Successor => {
-                slot.successor = None;
-                slot.retry_at = not_yet.max(slot.gap_until);
-            }
-            Role::Seated => match slot.successor.take() {
-                Some(successor) => {
-                    slot.seat = Seat::Taken(successor);
-                    succeeded = true;
-                }
-                None => {
-                    slot.seat = Seat::Vacant { spawn_at: not_yet.max(slot.gap_until), lane: Some(lane) };
-                }
-            },
+        let death = self.workers.take_out(now, index, role)?;
+        if death.succeeded || role == Role::Successor {
+            self.leave(now, death.lane);
         }
-        if succeeded || role == Role::Successor {
-            self.leave(now, lane);
-        }
-        Some(Death { id, generation, slot: index, role, lane, succeeded, alone, spawned })
+        Some(death)
     }
 
     /// Decides when the slot of a worker is filled again, and what else follows from its end.
@@ -157,7 +86,7 @@ impl Pool {
             | Phase::Ending { .. }
             | Phase::Gone => now,
         };
-        if let Some(slot) = self.slots.get_mut(index) {
+        if let Some(slot) = self.workers.slot_mut(index) {
             failures = slot.backoff.failures();
             let from = at.max(not_before).max(slot.gap_until);
             match (role, &mut slot.seat) {
@@ -198,6 +127,6 @@ impl Pool {
     pub(super) fn nobody_comes(&self, until: Monotonic) -> bool {
         let was_stopped =
             |slot: &Slot| matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at == until);
-        self.is_empty() && self.slots.iter().all(was_stopped)
+        self.workers.is_empty() && self.workers.slots().iter().all(was_stopped)
     }
 }

@@ -1,6 +1,7 @@
 //! What workers that make way have in hand, which is waited for.
 
 use super::slot::Slot;
+use super::workers::number;
 use super::{Phase, Pool};
 use crate::core::action::{Action, PoolCheck};
 use crate::core::event::{Connections, Pid};
@@ -20,8 +21,8 @@ impl Pool {
     ) {
         // Each has its part of the time that looks may take in all.
         let looked_at = |worker: &&Worker| matches!(worker.state, WorkerState::Draining(_));
-        let together = super::number(self.workers().filter(looked_at).count());
-        self.with_worker(pid, |worker, _| {
+        let together = number(self.workers.iter().filter(looked_at).count());
+        self.workers.with(pid, |worker| {
             if let WorkerState::Draining(draining) = &mut worker.state {
                 draining.in_hand.seen(now, found, took.saturating_mul(together));
             }
@@ -46,7 +47,7 @@ impl Pool {
             let takes = |worker: &&Worker| {
                 matches!(worker.state, WorkerState::Ready { .. } | WorkerState::Draining(_))
             };
-            let pids = self.workers().filter(takes).filter_map(Worker::pid).collect();
+            let pids = self.workers.iter().filter(takes).filter_map(Worker::pid).collect();
             out.push(Action::Check(PoolCheck::Connections { pids, since }));
         }
     }
@@ -54,7 +55,7 @@ impl Pool {
     /// Tells of a wait that has lasted, once, and what would shorten it.
     pub(super) fn tell_of_waits(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let surge = self.surge_to_go_on();
-        for worker in self.workers_mut() {
+        for worker in self.workers.iter_mut() {
             let WorkerState::Draining(draining) = &mut worker.state else { continue };
             let pid = draining.pid;
             if let Some(connections) = draining.in_hand.waits_long(now) {
@@ -68,6 +69,6 @@ impl Pool {
     pub(super) fn surge_to_go_on(&self) -> Option<u32> {
         let waits = |slot: &Slot| self.wants_replacement(slot).is_some();
         let is_held_up = self.is_running() && !self.may_surge() && !self.may_break();
-        (is_held_up && self.slots.iter().any(waits)).then(|| self.max_surge().saturating_add(1))
+        (is_held_up && self.workers.slots().iter().any(waits)).then(|| self.max_surge().saturating_add(1))
     }
 }

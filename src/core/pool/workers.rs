@@ -1,246 +1,289 @@
-//! Workers that come, get ready, make way and go.
+//! The slots, the workers in them, those that make way, and those whose end is not understood yet.
+//!
+//! It must not know why a worker comes or goes.
 
-use super::first::FirstStart;
-use super::slot::{Role, Slot};
-use super::verdict::Undecided;
-use super::{Phase, Pool, WorkerPlace};
-use crate::core::action::{Action, Ask, ListenerAction};
-use crate::core::backoff::Failure;
-use crate::core::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
-use crate::core::exit::{Exit, Reason};
-use crate::core::note::{InitNote, Note, ReadyBy, WorkerNote};
-use crate::core::stop::FinalStop;
-use crate::core::time::Monotonic;
-use crate::core::worker::{Worker, WorkerState};
+use super::slot::{Role, Seat, Slot};
+use super::undecided::{Death, OUR_STOP_WITHIN, Undecided};
+use crate::core::event::{Lane, Pid, SpawnId};
+use crate::core::time::{Monotonic, earlier};
+use crate::core::worker::{Starting, Worker, WorkerState};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-impl Pool {
-    pub(super) fn spawned(&mut self, now: Monotonic, id: SpawnId, pid: Pid, out: &mut Vec<Action>) {
-        let is_it = |worker: &Worker| worker.id == id && matches!(worker.state, WorkerState::Spawning);
-        let Some(place) = self.find(is_it) else { return };
-        self.leftovers.forget(pid);
-        self.ever_spawned = true;
-        let probation = match place {
-            WorkerPlace::InSlot(index, _) => self.slots.get(index).map(|slot| slot.backoff.probation()),
-            WorkerPlace::Retiring(_) => None,
-        };
-        let (policy, phase, probation) = (&self.policy, self.phase, probation.unwrap_or_default());
-        let mut workers = self.slots.iter_mut().flat_map(Slot::workers_mut).chain(&mut self.retiring);
-        let Some(worker) = workers.find(|worker| worker.id == id) else { return };
-        worker.spawned(now, pid, policy, probation, out);
-        let not_wanted = match (phase, place) {
-            (Phase::Ending { final_stop: FinalStop::Stopping { kill_at }, .. }, _) => {
-                Some((Reason::Stop, kill_at))
-            }
-            (Phase::Ending { final_stop: FinalStop::Killing { .. }, .. }, _) => {
-                Some((Reason::Stop, Some(now)))
-            }
-            // It made way before it was there.
-            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, WorkerPlace::Retiring(_)) => {
-                Some((Reason::Scale, policy.stop.graceful.deadline(now)))
-            }
-            (Phase::Closing(_), _) => Some((Reason::Stop, policy.stop.graceful.deadline(now))),
-            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, WorkerPlace::InSlot(..))
-            | (Phase::Gone, _) => None,
-        };
-        if let Some((reason, kill_at)) = not_wanted {
-            worker.stop(reason, kill_at, policy, out);
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Workers {
+    /// As many as workers are wanted.
+    slots: Vec<Slot>,
+    /// Workers that have made way and have not been reaped yet.
+    retiring: Vec<Worker>,
+    undecided: Vec<Undecided>,
+    next_spawn: u64,
+    /// No planned replacement begins before this.
+    planned_from: Monotonic,
+}
+
+/// Where a worker is: in a slot, or on its way out.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum WorkerPlace {
+    InSlot(usize, Role),
+    Retiring(usize),
+}
+
+impl Workers {
+    /// Every slot is vacant.
+    pub(super) fn new(wanted: u32) -> Self {
+        Self {
+            slots: (0..wanted).map(|_| Slot::new(Monotonic::default())).collect(),
+            retiring: Vec::new(),
+            undecided: Vec::new(),
+            next_spawn: 0,
+            planned_from: Monotonic::default(),
         }
     }
 
-    pub(super) fn spawn_failed(
-        &mut self,
-        now: Monotonic,
-        id: SpawnId,
-        failure: SpawnFailure,
-        out: &mut Vec<Action>,
-    ) {
-        let is_it = |worker: &Worker| worker.id == id && matches!(worker.state, WorkerState::Spawning);
-        let Some(place) = self.find(is_it) else { return };
-        let Some(slot) = self.at(place).map(|worker| worker.slot) else { return };
-        out.push(Action::Note(Note::Init(InitNote::SpawnFailed { slot, failure })));
-        if !self.ever_spawned && self.is_running() {
-            // The very first: the command is wrong, and nothing runs that would have to be stopped.
-            self.exit(failure.code, out);
-            return;
-        }
-        self.vacate(now, place, Reason::BootError, Some(Failure::Died), out);
-        if self.is_empty() && matches!(self.phase, Phase::Ending { .. }) {
-            out.push(Action::Ask(Ask::Reap));
-        }
+    // Slots
+
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 
-    pub(super) fn exited(
-        &mut self,
-        now: Monotonic,
-        pid: Pid,
-        exit: Exit,
-        out_of_memory: bool,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(place) = self.find(|worker| worker.pid() == Some(pid)) else {
-            out.push(Action::Note(Note::Init(InitNote::OrphanReaped {
-                pid,
-                exit,
-                warn: self.policy.warn_on_reap,
-            })));
-            return;
-        };
-        let Some(worker) = self.at(place) else { return };
-        let counted_by_worker = self.policy.recycle.counted_by_worker;
-        let (mut reason, mut failure) = worker.ended(now, exit, out_of_memory, counted_by_worker);
-        let may_be_asked = self.may_be_asked(exit, reason);
-        if may_be_asked && self.stops() {
-            (reason, failure) = (Reason::Stop, None);
-        }
-        let was_killed = matches!(worker.state, WorkerState::Killed { .. });
-        let (uptime, served, lane) = (now.since(worker.spawned), worker.served(now), worker.lane);
-        if self.policy.drain.listens {
-            out.push(Action::Listeners(ListenerAction::Restore { lane }));
-        }
-        let of_worker = worker.reference(pid);
-        let undecided = may_be_asked && !self.stops();
-        if !undecided {
-            out.push(Action::Note(Note::Worker(of_worker, WorkerNote::Exited { exit, reason, uptime })));
-        }
-        if let WorkerPlace::InSlot(index, _) = place
-            && let Some(slot) = self.slots.get_mut(index)
-        {
-            slot.backoff.served(served);
-            if failure.is_some() {
-                slot.backoff.failed_after(served);
-            }
-        }
-        match self.phase {
-            // What is left of its group goes with everything else.
-            Phase::Ending { final_stop: FinalStop::Stopping { .. }, .. } => {
-                self.leftovers.stop_at_the_end(pid, &self.policy.stop, out);
-            }
-            Phase::Ending { final_stop: FinalStop::Killing { .. }, .. } | Phase::Gone => {}
-            Phase::Unstarted | Phase::Running | Phase::Draining { .. } | Phase::Closing(_) if was_killed => {}
-            Phase::Unstarted | Phase::Running | Phase::Draining { .. } | Phase::Closing(_) => {
-                self.leftovers.stop(now, pid, &self.policy.stop, out);
-            }
-        }
-        match place {
-            WorkerPlace::InSlot(index, in_slot) if undecided => {
-                let death = self.take_out(now, index, in_slot);
-                let what = (of_worker, exit, uptime);
-                self.undecided.extend(death.map(|death| Undecided::new(now, death, what, (reason, failure))));
-            }
-            WorkerPlace::InSlot(..) | WorkerPlace::Retiring(_) => {
-                self.vacate(now, place, reason, failure, out);
-            }
-        }
+    pub(super) fn slots_mut(&mut self) -> &mut [Slot] {
+        &mut self.slots
     }
 
-    /// The worker in this place is ready. If that makes a successor of it, the old one retires.
-    pub(super) fn become_ready(
-        &mut self,
-        now: Monotonic,
-        index: usize,
-        role: Role,
-        by: ReadyBy,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        let generation = slot.at(role).map(|worker| worker.generation);
-        let starts = slot.at(role).is_some_and(|worker| matches!(worker.state, WorkerState::Starting(_)));
-        let replaced = slot.become_ready(role, now, by, &self.policy, out);
-        if self.ready() > 0 {
-            self.first_start = FirstStart::Passed;
-        }
-        if starts {
-            self.hint_late(index, out);
-        }
-        if let Some(generation) = generation {
-            self.roll_has_ready(generation, out);
-        }
-        if let Some(old) = replaced {
-            let reason = old.due().map_or(Reason::Reload, |(reason, _)| reason);
-            self.retire(now, old, reason, out);
-        }
+    pub(super) fn slot(&self, index: usize) -> Option<&Slot> {
+        self.slots.get(index)
     }
 
-    /// A worker that has made way is emptied and stopped.
-    pub(super) fn retire(
-        &mut self,
-        now: Monotonic,
-        mut worker: Worker,
-        reason: Reason,
-        out: &mut Vec<Action>,
-    ) {
-        if worker.hung_since().is_some() {
-            worker.abort(now, &self.policy, out);
-        } else {
-            worker.drain(now, reason, &self.policy, out);
-        }
+    pub(super) fn slot_mut(&mut self, index: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(index)
+    }
+
+    pub(super) fn numbered_mut(&mut self, number: u32) -> Option<&mut Slot> {
+        usize::try_from(number).ok().and_then(|index| self.slots.get_mut(index))
+    }
+
+    pub(super) fn add_slot(&mut self, now: Monotonic) {
+        self.slots.push(Slot::new(now));
+    }
+
+    pub(super) fn drop_last_slot(&mut self) -> Option<Slot> {
+        self.slots.pop()
+    }
+
+    // Workers
+
+    /// All that are alive: by slot, in it the seated one first, then those that make way.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Worker> {
+        self.in_slots().chain(&self.retiring)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
+        self.slots.iter_mut().flat_map(Slot::workers_mut).chain(&mut self.retiring)
+    }
+
+    pub(super) fn in_slots(&self) -> impl Iterator<Item = &Worker> {
+        self.slots.iter().flat_map(Slot::workers)
+    }
+
+    pub(super) fn seated(&self) -> impl Iterator<Item = &Worker> {
+        self.slots.iter().filter_map(Slot::seated)
+    }
+
+    pub(super) fn seated_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
+        self.slots.iter_mut().filter_map(Slot::seated_mut)
+    }
+
+    pub(super) fn retiring(&self) -> &[Worker] {
+        &self.retiring
+    }
+
+    pub(super) fn retiring_mut(&mut self) -> &mut [Worker] {
+        &mut self.retiring
+    }
+
+    /// It makes way from now on.
+    pub(super) fn retire(&mut self, worker: Worker) {
         self.retiring.push(worker);
     }
 
-    /// Takes a worker that is no more out of its place, and decides when its slot is filled again.
-    fn vacate(
-        &mut self,
-        now: Monotonic,
-        place: WorkerPlace,
-        reason: Reason,
-        failure: Option<Failure>,
-        out: &mut Vec<Action>,
-    ) {
+    /// One that made way has ended.
+    pub(super) fn remove_retired(&mut self, index: usize) -> Option<Worker> {
+        (index < self.retiring.len()).then(|| self.retiring.remove(index))
+    }
+
+    pub(super) fn find(&self, wanted: impl Fn(&Worker) -> bool) -> Option<WorkerPlace> {
+        let in_slot = self.slots.iter().enumerate().find_map(|(index, slot)| {
+            let role = [Role::Seated, Role::Successor]
+                .into_iter()
+                .find(|role| slot.at(*role).is_some_and(&wanted))?;
+            Some(WorkerPlace::InSlot(index, role))
+        });
+        in_slot.or_else(|| self.retiring.iter().position(wanted).map(WorkerPlace::Retiring))
+    }
+
+    pub(super) fn place_of(&self, pid: Pid) -> Option<WorkerPlace> {
+        self.find(|worker| worker.pid() == Some(pid))
+    }
+
+    pub(super) fn at(&self, place: WorkerPlace) -> Option<&Worker> {
         match place {
-            WorkerPlace::InSlot(index, role) => {
-                if let Some(death) = self.take_out(now, index, role) {
-                    self.judge(now, death, reason, failure, out);
-                }
-            }
-            WorkerPlace::Retiring(index) => {
-                if index < self.retiring.len() {
-                    let lane = self.retiring.remove(index).lane;
-                    self.leave(now, lane);
-                }
-            }
+            WorkerPlace::InSlot(index, role) => self.slots.get(index)?.at(role),
+            WorkerPlace::Retiring(index) => self.retiring.get(index),
         }
     }
 
-    /// What is said by a worker, or seen of it. One that is not known has ended.
-    pub(super) fn worker_fact(&mut self, now: Monotonic, pid: Pid, fact: WorkerFact, out: &mut Vec<Action>) {
-        match fact {
-            WorkerFact::SaidReady => self.with_starting(pid, |starting| starting.said_ready(now)),
-            WorkerFact::StartExtended { by } => self.with_starting(pid, |starting| starting.extend(now, by)),
-            WorkerFact::NotSeenAccepting { took, more } => {
-                self.with_starting(pid, |starting| starting.not_seen(now, took, more));
-            }
-            WorkerFact::ObservationRefused => self.with_worker(pid, |worker, _| worker.unobservable(out)),
-            WorkerFact::SeenAccepting => {
-                if let Some(WorkerPlace::InSlot(index, role)) = self.find(|worker| worker.pid() == Some(pid))
-                {
-                    self.become_ready(now, index, role, ReadyBy::Accepting, out);
-                }
-            }
-            WorkerFact::RequestsReported { total } => {
-                self.with_worker(pid, |worker, _| worker.requests = worker.requests.max(total));
-            }
-            WorkerFact::Pinged => self.with_worker(pid, |worker, _| worker.pinged(now, out)),
-            WorkerFact::WatchdogSet { every } => {
-                self.with_worker(pid, |worker, _| worker.watchdog_set(now, every));
-            }
-            WorkerFact::SaidStopping => self.with_worker(pid, |worker, _| worker.said_stopping(now, out)),
-            WorkerFact::Triggered => self.with_worker(pid, |worker, _| worker.triggered(now, out)),
-            WorkerFact::Probed { passed } => self.probed(now, pid, passed, out),
-            WorkerFact::QueueWoke => self.with_worker(pid, |worker, _| worker.queue_woke(now)),
-            WorkerFact::QueueSeen { waiting } => {
-                self.with_worker(pid, |worker, _| worker.queue_seen(now, waiting));
-            }
-            WorkerFact::ConnectionsSeen { found, took } => self.connections_seen(now, pid, found, took),
-            WorkerFact::AcceptingSeen { found, took } => self.accepting_seen(now, pid, found, took, out),
-            WorkerFact::Measured(found) => {
-                let steered = core::mem::take(&mut self.steered);
-                self.with_worker(pid, |worker, policy| {
-                    let steered_to = steered.contains(&worker.lane);
-                    worker.measured(now, found, steered_to, policy, out);
-                });
-                self.steered = steered;
-            }
+    pub(super) fn with(&mut self, pid: Pid, act: impl FnOnce(&mut Worker)) {
+        if let Some(worker) = self.iter_mut().find(|worker| worker.pid() == Some(pid)) {
+            act(worker);
         }
     }
+
+    pub(super) fn with_starting(&mut self, pid: Pid, act: impl FnOnce(&mut Starting)) {
+        self.with(pid, |worker| {
+            if let Some(starting) = worker.starting() {
+                act(starting);
+            }
+        });
+    }
+
+    // Counts
+
+    /// How many workers are wanted.
+    pub(super) fn wanted(&self) -> u32 {
+        number(self.slots.len())
+    }
+
+    pub(super) fn alive(&self) -> u32 {
+        number(self.iter().count())
+    }
+
+    /// Slots that are served.
+    pub(super) fn ready(&self) -> u32 {
+        number(self.seated().filter(|worker| worker.serves()).count())
+    }
+
+    /// Slots without a worker that serves.
+    pub(super) fn unavailable(&self) -> u32 {
+        self.wanted().saturating_sub(self.ready())
+    }
+
+    pub(super) fn vacancies(&self) -> u32 {
+        number(self.slots.iter().filter(|slot| slot.seated().is_none()).count())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    pub(super) fn is_spawning(&self) -> bool {
+        self.iter().any(|worker| matches!(worker.state, WorkerState::Spawning))
+    }
+
+    // What a new worker gets
+
+    pub(super) fn next_id(&mut self) -> SpawnId {
+        let id = SpawnId(self.next_spawn);
+        self.next_spawn = self.next_spawn.saturating_add(1);
+        id
+    }
+
+    /// The number of the next spawn, for the next program.
+    pub(super) fn next_spawn(&self) -> u64 {
+        self.next_spawn
+    }
+
+    pub(super) fn spawn_from(&mut self, number: u64) {
+        self.next_spawn = number;
+    }
+
+    /// The lowest number that no living worker has, one that was killed and does not end included. A spawn has room, so
+    /// it is less than `wanted` and `max_surge` together.
+    pub(super) fn free_number(&self) -> u32 {
+        let taken: BTreeSet<u32> = self.iter().map(|worker| worker.number).collect();
+        (0..=number(taken.len())).find(|free| !taken.contains(free)).unwrap_or(0)
+    }
+
+    /// The first lane that is nobody's.
+    pub(super) fn free_lane(&self) -> Lane {
+        let taken: BTreeSet<Lane> = self.lanes().collect();
+        (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)).unwrap_or(Lane(0))
+    }
+
+    /// Whether a worker has this lane, or the next of a slot gets it.
+    pub(super) fn has_lane(&self, lane: Lane) -> bool {
+        self.lanes().any(|taken| taken == lane)
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = Lane> {
+        self.iter().map(|worker| worker.lane).chain(self.slots.iter().filter_map(Slot::kept_lane))
+    }
+
+    /// When a planned replacement may begin.
+    pub(super) fn planned_from(&self) -> Monotonic {
+        self.planned_from
+    }
+
+    pub(super) fn plan_from(&mut self, at: Monotonic) {
+        self.planned_from = at;
+    }
+
+    // Ends
+
+    /// Takes a worker that has ended out of its slot, which stays empty until the end is judged.
+    pub(super) fn take_out(&mut self, now: Monotonic, index: usize, role: Role) -> Option<Death> {
+        let was_ready =
+            role == Role::Seated && self.slot(index).and_then(Slot::seated).is_some_and(Worker::serves);
+        let alone = self.ready() == u32::from(was_ready);
+        let slot = self.slots.get_mut(index)?;
+        let worker = slot.at(role)?;
+        let (id, generation, lane, spawned) = (worker.id, worker.generation, worker.lane, worker.spawned);
+        let mut succeeded = false;
+        let not_yet = now + OUR_STOP_WITHIN;
+        match role {
+            Role::Successor => {
+                slot.successor = None;
+                slot.retry_at = not_yet.max(slot.gap_until);
+            }
+            Role::Seated => match slot.successor.take() {
+                Some(successor) => {
+                    slot.seat = Seat::Taken(successor);
+                    succeeded = true;
+                }
+                None => {
+                    slot.seat = Seat::Vacant { spawn_at: not_yet.max(slot.gap_until), lane: Some(lane) };
+                }
+            },
+        }
+        Some(Death { id, generation, slot: index, role, lane, succeeded, alone, spawned })
+    }
+
+    /// What this end means is decided later.
+    pub(super) fn leave_undecided(&mut self, undecided: Undecided) {
+        self.undecided.push(undecided);
+    }
+
+    /// The next end of those of which our own stop signal would have come by now.
+    pub(super) fn decided(&mut self, now: Monotonic) -> Option<Undecided> {
+        let at = self.undecided.iter().position(|undecided| undecided.by <= now)?;
+        Some(self.undecided.remove(at))
+    }
+
+    pub(super) fn take_undecided(&mut self) -> Vec<Undecided> {
+        core::mem::take(&mut self.undecided)
+    }
+
+    pub(super) fn all_decided(&self) -> bool {
+        self.undecided.is_empty()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        let verdicts = self.undecided.iter().map(|undecided| Some(undecided.by));
+        self.iter().map(Worker::next_deadline).chain(verdicts).fold(None, earlier)
+    }
+}
+
+pub(super) fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
