@@ -237,7 +237,7 @@ impl Pool {
             WorkerFact::AcceptingSeen { found, took } => self.accepting_seen(now, pid, found, took, out),
             WorkerFact::Measured(found) => {
                 self.workers.with(pid, |worker| {
-                    let steered_to = self.steered.contains(&worker.lane);
+                    let steered_to = self.lanes.is_steered_to(worker.lane);
                     worker.measured(now, found, steered_to, &self.policy, out);
                 });
             }

@@ -11,6 +11,7 @@
 
 mod accepting;
 mod first;
+mod lanes;
 mod lifecycle;
 mod measuring;
 mod memory;
@@ -22,7 +23,6 @@ mod slot;
 mod status;
 mod steering;
 mod stop;
-mod stranded;
 mod undecided;
 mod upgrade;
 mod verdict;
@@ -30,7 +30,7 @@ mod waits;
 mod workers;
 
 use super::action::Action;
-use super::event::{Answer, ChildChange, Event, Lane, Pid, PoolFact};
+use super::event::{Answer, ChildChange, Event, Pid, PoolFact};
 use super::leftovers::Leftovers;
 use super::note::Note;
 use super::policy::PoolPolicy;
@@ -44,6 +44,7 @@ use crate::core::note::{PoolNote, SignalNote};
 use alloc::vec::Vec;
 use core::time::Duration;
 use first::FirstStart;
+use lanes::LanePlan;
 use memory::MemoryWatch;
 use reload::Roll;
 use slot::{Role, Slot};
@@ -85,10 +86,7 @@ pub struct Pool {
     /// The supervisor's own program is to be exchanged.
     upgrade: bool,
     memory: MemoryWatch,
-    /// Lanes that are nobody's, in which somebody may wait.
-    stranded: Vec<stranded::Stranded>,
-    /// Where new connections go.
-    steered: Vec<Lane>,
+    lanes: LanePlan,
     /// The last step.
     stepped: Monotonic,
     /// How far our clock is behind real time.
@@ -154,8 +152,7 @@ impl Pool {
             rescale: None,
             upgrade: false,
             memory: MemoryWatch::default(),
-            stranded: Vec::new(),
-            steered: Vec::new(),
+            lanes: LanePlan::default(),
             stepped: Monotonic::default(),
             behind: Duration::ZERO,
         }
@@ -184,7 +181,9 @@ impl Pool {
             self.measure(now, out);
             self.workers.iter_mut().for_each(|worker| worker.look_at_queue(now, out));
             self.look_at_all_connections(now, out);
-            self.look_at_stranded(now, out);
+            if self.serves() {
+                self.lanes.look(now, out);
+            }
             // Nothing else may be in hand: what has been read from the kernel would be lost with this program.
             if out.is_empty() && self.upgrades_now() {
                 return self.upgrade(now, out);
@@ -232,7 +231,7 @@ impl Pool {
     fn pool_fact(&mut self, now: Monotonic, fact: PoolFact, out: &mut Vec<Action>) {
         match fact {
             PoolFact::ReachedOut => self.reached_out = true,
-            PoolFact::LaneSeen { lane, waiting } => self.lane_seen(lane, waiting),
+            PoolFact::LaneSeen { lane, waiting } => self.lanes.seen(lane, waiting),
             PoolFact::QueuesSeen { waiting } => {
                 if let Phase::Closing(closing) = &mut self.phase {
                     closing.queues_seen(now, waiting);
@@ -259,7 +258,7 @@ impl Pool {
         };
         [
             self.memory.next_deadline(),
-            self.next_look_at_stranded(),
+            self.lanes.next_look().filter(|_| self.serves()),
             self.leftovers.next_deadline(),
             self.workers.next_deadline(),
         ]

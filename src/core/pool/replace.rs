@@ -128,7 +128,7 @@ impl Pool {
 
     fn spawn(&mut self, now: Monotonic, index: usize, role: Role, out: &mut Vec<Action>) {
         let lane = self.lane_for(index, role);
-        self.is_given(lane);
+        self.lanes.give(lane);
         let generation = self.generation_to_spawn();
         let id = self.workers.next_id();
         let order = SpawnOrder {
@@ -156,7 +156,7 @@ impl Pool {
     fn lane_for(&self, index: usize, role: Role) -> Lane {
         let kept = self.workers.slot(index).and_then(Slot::kept_lane).filter(|_| role == Role::Seated);
         let inherited = self.inherited_lane(index).filter(|_| role == Role::Successor);
-        kept.or(inherited).or_else(|| self.stranded_lane()).unwrap_or_else(|| self.workers.free_lane())
+        kept.or(inherited).or_else(|| self.lanes.waiting()).unwrap_or_else(|| self.workers.free_lane())
     }
 
     /// One more.

@@ -1,9 +1,11 @@
-//! Who gets new connections, and what becomes of workers that hang.
+//! Which workers get new connections, and what becomes of workers that hang.
 
 use super::Pool;
+use super::slot::Slot;
 use super::workers::{WorkerPlace, number};
-use crate::core::action::{Action, ListenerAction};
+use crate::core::action::Action;
 use crate::core::event::{Lane, Pid};
+use crate::core::exit::Reason;
 use crate::core::note::ReadyBy;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
@@ -23,16 +25,31 @@ impl Pool {
             |worker: &Worker| matches!(worker.state, WorkerState::Spawning | WorkerState::Starting(_));
         let choices = [Worker::is_trusted, Worker::serves, starts, Worker::is_ready];
         let Some(wanted) = choices.into_iter().find(|wanted| lanes(*wanted).next().is_some()) else { return };
-        // This comes after each step, and mostly all is as before.
-        if lanes(wanted).count() == self.steered.len()
-            && lanes(wanted).all(|lane| self.steered.binary_search(&lane).is_ok())
-        {
-            return;
+        self.lanes.steer(|| lanes(wanted), out);
+    }
+
+    /// This lane's worker is gone, and no other is to have it. To be looked at when new connections go elsewhere.
+    pub(super) fn leave(&mut self, now: Monotonic, lane: Lane) {
+        if self.policy.drain.steered && self.serves() && !self.workers.has_lane(lane) {
+            self.lanes.strand(now, lane);
         }
-        let mut lanes: Vec<Lane> = lanes(wanted).collect();
-        lanes.sort_unstable();
-        self.steered.clone_from(&lanes);
-        out.push(Action::Listeners(ListenerAction::Steer { lanes }));
+    }
+
+    /// As many workers make way as there are lanes in which connections wait.
+    pub(super) fn settle_stranded(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let makes_way = |worker: &Worker| matches!(worker.due(), Some((Reason::Queue, _)));
+        let replaced = self.workers.slots().iter().filter(|slot| slot.seated().is_some_and(makes_way));
+        let making_way = replaced.filter(|slot| slot.successor.is_none()).count();
+        let missing = self.lanes.number_waiting().saturating_sub(making_way);
+        let seats = self
+            .workers
+            .slots_mut()
+            .iter_mut()
+            .filter(|slot| slot.successor.is_none())
+            .filter_map(Slot::seated_mut);
+        for worker in seats.filter(|worker| worker.serves() && worker.due().is_none()).take(missing) {
+            worker.makes_way(now, out);
+        }
     }
 
     pub(super) fn probed(&mut self, now: Monotonic, pid: Pid, passed: Option<bool>, out: &mut Vec<Action>) {

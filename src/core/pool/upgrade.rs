@@ -33,7 +33,7 @@ impl Pool {
         matches!(self.phase, Phase::Running)
             && self.roll.is_none()
             && self.workers.retiring().is_empty()
-            && self.stranded.is_empty()
+            && self.lanes.none_stranded()
             && self.workers.all_decided()
             && self.workers.slots().iter().all(rests)
     }
