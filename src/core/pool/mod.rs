@@ -48,7 +48,7 @@ use lanes::LanePlan;
 use memory::MemoryWatch;
 use reload::Roll;
 use slot::{Role, Slot};
-use workers::Workers;
+use workers::PoolWorkers;
 
 /// What is left of the graceful timeout, at most, after a second stop signal.
 const HURRIED_GRACE: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ const HURRIED_GRACE: Duration = Duration::from_secs(5);
 pub struct Pool {
     policy: PoolPolicy,
     rng: Rng,
-    workers: Workers,
+    workers: PoolWorkers,
     leftovers: Leftovers,
     phase: Phase,
     /// Stop signals received so far.
@@ -133,7 +133,7 @@ impl Pool {
     /// A pool with every slot vacant.
     pub fn new(policy: PoolPolicy, seed: u64) -> Self {
         Self {
-            workers: Workers::new(policy.workers),
+            workers: PoolWorkers::new(policy.workers),
             policy,
             rng: Rng::new(seed),
             leftovers: Leftovers::default(),

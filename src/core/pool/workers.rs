@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(super) struct Workers {
+pub(super) struct PoolWorkers {
     /// As many as workers are wanted.
     slots: Vec<Slot>,
     /// Workers that have made way and have not been reaped yet.
@@ -30,7 +30,7 @@ pub(super) enum WorkerPlace {
     Retiring(usize),
 }
 
-impl Workers {
+impl PoolWorkers {
     /// Every slot is vacant.
     pub(super) fn new(wanted: u32) -> Self {
         Self {
