@@ -51,8 +51,8 @@ impl Pool {
 
     fn hand_over(&self, now: Monotonic) -> Handover {
         let keep = |worker: &Worker| match worker.state {
-            WorkerState::Ready { pid, since, watch, .. } => Some(Kept {
-                ping_every: watch.pings(),
+            WorkerState::Ready { pid, since, health, .. } => Some(Kept {
+                ping_every: health.ping_every(),
                 slot: worker.slot,
                 number: worker.number,
                 lane: worker.lane,

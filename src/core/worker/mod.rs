@@ -12,11 +12,12 @@ mod counting;
 mod draining;
 mod ended;
 mod health;
+mod signs;
 mod starting;
 
 pub use accepting::Accepting;
 pub use draining::Draining;
-pub use health::Watch;
+pub use health::Health;
 pub use starting::Starting;
 
 use crate::core::action::{ListenerAction, Recipients};
@@ -77,7 +78,7 @@ pub enum WorkerState {
         due: Option<(Reason, Monotonic)>,
         /// It said that it is about to end.
         leaves: bool,
-        watch: Watch,
+        health: Health,
         accepting: Accepting,
     },
     /// Gets no new connections and finishes those it has.
@@ -112,9 +113,9 @@ impl Worker {
     /// A worker that was there before us.
     pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &PoolPolicy) -> Self {
         let Kept { slot, number, lane, generation, pid, spawned, ready, requests, limits, .. } = *kept;
-        let watch = Watch::new(now, kept.ping_every, &policy.hang);
+        let health = Health::new(now, kept.ping_every, &policy.hang);
         let accepting = Accepting::new(now, policy.drain.steered, false);
-        let state = WorkerState::Ready { pid, since: ready, due: None, leaves: false, watch, accepting };
+        let state = WorkerState::Ready { pid, since: ready, due: None, leaves: false, health, accepting };
         Self {
             id,
             slot,
@@ -162,8 +163,8 @@ impl Worker {
     /// Whether new connections should go to it.
     pub fn is_trusted(&self) -> bool {
         match &self.state {
-            WorkerState::Ready { leaves, watch, accepting, .. } => {
-                self.serves() && !leaves && !watch.is_suspected() && !accepting.is_away()
+            WorkerState::Ready { leaves, health, accepting, .. } => {
+                self.serves() && !leaves && !health.is_suspected() && !accepting.is_away()
             }
             WorkerState::Spawning
             | WorkerState::Starting(_)
@@ -258,9 +259,9 @@ impl Worker {
     /// It is ready. Told once.
     pub fn become_ready(&mut self, now: Monotonic, by: ReadyBy, policy: &PoolPolicy, out: &mut Vec<Action>) {
         if let WorkerState::Starting(Starting { pid, ping_every, .. }) = self.state {
-            let watch = Watch::new(now, ping_every, &policy.hang);
+            let health = Health::new(now, ping_every, &policy.hang);
             let accepting = Accepting::new(now, policy.drain.steered, by == ReadyBy::Accepting);
-            self.state = WorkerState::Ready { pid, since: now, due: None, leaves: false, watch, accepting };
+            self.state = WorkerState::Ready { pid, since: now, due: None, leaves: false, health, accepting };
             let reports = self.limits.requests.is_some() && !policy.recycle.counted_by_worker;
             self.counting = reports.then(|| Counting::new(now));
             let worker = self.reference(pid);
@@ -393,8 +394,8 @@ impl Worker {
                     self.act(WorkerAction::Probe, out);
                 }
             }
-            WorkerState::Ready { watch, accepting, .. } => {
-                let (probes, watches) = (watch.probe(now), accepting.watches_queue(now));
+            WorkerState::Ready { health, accepting, .. } => {
+                let (probes, watches) = (health.probe(now), accepting.watches_queue(now));
                 if probes {
                     self.act(WorkerAction::Probe, out);
                 }
@@ -436,11 +437,11 @@ impl Worker {
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.state {
             WorkerState::Starting(starting) => starting.next_deadline(),
-            WorkerState::Ready { due, watch, accepting, .. } => {
+            WorkerState::Ready { due, health, accepting, .. } => {
                 let of_age = self.limits.age_deadline(self.spawned).filter(|_| due.is_none());
                 let counting = self.counting.filter(|_| self.requests == 0);
                 let of_counting = counting.map(|counting| counting.look_at());
-                let of_kernel = earlier(watch.next_deadline(), accepting.next_deadline());
+                let of_kernel = earlier(health.next_deadline(), accepting.next_deadline());
                 earlier(earlier(of_age, of_counting), of_kernel)
             }
             WorkerState::Draining(draining) => draining.next_deadline(),
@@ -453,7 +454,7 @@ impl Worker {
     pub fn may_be_hurt(&self) -> bool {
         match &self.state {
             WorkerState::Starting(starting) => starting.fail_at.is_some(),
-            WorkerState::Ready { watch, .. } => watch.awaits_ping(),
+            WorkerState::Ready { health, .. } => health.awaits_ping(),
             WorkerState::Draining(draining) => draining.gives_up(),
             WorkerState::Stopping { kill_at, .. } => kill_at.is_some(),
             WorkerState::Spawning | WorkerState::Killed { .. } => false,

@@ -1,0 +1,197 @@
+//! What a worker that is ready shows of itself: that it lives, hangs, leaves, or takes too much.
+
+use super::health::QueueTurn;
+use super::{Worker, WorkerState};
+use crate::core::action::{Action, WorkerAction};
+use crate::core::event::Measured;
+use crate::core::exit::Reason;
+use crate::core::note::{Note, Sign, Verdict, WorkerNote};
+use crate::core::policy::PoolPolicy;
+use crate::core::time::{Monotonic, earlier};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// One that takes more memory than it ever may is not given more than this to stop.
+const HARD_LIMIT_GRACE: Duration = Duration::from_secs(5);
+
+/// Where other things are measured more often, memory counts this often, and a little more for a loop that is early.
+const WEIGH_EVERY: Duration = Duration::from_millis(900);
+
+impl Worker {
+    /// It has shown that it lives, though it may have been taken for hung; so it is not, if nothing has been done yet.
+    fn is_alive(&mut self, out: &mut Vec<Action>) {
+        let Some(since) = self.hung_since() else { return };
+        if let WorkerState::Ready { pid, due, leaves, .. } = &mut self.state {
+            let pid = *pid;
+            // It is still to be replaced if it said that it leaves; its limits tell for themselves.
+            *due = leaves.then_some((Reason::Stop, since));
+            let (worker, verdict) = (self.reference(pid), Verdict::Alive);
+            out.push(Action::Note(Note::Worker(worker, WorkerNote::Suspected { verdict })));
+        }
+    }
+
+    /// It hangs: what comes of that is the pool's business. One that leaves is replaced anyway, and owes no sign of life
+    /// any more.
+    pub(super) fn hangs(&mut self, now: Monotonic, sign: Sign, out: &mut Vec<Action>) {
+        let hung = self.hung_since().is_some();
+        if let WorkerState::Ready { pid, due, health, leaves, accepting, .. } = &mut self.state
+            && !hung
+        {
+            // That one is away is known, and no reason to hurt it.
+            let is_known = accepting.is_away() && matches!(sign, Sign::AcceptStall | Sign::Probe);
+            if *leaves || is_known {
+                return;
+            }
+            health.not_to_ping();
+            *due = Some((Reason::Hung, now));
+            let pid = *pid;
+            let worker = self.reference(pid);
+            out.push(Action::Note(Note::Worker(worker, WorkerNote::Hung { sign })));
+            self.act(WorkerAction::Inspect, out);
+        }
+    }
+
+    /// It said `WATCHDOG=1`.
+    pub fn pinged(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if let WorkerState::Ready { health, .. } = &mut self.state
+            && health.pinged(now)
+        {
+            self.is_alive(out);
+        }
+    }
+
+    /// Nothing more is to be heard of what it said up to now: perhaps it should have pinged.
+    pub fn all_heard(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if matches!(&self.state, WorkerState::Ready { health, .. } if health.is_overdue(now)) {
+            self.hangs(now, Sign::Watchdog, out);
+        }
+    }
+
+    /// It said how often it will say `WATCHDOG=1`.
+    pub fn watchdog_set(&mut self, now: Monotonic, every: Duration) {
+        match &mut self.state {
+            WorkerState::Starting(starting) => starting.ping_every = Some(every),
+            WorkerState::Ready { health, .. } => health.set_ping_every(now, every),
+            WorkerState::Spawning
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => {}
+        }
+    }
+
+    /// It said that it is about to end: it gets no new connections, and a replacement.
+    pub fn said_stopping(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if let WorkerState::Ready { leaves, health, accepting, .. } = &mut self.state {
+            if !core::mem::replace(leaves, true) {
+                accepting.says_it_leaves(now);
+            }
+            health.owes_no_ping();
+            self.becomes_due(now, Reason::Stop, out);
+        }
+    }
+
+    /// It said `WATCHDOG=trigger`.
+    pub fn triggered(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.hangs(now, Sign::Watchdog, out);
+    }
+
+    /// A probe ended. Returns whether that makes it ready.
+    pub fn probed(
+        &mut self,
+        now: Monotonic,
+        passed: Option<bool>,
+        policy: &PoolPolicy,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        match (&mut self.state, &policy.hang.probe) {
+            (WorkerState::Starting(starting), _) => {
+                starting.probed(now);
+                return passed == Some(true) && policy.ready.probe;
+            }
+            (WorkerState::Ready { health, .. }, Some(probe)) => {
+                if health.probed(now, passed, probe) {
+                    self.hangs(now, Sign::Probe, out);
+                } else if passed == Some(true) {
+                    self.is_alive(out);
+                }
+            }
+            (
+                WorkerState::Spawning
+                | WorkerState::Ready { .. }
+                | WorkerState::Draining(_)
+                | WorkerState::Stopping { .. }
+                | WorkerState::Killed { .. },
+                Some(_) | None,
+            ) => {}
+        }
+        false
+    }
+
+    /// It takes more than the others, and all together too much.
+    pub fn too_heavy(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.becomes_due(now, Reason::MaxMemory, out);
+    }
+
+    /// Another is to have a queue that lost its worker.
+    pub fn makes_way(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.becomes_due(now, Reason::Queue, out);
+    }
+
+    /// If it is ready, and nothing else has made it due.
+    pub fn becomes_due(&mut self, now: Monotonic, reason: Reason, out: &mut Vec<Action>) {
+        let requests = self.requests;
+        if let WorkerState::Ready { pid, due: due @ None, .. } = &mut self.state {
+            let pid = *pid;
+            *due = Some((reason, now));
+            let worker = self.reference(pid);
+            out.push(Action::Note(Note::Worker(worker, WorkerNote::Due { reason, requests })));
+        }
+    }
+
+    /// It was measured. `steered_to` is whether new connections come to it.
+    pub fn measured(
+        &mut self,
+        now: Monotonic,
+        found: Measured,
+        steered_to: bool,
+        policy: &PoolPolicy,
+        out: &mut Vec<Action>,
+    ) {
+        self.requests = self.requests.max(found.requests.unwrap_or(0));
+        if let Some(memory) = found.memory {
+            self.memory = memory;
+            if now.since(self.weighed) >= WEIGH_EVERY {
+                self.weighed = now;
+                let beyond = self.limits.memory.is_some_and(|limit| memory > limit);
+                self.heavy = if beyond { self.heavy.saturating_add(1) } else { 0 };
+            }
+            if policy.recycle.max_memory_hard.is_some_and(|limit| memory > limit) && self.is_ready() {
+                self.served = self.served(now);
+                let kill_at = earlier(policy.stop.graceful.deadline(now), Some(now + HARD_LIMIT_GRACE));
+                return self.stop(Reason::MaxMemory, kill_at, policy, out);
+            }
+        }
+        if found.request_overdue {
+            self.hangs(now, Sign::RequestDeadline, out);
+        }
+        let (WorkerState::Ready { pid, health, accepting, .. }, Some(waiting), Some(patience)) =
+            (&mut self.state, found.waiting, policy.hang.accept_stall)
+        else {
+            return;
+        };
+        if accepting.is_away() {
+            return;
+        }
+        let pid = *pid;
+        match health.queue_measured(now, waiting, steered_to, patience) {
+            QueueTurn::Hangs => self.hangs(now, Sign::AcceptStall, out),
+            // It is told once, whether it was suspected only or known to hang.
+            QueueTurn::Turned(Verdict::Alive) if self.hung_since().is_some() => self.is_alive(out),
+            QueueTurn::Turned(verdict) => {
+                let worker = self.reference(pid);
+                out.push(Action::Note(Note::Worker(worker, WorkerNote::Suspected { verdict })));
+            }
+            QueueTurn::AsBefore => {}
+        }
+    }
+}
