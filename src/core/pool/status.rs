@@ -88,10 +88,10 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
     let (state, reason) = match worker.state {
         WorkerState::Spawning | WorkerState::Starting(_) => (State::Starting, None),
         WorkerState::Ready { .. } if worker.hung_since().is_some() => (State::Hung, None),
-        WorkerState::Ready { due, accepting, .. } if accepting.is_away() => {
-            (State::NotAccepting, due.map(|(reason, _)| reason))
+        WorkerState::Ready { duty, accepting, .. } => {
+            let state = if accepting.is_away() { State::NotAccepting } else { State::Ready };
+            (state, duty.due().map(|(reason, _)| reason))
         }
-        WorkerState::Ready { due, .. } => (State::Ready, due.map(|(reason, _)| reason)),
         WorkerState::Draining(draining) => (State::Draining, Some(draining.reason)),
         WorkerState::Stopping { reason, .. } => (State::Stopping, Some(reason)),
         WorkerState::Killed { reason, .. } => (State::Killed, Some(reason)),

@@ -327,9 +327,9 @@ impl Worker {
         took: Duration,
         out: &mut Vec<Action>,
     ) -> bool {
-        let WorkerState::Ready { pid, leaves, accepting, .. } = &mut self.state else { return false };
-        let (pid, leaves) = (*pid, *leaves);
-        let turn = accepting.seen(now, found, took, leaves);
+        let WorkerState::Ready { pid, duty, accepting, .. } = &mut self.state else { return false };
+        let pid = *pid;
+        let turn = accepting.seen(now, found, took, duty.leaves());
         let worker = self.reference(pid);
         match turn {
             Turn::AsBefore => {}
@@ -345,7 +345,9 @@ impl Worker {
                 if tell {
                     out.push(Action::Note(Note::Worker(worker, WorkerNote::AcceptsAgain)));
                 }
-                self.need_not_leave();
+                if let WorkerState::Ready { duty, .. } = &mut self.state {
+                    duty.accepts_again();
+                }
                 return true;
             }
         }
@@ -356,14 +358,6 @@ impl Worker {
     pub fn need_not_accept(&mut self) {
         if let Some(accepting) = self.accepting_mut() {
             accepting.state = State::Unwatched;
-        }
-    }
-
-    /// It is not to be replaced for being away any more.
-    fn need_not_leave(&mut self) {
-        if let WorkerState::Ready { due: due @ Some((Reason::Stop, _)), leaves: false, .. } = &mut self.state
-        {
-            *due = None;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the end of a worker means.
 
-use super::{Draining, Worker, WorkerState};
+use super::{Draining, Duty, Worker, WorkerState};
 use crate::core::backoff::{CANNOT_BOOT_CODES, Failure};
 use crate::core::exit::{Exit, Reason};
 use crate::core::signal::Signal;
@@ -33,8 +33,10 @@ impl Worker {
                 (Reason::MaxRequests, None)
             }
             WorkerState::Draining(Draining { reason, .. }) => (reason, None),
-            WorkerState::Ready { due: Some((Reason::Hung, _)), .. } => (Reason::Hung, Some(Failure::Died)),
-            WorkerState::Ready { leaves: true, .. } if exit == Exit::Code(0) => (Reason::Stop, None),
+            WorkerState::Ready { duty: Duty::Hung { .. }, .. } => (Reason::Hung, Some(Failure::Died)),
+            WorkerState::Ready { duty: Duty::Leaving { .. }, .. } if exit == Exit::Code(0) => {
+                (Reason::Stop, None)
+            }
             WorkerState::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => {
                 (Reason::MaxRequests, None)
             }

@@ -10,6 +10,7 @@
 mod accepting;
 mod counting;
 mod draining;
+mod duty;
 mod ended;
 mod health;
 mod signs;
@@ -17,6 +18,7 @@ mod starting;
 
 pub use accepting::Accepting;
 pub use draining::Draining;
+pub use duty::Duty;
 pub use health::Health;
 pub use starting::Starting;
 
@@ -71,16 +73,7 @@ pub enum WorkerState {
     /// Runs, not ready yet.
     Starting(Starting),
     /// Serves.
-    Ready {
-        pid: Pid,
-        since: Monotonic,
-        /// Why and since when it is to be replaced.
-        due: Option<(Reason, Monotonic)>,
-        /// It said that it is about to end.
-        leaves: bool,
-        health: Health,
-        accepting: Accepting,
-    },
+    Ready { pid: Pid, since: Monotonic, duty: Duty, health: Health, accepting: Accepting },
     /// Gets no new connections and finishes those it has.
     Draining(Draining),
     /// Has got the stop signal.
@@ -115,7 +108,7 @@ impl Worker {
         let Kept { slot, number, lane, generation, pid, spawned, ready, requests, limits, .. } = *kept;
         let health = Health::new(now, kept.ping_every, &policy.hang);
         let accepting = Accepting::new(now, policy.drain.steered, false);
-        let state = WorkerState::Ready { pid, since: ready, due: None, leaves: false, health, accepting };
+        let state = WorkerState::Ready { pid, since: ready, duty: Duty::Serving, health, accepting };
         Self {
             id,
             slot,
@@ -163,8 +156,8 @@ impl Worker {
     /// Whether new connections should go to it.
     pub fn is_trusted(&self) -> bool {
         match &self.state {
-            WorkerState::Ready { leaves, health, accepting, .. } => {
-                self.serves() && !leaves && !health.is_suspected() && !accepting.is_away()
+            WorkerState::Ready { duty, health, accepting, .. } => {
+                self.serves() && !duty.leaves() && !health.is_suspected() && !accepting.is_away()
             }
             WorkerState::Spawning
             | WorkerState::Starting(_)
@@ -177,7 +170,7 @@ impl Worker {
     /// Why and since when it is to be replaced in turn. A hung worker is not: it goes first and alone.
     pub fn due(&self) -> Option<(Reason, Monotonic)> {
         match self.state {
-            WorkerState::Ready { due, .. } => due.filter(|(reason, _)| *reason != Reason::Hung),
+            WorkerState::Ready { duty, .. } => duty.due(),
             WorkerState::Spawning
             | WorkerState::Starting(_)
             | WorkerState::Draining(_)
@@ -189,10 +182,9 @@ impl Worker {
     /// Since when it is known to hang, if nothing has been done about it.
     pub fn hung_since(&self) -> Option<Monotonic> {
         match self.state {
-            WorkerState::Ready { due: Some((Reason::Hung, since)), .. } => Some(since),
+            WorkerState::Ready { duty, .. } => duty.hung_since(),
             WorkerState::Spawning
             | WorkerState::Starting(_)
-            | WorkerState::Ready { .. }
             | WorkerState::Draining(_)
             | WorkerState::Stopping { .. }
             | WorkerState::Killed { .. } => None,
@@ -261,7 +253,7 @@ impl Worker {
         if let WorkerState::Starting(Starting { pid, ping_every, .. }) = self.state {
             let health = Health::new(now, ping_every, &policy.hang);
             let accepting = Accepting::new(now, policy.drain.steered, by == ReadyBy::Accepting);
-            self.state = WorkerState::Ready { pid, since: now, due: None, leaves: false, health, accepting };
+            self.state = WorkerState::Ready { pid, since: now, duty: Duty::Serving, health, accepting };
             let reports = self.limits.requests.is_some() && !policy.recycle.counted_by_worker;
             self.counting = reports.then(|| Counting::new(now));
             let worker = self.reference(pid);
@@ -300,13 +292,11 @@ impl Worker {
     /// Takes new connections from it and lets it finish those it has, then stops it.
     pub fn drain(&mut self, now: Monotonic, reason: Reason, policy: &PoolPolicy, out: &mut Vec<Action>) {
         match self.state {
-            WorkerState::Ready { pid, leaves, accepting, .. }
-                if policy.drain.steered || policy.drain.told =>
-            {
+            WorkerState::Ready { pid, duty, accepting, .. } if policy.drain.steered || policy.drain.told => {
                 let worker = self.reference(pid);
                 out.push(Action::Note(Note::Worker(worker, WorkerNote::Draining { reason })));
                 let draining = Draining::new(now, pid, reason, policy);
-                let has_left = accepting.has_closed() || (leaves && accepting.is_away());
+                let has_left = accepting.has_closed() || (duty.leaves() && accepting.is_away());
                 self.state = WorkerState::Draining(match accepting.is_away() {
                     true if has_left => draining.of_one_that_left(),
                     // Its successor has its listeners.
@@ -437,8 +427,8 @@ impl Worker {
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.state {
             WorkerState::Starting(starting) => starting.next_deadline(),
-            WorkerState::Ready { due, health, accepting, .. } => {
-                let of_age = self.limits.age_deadline(self.spawned).filter(|_| due.is_none());
+            WorkerState::Ready { duty, health, accepting, .. } => {
+                let of_age = self.limits.age_deadline(self.spawned).filter(|_| *duty == Duty::Serving);
                 let counting = self.counting.filter(|_| self.requests == 0);
                 let of_counting = counting.map(|counting| counting.look_at());
                 let of_kernel = earlier(health.next_deadline(), accepting.next_deadline());

@@ -20,30 +20,24 @@ const WEIGH_EVERY: Duration = Duration::from_millis(900);
 impl Worker {
     /// It has shown that it lives, though it may have been taken for hung; so it is not, if nothing has been done yet.
     fn is_alive(&mut self, out: &mut Vec<Action>) {
-        let Some(since) = self.hung_since() else { return };
-        if let WorkerState::Ready { pid, due, leaves, .. } = &mut self.state {
+        if let WorkerState::Ready { pid, duty, .. } = &mut self.state
+            && duty.is_alive()
+        {
             let pid = *pid;
-            // It is still to be replaced if it said that it leaves; its limits tell for themselves.
-            *due = leaves.then_some((Reason::Stop, since));
             let (worker, verdict) = (self.reference(pid), Verdict::Alive);
             out.push(Action::Note(Note::Worker(worker, WorkerNote::Suspected { verdict })));
         }
     }
 
-    /// It hangs: what comes of that is the pool's business. One that leaves is replaced anyway, and owes no sign of life
-    /// any more.
+    /// It hangs: what comes of that is the pool's business. One that leaves owes no sign of life any more.
     pub(super) fn hangs(&mut self, now: Monotonic, sign: Sign, out: &mut Vec<Action>) {
-        let hung = self.hung_since().is_some();
-        if let WorkerState::Ready { pid, due, health, leaves, accepting, .. } = &mut self.state
-            && !hung
-        {
+        if let WorkerState::Ready { pid, duty, health, accepting, .. } = &mut self.state {
             // That one is away is known, and no reason to hurt it.
             let is_known = accepting.is_away() && matches!(sign, Sign::AcceptStall | Sign::Probe);
-            if *leaves || is_known {
+            if is_known || !duty.hangs(now) {
                 return;
             }
             health.not_to_ping();
-            *due = Some((Reason::Hung, now));
             let pid = *pid;
             let worker = self.reference(pid);
             out.push(Action::Note(Note::Worker(worker, WorkerNote::Hung { sign })));
@@ -81,12 +75,15 @@ impl Worker {
 
     /// It said that it is about to end: it gets no new connections, and a replacement.
     pub fn said_stopping(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if let WorkerState::Ready { leaves, health, accepting, .. } = &mut self.state {
-            if !core::mem::replace(leaves, true) {
+        if let WorkerState::Ready { duty, health, accepting, .. } = &mut self.state {
+            if !duty.leaves() {
                 accepting.says_it_leaves(now);
             }
             health.owes_no_ping();
-            self.becomes_due(now, Reason::Stop, out);
+        }
+        self.becomes_due(now, Reason::Stop, out);
+        if let WorkerState::Ready { duty, .. } = &mut self.state {
+            duty.says_it_leaves(now);
         }
     }
 
@@ -140,9 +137,10 @@ impl Worker {
     /// If it is ready, and nothing else has made it due.
     pub fn becomes_due(&mut self, now: Monotonic, reason: Reason, out: &mut Vec<Action>) {
         let requests = self.requests;
-        if let WorkerState::Ready { pid, due: due @ None, .. } = &mut self.state {
+        if let WorkerState::Ready { pid, duty, .. } = &mut self.state
+            && duty.becomes_due(now, reason)
+        {
             let pid = *pid;
-            *due = Some((reason, now));
             let worker = self.reference(pid);
             out.push(Action::Note(Note::Worker(worker, WorkerNote::Due { reason, requests })));
         }
