@@ -46,13 +46,14 @@ impl Pool {
     /// else calls for it.
     fn needs_no_successor(&mut self, now: Monotonic, index: usize, out: &mut Vec<Action>) {
         let Some(worker) = self.workers.slot(index).and_then(Slot::seated) else { return };
-        let (lane, due) = (worker.lane, worker.due().is_some() || self.outdated_since(worker).is_some());
+        let (lane, due) =
+            (worker.lane, worker.due().is_some() || self.reload.outdated_since(worker.generation).is_some());
         let Some(slot) = self.workers.slot_mut(index) else { return };
         let Some(successor) = slot.successor.take_if(|successor| successor.lane == lane || !due) else {
             return;
         };
         slot.retry_at = slot.retry_at.max(now + TRIED_AGAIN);
-        self.roll_has_dropped(successor.id);
+        self.reload.dropped(successor.id);
         self.retire(now, successor, Reason::Scale, out);
     }
 

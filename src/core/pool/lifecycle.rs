@@ -156,7 +156,7 @@ impl Pool {
             self.hint_late(index, out);
         }
         if let Some(generation) = generation {
-            self.roll_has_ready(generation, out);
+            self.reload.ready(generation, out);
         }
         if let Some(old) = replaced {
             let reason = old.due().map_or(Reason::Reload, |(reason, _)| reason);

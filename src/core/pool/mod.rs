@@ -17,6 +17,7 @@ mod measuring;
 mod memory;
 mod refusing;
 mod reload;
+mod reloading;
 mod replace;
 mod requests;
 mod slot;
@@ -46,7 +47,7 @@ use core::time::Duration;
 use first::FirstStart;
 use lanes::LanePlan;
 use memory::MemoryWatch;
-use reload::Roll;
+use reload::Reload;
 use slot::{Role, Slot};
 use workers::PoolWorkers;
 
@@ -71,18 +72,7 @@ pub struct Pool {
     reached_out: bool,
     /// Whether enough workers have ever been ready.
     ever_ready: bool,
-    /// The generation that has proved itself.
-    generation: u32,
-    /// The last one that was asked for.
-    newest: u32,
-    /// A reload that is under way.
-    roll: Option<Roll>,
-    /// How the last one ended.
-    last_reload: Option<snapshot::Reload>,
-    /// The policy of the generation that has proved itself, while another is tried with another.
-    policy_before: Option<PoolPolicy>,
-    /// How many workers are wanted once that one has proved itself, if not as many as now.
-    rescale: Option<u32>,
+    reload: Reload,
     /// The supervisor's own program is to be exchanged.
     upgrade: bool,
     memory: MemoryWatch,
@@ -144,12 +134,7 @@ impl Pool {
             first_start: FirstStart::Together,
             reached_out: false,
             ever_ready: false,
-            generation: reload::FIRST,
-            newest: reload::FIRST,
-            roll: None,
-            last_reload: None,
-            policy_before: None,
-            rescale: None,
+            reload: Reload::new(),
             upgrade: false,
             memory: MemoryWatch::default(),
             lanes: LanePlan::default(),
@@ -359,7 +344,7 @@ impl Pool {
             out.push(Action::Note(Note::Pool(PoolNote::Ready { ready: self.workers.ready() })));
         }
         if self.is_running() {
-            self.go_on_rolling(now, out);
+            self.go_on_reloading(now, out);
             self.end_hung(now, out);
             self.settle_stranded(now, out);
         }

@@ -1,258 +1,275 @@
 //! Generations: a reload replaces every worker, one after the other, if the first one of the new generation gets ready.
 //!
 //! ```text
-//!  HUP ──▶ Wanted ──spawn──▶ Tried ──ready──▶ Passed ──all are new──▶ finished
-//!             ▲                 └──ended──▶ failed: the old generation goes on
-//!             └── another HUP, at any time: what is newer than new wins
+//!  Idle ──HUP──▶ Canary ──spawn──▶ tried ──ready──▶ Rolling ──all are new──▶ Idle
+//!                  ▲                 └──ended──▶ failed: the old generation goes on
+//!                  └── another HUP, at any time: what is newer than new wins
 //! ```
 //! A version can get ready and fail then: as soon as a new worker has, no more slots are given to the new generation
 //! before every slot has served for a while.
 
-use super::Pool;
-use super::slot::{Seat, Slot};
-use crate::core::action::{Action, Ask};
+use crate::core::action::Action;
 use crate::core::backoff::HEALTHY_AFTER;
 use crate::core::event::SpawnId;
 use crate::core::exit::Reason;
 use crate::core::note::{Note, ReloadNote};
-use crate::core::policy::{DrainPolicy, HangPolicy, PoolPolicy, ReadyPolicy};
-use crate::core::snapshot::{Reload, ReloadState};
+use crate::core::policy::PoolPolicy;
+use crate::core::snapshot::{self, ReloadState};
 use crate::core::time::Monotonic;
-use crate::core::worker::Worker;
 use alloc::vec::Vec;
 
 /// The generation that a pool starts with.
-pub const FIRST: u32 = 1;
+const FIRST: u32 = 1;
 
-/// A reload under way.
-#[derive(Clone, Copy, Debug)]
-pub struct Roll {
-    to: u32,
-    since: Monotonic,
-    canary: Canary,
-    pause: Pause,
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Reload {
+    /// The generation that has proved itself.
+    current: u32,
+    /// The last one that was asked for.
+    newest: u32,
+    /// How the last one ended.
+    last: Option<snapshot::Reload>,
+    stage: ReloadStage,
+    before: Option<Saved>,
 }
 
-/// Whether a reload that has proved itself waits.
 #[derive(Clone, Copy, Debug)]
-enum Pause {
-    No,
-    /// One of its workers has failed. Since when every slot has served from then on.
-    Hurt {
-        whole_since: Option<Monotonic>,
+enum ReloadStage {
+    Idle,
+    /// All others depend on the first worker of the new generation.
+    Canary {
+        to: u32,
+        since: Monotonic,
+        tried: Option<SpawnId>,
+    },
+    Rolling {
+        to: u32,
+        since: Monotonic,
+        pause: Option<Pause>,
     },
 }
 
-/// The first worker of a new generation, on which the others depend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Canary {
-    Wanted,
-    Tried(SpawnId),
-    Passed,
+/// A worker of the new generation has failed after it had proved itself.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    /// Since when every slot has served from then on.
+    whole_since: Option<Monotonic>,
 }
 
-impl Pool {
-    /// Every worker that is alive is to make way for a new one.
-    pub(super) fn reload(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        self.newest = self.newest.saturating_add(1);
-        self.roll = Some(Roll { to: self.newest, since: now, canary: Canary::Wanted, pause: Pause::No });
-        self.workers.plan_from(now);
-        out.push(Action::Note(Note::Reload(self.newest, ReloadNote::Started)));
-        let mut overtaken = Vec::new();
-        for slot in self.workers.slots_mut() {
-            overtaken.extend(slot.successor.take());
-            // Somebody may just have mended what made them fail.
-            slot.retry_at = slot.gap_until;
-            if let Seat::Vacant { spawn_at, .. } = &mut slot.seat {
-                *spawn_at = (*spawn_at).min(now.max(slot.gap_until));
-            }
-        }
-        for worker in overtaken {
-            self.retire(now, worker, Reason::Reload, out);
-        }
+/// What was in force before, while a generation with another policy has not proved itself.
+#[derive(Clone, Debug)]
+struct Saved {
+    policy: PoolPolicy,
+    /// How many workers are wanted once it has, if not as many as now.
+    scale_to: Option<u32>,
+}
+
+impl Reload {
+    pub(super) fn new() -> Self {
+        Self::take_over(FIRST, FIRST)
+    }
+
+    /// These were handed over.
+    pub(super) fn take_over(current: u32, newest: u32) -> Self {
+        Self { current, newest, last: None, stage: ReloadStage::Idle, before: None }
+    }
+
+    /// The generation that has proved itself.
+    pub(super) fn current(&self) -> u32 {
+        self.current
+    }
+
+    pub(super) fn newest(&self) -> u32 {
+        self.newest
     }
 
     /// Which generation is to take over, if one is.
-    pub(super) fn reloads_to(&self) -> Option<u32> {
-        self.roll.map(|roll| roll.to)
+    pub(super) fn to(&self) -> Option<u32> {
+        match self.stage {
+            ReloadStage::Idle => None,
+            ReloadStage::Canary { to, .. } | ReloadStage::Rolling { to, .. } => Some(to),
+        }
     }
 
-    /// The generation of whoever is spawned now.
-    pub(super) fn generation_to_spawn(&self) -> u32 {
-        self.roll.map_or(self.generation, |roll| roll.to)
+    /// Which generation is to take over, if it has proved itself.
+    pub(super) fn rolls_to(&self) -> Option<u32> {
+        match self.stage {
+            ReloadStage::Rolling { to, .. } => Some(to),
+            ReloadStage::Idle | ReloadStage::Canary { .. } => None,
+        }
     }
 
-    /// Since when this worker is to make way for a newer generation.
-    pub(super) fn outdated_since(&self, worker: &Worker) -> Option<Monotonic> {
-        self.roll.filter(|roll| worker.generation < roll.to).map(|roll| roll.since)
+    /// The generation of a worker that is spawned now.
+    pub(super) fn to_spawn(&self) -> u32 {
+        self.to().unwrap_or(self.current)
+    }
+
+    /// Since when a worker of this generation is to make way for a newer one.
+    pub(super) fn outdated_since(&self, generation: u32) -> Option<Monotonic> {
+        match self.stage {
+            ReloadStage::Canary { to, since, .. } | ReloadStage::Rolling { to, since, .. }
+                if generation < to =>
+            {
+                Some(since)
+            }
+            ReloadStage::Idle | ReloadStage::Canary { .. } | ReloadStage::Rolling { .. } => None,
+        }
     }
 
     /// When the next worker may make way for a newer generation, as far as that has done well; None is not before it
     /// does.
-    pub(super) fn roll_goes_on_at(&self) -> Option<Monotonic> {
-        match self.roll?.pause {
-            Pause::No => Some(Monotonic::default()),
-            Pause::Hurt { whole_since } => whole_since.map(|since| since + HEALTHY_AFTER),
+    pub(super) fn goes_on_at(&self) -> Option<Monotonic> {
+        match self.stage {
+            ReloadStage::Idle => None,
+            ReloadStage::Canary { .. } | ReloadStage::Rolling { pause: None, .. } => {
+                Some(Monotonic::default())
+            }
+            ReloadStage::Rolling { pause: Some(pause), .. } => {
+                pause.whole_since.map(|since| since + HEALTHY_AFTER)
+            }
         }
     }
 
-    /// Whether everything waits for the first worker of a generation: it is tried, or a slot that was emptied by plan
-    /// is about to get it.
-    pub(super) fn awaits_canary(&self) -> bool {
-        let is_emptied = |slot: &Slot| matches!(slot.seat, Seat::Vacant { lane: None, .. });
-        self.roll.is_some_and(|roll| match roll.canary {
-            Canary::Wanted => self.workers.slots().iter().any(is_emptied),
-            Canary::Tried(_) => true,
-            Canary::Passed => false,
-        })
+    /// Whether everything waits for the first worker of a generation: it is tried, or a slot that was emptied by plan,
+    /// if `any_emptied`, is about to get it.
+    pub(super) fn awaits_canary(&self, any_emptied: impl FnOnce() -> bool) -> bool {
+        match self.stage {
+            ReloadStage::Canary { tried, .. } => tried.is_some() || any_emptied(),
+            ReloadStage::Idle | ReloadStage::Rolling { .. } => false,
+        }
     }
 
-    pub(super) fn roll_has_spawned(&mut self, id: SpawnId, generation: u32) {
-        if let Some(Roll { to, canary: canary @ Canary::Wanted, .. }) = &mut self.roll
+    /// The reload that is under way, or the last one. One that failed is not forgotten while an older one goes on.
+    pub(super) fn seen(&self) -> Option<snapshot::Reload> {
+        let running =
+            self.to().map(|generation| snapshot::Reload { generation, state: ReloadState::Running });
+        running.into_iter().chain(self.last).max_by_key(|reload| reload.generation)
+    }
+
+    /// Every worker that is alive is to make way for a new one.
+    pub(super) fn begin(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        self.newest = self.newest.saturating_add(1);
+        self.stage = ReloadStage::Canary { to: self.newest, since: now, tried: None };
+        out.push(Action::Note(Note::Reload(self.newest, ReloadNote::Started)));
+    }
+
+    /// It does not begin: the configuration is wrong.
+    pub(super) fn refuse(&mut self, out: &mut Vec<Action>) {
+        self.newest = self.newest.saturating_add(1);
+        self.last = Some(snapshot::Reload { generation: self.newest, state: ReloadState::Refused });
+        out.push(Action::Note(Note::Reload(self.newest, ReloadNote::Refused)));
+    }
+
+    /// Everything ends.
+    pub(super) fn stop(&mut self) {
+        self.stage = ReloadStage::Idle;
+    }
+
+    pub(super) fn spawned(&mut self, id: SpawnId, generation: u32) {
+        if let ReloadStage::Canary { to, tried: tried @ None, .. } = &mut self.stage
             && *to == generation
         {
-            *canary = Canary::Tried(id);
+            *tried = Some(id);
         }
     }
 
     /// Any worker of the new generation will do: another than the one that is tried may have come after a crash.
-    pub(super) fn roll_has_ready(&mut self, generation: u32, out: &mut Vec<Action>) {
-        if let Some(Roll { to, canary, .. }) = &mut self.roll
-            && *canary != Canary::Passed
-            && *to == generation
+    pub(super) fn ready(&mut self, generation: u32, out: &mut Vec<Action>) {
+        if let ReloadStage::Canary { to, since, .. } = self.stage
+            && to == generation
         {
-            *canary = Canary::Passed;
-            self.generation = *to;
-            out.push(Action::Note(Note::Reload(*to, ReloadNote::Confirmed)));
+            self.stage = ReloadStage::Rolling { to, since, pause: None };
+            self.current = to;
+            out.push(Action::Note(Note::Reload(to, ReloadNote::Confirmed)));
         }
     }
 
-    /// A worker has ended, or could not be started.
-    pub(super) fn roll_has_lost(
+    /// A worker has ended, or could not be started. `any_older` is whether some worker is of an older generation than
+    /// the one that has proved itself. Returns whether it was the first of its generation.
+    pub(super) fn lost(
         &mut self,
         now: Monotonic,
         (id, generation): (SpawnId, u32),
         reason: Reason,
+        any_older: bool,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        match &mut self.stage {
+            ReloadStage::Rolling { to, pause, .. } if generation == *to && reason.is_failure() => {
+                if pause.is_none() {
+                    out.push(Action::Note(Note::Reload(generation, ReloadNote::Paused { reason })));
+                }
+                *pause = Some(Pause { whole_since: None });
+                false
+            }
+            ReloadStage::Canary { tried, .. } if *tried == Some(id) => {
+                if reason.is_failure() {
+                    self.failed(now, generation, reason, any_older, out);
+                } else {
+                    *tried = None;
+                }
+                true
+            }
+            ReloadStage::Idle | ReloadStage::Canary { .. } | ReloadStage::Rolling { .. } => false,
+        }
+    }
+
+    /// One that had proved itself when this one overtook it goes on.
+    fn failed(
+        &mut self,
+        now: Monotonic,
+        generation: u32,
+        reason: Reason,
+        any_older: bool,
         out: &mut Vec<Action>,
     ) {
-        let Some(Roll { to, canary, pause, .. }) = &mut self.roll else { return };
-        if *canary == Canary::Passed && generation == *to && reason.is_failure() {
-            if matches!(pause, Pause::No) {
-                out.push(Action::Note(Note::Reload(generation, ReloadNote::Paused { reason })));
-            }
-            *pause = Pause::Hurt { whole_since: None };
-        }
-        if *canary != Canary::Tried(id) {
-            return;
-        }
-        if reason.is_failure() {
-            self.roll = self.left_undone(now);
-            self.restore_policy();
-            self.last_reload = Some(Reload { generation, state: ReloadState::Failed(reason) });
-            out.push(Action::Note(Note::Reload(generation, ReloadNote::Failed { reason })));
-            out.extend(self.roll.map(|roll| Action::Note(Note::Reload(roll.to, ReloadNote::Resumed))));
-        } else {
-            *canary = Canary::Wanted;
-        }
-        self.workers.plan_from(self.workers.planned_from().max(now));
-    }
-
-    /// A reload that had proved itself when another overtook it, which has failed now: it goes on.
-    fn left_undone(&self, now: Monotonic) -> Option<Roll> {
-        let to = self.generation;
-        let is_undone = self.workers.in_slots().any(|worker| worker.generation < to);
-        is_undone.then_some(Roll { to, since: now, canary: Canary::Passed, pause: Pause::No })
-    }
-
-    /// A slot is emptied by plan: not all serve any more.
-    pub(super) fn roll_has_emptied(&mut self) {
-        if let Some(Roll { pause: Pause::Hurt { whole_since }, .. }) = &mut self.roll {
-            *whole_since = None;
+        self.last = Some(snapshot::Reload { generation, state: ReloadState::Failed(reason) });
+        out.push(Action::Note(Note::Reload(generation, ReloadNote::Failed { reason })));
+        self.stage = ReloadStage::Idle;
+        if any_older {
+            self.stage = ReloadStage::Rolling { to: self.current, since: now, pause: None };
+            out.push(Action::Note(Note::Reload(self.current, ReloadNote::Resumed)));
         }
     }
 
     /// A worker that is not wanted any more was perhaps the first of its generation.
-    pub(super) fn roll_has_dropped(&mut self, id: SpawnId) {
-        if let Some(Roll { canary, .. }) = &mut self.roll
-            && *canary == Canary::Tried(id)
-        {
-            *canary = Canary::Wanted;
+    pub(super) fn dropped(&mut self, id: SpawnId) {
+        if let ReloadStage::Canary { tried, .. } = &mut self.stage {
+            *tried = tried.filter(|tried| *tried != id);
         }
     }
 
-    /// Whether everybody is new by now, and nobody old is left.
-    pub(super) fn go_on_rolling(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let all_serve = self.workers.unavailable() == 0;
-        if let Some(Roll { pause: Pause::Hurt { whole_since }, .. }) = &mut self.roll {
-            *whole_since = if all_serve { whole_since.or(Some(now)) } else { None };
-        }
-        let Some(Roll { to, since, canary: Canary::Passed, .. }) = self.roll else { return };
-        self.confirm_policy(now, out);
-        let is_new = |slot: &Slot| slot.seated().is_some_and(|w| w.is_ready() && w.generation == to);
-        if self.workers.slots().iter().all(is_new)
-            && self.workers.retiring().iter().all(|worker| worker.generation >= to)
-        {
-            self.roll = None;
-            if self.last_reload.is_none_or(|last| last.generation <= to) {
-                self.last_reload = Some(Reload { generation: to, state: ReloadState::Finished });
-            }
-            out.push(Action::Note(Note::Reload(to, ReloadNote::Finished { took: now.since(since) })));
+    /// Whether every slot serves now.
+    pub(super) fn all_serve(&mut self, now: Monotonic, all_serve: bool) {
+        if let ReloadStage::Rolling { pause: Some(pause), .. } = &mut self.stage {
+            pause.whole_since = if all_serve { pause.whole_since.or(Some(now)) } else { None };
         }
     }
 
-    /// Somebody wants every worker replaced.
-    pub(super) fn reload_asked(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if self.policy.rereads {
-            out.push(Action::Ask(Ask::ReadConfiguration));
-        } else {
-            self.reload(now, out);
+    /// Every worker is new, and no old one is left.
+    pub(super) fn finish(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        let ReloadStage::Rolling { to, since, .. } = self.stage else { return };
+        self.stage = ReloadStage::Idle;
+        if self.last.is_none_or(|last| last.generation <= to) {
+            self.last = Some(snapshot::Reload { generation: to, state: ReloadState::Finished });
         }
+        out.push(Action::Note(Note::Reload(to, ReloadNote::Finished { took: now.since(since) })));
     }
 
-    /// The configuration was read, and is in force if it was accepted.
-    pub(super) fn configuration_read(&mut self, now: Monotonic, accepted: bool, out: &mut Vec<Action>) {
-        if accepted {
-            return self.reload(now, out);
-        }
-        self.newest = self.newest.saturating_add(1);
-        self.last_reload = Some(Reload { generation: self.newest, state: ReloadState::Refused });
-        out.push(Action::Note(Note::Reload(self.newest, ReloadNote::Refused)));
+    /// Another policy with this number of workers is in force until the reload that follows has proved itself or failed.
+    pub(super) fn save(&mut self, old: PoolPolicy, workers: u32) {
+        let saved = self.before.get_or_insert(Saved { policy: old, scale_to: None });
+        saved.scale_to = Some(workers).filter(|workers| *workers != saved.policy.workers);
     }
 
-    /// See [`Core::renew`](crate::core::Core::renew).
-    pub fn renew(&mut self, policy: PoolPolicy) {
-        let old = &self.policy;
-        // What the listeners are, whether there is a path to probe, and what workers are told of themselves was decided
-        // at the start; the time of the whole run counts from there.
-        let drain = DrainPolicy { listens: old.drain.listens, steered: old.drain.steered, ..policy.drain };
-        let hang = HangPolicy {
-            probe: policy.hang.probe.filter(|_| old.hang.probe.is_some()).or(old.hang.probe),
-            watchdog: old.hang.watchdog,
-            accept_stall: policy.hang.accept_stall.filter(|_| drain.steered),
-            ..policy.hang
-        };
-        let ready = ReadyPolicy { start_timeout: policy.ready.start_timeout, ..old.ready };
-        let deadline = old.deadline;
-        self.memory.schedule(self.stepped, policy.measure_every);
-        let old = core::mem::replace(&mut self.policy, PoolPolicy { drain, hang, ready, deadline, ..policy });
-        let confirmed = self.policy_before.get_or_insert(old);
-        self.rescale = Some(self.policy.workers).filter(|workers| *workers != confirmed.workers);
+    /// The policy has proved itself. Returns how many workers it wants, if not as many as before.
+    pub(super) fn confirm_policy(&mut self) -> Option<u32> {
+        self.before.take()?.scale_to
     }
 
-    /// The reload has proved itself, and so has its policy.
-    pub(super) fn confirm_policy(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        self.policy_before = None;
-        if let Some(workers) = self.rescale.take() {
-            self.scale_to(now, workers, out);
-        }
-    }
-
-    /// The reload has failed: what is respawned is of the old generation, under the old policy.
-    pub(super) fn restore_policy(&mut self) {
-        self.rescale = None;
-        if let Some(policy) = self.policy_before.take() {
-            self.memory.schedule(self.stepped, policy.measure_every);
-            self.policy = policy;
-        }
+    /// What was in force before, if that was another.
+    pub(super) fn restore_policy(&mut self) -> Option<PoolPolicy> {
+        Some(self.before.take()?.policy)
     }
 }

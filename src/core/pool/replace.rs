@@ -60,8 +60,8 @@ impl Pool {
             let decided = worker.accepting().map_or_else(Monotonic::default, Accepting::undecided_until);
             return Some((reason, since, slot.retry_at.max(decided)));
         }
-        let since = self.outdated_since(worker)?;
-        Some((Reason::Reload, since, slot.retry_at.max(self.roll_goes_on_at()?)))
+        let since = self.reload.outdated_since(worker.generation)?;
+        Some((Reason::Reload, since, slot.retry_at.max(self.reload.goes_on_at()?)))
     }
 
     /// The slot whose planned replacement comes next, and when it may begin: of those that may begin first the one
@@ -116,12 +116,13 @@ impl Pool {
         }
         let reason = self.workers.slot(index).and_then(|slot| self.wants_replacement(slot));
         // A reload knows by this that no worker came in its place yet.
-        let lane = self.inherited_lane(index).filter(|_| self.reloads_to().is_none());
+        let lane = self.inherited_lane(index).filter(|_| self.reload.to().is_none());
         let (Some((reason, ..)), Some(slot)) = (reason, self.workers.slot_mut(index)) else { return };
         let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane };
         if let Seat::Taken(old) = core::mem::replace(&mut slot.seat, vacant) {
             slot.backoff.served(old.served(now));
-            self.roll_has_emptied();
+            // Not all serve any more.
+            self.reload.all_serve(now, false);
             self.retire(now, old, reason, out);
         }
     }
@@ -129,7 +130,7 @@ impl Pool {
     fn spawn(&mut self, now: Monotonic, index: usize, role: Role, out: &mut Vec<Action>) {
         let lane = self.lane_for(index, role);
         self.lanes.give(lane);
-        let generation = self.generation_to_spawn();
+        let generation = self.reload.to_spawn();
         let id = self.workers.next_id();
         let order = SpawnOrder {
             id,
@@ -147,7 +148,7 @@ impl Pool {
         }
         slot.gap_until = now + SPAWN_GAP;
         slot.retry_at = slot.retry_at.max(slot.gap_until);
-        self.roll_has_spawned(id, generation);
+        self.reload.spawned(id, generation);
         out.push(Action::Spawn(order));
     }
 
@@ -195,7 +196,7 @@ impl Pool {
             Seat::Vacant { .. } => None,
         };
         for worker in seated.into_iter().chain(slot.successor) {
-            self.roll_has_dropped(worker.id);
+            self.reload.dropped(worker.id);
             self.retire(now, worker, Reason::Scale, out);
         }
     }

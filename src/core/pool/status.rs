@@ -6,7 +6,7 @@ use super::{Phase, Pool};
 use crate::core::event::Pid;
 use crate::core::policy::StopPolicy;
 use crate::core::signal::Signal;
-use crate::core::snapshot::{self, Progress, Reload, ReloadState, State, Status};
+use crate::core::snapshot::{self, Progress, State, Status};
 use crate::core::stop::FinalStop;
 use crate::core::time::Monotonic;
 use crate::core::worker::{Worker, WorkerState};
@@ -34,12 +34,10 @@ impl Pool {
             },
             kept_lane: slot.kept_lane(),
         };
-        let running = self.reloads_to().map(|generation| Reload { generation, state: ReloadState::Running });
         Status {
             summary: self.snapshot(),
-            generation: self.generation,
-            // One that failed is not forgotten while an older one goes on.
-            reload: running.into_iter().chain(self.last_reload).max_by_key(|reload| reload.generation),
+            generation: self.reload.current(),
+            reload: self.reload.seen(),
             surge_to_go_on: self.surge_to_go_on(),
             slots: self.workers.slots().iter().map(of_slot).collect(),
             workers: self
@@ -62,7 +60,7 @@ impl Pool {
     pub fn progress(&self, now: Monotonic) -> Progress {
         let left = || self.workers.alive();
         match self.phase {
-            Phase::Unstarted | Phase::Running => match self.reloads_to() {
+            Phase::Unstarted | Phase::Running => match self.reload.to() {
                 None => Progress::Steady,
                 Some(to) => {
                     let is_new =

@@ -82,7 +82,7 @@ impl Pool {
                 let drain_delay =
                     if signal == Signal::TERM { self.policy.drain_delay } else { Duration::ZERO };
                 out.push(Action::Note(Note::Pool(PoolNote::ShutdownStarted { signal, drain_delay })));
-                self.roll = None;
+                self.reload.stop();
                 // With no delay, `advance` ends the phase at once.
                 self.phase = Phase::Draining { until: now + drain_delay };
                 self.undecided_were_stopped(now, out);

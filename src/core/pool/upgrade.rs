@@ -4,6 +4,7 @@
 //! little to tell, and nothing that could go wrong halfway.
 
 use super::first::FirstStart;
+use super::reload::Reload;
 use super::slot::{Seat, Slot};
 use super::workers::number;
 use super::{Phase, Pool};
@@ -31,7 +32,7 @@ impl Pool {
                 && slot.seated().is_none_or(|worker| worker.is_trusted() && worker.due().is_none())
         };
         matches!(self.phase, Phase::Running)
-            && self.roll.is_none()
+            && self.reload.to().is_none()
             && self.workers.retiring().is_empty()
             && self.lanes.none_stranded()
             && self.workers.all_decided()
@@ -80,8 +81,8 @@ impl Pool {
             behind: self.behind,
             vacant: self.workers.slots().iter().enumerate().filter_map(vacant).collect(),
             workers: self.workers.wanted(),
-            generation: self.generation,
-            newest: self.newest,
+            generation: self.reload.current(),
+            newest: self.reload.newest(),
             next_spawn: self.workers.next_spawn(),
             ever_ready: self.ever_ready,
             leftovers: self.leftovers.to_kill().collect(),
@@ -92,7 +93,7 @@ impl Pool {
     /// The pool that was handed over. What is not known of a worker is as if it had just become ready.
     pub fn take_over(policy: PoolPolicy, seed: u64, given: &Handover) -> Self {
         let mut pool = Self::new(PoolPolicy { workers: given.workers.max(1), ..policy }, seed);
-        (pool.generation, pool.newest) = (given.generation, given.newest);
+        pool.reload = Reload::take_over(given.generation, given.newest);
         pool.workers.spawn_from(given.next_spawn);
         pool.ever_ready = given.ever_ready;
         pool.behind = given.behind;

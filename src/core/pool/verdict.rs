@@ -109,7 +109,7 @@ impl Pool {
                 (Role::Seated, Seat::Vacant { .. } | Seat::Taken(_)) => delay = Duration::ZERO,
             }
         }
-        self.roll_has_lost(now, (id, generation), reason, out);
+        self.reload_has_lost(now, (id, generation), reason, out);
         if let Some(restarts) = gives_up {
             self.ending = Ending::GaveUp { slot: number(index), restarts };
             self.explain_those_that_start(out);
