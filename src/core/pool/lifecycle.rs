@@ -1,6 +1,5 @@
 //! Workers that come, get ready, make way and go.
 
-use super::first::FirstStart;
 use super::slot::Role;
 use super::undecided::Undecided;
 use super::workers::WorkerPlace;
@@ -20,7 +19,7 @@ impl Pool {
         let is_it = |worker: &Worker| worker.id == id && matches!(worker.state, WorkerState::Spawning);
         let Some(place) = self.workers.find(is_it) else { return };
         self.leftovers.forget(pid);
-        self.ever_spawned = true;
+        self.first.has_spawned();
         let probation = match place {
             WorkerPlace::InSlot(index, _) => self.workers.slot(index).map(|slot| slot.backoff.probation()),
             WorkerPlace::Retiring(_) => None,
@@ -59,7 +58,7 @@ impl Pool {
         let Some(place) = self.workers.find(is_it) else { return };
         let Some(slot) = self.workers.at(place).map(|worker| worker.slot) else { return };
         out.push(Action::Note(Note::Init(InitNote::SpawnFailed { slot, failure })));
-        if !self.ever_spawned && self.is_running() {
+        if !self.first.ever_spawned() && self.is_running() {
             // The very first: the command is wrong, and nothing runs that would have to be stopped.
             self.exit(failure.code, out);
             return;
@@ -150,7 +149,7 @@ impl Pool {
         let starts = slot.at(role).is_some_and(|worker| matches!(worker.state, WorkerState::Starting(_)));
         let replaced = slot.become_ready(role, now, by, &self.policy, out);
         if self.workers.ready() > 0 {
-            self.first_start = FirstStart::Passed;
+            self.first.passed();
         }
         if starts {
             self.hint_late(index, out);

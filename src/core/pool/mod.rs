@@ -65,13 +65,7 @@ pub struct Pool {
     /// Stop signals received so far.
     stop_signals: u32,
     ending: Ending,
-    /// Whether any spawn has ever succeeded.
-    ever_spawned: bool,
-    first_start: FirstStart,
-    /// Whether a worker may have tried to reach something, as far as is known.
-    reached_out: bool,
-    /// Whether enough workers have ever been ready.
-    ever_ready: bool,
+    first: FirstStart,
     reload: Reload,
     /// The supervisor's own program is to be exchanged.
     upgrade: bool,
@@ -130,10 +124,7 @@ impl Pool {
             phase: Phase::Unstarted,
             stop_signals: 0,
             ending: Ending::Ordered,
-            ever_spawned: false,
-            first_start: FirstStart::Together,
-            reached_out: false,
-            ever_ready: false,
+            first: FirstStart::new(),
             reload: Reload::new(),
             upgrade: false,
             memory: MemoryWatch::default(),
@@ -215,7 +206,7 @@ impl Pool {
 
     fn pool_fact(&mut self, now: Monotonic, fact: PoolFact, out: &mut Vec<Action>) {
         match fact {
-            PoolFact::ReachedOut => self.reached_out = true,
+            PoolFact::ReachedOut => self.first.has_reached_out(),
             PoolFact::LaneSeen { lane, waiting } => self.lanes.seen(lane, waiting),
             PoolFact::QueuesSeen { waiting } => {
                 if let Phase::Closing(closing) = &mut self.phase {
@@ -284,7 +275,7 @@ impl Pool {
             workers: self.workers.wanted(),
             ready: self.workers.ready(),
             min_ready: self.min_ready(),
-            started: self.ever_ready,
+            started: self.first.ever_had_enough(),
         }
     }
 
@@ -339,8 +330,8 @@ impl Pool {
         }
         self.tell_of_waits(now, out);
         self.leftovers.tick(now, out);
-        if !self.ever_ready && self.workers.ready() >= self.min_ready() {
-            self.ever_ready = true;
+        if !self.first.ever_had_enough() && self.workers.ready() >= self.min_ready() {
+            self.first.has_enough();
             out.push(Action::Note(Note::Pool(PoolNote::Ready { ready: self.workers.ready() })));
         }
         if self.is_running() {

@@ -46,7 +46,7 @@ impl Pool {
         }
         let has_room = self.workers.alive() < self.most_alive();
         let vacancies = self.workers.slots().iter().enumerate().filter_map(|(index, slot)| match slot.seat {
-            Seat::Vacant { spawn_at, .. } if has_room && self.may_fill(index) => Some(spawn_at),
+            Seat::Vacant { spawn_at, .. } if has_room && self.first.may_fill(index) => Some(spawn_at),
             Seat::Vacant { .. } | Seat::Taken(_) => None,
         });
         let planned = self.next_planned().map(|(_, at)| at);
@@ -96,7 +96,8 @@ impl Pool {
         }
         let has_room = self.workers.alive() < self.most_alive();
         let is_due = |(index, slot): (usize, &Slot)| {
-            matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at <= now) && self.may_fill(index)
+            matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at <= now)
+                && self.first.may_fill(index)
         };
         match self.workers.slots().iter().enumerate().position(is_due).filter(|_| has_room) {
             Some(index) => self.spawn(now, index, Role::Seated, out),
@@ -187,7 +188,8 @@ impl Pool {
 
     fn drop_last(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Some(slot) = self.workers.drop_last_slot() else { return };
-        self.first_start_has_dropped();
+        let vacant = self.workers.slots().iter().position(|slot| slot.seated().is_none());
+        self.first.has_dropped(self.workers.slots().len(), vacant);
         if let Some(lane) = slot.kept_lane() {
             self.leave(now, lane);
         }

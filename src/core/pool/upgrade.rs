@@ -84,7 +84,7 @@ impl Pool {
             generation: self.reload.current(),
             newest: self.reload.newest(),
             next_spawn: self.workers.next_spawn(),
-            ever_ready: self.ever_ready,
+            ever_ready: self.first.ever_had_enough(),
             leftovers: self.leftovers.to_kill().collect(),
             kept: self.workers.iter().filter_map(keep).collect(),
         }
@@ -95,12 +95,8 @@ impl Pool {
         let mut pool = Self::new(PoolPolicy { workers: given.workers.max(1), ..policy }, seed);
         pool.reload = Reload::take_over(given.generation, given.newest);
         pool.workers.spawn_from(given.next_spawn);
-        pool.ever_ready = given.ever_ready;
         pool.behind = given.behind;
-        pool.ever_spawned = true;
-        if given.ever_ready || !given.kept.is_empty() {
-            pool.first_start = FirstStart::Passed;
-        }
+        pool.first = FirstStart::take_over(given.ever_ready, !given.kept.is_empty());
         pool.leftovers = Leftovers::take_over(&given.leftovers);
         for vacancy in &given.vacant {
             if let Some(slot) = pool.workers.numbered_mut(vacancy.slot) {

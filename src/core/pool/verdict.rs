@@ -9,13 +9,17 @@ use super::slot::{Role, Seat, Slot};
 use super::undecided::{Death, Undecided};
 use super::workers::number;
 use super::{Ending, Phase, Pool};
-use crate::core::action::Action;
+use crate::core::action::{Action, WorkerAction};
 use crate::core::backoff::Failure;
 use crate::core::exit::{Exit, Reason};
 use crate::core::note::{Note, PoolNote, WorkerNote};
 use crate::core::time::Monotonic;
+use crate::core::worker::WorkerState;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+/// Of the workers that start, this many are looked at when the pool is given up: what one does, the others would do.
+const MOST_EXPLAINED: usize = 4;
 
 impl Pool {
     /// Whether a worker that ended so may have been asked to stop by another than us, so that its end was no failure.
@@ -75,7 +79,7 @@ impl Pool {
             Some(_) | None => now,
         };
         let mut delay = at.since(now);
-        let waits = !self.may_fill(index);
+        let waits = !self.first.may_fill(index);
         // No worker is to take the place of those that were stopped with all the others.
         let not_before = match self.phase {
             Phase::Draining { until } if reason == Reason::Stop => until,
@@ -121,6 +125,40 @@ impl Pool {
                 failures,
             })));
         }
+    }
+
+    /// When the next attempt of a slot may come after this failure of a worker that was spawned at `spawned`.
+    ///
+    /// Where no worker has ever been ready and none has tried to reach anything, there is nothing that could come up
+    /// later: then the waits are the least that the policy allows, and count from the start of the attempt before.
+    fn try_again_at(
+        &mut self,
+        now: Monotonic,
+        index: usize,
+        failure: Failure,
+        spawned: Monotonic,
+    ) -> Monotonic {
+        let Some(slot) = self.workers.slot_mut(index) else { return now };
+        self.first.failed(index);
+        if self.first.waits_for_nothing() {
+            (spawned + slot.backoff.least_delay_after_one_more(&self.policy.respawn)).max(now)
+        } else {
+            now + slot.backoff.delay_after(failure, &self.policy.respawn, &mut self.rng)
+        }
+    }
+
+    /// The pool is given up. Of servers with a port of their own one has it and never gets ready, and the others fail: it
+    /// alone shows why.
+    fn explain_those_that_start(&self, out: &mut Vec<Action>) {
+        if !self.policy.drain.listens {
+            return;
+        }
+        let workers = self.workers.in_slots();
+        let starting = workers.filter(|worker| matches!(worker.state, WorkerState::Starting(_)));
+        // One that is not over its time is told of for what it listens on alone.
+        starting
+            .take(MOST_EXPLAINED)
+            .for_each(|worker| worker.act(WorkerAction::ExplainLateness { watched: false }, out));
     }
 
     /// Whether all workers were stopped with us, so that the drain delay is for none.
