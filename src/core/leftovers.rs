@@ -37,7 +37,7 @@ impl Leftovers {
     }
 
     /// All groups that were asked and may have members left.
-    pub fn asked(&self) -> Vec<Pid> {
+    fn asked(&self) -> Vec<Pid> {
         self.to_kill.iter().map(|(group, _)| *group).chain(self.at_the_end.iter().copied()).collect()
     }
 
@@ -50,6 +50,12 @@ impl Leftovers {
         {
             out.push(Action::Signal { to: Recipients::Leftovers(group), signal: Signal::KILL });
         }
+    }
+
+    /// Asks what else descends from us to stop, but for these and for groups that were asked before.
+    pub fn stop_orphans(&self, except: Vec<Pid>, policy: &StopPolicy, out: &mut Vec<Action>) {
+        let to = Recipients::Orphans { except, asked_groups: self.asked() };
+        out.push(Action::Signal { to, signal: policy.signal });
     }
 
     /// The groups that are killed later, and when.

@@ -1,9 +1,10 @@
 //! Workers that come, get ready, make way and go.
 
+use super::Pool;
+use super::phase::{Ending, Phase};
 use super::slot::Role;
 use super::undecided::Undecided;
 use super::workers::WorkerPlace;
-use super::{Phase, Pool};
 use crate::core::action::{Action, Ask, ListenerAction};
 use crate::core::backoff::Failure;
 use crate::core::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
@@ -28,19 +29,19 @@ impl Pool {
         let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) else { return };
         worker.spawned(now, pid, policy, probation, out);
         let not_wanted = match (phase, place) {
-            (Phase::Ending { final_stop: FinalStop::Stopping { kill_at }, .. }, _) => {
+            (Phase::Ending(Ending { final_stop: FinalStop::Stopping { kill_at }, .. }, _), _) => {
                 Some((Reason::Stop, kill_at))
             }
-            (Phase::Ending { final_stop: FinalStop::Killing { .. }, .. }, _) => {
+            (Phase::Ending(Ending { final_stop: FinalStop::Killing { .. }, .. }, _), _) => {
                 Some((Reason::Stop, Some(now)))
             }
             // It made way before it was there.
-            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, WorkerPlace::Retiring(_)) => {
+            (Phase::Unstarted | Phase::Running { .. } | Phase::Draining { .. }, WorkerPlace::Retiring(_)) => {
                 Some((Reason::Scale, policy.stop.graceful.deadline(now)))
             }
-            (Phase::Closing(_), _) => Some((Reason::Stop, policy.stop.graceful.deadline(now))),
-            (Phase::Unstarted | Phase::Running | Phase::Draining { .. }, WorkerPlace::InSlot(..))
-            | (Phase::Gone, _) => None,
+            (Phase::Closing(..), _) => Some((Reason::Stop, policy.stop.graceful.deadline(now))),
+            (Phase::Unstarted | Phase::Running { .. } | Phase::Draining { .. }, WorkerPlace::InSlot(..))
+            | (Phase::Gone(_), _) => None,
         };
         if let Some((reason, kill_at)) = not_wanted {
             worker.stop(reason, kill_at, policy, out);
@@ -64,7 +65,7 @@ impl Pool {
             return;
         }
         self.vacate(now, place, Reason::BootError, Some(Failure::Died), out);
-        if self.workers.is_empty() && matches!(self.phase, Phase::Ending { .. }) {
+        if self.workers.is_empty() && matches!(self.phase, Phase::Ending(..)) {
             out.push(Action::Ask(Ask::Reap));
         }
     }
@@ -89,7 +90,7 @@ impl Pool {
         let counted_by_worker = self.policy.recycle.counted_by_worker;
         let (mut reason, mut failure) = worker.ended(now, exit, out_of_memory, counted_by_worker);
         let may_be_asked = self.may_be_asked(exit, reason);
-        if may_be_asked && self.stops() {
+        if may_be_asked && self.phase.stops() {
             (reason, failure) = (Reason::Stop, None);
         }
         let was_killed = matches!(worker.state, WorkerState::Killed { .. });
@@ -98,7 +99,7 @@ impl Pool {
             out.push(Action::Listeners(ListenerAction::Restore { lane }));
         }
         let of_worker = worker.reference(pid);
-        let undecided = may_be_asked && !self.stops();
+        let undecided = may_be_asked && !self.phase.stops();
         if !undecided {
             out.push(Action::Note(Note::Worker(of_worker, WorkerNote::Exited { exit, reason, uptime })));
         }
@@ -112,12 +113,13 @@ impl Pool {
         }
         match self.phase {
             // What is left of its group goes with everything else.
-            Phase::Ending { final_stop: FinalStop::Stopping { .. }, .. } => {
+            Phase::Ending(Ending { final_stop: FinalStop::Stopping { .. }, .. }, _) => {
                 self.leftovers.stop_at_the_end(pid, &self.policy.stop, out);
             }
-            Phase::Ending { final_stop: FinalStop::Killing { .. }, .. } | Phase::Gone => {}
-            Phase::Unstarted | Phase::Running | Phase::Draining { .. } | Phase::Closing(_) if was_killed => {}
-            Phase::Unstarted | Phase::Running | Phase::Draining { .. } | Phase::Closing(_) => {
+            Phase::Ending(Ending { final_stop: FinalStop::Killing { .. }, .. }, _) | Phase::Gone(_) => {}
+            Phase::Unstarted | Phase::Running { .. } | Phase::Draining { .. } | Phase::Closing(..)
+                if was_killed => {}
+            Phase::Unstarted | Phase::Running { .. } | Phase::Draining { .. } | Phase::Closing(..) => {
                 self.leftovers.stop(now, pid, &self.policy.stop, out);
             }
         }

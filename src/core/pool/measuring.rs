@@ -12,7 +12,7 @@ impl Pool {
         if !self.memory.is_due(now) {
             return;
         }
-        self.memory.schedule(now, self.policy.measure_every.filter(|_| self.serves()));
+        self.memory.schedule(now, self.policy.measure_every.filter(|_| self.phase.serves()));
         self.workers
             .iter()
             .filter(|worker| worker.is_ready())

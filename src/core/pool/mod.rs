@@ -15,6 +15,7 @@ mod lanes;
 mod lifecycle;
 mod measuring;
 mod memory;
+mod phase;
 mod refusing;
 mod reload;
 mod reloading;
@@ -37,8 +38,7 @@ use super::note::Note;
 use super::policy::PoolPolicy;
 use super::rng::Rng;
 use super::signal::{Received, Signal};
-use super::snapshot::{self, Snapshot};
-use super::stop::FinalStop;
+use super::snapshot::Snapshot;
 use super::time::{Monotonic, earlier};
 use super::worker::Worker;
 use crate::core::note::{PoolNote, SignalNote};
@@ -47,12 +47,10 @@ use core::time::Duration;
 use first::FirstStart;
 use lanes::LanePlan;
 use memory::MemoryWatch;
+use phase::Phase;
 use reload::Reload;
 use slot::{Role, Slot};
 use workers::PoolWorkers;
-
-/// What is left of the graceful timeout, at most, after a second stop signal.
-const HURRIED_GRACE: Duration = Duration::from_secs(5);
 
 /// The state of pool mode.
 #[derive(Clone, Debug)]
@@ -62,55 +60,14 @@ pub struct Pool {
     workers: PoolWorkers,
     leftovers: Leftovers,
     phase: Phase,
-    /// Stop signals received so far.
-    stop_signals: u32,
-    ending: Ending,
     first: FirstStart,
     reload: Reload,
-    /// The supervisor's own program is to be exchanged.
-    upgrade: bool,
     memory: MemoryWatch,
     lanes: LanePlan,
     /// The last step.
     stepped: Monotonic,
     /// How far our clock is behind real time.
     behind: Duration,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    Unstarted,
-    Running,
-    /// Not ready, still serving.
-    Draining {
-        until: Monotonic,
-    },
-    /// Nobody new comes in; what has come is being served.
-    Closing(stop::Closing),
-    /// Workers are being stopped, then whatever else descends from us.
-    Ending {
-        final_stop: FinalStop,
-        /// When orphans are asked to stop although there are workers left.
-        orphans_at: Option<Monotonic>,
-        /// Whether everybody was asked to stop, since no worker was left.
-        orphans_asked: bool,
-        /// Until connections are refused, if there are any.
-        refusing: Option<refusing::Refusing>,
-    },
-    /// `Exit` has been said.
-    Gone,
-}
-
-/// What the end will be called.
-#[derive(Clone, Copy, Debug)]
-enum Ending {
-    Ordered,
-    GaveUp {
-        slot: u32,
-        restarts: u32,
-    },
-    /// The deadline of the whole run has passed.
-    Overdue,
 }
 
 impl Pool {
@@ -122,11 +79,8 @@ impl Pool {
             rng: Rng::new(seed),
             leftovers: Leftovers::default(),
             phase: Phase::Unstarted,
-            stop_signals: 0,
-            ending: Ending::Ordered,
             first: FirstStart::new(),
             reload: Reload::new(),
-            upgrade: false,
             memory: MemoryWatch::default(),
             lanes: LanePlan::default(),
             stepped: Monotonic::default(),
@@ -137,7 +91,7 @@ impl Pool {
     /// See [`Core::step`](super::Core::step).
     pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
         // The loop may be in the middle of a reaping round when `Exit` is said.
-        if matches!(self.phase, Phase::Gone) {
+        if matches!(self.phase, Phase::Gone(_)) {
             return;
         }
         self.stepped = now;
@@ -157,7 +111,7 @@ impl Pool {
             self.measure(now, out);
             self.workers.iter_mut().for_each(|worker| worker.look_at_queue(now, out));
             self.look_at_all_connections(now, out);
-            if self.serves() {
+            if self.phase.serves() {
                 self.lanes.look(now, out);
             }
             // Nothing else may be in hand: what has been read from the kernel would be lost with this program.
@@ -165,7 +119,7 @@ impl Pool {
                 return self.upgrade(now, out);
             }
             // What a look finds may make a spawn needless.
-            if self.serves() && !looks {
+            if self.phase.serves() && !looks {
                 self.spawn_one(now, out);
             }
         }
@@ -176,7 +130,7 @@ impl Pool {
         match event {
             Event::Started => {
                 if matches!(self.phase, Phase::Unstarted) {
-                    self.phase = Phase::Running;
+                    self.phase = Phase::Running { upgrade: false };
                     self.memory.schedule(now, self.policy.measure_every);
                 }
             }
@@ -209,7 +163,7 @@ impl Pool {
             PoolFact::ReachedOut => self.first.has_reached_out(),
             PoolFact::LaneSeen { lane, waiting } => self.lanes.seen(lane, waiting),
             PoolFact::QueuesSeen { waiting } => {
-                if let Phase::Closing(closing) = &mut self.phase {
+                if let Phase::Closing(closing, _) = &mut self.phase {
                     closing.queues_seen(now, waiting);
                 }
             }
@@ -222,19 +176,16 @@ impl Pool {
     /// See [`Core::next_deadline`](super::Core::next_deadline).
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let of_phase = match self.phase {
-            Phase::Unstarted | Phase::Gone => return None,
-            Phase::Running if self.upgrades_now() => return Some(self.stepped),
-            Phase::Running => earlier(self.stop_at(), self.next_spawn_deadline()),
-            Phase::Draining { until } => earlier(Some(until), self.next_spawn_deadline()),
-            Phase::Closing(closing) => closing.next_deadline(),
-            Phase::Ending { final_stop, orphans_at, refusing, .. } => {
-                let refuses_at = refusing.as_ref().and_then(refusing::Refusing::next_deadline);
-                earlier(earlier(final_stop.next_deadline(), orphans_at), refuses_at)
-            }
+            Phase::Unstarted | Phase::Gone(_) => return None,
+            Phase::Running { .. } if self.upgrades_now() => return Some(self.stepped),
+            Phase::Running { .. } => earlier(self.stop_at(), self.next_spawn_deadline()),
+            Phase::Draining { until, .. } => earlier(Some(until), self.next_spawn_deadline()),
+            Phase::Closing(closing, _) => closing.next_deadline(),
+            Phase::Ending(ending, _) => ending.next_deadline(),
         };
         [
             self.memory.next_deadline(),
-            self.lanes.next_look().filter(|_| self.serves()),
+            self.lanes.next_look().filter(|_| self.phase.serves()),
             self.leftovers.next_deadline(),
             self.workers.next_deadline(),
         ]
@@ -249,29 +200,17 @@ impl Pool {
 
     /// See [`Core::hurts`](super::Core::hurts).
     pub fn hurts(&self) -> bool {
-        let of_phase = match self.phase {
-            Phase::Unstarted | Phase::Gone => return false,
-            Phase::Running | Phase::Draining { .. } => false,
-            Phase::Closing(closing) => closing.kill_at().is_some(),
-            Phase::Ending { final_stop, .. } => final_stop.next_deadline().is_some(),
-        };
-        of_phase || self.leftovers.next_deadline().is_some() || self.workers.iter().any(Worker::may_be_hurt)
+        if matches!(self.phase, Phase::Unstarted | Phase::Gone(_)) {
+            return false;
+        }
+        let of_leftovers = self.leftovers.next_deadline().is_some();
+        self.phase.hurts() || of_leftovers || self.workers.iter().any(Worker::may_be_hurt)
     }
 
     /// See [`Core::snapshot`](super::Core::snapshot).
     pub fn snapshot(&self) -> Snapshot {
-        let phase = match (self.phase, self.ending) {
-            (_, Ending::GaveUp { .. }) => snapshot::Phase::GivenUp,
-            (Phase::Unstarted | Phase::Running, Ending::Ordered | Ending::Overdue) => {
-                snapshot::Phase::Running
-            }
-            (Phase::Draining { .. }, Ending::Ordered | Ending::Overdue) => snapshot::Phase::Draining,
-            (Phase::Closing(_) | Phase::Ending { .. } | Phase::Gone, Ending::Ordered | Ending::Overdue) => {
-                snapshot::Phase::Stopping
-            }
-        };
         Snapshot {
-            phase,
+            phase: self.phase.seen(),
             workers: self.workers.wanted(),
             ready: self.workers.ready(),
             min_ready: self.min_ready(),
@@ -284,13 +223,8 @@ impl Pool {
         self.policy.min_ready.min(self.workers.wanted())
     }
 
-    /// Whether a worker that is lost is replaced: until connections are held off, they come in.
-    fn serves(&self) -> bool {
-        matches!(self.phase, Phase::Running | Phase::Draining { .. })
-    }
-
     fn is_running(&self) -> bool {
-        matches!(self.phase, Phase::Running)
+        matches!(self.phase, Phase::Running { .. })
     }
 
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
@@ -312,14 +246,12 @@ impl Pool {
 
     /// Brings the state in line with the clock and with itself. After `Exit` there is nothing to bring in line.
     fn advance(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Gone) {
+        if matches!(self.phase, Phase::Gone(_)) {
             return;
         }
         self.stop_in_time(now, out);
         self.judge_undecided(now, out);
-        if matches!(self.phase, Phase::Draining { until } if until <= now || self.nobody_comes(until)) {
-            self.begin_closing(now, out);
-        }
+        self.go_on_draining(now, out);
         for index in 0..self.workers.slots().len() {
             for role in [Role::Seated, Role::Successor] {
                 self.tick(now, index, role, out);

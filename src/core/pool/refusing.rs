@@ -4,54 +4,23 @@
 //! servers print tracebacks, spin, or end with a failure. So the stop signal goes first. Until the workers have heard it
 //! new connections are held off; where they cannot be, they are refused at once.
 
-use super::{Phase, Pool};
+use super::Pool;
+use super::phase::Phase;
 use crate::core::action::{Action, ListenerAction, PoolCheck};
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::core::time::Monotonic;
 use crate::core::worker::Worker;
 use alloc::vec::Vec;
-use core::time::Duration;
-
-/// From the stop signal to the refusal, at most.
-const AT_THE_LATEST: Duration = Duration::from_secs(1);
-
-/// From the stop signal to the first look; the pause doubles with each.
-const LOOK_AFTER: Duration = Duration::from_millis(20);
-
-/// New connections are held off and not refused yet.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Refusing {
-    by: Monotonic,
-    look_at: Monotonic,
-    pause: Duration,
-}
-
-impl Refusing {
-    /// The stop signal is sent now.
-    pub(super) fn new(now: Monotonic, kill_at: Option<Monotonic>) -> Self {
-        let latest = now + AT_THE_LATEST;
-        Self {
-            by: earlier(kill_at, Some(latest)).unwrap_or(latest),
-            look_at: now + LOOK_AFTER,
-            pause: LOOK_AFTER,
-        }
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        Some(self.by.min(self.look_at))
-    }
-}
 
 impl Pool {
     /// Does what is due.
     pub(super) fn go_on_refusing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let no_worker = self.workers.is_empty();
-        let Phase::Ending { refusing: Some(refusing), .. } = &mut self.phase else { return };
-        if no_worker || reached(Some(refusing.by), now) {
+        let Phase::Ending(ending, _) = &mut self.phase else { return };
+        let Some(refusing) = ending.refusing() else { return };
+        if no_worker || refusing.is_over(now) {
             return self.refuse(out);
         }
-        if reached(Some(refusing.look_at), now) {
-            refusing.pause = refusing.pause.saturating_mul(2);
-            refusing.look_at = now + refusing.pause;
+        if refusing.looks(now) {
             let at = |worker: &Worker| Some((worker.pid()?, worker.lane));
             let workers = self.workers.iter().filter_map(at).collect();
             out.push(Action::Check(PoolCheck::Listeners { workers }));
@@ -67,8 +36,8 @@ impl Pool {
 
     /// Refuses new connections, if that has not been done.
     pub(super) fn refuse(&mut self, out: &mut Vec<Action>) {
-        if let Phase::Ending { refusing, .. } = &mut self.phase
-            && refusing.take().is_some()
+        if let Phase::Ending(ending, _) = &mut self.phase
+            && ending.refuses()
         {
             out.push(Action::Listeners(ListenerAction::Refuse { held_off: true }));
         }

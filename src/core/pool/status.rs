@@ -1,8 +1,9 @@
 //! What people and metrics see of a pool.
 
+use super::Pool;
+use super::phase::{Ending, Phase};
 use super::slot::{Seat, Slot};
 use super::workers::number;
-use super::{Phase, Pool};
 use crate::core::event::Pid;
 use crate::core::policy::StopPolicy;
 use crate::core::signal::Signal;
@@ -60,7 +61,7 @@ impl Pool {
     pub fn progress(&self, now: Monotonic) -> Progress {
         let left = || self.workers.alive();
         match self.phase {
-            Phase::Unstarted | Phase::Running => match self.reload.to() {
+            Phase::Unstarted | Phase::Running { .. } => match self.reload.to() {
                 None => Progress::Steady,
                 Some(to) => {
                     let is_new =
@@ -68,14 +69,14 @@ impl Pool {
                     Progress::Rolling { to, new: number(self.workers.slots().iter().filter(is_new).count()) }
                 }
             },
-            Phase::Draining { until } => Progress::Draining { left: until.since(now) },
-            Phase::Closing(closing) => {
+            Phase::Draining { until, .. } => Progress::Draining { left: until.since(now) },
+            Phase::Closing(closing, _) => {
                 Progress::Stopping { left: left(), grace: closing.kill_at().map(|at| at.since(now)) }
             }
-            Phase::Ending { final_stop: FinalStop::Stopping { kill_at }, .. } => {
+            Phase::Ending(Ending { final_stop: FinalStop::Stopping { kill_at }, .. }, _) => {
                 Progress::Stopping { left: left(), grace: kill_at.map(|at| at.since(now)) }
             }
-            Phase::Ending { final_stop: FinalStop::Killing { .. }, .. } | Phase::Gone => {
+            Phase::Ending(Ending { final_stop: FinalStop::Killing { .. }, .. }, _) | Phase::Gone(_) => {
                 Progress::Stopping { left: left(), grace: Some(Duration::ZERO) }
             }
         }

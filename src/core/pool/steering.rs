@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 impl Pool {
     /// New connections go to those that serve; while nobody does, to those that may soon.
     pub(super) fn steer(&mut self, out: &mut Vec<Action>) {
-        if !self.policy.drain.steered || !self.serves() {
+        if !self.policy.drain.steered || !self.phase.serves() {
             return;
         }
         let seated = || self.workers.seated();
@@ -30,7 +30,7 @@ impl Pool {
 
     /// This lane's worker is gone, and no other is to have it. To be looked at when new connections go elsewhere.
     pub(super) fn leave(&mut self, now: Monotonic, lane: Lane) {
-        if self.policy.drain.steered && self.serves() && !self.workers.has_lane(lane) {
+        if self.policy.drain.steered && self.phase.serves() && !self.workers.has_lane(lane) {
             self.lanes.strand(now, lane);
         }
     }

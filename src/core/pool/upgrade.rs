@@ -3,11 +3,12 @@
 //! It waits for a moment of rest, in which every worker there is is ready and nobody is on the way out: then there is
 //! little to tell, and nothing that could go wrong halfway.
 
+use super::Pool;
 use super::first::FirstStart;
+use super::phase::Phase;
 use super::reload::Reload;
 use super::slot::{Seat, Slot};
 use super::workers::number;
-use super::{Phase, Pool};
 use crate::core::action::{Action, Ask};
 use crate::core::backoff::Backoff;
 use crate::core::handover::{Handover, Kept, Vacancy};
@@ -22,7 +23,7 @@ use alloc::vec::Vec;
 impl Pool {
     /// The signal came.
     pub(super) fn upgrade_asked(&mut self, out: &mut Vec<Action>) {
-        self.upgrade = true;
+        self.phase = Phase::Running { upgrade: true };
         out.push(Action::Note(Note::Pool(PoolNote::UpgradeAsked { at_rest: self.is_at_rest() })));
     }
 
@@ -31,8 +32,7 @@ impl Pool {
             slot.successor.is_none()
                 && slot.seated().is_none_or(|worker| worker.is_trusted() && worker.due().is_none())
         };
-        matches!(self.phase, Phase::Running)
-            && self.reload.to().is_none()
+        self.reload.to().is_none()
             && self.workers.retiring().is_empty()
             && self.lanes.none_stranded()
             && self.workers.all_decided()
@@ -41,12 +41,12 @@ impl Pool {
 
     /// Whether it was asked for and may be.
     pub(super) fn upgrades_now(&self) -> bool {
-        self.upgrade && self.is_at_rest()
+        matches!(self.phase, Phase::Running { upgrade: true }) && self.is_at_rest()
     }
 
     /// Hands over.
     pub(super) fn upgrade(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        self.upgrade = false;
+        self.phase = Phase::Running { upgrade: false };
         out.push(Action::Ask(Ask::Upgrade(Box::new(self.hand_over(now)))));
     }
 

@@ -5,10 +5,11 @@
 //! own signal is. A worker that ends as one that was asked to stop is judged a moment later. Meanwhile no worker takes
 //! its place, and new connections go elsewhere.
 
+use super::Pool;
+use super::phase::{Cause, Phase, Shutdown};
 use super::slot::{Role, Seat, Slot};
 use super::undecided::{Death, Undecided};
 use super::workers::number;
-use super::{Ending, Phase, Pool};
 use crate::core::action::{Action, WorkerAction};
 use crate::core::backoff::Failure;
 use crate::core::exit::{Exit, Reason};
@@ -25,14 +26,6 @@ impl Pool {
     /// Whether a worker that ended so may have been asked to stop by another than us, so that its end was no failure.
     pub(super) fn may_be_asked(&self, exit: Exit, reason: Reason) -> bool {
         [Reason::Crash, Reason::BootError].contains(&reason) && exit.is_as_asked(self.policy.stop.signal)
-    }
-
-    /// Whether all processes are being stopped.
-    pub(super) fn stops(&self) -> bool {
-        match self.phase {
-            Phase::Unstarted | Phase::Running => false,
-            Phase::Draining { .. } | Phase::Closing(_) | Phase::Ending { .. } | Phase::Gone => true,
-        }
     }
 
     /// Judges those of which our own stop signal would have come by now.
@@ -71,7 +64,7 @@ impl Pool {
         failure: Option<Failure>,
         out: &mut Vec<Action>,
     ) {
-        let (serves, running) = (self.serves(), self.is_running());
+        let (serves, running) = (self.phase.serves(), self.is_running());
         let Death { id, generation, slot: index, role, lane, succeeded, alone, spawned } = death;
         let (mut failures, mut gives_up) = (0, None);
         let at = match failure {
@@ -82,13 +75,13 @@ impl Pool {
         let waits = !self.first.may_fill(index);
         // No worker is to take the place of those that were stopped with all the others.
         let not_before = match self.phase {
-            Phase::Draining { until } if reason == Reason::Stop => until,
+            Phase::Draining { until, .. } if reason == Reason::Stop => until,
             Phase::Unstarted
-            | Phase::Running
+            | Phase::Running { .. }
             | Phase::Draining { .. }
-            | Phase::Closing(_)
-            | Phase::Ending { .. }
-            | Phase::Gone => now,
+            | Phase::Closing(..)
+            | Phase::Ending(..)
+            | Phase::Gone(_) => now,
         };
         if let Some(slot) = self.workers.slot_mut(index) {
             failures = slot.backoff.failures();
@@ -115,9 +108,9 @@ impl Pool {
         }
         self.reload_has_lost(now, (id, generation), reason, out);
         if let Some(restarts) = gives_up {
-            self.ending = Ending::GaveUp { slot: number(index), restarts };
             self.explain_those_that_start(out);
-            self.begin_ending(now, None, out);
+            let cause = Cause::GaveUp { slot: number(index), restarts };
+            self.begin_ending(now, Shutdown { cause, signals: 0 }, None, out);
         } else if !delay.is_zero() {
             out.push(Action::Note(Note::Pool(PoolNote::RespawnDelayed {
                 slot: number(index),

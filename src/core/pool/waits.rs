@@ -1,8 +1,9 @@
 //! What workers that make way have in hand, which is waited for.
 
+use super::Pool;
+use super::phase::Phase;
 use super::slot::Slot;
 use super::workers::number;
-use super::{Phase, Pool};
 use crate::core::action::{Action, PoolCheck};
 use crate::core::event::{Connections, Pid};
 use crate::core::note::{Note, WorkerNote};
@@ -35,14 +36,14 @@ impl Pool {
         found: Option<Connections>,
         took: Duration,
     ) {
-        if let Phase::Closing(closing) = &mut self.phase {
+        if let Phase::Closing(closing, _) = &mut self.phase {
             closing.in_hand.seen(now, found, took);
         }
     }
 
     /// At the end all are looked at together.
     pub(super) fn look_at_all_connections(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let Phase::Closing(closing) = &mut self.phase else { return };
+        let Phase::Closing(closing, _) = &mut self.phase else { return };
         if let Some(since) = closing.in_hand.look(now) {
             let takes = |worker: &&Worker| {
                 matches!(worker.state, WorkerState::Ready { .. } | WorkerState::Draining(_))
