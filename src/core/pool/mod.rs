@@ -10,6 +10,7 @@
 //! (`verdict`), and the end of all (`stop`, `refusing`).
 
 mod accepting;
+mod clock;
 mod first;
 mod lanes;
 mod lifecycle;
@@ -43,7 +44,7 @@ use super::time::{Monotonic, earlier};
 use super::worker::Worker;
 use crate::core::note::{PoolNote, SignalNote};
 use alloc::vec::Vec;
-use core::time::Duration;
+use clock::PoolClock;
 use first::FirstStart;
 use lanes::LanePlan;
 use memory::MemoryWatch;
@@ -64,10 +65,7 @@ pub struct Pool {
     reload: Reload,
     memory: MemoryWatch,
     lanes: LanePlan,
-    /// The last step.
-    stepped: Monotonic,
-    /// How far our clock is behind real time.
-    behind: Duration,
+    clock: PoolClock,
 }
 
 impl Pool {
@@ -83,8 +81,7 @@ impl Pool {
             reload: Reload::new(),
             memory: MemoryWatch::default(),
             lanes: LanePlan::default(),
-            stepped: Monotonic::default(),
-            behind: Duration::ZERO,
+            clock: PoolClock::default(),
         }
     }
 
@@ -94,7 +91,7 @@ impl Pool {
         if matches!(self.phase, Phase::Gone(_)) {
             return;
         }
-        self.stepped = now;
+        self.clock.step(now);
         let woken = matches!(event, Event::Started | Event::DeadlinePassed);
         self.handle(now, event, out);
         self.advance(now, out);
@@ -177,7 +174,7 @@ impl Pool {
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let of_phase = match self.phase {
             Phase::Unstarted | Phase::Gone(_) => return None,
-            Phase::Running { .. } if self.upgrades_now() => return Some(self.stepped),
+            Phase::Running { .. } if self.upgrades_now() => return Some(self.clock.stepped()),
             Phase::Running { .. } => earlier(self.stop_at(), self.next_spawn_deadline()),
             Phase::Draining { until, .. } => earlier(Some(until), self.next_spawn_deadline()),
             Phase::Closing(closing, _) => closing.next_deadline(),

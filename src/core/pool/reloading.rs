@@ -99,7 +99,7 @@ impl Pool {
         };
         let ready = ReadyPolicy { start_timeout: policy.ready.start_timeout, ..old.ready };
         let deadline = old.deadline;
-        self.memory.schedule(self.stepped, policy.measure_every);
+        self.memory.schedule(self.clock.stepped(), policy.measure_every);
         let old = core::mem::replace(&mut self.policy, PoolPolicy { drain, hang, ready, deadline, ..policy });
         self.reload.save(old, self.policy.workers);
     }
@@ -107,7 +107,7 @@ impl Pool {
     /// The reload has failed: what is respawned is of the old generation, under the old policy.
     fn restore_policy(&mut self) {
         if let Some(policy) = self.reload.restore_policy() {
-            self.memory.schedule(self.stepped, policy.measure_every);
+            self.memory.schedule(self.clock.stepped(), policy.measure_every);
             self.policy = policy;
         }
     }

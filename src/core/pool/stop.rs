@@ -69,18 +69,18 @@ impl Pool {
 
     /// The deadline of the whole run, on our clock.
     pub(super) fn stop_at(&self) -> Option<Monotonic> {
-        self.policy.deadline.map(|at| at - self.behind)
+        self.policy.deadline.map(|at| self.clock.at(at))
     }
 
     /// See [`Core::is_behind`](crate::core::Core::is_behind).
     pub fn is_behind(&mut self, behind: Duration) {
-        self.behind = behind;
+        self.clock.is_behind(behind);
     }
 
     /// The deadline is a TERM of our own.
     pub(super) fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if self.is_running() && reached(self.stop_at(), now) {
-            out.push(Action::Note(Note::Init(InitNote::DeadlinePassed { after: (now + self.behind).0 })));
+            out.push(Action::Note(Note::Init(InitNote::DeadlinePassed { after: self.clock.real(now).0 })));
             self.begin_draining(now, Signal::TERM, Cause::Deadline, out);
         }
     }

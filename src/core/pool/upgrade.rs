@@ -78,7 +78,7 @@ impl Pool {
         };
         Handover {
             now,
-            behind: self.behind,
+            behind: self.clock.behind(),
             vacant: self.workers.slots().iter().enumerate().filter_map(vacant).collect(),
             workers: self.workers.wanted(),
             generation: self.reload.current(),
@@ -95,7 +95,7 @@ impl Pool {
         let mut pool = Self::new(PoolPolicy { workers: given.workers.max(1), ..policy }, seed);
         pool.reload = Reload::take_over(given.generation, given.newest);
         pool.workers.spawn_from(given.next_spawn);
-        pool.behind = given.behind;
+        pool.clock.is_behind(given.behind);
         pool.first = FirstStart::take_over(given.ever_ready, !given.kept.is_empty());
         pool.leftovers = Leftovers::take_over(&given.leftovers);
         for vacancy in &given.vacant {
