@@ -5,9 +5,46 @@
 //!                   ├──INT, QUIT, no drain delay──────────────────▶│                          ▲
 //!                   └──crash loop, nobody to close for────────────────────────────────────────┘
 //! ```
-//! What happened is in this file, what follows from it in the others: what is spawned next and how many there are (`replace`), a first
-//! start that fails (`first`), generations (`reload`), which get connections and which hang (`steering`), what an end means
-//! (`verdict`), and the end of all (`stop`, `refusing`).
+//! What follows from what happens; in every other cell nothing does but a note:
+//!
+//! | phase                      | event                       | what follows                                       |
+//! |----------------------------|-----------------------------|----------------------------------------------------|
+//! | Unstarted                  | started                     | Running                                            |
+//! | Unstarted, Running         | TERM, INT, QUIT, ABRT       | Draining; INT and the others without a delay       |
+//! | Unstarted, Running         | stop request                | Draining                                           |
+//! | Running                    | HUP, reload request         | a reload, or the configuration is read first       |
+//! | Running                    | configuration read          | a reload, or none if it was refused                |
+//! | Running                    | USR2                        | an upgrade at the next moment of rest              |
+//! | Running                    | TTIN, TTOU, scale request   | more slots, or fewer                               |
+//! | Running                    | recycle request             | a worker is due, or a vacancy is filled now        |
+//! | Running                    | the very first spawn failed | Gone                                               |
+//! | Running                    | too many restarts           | Ending, while no other worker is ready             |
+//! | Running                    | deadline of the whole run   | Draining                                           |
+//! | Running                    | a lane or container is seen | a worker is due                                    |
+//! | Running, Draining          | a worker ended              | its slot is filled again when the verdict says so  |
+//! | Running, Draining          | deadline                    | at most one worker is spawned                      |
+//! | Draining                   | stop signal                 | Ending, hurried                                    |
+//! | Draining                   | drain delay over            | Closing; Ending where no worker may serve          |
+//! | Draining                   | all workers were stopped    | as if the drain delay were over                    |
+//! | Closing                    | stop signal                 | Ending, hurried                                    |
+//! | Closing                    | queues, connections seen    | what is in hand                                    |
+//! | Closing                    | nothing in hand, or late    | Ending                                             |
+//! | Ending                     | second stop signal          | `SIGKILL` after a short time                       |
+//! | Ending                     | third stop signal           | `SIGKILL` at once                                  |
+//! | Ending                     | listeners seen              | connections are refused once no worker waits       |
+//! | Ending                     | half of the time over       | orphans are asked to stop                          |
+//! | Ending                     | time over                   | `SIGKILL` for all, again and again; Gone at last   |
+//! | Ending                     | reaped, no worker left      | orphans are asked to stop                          |
+//! | Ending                     | reaped, no child left       | Gone                                               |
+//! | all but Gone               | spawned, a worker's fact    | see the table of the worker                        |
+//! | all but Gone               | a signal to be passed on    | workers that have been ready get it                |
+//! | all but Gone               | a group ended               | it is not killed later                             |
+//! | Gone                       | any                         | nothing at all                                     |
+//!
+//! Each part knows itself alone: `workers`, `reload`, `lanes`, `memory`, `phase`, `first`, `clock`. What one means for
+//! another is in the other files: what comes and goes (`lifecycle`, `verdict`), what is spawned and replaced next
+//! (`replace`, `reloading`), what gets connections and what hangs (`steering`, `accepting`), and the end of all (`stop`,
+//! `refusing`, `waits`).
 
 mod accepting;
 mod clock;
@@ -99,18 +136,7 @@ impl Pool {
         // clock leads to one: should it be time already, the loop comes at once, but it hears what waits outside
         // first, a TERM too.
         if woken {
-            let starting =
-                self.workers.iter_mut().filter_map(|worker| Some((worker.starting()?.look_at()?, worker)));
-            if let Some((_, worker)) = starting.min_by_key(|(at, _)| *at) {
-                worker.look(now, out);
-            }
-            let looks = self.look_whether_accepting(now, out);
-            self.measure(now, out);
-            self.workers.iter_mut().for_each(|worker| worker.look_at_queue(now, out));
-            self.look_at_all_connections(now, out);
-            if self.phase.serves() {
-                self.lanes.look(now, out);
-            }
+            let looks = self.look(now, out);
             // Nothing else may be in hand: what has been read from the kernel would be lost with this program.
             if out.is_empty() && self.upgrades_now() {
                 return self.upgrade(now, out);
@@ -121,6 +147,24 @@ impl Pool {
             }
         }
         self.steer(out);
+    }
+
+    /// Looks at what it is time for: at one worker that starts, at one that may not accept any more, at queues. Returns
+    /// whether what it finds may make a spawn needless.
+    fn look(&mut self, now: Monotonic, out: &mut Vec<Action>) -> bool {
+        let starting =
+            self.workers.iter_mut().filter_map(|worker| Some((worker.starting()?.look_at()?, worker)));
+        if let Some((_, worker)) = starting.min_by_key(|(at, _)| *at) {
+            worker.look(now, out);
+        }
+        let looks = self.look_whether_accepting(now, out);
+        self.measure(now, out);
+        self.workers.iter_mut().for_each(|worker| worker.look_at_queue(now, out));
+        self.look_at_all_connections(now, out);
+        if self.phase.serves() {
+            self.lanes.look(now, out);
+        }
+        looks
     }
 
     fn handle(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {

@@ -5,7 +5,44 @@
 //!                  │           └── hung, or not to be emptied ──▲
 //!                  └──────── not wanted, or too late ───────────┘
 //! ```
-//! Any state but `Spawning` can end by itself: the worker exits, and its slot decides what follows.
+//! What follows from what happens; in every other cell nothing does:
+//!
+//! | state    | event                   | what follows                                                      |
+//! |----------|-------------------------|-------------------------------------------------------------------|
+//! | any      | requests reported       | counted; beyond its limit it is due                               |
+//! | any      | exited                  | it leaves its place; `ended` tells what that means                |
+//! | Spawning | spawned                 | Starting; Stopping at once if it is not wanted any more           |
+//! | Spawning | spawn failed            | it leaves its place                                               |
+//! | Starting | seen accepting          | Ready                                                             |
+//! | Starting | not seen accepting      | another look, after a pause by what this one cost                 |
+//! | Starting | cannot be observed      | no more looks                                                     |
+//! | Starting | said ready              | Ready at once, or once it had time to be seen                     |
+//! | Starting | probe passed            | Ready, where probes are a sign                                    |
+//! | Starting | asks for more time      | a later start timeout                                             |
+//! | Starting | watchdog set            | kept for when it is ready                                         |
+//! | Starting | its life is long enough | Ready, where that is a sign                                       |
+//! | Starting | start timeout           | Stopping                                                          |
+//! | Starting | drain, stop             | Stopping                                                          |
+//! | Ready    | ping, probe passed      | it is not hung any more                                           |
+//! | Ready    | no ping, trigger        | hung                                                              |
+//! | Ready    | probes failed           | hung, unless it is known to take no connections                   |
+//! | Ready    | a request is overdue    | hung                                                              |
+//! | Ready    | measured                | due beyond a limit; Stopping beyond the hard one                  |
+//! | Ready    | its queue stands still  | no new connections; hung if that does not help                    |
+//! | Ready    | says that it stops      | leaving                                                           |
+//! | Ready    | something is queued     | a look whether it accepts (`accepting`)                           |
+//! | Ready    | seen not to accept      | no new connections; due once it does not come back                |
+//! | Ready    | seen to accept again    | as before, and not due for that any more                          |
+//! | Ready    | old enough              | due                                                               |
+//! | Ready    | drain                   | Draining; Stopping where connections cannot be kept from it       |
+//! | Ready    | abort                   | Stopping, with the signal that shows where it hangs               |
+//! | Ready    | stop                    | Stopping                                                          |
+//! | Draining | queue, connections seen | what it has in hand                                               |
+//! | Draining | nothing waits           | the hint to say goodbye, once                                     |
+//! | Draining | nothing in hand, or late| Stopping                                                          |
+//! | Draining | stop                    | Stopping                                                          |
+//! | Stopping | stop                    | the earlier `SIGKILL` of the two                                  |
+//! | Stopping | graceful timeout        | Killed, with all of its group                                     |
 
 mod accepting;
 mod counting;
