@@ -52,10 +52,12 @@
 //! at a time has; [`os::lanes`] holds all of them, and [`os::steer`] tells the kernel which of them get connections.
 //!
 //! The states of one worker are in `core/worker/`, those of a slot in `core/pool/slot.rs`. The pool is in `core/pool/`: `mod`
-//! handles events, `workers` has which come and go, `replace` which is next and how many there are, `first` a first start
-//! that fails, `reload` generations, `steering` which get connections and which hang, `accepting` which take none any more,
-//! `stranded` the queues that lost their worker, `waits` what is in hand, `stop` the end, `refusing` its last connections,
-//! `verdict` what the end of a worker means, `upgrade` the exchange of our own program. Init mode, which has one command and no slots, is in `core/init.rs`.
+//! handles events and has the table of what follows. Its parts know themselves alone: `workers`, `reload`, `lanes`, `memory`,
+//! `phase`, `first`, `clock`. What one means for another is in the other files: `lifecycle` has which workers come and go,
+//! `replace` which is next and how many there are, `reloading` what a new generation does to them, `steering` which get
+//! connections and which hang, `accepting` which take none any more, `waits` what is in hand, `verdict` what the end of a
+//! worker means, `stop` the end, `refusing` its last connections, `upgrade` the exchange of our own program. Init mode, which
+//! has one command and no slots, is in `core/init.rs`.
 //!
 //! Metrics count what is reported (`report/metrics/counts.rs`), and look at everything else when somebody asks: tasks ask at
 //! the [`control`] desk, and the loop answers between two events (`supervisor/scrape.rs`).
