@@ -4,44 +4,8 @@ use super::Fleet;
 use crate::core::event::WorkerFact;
 use crate::core::{Event, Lane, Pid};
 use crate::os::socket::accepting::Seen;
-use crate::os::socket::lanes::Lanes;
 use crate::os::socket::queue_watch::QueueWatch;
-use std::io;
-use std::task::{Context, Poll};
 use tracing::debug;
-
-/// The queues that are watched, and whose they are.
-#[derive(Debug)]
-pub struct Queues {
-    watch: Option<QueueWatch>,
-    watched: Vec<(u32, Pid)>,
-}
-
-impl Queues {
-    /// Watches none yet. Must be called inside the runtime.
-    ///
-    /// # Errors
-    /// As epoll_create1(2) and epoll_ctl(2).
-    pub fn new(lanes: &Lanes) -> io::Result<Self> {
-        let watch = lanes.is_steered().then(QueueWatch::new).transpose()?;
-        Ok(Self { watch, watched: Vec::new() })
-    }
-
-    /// Ready when there may be something to take.
-    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.watch.as_ref().map_or(Poll::Pending, |watch| watch.poll_ready(cx))
-    }
-
-    /// Into whose queues something came.
-    pub fn take(&mut self) -> Vec<Event> {
-        let lanes = self.watch.as_ref().map(QueueWatch::take).unwrap_or_default();
-        let woken = |lane| {
-            let at = self.watched.iter().position(|(watched, _)| *watched == lane)?;
-            Some(Event::Worker { pid: self.watched.swap_remove(at).1, fact: WorkerFact::QueueWoke })
-        };
-        lanes.into_iter().filter_map(woken).collect()
-    }
-}
 
 impl Fleet {
     /// Looks at a worker that starts.
@@ -61,7 +25,7 @@ impl Fleet {
 
     /// Watches the queue of a worker, if nothing waits there.
     pub fn watch_queue(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
-        let watch = self.queues.watch.as_ref()?;
+        let watch = self.queue_watch.as_ref()?;
         let own = self.lanes.own(lane.0);
         let waiting = own.iter().fold(0u32, |sum, own| sum.saturating_add(own.waiting));
         if waiting > 0 {
@@ -72,9 +36,21 @@ impl Fleet {
                 debug!(%error, "a queue cannot be watched");
             }
         }
-        self.queues.watched.retain(|(watched, _)| *watched != lane.0);
-        self.queues.watched.push((lane.0, pid));
+        for row in self.rows.iter_mut().filter(|row| row.lane == lane.0) {
+            row.queue_watched = row.pid == pid;
+        }
         None
+    }
+
+    /// Into whose queues something came.
+    pub(super) fn woken_queues(&mut self) -> Vec<Event> {
+        let lanes = self.queue_watch.as_ref().map(QueueWatch::take).unwrap_or_default();
+        let woken = |lane| {
+            let row = self.rows.iter_mut().find(|row| row.lane == lane && row.queue_watched)?;
+            row.queue_watched = false;
+            Some(Event::Worker { pid: row.pid, fact: WorkerFact::QueueWoke })
+        };
+        lanes.into_iter().filter_map(woken).collect()
     }
 
     /// Looks at a worker that is ready.

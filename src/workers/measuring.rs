@@ -30,8 +30,8 @@ impl Fleet {
 
     /// What a worker has served in all, by the scoreboard: its line stays until another worker gets it.
     pub fn served_at_last(&self, pid: Pid) -> Option<u64> {
-        let (lane, _) = self.owners.iter().find(|(_, owner)| *owner == pid)?;
-        Some(self.scoreboard.as_ref()?.read(*lane).finished)
+        let row = self.rows.iter().find(|row| row.pid == pid)?;
+        Some(self.scoreboard.as_ref()?.read(row.lane).finished)
     }
 
     /// Nothing where there is no limit, or none is to be seen.
