@@ -87,8 +87,8 @@
 //! * **A socket names its speaker**: each worker has a notify socket of its own, in a directory that its user reaches; only
 //!   where others can reach it too is a sender looked up in /proc, a few at a time (`workers/notices.rs`).
 //! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.
-//! * **Errands are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
-//!   and time, reaped before the core hears of it, and gone before we are (`supervisor/errands.rs`).
+//! * **Helpers are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
+//!   and time, reaped before the core hears of it, and gone before we are ([`helpers`]).
 //! * **No passed descriptor is ours**: the last close of one may take for ever. The kernel refuses them where it can, and
 //!   otherwise a child of ours takes them and ends (`os/socket/passed.rs`).
 //! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.

@@ -2,13 +2,10 @@
 //!
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 
-mod around;
 mod before;
-mod checks;
 mod clock;
 mod echo;
-mod errands;
-mod hooks;
+mod helping;
 mod orders;
 mod outlook;
 mod output;
@@ -27,6 +24,10 @@ use crate::core::action::{Ask, Forward, Recipients, TerminalAction};
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
+use crate::helpers::Helpers;
+use crate::helpers::hooks::Hooks;
+use crate::helpers::ready_check::Checker;
+use crate::helpers::run::Runner;
 use crate::http::{Edge, Published};
 use crate::os::process::send::{self, Asked, Sparing};
 use crate::os::process::spawn::{Identity, Placement, Settings};
@@ -45,7 +46,7 @@ use crate::setup::environment::Environment;
 use crate::values::error::StartError;
 use crate::workers::share::Share;
 use crate::workers::{Fleet, least_fd};
-use around::Around;
+use before::Before;
 use clock::Clock;
 use echo::is_our_own_echo;
 use orders::Waiter;
@@ -88,8 +89,8 @@ struct Loop {
     /// Who waits for the outcome of an order.
     waiters: Vec<Waiter>,
     metrics: Metrics,
-    /// What runs before and beside the command.
-    around: Around,
+    before: Before,
+    helpers: Helpers,
     outlook: outlook::Outlook,
     placement: Placement,
     settings: Settings,
@@ -181,7 +182,12 @@ impl Supervisor {
             Some(account) => environment.for_account(account),
         };
         setup::give_up_rights(&settings, &config);
-        let around = Around::new(config.around.clone(), &environment, given.as_ref());
+        let check_passes = given.as_ref().is_some_and(|given| given.check_passes);
+        let helpers = Helpers {
+            runner: Runner::new(environment.of_errand(), settings.clone(), cannot_spawn),
+            hooks: Hooks::new(config.around.on_event.clone()),
+            checker: config.around.check.clone().map(|check| Checker::new(check, check_passes)),
+        };
         drop(inside);
         let state = Loop {
             core,
@@ -197,7 +203,8 @@ impl Supervisor {
             inbox,
             waiters: Vec::new(),
             metrics: Metrics::default(),
-            around,
+            before: Before::new(&config.around, given.as_ref()),
+            helpers,
             outlook: outlook::Outlook::of(&config.mode, config.pool.output.is_some()),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
@@ -246,7 +253,7 @@ impl Loop {
     async fn live(&mut self) -> u8 {
         self.handle(Event::Started);
         // Where nothing could be started, all that is left to do is to say so.
-        if !self.around.prepares() && self.exit.is_none() {
+        if !self.before.is_running() && self.exit.is_none() {
             self.let_go();
         }
         let mut rounds = 0u32;
@@ -268,13 +275,13 @@ impl Loop {
             self.take_asks();
             self.go_on_measuring();
             self.hear_out(paused).await;
-            self.outlook.act(self.around.shown(&self.core), self.now());
+            self.outlook.act(self.before.shown(&self.core), self.clock.now());
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
             self.tell_waiters();
             self.had_turn(begin.elapsed());
-            self.tend_around();
+            self.tend_helpers();
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) || share.is_over() {
                 tokio::task::yield_now().await;
@@ -287,7 +294,7 @@ impl Loop {
         // While the command loads: it is not kept waiting for this.
         inherited::close_descriptors();
         // A pool starts workers here again, and others may be started too.
-        if self.fleet.is_none() && !self.around.runs_more() {
+        if self.fleet.is_none() && !self.helpers.run_more() {
             inherited::leave_directory();
         }
         memory::give_back();
@@ -348,7 +355,7 @@ impl Loop {
             }
         }
         self.published.set(self.shown().snapshot());
-        self.outlook.look(self.around.shown(&self.core), self.now());
+        self.outlook.look(self.before.shown(&self.core), self.clock.now());
     }
 
     fn carry_out(&mut self, action: Action) -> Option<Event> {
@@ -381,7 +388,7 @@ impl Loop {
             Recipients::Leftovers(group) => send::to_remains(group, signal),
             Recipients::Everyone => send::to_all(signal),
             Recipients::Orphans { except, asked_groups } => {
-                let spared = self.around.spared(except);
+                let spared = self.spared(except);
                 self.asked.ask_orphans(&spared, &asked_groups, signal)
             }
         };
@@ -418,7 +425,7 @@ impl Loop {
 
     /// Tells everybody who wants to know.
     fn report(&mut self, note: &Note) {
-        if self.around.prepares() {
+        if self.before.is_running() {
             return self.report_before(note);
         }
         self.tell(note);
@@ -427,7 +434,7 @@ impl Loop {
         }
         self.configuration_heard(note);
         self.metrics.note(self.now(), note);
-        self.around.happened(note);
+        self.helpers.hooks.push(note);
         self.outlook.note(note);
         self.heed_end(note);
     }

@@ -48,7 +48,7 @@ impl Loop {
         let before = self.shown().status(self.now());
         let outcome = match waiting::check(order, &before) {
             Err(refusal) => Outcome::Refused(refusal),
-            Ok(()) if self.around.prepares() && order.is_for_the_pool() => {
+            Ok(()) if self.before.is_running() && order.is_for_the_pool() => {
                 Outcome::Refused(Refusal::NotStarted)
             }
             Ok(()) => match order {

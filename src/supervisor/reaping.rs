@@ -1,4 +1,4 @@
-//! Reaping. The core hears of workers and orphans, and not of errands, nor of children that take descriptors for us.
+//! Reaping. The core hears of workers and orphans, and not of helpers, nor of children that take descriptors for us.
 
 use super::Loop;
 use crate::core::event::{ChildChange, PoolFact};
@@ -131,7 +131,10 @@ impl Loop {
         self.count_served(pid);
         let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
         let out_of_memory = self.fleet.as_mut().is_some_and(ended);
-        if !self.errand_ended(pid, exit) {
+        let now = self.now();
+        if self.helpers.ended(now, pid, exit) {
+            self.publish_beside();
+        } else {
             // It counts only until the first start has come to something.
             let reached_out = |fleet: &mut Fleet| fleet.outgoing.is_news();
             if !self.core.snapshot().started && self.fleet.as_mut().is_some_and(reached_out) {

@@ -40,7 +40,7 @@ impl Loop {
             listen_pid: self.environment.sets_listen_pid(),
             output: extras.as_ref().map(Extras::output).unwrap_or_default(),
             fds: &fds,
-            close_others: fleet.is_some() || self.around.prepares(),
+            close_others: fleet.is_some() || self.before.is_running(),
             execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
             placement: self.placement,
             settings: &self.settings,

@@ -23,7 +23,7 @@ impl Loop {
     /// Waits for a signal, a notice or the next deadline; without a deadline no timer is set. Not at all while
     /// a child is left to reap. Returns whether the clock has left out a pause.
     pub(super) async fn wait(&mut self) -> bool {
-        let next = earlier(self.core.next_deadline(), self.next_around_deadline());
+        let next = earlier(self.core.next_deadline(), self.next_helper_deadline());
         // A pause in the turn before is not one of this wait.
         self.now();
         let began = Instant::now();
@@ -37,7 +37,7 @@ impl Loop {
         poll_fn(|cx| {
             let signalled = self.signals.poll_ready(cx).is_ready();
             let news = self.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
-            let asked = self.inbox.poll_ready(cx).is_ready() | self.around.poll_ready(cx).is_ready();
+            let asked = self.inbox.poll_ready(cx).is_ready() | self.helpers.poll_ready(cx).is_ready();
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
             if signalled || news || asked || late || self.look_for_ended || self.is_measuring() {
                 Poll::Ready(())
@@ -71,7 +71,7 @@ impl Loop {
     /// Whether a deadline runs by which a process is hurt.
     fn hurts(&self) -> bool {
         let of_probes = self.fleet.as_ref().is_some_and(Fleet::probes);
-        self.core.hurts() || of_probes || self.around.errands.next_deadline().is_some()
+        self.core.hurts() || of_probes || self.helpers.runner.next_deadline().is_some()
     }
 
     /// The clock has left out a pause in which nothing of ours ran. What goes by other clocks is put right.

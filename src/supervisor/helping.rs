@@ -1,0 +1,101 @@
+//! When the loop looks after helpers, and how long it waits for them at the end.
+
+use super::Loop;
+use crate::core::snapshot::Phase;
+use crate::core::{Monotonic, Pid, Signal};
+use crate::http::Beside;
+use crate::os::socket::passed;
+
+impl Loop {
+    /// When [`tend_helpers`](Self::tend_helpers) has something to do.
+    pub(super) fn next_helper_deadline(&self) -> Option<Monotonic> {
+        if self.before.is_running() {
+            return None;
+        }
+        self.helpers.next_deadline(|| self.core.snapshot())
+    }
+
+    /// After all else has had its turn.
+    pub(super) fn tend_helpers(&mut self) {
+        if self.before.is_running() {
+            return;
+        }
+        self.tend_hooks();
+        let (now, snapshot) = (self.now(), self.core.snapshot());
+        let helpers = &mut self.helpers;
+        let answered = helpers.checker.as_mut().map(|it| it.poll(now, &snapshot, &mut helpers.runner));
+        self.heed_start_of_helpers();
+        if answered == Some(true) {
+            self.publish_beside();
+        }
+        self.kill_overdue_helpers();
+    }
+
+    fn tend_hooks(&mut self) {
+        let now = self.now();
+        // The core, which waits for the end, is to hear of it.
+        self.look_for_ended |= self.helpers.hooks.poll(now, &mut self.helpers.runner);
+        self.heed_start_of_helpers();
+    }
+
+    fn heed_start_of_helpers(&mut self) {
+        if self.helpers.runner.take_worked() {
+            self.clock.worked();
+        }
+    }
+
+    fn kill_overdue_helpers(&mut self) {
+        let now = self.now();
+        for sent in self.helpers.runner.kill_overdue(now) {
+            self.told(Signal::KILL, sent);
+        }
+    }
+
+    /// These workers, and helpers while there are any: none of them is an orphan. Where no worker is left, helpers have
+    /// had their time.
+    pub(super) fn spared(&self, mut workers: Vec<Pid>) -> Vec<Pid> {
+        if !workers.is_empty() {
+            workers.extend(self.helpers.runner.all().map(|(pid, _)| pid));
+            workers.extend(passed::running());
+        }
+        workers
+    }
+
+    /// Tells the endpoint.
+    pub(super) fn publish_beside(&self) {
+        let check = self.helpers.checker.as_ref().map(|checker| checker.state().clone());
+        self.published.set_beside(Beside { prepares: self.before.is_running(), check });
+    }
+
+    /// Whether the core is not to hear yet which children are left: only hooks are, as far as is known, and they may finish.
+    pub(super) fn holds_end_back(&mut self) -> bool {
+        if !self.helpers.have_hooks() {
+            return false;
+        }
+        let now = self.now();
+        let ends = match self.core.snapshot().phase {
+            Phase::Running | Phase::Draining => false,
+            Phase::Stopping | Phase::GivenUp => self.core.status(now).workers.is_empty(),
+        };
+        ends && self.helpers.hooks.hold_end_back(now, &mut self.helpers.runner)
+    }
+
+    /// Before we end: hooks that run or wait, that of the very end among them, have a moment.
+    pub(super) async fn last_words(&mut self) {
+        if self.helpers.have_hooks() {
+            let now = self.now();
+            let until = self.helpers.hooks.last_words(now, &mut self.helpers.runner);
+            self.tend_hooks();
+            while self.helpers.have_hooks() && self.now() < until {
+                let _paused = self.wait().await;
+                self.take_signals();
+                self.reap();
+                self.tend_helpers();
+            }
+            self.helpers.hooks.give_up();
+        }
+        self.helpers.hooks.log_dropped();
+        self.helpers.runner.hasten(|_| true, Monotonic::default());
+        self.kill_overdue_helpers();
+    }
+}
