@@ -23,7 +23,7 @@
 //!           └─────────────┘──▶ control: questions and orders, which the loop answers between two events
 //! ```
 //!
-//! What stands above us hears of it too: `supervisor/outlook.rs` has the manager ([`manager`], sd_notify(3)) and the person at
+//! What stands above us hears of it too: `supervisor/observers.rs` has the manager ([`manager`], sd_notify(3)) and the person at
 //! the terminal ([`os::progress_line`]) told after each event.
 //!
 //! [`app`] sees which command it is, and says at the start of a pool what [`check`] knows for certain to be wrong.

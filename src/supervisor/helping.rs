@@ -64,7 +64,7 @@ impl Loop {
     /// Tells the endpoint.
     pub(super) fn publish_beside(&self) {
         let check = self.helpers.checker.as_ref().map(|checker| checker.state().clone());
-        self.published.set_beside(Beside { prepares: self.before.is_running(), check });
+        self.observers.published.set_beside(Beside { prepares: self.before.is_running(), check });
     }
 
     /// Whether the core is not to hear yet which children are left: only hooks are, as far as is known, and they may finish.

@@ -6,8 +6,8 @@ mod before;
 mod clock;
 mod echo;
 mod helping;
+mod observers;
 mod orders;
-mod outlook;
 mod output;
 mod reaping;
 mod renew;
@@ -36,7 +36,6 @@ use crate::os::signals::Signals;
 use crate::os::stdio::terminal::Terminal;
 use crate::os::{allocator, call};
 use crate::report::log;
-use crate::report::metrics::Metrics;
 use crate::settings::Config;
 use crate::settings::options::Like;
 use crate::settings::placeholders::Command;
@@ -49,6 +48,7 @@ use crate::workers::{Fleet, least_fd};
 use before::Before;
 use clock::Clock;
 use echo::is_our_own_echo;
+use observers::Observers;
 use orders::Waiter;
 use reaping::Reaping;
 use renew::InForce;
@@ -83,15 +83,13 @@ struct Loop {
     command: Command,
     in_force: InForce,
     environment: Environment,
-    published: Published,
     /// What tasks ask of us.
     inbox: Inbox,
     /// Who waits for the outcome of an order.
     waiters: Vec<Waiter>,
-    metrics: Metrics,
+    observers: Observers,
     before: Before,
     helpers: Helpers,
-    outlook: outlook::Outlook,
     placement: Placement,
     settings: Settings,
     /// Why nothing can be started, if that is known: it would run as another user, or elsewhere.
@@ -199,13 +197,11 @@ impl Supervisor {
             asked: Asked::default(),
             sparing: Sparing::new(ids),
             environment,
-            published,
             inbox,
             waiters: Vec::new(),
-            metrics: Metrics::default(),
+            observers: Observers::new(published, is_pool, config.pool.output.is_some()),
             before: Before::new(&config.around, given.as_ref()),
             helpers,
-            outlook: outlook::Outlook::of(&config.mode, config.pool.output.is_some()),
             placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
             settings,
             cannot_spawn,
@@ -275,7 +271,7 @@ impl Loop {
             self.take_asks();
             self.go_on_measuring();
             self.hear_out(paused).await;
-            self.outlook.act(self.before.shown(&self.core), self.clock.now());
+            self.observers.act(self.before.shown(&self.core), self.clock.now());
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
@@ -354,8 +350,7 @@ impl Loop {
                 events.extend(self.carry_out(action));
             }
         }
-        self.published.set(self.shown().snapshot());
-        self.outlook.look(self.before.shown(&self.core), self.clock.now());
+        self.observers.look(self.before.shown(&self.core), self.clock.now());
     }
 
     fn carry_out(&mut self, action: Action) -> Option<Event> {
@@ -433,9 +428,8 @@ impl Loop {
             fleet.heed(note);
         }
         self.configuration_heard(note);
-        self.metrics.note(self.now(), note);
+        self.observers.note(self.clock.now(), note);
         self.helpers.hooks.push(note);
-        self.outlook.note(note);
         self.heed_end(note);
     }
 }

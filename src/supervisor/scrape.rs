@@ -19,12 +19,12 @@ impl Loop {
     pub(super) fn scrape(&mut self, ask: Ask) {
         match ask {
             Ask::Metrics(answer) => {
-                if !self.metrics.asked(answer) {
+                if !self.observers.metrics.asked(answer) {
                     return;
                 }
                 let seats = pages::seats(&self.core.status(self.now()));
                 let workers = seats.into_iter().filter_map(|(_, worker)| worker?.pid).collect();
-                self.metrics.measure(workers);
+                self.observers.metrics.measure(workers);
             }
             Ask::Liveness(answer) => {
                 let page = pages::liveness(&self.core.status(self.now()), &self.own());
@@ -37,7 +37,8 @@ impl Loop {
 
     /// Whether [`go_on_measuring`](Self::go_on_measuring) has something to do.
     pub(super) fn is_measuring(&self) -> bool {
-        self.metrics.is_wanted() || self.fleet.as_ref().is_some_and(|fleet| !fleet.to_measure.is_empty())
+        self.observers.metrics.is_wanted()
+            || self.fleet.as_ref().is_some_and(|fleet| !fleet.to_measure.is_empty())
     }
 
     /// Measures a few workers: for the core, and for requests that wait for a page. When none is left, these are answered.
@@ -52,18 +53,18 @@ impl Loop {
                 return;
             }
         }
-        if !self.metrics.is_wanted() {
+        if !self.observers.metrics.is_wanted() {
             return;
         }
-        while let Some(pid) = self.metrics.next_unmeasured() {
+        while let Some(pid) = self.observers.metrics.next_unmeasured() {
             let seen = self.look_at(pid);
-            self.metrics.measured(pid, seen);
+            self.observers.metrics.measured(pid, seen);
             if begin.elapsed() >= AT_ONCE {
                 return;
             }
         }
         let page = self.page(&self.core.status(self.now()));
-        self.metrics.publish(&Page::new(page));
+        self.observers.metrics.publish(&Page::new(page));
     }
 
     /// Measures a worker for the core.
@@ -74,7 +75,7 @@ impl Loop {
             measured
             && fleet.measures_shares()
         {
-            self.metrics.share_measured(pid, bytes);
+            self.observers.metrics.share_measured(pid, bytes);
         }
         self.handle(measured);
     }
@@ -88,11 +89,11 @@ impl Loop {
 
     fn own(&self) -> Own<'_> {
         Own {
-            started: self.metrics.started,
+            started: self.observers.metrics.started,
             usage: own_usage::own_usage(),
             dropped: stderr::dropped(),
-            turns: &self.metrics.turns,
-            lag: &self.metrics.lag,
+            turns: &self.observers.metrics.turns,
+            lag: &self.observers.metrics.lag,
         }
     }
 
@@ -103,7 +104,8 @@ impl Loop {
             let queue =
                 lane.zip(self.fleet.as_ref()).and_then(|(Lane(lane), fleet)| fleet.lanes.own_queue(lane));
             let seated = worker.map(|worker| {
-                let (usage, share) = worker.pid.map(|pid| self.metrics.known(pid)).unwrap_or_default();
+                let (usage, share) =
+                    worker.pid.map(|pid| self.observers.metrics.known(pid)).unwrap_or_default();
                 Seated { usage, share, uptime: worker.uptime, requests: worker.requests }
             });
             Seat { queue, worker: seated, ..seat }
@@ -114,6 +116,6 @@ impl Loop {
             listening: netstat::listening(),
             shares: fleet.measures_shares(),
         });
-        pages::whole(status, &self.own(), &self.metrics.counts, &seats, pool.as_ref())
+        pages::whole(status, &self.own(), &self.observers.metrics.counts, &seats, pool.as_ref())
     }
 }

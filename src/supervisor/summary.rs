@@ -34,7 +34,7 @@ impl Loop {
     }
 
     fn tell_stopped(&self) {
-        let counts = &self.metrics.counts;
+        let counts = &self.observers.metrics.counts;
         log::pool_stopped(&End {
             requests: counts.served,
             restarts: counts.restarts,
@@ -57,6 +57,6 @@ impl Loop {
     pub(super) fn count_served(&mut self, pid: Pid) {
         let at_last = self.fleet.as_ref().and_then(|fleet| fleet.served_at_last(pid));
         // Not for the core to hear: a worker that has ended is not due for anything.
-        self.metrics.counts.served(self.core.served_by(pid).max(at_last));
+        self.observers.metrics.counts.served(self.core.served_by(pid).max(at_last));
     }
 }

@@ -30,7 +30,7 @@ impl Loop {
         let beat = self.hurts().then(|| began.checked_add(BEAT)).flatten();
         let deadline = next.and_then(|at| self.clock.instant(at));
         let retry = passed::retry_at().map(Instant::from_std);
-        let others = [beat, self.outlook.next_deadline(), self.reaping.again_at, retry];
+        let others = [beat, self.observers.next_deadline(), self.reaping.again_at, retry];
         let deadline = deadline.into_iter().chain(others.into_iter().flatten()).min();
         let ahead = deadline.filter(|at| *at > began);
         let mut sleep = pin!(deadline.map(sleep_until));
@@ -48,7 +48,7 @@ impl Loop {
         .await;
         let ended = Instant::now();
         if let Some(late) = ahead.and_then(|at| ended.checked_duration_since(at)) {
-            self.metrics.lag.observe(late);
+            self.observers.metrics.lag.observe(late);
         }
         self.clock.waited(began, deadline, ended);
         let Some(lost) = self.clock.news() else { return false };
@@ -85,7 +85,7 @@ impl Loop {
 
     /// A turn took this long, during which nothing was heard.
     pub(super) fn had_turn(&mut self, took: Duration) {
-        self.metrics.turns.observe(took);
+        self.observers.metrics.turns.observe(took);
         if took >= LONG_TURN
             && let Some(fleet) = &mut self.fleet
         {
