@@ -106,7 +106,7 @@ impl Loop {
                 Environment::exactly(self.helpers.runner.env().to_vec()),
             ),
             placement: replace(&mut self.placement, Placement::Session),
-            terminal: self.terminal.take(),
+            terminal: self.console.terminal.take(),
             death_signal: self.death_signal.replace(stop.signal),
             stopped_by: None,
         };
@@ -122,7 +122,7 @@ impl Loop {
         self.command = aside.command;
         self.environment = aside.environment;
         self.placement = aside.placement;
-        self.terminal = aside.terminal;
+        self.console.terminal = aside.terminal;
         self.death_signal = aside.death_signal;
         self.publish_beside();
         (code, stopped_by)

@@ -47,7 +47,7 @@ impl Loop {
     fn kill_overdue_helpers(&mut self) {
         let now = self.now();
         for sent in self.helpers.runner.kill_overdue(now) {
-            self.told(Signal::KILL, sent);
+            self.sender.told(Signal::KILL, sent);
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod before;
 mod clock;
+mod console;
 mod echo;
 mod helping;
 mod observers;
@@ -12,15 +13,15 @@ mod output;
 mod reaping;
 mod renew;
 mod scrape;
+mod sending;
 mod spawning;
 mod summary;
-mod telling;
 mod tend;
 mod upgrade;
 mod waiting;
 
 use crate::control::{self, Inbox};
-use crate::core::action::{Ask, Forward, Recipients, TerminalAction};
+use crate::core::action::{Ask, Recipients};
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
@@ -29,11 +30,10 @@ use crate::helpers::hooks::Hooks;
 use crate::helpers::ready_check::Checker;
 use crate::helpers::run::Runner;
 use crate::http::{Edge, Published};
-use crate::os::process::send::{self, Asked, Sparing};
+use crate::os::process::send;
 use crate::os::process::spawn::{Identity, Placement, Settings};
 use crate::os::process::{exec, inherited, last_resort, memory, open_files, pid1};
 use crate::os::signals::Signals;
-use crate::os::stdio::terminal::Terminal;
 use crate::os::{allocator, call};
 use crate::report::log;
 use crate::settings::Config;
@@ -47,11 +47,13 @@ use crate::workers::share::Share;
 use crate::workers::{Fleet, least_fd};
 use before::Before;
 use clock::Clock;
+use console::Console;
 use echo::is_our_own_echo;
 use observers::Observers;
 use orders::Waiter;
 use reaping::Reaping;
 use renew::InForce;
+use sending::Sender;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -78,8 +80,7 @@ struct Loop {
     endpoints: Endpoints,
     /// Our own program, for when it is exchanged.
     program: io::Result<PathBuf>,
-    asked: Asked,
-    sparing: Sparing,
+    sender: Sender,
     command: Command,
     in_force: InForce,
     environment: Environment,
@@ -95,17 +96,7 @@ struct Loop {
     /// Why nothing can be started, if that is known: it would run as another user, or elsewhere.
     cannot_spawn: Option<SpawnFailure>,
     death_signal: Option<Signal>,
-    terminal: Option<Terminal>,
-    /// Whether we gave the terminal up before the command was there.
-    gave_terminal_up: bool,
-    /// Whether the command has got the terminal from us.
-    terminal_lent: bool,
-    /// The kernel did not make the command's group the foreground group, though it was asked to.
-    lending_refused: bool,
-    /// Whether we stop even where nobody could continue us (dumb-init).
-    stops_for_sure: bool,
-    /// Whether it was said that we may not signal somebody.
-    refusal_told: bool,
+    console: Console,
     /// A child may have ended: SIGCHLD came, or the core wants to know.
     look_for_ended: bool,
     reaping: Reaping,
@@ -187,6 +178,10 @@ impl Supervisor {
             checker: config.around.check.clone().map(|check| Checker::new(check, check_passes)),
         };
         drop(inside);
+        let gave_up = place.as_ref().is_some_and(|place| place.gave_up);
+        let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
+        let terminal = place.and_then(|place| place.terminal);
+        let console = Console::new(terminal, gave_up, config.like == Like::DumbInit);
         let state = Loop {
             core,
             clock,
@@ -194,26 +189,20 @@ impl Supervisor {
             fleet,
             endpoints,
             program: exec::own_program(),
-            asked: Asked::default(),
-            sparing: Sparing::new(ids),
+            sender: Sender::new(ids),
             environment,
             inbox,
             waiters: Vec::new(),
             observers: Observers::new(published, is_pool, config.pool.output.is_some()),
             before: Before::new(&config.around, given.as_ref()),
             helpers,
-            placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
+            placement,
             settings,
             cannot_spawn,
             death_signal: setup::death_signal_of_command(&config),
-            gave_terminal_up: place.as_ref().is_some_and(|place| place.gave_up),
-            terminal: place.and_then(|place| place.terminal),
+            console,
             in_force: InForce::new(&config),
             command: config.command,
-            terminal_lent: false,
-            lending_refused: false,
-            stops_for_sure: config.like == Like::DumbInit,
-            refusal_told: false,
             // Somebody may have ended while the program was exchanged.
             look_for_ended: given.is_some(),
             reaping: Reaping::default(),
@@ -327,7 +316,7 @@ impl Loop {
         if received.signal == Signal::CHLD {
             log::child_signal();
             self.look_for_ended = true;
-        } else if !is_our_own_echo(received, self.gave_terminal_up) {
+        } else if !is_our_own_echo(received, self.console.gave_up) {
             #[cfg(debug_assertions)]
             echo::panic_for_a_test(received.signal);
             self.handle(Event::Signalled(received));
@@ -357,9 +346,9 @@ impl Loop {
         match action {
             Action::Spawn(order) => return Some(self.spawn(order)),
             Action::Signal { to, signal } => self.signal(to, signal),
-            Action::Forward(forward) => self.forward(forward),
-            Action::ContinueStopped(to) => self.told(Signal::CONT, send::continue_stopped(to)),
-            Action::Terminal(action) => return self.about_terminal(action),
+            Action::Forward(forward) => self.sender.forward(forward),
+            Action::ContinueStopped(to) => self.sender.told(Signal::CONT, send::continue_stopped(to)),
+            Action::Terminal(action) => return self.console.carry_out(action, self.placement),
             Action::Worker { worker, lane, act } => return self.about_worker(worker, lane, act),
             Action::Check(check) => return self.check(check),
             Action::Listeners(action) => self.about_listeners(action),
@@ -384,38 +373,10 @@ impl Loop {
             Recipients::Everyone => send::to_all(signal),
             Recipients::Orphans { except, asked_groups } => {
                 let spared = self.spared(except);
-                self.asked.ask_orphans(&spared, &asked_groups, signal)
+                self.sender.ask_orphans(&spared, &asked_groups, signal)
             }
         };
-        self.told(signal, sent);
-    }
-
-    fn forward(&mut self, Forward { to, received, spare_unaware, asks }: Forward) {
-        if asks {
-            self.asked.note(to);
-        }
-        let sent =
-            if spare_unaware { self.sparing.forward(to, &received) } else { send::forward(to, &received) };
-        self.told(received.signal, sent);
-    }
-
-    fn about_terminal(&mut self, action: TerminalAction) -> Option<Event> {
-        match action {
-            TerminalAction::Lend { group } => {
-                let lent = self.terminal.as_ref().and_then(|terminal| terminal.lend(group));
-                self.terminal_lent |= lent == Some(true);
-                self.lending_refused |= lent == Some(false);
-            }
-            TerminalAction::TakeBack { group } => {
-                if let Some(terminal) = &self.terminal
-                    && std::mem::take(&mut self.terminal_lent)
-                {
-                    terminal.take_back_from(group);
-                }
-            }
-            TerminalAction::StopSelf { job } => return self.stop_self(job),
-        }
-        None
+        self.sender.told(signal, sent);
     }
 
     /// Tells everybody who wants to know.

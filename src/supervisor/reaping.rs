@@ -9,7 +9,6 @@ use crate::os::process::reap::{self, Found, Reaper};
 use crate::os::process::send;
 use crate::os::process::spawn::Placement;
 use crate::os::socket::passed;
-use crate::os::stdio::terminal;
 use crate::workers::Fleet;
 use crate::workers::share::Share;
 use std::io;
@@ -148,12 +147,9 @@ impl Loop {
     fn stopped(&mut self, pid: Pid, signal: Signal) {
         if self.placement == Placement::Shared && signal == Signal::TSTP {
             // The terminal has stopped all of our group, but us.
-            self.continue_job_if_stuck();
+            self.sender.continue_job_if_stuck();
         }
-        // Below a script, another process may stop and continue the command alone.
-        if self.terminal.is_some() && (signal != Signal::STOP || terminal::leads_group()) {
-            let has_terminal = self.terminal.as_ref().is_some_and(|terminal| terminal.is_to_be_had(pid));
-            let has_terminal = has_terminal && !self.lending_refused;
+        if let Some(has_terminal) = self.console.is_to_be_had(pid, signal) {
             self.handle(Event::Child { pid, change: ChildChange::Stopped { signal, has_terminal } });
         }
     }

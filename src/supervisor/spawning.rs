@@ -3,7 +3,7 @@
 use super::Loop;
 use crate::core::Event;
 use crate::core::action::SpawnOrder;
-use crate::os::process::spawn::{self, Placement, Program};
+use crate::os::process::spawn::{self, Program};
 use crate::settings::placeholders::Values;
 use crate::values::FIRST_FD;
 use crate::workers::Extras;
@@ -50,17 +50,14 @@ impl Loop {
         self.clock.worked();
         match spawned {
             Ok(pid) => {
-                self.terminal_lent = matches!(self.placement, Placement::Group(Some(_)));
+                self.console.has_spawned(self.placement);
                 if let Some(fleet) = &mut self.fleet {
                     fleet.has_spawned(&order, pid);
                 }
                 Event::Spawned { id, result: Ok(pid) }
             }
             Err(failure) => {
-                // What could not be executed had the terminal for a moment.
-                if let (Some(terminal), Placement::Group(Some(_))) = (&self.terminal, self.placement) {
-                    terminal.take_back_from_nobody();
-                }
+                self.console.has_not_spawned(self.placement);
                 if let Some(fleet) = &mut self.fleet {
                     fleet.has_not_spawned(&order);
                 }

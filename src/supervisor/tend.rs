@@ -30,7 +30,7 @@ impl Loop {
             WorkerAction::Hint { signal } => {
                 let sent = fleet.hint(pid, lane, signal);
                 if let Some(signal) = signal {
-                    self.told(signal, sent);
+                    self.sender.told(signal, sent);
                 }
             }
             WorkerAction::Inspect => fleet.portray(worker),
