@@ -4,6 +4,7 @@
 //! on, a graceful timeout and a kill. Meanwhile all that it is done for waits aside; the endpoint shows what waits.
 
 use super::Loop;
+use super::spawning::Starter;
 use crate::core::note::{InitNote, SignalNote};
 use crate::core::policy::{InitPolicy, Orphans};
 use crate::core::signal::Rewrite;
@@ -53,11 +54,8 @@ impl Before {
 struct Aside {
     core: Core,
     fleet: Option<Fleet>,
-    command: Command,
-    environment: Environment,
-    placement: Placement,
+    starter: Starter,
     terminal: Option<Terminal>,
-    death_signal: Option<Signal>,
     /// The first stop signal that has come meanwhile.
     stopped_by: Option<Signal>,
 }
@@ -97,17 +95,20 @@ impl Loop {
         info!(command = %words, "before the start");
         let mut core = Core::new(Mode::Init(policy), 0);
         core.is_behind(self.clock.lost());
+        let starter = Starter {
+            command: Command::new(words.argv().to_vec(), false),
+            environment: Environment::exactly(self.helpers.runner.env().to_vec()),
+            placement: Placement::Session,
+            settings: self.starter.settings.clone(),
+            cannot_spawn: self.starter.cannot_spawn,
+            death_signal: Some(stop.signal),
+            closes_others: true,
+        };
         let aside = Aside {
             core: replace(&mut self.core, core),
             fleet: self.fleet.take(),
-            command: replace(&mut self.command, Command::new(words.argv().to_vec(), false)),
-            environment: replace(
-                &mut self.environment,
-                Environment::exactly(self.helpers.runner.env().to_vec()),
-            ),
-            placement: replace(&mut self.placement, Placement::Session),
+            starter: replace(&mut self.starter, starter),
             terminal: self.console.terminal.take(),
-            death_signal: self.death_signal.replace(stop.signal),
             stopped_by: None,
         };
         self.before.aside = Some(Box::new(aside));
@@ -119,11 +120,8 @@ impl Loop {
         self.core = aside.core;
         self.core.is_behind(self.clock.lost());
         self.fleet = aside.fleet;
-        self.command = aside.command;
-        self.environment = aside.environment;
-        self.placement = aside.placement;
+        self.starter = aside.starter;
         self.console.terminal = aside.terminal;
-        self.death_signal = aside.death_signal;
         self.publish_beside();
         (code, stopped_by)
     }

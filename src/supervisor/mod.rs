@@ -22,7 +22,6 @@ mod waiting;
 
 use crate::control::{self, Inbox};
 use crate::core::action::{Ask, Recipients};
-use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
 use crate::helpers::Helpers;
@@ -38,7 +37,6 @@ use crate::os::{allocator, call};
 use crate::report::log;
 use crate::settings::Config;
 use crate::settings::options::Like;
-use crate::settings::placeholders::Command;
 use crate::setup;
 use crate::setup::Endpoints;
 use crate::setup::environment::Environment;
@@ -54,6 +52,7 @@ use orders::Waiter;
 use reaping::Reaping;
 use renew::InForce;
 use sending::Sender;
+use spawning::Starter;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -81,9 +80,8 @@ struct Loop {
     /// Our own program, for when it is exchanged.
     program: io::Result<PathBuf>,
     sender: Sender,
-    command: Command,
+    starter: Starter,
     in_force: InForce,
-    environment: Environment,
     /// What tasks ask of us.
     inbox: Inbox,
     /// Who waits for the outcome of an order.
@@ -91,11 +89,6 @@ struct Loop {
     observers: Observers,
     before: Before,
     helpers: Helpers,
-    placement: Placement,
-    settings: Settings,
-    /// Why nothing can be started, if that is known: it would run as another user, or elsewhere.
-    cannot_spawn: Option<SpawnFailure>,
-    death_signal: Option<Signal>,
     console: Console,
     /// A child may have ended: SIGCHLD came, or the core wants to know.
     look_for_ended: bool,
@@ -182,6 +175,15 @@ impl Supervisor {
         let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
         let terminal = place.and_then(|place| place.terminal);
         let console = Console::new(terminal, gave_up, config.like == Like::DumbInit);
+        let starter = Starter {
+            environment,
+            placement,
+            settings,
+            cannot_spawn,
+            death_signal: setup::death_signal_of_command(&config),
+            command: config.command.clone(),
+            closes_others: is_pool,
+        };
         let state = Loop {
             core,
             clock,
@@ -190,19 +192,14 @@ impl Supervisor {
             endpoints,
             program: exec::own_program(),
             sender: Sender::new(ids),
-            environment,
             inbox,
             waiters: Vec::new(),
             observers: Observers::new(published, is_pool, config.pool.output.is_some()),
             before: Before::new(&config.around, given.as_ref()),
             helpers,
-            placement,
-            settings,
-            cannot_spawn,
-            death_signal: setup::death_signal_of_command(&config),
             console,
             in_force: InForce::new(&config),
-            command: config.command,
+            starter,
             // Somebody may have ended while the program was exchanged.
             look_for_ended: given.is_some(),
             reaping: Reaping::default(),
@@ -344,11 +341,14 @@ impl Loop {
 
     fn carry_out(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Spawn(order) => return Some(self.spawn(order)),
+            Action::Spawn(order) => {
+                let fleet = self.fleet.as_mut();
+                return Some(self.starter.spawn(&order, fleet, &mut self.console, &self.clock));
+            }
             Action::Signal { to, signal } => self.signal(to, signal),
             Action::Forward(forward) => self.sender.forward(forward),
             Action::ContinueStopped(to) => self.sender.told(Signal::CONT, send::continue_stopped(to)),
-            Action::Terminal(action) => return self.console.carry_out(action, self.placement),
+            Action::Terminal(action) => return self.console.carry_out(action, self.starter.placement),
             Action::Worker { worker, lane, act } => return self.about_worker(worker, lane, act),
             Action::Check(check) => return self.check(check),
             Action::Listeners(action) => self.about_listeners(action),

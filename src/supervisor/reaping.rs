@@ -145,7 +145,7 @@ impl Loop {
 
     /// A stop by the terminal matters only where the terminal is our business.
     fn stopped(&mut self, pid: Pid, signal: Signal) {
-        if self.placement == Placement::Shared && signal == Signal::TSTP {
+        if self.starter.placement == Placement::Shared && signal == Signal::TSTP {
             // The terminal has stopped all of our group, but us.
             self.sender.continue_job_if_stuck();
         }

@@ -97,7 +97,7 @@ impl Loop {
     }
 
     fn use_configuration(&mut self) {
-        self.command.clone_from(&self.in_force.command);
+        self.starter.command.clone_from(&self.in_force.command);
         if let Some(fleet) = &mut self.fleet {
             fleet.renew(&self.in_force.pool);
         }
