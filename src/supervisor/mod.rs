@@ -16,7 +16,6 @@ mod scrape;
 mod sending;
 mod spawning;
 mod summary;
-mod tend;
 mod upgrade;
 mod waiting;
 
@@ -349,9 +348,14 @@ impl Loop {
             Action::Forward(forward) => self.sender.forward(forward),
             Action::ContinueStopped(to) => self.sender.told(Signal::CONT, send::continue_stopped(to)),
             Action::Terminal(action) => return self.console.carry_out(action, self.starter.placement),
-            Action::Worker { worker, lane, act } => return self.about_worker(worker, lane, act),
-            Action::Check(check) => return self.check(check),
-            Action::Listeners(action) => self.about_listeners(action),
+            Action::Worker { worker, lane, act } => {
+                match self.fleet.as_mut()?.act(self.clock.now(), worker, lane, act) {
+                    Ok(answer) => return answer,
+                    Err((signal, error)) => self.sender.told(signal, Err(error)),
+                }
+            }
+            Action::Check(check) => return self.fleet.as_mut()?.check(self.clock.now(), check),
+            Action::Listeners(action) => self.fleet.as_mut()?.set_listeners(action),
             Action::Ask(Ask::ReadConfiguration) => return Some(self.read_configuration()),
             Action::Ask(Ask::Upgrade(pool)) => return Some(self.upgrade(*pool)),
             Action::Ask(Ask::Reap) => self.look_for_ended = true,

@@ -9,7 +9,7 @@ use tracing::debug;
 
 impl Fleet {
     /// Looks at a worker that starts.
-    pub fn observe(&mut self, pid: Pid, lane: Lane) -> Event {
+    pub(super) fn observe(&mut self, pid: Pid, lane: Lane) -> Event {
         let ids = self.lanes.ids(lane.0);
         match self.observer.look(pid, &ids) {
             (Seen::Accepting, _) => Event::Worker { pid, fact: WorkerFact::SeenAccepting },
@@ -24,7 +24,7 @@ impl Fleet {
     }
 
     /// Watches the queue of a worker, if nothing waits there.
-    pub fn watch_queue(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
+    pub(super) fn watch_queue(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
         let watch = self.queue_watch.as_ref()?;
         let own = self.lanes.own(lane.0);
         let waiting = own.iter().fold(0u32, |sum, own| sum.saturating_add(own.waiting));
@@ -54,7 +54,7 @@ impl Fleet {
     }
 
     /// Looks at a worker that is ready.
-    pub fn look_whether_accepting(&mut self, pid: Pid, lane: Lane) -> Event {
+    pub(super) fn look_whether_accepting(&mut self, pid: Pid, lane: Lane) -> Event {
         let own = self.lanes.own(lane.0);
         let (found, took) = self.observer.look_again(pid, &own);
         Event::Worker { pid, fact: WorkerFact::AcceptingSeen { found, took } }

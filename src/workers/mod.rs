@@ -2,6 +2,7 @@
 //! worker.
 
 mod accepting;
+mod execute;
 mod hint;
 mod in_hand;
 mod listeners;
@@ -410,7 +411,7 @@ impl Fleet {
     // Looking at workers
 
     /// Begins a probe, if there are not too many.
-    pub fn probe(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
+    fn probe(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
         let id = self.next_probe;
         self.next_probe = self.next_probe.wrapping_add(1);
         let row = self.rows.iter_mut().find(|row| row.pid == pid);
@@ -441,7 +442,7 @@ impl Fleet {
     }
 
     /// Connections that wait. Where the kernel does not tell, nobody is waited for.
-    pub fn queue(&self, lane: Lane) -> u32 {
+    fn queue(&self, lane: Lane) -> u32 {
         self.lanes.queue(lane.0).unwrap_or_else(|error| {
             if !self.blindness_told.replace(true) {
                 warn!(%error, "how many connections wait cannot be seen: a worker is stopped as if none did");
