@@ -174,13 +174,15 @@ impl Supervisor {
         let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
         let terminal = place.and_then(|place| place.terminal);
         let console = Console::new(terminal, gave_up, config.like == Like::DumbInit);
+        let in_force = InForce::new(&config);
+        let before = Before::new(&config.around, given.as_ref());
         let starter = Starter {
             environment,
             placement,
             settings,
             cannot_spawn,
             death_signal: setup::death_signal_of_command(&config),
-            command: config.command.clone(),
+            command: config.command,
             closes_others: is_pool,
         };
         let state = Loop {
@@ -194,10 +196,10 @@ impl Supervisor {
             inbox,
             waiters: Vec::new(),
             observers: Observers::new(published, is_pool, config.pool.output.is_some()),
-            before: Before::new(&config.around, given.as_ref()),
+            before,
             helpers,
             console,
-            in_force: InForce::new(&config),
+            in_force,
             starter,
             // Somebody may have ended while the program was exchanged.
             look_for_ended: given.is_some(),
@@ -205,7 +207,7 @@ impl Supervisor {
             exit: None,
         };
         if is_pool {
-            state.discard_unheeded();
+            renew::discard_unheeded(&state.core);
         }
         Ok(Self { runtime: Some(runtime), state })
     }
@@ -356,7 +358,10 @@ impl Loop {
             }
             Action::Check(check) => return self.fleet.as_mut()?.check(self.clock.now(), check),
             Action::Listeners(action) => self.fleet.as_mut()?.set_listeners(action),
-            Action::Ask(Ask::ReadConfiguration) => return Some(self.read_configuration()),
+            Action::Ask(Ask::ReadConfiguration) => {
+                let fleet = self.fleet.as_mut();
+                return Some(self.in_force.read(&mut self.core, &mut self.starter, fleet));
+            }
             Action::Ask(Ask::Upgrade(pool)) => return Some(self.upgrade(*pool)),
             Action::Ask(Ask::Reap) => self.look_for_ended = true,
             Action::Note(note) => self.report(&note),
@@ -392,7 +397,7 @@ impl Loop {
         if let Some(fleet) = &mut self.fleet {
             fleet.heed(note);
         }
-        self.configuration_heard(note);
+        self.in_force.heed(note, &self.core, &mut self.starter, self.fleet.as_mut());
         self.observers.note(self.clock.now(), note);
         self.helpers.hooks.push(note);
         self.heed_end(note);
