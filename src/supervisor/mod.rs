@@ -15,33 +15,23 @@ mod renew;
 mod scrape;
 mod sending;
 mod spawning;
+mod start;
 mod summary;
 mod upgrade;
 mod waiting;
 
-use crate::control::{self, Inbox};
+use crate::control::Inbox;
 use crate::core::action::{Ask, Recipients};
-use crate::core::policy::Job;
-use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
+use crate::core::{Action, Core, Event, Monotonic, Note, Received, Signal};
 use crate::helpers::Helpers;
-use crate::helpers::hooks::Hooks;
-use crate::helpers::ready_check::Checker;
-use crate::helpers::run::Runner;
-use crate::http::{Edge, Published};
+use crate::os::allocator;
 use crate::os::process::send;
-use crate::os::process::spawn::{Identity, Placement, Settings};
-use crate::os::process::{exec, inherited, last_resort, memory, open_files, pid1};
+use crate::os::process::{inherited, last_resort, memory};
 use crate::os::signals::Signals;
-use crate::os::{allocator, call};
 use crate::report::log;
-use crate::settings::Config;
-use crate::settings::options::Like;
-use crate::setup;
 use crate::setup::Endpoints;
-use crate::setup::environment::Environment;
-use crate::values::error::StartError;
+use crate::workers::Fleet;
 use crate::workers::share::Share;
-use crate::workers::{Fleet, least_fd};
 use before::Before;
 use clock::Clock;
 use console::Console;
@@ -57,7 +47,6 @@ use std::io;
 use std::path::PathBuf;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
-use tracing::debug;
 
 /// Rounds of the loop before other tasks get their turn, should there always be something to do; one, if it took long.
 const ROUNDS_BEFORE_YIELD: u32 = 2;
@@ -97,121 +86,6 @@ struct Loop {
 }
 
 impl Supervisor {
-    /// Sets everything up; nothing is started yet. May fail, [`run`](Self::run) may not: after the start there
-    /// is nobody to return an error to.
-    ///
-    /// # Errors
-    /// Names what could not be had.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        let is_pool = matches!(config.mode, Mode::Pool(_));
-        // The others tell of it when they try.
-        let given = if is_pool { setup::given()? } else { None };
-        if is_pool || config.like == Like::Ourselves {
-            let checked = setup::check_command(&config);
-            checked.or_else(|error| upgrade::only_a_program(&given, error))?;
-        }
-        let who = setup::account(&config.process)
-            .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
-        let (settings, account, cannot_spawn) = match who {
-            Ok((settings, account)) => (settings, account, None),
-            Err(error) => (Settings::default(), None, Some(upgrade::only_new_workers(&given, error)?)),
-        };
-        if is_pool {
-            call::may_close().map_err(|error| setup::refused("close", &error))?;
-            if let Err(error) = open_files::raise() {
-                debug!(%error, "the limit on open files stays as it is");
-            }
-        }
-        let runtime = setup::runtime()?;
-        let inside = runtime.enter();
-        let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
-        setup::relations(&config);
-        let ids = settings.identity.as_ref().map(Identity::ids);
-        let (mode, place, fleet) = match config.mode.clone() {
-            Mode::Init(mut policy) => {
-                let place = setup::place(config.placing);
-                (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
-                policy.stops_itself |= place.job == Job::Shared;
-                (Mode::Init(policy), Some(place), None)
-            }
-            Mode::Pool(mut policy) => {
-                let least = least_fd(&config.pool);
-                let lanes = setup::lanes(&config.pool, &mut policy, least, given.as_ref())?;
-                let identity = settings.identity.as_ref();
-                let fleet = Fleet::new(&config.pool, lanes, identity, given.as_ref());
-                let fleet = fleet.map_err(|(what, error)| setup::refused(what, &error))?;
-                (Mode::Pool(policy), None, Some(fleet))
-            }
-        };
-        let core = match (mode, &given) {
-            (Mode::Pool(policy), Some(given)) => Core::take_over(policy, pid1::seed(), &given.pool),
-            (mode, _) => Core::new(mode, pid1::seed()),
-        };
-        let published = Published::new(core.snapshot());
-        let (desk, inbox) = control::open();
-        let (shows, lost) =
-            given.as_ref().map(|given| (given.pool.now, given.pool.behind)).unwrap_or_default();
-        let clock = Clock::new(Instant::now(), shows, lost);
-        let edge = Edge { published: published.clone(), desk, since: clock.origin() };
-        let endpoints = Endpoints::open(&config, &edge, given.as_ref())?;
-        let environment = match &fleet {
-            None => Environment::of_init(),
-            Some(_) => Environment::of_pool(&config.pool.names(), config.pool.watchdog),
-        };
-        let environment = match &account {
-            None => environment,
-            Some(account) => environment.for_account(account),
-        };
-        setup::give_up_rights(&settings, &config);
-        let check_passes = given.as_ref().is_some_and(|given| given.check_passes);
-        let helpers = Helpers {
-            runner: Runner::new(environment.of_errand(), settings.clone(), cannot_spawn),
-            hooks: Hooks::new(config.around.on_event.clone()),
-            checker: config.around.check.clone().map(|check| Checker::new(check, check_passes)),
-        };
-        drop(inside);
-        let gave_up = place.as_ref().is_some_and(|place| place.gave_up);
-        let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
-        let terminal = place.and_then(|place| place.terminal);
-        let console = Console::new(terminal, gave_up, config.like == Like::DumbInit);
-        let in_force = InForce::new(&config);
-        let before = Before::new(&config.around, given.as_ref());
-        let starter = Starter {
-            environment,
-            placement,
-            settings,
-            cannot_spawn,
-            death_signal: setup::death_signal_of_command(&config),
-            command: config.command,
-            closes_others: is_pool,
-        };
-        let state = Loop {
-            core,
-            clock,
-            signals,
-            fleet,
-            endpoints,
-            program: exec::own_program(),
-            sender: Sender::new(ids),
-            inbox,
-            waiters: Vec::new(),
-            observers: Observers::new(published, is_pool, config.pool.output.is_some()),
-            before,
-            helpers,
-            console,
-            in_force,
-            starter,
-            // Somebody may have ended while the program was exchanged.
-            look_for_ended: given.is_some(),
-            reaping: Reaping::default(),
-            exit: None,
-        };
-        if is_pool {
-            renew::discard_unheeded(&state.core);
-        }
-        Ok(Self { runtime: Some(runtime), state })
-    }
-
     /// Runs to the end and returns the exit code.
     pub fn run(mut self) -> u8 {
         let places = self.state.fleet.as_ref().map(Fleet::places).unwrap_or_default();
