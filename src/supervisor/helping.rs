@@ -34,7 +34,7 @@ impl Loop {
     fn tend_hooks(&mut self) {
         let now = self.now();
         // The core, which waits for the end, is to hear of it.
-        self.look_for_ended |= self.helpers.hooks.poll(now, &mut self.helpers.runner);
+        self.reaping.wanted |= self.helpers.hooks.poll(now, &mut self.helpers.runner);
         self.heed_start_of_helpers();
     }
 

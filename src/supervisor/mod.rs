@@ -78,8 +78,6 @@ struct Loop {
     before: Before,
     helpers: Helpers,
     console: Console,
-    /// A child may have ended: SIGCHLD came, or the core wants to know.
-    look_for_ended: bool,
     reaping: Reaping,
     /// Set by the core's last action.
     exit: Option<u8>,
@@ -187,7 +185,7 @@ impl Loop {
     fn take_signal(&mut self, received: Received) {
         if received.signal == Signal::CHLD {
             log::child_signal();
-            self.look_for_ended = true;
+            self.reaping.wanted = true;
         } else if !is_our_own_echo(received, self.console.gave_up) {
             #[cfg(debug_assertions)]
             echo::panic_for_a_test(received.signal);
@@ -237,7 +235,7 @@ impl Loop {
                 return Some(self.in_force.read(&mut self.core, &mut self.starter, fleet));
             }
             Action::Ask(Ask::Upgrade(pool)) => return Some(self.upgrade(*pool)),
-            Action::Ask(Ask::Reap) => self.look_for_ended = true,
+            Action::Ask(Ask::Reap) => self.reaping.wanted = true,
             Action::Note(note) => self.report(&note),
             Action::Exit(code) => self.exit = Some(code),
         }

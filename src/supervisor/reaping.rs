@@ -23,6 +23,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Reaping {
     reaper: Reaper,
+    /// A child may have ended: SIGCHLD came, or the core wants to know.
+    pub wanted: bool,
     /// When to look again though no signal came.
     pub again_at: Option<Instant>,
     blind_told: bool,
@@ -30,6 +32,10 @@ pub(super) struct Reaping {
 }
 
 impl Reaping {
+    pub fn new(wanted: bool) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
     /// A refusal of each kind is worth one line.
     fn look(&mut self, stops: bool) -> Found {
         let found = self.reaper.look(stops);
@@ -63,9 +69,10 @@ impl Reaping {
         }
     }
 
-    /// Whether it is time to look again.
-    pub fn is_due(&mut self) -> bool {
-        self.again_at.take_if(|at| *at <= Instant::now()).is_some()
+    /// Whether it is time to look.
+    fn take_due(&mut self) -> bool {
+        let again = self.again_at.take_if(|at| *at <= Instant::now()).is_some();
+        std::mem::take(&mut self.wanted) || again
     }
 }
 
@@ -73,8 +80,7 @@ impl Loop {
     /// Reaps what has ended. Each is told to the core while it is still a zombie, so that what the core wants to
     /// signal is what it means. Where they end faster than this reaps, the rest waits for the next round.
     pub(super) fn reap(&mut self) {
-        let is_due = self.reaping.is_due();
-        if std::mem::take(&mut self.look_for_ended) || is_due {
+        if self.reaping.take_due() {
             self.reap_ended();
         }
         // There may be places now.
@@ -116,7 +122,7 @@ impl Loop {
                 return;
             }
             if share.is_over() {
-                self.look_for_ended = true;
+                self.reaping.wanted = true;
                 return;
             }
         }

@@ -102,9 +102,8 @@ impl Supervisor {
             console,
             in_force,
             starter,
-            // Somebody may have ended while the program was exchanged.
-            look_for_ended: given.is_some(),
-            reaping: Reaping::default(),
+            // A child may have ended while the program was exchanged.
+            reaping: Reaping::new(given.is_some()),
             exit: None,
         };
         if is_pool {

@@ -39,7 +39,7 @@ impl Loop {
             let news = self.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
             let asked = self.inbox.poll_ready(cx).is_ready() | self.helpers.poll_ready(cx).is_ready();
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
-            if signalled || news || asked || late || self.look_for_ended || self.is_measuring() {
+            if signalled || news || asked || late || self.reaping.wanted || self.is_measuring() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
