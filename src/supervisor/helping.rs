@@ -1,4 +1,4 @@
-//! When the loop looks after helpers, and how long it waits for them at the end.
+//! When the loop looks after helpers.
 
 use super::Loop;
 use crate::core::snapshot::Phase;
@@ -31,7 +31,7 @@ impl Loop {
         self.kill_overdue_helpers();
     }
 
-    fn tend_hooks(&mut self) {
+    pub(super) fn tend_hooks(&mut self) {
         let now = self.now();
         // The core, which waits for the end, is to hear of it.
         self.reaping.wanted |= self.helpers.hooks.poll(now, &mut self.helpers.runner);
@@ -44,7 +44,7 @@ impl Loop {
         }
     }
 
-    fn kill_overdue_helpers(&mut self) {
+    pub(super) fn kill_overdue_helpers(&mut self) {
         let now = self.now();
         for sent in self.helpers.runner.kill_overdue(now) {
             self.sender.told(Signal::KILL, sent);
@@ -78,24 +78,5 @@ impl Loop {
             Phase::Stopping | Phase::GivenUp => self.core.status(now).workers.is_empty(),
         };
         ends && self.helpers.hooks.hold_end_back(now, &mut self.helpers.runner)
-    }
-
-    /// Before we end: hooks that run or wait, that of the very end among them, have a moment.
-    pub(super) async fn last_words(&mut self) {
-        if self.helpers.have_hooks() {
-            let now = self.now();
-            let until = self.helpers.hooks.last_words(now, &mut self.helpers.runner);
-            self.tend_hooks();
-            while self.helpers.have_hooks() && self.now() < until {
-                let _paused = self.wait().await;
-                self.take_signals();
-                self.reap();
-                self.tend_helpers();
-            }
-            self.helpers.hooks.give_up();
-        }
-        self.helpers.hooks.log_dropped();
-        self.helpers.runner.hasten(|_| true, Monotonic::default());
-        self.kill_overdue_helpers();
     }
 }

@@ -9,13 +9,13 @@ mod echo;
 mod helping;
 mod observers;
 mod orders;
-mod output;
 mod reaping;
 mod renew;
 mod scrape;
 mod sending;
 mod spawning;
 mod start;
+mod stop;
 mod summary;
 mod upgrade;
 mod waiting;
@@ -114,13 +114,7 @@ impl Loop {
         let mut rounds = 0u32;
         loop {
             if let Some(code) = self.exit {
-                if let Some(fleet) = &mut self.fleet {
-                    fleet.lanes.leave();
-                }
-                self.take_leave().await;
-                self.last_words().await;
-                self.finish_output().await;
-                return code;
+                return self.finish(code).await;
             }
             let paused = self.wait().await;
             let (begin, share) = (Instant::now(), Share::begin());

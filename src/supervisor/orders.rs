@@ -16,9 +16,6 @@ use tracing::info;
 /// More orders than this are not waited for at a time. Each costs a look at every slot after each turn of the loop.
 const MOST_WAITERS: usize = 32;
 
-/// Turns that other tasks get at the end, to say what they have to say: the answer to the order that ended us, above all.
-const LAST_TURNS: u32 = 4;
-
 /// Somebody who waits for the outcome of an order.
 pub(super) struct Waiter {
     waiting: Waiting,
@@ -109,16 +106,6 @@ impl Loop {
                 }
                 None if waiter.answer.is_closed() => {}
                 None => self.waiters.push(waiter),
-            }
-        }
-    }
-
-    /// Before the end.
-    pub(super) async fn take_leave(&mut self) {
-        self.tell_waiters();
-        if self.endpoints.control.is_some() {
-            for _ in 0..LAST_TURNS {
-                tokio::task::yield_now().await;
             }
         }
     }
