@@ -8,6 +8,7 @@ pub mod run;
 use crate::core::exit::Exit;
 use crate::core::time::earlier;
 use crate::core::{Monotonic, Pid, Snapshot};
+use crate::os::socket::passed;
 use hooks::Hooks;
 use ready_check::Checker;
 use run::{Kind, Runner};
@@ -52,5 +53,15 @@ impl Helpers {
     /// Whether hooks run or wait.
     pub fn have_hooks(&self) -> bool {
         self.hooks.are_left(&self.runner)
+    }
+
+    /// These workers, and helpers while there are any: none of them is an orphan. Where no worker is left, helpers have
+    /// had their time.
+    pub fn spared(&self, mut workers: Vec<Pid>) -> Vec<Pid> {
+        if !workers.is_empty() {
+            workers.extend(self.runner.all().map(|(pid, _)| pid));
+            workers.extend(passed::running());
+        }
+        workers
     }
 }

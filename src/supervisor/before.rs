@@ -4,6 +4,8 @@
 //! on, a graceful timeout and a kill. Meanwhile all that it is done for waits aside; the endpoint shows what waits.
 
 use super::Loop;
+use super::execute::Executor;
+use super::sending::Sender;
 use super::spawning::Starter;
 use crate::core::note::{InitNote, SignalNote};
 use crate::core::policy::{InitPolicy, Orphans};
@@ -11,13 +13,11 @@ use crate::core::signal::Rewrite;
 use crate::core::{Core, Mode, Monotonic, Note, Rewrites, Signal};
 use crate::os::process::handover::Given;
 use crate::os::process::send;
-use crate::os::process::spawn::Placement;
-use crate::os::stdio::terminal::Terminal;
+use crate::os::process::spawn::{Identity, Placement};
 use crate::settings;
 use crate::settings::placeholders::Command;
 use crate::setup::environment::Environment;
 use crate::values::command_line::Words;
-use crate::workers::Fleet;
 use std::io;
 use std::mem::replace;
 use tracing::{debug, error, info, warn};
@@ -53,9 +53,7 @@ impl Before {
 /// All that waits.
 struct Aside {
     core: Core,
-    fleet: Option<Fleet>,
-    starter: Starter,
-    terminal: Option<Terminal>,
+    execute: Executor,
     /// The first stop signal that has come meanwhile.
     stopped_by: Option<Signal>,
 }
@@ -99,29 +97,31 @@ impl Loop {
             command: Command::new(words.argv().to_vec(), false),
             environment: Environment::exactly(self.helpers.runner.env().to_vec()),
             placement: Placement::Session,
-            settings: self.starter.settings.clone(),
-            cannot_spawn: self.starter.cannot_spawn,
+            settings: self.execute.starter.settings.clone(),
+            cannot_spawn: self.execute.starter.cannot_spawn,
             death_signal: Some(stop.signal),
             closes_others: true,
         };
+        let execute = Executor {
+            fleet: None,
+            sender: Sender::new(starter.settings.identity.as_ref().map(Identity::ids)),
+            console: self.execute.console.without_terminal(),
+            starter,
+            exit: None,
+        };
         let aside = Aside {
             core: replace(&mut self.core, core),
-            fleet: self.fleet.take(),
-            starter: replace(&mut self.starter, starter),
-            terminal: self.console.terminal.take(),
+            execute: replace(&mut self.execute, execute),
             stopped_by: None,
         };
         self.before.aside = Some(Box::new(aside));
         self.publish_beside();
         let code = self.live().await;
-        self.exit = None;
         let Some(aside) = self.before.aside.take() else { return (code, None) };
         let stopped_by = aside.stopped_by;
         self.core = aside.core;
         self.core.is_behind(self.clock.lost());
-        self.fleet = aside.fleet;
-        self.starter = aside.starter;
-        self.console.terminal = aside.terminal;
+        self.execute = aside.execute;
         self.publish_beside();
         (code, stopped_by)
     }

@@ -9,7 +9,7 @@ use crate::os::stdio::terminal::{self, Terminal};
 /// See the module.
 pub struct Console {
     /// `None` where it is none of our business.
-    pub terminal: Option<Terminal>,
+    terminal: Option<Terminal>,
     /// Whether we gave it up before the command was there.
     pub gave_up: bool,
     /// Whether we stop even where nobody could continue us (dumb-init).
@@ -23,6 +23,11 @@ pub struct Console {
 impl Console {
     pub fn new(terminal: Option<Terminal>, gave_up: bool, stops_for_sure: bool) -> Self {
         Self { terminal, gave_up, stops_for_sure, lent: false, lending_refused: false }
+    }
+
+    /// While something else than the command runs.
+    pub fn without_terminal(&self) -> Self {
+        Self::new(None, self.gave_up, self.stops_for_sure)
     }
 
     pub fn carry_out(&mut self, action: TerminalAction, placement: Placement) -> Option<Event> {

@@ -2,9 +2,8 @@
 
 use super::Loop;
 use crate::core::snapshot::Phase;
-use crate::core::{Monotonic, Pid, Signal};
+use crate::core::{Monotonic, Signal};
 use crate::http::Beside;
-use crate::os::socket::passed;
 
 impl Loop {
     /// When [`tend_helpers`](Self::tend_helpers) has something to do.
@@ -47,18 +46,8 @@ impl Loop {
     pub(super) fn kill_overdue_helpers(&mut self) {
         let now = self.now();
         for sent in self.helpers.runner.kill_overdue(now) {
-            self.sender.told(Signal::KILL, sent);
+            self.execute.sender.told(Signal::KILL, sent);
         }
-    }
-
-    /// These workers, and helpers while there are any: none of them is an orphan. Where no worker is left, helpers have
-    /// had their time.
-    pub(super) fn spared(&self, mut workers: Vec<Pid>) -> Vec<Pid> {
-        if !workers.is_empty() {
-            workers.extend(self.helpers.runner.all().map(|(pid, _)| pid));
-            workers.extend(passed::running());
-        }
-        workers
     }
 
     /// Tells the endpoint.

@@ -1,11 +1,15 @@
 //! The loop: wait for one thing to happen, step, carry the actions out, feed the answers back.
 //!
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
+//!
+//! Its parts know nothing of it: `execute` carries actions out, with `sending`, `console` and `spawning`; `observers` tells
+//! what happened; `renew` has the configuration in force; `clock` leaves out pauses.
 
 mod before;
 mod clock;
 mod console;
 mod echo;
+mod execute;
 mod helping;
 mod observers;
 mod orders;
@@ -21,11 +25,10 @@ mod upgrade;
 mod waiting;
 
 use crate::control::Inbox;
-use crate::core::action::{Ask, Recipients};
+use crate::core::action::Ask;
 use crate::core::{Action, Core, Event, Monotonic, Note, Received, Signal};
 use crate::helpers::Helpers;
 use crate::os::allocator;
-use crate::os::process::send;
 use crate::os::process::{inherited, last_resort, memory};
 use crate::os::signals::Signals;
 use crate::report::log;
@@ -34,14 +37,12 @@ use crate::workers::Fleet;
 use crate::workers::share::Share;
 use before::Before;
 use clock::Clock;
-use console::Console;
 use echo::is_our_own_echo;
+use execute::Executor;
 use observers::Observers;
 use orders::Waiter;
 use reaping::Reaping;
 use renew::InForce;
-use sending::Sender;
-use spawning::Starter;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -62,13 +63,10 @@ struct Loop {
     core: Core,
     clock: Clock,
     signals: Signals,
-    /// What a pool needs.
-    fleet: Option<Fleet>,
+    execute: Executor,
     endpoints: Endpoints,
     /// Our own program, for when it is exchanged.
     program: io::Result<PathBuf>,
-    sender: Sender,
-    starter: Starter,
     in_force: InForce,
     /// What tasks ask of us.
     inbox: Inbox,
@@ -77,16 +75,13 @@ struct Loop {
     observers: Observers,
     before: Before,
     helpers: Helpers,
-    console: Console,
     reaping: Reaping,
-    /// Set by the core's last action.
-    exit: Option<u8>,
 }
 
 impl Supervisor {
     /// Runs to the end and returns the exit code.
     pub fn run(mut self) -> u8 {
-        let places = self.state.fleet.as_ref().map(Fleet::places).unwrap_or_default();
+        let places = self.state.execute.fleet.as_ref().map(Fleet::places).unwrap_or_default();
         allocator::tell_of_want(false);
         last_resort::stop_in_order_on_panic(self.state.core.stop_policy(), places);
         match self.runtime.take() {
@@ -108,12 +103,12 @@ impl Loop {
     async fn live(&mut self) -> u8 {
         self.handle(Event::Started);
         // Where nothing could be started, all that is left to do is to say so.
-        if !self.before.is_running() && self.exit.is_none() {
+        if !self.before.is_running() && self.execute.exit.is_none() {
             self.let_go();
         }
         let mut rounds = 0u32;
         loop {
-            if let Some(code) = self.exit {
+            if let Some(code) = self.execute.exit {
                 return self.finish(code).await;
             }
             let paused = self.wait().await;
@@ -143,7 +138,7 @@ impl Loop {
         // While the command loads: it is not kept waiting for this.
         inherited::close_descriptors();
         // A pool starts workers here again, and others may be started too.
-        if self.fleet.is_none() && !self.helpers.run_more() {
+        if self.execute.fleet.is_none() && !self.helpers.run_more() {
             inherited::leave_directory();
         }
         memory::give_back();
@@ -180,7 +175,7 @@ impl Loop {
         if received.signal == Signal::CHLD {
             log::child_signal();
             self.reaping.wanted = true;
-        } else if !is_our_own_echo(received, self.console.gave_up) {
+        } else if !is_our_own_echo(received, self.execute.console.gave_up) {
             #[cfg(debug_assertions)]
             echo::panic_for_a_test(received.signal);
             self.handle(Event::Signalled(received));
@@ -188,7 +183,7 @@ impl Loop {
     }
 
     fn take_news(&mut self) {
-        for event in self.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
+        for event in self.execute.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
             self.handle(event);
         }
     }
@@ -200,58 +195,28 @@ impl Loop {
         while let Some(event) = events.pop_front() {
             self.core.step(self.now(), event, &mut actions);
             for action in actions.drain(..) {
-                events.extend(self.carry_out(action));
+                match action {
+                    Action::Note(note) => self.report(&note),
+                    Action::Ask(ask) => events.extend(self.answer(ask)),
+                    action => events.extend(self.execute.carry_out(action, &self.clock, &self.helpers)),
+                }
             }
         }
         self.observers.look(self.before.shown(&self.core), self.clock.now());
     }
 
-    fn carry_out(&mut self, action: Action) -> Option<Event> {
-        match action {
-            Action::Spawn(order) => {
-                let fleet = self.fleet.as_mut();
-                return Some(self.starter.spawn(&order, fleet, &mut self.console, &self.clock));
+    fn answer(&mut self, ask: Ask) -> Option<Event> {
+        match ask {
+            Ask::ReadConfiguration => {
+                let Executor { starter, fleet, .. } = &mut self.execute;
+                Some(self.in_force.read(&mut self.core, starter, fleet.as_mut()))
             }
-            Action::Signal { to, signal } => self.signal(to, signal),
-            Action::Forward(forward) => self.sender.forward(forward),
-            Action::ContinueStopped(to) => self.sender.told(Signal::CONT, send::continue_stopped(to)),
-            Action::Terminal(action) => return self.console.carry_out(action, self.starter.placement),
-            Action::Worker { worker, lane, act } => {
-                match self.fleet.as_mut()?.act(self.clock.now(), worker, lane, act) {
-                    Ok(answer) => return answer,
-                    Err((signal, error)) => self.sender.told(signal, Err(error)),
-                }
+            Ask::Upgrade(pool) => Some(self.upgrade(*pool)),
+            Ask::Reap => {
+                self.reaping.wanted = true;
+                None
             }
-            Action::Check(check) => return self.fleet.as_mut()?.check(self.clock.now(), check),
-            Action::Listeners(action) => self.fleet.as_mut()?.set_listeners(action),
-            Action::Ask(Ask::ReadConfiguration) => {
-                let fleet = self.fleet.as_mut();
-                return Some(self.in_force.read(&mut self.core, &mut self.starter, fleet));
-            }
-            Action::Ask(Ask::Upgrade(pool)) => return Some(self.upgrade(*pool)),
-            Action::Ask(Ask::Reap) => self.reaping.wanted = true,
-            Action::Note(note) => self.report(&note),
-            Action::Exit(code) => self.exit = Some(code),
         }
-        None
-    }
-
-    fn signal(&mut self, to: Recipients, signal: Signal) {
-        let sent = match to {
-            Recipients::Process(pid) => send::to_process(pid, signal),
-            Recipients::Takers(pid) => match &mut self.fleet {
-                Some(fleet) => fleet.forward(pid, signal),
-                None => Ok(()),
-            },
-            Recipients::Group(pid) => send::to_group(pid, signal),
-            Recipients::Leftovers(group) => send::to_remains(group, signal),
-            Recipients::Everyone => send::to_all(signal),
-            Recipients::Orphans { except, asked_groups } => {
-                let spared = self.spared(except);
-                self.sender.ask_orphans(&spared, &asked_groups, signal)
-            }
-        };
-        self.sender.told(signal, sent);
     }
 
     /// Tells everybody who wants to know.
@@ -260,10 +225,11 @@ impl Loop {
             return self.report_before(note);
         }
         self.tell(note);
-        if let Some(fleet) = &mut self.fleet {
+        let Executor { starter, fleet, .. } = &mut self.execute;
+        if let Some(fleet) = fleet {
             fleet.heed(note);
         }
-        self.in_force.heed(note, &self.core, &mut self.starter, self.fleet.as_mut());
+        self.in_force.heed(note, &self.core, starter, fleet.as_mut());
         self.observers.note(self.clock.now(), note);
         self.helpers.hooks.push(note);
         self.heed_end(note);

@@ -91,7 +91,7 @@ impl Loop {
         let share = Share::begin();
         loop {
             // A pool has no use for them.
-            let children_left = match self.reaping.look(self.fleet.is_none()) {
+            let children_left = match self.reaping.look(self.execute.fleet.is_none()) {
                 Found::Stopped(pid, signal) => {
                     self.stopped(pid, signal);
                     None
@@ -135,14 +135,14 @@ impl Loop {
         debug!(pid = pid.0, %exit, "child reaped");
         self.count_served(pid);
         let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
-        let out_of_memory = self.fleet.as_mut().is_some_and(ended);
+        let out_of_memory = self.execute.fleet.as_mut().is_some_and(ended);
         let now = self.now();
         if self.helpers.ended(now, pid, exit) {
             self.publish_beside();
         } else {
             // It counts only until the first start has come to something.
             let reached_out = |fleet: &mut Fleet| fleet.outgoing.is_news();
-            if !self.core.snapshot().started && self.fleet.as_mut().is_some_and(reached_out) {
+            if !self.core.snapshot().started && self.execute.fleet.as_mut().is_some_and(reached_out) {
                 self.handle(Event::Pool(PoolFact::ReachedOut));
             }
             self.handle(Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } });
@@ -151,11 +151,11 @@ impl Loop {
 
     /// A stop by the terminal matters only where the terminal is our business.
     fn stopped(&mut self, pid: Pid, signal: Signal) {
-        if self.starter.placement == Placement::Shared && signal == Signal::TSTP {
+        if self.execute.starter.placement == Placement::Shared && signal == Signal::TSTP {
             // The terminal has stopped all of our group, but us.
-            self.sender.continue_job_if_stuck();
+            self.execute.sender.continue_job_if_stuck();
         }
-        if let Some(has_terminal) = self.console.is_to_be_had(pid, signal) {
+        if let Some(has_terminal) = self.execute.console.is_to_be_had(pid, signal) {
             self.handle(Event::Child { pid, change: ChildChange::Stopped { signal, has_terminal } });
         }
     }

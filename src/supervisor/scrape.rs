@@ -38,7 +38,7 @@ impl Loop {
     /// Whether [`go_on_measuring`](Self::go_on_measuring) has something to do.
     pub(super) fn is_measuring(&self) -> bool {
         self.observers.metrics.is_wanted()
-            || self.fleet.as_ref().is_some_and(|fleet| !fleet.to_measure.is_empty())
+            || self.execute.fleet.as_ref().is_some_and(|fleet| !fleet.to_measure.is_empty())
     }
 
     /// Measures a few workers: for the core, and for requests that wait for a page. When none is left, these are answered.
@@ -47,7 +47,9 @@ impl Loop {
             return;
         }
         let begin = Instant::now();
-        while let Some((pid, lane)) = self.fleet.as_mut().and_then(|fleet| fleet.to_measure.pop_front()) {
+        while let Some((pid, lane)) =
+            self.execute.fleet.as_mut().and_then(|fleet| fleet.to_measure.pop_front())
+        {
             self.measure(pid, lane);
             if begin.elapsed() >= AT_ONCE {
                 return;
@@ -69,7 +71,7 @@ impl Loop {
 
     /// Measures a worker for the core.
     fn measure(&mut self, pid: Pid, lane: Lane) {
-        let Some(fleet) = &mut self.fleet else { return };
+        let Some(fleet) = &mut self.execute.fleet else { return };
         let measured = fleet.measure(pid, lane);
         if let Event::Worker { fact: WorkerFact::Measured(Measured { memory: Some(bytes), .. }), .. } =
             measured
@@ -81,7 +83,7 @@ impl Loop {
     }
 
     fn look_at(&self, pid: Pid) -> Option<usage::Usage> {
-        match &self.fleet {
+        match &self.execute.fleet {
             Some(fleet) => fleet.as_worker(|| usage::usage(pid)),
             None => usage::usage(pid),
         }
@@ -101,8 +103,9 @@ impl Loop {
         let seats = pages::seats(status).into_iter().map(|(seat, worker)| {
             let kept = usize::try_from(seat.slot).ok().and_then(|slot| status.slots.get(slot)?.kept_lane);
             let lane = worker.map(|worker| worker.lane).or(kept);
-            let queue =
-                lane.zip(self.fleet.as_ref()).and_then(|(Lane(lane), fleet)| fleet.lanes.own_queue(lane));
+            let queue = lane
+                .zip(self.execute.fleet.as_ref())
+                .and_then(|(Lane(lane), fleet)| fleet.lanes.own_queue(lane));
             let seated = worker.map(|worker| {
                 let (usage, share) =
                     worker.pid.map(|pid| self.observers.metrics.known(pid)).unwrap_or_default();
@@ -111,7 +114,7 @@ impl Loop {
             Seat { queue, worker: seated, ..seat }
         });
         let seats: Vec<Seat> = seats.collect();
-        let pool = self.fleet.as_ref().map(|fleet| PoolSeen {
+        let pool = self.execute.fleet.as_ref().map(|fleet| PoolSeen {
             shared: fleet.lanes.shared_queue(),
             listening: netstat::listening(),
             shares: fleet.measures_shares(),

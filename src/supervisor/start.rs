@@ -3,6 +3,7 @@
 use super::before::Before;
 use super::clock::Clock;
 use super::console::Console;
+use super::execute::Executor;
 use super::observers::Observers;
 use super::reaping::Reaping;
 use super::renew::{self, InForce};
@@ -86,25 +87,23 @@ impl Supervisor {
             command: config.command,
             closes_others: is_pool,
         };
+        let ids = starter.settings.identity.as_ref().map(Identity::ids);
+        let execute = Executor { fleet, sender: Sender::new(ids), console, starter, exit: None };
         let state = Loop {
             core,
             clock,
             signals,
-            fleet,
             endpoints,
             program: exec::own_program(),
-            sender: Sender::new(starter.settings.identity.as_ref().map(Identity::ids)),
+            execute,
             inbox,
             waiters: Vec::new(),
             observers: Observers::new(published, is_pool, config.pool.output.is_some()),
             before,
             helpers,
-            console,
             in_force,
-            starter,
             // A child may have ended while the program was exchanged.
             reaping: Reaping::new(given.is_some()),
-            exit: None,
         };
         if is_pool {
             renew::discard_unheeded(&state.core);

@@ -18,7 +18,7 @@ const LAST_TURNS: u32 = 4;
 impl Loop {
     /// Nothing runs any more, and this is the exit code.
     pub(super) async fn finish(&mut self, code: u8) -> u8 {
-        if let Some(fleet) = &mut self.fleet {
+        if let Some(fleet) = &mut self.execute.fleet {
             fleet.lanes.leave();
         }
         self.take_leave().await;
@@ -36,13 +36,13 @@ impl Loop {
             (Note::Init(InitNote::KillingAll), _) => Duration::ZERO,
             _ => return,
         };
-        if let Some(fleet) = &mut self.fleet {
+        if let Some(fleet) = &mut self.execute.fleet {
             fleet.end_by = Instant::now().checked_add(grace);
         }
     }
 
     async fn finish_output(&mut self) {
-        let Some(fleet) = &mut self.fleet else { return };
+        let Some(fleet) = &mut self.execute.fleet else { return };
         let left = fleet.end_by.map_or(LONGEST, |at| at.saturating_duration_since(Instant::now()));
         if let Some(output) = &mut fleet.output {
             output.finish(left.clamp(SHORTEST, LONGEST)).await;

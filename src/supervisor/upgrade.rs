@@ -57,7 +57,7 @@ impl Loop {
         if waiting > 0 {
             warn!(count = waiting, "events wait for hooks: they are dropped by the upgrade");
         }
-        let remedy = match (&self.program, &self.fleet) {
+        let remedy = match (&self.program, &self.execute.fleet) {
             (Ok(program), Some(fleet)) => match self.exchange(program, fleet, pool) {
                 Ok(remedy) => remedy.to_owned(),
                 Err(error) => error.to_string(),

@@ -36,7 +36,7 @@ impl Loop {
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
             let signalled = self.signals.poll_ready(cx).is_ready();
-            let news = self.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
+            let news = self.execute.fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
             let asked = self.inbox.poll_ready(cx).is_ready() | self.helpers.poll_ready(cx).is_ready();
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
             if signalled || news || asked || late || self.reaping.wanted || self.is_measuring() {
@@ -60,7 +60,7 @@ impl Loop {
     /// workers have said meanwhile must be heard before they are found to have said nothing.
     pub(super) async fn hear_out(&mut self, paused: bool) {
         let is_late = |at: Monotonic| paused || at + LATE <= self.now();
-        if self.fleet.is_some() && self.core.next_deadline().is_some_and(is_late) {
+        if self.execute.fleet.is_some() && self.core.next_deadline().is_some_and(is_late) {
             tokio::task::yield_now().await;
             self.take_signals();
             self.reap();
@@ -70,7 +70,7 @@ impl Loop {
 
     /// Whether a deadline runs by which a process is hurt.
     fn hurts(&self) -> bool {
-        let of_probes = self.fleet.as_ref().is_some_and(Fleet::probes);
+        let of_probes = self.execute.fleet.as_ref().is_some_and(Fleet::probes);
         self.core.hurts() || of_probes || self.helpers.runner.next_deadline().is_some()
     }
 
@@ -78,7 +78,7 @@ impl Loop {
     fn was_paused(&mut self, lost: Duration) {
         debug!(lost_ms = u64::try_from(lost.as_millis()).unwrap_or(u64::MAX), "time passed without us");
         self.core.is_behind(lost);
-        if let Some(fleet) = &mut self.fleet {
+        if let Some(fleet) = &mut self.execute.fleet {
             fleet.was_paused(lost);
         }
     }
@@ -87,7 +87,7 @@ impl Loop {
     pub(super) fn had_turn(&mut self, took: Duration) {
         self.observers.metrics.turns.observe(took);
         if took >= LONG_TURN
-            && let Some(fleet) = &mut self.fleet
+            && let Some(fleet) = &mut self.execute.fleet
         {
             fleet.had_no_time();
         }
