@@ -40,7 +40,7 @@ use clock::Clock;
 use echo::is_our_own_echo;
 use execute::Executor;
 use observers::Observers;
-use orders::Waiter;
+use orders::Waiters;
 use reaping::Reaping;
 use renew::InForce;
 use std::collections::VecDeque;
@@ -70,8 +70,7 @@ struct Loop {
     in_force: InForce,
     /// What tasks ask of us.
     inbox: Inbox,
-    /// Who waits for the outcome of an order.
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
     observers: Observers,
     before: Before,
     helpers: Helpers,
@@ -123,7 +122,7 @@ impl Loop {
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
-            self.tell_waiters();
+            self.waiters.tell(|| self.core.status(self.clock.now()));
             self.had_turn(begin.elapsed());
             self.tend_helpers();
             rounds = rounds.wrapping_add(1);

@@ -16,10 +16,33 @@ use tracing::info;
 /// More orders than this are not waited for at a time. Each costs a look at every slot after each turn of the loop.
 const MOST_WAITERS: usize = 32;
 
-/// Somebody who waits for the outcome of an order.
-pub(super) struct Waiter {
-    waiting: Waiting,
-    answer: oneshot::Sender<Outcome>,
+/// Requests whose outcome is waited for, and where it goes.
+#[derive(Default)]
+pub struct Waiters(Vec<(Waiting, oneshot::Sender<Outcome>)>);
+
+impl Waiters {
+    /// Whether there is room for one more.
+    fn has_room(&mut self) -> bool {
+        self.0.retain(|(_, answer)| !answer.is_closed());
+        self.0.len() < MOST_WAITERS
+    }
+
+    /// Answers those that have come to an end, and forgets those that nobody waits for any more.
+    pub fn tell(&mut self, status: impl FnOnce() -> Status) {
+        if self.0.is_empty() {
+            return;
+        }
+        let status = status();
+        for (mut waiting, answer) in std::mem::take(&mut self.0) {
+            match waiting.outcome(&status) {
+                Some(outcome) => {
+                    let _gone = answer.send(outcome);
+                }
+                None if answer.is_closed() => {}
+                None => self.0.push((waiting, answer)),
+            }
+        }
+    }
 }
 
 impl Loop {
@@ -72,14 +95,13 @@ impl Loop {
     }
 
     fn demand(&mut self, demand: Request, before: &Status, answer: oneshot::Sender<Outcome>) {
-        self.waiters.retain(|waiter| !waiter.answer.is_closed());
-        if self.waiters.len() >= MOST_WAITERS {
+        if !self.waiters.has_room() {
             let _gone = answer.send(Outcome::Refused(Refusal::TooMany));
             return;
         }
         self.handle(Event::Requested(demand));
         let after = self.core.status(self.now());
-        self.waiters.extend(Waiting::new(demand, before, &after).map(|waiting| Waiter { waiting, answer }));
+        self.waiters.0.extend(Waiting::new(demand, before, &after).map(|waiting| (waiting, answer)));
     }
 
     /// A worker that is seated has not been reaped: the signal reaches no stranger.
@@ -90,23 +112,6 @@ impl Loop {
         match send::to_process(pid, signal) {
             Ok(()) => Outcome::Sent { slot, pid },
             Err(error) => Outcome::NotSent { error: error.to_string() },
-        }
-    }
-
-    /// Tells those whose orders have come to an end, and forgets those who do not wait any more.
-    pub(super) fn tell_waiters(&mut self) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let status = self.core.status(self.now());
-        for mut waiter in std::mem::take(&mut self.waiters) {
-            match waiter.waiting.outcome(&status) {
-                Some(outcome) => {
-                    let _gone = waiter.answer.send(outcome);
-                }
-                None if waiter.answer.is_closed() => {}
-                None => self.waiters.push(waiter),
-            }
         }
     }
 }

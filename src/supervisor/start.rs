@@ -5,6 +5,7 @@ use super::clock::Clock;
 use super::console::Console;
 use super::execute::Executor;
 use super::observers::Observers;
+use super::orders::Waiters;
 use super::reaping::Reaping;
 use super::renew::{self, InForce};
 use super::sending::Sender;
@@ -97,7 +98,7 @@ impl Supervisor {
             program: exec::own_program(),
             execute,
             inbox,
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             observers: Observers::new(published, is_pool, config.pool.output.is_some()),
             before,
             helpers,

@@ -50,7 +50,7 @@ impl Loop {
     }
 
     async fn take_leave(&mut self) {
-        self.tell_waiters();
+        self.waiters.tell(|| self.core.status(self.clock.now()));
         if self.endpoints.control.is_some() {
             for _ in 0..LAST_TURNS {
                 tokio::task::yield_now().await;
