@@ -23,7 +23,7 @@
 //!           └─────────────┘──▶ control: questions and orders, which the loop answers between two events
 //! ```
 //!
-//! What stands above us hears of it too: `supervisor/outlook.rs` has the manager ([`manager`], sd_notify(3)) and the person at
+//! What stands above us hears of it too: `supervisor/observers.rs` has the manager ([`manager`], sd_notify(3)) and the person at
 //! the terminal ([`os::progress_line`]) told after each event.
 //!
 //! [`app`] sees which command it is, and says at the start of a pool what [`check`] knows for certain to be wrong.
@@ -89,8 +89,8 @@
 //! * **A socket names its speaker**: each worker has a notify socket of its own, in a directory that its user reaches; only
 //!   where others can reach it too is a sender looked up in /proc, a few at a time (`workers/notices.rs`).
 //! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.
-//! * **Errands are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
-//!   and time, reaped before the core hears of it, and gone before we are (`supervisor/errands.rs`).
+//! * **Helpers are none of the core's business**: what `--before`, `--on-event` and `--ready-check` run is bounded in number
+//!   and time, reaped before the core hears of it, and gone before we are ([`helpers`]).
 //! * **No passed descriptor is ours**: the last close of one may take for ever. The kernel refuses them where it can, and
 //!   otherwise a child of ours takes them and ends (`os/socket/passed.rs`).
 //! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.

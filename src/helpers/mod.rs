@@ -1,3 +1,67 @@
-//! Programs and questions beside the command. They know nothing of workers.
+//! Programs and questions beside the command. They know nothing of workers, nor of the loop, which looks after them.
 
 pub mod ask;
+pub mod hooks;
+pub mod ready_check;
+pub mod run;
+
+use crate::core::exit::Exit;
+use crate::core::time::earlier;
+use crate::core::{Monotonic, Pid, Snapshot};
+use crate::os::socket::passed;
+use hooks::Hooks;
+use ready_check::Checker;
+use run::{Kind, Runner};
+use std::task::{Context, Poll};
+
+/// All of them.
+pub struct Helpers {
+    pub runner: Runner,
+    pub hooks: Hooks,
+    pub checker: Option<Checker>,
+}
+
+impl Helpers {
+    /// Whether there is anything to be run while the command runs.
+    pub fn run_more(&self) -> bool {
+        self.checker.is_some() || self.hooks.are_wanted()
+    }
+
+    /// Ready when there is an answer to take.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.checker.as_mut().map_or(Poll::Pending, |checker| checker.poll_ready(cx))
+    }
+
+    /// When there is something to do.
+    pub fn next_deadline(&self, snapshot: impl FnOnce() -> Snapshot) -> Option<Monotonic> {
+        let of_hooks = earlier(self.runner.next_deadline(), self.hooks.next_deadline(&self.runner));
+        let of_check = self.checker.as_ref().and_then(|it| it.next_deadline(&snapshot(), &self.runner));
+        earlier(of_hooks, of_check)
+    }
+
+    /// A child has ended and is still a zombie; tells whether it was one of these.
+    pub fn ended(&mut self, now: Monotonic, pid: Pid, exit: Exit) -> bool {
+        let Some(ended) = self.runner.reaped(pid) else { return false };
+        match (ended.kind, &mut self.checker) {
+            (Kind::Hook, _) => Hooks::ended(pid, ended, exit),
+            (Kind::Check(id), Some(checker)) => checker.ended(now, id, ended.killed, exit),
+            (Kind::Check(_), None) => {}
+        }
+        true
+    }
+
+    /// Whether hooks run or wait.
+    pub fn have_hooks(&self) -> bool {
+        self.hooks.are_left(&self.runner)
+    }
+
+    /// These workers, and helpers while there are any: none of them is an orphan. Where no worker is left, helpers have
+    /// had their time.
+    pub fn spared(&self, mut workers: Vec<Pid>) -> Vec<Pid> {
+        if !workers.is_empty() {
+            workers.extend(self.runner.all().map(|(pid, _)| pid));
+            workers.extend(passed::running());
+        }
+        workers
+    }
+}

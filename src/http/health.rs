@@ -115,6 +115,7 @@ pub fn verbose(question: Question, checks: &[Check]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::ready_target::CheckState;
 
     fn snapshot(phase: Phase, ready: u32) -> Snapshot {
         Snapshot { phase, workers: 4, ready, min_ready: 2, started: true }
@@ -141,9 +142,9 @@ mod tests {
             })
         };
         let checked = |check| Beside { prepares: false, check: Some(check) };
-        assert_eq!(passes(&checked(beside::Check::Passes)), [true, true, true]);
-        assert_eq!(passes(&checked(beside::Check::Awaited)), [true, false, true]);
-        let failed = checked(beside::Check::Fails("answered 500".into()));
+        assert_eq!(passes(&checked(CheckState::Passes)), [true, true, true]);
+        assert_eq!(passes(&checked(CheckState::Awaited)), [true, false, true]);
+        let failed = checked(CheckState::Fails("answered 500".into()));
         assert_eq!(passes(&failed), [true, false, true]);
         assert_eq!(passes(&Beside { prepares: true, check: None }), [true, false, false]);
         let checks = found(Question::Ready, &snapshot, &failed);

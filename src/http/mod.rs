@@ -11,7 +11,7 @@ mod orders;
 pub mod routes;
 mod status;
 
-pub use beside::{Beside, Check};
+pub use beside::Beside;
 
 use crate::control::Desk;
 use crate::core::Snapshot;

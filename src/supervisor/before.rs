@@ -4,45 +4,64 @@
 //! on, a graceful timeout and a kill. Meanwhile all that it is done for waits aside; the endpoint shows what waits.
 
 use super::Loop;
+use super::execute::Executor;
+use super::sending::Sender;
+use super::spawning::Starter;
 use crate::core::note::{InitNote, SignalNote};
 use crate::core::policy::{InitPolicy, Orphans};
 use crate::core::signal::Rewrite;
-use crate::core::{Core, Mode, Note, Rewrites, Signal};
+use crate::core::{Core, Mode, Monotonic, Note, Rewrites, Signal};
+use crate::os::process::handover::Given;
 use crate::os::process::send;
-use crate::os::process::spawn::Placement;
-use crate::os::stdio::terminal::Terminal;
+use crate::os::process::spawn::{Identity, Placement};
+use crate::settings;
 use crate::settings::placeholders::Command;
 use crate::setup::environment::Environment;
 use crate::values::command_line::Words;
-use crate::workers::Fleet;
 use std::io;
 use std::mem::replace;
 use tracing::{debug, error, info, warn};
 
-/// All that waits.
-pub struct Aside {
-    core: Core,
-    fleet: Option<Fleet>,
-    command: Command,
-    environment: Environment,
-    placement: Placement,
-    terminal: Option<Terminal>,
-    death_signal: Option<Signal>,
-    /// The first stop signal that has come meanwhile.
-    stopped_by: Option<Signal>,
+/// What is to be done first.
+pub struct Before {
+    commands: Vec<Words>,
+    /// When all of that must have ended.
+    by: Option<Monotonic>,
+    /// When the whole run must end, in real time.
+    deadline: Option<Monotonic>,
+    /// All that waits while that runs.
+    aside: Option<Box<Aside>>,
 }
 
-impl Aside {
-    /// Of whom the outside is told.
-    pub fn core(&self) -> &Core {
-        &self.core
+impl Before {
+    /// What was done by the program before us in this process is not done again.
+    pub fn new(config: &settings::Around, given: Option<&Given>) -> Self {
+        let commands = if given.is_some() { Vec::new() } else { config.before.clone() };
+        Self { commands, by: config.before_by, deadline: config.deadline, aside: None }
     }
+
+    /// The core that the outside sees while this one is at work.
+    pub fn shown<'a>(&'a self, core: &'a Core) -> &'a Core {
+        self.aside.as_ref().map_or(core, |aside| &aside.core)
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.aside.is_some()
+    }
+}
+
+/// All that waits.
+struct Aside {
+    core: Core,
+    execute: Executor,
+    /// The first stop signal that has come meanwhile.
+    stopped_by: Option<Signal>,
 }
 
 impl Loop {
     /// Does what is to be done first; returns the code to end with if that did not go well, or a stop signal came.
     pub(super) async fn prepare(&mut self) -> Option<u8> {
-        for words in std::mem::take(&mut self.around.before) {
+        for words in std::mem::take(&mut self.before.commands) {
             let (code, stopped_by) = self.run_before(&words).await;
             if let Some(signal) = stopped_by {
                 info!(signal = %signal, "stopped before anything was started");
@@ -67,44 +86,49 @@ impl Loop {
             rewrites: only_stops(),
             // A daemon that it leaves is an orphan later.
             orphans: Orphans::Leave,
-            deadline: self.around.deadline,
-            limit: self.around.before_by,
+            deadline: self.before.deadline,
+            limit: self.before.by,
             ..InitPolicy::new(stop)
         };
         info!(command = %words, "before the start");
         let mut core = Core::new(Mode::Init(policy), 0);
         core.is_behind(self.clock.lost());
+        let starter = Starter {
+            command: Command::new(words.argv().to_vec(), false),
+            environment: Environment::exactly(self.helpers.runner.env().to_vec()),
+            placement: Placement::Session,
+            settings: self.execute.starter.settings.clone(),
+            cannot_spawn: self.execute.starter.cannot_spawn,
+            death_signal: Some(stop.signal),
+            closes_others: true,
+        };
+        let execute = Executor {
+            fleet: None,
+            sender: Sender::new(starter.settings.identity.as_ref().map(Identity::ids)),
+            console: self.execute.console.without_terminal(),
+            starter,
+            exit: None,
+        };
         let aside = Aside {
             core: replace(&mut self.core, core),
-            fleet: self.fleet.take(),
-            command: replace(&mut self.command, Command::new(words.argv().to_vec(), false)),
-            environment: replace(&mut self.environment, Environment::exactly(self.around.env.clone())),
-            placement: replace(&mut self.placement, Placement::Session),
-            terminal: self.terminal.take(),
-            death_signal: self.death_signal.replace(stop.signal),
+            execute: replace(&mut self.execute, execute),
             stopped_by: None,
         };
-        self.around.aside = Some(Box::new(aside));
+        self.before.aside = Some(Box::new(aside));
         self.publish_beside();
         let code = self.live().await;
-        self.exit = None;
-        let Some(aside) = self.around.aside.take() else { return (code, None) };
+        let Some(aside) = self.before.aside.take() else { return (code, None) };
         let stopped_by = aside.stopped_by;
         self.core = aside.core;
         self.core.is_behind(self.clock.lost());
-        self.fleet = aside.fleet;
-        self.command = aside.command;
-        self.environment = aside.environment;
-        self.placement = aside.placement;
-        self.terminal = aside.terminal;
-        self.death_signal = aside.death_signal;
+        self.execute = aside.execute;
         self.publish_beside();
         (code, stopped_by)
     }
 
     /// The core that the outside sees: never that of what is done first.
     pub(super) fn shown(&self) -> &Core {
-        self.around.shown(&self.core)
+        self.before.shown(&self.core)
     }
 
     /// Tells of what is done first, in words of its own.
@@ -117,7 +141,7 @@ impl Loop {
             }
             Note::Signal(SignalNote::Forwarded { came, .. }) => {
                 info!(signal = %came, "before the start: it is asked to stop");
-                if let Some(aside) = &mut self.around.aside {
+                if let Some(aside) = &mut self.before.aside {
                     aside.stopped_by.get_or_insert(came);
                 }
             }

@@ -1,55 +1,46 @@
 //! The loop: wait for one thing to happen, step, carry the actions out, feed the answers back.
 //!
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
+//!
+//! Its parts know nothing of it: `execute` carries actions out, with `sending`, `console` and `spawning`; `observers` tells
+//! what happened; `renew` has the configuration in force; `clock` leaves out pauses.
 
-mod around;
 mod before;
-mod checks;
 mod clock;
+mod console;
 mod echo;
-mod errands;
-mod hooks;
+mod execute;
+mod helping;
+mod observers;
 mod orders;
-mod outlook;
-mod output;
 mod reaping;
 mod renew;
 mod scrape;
+mod sending;
 mod spawning;
+mod start;
+mod stop;
 mod summary;
-mod telling;
-mod tend;
 mod upgrade;
 mod waiting;
 
-use crate::control::{self, Inbox};
-use crate::core::action::{Ask, Forward, Recipients, TerminalAction};
-use crate::core::event::SpawnFailure;
-use crate::core::policy::Job;
-use crate::core::{Action, Core, Event, Mode, Monotonic, Note, Received, Signal};
-use crate::http::{self, Access, Edge, Published};
-use crate::os::process::send::{self, Asked, Sparing};
-use crate::os::process::spawn::{Identity, Placement, Settings};
-use crate::os::process::{exec, inherited, last_resort, memory, open_files, pid1};
-use crate::os::runtime::runtime;
+use crate::control::Inbox;
+use crate::core::action::Ask;
+use crate::core::{Action, Core, Event, Monotonic, Note, Received, Signal};
+use crate::helpers::Helpers;
+use crate::os::allocator;
+use crate::os::process::{inherited, last_resort, memory};
 use crate::os::signals::Signals;
-use crate::os::stdio::terminal::Terminal;
-use crate::os::{allocator, call};
 use crate::report::log;
-use crate::report::metrics::Metrics;
-use crate::settings::Config;
-use crate::settings::placeholders::Command;
-use crate::setup;
 use crate::setup::Endpoints;
-use crate::setup::environment::Environment;
-use crate::values::error::StartError;
-use crate::values::style::Style;
+use crate::workers::Fleet;
 use crate::workers::share::Share;
-use crate::workers::{Fleet, least_fd};
-use around::Around;
+use before::Before;
 use clock::Clock;
 use echo::is_our_own_echo;
-use orders::Waiter;
+use execute::Executor;
+use observers::Observers;
+use orders::Waiters;
 use reaping::Reaping;
 use renew::InForce;
 use std::collections::VecDeque;
@@ -57,7 +48,6 @@ use std::io;
 use std::path::PathBuf;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
-use tracing::debug;
 
 /// Rounds of the loop before other tasks get their turn, should there always be something to do; one, if it took long.
 const ROUNDS_BEFORE_YIELD: u32 = 2;
@@ -73,167 +63,24 @@ struct Loop {
     core: Core,
     clock: Clock,
     signals: Signals,
-    /// What a pool needs.
-    fleet: Option<Fleet>,
+    execute: Executor,
     endpoints: Endpoints,
     /// Our own program, for when it is exchanged.
     program: io::Result<PathBuf>,
-    asked: Asked,
-    sparing: Sparing,
-    command: Command,
     in_force: InForce,
-    environment: Environment,
-    published: Published,
     /// What tasks ask of us.
     inbox: Inbox,
-    /// Who waits for the outcome of an order.
-    waiters: Vec<Waiter>,
-    metrics: Metrics,
-    /// What runs before and beside the command.
-    around: Around,
-    outlook: outlook::Outlook,
-    placement: Placement,
-    settings: Settings,
-    /// Why nothing can be started, if that is known: it would run as another user, or elsewhere.
-    cannot_spawn: Option<SpawnFailure>,
-    death_signal: Option<Signal>,
-    terminal: Option<Terminal>,
-    /// Whether we gave the terminal up before the command was there.
-    gave_terminal_up: bool,
-    /// Whether the command has got the terminal from us.
-    terminal_lent: bool,
-    /// The kernel did not make the command's group the foreground group, though it was asked to.
-    lending_refused: bool,
-    /// Whether we stop even where nobody could continue us (dumb-init).
-    stops_for_sure: bool,
-    /// Whether it was said that we may not signal somebody.
-    refusal_told: bool,
-    /// A child may have ended: SIGCHLD came, or the core wants to know.
-    look_for_ended: bool,
+    waiters: Waiters,
+    observers: Observers,
+    before: Before,
+    helpers: Helpers,
     reaping: Reaping,
-    /// Set by the core's last action.
-    exit: Option<u8>,
 }
 
 impl Supervisor {
-    /// Sets everything up; nothing is started yet. May fail, [`run`](Self::run) may not: after the start there
-    /// is nobody to return an error to.
-    ///
-    /// # Errors
-    /// Names what could not be had.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        let is_pool = matches!(config.mode, Mode::Pool(_));
-        // The others tell of it when they try.
-        let given = if is_pool { setup::given()? } else { None };
-        if is_pool || config.style == Style::Ours {
-            let checked = setup::check_command(&config);
-            checked.or_else(|error| upgrade::only_a_program(&given, error))?;
-        }
-        let who = setup::account(&config.process)
-            .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
-        let (settings, account, cannot_spawn) = match who {
-            Ok((settings, account)) => (settings, account, None),
-            Err(error) => (Settings::default(), None, Some(upgrade::only_new_workers(&given, error)?)),
-        };
-        if is_pool {
-            call::may_close().map_err(|error| setup::refused("close", &error))?;
-            if let Err(error) = open_files::raise() {
-                debug!(%error, "the limit on open files stays as it is");
-            }
-        }
-        let runtime = runtime()?;
-        let inside = runtime.enter();
-        let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
-        setup::relations(&config);
-        let ids = settings.identity.as_ref().map(Identity::ids);
-        let (mode, place, fleet) = match config.mode.clone() {
-            Mode::Init(mut policy) => {
-                let place = setup::place(config.placing);
-                (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
-                policy.stops_itself |= place.job == Job::Shared;
-                (Mode::Init(policy), Some(place), None)
-            }
-            Mode::Pool(mut policy) => {
-                let least = least_fd(&config.pool);
-                let lanes = setup::lanes(&config.pool, &mut policy, least, given.as_ref())?;
-                let identity = settings.identity.as_ref();
-                let fleet = Fleet::new(&config.pool, lanes, identity, given.as_ref());
-                let fleet = fleet.map_err(|(what, error)| setup::refused(what, &error))?;
-                (Mode::Pool(policy), None, Some(fleet))
-            }
-        };
-        let core = match (mode, &given) {
-            (Mode::Pool(policy), Some(given)) => Core::take_over(policy, pid1::seed(), &given.pool),
-            (mode, _) => Core::new(mode, pid1::seed()),
-        };
-        let published = Published::new(core.snapshot());
-        let (desk, inbox) = control::open();
-        let (shows, lost) =
-            given.as_ref().map(|given| (given.pool.now, given.pool.behind)).unwrap_or_default();
-        let clock = Clock::new(Instant::now(), shows, lost);
-        let edge = Edge { published: published.clone(), desk, since: clock.origin() };
-        let endpoints = Endpoints::open(&config, given.as_ref())?;
-        let served = [
-            ("--health", &endpoints.health, Access::Health),
-            ("--control", &endpoints.control, Access::Control),
-        ];
-        for (option, listener, access) in served {
-            let Some(listener) = listener else { continue };
-            http::serve(listener, edge.clone(), access).map_err(|error| call::refused(option, &error))?;
-        }
-        let environment = match &fleet {
-            None => Environment::of_init(),
-            Some(_) => Environment::of_pool(&config.pool.names(), config.pool.watchdog),
-        };
-        let environment = match &account {
-            None => environment,
-            Some(account) => environment.for_account(account),
-        };
-        setup::give_up_rights(&settings, &config);
-        let around = Around::new(config.around.clone(), &environment, given.as_ref());
-        drop(inside);
-        let state = Loop {
-            core,
-            clock,
-            signals,
-            fleet,
-            endpoints,
-            program: exec::own_program(),
-            asked: Asked::default(),
-            sparing: Sparing::new(ids),
-            environment,
-            published,
-            inbox,
-            waiters: Vec::new(),
-            metrics: Metrics::default(),
-            around,
-            outlook: outlook::Outlook::of(&config.mode, config.pool.output.is_some()),
-            placement: place.as_ref().map_or(Placement::Session, |place| place.placement),
-            settings,
-            cannot_spawn,
-            death_signal: setup::death_signal_of_command(&config),
-            gave_terminal_up: place.as_ref().is_some_and(|place| place.gave_up),
-            terminal: place.and_then(|place| place.terminal),
-            in_force: InForce::new(&config),
-            command: config.command,
-            terminal_lent: false,
-            lending_refused: false,
-            stops_for_sure: config.style == Style::DumbInit,
-            refusal_told: false,
-            // Somebody may have ended while the program was exchanged.
-            look_for_ended: given.is_some(),
-            reaping: Reaping::default(),
-            exit: None,
-        };
-        if is_pool {
-            state.discard_unheeded();
-        }
-        Ok(Self { runtime: Some(runtime), state })
-    }
-
     /// Runs to the end and returns the exit code.
     pub fn run(mut self) -> u8 {
-        let places = self.state.fleet.as_ref().map(Fleet::places).unwrap_or_default();
+        let places = self.state.execute.fleet.as_ref().map(Fleet::places).unwrap_or_default();
         allocator::tell_of_want(false);
         last_resort::stop_in_order_on_panic(self.state.core.stop_policy(), places);
         match self.runtime.take() {
@@ -255,19 +102,13 @@ impl Loop {
     async fn live(&mut self) -> u8 {
         self.handle(Event::Started);
         // Where nothing could be started, all that is left to do is to say so.
-        if !self.around.prepares() && self.exit.is_none() {
+        if !self.before.is_running() && self.execute.exit.is_none() {
             self.let_go();
         }
         let mut rounds = 0u32;
         loop {
-            if let Some(code) = self.exit {
-                if let Some(fleet) = &mut self.fleet {
-                    fleet.lanes.leave();
-                }
-                self.take_leave().await;
-                self.last_words().await;
-                self.finish_output().await;
-                return code;
+            if let Some(code) = self.execute.exit {
+                return self.finish(code).await;
             }
             let paused = self.wait().await;
             let (begin, share) = (Instant::now(), Share::begin());
@@ -277,13 +118,13 @@ impl Loop {
             self.take_asks();
             self.go_on_measuring();
             self.hear_out(paused).await;
-            self.outlook.act(self.around.shown(&self.core), self.now());
+            self.observers.act(self.before.shown(&self.core), self.clock.now());
             if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
                 self.handle(Event::DeadlinePassed);
             }
-            self.tell_waiters();
+            self.waiters.tell(|| self.core.status(self.clock.now()));
             self.had_turn(begin.elapsed());
-            self.tend_around();
+            self.tend_helpers();
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) || share.is_over() {
                 tokio::task::yield_now().await;
@@ -296,7 +137,7 @@ impl Loop {
         // While the command loads: it is not kept waiting for this.
         inherited::close_descriptors();
         // A pool starts workers here again, and others may be started too.
-        if self.fleet.is_none() && !self.around.runs_more() {
+        if self.execute.fleet.is_none() && !self.helpers.run_more() {
             inherited::leave_directory();
         }
         memory::give_back();
@@ -332,8 +173,8 @@ impl Loop {
     fn take_signal(&mut self, received: Received) {
         if received.signal == Signal::CHLD {
             log::child_signal();
-            self.look_for_ended = true;
-        } else if !is_our_own_echo(received, self.gave_terminal_up) {
+            self.reaping.wanted = true;
+        } else if !is_our_own_echo(received, self.execute.console.gave_up) {
             #[cfg(debug_assertions)]
             echo::panic_for_a_test(received.signal);
             self.handle(Event::Signalled(received));
@@ -341,7 +182,7 @@ impl Loop {
     }
 
     fn take_news(&mut self) {
-        for event in self.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
+        for event in self.execute.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
             self.handle(event);
         }
     }
@@ -353,91 +194,43 @@ impl Loop {
         while let Some(event) = events.pop_front() {
             self.core.step(self.now(), event, &mut actions);
             for action in actions.drain(..) {
-                events.extend(self.carry_out(action));
-            }
-        }
-        self.published.set(self.shown().snapshot());
-        self.outlook.look(self.around.shown(&self.core), self.now());
-    }
-
-    fn carry_out(&mut self, action: Action) -> Option<Event> {
-        match action {
-            Action::Spawn(order) => return Some(self.spawn(order)),
-            Action::Signal { to, signal } => self.signal(to, signal),
-            Action::Forward(forward) => self.forward(forward),
-            Action::ContinueStopped(to) => self.told(Signal::CONT, send::continue_stopped(to)),
-            Action::Terminal(action) => return self.about_terminal(action),
-            Action::Worker { worker, lane, act } => return self.about_worker(worker, lane, act),
-            Action::Check(check) => return self.check(check),
-            Action::Listeners(action) => self.about_listeners(action),
-            Action::Ask(Ask::ReadConfiguration) => return Some(self.read_configuration()),
-            Action::Ask(Ask::Upgrade(pool)) => return Some(self.upgrade(*pool)),
-            Action::Ask(Ask::Reap) => self.look_for_ended = true,
-            Action::Note(note) => self.report(&note),
-            Action::Exit(code) => self.exit = Some(code),
-        }
-        None
-    }
-
-    fn signal(&mut self, to: Recipients, signal: Signal) {
-        let sent = match to {
-            Recipients::Process(pid) => send::to_process(pid, signal),
-            Recipients::Takers(pid) => match &mut self.fleet {
-                Some(fleet) => fleet.forward(pid, signal),
-                None => Ok(()),
-            },
-            Recipients::Group(pid) => send::to_group(pid, signal),
-            Recipients::Leftovers(group) => send::to_remains(group, signal),
-            Recipients::Everyone => send::to_all(signal),
-            Recipients::Orphans { except, asked_groups } => {
-                let spared = self.around.spared(except);
-                self.asked.ask_orphans(&spared, &asked_groups, signal)
-            }
-        };
-        self.told(signal, sent);
-    }
-
-    fn forward(&mut self, Forward { to, received, spare_unaware, asks }: Forward) {
-        if asks {
-            self.asked.note(to);
-        }
-        let sent =
-            if spare_unaware { self.sparing.forward(to, &received) } else { send::forward(to, &received) };
-        self.told(received.signal, sent);
-    }
-
-    fn about_terminal(&mut self, action: TerminalAction) -> Option<Event> {
-        match action {
-            TerminalAction::Lend { group } => {
-                let lent = self.terminal.as_ref().and_then(|terminal| terminal.lend(group));
-                self.terminal_lent |= lent == Some(true);
-                self.lending_refused |= lent == Some(false);
-            }
-            TerminalAction::TakeBack { group } => {
-                if let Some(terminal) = &self.terminal
-                    && std::mem::take(&mut self.terminal_lent)
-                {
-                    terminal.take_back_from(group);
+                match action {
+                    Action::Note(note) => self.report(&note),
+                    Action::Ask(ask) => events.extend(self.answer(ask)),
+                    action => events.extend(self.execute.carry_out(action, &self.clock, &self.helpers)),
                 }
             }
-            TerminalAction::StopSelf { job } => return self.stop_self(job),
         }
-        None
+        self.observers.look(self.before.shown(&self.core), self.clock.now());
+    }
+
+    fn answer(&mut self, ask: Ask) -> Option<Event> {
+        match ask {
+            Ask::ReadConfiguration => {
+                let Executor { starter, fleet, .. } = &mut self.execute;
+                Some(self.in_force.read(&mut self.core, starter, fleet.as_mut()))
+            }
+            Ask::Upgrade(pool) => Some(self.upgrade(*pool)),
+            Ask::Reap => {
+                self.reaping.wanted = true;
+                None
+            }
+        }
     }
 
     /// Tells everybody who wants to know.
     fn report(&mut self, note: &Note) {
-        if self.around.prepares() {
+        if self.before.is_running() {
             return self.report_before(note);
         }
         self.tell(note);
-        if let Some(fleet) = &mut self.fleet {
+        let Executor { starter, fleet, .. } = &mut self.execute;
+        if let Some(fleet) = fleet {
             fleet.heed(note);
         }
-        self.configuration_heard(note);
-        self.metrics.note(self.now(), note);
-        self.around.happened(note);
-        self.outlook.note(note);
+        self.in_force.heed(note, &self.core, starter, fleet.as_mut());
+        self.observers.note(self.clock.now(), note);
+        self.helpers.hooks.push(note);
         self.heed_end(note);
     }
 }

@@ -16,13 +16,33 @@ use tracing::info;
 /// More orders than this are not waited for at a time. Each costs a look at every slot after each turn of the loop.
 const MOST_WAITERS: usize = 32;
 
-/// Turns that other tasks get at the end, to say what they have to say: the answer to the order that ended us, above all.
-const LAST_TURNS: u32 = 4;
+/// Requests whose outcome is waited for, and where it goes.
+#[derive(Default)]
+pub struct Waiters(Vec<(Waiting, oneshot::Sender<Outcome>)>);
 
-/// Somebody who waits for the outcome of an order.
-pub(super) struct Waiter {
-    waiting: Waiting,
-    answer: oneshot::Sender<Outcome>,
+impl Waiters {
+    /// Whether there is room for one more.
+    fn has_room(&mut self) -> bool {
+        self.0.retain(|(_, answer)| !answer.is_closed());
+        self.0.len() < MOST_WAITERS
+    }
+
+    /// Answers those that have come to an end, and forgets those that nobody waits for any more.
+    pub fn tell(&mut self, status: impl FnOnce() -> Status) {
+        if self.0.is_empty() {
+            return;
+        }
+        let status = status();
+        for (mut waiting, answer) in std::mem::take(&mut self.0) {
+            match waiting.outcome(&status) {
+                Some(outcome) => {
+                    let _gone = answer.send(outcome);
+                }
+                None if answer.is_closed() => {}
+                None => self.0.push((waiting, answer)),
+            }
+        }
+    }
 }
 
 impl Loop {
@@ -48,7 +68,7 @@ impl Loop {
         let before = self.shown().status(self.now());
         let outcome = match waiting::check(order, &before) {
             Err(refusal) => Outcome::Refused(refusal),
-            Ok(()) if self.around.prepares() && order.is_for_the_pool() => {
+            Ok(()) if self.before.is_running() && order.is_for_the_pool() => {
                 Outcome::Refused(Refusal::NotStarted)
             }
             Ok(()) => match order {
@@ -75,14 +95,13 @@ impl Loop {
     }
 
     fn demand(&mut self, demand: Request, before: &Status, answer: oneshot::Sender<Outcome>) {
-        self.waiters.retain(|waiter| !waiter.answer.is_closed());
-        if self.waiters.len() >= MOST_WAITERS {
+        if !self.waiters.has_room() {
             let _gone = answer.send(Outcome::Refused(Refusal::TooMany));
             return;
         }
         self.handle(Event::Requested(demand));
         let after = self.core.status(self.now());
-        self.waiters.extend(Waiting::new(demand, before, &after).map(|waiting| Waiter { waiting, answer }));
+        self.waiters.0.extend(Waiting::new(demand, before, &after).map(|waiting| (waiting, answer)));
     }
 
     /// A worker that is seated has not been reaped: the signal reaches no stranger.
@@ -93,33 +112,6 @@ impl Loop {
         match send::to_process(pid, signal) {
             Ok(()) => Outcome::Sent { slot, pid },
             Err(error) => Outcome::NotSent { error: error.to_string() },
-        }
-    }
-
-    /// Tells those whose orders have come to an end, and forgets those who do not wait any more.
-    pub(super) fn tell_waiters(&mut self) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let status = self.core.status(self.now());
-        for mut waiter in std::mem::take(&mut self.waiters) {
-            match waiter.waiting.outcome(&status) {
-                Some(outcome) => {
-                    let _gone = waiter.answer.send(outcome);
-                }
-                None if waiter.answer.is_closed() => {}
-                None => self.waiters.push(waiter),
-            }
-        }
-    }
-
-    /// Before the end.
-    pub(super) async fn take_leave(&mut self) {
-        self.tell_waiters();
-        if self.endpoints.control.is_some() {
-            for _ in 0..LAST_TURNS {
-                tokio::task::yield_now().await;
-            }
         }
     }
 }

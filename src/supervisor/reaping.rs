@@ -1,4 +1,4 @@
-//! Reaping. The core hears of workers and orphans, and not of errands, nor of children that take descriptors for us.
+//! Reaping. The core hears of workers and orphans, and not of helpers, nor of children that take descriptors for us.
 
 use super::Loop;
 use crate::core::event::{ChildChange, PoolFact};
@@ -9,7 +9,6 @@ use crate::os::process::reap::{self, Found, Reaper};
 use crate::os::process::send;
 use crate::os::process::spawn::Placement;
 use crate::os::socket::passed;
-use crate::os::stdio::terminal;
 use crate::workers::Fleet;
 use crate::workers::share::Share;
 use std::io;
@@ -24,6 +23,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Reaping {
     reaper: Reaper,
+    /// A child may have ended: SIGCHLD came, or the core wants to know.
+    pub wanted: bool,
     /// When to look again though no signal came.
     pub again_at: Option<Instant>,
     blind_told: bool,
@@ -31,6 +32,10 @@ pub(super) struct Reaping {
 }
 
 impl Reaping {
+    pub fn new(wanted: bool) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
     /// A refusal of each kind is worth one line.
     fn look(&mut self, stops: bool) -> Found {
         let found = self.reaper.look(stops);
@@ -64,9 +69,10 @@ impl Reaping {
         }
     }
 
-    /// Whether it is time to look again.
-    pub fn is_due(&mut self) -> bool {
-        self.again_at.take_if(|at| *at <= Instant::now()).is_some()
+    /// Whether it is time to look.
+    fn take_due(&mut self) -> bool {
+        let again = self.again_at.take_if(|at| *at <= Instant::now()).is_some();
+        std::mem::take(&mut self.wanted) || again
     }
 }
 
@@ -74,8 +80,7 @@ impl Loop {
     /// Reaps what has ended. Each is told to the core while it is still a zombie, so that what the core wants to
     /// signal is what it means. Where they end faster than this reaps, the rest waits for the next round.
     pub(super) fn reap(&mut self) {
-        let is_due = self.reaping.is_due();
-        if std::mem::take(&mut self.look_for_ended) || is_due {
+        if self.reaping.take_due() {
             self.reap_ended();
         }
         // There may be places now.
@@ -86,7 +91,7 @@ impl Loop {
         let share = Share::begin();
         loop {
             // A pool has no use for them.
-            let children_left = match self.reaping.look(self.fleet.is_none()) {
+            let children_left = match self.reaping.look(self.execute.fleet.is_none()) {
                 Found::Stopped(pid, signal) => {
                     self.stopped(pid, signal);
                     None
@@ -117,7 +122,7 @@ impl Loop {
                 return;
             }
             if share.is_over() {
-                self.look_for_ended = true;
+                self.reaping.wanted = true;
                 return;
             }
         }
@@ -130,11 +135,14 @@ impl Loop {
         debug!(pid = pid.0, %exit, "child reaped");
         self.count_served(pid);
         let ended = |fleet: &mut Fleet| fleet.has_ended(pid, exit);
-        let out_of_memory = self.fleet.as_mut().is_some_and(ended);
-        if !self.errand_ended(pid, exit) {
+        let out_of_memory = self.execute.fleet.as_mut().is_some_and(ended);
+        let now = self.now();
+        if self.helpers.ended(now, pid, exit) {
+            self.publish_beside();
+        } else {
             // It counts only until the first start has come to something.
             let reached_out = |fleet: &mut Fleet| fleet.outgoing.is_news();
-            if !self.core.snapshot().started && self.fleet.as_mut().is_some_and(reached_out) {
+            if !self.core.snapshot().started && self.execute.fleet.as_mut().is_some_and(reached_out) {
                 self.handle(Event::Pool(PoolFact::ReachedOut));
             }
             self.handle(Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } });
@@ -143,14 +151,11 @@ impl Loop {
 
     /// A stop by the terminal matters only where the terminal is our business.
     fn stopped(&mut self, pid: Pid, signal: Signal) {
-        if self.placement == Placement::Shared && signal == Signal::TSTP {
+        if self.execute.starter.placement == Placement::Shared && signal == Signal::TSTP {
             // The terminal has stopped all of our group, but us.
-            self.continue_job_if_stuck();
+            self.execute.sender.continue_job_if_stuck();
         }
-        // Below a script, another process may stop and continue the command alone.
-        if self.terminal.is_some() && (signal != Signal::STOP || terminal::leads_group()) {
-            let has_terminal = self.terminal.as_ref().is_some_and(|terminal| terminal.is_to_be_had(pid));
-            let has_terminal = has_terminal && !self.lending_refused;
+        if let Some(has_terminal) = self.execute.console.is_to_be_had(pid, signal) {
             self.handle(Event::Child { pid, change: ChildChange::Stopped { signal, has_terminal } });
         }
     }

@@ -1,10 +1,10 @@
 //! A reload with a configuration file: it is read anew, and what it says of the workers holds from then on.
 
-use super::Loop;
+use super::spawning::Starter;
 use crate::check::plan;
 use crate::core::event::Answer;
 use crate::core::note::ReloadNote;
-use crate::core::{Event, Mode, Note, Signal};
+use crate::core::{Core, Event, Mode, Note, Signal};
 use crate::os::signals;
 use crate::settings::compat;
 use crate::settings::layers::Parsed;
@@ -13,18 +13,18 @@ use crate::settings::placeholders::{Command, NOTIFY_FD};
 use crate::settings::{Config, Pool};
 use crate::setup;
 use crate::values::error::StartError;
+use crate::workers::Fleet;
 use tracing::{error, warn};
 
-/// What the configuration says to the loop: with what workers are started and measured.
+/// What the configuration says of the workers, beside their command.
 #[derive(Clone, Debug)]
 pub struct InForce {
-    command: Command,
     pool: Pool,
     /// What holds until we are started anew, as it was then.
     fixed: Vec<(&'static str, String)>,
     /// What is bound, in the words of the plan.
     pub(super) bound: Vec<String>,
-    /// The first two as of the generation that has proved itself, while another is tried.
+    /// Command and pool as of the generation that has proved itself, while another is tried.
     before: Option<(Command, Pool)>,
 }
 
@@ -32,20 +32,17 @@ impl InForce {
     /// What was read at the start. Only a pool compares it with what is read later.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let (command, pool) = (config.command.clone(), config.pool.clone());
         let (fixed, bound) = match config.mode {
             Mode::Pool(_) => (config.fixed(), plan::bound(config)),
             Mode::Init(_) => (Vec::new(), Vec::new()),
         };
-        Self { command, pool, fixed, bound, before: None }
+        Self { pool: config.pool.clone(), fixed, bound, before: None }
     }
-}
 
-impl Loop {
     /// Reads the command line, the variables and the file as at the start.
-    pub(super) fn read_configuration(&mut self) -> Event {
+    pub fn read(&mut self, core: &mut Core, starter: &mut Starter, fleet: Option<&mut Fleet>) -> Event {
         let accepted = match read() {
-            Ok(config) => self.renew(config),
+            Ok(config) => self.renew(config, core, starter, fleet),
             Err(error) => {
                 error!("{error}");
                 false
@@ -54,8 +51,14 @@ impl Loop {
         Event::Answered(Answer::ConfigurationRead { accepted })
     }
 
-    fn renew(&mut self, config: Config) -> bool {
-        for ((option, now), (_, then)) in config.fixed().iter().zip(&self.in_force.fixed) {
+    fn renew(
+        &mut self,
+        config: Config,
+        core: &mut Core,
+        starter: &mut Starter,
+        fleet: Option<&mut Fleet>,
+    ) -> bool {
+        for ((option, now), (_, then)) in config.fixed().iter().zip(&self.fixed) {
             if now != then {
                 warn!(
                     option,
@@ -67,48 +70,47 @@ impl Loop {
             error!("workers, bind: this would be no pool any more: give the one or the other, or start anew");
             return false;
         };
-        if config.pool.ready_pipe && !self.in_force.pool.ready_pipe && config.command.mentions(NOTIFY_FD) {
+        if config.pool.ready_pipe && !self.pool.ready_pipe && config.command.mentions(NOTIFY_FD) {
             error!("command '{NOTIFY_FD}': workers have no such descriptor yet: start anew, or leave it out");
             return false;
         }
-        if !self.fleet.as_ref().is_some_and(super::Fleet::steers) {
+        if !fleet.as_ref().is_some_and(|fleet| fleet.steers()) {
             setup::without_steering(&mut policy);
         }
-        self.core.renew(policy);
-        let InForce { command, pool, before, .. } = &mut self.in_force;
-        let old = (std::mem::replace(command, config.command), std::mem::replace(pool, config.pool));
-        before.get_or_insert(old);
-        self.use_configuration();
+        core.renew(policy);
+        let command = std::mem::replace(&mut starter.command, config.command);
+        let pool = std::mem::replace(&mut self.pool, config.pool);
+        self.before.get_or_insert((command, pool));
+        self.come_into_force(core, fleet);
         true
     }
 
     /// What becomes of a new configuration is that of the reload.
-    pub(super) fn configuration_heard(&mut self, note: &Note) {
+    pub fn heed(&mut self, note: &Note, core: &Core, starter: &mut Starter, fleet: Option<&mut Fleet>) {
         match note {
-            Note::Reload(_, ReloadNote::Confirmed) => self.in_force.before = None,
+            Note::Reload(_, ReloadNote::Confirmed) => self.before = None,
             Note::Reload(_, ReloadNote::Failed { .. }) => {
-                if let Some((command, pool)) = self.in_force.before.take() {
-                    (self.in_force.command, self.in_force.pool) = (command, pool);
-                    self.use_configuration();
+                if let Some(before) = self.before.take() {
+                    (starter.command, self.pool) = before;
+                    self.come_into_force(core, fleet);
                 }
             }
             _ => {}
         }
     }
 
-    fn use_configuration(&mut self) {
-        self.command.clone_from(&self.in_force.command);
-        if let Some(fleet) = &mut self.fleet {
-            fleet.renew(&self.in_force.pool);
+    fn come_into_force(&self, core: &Core, fleet: Option<&mut Fleet>) {
+        if let Some(fleet) = fleet {
+            fleet.renew(&self.pool);
         }
-        self.discard_unheeded();
+        discard_unheeded(core);
     }
+}
 
-    /// Has the kernel discard the real-time signals that mean nothing to the pool: as many as their senders' limit allows
-    /// would wait, and each would take a turn. Of the others one waits at most, and is worth a line.
-    pub(super) fn discard_unheeded(&self) {
-        signals::discard(Signal::queued().filter(|signal| !self.core.heeds(*signal)));
-    }
+/// Has the kernel discard the real-time signals that mean nothing to the pool: as many as their senders' limit allows
+/// would wait, and each would take a turn. Of the others one waits at most, and is worth a line.
+pub fn discard_unheeded(core: &Core) {
+    signals::discard(Signal::queued().filter(|signal| !core.heeds(*signal)));
 }
 
 fn read() -> Result<Config, StartError> {

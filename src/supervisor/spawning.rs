@@ -1,12 +1,17 @@
 //! Starting the command, or a worker.
 
-use super::Loop;
-use crate::core::Event;
+use super::clock::Clock;
+use super::console::Console;
 use crate::core::action::SpawnOrder;
-use crate::os::process::spawn::{self, Placement, Program};
-use crate::settings::placeholders::Values;
+use crate::core::event::SpawnFailure;
+use crate::core::{Event, Pid, Signal};
+use crate::os::process::spawn::{self, Placement, Program, Settings};
+use crate::settings::placeholders::{Command, Values};
+use crate::setup::environment::Environment;
 use crate::values::FIRST_FD;
-use crate::workers::Extras;
+use crate::workers::Fleet;
+use std::ffi::OsString;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// How long a new process may take to execute its program: a worker, while others are to be looked after, and the
@@ -14,58 +19,88 @@ use std::time::Duration;
 const EXECUTE_WORKER_WITHIN: Duration = Duration::from_secs(10);
 const EXECUTE_COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
-impl Loop {
-    pub(super) fn spawn(&mut self, order: SpawnOrder) -> Event {
-        let id = order.id;
-        if let Some(failure) = self.cannot_spawn {
-            return Event::Spawned { id, result: Err(failure) };
-        }
-        let extras = match self.fleet.as_mut().map(|fleet| fleet.prepare(&order)).transpose() {
-            Ok(extras) => extras,
-            Err(failure) => return Event::Spawned { id, result: Err(failure) },
+/// How the command is started, or a worker.
+pub struct Starter {
+    pub command: Command,
+    pub environment: Environment,
+    pub placement: Placement,
+    pub settings: Settings,
+    /// Why nothing can be started, if that is known: it would run as another user, or elsewhere.
+    pub cannot_spawn: Option<SpawnFailure>,
+    /// What a new process gets from the kernel when we die.
+    pub death_signal: Option<Signal>,
+    /// Whether it inherits nothing that was not meant for it.
+    pub closes_others: bool,
+}
+
+impl Starter {
+    pub fn spawn(
+        &self,
+        order: &SpawnOrder,
+        fleet: Option<&mut Fleet>,
+        console: &mut Console,
+        clock: &Clock,
+    ) -> Event {
+        let result = match (self.cannot_spawn, fleet) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(fleet)) => self.worker(order, fleet, clock),
+            (None, None) => self.command(order, console, clock),
         };
-        let of_worker = extras.as_ref().map(|extras| extras.of_worker(&order));
-        let argv = self.command.with(&Values {
-            fd: FIRST_FD,
-            worker_id: order.slot,
-            worker_number: order.number,
-            max_requests: order.limits.requests,
-            notify_fd: extras.as_ref().and_then(|extras| extras.ready_fd),
-        });
-        let fleet = self.fleet.as_ref().zip(extras.as_ref());
-        let fds = fleet.map(|(fleet, extras)| fleet.fds(&order, extras)).unwrap_or_default();
+        Event::Spawned { id: order.id, result }
+    }
+
+    fn command(&self, order: &SpawnOrder, console: &mut Console, clock: &Clock) -> Result<Pid, SpawnFailure> {
         let program = Program {
-            argv: &argv,
-            env: self.environment.of_worker(of_worker.as_ref()),
+            argv: &self.argv(order, None),
+            env: self.environment.of_worker(None),
             listen_pid: self.environment.sets_listen_pid(),
-            output: extras.as_ref().map(Extras::output).unwrap_or_default(),
-            fds: &fds,
-            close_others: fleet.is_some() || self.around.prepares(),
-            execute_within: if fleet.is_some() { EXECUTE_WORKER_WITHIN } else { EXECUTE_COMMAND_WITHIN },
+            output: Default::default(),
+            fds: &[],
+            close_others: self.closes_others,
+            execute_within: EXECUTE_COMMAND_WITHIN,
             placement: self.placement,
             settings: &self.settings,
             parent_death: self.death_signal,
         };
         let spawned = spawn::spawn(&program);
-        self.clock.worked();
+        clock.worked();
         match spawned {
-            Ok(pid) => {
-                self.terminal_lent = matches!(self.placement, Placement::Group(Some(_)));
-                if let Some(fleet) = &mut self.fleet {
-                    fleet.has_spawned(&order, pid);
-                }
-                Event::Spawned { id, result: Ok(pid) }
-            }
-            Err(failure) => {
-                // What could not be executed had the terminal for a moment.
-                if let (Some(terminal), Placement::Group(Some(_))) = (&self.terminal, self.placement) {
-                    terminal.take_back_from_nobody();
-                }
-                if let Some(fleet) = &mut self.fleet {
-                    fleet.has_not_spawned(&order);
-                }
-                Event::Spawned { id, result: Err(failure) }
-            }
+            Ok(_) => console.has_spawned(self.placement),
+            Err(_) => console.has_not_spawned(self.placement),
         }
+        spawned
+    }
+
+    fn worker(&self, order: &SpawnOrder, fleet: &mut Fleet, clock: &Clock) -> Result<Pid, SpawnFailure> {
+        let extras = fleet.prepare(order)?;
+        let program = Program {
+            argv: &self.argv(order, extras.ready_fd),
+            env: self.environment.of_worker(Some(&extras.of_worker(order))),
+            listen_pid: self.environment.sets_listen_pid(),
+            output: extras.output(),
+            fds: &fleet.fds(order, &extras),
+            close_others: self.closes_others,
+            execute_within: EXECUTE_WORKER_WITHIN,
+            placement: self.placement,
+            settings: &self.settings,
+            parent_death: self.death_signal,
+        };
+        let spawned = spawn::spawn(&program);
+        clock.worked();
+        match spawned {
+            Ok(pid) => fleet.has_spawned(order, pid),
+            Err(_) => fleet.has_not_spawned(order),
+        }
+        spawned
+    }
+
+    fn argv(&self, order: &SpawnOrder, notify_fd: Option<RawFd>) -> Vec<OsString> {
+        self.command.with(&Values {
+            fd: FIRST_FD,
+            worker_id: order.slot,
+            worker_number: order.number,
+            max_requests: order.limits.requests,
+            notify_fd,
+        })
     }
 }

@@ -21,7 +21,7 @@ impl Loop {
     }
 
     fn tell_ready(&self, ready: u32) {
-        let lanes = self.fleet.iter().flat_map(|fleet| fleet.lanes.addresses());
+        let lanes = self.execute.fleet.iter().flat_map(|fleet| fleet.lanes.addresses());
         let address =
             |endpoint: &Option<Listener>| endpoint.as_ref().map(|listener| listener.address().to_string());
         log::pool_ready(&Place {
@@ -34,7 +34,7 @@ impl Loop {
     }
 
     fn tell_stopped(&self) {
-        let counts = &self.metrics.counts;
+        let counts = &self.observers.metrics.counts;
         log::pool_stopped(&End {
             requests: counts.served,
             restarts: counts.restarts,
@@ -48,15 +48,15 @@ impl Loop {
         let Some(signal) = self.core.drain_signal() else { return };
         let status = self.core.status(self.now());
         let ready = status.workers.iter().find(|worker| worker.state == State::Ready);
-        if let (Some(pid), Some(fleet)) = (ready.and_then(|worker| worker.pid), &mut self.fleet) {
+        if let (Some(pid), Some(fleet)) = (ready.and_then(|worker| worker.pid), &mut self.execute.fleet) {
             fleet.look_whether_hint_is_taken(pid, signal);
         }
     }
 
     /// A worker has ended, and is still known: what it has served is counted with what the others had.
     pub(super) fn count_served(&mut self, pid: Pid) {
-        let at_last = self.fleet.as_ref().and_then(|fleet| fleet.served_at_last(pid));
+        let at_last = self.execute.fleet.as_ref().and_then(|fleet| fleet.served_at_last(pid));
         // Not for the core to hear: a worker that has ended is not due for anything.
-        self.metrics.counts.served(self.core.served_by(pid).max(at_last));
+        self.observers.metrics.counts.served(self.core.served_by(pid).max(at_last));
     }
 }

@@ -9,6 +9,7 @@ use crate::os::process::open_files;
 use crate::os::signals;
 use crate::settings::rules::activation::VARIABLE as LISTEN;
 use crate::values::error::StartError;
+use crate::values::ready_target::CheckState;
 use crate::workers::Fleet;
 use crate::workers::output::Relay;
 use std::ffi::OsString;
@@ -51,12 +52,12 @@ impl Loop {
     /// Returns only if it failed: then everything is as before.
     pub(super) fn upgrade(&mut self, mut pool: Handover) -> Event {
         // The next program knows them as what is left of a group, and kills them at the same time.
-        pool.leftovers.extend(self.around.errands.all().filter(|(_, kill_at)| kill_at.is_some()));
-        let waiting = self.around.hooks.waiting();
+        pool.leftovers.extend(self.helpers.runner.all().filter(|(_, kill_at)| kill_at.is_some()));
+        let waiting = self.helpers.hooks.waiting();
         if waiting > 0 {
             warn!(count = waiting, "events wait for hooks: they are dropped by the upgrade");
         }
-        let remedy = match (&self.program, &self.fleet) {
+        let remedy = match (&self.program, &self.execute.fleet) {
             (Ok(program), Some(fleet)) => match self.exchange(program, fleet, pool) {
                 Ok(remedy) => remedy.to_owned(),
                 Err(error) => error.to_string(),
@@ -112,7 +113,7 @@ impl Loop {
             scoreboard: scoreboard.map(|(fd, lines)| (fd.as_raw_fd(), lines)),
             health: self.endpoints.health.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
             control: self.endpoints.control.as_ref().map(|listener| listener.as_fd().as_raw_fd()),
-            check_passes: self.around.check_passes(),
+            check_passes: self.helpers.checker.as_ref().is_some_and(|it| *it.state() == CheckState::Passes),
             output: output.as_ref().map(|(output, fd)| Output { bytes: fd.as_raw_fd(), ..output.clone() }),
             places: places.iter().map(|(fds, order)| (numbers(fds), order.to_vec())).collect(),
         };

@@ -1,7 +1,8 @@
-//! What `--ready-check` asks: a server over HTTP, or a command.
+//! What `--ready-check` asks, a server over HTTP or a command, and what the application says.
 
 use crate::values::address::Address;
 use crate::values::command_line::Words;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +35,41 @@ pub enum ReadyTarget {
     },
     /// `exec:CMD`: exit code 0 is ready.
     Exec(Words),
+}
+
+/// Where `--ready-check` stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckState {
+    /// It has not passed yet, nor failed.
+    Awaited,
+    /// The last one passed.
+    Passes,
+    /// The last one failed, for this: in words that need no escaping in JSON.
+    Fails(String),
+}
+
+impl CheckState {
+    /// Whether the application is ready, as far as it says.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn passes(&self) -> Result<(), Cow<'static, str>> {
+        match self {
+            Self::Passes => Ok(()),
+            Self::Awaited => Err("--ready-check has not passed yet".into()),
+            Self::Fails(why) => Err(format!("--ready-check failed: {why}").into()),
+        }
+    }
+
+    /// Why not, where the option is named already.
+    #[must_use]
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Passes => None,
+            Self::Awaited => Some("has not passed yet".to_owned()),
+            Self::Fails(why) => Some(why.clone()),
+        }
+    }
 }
 
 impl PartialEq for ReadyTarget {
@@ -109,7 +145,7 @@ impl ReadyTarget {
 /// than the standard's characters; a fragment is none of a request's.
 #[must_use]
 pub fn is_path(text: &str) -> bool {
-    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"#<>`".contains(&byte))
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"#<>`\"".contains(&byte))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const OF_FORWARDED: (&str, &str) =
 
 impl Fleet {
     /// Tells a worker, where it looks itself and by a signal, which is kept from a process that it would end.
-    pub fn hint(&mut self, pid: Pid, lane: Lane, signal: Option<Signal>) -> io::Result<()> {
+    pub(super) fn hint(&mut self, pid: Pid, lane: Lane, signal: Option<Signal>) -> io::Result<()> {
         // The flag first: a handler of the signal may look at it.
         if let Some(board) = &self.scoreboard {
             board.say_goodbye(lane.0);

@@ -119,7 +119,7 @@ fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long:
 impl Fleet {
     /// What the connections of these workers do, to which no new ones have come for so long; `None` if that is not to be
     /// seen. And the processor time it took.
-    pub fn look_at_connections(
+    pub(super) fn look_at_connections(
         &mut self,
         workers: &[Pid],
         for_so_long: Duration,

@@ -7,20 +7,20 @@ use crate::os::socket::let_go;
 use tracing::{debug, warn};
 
 impl Fleet {
-    pub fn steer(&mut self, lanes: &[Lane]) {
+    pub(super) fn steer(&mut self, lanes: &[Lane]) {
         let live: Vec<u32> = lanes.iter().map(|lane| lane.0).collect();
         if let Err(error) = self.lanes.steer(&live) {
             warn!(%error, "connections cannot be steered");
         }
     }
 
-    pub fn restore(&mut self, lane: Lane) {
+    pub(super) fn restore(&mut self, lane: Lane) {
         if let Err(error) = self.lanes.restore(lane.0) {
             debug!(%error, "the listeners cannot be set right");
         }
     }
 
-    pub fn hold_off(&mut self) {
+    pub(super) fn hold_off(&mut self) {
         if let Err(error) = self.lanes.hold_off() {
             let remedy = match call::name(&error) {
                 Some(_) => call::REMEDY,
@@ -31,7 +31,7 @@ impl Fleet {
     }
 
     /// Whether any of these workers still waits for connections, as far as is to be seen.
-    pub fn await_connections(&self, workers: &[(Pid, Lane)]) -> bool {
+    pub(super) fn await_connections(&self, workers: &[(Pid, Lane)]) -> bool {
         let workers: Vec<_> = workers.iter().map(|(pid, lane)| (*pid, self.lanes.ids(lane.0))).collect();
         let_go::any_waits(&workers, self.ids)
     }

@@ -30,22 +30,22 @@ impl Fleet {
 
     /// What a worker has served in all, by the scoreboard: its line stays until another worker gets it.
     pub fn served_at_last(&self, pid: Pid) -> Option<u64> {
-        let (lane, _) = self.owners.iter().find(|(_, owner)| *owner == pid)?;
-        Some(self.scoreboard.as_ref()?.read(*lane).finished)
+        let row = self.rows.iter().find(|row| row.pid == pid)?;
+        Some(self.scoreboard.as_ref()?.read(row.lane).finished)
     }
 
     /// Nothing where there is no limit, or none is to be seen.
-    pub fn measure_container(&self) -> Option<PoolFact> {
+    pub(super) fn measure_container(&self) -> Option<PoolFact> {
         let cgroup::Memory { current, reclaimable, limit } = self.cgroup.as_ref()?.memory()?;
         Some(PoolFact::ContainerMeasured { used: current.saturating_sub(reclaimable), limit: limit? })
     }
 
-    pub fn portray(&self, worker: WorkerRef) {
+    pub(super) fn portray(&self, worker: WorkerRef) {
         log::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
     }
 
     /// What a worker listens on that is not ready in time.
-    pub fn explain_lateness(&self, worker: WorkerRef, lane: Lane, watched: bool) {
+    pub(super) fn explain_lateness(&self, worker: WorkerRef, lane: Lane, watched: bool) {
         let held = self.as_worker(|| Held::by(worker.pid));
         let elsewhere = held.listening_but_on(&self.lanes.ids(lane.0));
         if !elsewhere.is_empty() {
@@ -56,7 +56,7 @@ impl Fleet {
     }
 
     /// Whether a worker has connections of which it should have told.
-    pub fn check_counting(&self, worker: WorkerRef) {
+    pub(super) fn check_counting(&self, worker: WorkerRef) {
         let addresses: Vec<Address> = self.lanes.addresses().cloned().collect();
         if !self.uncounted_told.get()
             && self.as_worker(|| Held::by(worker.pid)).has_any(&accepted(&addresses))

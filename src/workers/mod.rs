@@ -2,6 +2,7 @@
 //! worker.
 
 mod accepting;
+mod execute;
 mod hint;
 mod in_hand;
 mod listeners;
@@ -29,6 +30,7 @@ use crate::os::process::spawn::Identity;
 use crate::os::process::usage::Measure;
 use crate::os::socket::accepting::Observer;
 use crate::os::socket::lanes::Lanes;
+use crate::os::socket::queue_watch::QueueWatch;
 use crate::os::socket::shut_watch::ShutWatch;
 use crate::os::socket::steer::probe_source;
 use crate::os::worker::ready_pipe::{ReadyPipes, What};
@@ -41,9 +43,8 @@ use crate::values::FIRST_FD;
 use crate::workers::notices::Notices;
 use crate::workers::outgoing::Outgoing;
 use crate::workers::output::Relay;
-use crate::workers::probe::{Order, ProbeFailure, Prober};
+use crate::workers::probe::{Answer, Order, ProbeFailure, Prober};
 use crate::workers::requests::Requests;
-use accepting::Queues;
 use in_hand::Hands;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -66,23 +67,17 @@ pub struct Fleet {
     /// Whose listeners were there before us.
     pub adopted: Activation,
     shut: Option<ShutWatch>,
-    queues: Queues,
-    /// Whose lanes are whose.
-    owners: Vec<(u32, Pid)>,
+    queue_watch: Option<QueueWatch>,
+    /// Those that run, the oldest first.
+    rows: Vec<WorkerIo>,
     observer: Observer,
     hands: Hands,
     prober: Prober,
     probing: Option<Probing>,
-    /// Probes under way, and of whom.
-    probed: Vec<(u64, Pid)>,
     next_probe: u64,
     /// Probes before this one count only if they pass: we had no time to take their answers.
     counts_from: u64,
-    /// Who failed the last one.
-    failing: Vec<Pid>,
     pipes: Option<ReadyPipes>,
-    /// Whose pipe is whose.
-    piped: Vec<(u64, Pid)>,
     scoreboard: Option<Scoreboard>,
     requests: Requests,
     /// Whether it was told that no request is counted.
@@ -105,6 +100,25 @@ pub struct Fleet {
     out_of_memory: u64,
     /// As whom to look at workers, if they are not ours.
     ids: Option<(u32, u32)>,
+}
+
+/// What is under way with one worker that runs.
+struct WorkerIo {
+    pid: Pid,
+    /// By this its pipe is known; `None` if the program before us has spawned it.
+    spawn: Option<u64>,
+    lane: u32,
+    /// The probe under way.
+    probe: Option<u64>,
+    probe_failed: bool,
+    /// It is to be told when something comes into its queue.
+    queue_watched: bool,
+}
+
+impl WorkerIo {
+    fn new(pid: Pid, spawn: Option<u64>, lane: Lane) -> Self {
+        Self { pid, spawn, lane: lane.0, probe: None, probe_failed: false, queue_watched: false }
+    }
 }
 
 /// What workers are asked, and where.
@@ -164,7 +178,7 @@ impl Fleet {
             pool.output.map(|style| Relay::new(style, ids, given.and_then(|given| given.output.as_ref())));
         let output = output.transpose().map_err(|error| ("--worker-output", error))?;
         let shut = lanes.shut_set().map(ShutWatch::new).transpose().map_err(|error| ("epoll", error))?;
-        let queues = Queues::new(&lanes).map_err(|error| ("epoll", error))?;
+        let queue_watch = lanes.is_steered().then(QueueWatch::new).transpose();
         let cgroup = Cgroup::find();
         let limit = cgroup.as_ref().and_then(Cgroup::memory).and_then(|memory| memory.limit);
         if pool.memory_pressure && limit.is_none() {
@@ -178,12 +192,9 @@ impl Fleet {
             hands: Hands::new(pool.drain_time),
             prober: Prober::new(most),
             probing,
-            probed: Vec::new(),
             next_probe: 0,
             counts_from: 0,
-            failing: Vec::new(),
             pipes: pipes.map_err(|error| ("--ready", error))?,
-            piped: Vec::new(),
             requests: Requests::new(given.map(|given| given.pool.behind).unwrap_or_default()),
             uncounted_told: Cell::default(),
             outgoing: Outgoing::default(),
@@ -196,8 +207,8 @@ impl Fleet {
             blindness_told: Cell::default(),
             to_measure: VecDeque::new(),
             shut,
-            queues,
-            owners: given.map(kept_owners).unwrap_or_default(),
+            queue_watch: queue_watch.map_err(|error| ("epoll", error))?,
+            rows: given.map(kept).unwrap_or_default(),
             out_of_memory: cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0),
             cgroup,
             lanes,
@@ -226,7 +237,7 @@ impl Fleet {
         let answered = self.prober.poll_ready(cx).is_ready();
         let shut = self.shut.as_ref().is_some_and(|shut| shut.poll_ready(cx).is_ready());
         let written = self.output.as_ref().is_some_and(|output| output.poll_ready(cx).is_ready());
-        let woken = self.queues.poll_ready(cx).is_ready();
+        let woken = self.queue_watch.as_ref().is_some_and(|watch| watch.poll_ready(cx).is_ready());
         if notified || piped || answered || shut || written || woken {
             Poll::Ready(())
         } else {
@@ -241,37 +252,40 @@ impl Fleet {
         }
         let mut events = self.notices.take();
         events.extend(self.mend_shut());
-        events.extend(self.queues.take());
-        let told = self.pipes.as_mut().map(ReadyPipes::take).unwrap_or_default();
-        for told in told {
-            let pid = take(&mut self.piped, told.id);
-            if let (What::Ready, Some(pid)) = (told.what, pid) {
-                events.push(Event::Worker { pid, fact: WorkerFact::SaidReady });
+        events.extend(self.woken_queues());
+        for told in self.pipes.as_mut().map(ReadyPipes::take).unwrap_or_default() {
+            let row = self.rows.iter().find(|row| row.spawn == Some(told.id));
+            if let (What::Ready, Some(row)) = (told.what, row) {
+                events.push(Event::Worker { pid: row.pid, fact: WorkerFact::SaidReady });
             }
         }
         // One a worker at most.
         while let Some(answer) = self.prober.take() {
-            if let Some(pid) = take(&mut self.probed, answer.id) {
-                let counts = answer.id >= self.counts_from;
-                match answer.result {
-                    Ok(()) => self.failing.retain(|failing| *failing != pid),
-                    // The first in a row: whoever reads that it hangs wants to know why.
-                    Err(failure) if counts && !self.failing.contains(&pid) => {
-                        self.failing.push(pid);
-                        warn!(pid = pid.0, "probe failed: {failure}");
-                    }
-                    Err(failure) => debug!(pid = pid.0, "probe failed: {failure}"),
-                }
-                let passed = match answer.result {
-                    Ok(()) => Some(true),
-                    Err(ProbeFailure::NotAsked(_)) => None,
-                    Err(_) if !counts => None,
-                    Err(_) => Some(false),
-                };
-                events.push(Event::Worker { pid, fact: WorkerFact::Probed { passed } });
-            }
+            events.extend(self.probe_answered(answer));
         }
         events
+    }
+
+    /// Nothing, if the worker has ended since.
+    fn probe_answered(&mut self, answer: Answer) -> Option<Event> {
+        let row = self.rows.iter_mut().find(|row| row.probe == Some(answer.id))?;
+        row.probe = None;
+        let pid = row.pid;
+        let counts = answer.id >= self.counts_from;
+        match answer.result {
+            Ok(()) => row.probe_failed = false,
+            // The first in a row: whoever reads that it hangs wants to know why.
+            Err(failure) if counts && !std::mem::replace(&mut row.probe_failed, true) => {
+                warn!(pid = pid.0, "probe failed: {failure}");
+            }
+            Err(failure) => debug!(pid = pid.0, "probe failed: {failure}"),
+        }
+        let passed = match answer.result {
+            Ok(()) => Some(true),
+            Err(ProbeFailure::NotAsked(_)) => None,
+            Err(_) => counts.then_some(false),
+        };
+        Some(Event::Worker { pid, fact: WorkerFact::Probed { passed } })
     }
 
     /// A worker that has shut its listener down for everybody takes no connections any more: it leaves, whatever it
@@ -288,7 +302,7 @@ impl Fleet {
         let mut events = Vec::new();
         for lane in &shut {
             // Where two have it, the first is on its way out.
-            if let Some((_, pid)) = self.owners.iter().find(|(owned, _)| owned == lane) {
+            if let Some(WorkerIo { pid, .. }) = self.rows.iter().find(|row| row.lane == *lane) {
                 warn!(
                     pid = pid.0,
                     "worker shut its listener down: it gets no more connections, and is replaced"
@@ -322,7 +336,7 @@ impl Fleet {
         };
         self.outgoing.begins();
         // Where its predecessor is still there, it stays as that has it.
-        let is_anothers = self.owners.iter().any(|(owned, _)| *owned == order.lane.0);
+        let is_anothers = self.rows.iter().any(|row| row.lane == order.lane.0);
         let opened = if is_anothers { Ok(()) } else { self.lanes.open(order.lane.0) };
         opened.map_err(failure("listen"))?;
         let listeners = self.lanes.fds(order.lane.0).len();
@@ -353,12 +367,9 @@ impl Fleet {
 
     /// A worker runs.
     pub fn has_spawned(&mut self, order: &SpawnOrder, pid: Pid) {
-        self.owners.push((order.lane.0, pid));
+        self.rows.push(WorkerIo::new(pid, Some(order.id.0), order.lane));
         self.notices.has_spawned(order.id.0, pid);
         self.requests.begins(order.lane.0);
-        if self.pipes.is_some() {
-            self.piped.push((order.id.0, pid));
-        }
         if let Some(output) = &mut self.output {
             output.has_spawned(order, pid);
         }
@@ -382,12 +393,8 @@ impl Fleet {
         }
         self.notices.has_ended(pid);
         self.observer.forget(pid);
-        self.owners.retain(|(_, owner)| *owner != pid);
-        self.failing.retain(|failing| *failing != pid);
-        self.probed.retain(|(_, probed)| *probed != pid);
-        while let Some(at) = self.piped.iter().position(|(_, piped)| *piped == pid) {
-            let (id, _) = self.piped.swap_remove(at);
-            if let Some(pipes) = &mut self.pipes {
+        for row in self.rows.extract_if(.., |row| row.pid == pid) {
+            if let (Some(pipes), Some(id)) = (&mut self.pipes, row.spawn) {
                 pipes.forget(id);
             }
         }
@@ -404,23 +411,23 @@ impl Fleet {
     // Looking at workers
 
     /// Begins a probe, if there are not too many.
-    pub fn probe(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
+    fn probe(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
         let id = self.next_probe;
         self.next_probe = self.next_probe.wrapping_add(1);
-        let begun = self.probing.as_ref().is_some_and(|probing| {
-            let Probing { to, get, within } = probing;
+        let row = self.rows.iter_mut().find(|row| row.pid == pid);
+        if let (Some(Probing { to, get, within }), Some(row)) = (&self.probing, row) {
             let from = probe_source(lane.0);
-            self.prober.start(Order { id, from, to: *to, get: get.clone(), within: *within })
-        });
-        if begun {
-            self.probed.push((id, pid));
+            if self.prober.start(Order { id, from, to: *to, get: get.clone(), within: *within }) {
+                row.probe = Some(id);
+                return None;
+            }
         }
-        (!begun).then_some(Event::Worker { pid, fact: WorkerFact::Probed { passed: None } })
+        Some(Event::Worker { pid, fact: WorkerFact::Probed { passed: None } })
     }
 
     /// Whether probes are under way.
     pub fn probes(&self) -> bool {
-        !self.probed.is_empty()
+        self.rows.iter().any(|row| row.probe.is_some())
     }
 
     /// Nothing of ours ran for a while, of which the clock has left out `lost` in all.
@@ -435,7 +442,7 @@ impl Fleet {
     }
 
     /// Connections that wait. Where the kernel does not tell, nobody is waited for.
-    pub fn queue(&self, lane: Lane) -> u32 {
+    fn queue(&self, lane: Lane) -> u32 {
         self.lanes.queue(lane.0).unwrap_or_else(|error| {
             if !self.blindness_told.replace(true) {
                 warn!(%error, "how many connections wait cannot be seen: a worker is stopped as if none did");
@@ -446,8 +453,8 @@ impl Fleet {
 }
 
 /// Those that the program before us has told of.
-fn kept_owners(given: &Given) -> Vec<(u32, Pid)> {
-    given.pool.kept.iter().map(|kept| (kept.lane.0, kept.pid)).collect()
+fn kept(given: &Given) -> Vec<WorkerIo> {
+    given.pool.kept.iter().map(|kept| WorkerIo::new(kept.pid, None, kept.lane)).collect()
 }
 
 /// The least number of a descriptor that is out of the way of those the workers see.
@@ -455,11 +462,6 @@ pub fn least_fd(pool: &Pool) -> RawFd {
     const SCOREBOARD_AND_READY: i32 = 2;
     let listeners = i32::try_from(pool.listeners().count()).unwrap_or(0);
     FIRST_FD.saturating_add(listeners).saturating_add(SCOREBOARD_AND_READY)
-}
-
-fn take(list: &mut Vec<(u64, Pid)>, id: u64) -> Option<Pid> {
-    let at = list.iter().position(|(known, _)| *known == id)?;
-    Some(list.swap_remove(at).1)
 }
 
 fn probing(pool: &Pool, lanes: &Lanes) -> Option<Probing> {

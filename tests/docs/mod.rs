@@ -110,13 +110,14 @@ fn names(text: &str) -> BTreeSet<String> {
 }
 
 /// What pages say of other programs: servers, docker, podman, unshare, cargo, and the tools of this repository.
-const OF_OTHERS: [&str; 27] = [
+const OF_OTHERS: [&str; 28] = [
     "--bench",
     "--build-arg",
     "--entrypoint",
     "--fd",
     "--from",
     "--gid",
+    "--features",
     "--init",
     "--interval",
     "--lock",

@@ -1,14 +1,18 @@
-//! Who wants to know how things stand, beside the log: the manager above us, and a person at the terminal.
+//! What is told beside the log: metrics, the endpoint, the manager above us, and a person at the terminal.
 
-use crate::core::{Core, Mode, Monotonic, Note, Progress, Snapshot};
+use crate::core::{Core, Monotonic, Note, Progress, Snapshot};
+use crate::http::Published;
 use crate::os::stdio::progress_line::ProgressLine;
+use crate::report::metrics::Metrics;
 use crate::report::systemd::{Manager, Variables};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// In init mode nobody: the command speaks for itself.
-#[derive(Debug, Default)]
-pub struct Outlook {
+/// See the module.
+pub struct Observers {
+    pub metrics: Metrics,
+    /// What the endpoint sees.
+    pub published: Published,
     manager: Option<Manager>,
     person: Option<Person>,
 }
@@ -22,25 +26,20 @@ struct Person {
     changes_at: Option<Instant>,
 }
 
-impl Outlook {
-    /// Whoever makes himself known.
+impl Observers {
+    /// In init mode neither a manager nor a person: the command speaks for itself.
     ///
     /// Where workers' lines go through us, they are to be whole: a line below them would be in their way.
-    pub fn of(mode: &Mode, relays: bool) -> Self {
-        match mode {
-            Mode::Init(_) => Self::default(),
-            Mode::Pool(_) => {
-                let person = |line| Person { line, shown: String::new(), changes_at: None };
-                Self {
-                    manager: Manager::find(&Variables::read()),
-                    person: ProgressLine::open().filter(|_| !relays).map(person),
-                }
-            }
-        }
+    pub fn new(published: Published, is_pool: bool, relays: bool) -> Self {
+        let manager = is_pool.then(|| Manager::find(&Variables::read())).flatten();
+        let line = is_pool.then(ProgressLine::open).flatten().filter(|_| !relays);
+        let person = line.map(|line| Person { line, shown: String::new(), changes_at: None });
+        Self { metrics: Metrics::default(), published, manager, person }
     }
 
     /// A transition.
-    pub fn note(&mut self, note: &Note) {
+    pub fn note(&mut self, now: Monotonic, note: &Note) {
+        self.metrics.note(now, note);
         if let Some(manager) = &mut self.manager {
             manager.note(note);
         }
@@ -48,10 +47,12 @@ impl Outlook {
 
     /// Everything that follows from an event has been done.
     pub fn look(&mut self, core: &Core, now: Monotonic) {
+        let snapshot = core.snapshot();
+        self.published.set(snapshot);
         if self.manager.is_none() && self.person.is_none() {
             return;
         }
-        let (snapshot, progress) = (core.snapshot(), core.progress(now));
+        let progress = core.progress(now);
         if let Some(manager) = &mut self.manager {
             manager.tell(&snapshot, progress, core.ends_within());
         }

@@ -3,11 +3,10 @@
 //! Bounded in every way, and nobody waits for it but the end, for a moment: the last things to happen are those that are
 //! asked about most.
 
-use super::Loop;
-use super::errands::Kind;
-use crate::core::Note;
-use crate::core::snapshot::Phase;
+use super::run::{Ended, Kind, Runner};
+use crate::core::exit::Exit;
 use crate::core::time::{Monotonic, earlier, reached};
+use crate::core::{Note, Pid};
 use crate::report::hook_variables::{self, Happened, PREFIX};
 use crate::values::command_line::Words;
 use std::collections::VecDeque;
@@ -42,6 +41,8 @@ pub struct Hooks {
     paused_until: Option<Monotonic>,
     /// When the end waits no longer.
     ends_at: Option<Monotonic>,
+    /// The end has waited as long as it does.
+    had_last_words: bool,
 }
 
 impl Hooks {
@@ -76,13 +77,20 @@ impl Hooks {
         if may { self.waiting.pop_front() } else { None }
     }
 
+    /// Tells of those that were dropped since this was last asked.
+    pub fn log_dropped(&mut self) {
+        if let Some(count) = self.dropped() {
+            warn!(count, "events dropped: hooks are too slow, or there was no time for them");
+        }
+    }
+
     /// How many were dropped since this was last asked.
     fn dropped(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.dropped)).filter(|dropped| *dropped > 0)
     }
 
     /// No more of those that wait.
-    fn give_up(&mut self) {
+    pub fn give_up(&mut self) {
         let waiting = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
         self.dropped = self.dropped.saturating_add(waiting);
         self.waiting.clear();
@@ -93,104 +101,85 @@ impl Hooks {
         self.waiting.len()
     }
 
-    fn next_deadline(&self, running: usize) -> Option<Monotonic> {
+    fn next_deadline_with(&self, running: usize) -> Option<Monotonic> {
         let to_start = self.paused_until.filter(|_| !self.waiting.is_empty() && running < MOST_RUNNING);
         earlier(to_start, self.ends_at)
     }
-}
-
-impl Loop {
-    fn running_hooks(&self) -> usize {
-        self.around.errands.count(|kind| kind == Kind::Hook)
+    /// When [`poll`](Self::poll) has something to do.
+    pub fn next_deadline(&self, runner: &Runner) -> Option<Monotonic> {
+        self.next_deadline_with(running(runner))
     }
 
-    fn has_hooks(&self) -> bool {
-        self.around.hooks.waiting() > 0 || self.running_hooks() > 0
+    /// Whether any runs or waits.
+    pub fn are_left(&self, runner: &Runner) -> bool {
+        !self.waiting.is_empty() || running(runner) > 0
     }
 
-    /// When [`tend_hooks`](Self::tend_hooks) has something to do.
-    pub(super) fn next_hook_deadline(&self) -> Option<Monotonic> {
-        self.around.hooks.next_deadline(self.running_hooks())
-    }
-
-    /// Starts those whose turn it is.
-    pub(super) fn tend_hooks(&mut self) {
-        let now = self.now();
-        if reached(self.around.hooks.ends_at, now) {
-            self.around.hooks.ends_at = None;
-            self.around.had_last_words = true;
-            self.around.hooks.give_up();
-            // Whoever waits for the end is to hear of it.
-            self.look_for_ended = true;
+    /// Starts those whose turn it is. Returns true when the end has waited for them as long as it does.
+    pub fn poll(&mut self, now: Monotonic, runner: &mut Runner) -> bool {
+        let is_over = reached(self.ends_at, now);
+        if is_over {
+            self.ends_at = None;
+            self.had_last_words = true;
+            self.give_up();
         }
-        while let Some((number, happened)) = self.around.hooks.next(now, self.running_hooks()) {
-            self.tell_of_dropped();
-            let Some(words) = self.around.hooks.words.clone() else { return };
+        while let Some((number, happened)) = self.next(now, running(runner)) {
+            self.log_dropped();
+            let Some(words) = &self.words else { break };
             let variables = happened.variables().map(|(name, value)| (name.into(), value.into()));
             let number = (format!("{PREFIX}_NUMBER").into(), number.to_string().into());
-            let started = self.run_errand(&words, variables.chain([number]), Kind::Hook, LIMIT);
-            if let Err(failure) = started {
+            if let Err(failure) = runner.start(now, words, variables.chain([number]), Kind::Hook, LIMIT) {
                 let error = io::Error::from_raw_os_error(failure.errno);
                 warn!(event = happened.name, step = %failure.step, %error, "hook cannot be started");
-                self.around.hooks.paused_until = Some(now + PAUSE);
+                self.paused_until = Some(now + PAUSE);
             }
-            if let Some(until) = self.around.hooks.ends_at {
-                self.around.errands.hasten(|kind| kind == Kind::Hook, until);
+            if let Some(until) = self.ends_at {
+                hasten(runner, until);
             }
         }
+        is_over
     }
 
-    pub(super) fn tell_of_dropped(&mut self) {
-        if let Some(count) = self.around.hooks.dropped() {
-            warn!(count, "events dropped: hooks are too slow, or there was no time for them");
-        }
-    }
-
-    /// Whether the core is not to hear yet who is left: only hooks are, as far as we know, and they may finish.
-    pub(super) fn holds_end_back(&mut self) -> bool {
-        if !self.has_hooks() {
+    /// Only hooks are left, as far as is known, and they may finish: whether the end is to wait for them.
+    pub fn hold_end_back(&mut self, now: Monotonic, runner: &mut Runner) -> bool {
+        if self.had_last_words {
             return false;
         }
-        let now = self.now();
-        let ends = match self.core.snapshot().phase {
-            Phase::Running | Phase::Draining => false,
-            Phase::Stopping | Phase::GivenUp => self.core.status(now).workers.is_empty(),
-        };
-        if !ends || self.around.had_last_words {
-            return false;
-        }
-        let until = *self.around.hooks.ends_at.get_or_insert(now + LAST_WORDS);
-        self.around.errands.hasten(|kind| kind == Kind::Hook, until);
+        let until = *self.ends_at.get_or_insert(now + LAST_WORDS);
+        hasten(runner, until);
         until > now
     }
 
-    /// Before we end: hooks that run or wait, that of the very end among them, have a moment.
-    pub(super) async fn last_words(&mut self) {
-        if self.has_hooks() {
-            let now = self.now();
-            let left = if self.around.had_last_words { VERY_LAST_WORDS } else { LAST_WORDS };
-            let until = self.around.hooks.ends_at.unwrap_or(now + left).max(now + VERY_LAST_WORDS);
-            self.around.hooks.ends_at = Some(until);
-            self.around.errands.hasten(|kind| kind == Kind::Hook, until);
-            self.tend_hooks();
-            while self.has_hooks() && self.now() < until {
-                let _paused = self.wait().await;
-                self.take_signals();
-                self.reap();
-                self.tend_around();
-            }
-            self.around.hooks.give_up();
-        }
-        self.tell_of_dropped();
-        self.around.errands.hasten(|_| true, Monotonic::default());
-        self.kill_overdue_errands();
+    /// At the end: until when those that run or wait, that of the very end among them, have time.
+    pub fn last_words(&mut self, now: Monotonic, runner: &mut Runner) -> Monotonic {
+        let left = if self.had_last_words { VERY_LAST_WORDS } else { LAST_WORDS };
+        let until = self.ends_at.unwrap_or(now + left).max(now + VERY_LAST_WORDS);
+        self.ends_at = Some(until);
+        hasten(runner, until);
+        until
     }
+
+    /// One has ended.
+    pub fn ended(pid: Pid, Ended { killed, .. }: Ended, exit: Exit) {
+        match exit {
+            _ if killed => warn!(pid = pid.0, "hook killed: it took too long"),
+            Exit::Code(0) => {}
+            exit => warn!(pid = pid.0, "hook failed: {exit}"),
+        }
+    }
+}
+
+fn running(runner: &Runner) -> usize {
+    runner.count(|kind| kind == Kind::Hook)
+}
+
+fn hasten(runner: &mut Runner, until: Monotonic) {
+    runner.hasten(|kind| kind == Kind::Hook, until);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Pid;
     use crate::core::note::InitNote;
 
     fn event(hooks: &mut Hooks, pid: i32) {
@@ -222,8 +211,8 @@ mod tests {
         let mut hooks = Hooks::new(Some(Words::parse("x").unwrap()));
         event(&mut hooks, 1);
         hooks.paused_until = Some(at(5));
-        assert_eq!((hooks.next(at(4), 0), hooks.next_deadline(0)), (None, Some(at(5))));
-        assert_eq!(hooks.next_deadline(MOST_RUNNING), None, "an end comes first");
+        assert_eq!((hooks.next(at(4), 0), hooks.next_deadline_with(0)), (None, Some(at(5))));
+        assert_eq!(hooks.next_deadline_with(MOST_RUNNING), None, "an end comes first");
         assert!(hooks.next(at(5), 0).is_some());
     }
 

@@ -1,27 +1,41 @@
-//! Stopping ourselves, and what became of signals that we have sent.
+//! Sending signals, and telling what became of them.
 
-use super::Loop;
-use crate::core::event::Answer;
-use crate::core::{Event, Signal};
+use crate::core::action::Forward;
+use crate::core::{Pid, Signal};
+use crate::os::process::send::{self, Asked, Sparing};
 use crate::os::stdio::terminal::{self, Continuer};
 use std::io;
 use tracing::{debug, warn};
 
-impl Loop {
-    /// A job stops as Ctrl-Z stops it, dumb-init for sure.
-    pub(super) fn stop_self(&mut self, job: bool) -> Option<Event> {
-        let how = match (job, self.placement) {
-            (true, _) => terminal::Stop::Job,
-            (false, _) if self.stops_for_sure => terminal::Stop::ForSure,
-            (false, _) => terminal::Stop::LikeTheJob,
-        };
-        // Whoever continues us says whose the terminal is then.
-        self.terminal_lent &= !job;
-        (!terminal::stop_self(how)).then_some(Event::Answered(Answer::StopRefused))
+/// See the module.
+pub struct Sender {
+    asked: Asked,
+    sparing: Sparing,
+    /// Whether it was told that a signal was refused.
+    refusal_told: bool,
+}
+
+impl Sender {
+    /// To workers with these ids, if they are not ours.
+    pub fn new(ids: Option<(u32, u32)>) -> Self {
+        Self { asked: Asked::default(), sparing: Sparing::new(ids), refusal_told: false }
+    }
+
+    pub fn ask_orphans(&mut self, spared: &[Pid], asked_groups: &[Pid], signal: Signal) -> io::Result<()> {
+        self.asked.ask_orphans(spared, asked_groups, signal)
+    }
+
+    pub fn forward(&mut self, Forward { to, received, spare_unaware, asks }: Forward) {
+        if asks {
+            self.asked.note(to);
+        }
+        let sent =
+            if spare_unaware { self.sparing.forward(to, &received) } else { send::forward(to, &received) };
+        self.told(received.signal, sent);
     }
 
     /// Where no shell could continue our group, which the terminal has stopped, those in it go on.
-    pub(super) fn continue_job_if_stuck(&mut self) {
+    pub fn continue_job_if_stuck(&mut self) {
         if terminal::continuer() == Continuer::Nobody {
             self.told(Signal::CONT, terminal::continue_job());
         }
@@ -29,7 +43,7 @@ impl Loop {
 
     /// A signal that could not be sent is worth a line, never more: the process may be gone, or not ours to signal.
     /// The latter somebody can mend.
-    pub(super) fn told(&mut self, signal: Signal, sent: io::Result<()>) {
+    pub fn told(&mut self, signal: Signal, sent: io::Result<()>) {
         let Err(error) = sent else { return };
         let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => "it runs as another user, give us the capability KILL",

@@ -1,14 +1,12 @@
 //! `--ready-check`: the application's own word on whether it is ready.
 
-use super::Loop;
-use super::errands::Kind;
+use super::ask::{self, CheckFailure};
+use super::run::{Kind, Runner};
 use crate::core::exit::Exit;
-use crate::core::snapshot::Phase;
+use crate::core::snapshot::{Phase, Snapshot};
 use crate::core::time::Monotonic;
-use crate::helpers::ask::{self, CheckFailure};
-use crate::http::Check;
 use crate::settings;
-use crate::values::ready_target::ReadyTarget;
+use crate::values::ready_target::{CheckState, ReadyTarget};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -20,7 +18,7 @@ type Answer = (u64, Result<(), CheckFailure>);
 #[derive(Debug)]
 pub struct Checker {
     check: settings::Check,
-    state: Check,
+    state: CheckState,
     stage: Stage,
     /// Questions so far.
     count: u64,
@@ -43,7 +41,7 @@ impl Checker {
         let (sender, answers) = mpsc::channel(1);
         Self {
             check,
-            state: if passes { Check::Passes } else { Check::Awaited },
+            state: if passes { CheckState::Passes } else { CheckState::Awaited },
             stage: Stage::Pausing { until: Monotonic::default() },
             count: 0,
             were_ready: false,
@@ -54,7 +52,7 @@ impl Checker {
     }
 
     /// What is to be published.
-    pub fn state(&self) -> &Check {
+    pub fn state(&self) -> &CheckState {
         &self.state
     }
 
@@ -81,10 +79,10 @@ impl Checker {
         }
         self.stage = Stage::Pausing { until: now + self.check.interval };
         let (passed, before) = (result.is_ok(), &self.state);
-        let is_news = !matches!((before, passed), (Check::Passes, true) | (Check::Fails(_), false));
+        let is_news = !matches!((before, passed), (CheckState::Passes, true) | (CheckState::Fails(_), false));
         self.state = match result {
-            Ok(()) => Check::Passes,
-            Err(why) => Check::Fails(why.to_string()),
+            Ok(()) => CheckState::Passes,
+            Err(why) => CheckState::Fails(why.to_string()),
         };
         is_news
     }
@@ -97,7 +95,7 @@ impl Checker {
         }
     }
 
-    fn next_deadline(&self, ready: bool) -> Option<Monotonic> {
+    fn next_deadline_if(&self, ready: bool) -> Option<Monotonic> {
         match self.stage {
             Stage::Asking { by, .. } => Some(by),
             Stage::Pausing { until } => ready.then_some(until),
@@ -117,48 +115,35 @@ impl Checker {
     fn take(&mut self) -> Option<Answer> {
         self.next.take().or_else(|| self.answers.try_recv().ok())
     }
-}
-
-impl Loop {
-    /// Whether there is anybody to ask: workers are ready, and no stop has begun.
-    fn may_check(&self) -> bool {
-        self.core.snapshot().readiness().is_ok()
+    /// Takes answers and asks anew. Returns whether there was an answer.
+    pub fn poll(&mut self, now: Monotonic, snapshot: &Snapshot, runner: &mut Runner) -> bool {
+        let mut is_answered = false;
+        while let Some(answer) = self.take() {
+            is_answered = true;
+            self.hear(now, answer);
+        }
+        if let Some(id) = self.overdue(now) {
+            is_answered = true;
+            self.hear(now, (id, Err(CheckFailure::TimedOut)));
+        }
+        if snapshot.phase != Phase::Running {
+            runner.hasten(|kind| matches!(kind, Kind::Check(_)), now);
+        }
+        if lingers(runner) {
+            return is_answered;
+        }
+        let Some(id) = self.begin(now, may_ask(snapshot)) else { return is_answered };
+        is_answered | self.ask(now, id, runner)
     }
 
-    /// When [`tend_check`](Self::tend_check) has something to do.
-    pub(super) fn next_check_deadline(&self) -> Option<Monotonic> {
-        self.around.checker.as_ref()?.next_deadline(self.may_check() && !self.check_lingers())
-    }
-
-    /// A command that was killed and is still there: no second one beside it.
-    fn check_lingers(&self) -> bool {
-        self.around.errands.count(|kind| matches!(kind, Kind::Check(_))) > 0
-    }
-
-    /// Takes answers and asks anew.
-    pub(super) fn tend_check(&mut self) {
-        while let Some(answer) = self.around.checker.as_mut().and_then(Checker::take) {
-            self.check_answered(answer);
-        }
-        let now = self.now();
-        if let Some(id) = self.around.checker.as_ref().and_then(|checker| checker.overdue(now)) {
-            self.check_answered((id, Err(CheckFailure::TimedOut)));
-        }
-        if self.core.snapshot().phase != Phase::Running {
-            self.around.errands.hasten(|kind| matches!(kind, Kind::Check(_)), now);
-        }
-        if self.check_lingers() {
-            return;
-        }
-        let ready = self.may_check();
-        let Some(checker) = &mut self.around.checker else { return };
-        let Some(id) = checker.begin(now, ready) else { return };
-        let (check, sender) = (checker.check.clone(), checker.sender.clone());
-        let within = check.timeout;
-        match check.target {
+    /// Returns whether there is an answer at once.
+    fn ask(&mut self, now: Monotonic, id: u64, runner: &mut Runner) -> bool {
+        let (sender, within) = (self.sender.clone(), self.check.timeout);
+        match self.check.target.clone() {
             ReadyTarget::Exec(words) => {
-                if let Err(failure) = self.run_errand(&words, [], Kind::Check(id), within) {
-                    self.check_answered((id, Err(CheckFailure::NotStarted(failure.errno))));
+                if let Err(failure) = runner.start(now, &words, [], Kind::Check(id), within) {
+                    self.hear(now, (id, Err(CheckFailure::NotStarted(failure.errno))));
+                    return true;
                 }
             }
             ReadyTarget::Http { to, host, path, .. } => {
@@ -172,31 +157,44 @@ impl Loop {
                 });
             }
         }
+        false
+    }
+
+    /// When [`poll`](Self::poll) has something to do, though no answer came.
+    pub fn next_deadline(&self, snapshot: &Snapshot, runner: &Runner) -> Option<Monotonic> {
+        self.next_deadline_if(may_ask(snapshot) && !lingers(runner))
     }
 
     /// The command of a check has ended.
-    pub(super) fn check_ended(&mut self, id: u64, killed: bool, exit: Exit) {
+    pub fn ended(&mut self, now: Monotonic, id: u64, killed: bool, exit: Exit) {
         let result = match exit {
             _ if killed => Err(CheckFailure::TimedOut),
             Exit::Code(0) => Ok(()),
             other => Err(CheckFailure::Code(other.code())),
         };
-        self.check_answered((id, result));
+        self.hear(now, (id, result));
     }
 
-    fn check_answered(&mut self, answer: Answer) {
-        let now = self.now();
-        let Some(checker) = &mut self.around.checker else { return };
-        let first = *checker.state() == Check::Awaited;
-        let is_news = checker.answered(now, answer);
+    fn hear(&mut self, now: Monotonic, answer: Answer) {
+        let first = self.state == CheckState::Awaited;
+        let is_news = self.answered(now, answer);
         match (answer.1, is_news) {
             (Ok(()), true) if first => info!("ready check passes"),
             (Ok(()), true) => info!("ready check passes again"),
             (Err(why), true) => warn!("ready check failed: {why}"),
             (_, false) => {}
         }
-        self.publish_beside();
     }
+}
+
+/// Whether there is anybody to ask: workers are ready, and no stop has begun.
+fn may_ask(snapshot: &Snapshot) -> bool {
+    snapshot.readiness().is_ok()
+}
+
+/// A command that was killed and is still there: no second one beside it.
+fn lingers(runner: &Runner) -> bool {
+    runner.count(|kind| matches!(kind, Kind::Check(_))) > 0
 }
 
 #[cfg(test)]
@@ -220,10 +218,10 @@ mod tests {
         let mut checker = checker();
         assert_eq!(checker.begin(at(0), false), None, "nobody is there to be asked");
         assert_eq!(checker.begin(at(1), true), Some(1));
-        assert_eq!((checker.begin(at(2), true), checker.next_deadline(true)), (None, Some(at(3))));
+        assert_eq!((checker.begin(at(2), true), checker.next_deadline_if(true)), (None, Some(at(3))));
         assert!(checker.answered(at(2), (1, Ok(()))));
-        assert_eq!(checker.state(), &Check::Passes);
-        assert_eq!((checker.begin(at(11), true), checker.next_deadline(true)), (None, Some(at(12))));
+        assert_eq!(checker.state(), &CheckState::Passes);
+        assert_eq!((checker.begin(at(11), true), checker.next_deadline_if(true)), (None, Some(at(12))));
         assert_eq!(checker.begin(at(12), true), Some(2));
         assert!(!checker.answered(at(12), (2, Ok(()))), "no news");
     }
@@ -235,10 +233,10 @@ mod tests {
         assert_eq!((checker.overdue(at(1)), checker.overdue(at(2))), (None, Some(1)));
         assert!(checker.answered(at(2), (1, Err(CheckFailure::TimedOut))));
         assert!(!checker.answered(at(3), (1, Ok(()))));
-        assert_eq!(checker.state(), &Check::Fails("no answer in time".into()));
+        assert_eq!(checker.state(), &CheckState::Fails("no answer in time".into()));
         assert_eq!(checker.begin(at(12), true), Some(2));
         assert!(!checker.answered(at(12), (2, Err(CheckFailure::Status(500)))), "it failed before");
-        assert_eq!(checker.state(), &Check::Fails("answered 500".into()));
+        assert_eq!(checker.state(), &CheckState::Fails("answered 500".into()));
         assert_eq!(checker.begin(at(22), true), Some(3));
         assert!(checker.answered(at(22), (3, Ok(()))));
     }
@@ -249,7 +247,7 @@ mod tests {
         checker.begin(at(0), true);
         checker.answered(at(0), (1, Ok(())));
         assert_eq!(checker.begin(at(1), false), None);
-        assert_eq!((checker.begin(at(2), false), checker.next_deadline(false)), (None, None));
+        assert_eq!((checker.begin(at(2), false), checker.next_deadline_if(false)), (None, None));
         assert_eq!(checker.begin(at(5), true), Some(2), "the pause is not over");
     }
 }

@@ -1,0 +1,65 @@
+//! Carrying actions out, each by its owner: the kernel, the terminal, the workers.
+
+use super::clock::Clock;
+use super::console::Console;
+use super::sending::Sender;
+use super::spawning::Starter;
+use crate::core::action::Recipients;
+use crate::core::{Action, Event, Signal};
+use crate::helpers::Helpers;
+use crate::os::process::send;
+use crate::workers::Fleet;
+
+/// See the module.
+pub struct Executor {
+    /// What a pool needs.
+    pub fleet: Option<Fleet>,
+    pub sender: Sender,
+    pub console: Console,
+    pub starter: Starter,
+    /// Set by the core's last action.
+    pub exit: Option<u8>,
+}
+
+impl Executor {
+    /// All but notes and questions to the loop itself.
+    pub fn carry_out(&mut self, action: Action, clock: &Clock, helpers: &Helpers) -> Option<Event> {
+        match action {
+            Action::Spawn(order) => {
+                return Some(self.starter.spawn(&order, self.fleet.as_mut(), &mut self.console, clock));
+            }
+            Action::Signal { to, signal } => self.signal(to, signal, helpers),
+            Action::Forward(forward) => self.sender.forward(forward),
+            Action::ContinueStopped(to) => self.sender.told(Signal::CONT, send::continue_stopped(to)),
+            Action::Terminal(action) => return self.console.carry_out(action, self.starter.placement),
+            Action::Worker { worker, lane, act } => {
+                match self.fleet.as_mut()?.act(clock.now(), worker, lane, act) {
+                    Ok(answer) => return answer,
+                    Err((signal, error)) => self.sender.told(signal, Err(error)),
+                }
+            }
+            Action::Check(check) => return self.fleet.as_mut()?.check(clock.now(), check),
+            Action::Listeners(action) => self.fleet.as_mut()?.set_listeners(action),
+            Action::Exit(code) => self.exit = Some(code),
+            Action::Ask(_) | Action::Note(_) => {}
+        }
+        None
+    }
+
+    fn signal(&mut self, to: Recipients, signal: Signal, helpers: &Helpers) {
+        let sent = match to {
+            Recipients::Process(pid) => send::to_process(pid, signal),
+            Recipients::Takers(pid) => match &mut self.fleet {
+                Some(fleet) => fleet.forward(pid, signal),
+                None => Ok(()),
+            },
+            Recipients::Group(pid) => send::to_group(pid, signal),
+            Recipients::Leftovers(group) => send::to_remains(group, signal),
+            Recipients::Everyone => send::to_all(signal),
+            Recipients::Orphans { except, asked_groups } => {
+                self.sender.ask_orphans(&helpers.spared(except), &asked_groups, signal)
+            }
+        };
+        self.sender.told(signal, sent);
+    }
+}

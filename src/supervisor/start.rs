@@ -1,0 +1,192 @@
+//! Setting everything up. It may fail, as nothing after it may.
+
+use super::before::Before;
+use super::clock::Clock;
+use super::console::Console;
+use super::execute::Executor;
+use super::observers::Observers;
+use super::orders::Waiters;
+use super::reaping::Reaping;
+use super::renew::{self, InForce};
+use super::sending::Sender;
+use super::spawning::Starter;
+use super::upgrade;
+use super::{Loop, Supervisor};
+use crate::control;
+use crate::core::event::SpawnFailure;
+use crate::core::policy::Job;
+use crate::core::{Core, Mode};
+use crate::helpers::Helpers;
+use crate::helpers::hooks::Hooks;
+use crate::helpers::ready_check::Checker;
+use crate::helpers::run::Runner;
+use crate::http::{self, Access, Edge, Published};
+use crate::os::call;
+use crate::os::process::handover::Given;
+use crate::os::process::spawn::{Identity, Placement, Settings};
+use crate::os::process::{exec, open_files, pid1};
+use crate::os::runtime::runtime;
+use crate::os::signals::Signals;
+use crate::os::users::Account;
+use crate::settings::{Around, Config};
+use crate::setup::environment::Environment;
+use crate::setup::{self, Endpoints, Place};
+use crate::values::error::StartError;
+use crate::values::style::Style;
+use crate::workers::{Fleet, least_fd};
+use tokio::time::Instant;
+use tracing::debug;
+
+impl Supervisor {
+    /// Sets everything up; nothing is started yet. May fail, [`run`](Self::run) may not: after the start there
+    /// is nobody to return an error to.
+    ///
+    /// # Errors
+    /// Names what could not be had.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let is_pool = matches!(config.mode, Mode::Pool(_));
+        // The others tell of it when they try.
+        let given = if is_pool { setup::given()? } else { None };
+        if is_pool || config.style == Style::Ours {
+            let checked = setup::check_command(&config);
+            checked.or_else(|error| upgrade::only_a_program(&given, error))?;
+        }
+        let (settings, account, cannot_spawn) = run_as(&config, &given)?;
+        if is_pool {
+            call::may_close().map_err(|error| setup::refused("close", &error))?;
+            if let Err(error) = open_files::raise() {
+                debug!(%error, "the limit on open files stays as it is");
+            }
+        }
+        let runtime = runtime()?;
+        let inside = runtime.enter();
+        let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
+        setup::relations(&config);
+        let (core, place, fleet) = of_mode(&config, settings.identity.as_ref(), given.as_ref())?;
+        let published = Published::new(core.snapshot());
+        let (desk, inbox) = control::open();
+        let (shows, lost) =
+            given.as_ref().map(|given| (given.pool.now, given.pool.behind)).unwrap_or_default();
+        let clock = Clock::new(Instant::now(), shows, lost);
+        let edge = Edge { published: published.clone(), desk, since: clock.origin() };
+        let endpoints = Endpoints::open(&config, given.as_ref())?;
+        serve(&endpoints, &edge)?;
+        let environment = environment(&config, account.as_ref());
+        setup::give_up_rights(&settings, &config);
+        let helpers = helpers(&config.around, &environment, &settings, cannot_spawn, given.as_ref());
+        drop(inside);
+        let gave_up = place.as_ref().is_some_and(|place| place.gave_up);
+        let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
+        let terminal = place.and_then(|place| place.terminal);
+        let console = Console::new(terminal, gave_up, config.style == Style::DumbInit);
+        let in_force = InForce::new(&config);
+        let before = Before::new(&config.around, given.as_ref());
+        let starter = Starter {
+            environment,
+            placement,
+            settings,
+            cannot_spawn,
+            death_signal: setup::death_signal_of_command(&config),
+            command: config.command,
+            closes_others: is_pool,
+        };
+        let ids = starter.settings.identity.as_ref().map(Identity::ids);
+        let execute = Executor { fleet, sender: Sender::new(ids), console, starter, exit: None };
+        let state = Loop {
+            core,
+            clock,
+            signals,
+            endpoints,
+            program: exec::own_program(),
+            execute,
+            inbox,
+            waiters: Waiters::default(),
+            observers: Observers::new(published, is_pool, config.pool.output.is_some()),
+            before,
+            helpers,
+            in_force,
+            // A child may have ended while the program was exchanged.
+            reaping: Reaping::new(given.is_some()),
+        };
+        if is_pool {
+            renew::discard_unheeded(&state.core);
+        }
+        Ok(Self { runtime: Some(runtime), state })
+    }
+}
+
+/// With what identity and limits the command runs, and why it cannot, if that is known and no reason to end.
+fn run_as(
+    config: &Config,
+    given: &Option<Given>,
+) -> Result<(Settings, Option<Account>, Option<SpawnFailure>), StartError> {
+    let found = setup::account(&config.process)
+        .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
+    match found {
+        Ok((settings, account)) => Ok((settings, account, None)),
+        Err(error) => Ok((Settings::default(), None, Some(upgrade::only_new_workers(given, error)?))),
+    }
+}
+
+/// What is there in one of the modes alone: the command's place, or what a pool needs.
+fn of_mode(
+    config: &Config,
+    identity: Option<&Identity>,
+    given: Option<&Given>,
+) -> Result<(Core, Option<Place>, Option<Fleet>), StartError> {
+    match config.mode.clone() {
+        Mode::Init(mut policy) => {
+            let place = setup::place(config.placing);
+            (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
+            policy.stops_itself |= place.job == Job::Shared;
+            Ok((Core::new(Mode::Init(policy), pid1::seed()), Some(place), None))
+        }
+        Mode::Pool(mut policy) => {
+            let lanes = setup::lanes(&config.pool, &mut policy, least_fd(&config.pool), given)?;
+            let fleet = Fleet::new(&config.pool, lanes, identity, given);
+            let fleet = fleet.map_err(|(what, error)| setup::refused(what, &error))?;
+            let core = match given {
+                Some(given) => Core::take_over(policy, pid1::seed(), &given.pool),
+                None => Core::new(Mode::Pool(policy), pid1::seed()),
+            };
+            Ok((core, None, Some(fleet)))
+        }
+    }
+}
+
+fn environment(config: &Config, account: Option<&Account>) -> Environment {
+    let environment = match config.mode {
+        Mode::Init(_) => Environment::of_init(),
+        Mode::Pool(_) => Environment::of_pool(&config.pool.names(), config.pool.watchdog),
+    };
+    match account {
+        None => environment,
+        Some(account) => environment.for_account(account),
+    }
+}
+
+fn helpers(
+    config: &Around,
+    environment: &Environment,
+    settings: &Settings,
+    cannot_spawn: Option<SpawnFailure>,
+    given: Option<&Given>,
+) -> Helpers {
+    let check_passes = given.is_some_and(|given| given.check_passes);
+    Helpers {
+        runner: Runner::new(environment.of_errand(), settings.clone(), cannot_spawn),
+        hooks: Hooks::new(config.on_event.clone()),
+        checker: config.check.clone().map(|check| Checker::new(check, check_passes)),
+    }
+}
+
+/// Answers at the endpoints. Must be called inside the runtime.
+fn serve(endpoints: &Endpoints, edge: &Edge) -> Result<(), StartError> {
+    let all =
+        [("--health", &endpoints.health, Access::Health), ("--control", &endpoints.control, Access::Control)];
+    for (option, listener, access) in all {
+        let Some(listener) = listener else { continue };
+        http::serve(listener, edge.clone(), access).map_err(|error| call::refused(option, &error))?;
+    }
+    Ok(())
+}
