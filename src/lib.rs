@@ -23,14 +23,14 @@
 //!           └─────────────┘──▶ control: questions and orders, which the loop answers between two events
 //! ```
 //!
-//! What stands above us hears of it too: `supervisor/observers.rs` has the manager ([`manager`], sd_notify(3)) and the person at
-//! the terminal ([`os::progress_line`]) told after each event.
+//! What stands above us hears of it too: `supervisor/observers.rs` has the manager ([`report::systemd`], sd_notify(3)) and the person at
+//! the terminal ([`os::stdio::progress_line`]) told after each event.
 //!
 //! [`app`] sees which command it is, and says at the start of a pool what [`check`] knows for certain to be wrong.
-//! [`cli`] reads the command line, the variables and the file (or [`compat`], under the name of another init, whose
-//! options it turns into ours), [`config`] checks them ([`check`] goes no further, and tells what it thinks of them),
+//! [`settings::options`] reads the command line, the variables and the file (or [`settings::compat`], under the name of another init, whose
+//! options it turns into ours), [`settings`] checks them ([`check`] goes no further, and tells what it thinks of them),
 //! [`setup`] binds and opens what is needed, and [`supervisor::Supervisor::run`] takes over. Until then everything may
-//! fail, with a [`error::StartError`] of one line; from then on nothing may, for there is nobody to return an error to.
+//! fail, with a [`values::error::StartError`] of one line; from then on nothing may, for there is nobody to return an error to.
 //!
 //! # A slot of the pool
 //!
@@ -49,7 +49,7 @@
 //! *Vacant*: nobody; a time to spawn. *Starting*: runs, and is looked at every few milliseconds until it
 //! waits for connections. *Ready*: serves. *Draining*: gets no new connections, and finishes what it has. *Stopping*: has
 //! got the stop signal. *Killed*: has got `SIGKILL`. A *lane* is the set of listeners, one for each address, that one worker
-//! at a time has; [`os::lanes`] holds all of them, and [`os::steer`] tells the kernel which of them get connections.
+//! at a time has; [`os::socket::lanes`] holds all of them, and [`os::socket::steer`] tells the kernel which of them get connections.
 //!
 //! The states of one worker are in `core/worker/`, those of a slot in `core/pool/slot.rs`. The pool is in `core/pool/`: `mod`
 //! handles events and has the table of what follows. Its parts know themselves alone: `workers`, `reload`, `lanes`, `memory`,
@@ -59,14 +59,14 @@
 //! worker means, `stop` the end, `refusing` its last connections, `upgrade` the exchange of our own program. Init mode, which
 //! has one command and no slots, is in `core/init.rs`.
 //!
-//! Metrics count what is reported (`report/metrics/counts.rs`), and look at everything else when somebody asks: tasks ask at
+//! Metrics count what is reported (`report/report/metrics/counts.rs`), and look at everything else when somebody asks: tasks ask at
 //! the [`control`] desk, and the loop answers between two events (`supervisor/scrape.rs`).
 //!
 //! # Invariants
 //!
 //! * **The core is pure.** No clock, no system call, no log, no chance but a seeded generator; it can be run for
 //!   simulated years in a second (tests/simulation). It names nothing outside `std`, and no `std::fs` or
-//!   `std::process` either (tests/tidy.rs).
+//!   `std::process` either (tests/tidy).
 //! * **`unsafe`, `libc` and `nix` are in [`os`] only**, and [`os`] decides nothing.
 //! * **One thread.** It spawns and reaps; nobody else may wait for a child. Tasks (HTTP) see a [`core::Snapshot`] and
 //!   touch no state; what they want of the loop they ask at a [`control::Desk`], and what became of an order is found by
@@ -78,7 +78,7 @@
 //! * **Answers come before outside events.** Actions are carried out in order and their answers are fed back before
 //!   anything is reaped, so an exit cannot overtake the report of its own spawn.
 //! * **A child is told of while it is a zombie** and let go afterwards, so a signal cannot reach a stranger that has
-//!   got its number. Where waitid(2) is refused, [`os::reap`] says what holds instead.
+//!   got its number. Where waitid(2) is refused, [`os::process::reap`] says what holds instead.
 //! * **All signals are blocked** from the first instruction of `main` and read from a descriptor; no handler ever runs.
 //! * **No wake-up without a reason**: a deadline of the core, a signal, a notice, a request. An idle init sleeps. While a
 //!   deadline runs by which a process is hurt, the loop wakes once a second: so a pause in which nothing ran is noticed,
@@ -93,7 +93,7 @@
 //!   and time, reaped before the core hears of it, and gone before we are ([`helpers`]).
 //! * **No passed descriptor is ours**: the last close of one may take for ever. The kernel refuses them where it can, and
 //!   otherwise a child of ours takes them and ends (`os/socket/passed.rs`).
-//! * **A panic ends in order**: the hook in [`os::last_resort`] stops the children before it ends with code 70.
+//! * **A panic ends in order**: the hook in [`os::process::last_resort`] stops the children before it ends with code 70.
 //!
 //! # Where to start reading
 //!

@@ -5,7 +5,7 @@
 //!        now, Event ──▶ step ──▶ [Action]          next_deadline ──▶ when to come back
 //! ```
 //!
-//! Rules, each held by tests/simulation or by tests/tidy.rs:
+//! Rules, each held by tests/simulation or by tests/tidy:
 //! * Pure and total: the only chance is a seeded generator in the state; no panic; an event that is
 //!   stale or of nobody we know is ignored.
 //! * A deadline is a field of a state, so it dies with the state. `DeadlinePassed` may come too

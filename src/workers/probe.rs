@@ -80,7 +80,7 @@ pub struct Order {
     pub id: u64,
     /// From which address of ours.
     pub from: Ipv4Addr,
-    /// See [`target`].
+    /// See [`from_loopback`](crate::values::address::from_loopback).
     pub to: SocketAddr,
     /// What to ask.
     pub get: Get,
