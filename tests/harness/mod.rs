@@ -13,6 +13,7 @@ pub mod seccomp;
 pub mod servers;
 pub mod strace;
 pub mod suspend;
+pub mod watch;
 
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};

@@ -3,6 +3,7 @@
 use super::python::{SERVER, python};
 use super::{allow, catch_up, pool};
 use crate::harness::http::{self, Pending};
+use crate::harness::watch::Watch;
 use crate::harness::{LIMIT, Run, eventually, kill, status_line};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -35,10 +36,10 @@ fn troubles(run: &Run, slot: u64) -> Vec<Value> {
 fn assert_only_served_by(run: &Run, slot: u64, requests: u32) {
     catch_up(run);
     for _ in 0..requests {
-        let begun = Instant::now();
+        let begun = Watch::start();
         let answer = http::get(&run.address(0), "/").unwrap();
         assert_eq!((answer.status, answer.body), (200, slot.to_string()), "{}", run.log.text());
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.ran() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 
@@ -64,8 +65,8 @@ fn assert_hung(run: &Run, slot: u64, sign: &str, signal: &str) {
 /// Says that it lives, and stops doing so, in slot 0 and once only, when it is told to.
 const PINGS: &str = "
 assert os.environ['WATCHDOG_USEC'] == '2000000', os.environ
-serve_beside()
 signal.signal(signal.SIGABRT, lambda *_: note('aborted', me))
+serve_beside()
 while True:
     say('WATCHDOG=1')
     time.sleep(0.05)
@@ -127,8 +128,8 @@ fn a_worker_that_is_found_by_its_probe_gets_no_new_connections() {
 def aborted(*_):
     wait_for_file('end')
     os._exit(7)
-serve_beside()
 signal.signal(signal.SIGABRT, aborted)
+serve_beside()
 wait_for_signals()";
     let run = ready(2, &options, script);
     stop(&run, 0);
@@ -150,8 +151,8 @@ def ill():
 def aborted(*_):
     wait_for_file('end')
     os._exit(0)
-serve_beside()
 signal.signal(signal.SIGABRT, aborted)
+serve_beside()
 wait_for_signals()";
     let options: Vec<&str> = PROBED.into_iter().chain(["--abort-time", "1m"]).collect();
     let run = ready(3, &options, script);

@@ -4,6 +4,7 @@ use super::history::time;
 use super::python::python;
 use super::{allow, example_worker, gunicorn, pool, uvicorn, with_apps};
 use crate::harness::load::Load;
+use crate::harness::watch::Watch;
 use crate::harness::{Run, binary, http, kill, plain_command};
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -178,7 +179,10 @@ serve()";
     let (started, killing) = (run.wait_for("shutdown started"), run.wait_for("graceful timeout over"));
     let took = time(&killing) - time(&started);
     assert!(took >= Duration::from_millis(3_999), "{took:?}");
-    assert!(took < Duration::from_millis(6_300), "the deadline began anew: {took:?}");
+    // The deadline leaves out what a busy machine keeps from us.
+    let lost = run.log.with_message("time passed without us");
+    let lost = lost.last().map_or(0, |line| line["lost_ms"].as_u64().unwrap());
+    assert!(took < Duration::from_millis(6_300 + lost), "the deadline began anew: {took:?}, {lost} ms lost");
     assert_eq!(run.wait_for("worker exited")["exit_code"], 0);
 }
 
@@ -217,8 +221,9 @@ fn a_third_term_kills() {
     run.wait_for("worker stopping");
     run.signal(libc::SIGTERM);
     run.wait_for("shutdown hurried");
-    let took = stop(&mut run, libc::SIGTERM);
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    let watch = Watch::start();
+    stop(&mut run, libc::SIGTERM);
+    assert!(watch.ran() < Duration::from_secs(4), "{:?}", watch.elapsed());
     assert_eq!(run.wait_for("worker exited")["signal"], "KILL");
 }
 
