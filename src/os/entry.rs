@@ -1,10 +1,15 @@
 //! The first instructions: `main` as C calls it, without the standard library's own preparations.
 //!
 //! Those read `/proc/self/maps`, install handlers for SIGSEGV and SIGBUS to tell of a stack overflow, and ignore
-//! SIGPIPE: a tenth of our start-up, and three dispositions to undo in every child. What we need of them is here.
+//! SIGPIPE: a tenth of our start-up, and three dispositions to undo in every child. What we need of them is here; with
+//! musl, the words of the command line too, which its std has from those preparations alone.
 
 use super::{allocator, signals, stack};
+use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// Defines `main`: holds all signals, opens missing standard streams, then calls `$run`, a `fn() -> u8`, on a stack
 /// of our own, and ends with its code. To be used once, in `main.rs`, under `#![no_main]`.
@@ -13,19 +18,51 @@ macro_rules! entry_point {
     ($run:path) => {
         // SAFETY: the one `main` of the binary, with the type that C gives it.
         #[unsafe(no_mangle)]
-        extern "C" fn main(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {
-            std::ffi::c_int::from($crate::os::entry::enter($run))
+        unsafe extern "C" fn main(
+            count: std::ffi::c_int,
+            words: *const *const std::ffi::c_char,
+        ) -> std::ffi::c_int {
+            // SAFETY: what C gives to `main`.
+            std::ffi::c_int::from(unsafe { $crate::os::entry::enter(count, words, $run) })
         }
     };
 }
 
 /// What comes before everything else, and then all the rest. Called once, by [`entry_point!`](crate::entry_point).
+///
+/// # Safety
+/// `count` and `words` are those of `main`.
 #[must_use]
-pub fn enter(program: fn() -> u8) -> u8 {
+pub unsafe fn enter(count: c_int, words: *const *const c_char, program: fn() -> u8) -> u8 {
+    keep(count, words);
     signals::hold_all();
     open_missing_streams();
     allocator::tell_of_want(true);
     stack::run(program)
+}
+
+/// Null until `main` has been called: in tests there are no words.
+static WORDS: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+fn keep(count: c_int, words: *const *const c_char) {
+    COUNT.store(usize::try_from(count).unwrap_or(0), Ordering::Relaxed);
+    WORDS.store(words.cast_mut(), Ordering::Relaxed);
+}
+
+/// The words of our command line, `argv[0]` among them.
+#[must_use]
+pub fn args() -> Vec<OsString> {
+    let words = WORDS.load(Ordering::Relaxed).cast_const();
+    if words.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: `main` has been given as many, and they stay where they are and as they are.
+    let words = unsafe { std::slice::from_raw_parts(words, COUNT.load(Ordering::Relaxed)) };
+    let words = words.iter().take_while(|word| !word.is_null());
+    // SAFETY: as above; each is a C string.
+    let words = words.map(|word| unsafe { CStr::from_ptr(*word) });
+    words.map(|word| OsStr::from_bytes(word.to_bytes()).to_owned()).collect()
 }
 
 /// A closed 0, 1 or 2 becomes `/dev/null`, lest the next thing we open, a listener perhaps, be taken for it. open(2)
@@ -38,5 +75,23 @@ fn open_missing_streams() {
             // SAFETY: a C string. The descriptor is to stay open.
             unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_that_main_was_given() {
+        assert_eq!(args(), [""; 0]);
+        let words = [c"prefork-init".as_ptr(), c"--".as_ptr(), c"\xff".as_ptr(), ptr::null()];
+        for (count, wanted) in [(3, 3), (4, 3), (0, 0), (-1, 0)] {
+            keep(count, words.as_ptr());
+            let all = ["prefork-init".into(), "--".into(), OsStr::from_bytes(b"\xff").to_owned()];
+            assert_eq!(args(), all[..wanted]);
+        }
+        keep(0, ptr::null());
+        assert_eq!(args(), [""; 0]);
     }
 }

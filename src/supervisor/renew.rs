@@ -5,6 +5,7 @@ use crate::check::plan;
 use crate::core::event::Answer;
 use crate::core::note::ReloadNote;
 use crate::core::{Core, Event, Mode, Note, Signal};
+use crate::os::entry;
 use crate::os::signals;
 use crate::settings::compat;
 use crate::settings::layers::Parsed;
@@ -114,7 +115,7 @@ pub fn discard_unheeded(core: &Core) {
 }
 
 fn read() -> Result<Config, StartError> {
-    match compat::read(std::env::args_os())? {
+    match compat::read(entry::args())? {
         Parsed::Asks(options) => {
             let given = options.given.clone();
             let config = Config::resolve(*options, &setup::surroundings());

@@ -3,6 +3,7 @@
 use super::Loop;
 use crate::core::event::{Answer, SpawnFailure};
 use crate::core::{Event, Handover};
+use crate::os::entry;
 use crate::os::process::exec;
 use crate::os::process::handover::{FORMAT, Given, Output, VARIABLE};
 use crate::os::process::open_files;
@@ -71,7 +72,7 @@ impl Loop {
     }
 
     fn exchange(&self, program: &Path, fleet: &Fleet, pool: Handover) -> io::Result<&'static str> {
-        let args: Vec<OsString> = std::env::args_os().collect();
+        let args = entry::args();
         // Whoever could not go on must not get here: from PID 1 there is no way back.
         let listen = fleet.adopted.to_hand_over();
         let given_some = !fleet.adopted.addresses.is_empty();
