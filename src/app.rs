@@ -1,12 +1,13 @@
 //! Which command it is, and what becomes of it: the only part that knows all of them.
 
 use crate::check::plan;
+use crate::os::entry;
 use crate::report::log;
 use crate::report::style::Voice;
 use crate::settings::Config;
-use crate::settings::compat;
 use crate::settings::layers::Parsed;
 use crate::settings::options::{self, Options, ProcessGroup};
+use crate::settings::{compat, plain, variables};
 use crate::setup;
 use crate::supervisor::Supervisor;
 use crate::values::error::StartError;
@@ -33,12 +34,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
         Some(check::options::NAME) => answer(check::options::read(&args)?, check::run),
         #[cfg(feature = "generate")]
         Some("generate") => answer(crate::generate::read(&args)?, |()| Ok(0)),
-        _ => answer(compat::read(args)?, |options| {
+        _ => answer(read(args, is_ours)?, |options| {
             start_log(&options);
             let given = options.given.clone();
             start(*options).map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))
         }),
     }
+}
+
+fn read(args: Vec<OsString>, is_ours: bool) -> Result<Parsed<Box<Options>>, StartError> {
+    let plain = if is_ours { plain::read(&args, entry::has_variable(variables::PREFIX)) } else { None };
+    plain.map_or_else(|| compat::read(args), |options| Ok(Parsed::Asks(options)))
 }
 
 fn answer<T>(parsed: Parsed<T>, run: impl FnOnce(T) -> Result<u8, StartError>) -> Result<u8, StartError> {

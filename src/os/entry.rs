@@ -65,6 +65,30 @@ pub fn args() -> Vec<OsString> {
     words.map(|word| OsStr::from_bytes(word.to_bytes()).to_owned()).collect()
 }
 
+unsafe extern "C" {
+    /// environ(7).
+    static environ: *const *const c_char;
+}
+
+/// Whether the name of any variable begins so, in upper or lower case. std's list of them copies all.
+#[must_use]
+pub fn has_variable(prefix: &str) -> bool {
+    // SAFETY: the C library's own list, which nobody here changes: it ends with a null pointer, and all before are C
+    // strings. It is null itself after clearenv(3) alone.
+    unsafe {
+        let mut next = environ;
+        while !next.is_null() && !(*next).is_null() {
+            let variable = CStr::from_ptr(*next).to_bytes();
+            if variable.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+            {
+                return true;
+            }
+            next = next.wrapping_add(1);
+        }
+    }
+    false
+}
+
 /// A closed 0, 1 or 2 becomes `/dev/null`, lest the next thing we open, a listener perhaps, be taken for it. open(2)
 /// takes the lowest number that is free. Where there is no `/dev/null`, nothing is done.
 fn open_missing_streams() {
@@ -93,5 +117,14 @@ mod tests {
         }
         keep(0, ptr::null());
         assert_eq!(args(), [""; 0]);
+    }
+
+    #[test]
+    fn a_variable_is_found_by_how_its_name_begins() {
+        let (name, _) = std::env::vars().find(|(name, _)| name.len() > 2).unwrap();
+        for start in [&name, &name[..2], &name.to_ascii_lowercase(), &name.to_ascii_uppercase()] {
+            assert!(has_variable(start), "{start}");
+        }
+        assert!(!has_variable(&format!("{name}=no such value")) && !has_variable("NO_SUCH_VARIABLE"));
     }
 }

@@ -6,6 +6,7 @@ pub mod file;
 pub mod layers;
 pub mod options;
 pub mod placeholders;
+pub mod plain;
 pub mod rules;
 mod script;
 pub mod servers;

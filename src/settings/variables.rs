@@ -14,7 +14,8 @@ pub struct Unknown {
     pub nearest: Option<String>,
 }
 
-const PREFIX: &str = "PREFORK_";
+/// How the names of all of them begin.
+pub const PREFIX: &str = "PREFORK_";
 
 /// What workers, the next program in our process, the examples and tests are told: inherited where one of us runs below
 /// another. Hooks have variables with a prefix of their own.
