@@ -53,6 +53,7 @@ if [ "$code" != 0 ]; then
     exit "$code"
 fi
 tests/static.sh
+tests/reproducible.sh
 tests/lacking.sh
 tests/demo.sh
 echo "tests/run.sh: $counts; the static build, the demo and what installs are good too"

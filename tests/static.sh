@@ -3,8 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo static
-binary=${CARGO_TARGET_DIR:-target}/$(rustc --print host-tuple)/release/prefork-init
+binary=$(cargo static)
 
 if ldd "$binary" >/dev/null 2>&1; then
     echo "tests/static.sh: $binary is dynamically linked" >&2

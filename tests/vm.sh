@@ -14,8 +14,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
     apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 
-cargo static
-binary=$PWD/target/$(rustc --print host-tuple)/release/prefork-init
+binary=$(cargo static)
 inside=$PWD/tests/vm/inside.sh
 vm=${VM:-target/vm}
 mkdir -p "$vm"
