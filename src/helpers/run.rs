@@ -92,7 +92,7 @@ impl Runner {
         let program = Program {
             output: Default::default(),
             argv: words.argv(),
-            env,
+            env: &env,
             listen_pid: false,
             fds: &[],
             close_others: true,

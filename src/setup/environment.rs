@@ -48,8 +48,8 @@ impl Environment {
     /// Init mode: untouched, but for `LISTEN_PID`: if it names us, it means the command (sd_listen_fds(3)).
     #[must_use]
     pub fn of_init() -> Self {
-        let own = OsString::from(std::process::id().to_string());
-        let listen_pid = std::env::var_os("LISTEN_PID") == Some(own);
+        let is_own = |pid| pid == OsString::from(std::process::id().to_string());
+        let listen_pid = std::env::var_os("LISTEN_PID").is_some_and(is_own);
         let names_us =
             |name: &OsString| listen_pid && ["LISTEN_PID", "LISTEN_PIDFDID"].iter().any(|n| name == n);
         let base = std::env::vars_os().filter(|(name, _)| !names_us(name)).collect();
@@ -111,12 +111,17 @@ impl Environment {
         self.base.iter().filter(|(name, _)| !misleading(name)).cloned().collect()
     }
 
-    /// The environment of one worker, or of the command.
+    /// The environment of the command.
     #[must_use]
-    pub fn of_worker(&self, worker: Option<&OfWorker>) -> Vec<(OsString, OsString)> {
+    pub fn of_command(&self) -> &[(OsString, OsString)] {
+        &self.base
+    }
+
+    /// The environment of one worker.
+    #[must_use]
+    pub fn of_worker(&self, worker: &OfWorker) -> Vec<(OsString, OsString)> {
         let mut env = self.base.clone();
         let mut tell = |name: &str, value: OsString| env.push((name.into(), value));
-        let Some(worker) = worker else { return env };
         tell(NOTIFY_SOCKET, worker.notify_socket.clone());
         tell(WORKER_ID, worker.slot.to_string().into());
         tell(WORKER_NUMBER, worker.number.to_string().into());

@@ -20,6 +20,9 @@ use tracing::warn;
 /// # Errors
 /// If it is not known, or we may not change to it.
 pub fn account(process: &Process) -> Result<Option<Account>, StartError> {
+    if process.user.is_none() && process.group.is_none() {
+        return Ok(None);
+    }
     let (own_uid, own_gid) = privileges::own_ids();
     let account = match (&process.user, &process.group) {
         (None, None) => return Ok(None),

@@ -52,7 +52,7 @@ impl Starter {
     fn command(&self, order: &SpawnOrder, console: &mut Console, clock: &Clock) -> Result<Pid, SpawnFailure> {
         let program = Program {
             argv: &self.argv(order, None),
-            env: self.environment.of_worker(None),
+            env: self.environment.of_command(),
             listen_pid: self.environment.sets_listen_pid(),
             output: Default::default(),
             fds: &[],
@@ -75,7 +75,7 @@ impl Starter {
         let extras = fleet.prepare(order)?;
         let program = Program {
             argv: &self.argv(order, extras.ready_fd),
-            env: self.environment.of_worker(Some(&extras.of_worker(order))),
+            env: &self.environment.of_worker(&extras.of_worker(order)),
             listen_pid: self.environment.sets_listen_pid(),
             output: extras.output(),
             fds: &fleet.fds(order, &extras),

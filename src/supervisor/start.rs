@@ -34,6 +34,7 @@ use crate::setup::{self, Endpoints, Place};
 use crate::values::error::StartError;
 use crate::values::style::Style;
 use crate::workers::{Fleet, least_fd};
+use std::io;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -97,7 +98,7 @@ impl Supervisor {
             clock,
             signals,
             endpoints,
-            program: exec::own_program(),
+            program: if is_pool { exec::own_program() } else { Err(io::ErrorKind::Unsupported.into()) },
             execute,
             inbox,
             waiters: Waiters::default(),
@@ -139,7 +140,8 @@ fn of_mode(
             let place = setup::place(config.placing);
             (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
             policy.stops_itself |= place.job == Job::Shared;
-            Ok((Core::new(Mode::Init(policy), pid1::seed()), Some(place), None))
+            // Nothing is left to chance there.
+            Ok((Core::new(Mode::Init(policy), 0), Some(place), None))
         }
         Mode::Pool(mut policy) => {
             let lanes = setup::lanes(&config.pool, &mut policy, least_fd(&config.pool), given)?;
@@ -172,9 +174,11 @@ fn helpers(
     cannot_spawn: Option<SpawnFailure>,
     given: Option<&Given>,
 ) -> Helpers {
+    // All these settings take a restart: where there is no program now, there will be none.
+    let env = config.commands().next().map(|_| environment.of_errand()).unwrap_or_default();
     let check_passes = given.is_some_and(|given| given.check_passes);
     Helpers {
-        runner: Runner::new(environment.of_errand(), settings.clone(), cannot_spawn),
+        runner: Runner::new(env, settings.clone(), cannot_spawn),
         hooks: Hooks::new(config.on_event.clone()),
         checker: config.check.clone().map(|check| Checker::new(check, check_passes)),
     }

@@ -315,7 +315,7 @@ mod tests {
             let argv = ["sh", "-c", script].map(OsString::from);
             let pid = spawn(&Program {
                 argv: &argv,
-                env: std::env::vars_os().collect(),
+                env: &std::env::vars_os().collect::<Vec<_>>(),
                 listen_pid: false,
                 output: [None; 2],
                 fds: &[end.as_fd()],

@@ -27,10 +27,12 @@ impl Variables {
     /// Reads the process's environment. None if `LISTEN_PID` names somebody else.
     #[must_use]
     pub fn read() -> Option<Self> {
+        let count = std::env::var_os("LISTEN_FDS")?;
         let handed_over = std::env::var_os(VARIABLE);
         let own = OsString::from(std::process::id().to_string());
-        let ours = handed_over.is_some() || std::env::var_os("LISTEN_PID") == Some(own);
-        let count = std::env::var_os("LISTEN_FDS").filter(|_| ours)?;
+        if handed_over.is_none() && std::env::var_os("LISTEN_PID") != Some(own) {
+            return None;
+        }
         Some(Self { count, names: std::env::var_os("LISTEN_FDNAMES"), handed_over })
     }
 

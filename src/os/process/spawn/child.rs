@@ -67,7 +67,9 @@ pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
                 libc::_exit(i32::from(code::CANNOT_START));
             }
         }
-        write_pid(image);
+        if !image.listen_pid.is_empty() {
+            write_pid(image);
+        }
         for (fd, target) in image.output.iter().zip(1..) {
             if fd.is_some_and(|fd| libc::dup2(fd, target) < 0) {
                 fail(image, DUP2);

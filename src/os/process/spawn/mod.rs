@@ -37,7 +37,7 @@ pub struct Program<'a> {
     /// The command and its arguments; the command is looked for as a shell does.
     pub argv: &'a [OsString],
     /// The whole environment.
-    pub env: Vec<(OsString, OsString)>,
+    pub env: &'a [(OsString, OsString)],
     /// Whether to add `LISTEN_PID` with the pid of the new process, which only it can know.
     pub listen_pid: bool,
     /// Descriptors to become stdout and stderr; without one, ours is inherited.
@@ -161,6 +161,7 @@ struct Image {
     /// `/bin/sh`, the path, the arguments: for a script without `#!`, as execvp(3) does.
     shell_argv: Vec<*const libc::c_char>,
     envp: Vec<*const libc::c_char>,
+    /// Empty where it is not set.
     listen_pid: Vec<u8>,
     output: [Option<RawFd>; 2],
     fds: Vec<RawFd>,
@@ -206,7 +207,7 @@ impl Image {
         argv.push(ptr::null());
         let mut shell_argv = vec![c"/bin/sh".as_ptr(), ptr::null()];
         shell_argv.extend(argv.iter().skip(1));
-        let listen_pid = LISTEN_PID.to_vec();
+        let listen_pid = if program.listen_pid { LISTEN_PID.to_vec() } else { Vec::new() };
         let mut envp = pointers(&env);
         if program.listen_pid {
             envp.push(listen_pid.as_ptr().cast());
@@ -231,7 +232,7 @@ impl Image {
                 .oom_score_adj
                 .and_then(|score| CString::new(score.to_string()).ok()),
             // SAFETY: always succeeds.
-            parent: unsafe { libc::getpid() },
+            parent: program.parent_death.map_or(-1, |_| unsafe { libc::getpid() }),
             parent_death: program.parent_death,
             error_pipe: -1,
             stack: None,
@@ -417,7 +418,7 @@ mod tests {
             placement: Placement::Session,
             settings: NOTHING,
             argv,
-            env: std::env::vars_os().collect(),
+            env: Vec::leak(std::env::vars_os().collect()),
             listen_pid: true,
             output: [None; 2],
             fds: &[],
