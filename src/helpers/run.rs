@@ -92,6 +92,7 @@ impl Runner {
         let program = Program {
             output: Default::default(),
             argv: words.argv(),
+            missing: 0,
             env: &env,
             listen_pid: false,
             fds: &[],

@@ -42,13 +42,14 @@ pub fn surroundings() -> Environment {
     }
 }
 
-/// Whether the command could be executed, so that a typing error does not bind a port first.
+/// Whether the command could be executed, so that a typing error does not bind a port first. Returns in how many directories
+/// of PATH it is not.
 ///
 /// # Errors
 /// Not found (127) or cannot be executed (126).
-pub fn check_command(config: &Config) -> Result<(), StartError> {
+pub fn check_command(config: &Config) -> Result<usize, StartError> {
     if matches!(&config.mode, Mode::Init(policy) if policy.pause) {
-        return check_errands(&config.around);
+        return check_errands(&config.around).map(|()| 0);
     }
     // A program's name may hold a placeholder: that of the first worker stands for all.
     let argv = config.command.with(&Values {
@@ -59,19 +60,19 @@ pub fn check_command(config: &Config) -> Result<(), StartError> {
         notify_fd: Some(FIRST_FD),
     });
     let program = argv.first().map(OsString::as_os_str).unwrap_or_default();
-    check_program("COMMAND", program)?;
-    check_errands(&config.around)
+    let missing = check_program("COMMAND", program)?;
+    check_errands(&config.around).map(|()| missing)
 }
 
 /// The same for the commands that options have.
 fn check_errands(around: &Around) -> Result<(), StartError> {
-    around.commands().try_for_each(|(option, words)| check_program(option, &words.program()))
+    around.commands().try_for_each(|(option, words)| check_program(option, &words.program()).map(|_| ()))
 }
 
-fn check_program(what: &str, program: &OsStr) -> Result<(), StartError> {
+fn check_program(what: &str, program: &OsStr) -> Result<usize, StartError> {
     let name = program.display();
     match lookup::find(program) {
-        Ok(()) => Ok(()),
+        Ok(missing) => Ok(missing),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let is_directory = std::path::Path::new(program).is_dir();
             let (problem, remedy) = if is_directory {

@@ -94,6 +94,7 @@ impl Loop {
         let mut core = Core::new(Mode::Init(policy), 0);
         core.is_behind(self.clock.lost());
         let starter = Starter {
+            missing: 0,
             command: Command::new(words.argv().to_vec(), false),
             environment: Environment::exactly(self.helpers.runner.env().to_vec()),
             placement: Placement::Session,

@@ -22,6 +22,8 @@ const EXECUTE_COMMAND_WITHIN: Duration = Duration::from_secs(60);
 /// How the command is started, or a worker.
 pub struct Starter {
     pub command: Command,
+    /// In how many directories of PATH it is not.
+    pub missing: usize,
     pub environment: Environment,
     pub placement: Placement,
     pub settings: Settings,
@@ -52,6 +54,7 @@ impl Starter {
     fn command(&self, order: &SpawnOrder, console: &mut Console, clock: &Clock) -> Result<Pid, SpawnFailure> {
         let program = Program {
             argv: &self.argv(order, None),
+            missing: self.missing,
             env: self.environment.of_command(),
             listen_pid: self.environment.sets_listen_pid(),
             output: Default::default(),
@@ -75,6 +78,7 @@ impl Starter {
         let extras = fleet.prepare(order)?;
         let program = Program {
             argv: &self.argv(order, extras.ready_fd),
+            missing: 0,
             env: &self.environment.of_worker(&extras.of_worker(order)),
             listen_pid: self.environment.sets_listen_pid(),
             output: extras.output(),

@@ -48,9 +48,10 @@ impl Supervisor {
         let is_pool = matches!(config.mode, Mode::Pool(_));
         // The others tell of it when they try.
         let given = if is_pool { setup::given()? } else { None };
+        let mut missing = 0;
         if is_pool || config.style == Style::Ours {
             let checked = setup::check_command(&config);
-            checked.or_else(|error| upgrade::only_a_program(&given, error))?;
+            missing = checked.or_else(|error| upgrade::only_a_program(&given, error).map(|()| 0))?;
         }
         let (settings, account, cannot_spawn) = run_as(&config, &given)?;
         if is_pool {
@@ -82,7 +83,10 @@ impl Supervisor {
         let console = Console::new(terminal, gave_up, config.style == Style::DumbInit);
         let in_force = InForce::new(&config);
         let before = Before::new(&config.around, given.as_ref());
+        // Later, elsewhere or for another user it may be where it is not now.
+        let stays = !is_pool && config.around.before.is_empty() && config.process.chdir.is_none();
         let starter = Starter {
+            missing: if stays && settings.identity.is_none() { missing } else { 0 },
             environment,
             placement,
             settings,

@@ -6,19 +6,19 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Looks for a command as execvp(3) does, without running it.
+/// Looks for a command as execvp(3) does, without running it. Returns in how many directories of PATH it is not.
 ///
 /// # Errors
 /// `NotFound`, or `PermissionDenied` where all that was found cannot be executed.
-pub fn find(command: &OsStr) -> io::Result<()> {
+pub fn find(command: &OsStr) -> io::Result<usize> {
     let mut result = Err(io::Error::from_raw_os_error(libc::ENOENT));
-    for path in candidates(command, std::env::var_os("PATH").as_deref()) {
+    for (before, path) in candidates(command, std::env::var_os("PATH").as_deref()).into_iter().enumerate() {
         let path = PathBuf::from(OsString::from_vec(path));
         match std::fs::metadata(&path) {
-            Ok(found) if found.is_file() && may_be_executed(&path) => return Ok(()),
+            Ok(found) if found.is_file() && may_be_executed(&path) => return Ok(before),
             Ok(_) => result = Err(io::Error::from_raw_os_error(libc::EACCES)),
             // We may not look: execve(2) will tell.
-            Err(error) if call::is_refused(call::errno(&error)) => return Ok(()),
+            Err(error) if call::is_refused(call::errno(&error)) => return Ok(before),
             Err(_) => {}
         }
     }

@@ -315,6 +315,7 @@ mod tests {
             let argv = ["sh", "-c", script].map(OsString::from);
             let pid = spawn(&Program {
                 argv: &argv,
+                missing: 0,
                 env: &std::env::vars_os().collect::<Vec<_>>(),
                 listen_pid: false,
                 output: [None; 2],

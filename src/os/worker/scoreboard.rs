@@ -230,6 +230,7 @@ mod tests {
         env.extend(more.iter().map(|(name, value)| (name.into(), value.into())));
         let Pid(pid) = spawn(&Program {
             argv: &argv,
+            missing: 0,
             env: &env,
             listen_pid: false,
             output: [None; 2],

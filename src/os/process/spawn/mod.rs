@@ -36,6 +36,8 @@ const DIE_WITHIN: Duration = Duration::from_secs(1);
 pub struct Program<'a> {
     /// The command and its arguments; the command is looked for as a shell does.
     pub argv: &'a [OsString],
+    /// In how many directories of PATH it is not looked for: it is known not to be there.
+    pub missing: usize,
     /// The whole environment.
     pub env: &'a [(OsString, OsString)],
     /// Whether to add `LISTEN_PID` with the pid of the new process, which only it can know.
@@ -200,7 +202,8 @@ impl Image {
         let env = c_strings(env.collect()).map_err(nul)?;
         let command = program.argv.first().map(OsString::as_os_str).unwrap_or_default();
         let path = program.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.as_os_str());
-        let paths = c_strings(candidates(command, path)).map_err(nul)?;
+        let paths = candidates(command, path).into_iter().skip(program.missing).collect();
+        let paths = c_strings(paths).map_err(nul)?;
 
         let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr()).collect::<Vec<_>>();
         let mut argv = pointers(&args);
@@ -418,6 +421,7 @@ mod tests {
             placement: Placement::Session,
             settings: NOTHING,
             argv,
+            missing: 0,
             env: Vec::leak(std::env::vars_os().collect()),
             listen_pid: true,
             output: [None; 2],
