@@ -1,6 +1,7 @@
 //! Which lines are logged, to be changed while we run.
 
 use crate::values::log::LogLevel;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -32,12 +33,13 @@ fn current() -> LevelFilter {
     LEVELS.get(LEVEL.load(Ordering::Relaxed)).copied().unwrap_or(MOST)
 }
 
-/// A subscriber that hears only what [`set`] lets through.
-pub struct Leveled<S>(pub S);
+/// A subscriber that hears only what [`set`] lets through. It is made for the first line: an init has none as a rule, and
+/// tracing-subscriber's books take 40 kB.
+pub struct Leveled<S>(pub LazyLock<S>);
 
 impl<S: Subscriber> Subscriber for Leveled<S> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= current() && self.0.enabled(metadata)
+        *metadata.level() <= current()
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -1,6 +1,6 @@
 //! Where log lines go, in which format, and in whose words.
 
-use super::level;
+use super::level::{self, Leveled};
 use crate::core::note::Note;
 use crate::os::signals;
 use crate::os::stdio::progress_line;
@@ -11,8 +11,10 @@ use crate::values::log::LogFormat;
 use crate::values::log::LogLevel;
 use crate::values::printable::{Lines, misleads};
 use std::io::{self, Write};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use tracing_subscriber::fmt::format::Writer;
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 /// Where transitions are told in another program's words.
@@ -35,23 +37,31 @@ pub fn start(command: &str, format: LogFormat, level: LogLevel, voice: Option<(V
 
 fn subscribe(format: LogFormat, level: LogLevel) {
     level::set(level);
+    // Fails only if there is a subscriber already.
+    let _set = match format {
+        LogFormat::Text => {
+            let text = || builder(dropped_as_text).finish();
+            tracing::subscriber::set_global_default(Leveled(LazyLock::new(text)))
+        }
+        LogFormat::Json => {
+            let json = || {
+                let json = builder(dropped_as_json).json().flatten_event(true);
+                json.with_current_span(false).with_span_list(false).finish()
+            };
+            tracing::subscriber::set_global_default(Leveled(LazyLock::new(json)))
+        }
+    };
+}
+
+fn builder(
+    dropped: fn(u64) -> String,
+) -> SubscriberBuilder<DefaultFields, Format, LevelFilter, Mutex<Lines<Stderr>>> {
     let colours = stderr::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = tracing_subscriber::fmt()
+    tracing_subscriber::fmt()
         .with_max_level(level::MOST)
         .with_target(false)
         .with_ansi(colours)
-        .with_writer(Mutex::new(Lines(Stderr::new(match format {
-            LogFormat::Text => dropped_as_text,
-            LogFormat::Json => dropped_as_json,
-        }))));
-    // Fails only if there is a subscriber already.
-    let _set = match format {
-        LogFormat::Text => tracing::subscriber::set_global_default(level::Leveled(builder.finish())),
-        LogFormat::Json => {
-            let builder = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
-            tracing::subscriber::set_global_default(level::Leveled(builder.finish()))
-        }
-    };
+        .with_writer(Mutex::new(Lines(Stderr::new(dropped))))
 }
 
 /// Prints something long and complete, where nothing was started: a signal may end it, should there be no reader.
