@@ -1,7 +1,8 @@
 //! Log lines: one a transition, with the same field names everywhere.
 
 pub use crate::report::level::set as set_level;
-pub use crate::report::sink::{child_signal, print, say, start, start_error, timestamp};
+pub use crate::report::line::timestamp;
+pub use crate::report::sink::{child_signal, print, say, start, start_error};
 
 use crate::core::Signal;
 use crate::core::event::SpawnFailure;

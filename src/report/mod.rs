@@ -2,6 +2,7 @@
 
 pub mod hook_variables;
 pub mod level;
+pub mod line;
 pub mod log;
 pub mod metrics;
 pub mod sink;

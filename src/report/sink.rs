@@ -1,6 +1,7 @@
 //! Where log lines go, in which format, and in whose words.
 
-use super::level::{self, Leveled};
+use super::level;
+use super::line::{Look, timestamp};
 use crate::core::note::Note;
 use crate::os::signals;
 use crate::os::stdio::progress_line;
@@ -9,16 +10,20 @@ use crate::report::style::{Said, Voice};
 use crate::values::error::StartError;
 use crate::values::log::LogFormat;
 use crate::values::log::LogLevel;
-use crate::values::printable::{Lines, misleads};
+use crate::values::printable::misleads;
 use std::io::{self, Write};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::SubscriberBuilder;
-use tracing_subscriber::fmt::format::{DefaultFields, Format, Writer};
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 /// Where transitions are told in another program's words.
 static VOICE: OnceLock<(Voice, Mutex<Stderr>)> = OnceLock::new();
+
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Where all lines in our own words go, and how they look; for the first of them: an init has none as a rule.
+static OUT: LazyLock<(Look, Mutex<Stderr>)> = LazyLock::new(open);
 
 /// The command's name.
 static COMMAND: OnceLock<String> = OnceLock::new();
@@ -28,40 +33,56 @@ static COMMAND: OnceLock<String> = OnceLock::new();
 pub fn start(command: &str, format: LogFormat, level: LogLevel, voice: Option<(Voice, &str)>) {
     let _set = COMMAND.set(command.to_owned());
     progress_line::allow(format == LogFormat::Text);
-    subscribe(format, level);
+    let _set = FORMAT.set(format);
+    level::set(level);
+    // Fails only if there is a subscriber already.
+    let _set = tracing::subscriber::set_global_default(Log);
     if let Some((voice, first)) = voice {
         let _set = VOICE.set((voice, Mutex::new(Stderr::new(dropped_as_text))));
         say(first);
     }
 }
 
-fn subscribe(format: LogFormat, level: LogLevel) {
-    level::set(level);
-    // Fails only if there is a subscriber already.
-    let _set = match format {
-        LogFormat::Text => {
-            let text = || builder(dropped_as_text).finish();
-            tracing::subscriber::set_global_default(Leveled(LazyLock::new(text)))
-        }
-        LogFormat::Json => {
-            let json = || {
-                let json = builder(dropped_as_json).json().flatten_event(true);
-                json.with_current_span(false).with_span_list(false).finish()
-            };
-            tracing::subscriber::set_global_default(Leveled(LazyLock::new(json)))
-        }
-    };
+/// Writes what is told by the macros of `tracing`. There are no spans here.
+struct Log;
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= level::current()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(level::current())
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let (look, stderr) = &*OUT;
+        let line = look.line(event);
+        let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let _never_fails = stderr.write_all(line.as_bytes());
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
-fn builder(
-    dropped: fn(u64) -> String,
-) -> SubscriberBuilder<DefaultFields, Format, LevelFilter, Mutex<Lines<Stderr>>> {
+fn open() -> (Look, Mutex<Stderr>) {
+    let format = FORMAT.get().copied().unwrap_or(LogFormat::Text);
     let colours = stderr::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt()
-        .with_max_level(level::MOST)
-        .with_target(false)
-        .with_ansi(colours)
-        .with_writer(Mutex::new(Lines(Stderr::new(dropped))))
+    let dropped = match format {
+        LogFormat::Text => dropped_as_text,
+        LogFormat::Json => dropped_as_json,
+    };
+    (Look { format, colours }, Mutex::new(Stderr::new(dropped)))
 }
 
 /// Prints something long and complete, where nothing was started: a signal may end it, should there be no reader.
@@ -86,14 +107,6 @@ pub fn start_error(error: &StartError) -> u8 {
 
 fn dropped_as_text(count: u64) -> String {
     format!("prefork-init: {count} log lines dropped: nobody read stderr\n")
-}
-
-/// Now, as in the log: RFC 3339 with microseconds, UTC.
-#[must_use]
-pub fn timestamp() -> String {
-    let mut time = String::new();
-    let _never_fails = SystemTime.format_time(&mut Writer::new(&mut time));
-    time
 }
 
 fn dropped_as_json(count: u64) -> String {
