@@ -59,5 +59,5 @@ said=$(limited -d 300 -- "$binary" --version 2>&1) || code=$?
 [ "$code" = 125 ] && [[ "$said" = "prefork-init: memory: "* ]] || { echo "tests/static.sh: $code without memory: $said" >&2; exit 1; }
 
 size=$(stat -c %s "$binary")
-[ "$size" -le 2660000 ] || { echo "tests/static.sh: $size bytes is more than 2,660,000" >&2; exit 1; }
+[ "$size" -le 2210000 ] || { echo "tests/static.sh: $size bytes is more than 2,210,000" >&2; exit 1; }
 echo "static binary: $size bytes, no dynamic linking, runs in an empty root"

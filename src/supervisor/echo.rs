@@ -35,8 +35,8 @@ pub fn is_our_own_echo(received: Received, gave_terminal_up: bool) -> bool {
     }
 }
 
-/// The only way to see that a panic ends in order is to have one. Not in release builds.
-#[cfg(debug_assertions)]
+/// The only way to see that a panic ends in order is to have one. Not in the program that is shipped.
+#[cfg(any(debug_assertions, prefork_panics))]
 #[allow(clippy::panic)]
 pub fn panic_for_a_test(signal: Signal) {
     if signal == Signal::USR1 && std::env::var_os("PREFORK_DEBUG_PANIC").is_some() {

@@ -175,7 +175,7 @@ impl Loop {
             log::child_signal();
             self.reaping.wanted = true;
         } else if !is_our_own_echo(received, self.execute.console.gave_up) {
-            #[cfg(debug_assertions)]
+            #[cfg(any(debug_assertions, prefork_panics))]
             echo::panic_for_a_test(received.signal);
             self.handle(Event::Signalled(received));
         }
