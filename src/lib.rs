@@ -110,7 +110,6 @@ pub mod app;
 pub mod check;
 pub mod client;
 pub mod control;
-pub mod core;
 #[cfg(feature = "generate")]
 pub mod generate;
 pub mod helpers;
@@ -122,3 +121,5 @@ pub mod setup;
 pub mod supervisor;
 pub mod values;
 pub mod workers;
+
+pub use prefork_core as core;

@@ -234,6 +234,7 @@ impl Received {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn names_and_numbers_agree_both_ways() {

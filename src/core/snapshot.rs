@@ -160,26 +160,6 @@ pub struct Worker {
     pub limits: Limits,
 }
 
-#[cfg(test)]
-impl Worker {
-    /// One that nothing is to be said of but this.
-    pub(crate) fn sample(slot: u32, pid: i32, state: State) -> Self {
-        Self {
-            slot,
-            number: slot,
-            generation: 1,
-            pid: Some(Pid(pid)),
-            lane: Lane(slot),
-            state,
-            reason: None,
-            waits_for: None,
-            uptime: Duration::ZERO,
-            requests: Some(0),
-            limits: Limits::default(),
-        }
-    }
-}
-
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {

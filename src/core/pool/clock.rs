@@ -1,6 +1,6 @@
 //! The clock of a pool, which leaves out the time in which nothing ran.
 
-use crate::core::time::Monotonic;
+use crate::time::Monotonic;
 use core::time::Duration;
 
 /// See the module.

@@ -5,9 +5,9 @@
 //! New connections go elsewhere, so such a queue is looked at once. If connections wait there, a worker makes way, in its
 //! turn, for one that gets this lane.
 
-use crate::core::action::{Action, ListenerAction, PoolCheck};
-use crate::core::event::Lane;
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::action::{Action, ListenerAction, PoolCheck};
+use crate::event::Lane;
+use crate::time::{Monotonic, earlier, reached};
 use alloc::vec::Vec;
 
 /// See the module.

@@ -5,14 +5,14 @@ use super::phase::{Ending, Phase};
 use super::slot::Role;
 use super::undecided::Undecided;
 use super::workers::WorkerPlace;
-use crate::core::action::{Action, Ask, ListenerAction};
-use crate::core::backoff::Failure;
-use crate::core::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
-use crate::core::exit::{Exit, Reason};
-use crate::core::note::{InitNote, Note, ReadyBy, WorkerNote};
-use crate::core::stop::FinalStop;
-use crate::core::time::Monotonic;
-use crate::core::worker::{Worker, WorkerState};
+use crate::action::{Action, Ask, ListenerAction};
+use crate::backoff::Failure;
+use crate::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
+use crate::exit::{Exit, Reason};
+use crate::note::{InitNote, Note, ReadyBy, WorkerNote};
+use crate::stop::FinalStop;
+use crate::time::Monotonic;
+use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 
 impl Pool {

@@ -79,7 +79,7 @@ use super::signal::{Received, Signal};
 use super::snapshot::Snapshot;
 use super::time::{Monotonic, earlier};
 use super::worker::Worker;
-use crate::core::note::{PoolNote, SignalNote};
+use crate::note::{PoolNote, SignalNote};
 use alloc::vec::Vec;
 use clock::PoolClock;
 use first::FirstStart;

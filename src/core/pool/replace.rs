@@ -6,14 +6,14 @@
 use super::Pool;
 use super::slot::{Role, Seat, Slot};
 use super::workers::number;
-use crate::core::action::{Action, SpawnOrder};
-use crate::core::event::Lane;
-use crate::core::exit::Reason;
-use crate::core::limits::Limits;
-use crate::core::note::{Note, PoolNote};
-use crate::core::policy::MOST_WORKERS;
-use crate::core::time::{Monotonic, earlier};
-use crate::core::worker::{Accepting, Worker};
+use crate::action::{Action, SpawnOrder};
+use crate::event::Lane;
+use crate::exit::Reason;
+use crate::limits::Limits;
+use crate::note::{Note, PoolNote};
+use crate::policy::MOST_WORKERS;
+use crate::time::{Monotonic, earlier};
+use crate::worker::{Accepting, Worker};
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -2,13 +2,13 @@
 
 use super::Pool;
 use super::slot::Seat;
-use crate::core::action::{Action, Recipients};
-use crate::core::event::Request;
-use crate::core::exit::Reason;
-use crate::core::note::{Note, SignalNote};
-use crate::core::signal::Signal;
-use crate::core::time::Monotonic;
-use crate::core::worker::{Worker, WorkerState};
+use crate::action::{Action, Recipients};
+use crate::event::Request;
+use crate::exit::Reason;
+use crate::note::{Note, SignalNote};
+use crate::signal::Signal;
+use crate::time::Monotonic;
+use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 
 impl Pool {

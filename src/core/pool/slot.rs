@@ -9,13 +9,13 @@
 //!                                       (starting)               (new is ready)       it belongs to the pool
 //! ```
 
-use crate::core::action::Action;
-use crate::core::backoff::Backoff;
-use crate::core::event::Lane;
-use crate::core::note::ReadyBy;
-use crate::core::policy::PoolPolicy;
-use crate::core::time::Monotonic;
-use crate::core::worker::Worker;
+use crate::action::Action;
+use crate::backoff::Backoff;
+use crate::event::Lane;
+use crate::note::ReadyBy;
+use crate::policy::PoolPolicy;
+use crate::time::Monotonic;
+use crate::worker::Worker;
 use alloc::vec::Vec;
 
 /// One slot.

@@ -14,14 +14,14 @@
 use super::Pool;
 use super::phase::{Cause, Closing, Ending, Phase, Shutdown};
 use super::slot::Slot;
-use crate::core::action::{Action, Ask, ListenerAction, PoolCheck, WorkerAction};
-use crate::core::event::Lane;
-use crate::core::exit::{Reason, code};
-use crate::core::note::{InitNote, Note, PoolNote};
-use crate::core::signal::Signal;
-use crate::core::stop::{FinalStop, Tick};
-use crate::core::time::{Monotonic, earlier, reached};
-use crate::core::worker::{Worker, WorkerState};
+use crate::action::{Action, Ask, ListenerAction, PoolCheck, WorkerAction};
+use crate::event::Lane;
+use crate::exit::{Reason, code};
+use crate::note::{InitNote, Note, PoolNote};
+use crate::signal::Signal;
+use crate::stop::{FinalStop, Tick};
+use crate::time::{Monotonic, earlier, reached};
+use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -72,7 +72,7 @@ impl Pool {
         self.policy.deadline.map(|at| self.clock.at(at))
     }
 
-    /// See [`Core::is_behind`](crate::core::Core::is_behind).
+    /// See [`Core::is_behind`](crate::Core::is_behind).
     pub fn is_behind(&mut self, behind: Duration) {
         self.clock.is_behind(behind);
     }

@@ -1,11 +1,11 @@
 //! Ends of workers of which it is not known yet what they mean.
 
 use super::slot::Role;
-use crate::core::backoff::Failure;
-use crate::core::event::{Lane, SpawnId};
-use crate::core::exit::{Exit, Reason};
-use crate::core::note::WorkerRef;
-use crate::core::time::Monotonic;
+use crate::backoff::Failure;
+use crate::event::{Lane, SpawnId};
+use crate::exit::{Exit, Reason};
+use crate::note::WorkerRef;
+use crate::time::Monotonic;
 use core::time::Duration;
 
 /// Our own stop signal comes within this time of a worker's, if it comes at all.

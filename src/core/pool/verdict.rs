@@ -10,12 +10,12 @@ use super::phase::{Cause, Phase, Shutdown};
 use super::slot::{Role, Seat, Slot};
 use super::undecided::{Death, Undecided};
 use super::workers::number;
-use crate::core::action::{Action, WorkerAction};
-use crate::core::backoff::Failure;
-use crate::core::exit::{Exit, Reason};
-use crate::core::note::{Note, PoolNote, WorkerNote};
-use crate::core::time::Monotonic;
-use crate::core::worker::WorkerState;
+use crate::action::{Action, WorkerAction};
+use crate::backoff::Failure;
+use crate::exit::{Exit, Reason};
+use crate::note::{Note, PoolNote, WorkerNote};
+use crate::time::Monotonic;
+use crate::worker::WorkerState;
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -4,9 +4,9 @@
 
 use super::slot::{Role, Seat, Slot};
 use super::undecided::{Death, OUR_STOP_WITHIN, Undecided};
-use crate::core::event::{Lane, Pid, SpawnId};
-use crate::core::time::{Monotonic, earlier};
-use crate::core::worker::{Starting, Worker, WorkerState};
+use crate::event::{Lane, Pid, SpawnId};
+use crate::time::{Monotonic, earlier};
+use crate::worker::{Starting, Worker, WorkerState};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 

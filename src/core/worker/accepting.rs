@@ -12,11 +12,11 @@
 //! unless it has closed its listener or said that it leaves.
 
 use super::{Worker, WorkerState};
-use crate::core::action::{Action, WorkerAction};
-use crate::core::event::Found;
-use crate::core::exit::Reason;
-use crate::core::note::{Note, WorkerNote};
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::action::{Action, WorkerAction};
+use crate::event::Found;
+use crate::exit::Reason;
+use crate::note::{Note, WorkerNote};
+use crate::time::{Monotonic, earlier, reached};
 use alloc::vec::Vec;
 use core::time::Duration;
 

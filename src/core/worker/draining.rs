@@ -9,12 +9,12 @@
 //! closes those. And for clients that keep their connections, to hear `Connection: close` with their next answer. What
 //! is in hand then is waited for, as [`InHand`] has it.
 
-use crate::core::event::Pid;
-use crate::core::exit::Reason;
-use crate::core::in_hand::InHand;
-use crate::core::policy::PoolPolicy;
-use crate::core::queue::LOOK_EVERY;
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::event::Pid;
+use crate::exit::Reason;
+use crate::in_hand::InHand;
+use crate::policy::PoolPolicy;
+use crate::queue::LOOK_EVERY;
+use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
 /// Whoever waits in the queue has this long, though the graceful timeout is shorter.

@@ -1,10 +1,10 @@
 //! What the end of a worker means.
 
 use super::{Draining, Duty, Worker, WorkerState};
-use crate::core::backoff::{CANNOT_BOOT_CODES, Failure};
-use crate::core::exit::{Exit, Reason};
-use crate::core::signal::Signal;
-use crate::core::time::Monotonic;
+use crate::backoff::{CANNOT_BOOT_CODES, Failure};
+use crate::exit::{Exit, Reason};
+use crate::signal::Signal;
+use crate::time::Monotonic;
 
 impl Worker {
     /// What its end means. `out_of_memory` is whether the kernel has killed a process for want of memory.

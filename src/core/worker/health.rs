@@ -1,8 +1,8 @@
 //! The signs of life that a worker owes while it is ready: pings, answers to probes, a queue that moves.
 
-use crate::core::note::Verdict;
-use crate::core::policy::{HangPolicy, ProbePolicy};
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::note::Verdict;
+use crate::policy::{HangPolicy, ProbePolicy};
+use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
 /// See the module.

@@ -59,8 +59,8 @@ pub use duty::Duty;
 pub use health::Health;
 pub use starting::Starting;
 
-use crate::core::action::{ListenerAction, Recipients};
-use crate::core::note::WorkerNote;
+use crate::action::{ListenerAction, Recipients};
+use crate::note::WorkerNote;
 use alloc::vec::Vec;
 use counting::Counting;
 

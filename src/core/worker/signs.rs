@@ -2,12 +2,12 @@
 
 use super::health::QueueTurn;
 use super::{Worker, WorkerState};
-use crate::core::action::{Action, WorkerAction};
-use crate::core::event::Measured;
-use crate::core::exit::Reason;
-use crate::core::note::{Note, Sign, Verdict, WorkerNote};
-use crate::core::policy::PoolPolicy;
-use crate::core::time::{Monotonic, earlier};
+use crate::action::{Action, WorkerAction};
+use crate::event::Measured;
+use crate::exit::Reason;
+use crate::note::{Note, Sign, Verdict, WorkerNote};
+use crate::policy::PoolPolicy;
+use crate::time::{Monotonic, earlier};
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -1,9 +1,9 @@
 //! A worker that runs and is not ready yet: the signs that are waited for.
 
-use crate::core::event::Pid;
-use crate::core::note::ReadyBy;
-use crate::core::policy::ReadyPolicy;
-use crate::core::time::{Monotonic, Patience, earlier, reached};
+use crate::event::Pid;
+use crate::note::ReadyBy;
+use crate::policy::ReadyPolicy;
+use crate::time::{Monotonic, Patience, earlier, reached};
 use core::time::Duration;
 
 /// A worker that said `READY=1` and was not seen accepting counts as ready after this long: gunicorn

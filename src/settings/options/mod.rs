@@ -15,7 +15,7 @@ pub use crate::settings::options::helpers::{Around, Checks};
 pub use crate::settings::options::parse::workers_of_web_concurrency;
 pub use crate::settings::variables::Unknown;
 use crate::values::log::{LogFormat, LogLevel, WorkerOutput};
-pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
+pub use init::{Init, OrphansOption, ProcessGroup, ScopeOption, Signals, Subreaper, Unhandled};
 pub use pool::{Listener, Pool, Replacement, Respawn, Restarts, Workers};
 pub use process::Process;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};

@@ -17,6 +17,12 @@
 //! * The caller carries actions out in order and feeds the answers back before it reaps again, so
 //!   an exit cannot overtake the report of its own spawn.
 
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::arithmetic_side_effects))]
+
+extern crate alloc;
+
 pub mod action;
 mod asks;
 pub mod backoff;
