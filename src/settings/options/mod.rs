@@ -329,3 +329,20 @@ pub fn boolean(value: &OsStr) -> Option<bool> {
 pub fn own_variables() -> Vec<OsString> {
     Options::command().get_arguments().filter_map(|arg| arg.get_env().map(OsString::from)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_has_a_variable_named_after_it_and_a_group() {
+        for option in Options::command().get_arguments() {
+            let Some(long) = option.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                continue;
+            };
+            let variable = format!("PREFORK_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(option.get_env(), Some(variable.as_ref()), "--{long}");
+            assert!(option.get_help_heading().is_some(), "--{long}");
+        }
+    }
+}
