@@ -8,18 +8,19 @@ use std::io;
 
 /// Defines `main`: holds all signals, opens missing standard streams, then calls `$run`, a `fn() -> u8`, on a stack
 /// of our own, and ends with its code. To be used once, in `main.rs`, under `#![no_main]`.
-#[macro_export]
 macro_rules! entry_point {
     ($run:path) => {
         // SAFETY: the one `main` of the binary, with the type that C gives it.
-        #[unsafe(no_mangle)]
+        // That of the unit tests is their harness's.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
         extern "C" fn main(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {
             std::ffi::c_int::from($crate::os::entry::enter($run))
         }
     };
 }
+pub(crate) use entry_point;
 
-/// What comes before everything else, and then all the rest. Called once, by [`entry_point!`](crate::entry_point).
+/// What comes before everything else, and then all the rest. Called once, by [`entry_point!`].
 #[must_use]
 pub fn enter(program: fn() -> u8) -> u8 {
     signals::hold_all();
