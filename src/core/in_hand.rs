@@ -12,7 +12,7 @@
 
 use super::event::Connections;
 use super::policy::DrainPolicy;
-use super::queue::QueueWatch;
+use super::queue::EmptyingQueue;
 use super::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
@@ -36,7 +36,7 @@ const WORTH_A_LINE: Duration = Duration::from_secs(3);
 #[derive(Clone, Copy, Debug)]
 pub struct InHand {
     /// What waits to be taken, which has to be nothing for the drain time.
-    pub queue: QueueWatch,
+    pub queue: EmptyingQueue,
     /// Whether clients are told to say goodbye.
     goodbye: bool,
     /// Whether connections are looked at: not where new ones come all the time, nor where the kernel tells nothing.
@@ -54,7 +54,7 @@ impl InHand {
     /// Of workers with a queue of their own, whose connections are waited for until then.
     pub fn until(give_up_at: Option<Monotonic>, policy: &DrainPolicy) -> Self {
         Self {
-            queue: QueueWatch::unseen(policy.time),
+            queue: EmptyingQueue::unseen(policy.time),
             goodbye: policy.told,
             watched: true,
             give_up_at,

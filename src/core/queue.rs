@@ -11,14 +11,14 @@ const LOOK_RARELY: Duration = Duration::from_millis(100);
 
 /// What was seen of a queue that is being emptied.
 #[derive(Clone, Copy, Debug)]
-pub struct QueueWatch {
+pub struct EmptyingQueue {
     /// Since when nothing waits, as far as was seen.
     since: Option<Monotonic>,
     /// How long that has to last.
     time: Duration,
 }
 
-impl QueueWatch {
+impl EmptyingQueue {
     /// Of a queue that nobody has looked at.
     pub fn unseen(time: Duration) -> Self {
         Self { since: None, time }

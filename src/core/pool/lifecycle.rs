@@ -6,7 +6,7 @@ use super::slot::Role;
 use super::undecided::Undecided;
 use super::workers::WorkerPlace;
 use crate::action::{Action, Ask, ListenerAction};
-use crate::backoff::Failure;
+use crate::backoff::WorkerFailure;
 use crate::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
 use crate::exit::{Exit, Reason};
 use crate::note::{InitNote, Note, ReadyBy, WorkerNote};
@@ -64,7 +64,7 @@ impl Pool {
             self.exit(failure.code, out);
             return;
         }
-        self.vacate(now, place, Reason::BootError, Some(Failure::Died), out);
+        self.vacate(now, place, Reason::BootError, Some(WorkerFailure::Died), out);
         if self.workers.is_empty() && matches!(self.phase, Phase::Ending(..)) {
             out.push(Action::Ask(Ask::Reap));
         }
@@ -187,7 +187,7 @@ impl Pool {
         now: Monotonic,
         place: WorkerPlace,
         reason: Reason,
-        failure: Option<Failure>,
+        failure: Option<WorkerFailure>,
         out: &mut Vec<Action>,
     ) {
         match place {

@@ -1,7 +1,7 @@
 //! Ends of workers of which it is not known yet what they mean.
 
 use super::slot::Role;
-use crate::backoff::Failure;
+use crate::backoff::WorkerFailure;
 use crate::event::{Lane, SpawnId};
 use crate::exit::{Exit, Reason};
 use crate::note::WorkerRef;
@@ -38,7 +38,7 @@ pub(super) struct Undecided {
     pub(super) uptime: Duration,
     /// What its end means then.
     pub(super) reason: Reason,
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<WorkerFailure>,
 }
 
 impl Undecided {
@@ -46,7 +46,7 @@ impl Undecided {
         now: Monotonic,
         death: Death,
         (worker, exit, uptime): (WorkerRef, Exit, Duration),
-        (reason, failure): (Reason, Option<Failure>),
+        (reason, failure): (Reason, Option<WorkerFailure>),
     ) -> Self {
         Self { by: now + OUR_STOP_WITHIN, death, worker, exit, uptime, reason, failure }
     }

@@ -11,7 +11,7 @@ use super::slot::{Role, Seat, Slot};
 use super::undecided::{Death, Undecided};
 use super::workers::number;
 use crate::action::{Action, WorkerAction};
-use crate::backoff::Failure;
+use crate::backoff::WorkerFailure;
 use crate::exit::{Exit, Reason};
 use crate::note::{Note, PoolNote, WorkerNote};
 use crate::time::Monotonic;
@@ -61,7 +61,7 @@ impl Pool {
         now: Monotonic,
         death: Death,
         reason: Reason,
-        failure: Option<Failure>,
+        failure: Option<WorkerFailure>,
         out: &mut Vec<Action>,
     ) {
         let (serves, running) = (self.phase.serves(), self.is_running());
@@ -128,7 +128,7 @@ impl Pool {
         &mut self,
         now: Monotonic,
         index: usize,
-        failure: Failure,
+        failure: WorkerFailure,
         spawned: Monotonic,
     ) -> Monotonic {
         let Some(slot) = self.workers.slot_mut(index) else { return now };
