@@ -12,7 +12,7 @@ pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// The longest that a worker has to live before its mere life shows that it is ready.
 pub const LONGEST_PROBATION: Duration = Duration::from_secs(60);
 
-/// After so many failures of an application that waits for nothing the waits begin to grow.
+/// Failures of an application that waits for nothing after which the waits begin to grow.
 const HOPELESS_TRIES: u32 = 6;
 
 /// The least wait after a worker that said it cannot boot (exit code 3 or 4 before ready, as
@@ -48,7 +48,7 @@ pub enum WorkerFailure {
 }
 
 impl Backoff {
-    /// So many failures in a row, of which another program has told.
+    /// This many failures in a row, as another program handed them over.
     #[must_use]
     pub fn after(failures: u32) -> Self {
         Self { failures, ..Self::default() }

@@ -88,9 +88,9 @@ pub enum Reason {
     MaxMemory,
     /// A newer generation takes its place.
     Reload,
-    /// Somebody asked for its replacement.
+    /// A caller asked for its replacement.
     Asked,
-    /// Connections wait in a queue that lost its worker: it makes way for one who takes them.
+    /// Connections wait in a queue that lost its worker: it makes way for one that takes them.
     Queue,
     /// Fewer workers are wanted.
     Scale,

@@ -48,7 +48,7 @@ enum InitState {
         /// Begun by the first TERM.
         final_stop: Option<FinalStop>,
     },
-    /// The command has ended; `Reaped` tells whether anybody is left.
+    /// The command has ended; `Reaped` tells whether any child is left.
     Ended { code: u8, final_stop: Option<FinalStop>, asks: Asks },
     /// `Exit` has been said.
     Gone,
@@ -227,7 +227,7 @@ impl Init {
             out.push(Action::Note(Note::Signal(SignalNote::HandOffIgnored { signal: came })));
             return;
         }
-        // What the terminal sent to our group, a command in it has got, if there is one.
+        // A command in our group, if there is one, got from the terminal what our group got.
         let has_it = self.policy.job == Job::Shared && !self.policy.pause && received.is_from_terminal();
         match self.policy.rewrites.of(came) {
             Some(signal) if !has_it => self.pass_on(now, Received { signal, ..received }, came, out),
@@ -259,12 +259,12 @@ impl Init {
                 out.extend(is_to_go_on.then_some(Action::ContinueStopped(to)));
                 final_stop
             }
-            // They are about to be asked, and nobody is asked twice.
+            // They are about to be asked, and no process is asked twice.
             InitState::Ended { final_stop, asks, .. } if asks_to_stop => {
                 asks.hasten(now);
                 final_stop
             }
-            // Whom it would end is not known one by one any more.
+            // Which processes it would end is not known one by one any more.
             InitState::Ended { .. } if spare_unaware => return,
             InitState::Ended { final_stop, .. } => {
                 out.push(Action::Signal { to: Recipients::Everyone, signal });
@@ -284,7 +284,7 @@ impl Init {
         out.push(Action::Ask(Ask::Reap));
     }
 
-    /// At the deadline the command is asked to stop, by what a TERM would be for it, if nobody has asked it before.
+    /// At the deadline the command is asked to stop, by what a TERM would be for it, if it has not been asked before.
     fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if !reached(self.stop_at(), now) {
             return;
@@ -376,7 +376,7 @@ impl Init {
         }
     }
 
-    /// Nobody is cut off: what outlives the command gets the stop signal and what is left of the
+    /// No process is cut off: what outlives the command gets the stop signal and what is left of the
     /// graceful timeout, all of it if no TERM has come yet.
     fn reaped(&mut self, now: Monotonic, children_left: bool, out: &mut Vec<Action>) {
         match self.state {
@@ -398,7 +398,8 @@ impl Init {
         }
     }
 
-    /// Asks those who are left, and some times again: who was being forked meanwhile was not seen. Nobody hears it twice.
+    /// Asks the processes that are left, and some times again: one that was being forked meanwhile was not seen. None is
+    /// asked twice.
     fn ask_again(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let InitState::Ended { final_stop: Some(FinalStop::Stopping { .. }), asks, .. } = &mut self.state
         else {
@@ -414,7 +415,7 @@ impl Init {
         });
     }
 
-    /// Nobody could continue us if we stopped: so the command is not to stop either.
+    /// Nothing could continue us if we stopped: so the command is not to stop either.
     fn go_on(&self, out: &mut Vec<Action>) {
         match (self.state, self.policy.job) {
             (InitState::Running { pid, .. }, Job::OfShell) => {

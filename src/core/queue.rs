@@ -19,7 +19,7 @@ pub struct EmptyingQueue {
 }
 
 impl EmptyingQueue {
-    /// Of a queue that nobody has looked at.
+    /// Of a queue that has not been looked at.
     pub fn unseen(time: Duration) -> Self {
         Self { since: None, time }
     }
@@ -29,7 +29,7 @@ impl EmptyingQueue {
         Self { since: Some(now), ..self }
     }
 
-    /// So many connections wait.
+    /// This many connections wait.
     pub fn seen(&mut self, now: Monotonic, waiting: u32) {
         if waiting > 0 {
             self.since = None;
@@ -48,7 +48,7 @@ impl EmptyingQueue {
         self.since.map(|since| since + self.time)
     }
 
-    /// When it has lasted so long, or long enough if that is less.
+    /// When it has lasted for `most`, or long enough if that is less.
     pub fn lasts_at(&self, most: Duration) -> Option<Monotonic> {
         self.since.map(|since| since + self.time.min(most))
     }

@@ -97,8 +97,8 @@ impl Signal {
         self.0
     }
 
-    /// Whether it ends a process that does not know it and that nobody meant to end: not what asks to stop, nor what
-    /// asks for a core dump.
+    /// Whether it ends a process that does not know it, though its sender meant none to end: not what asks to stop, nor
+    /// what asks for a core dump.
     #[must_use]
     pub fn ends_the_unaware(self) -> bool {
         const SUCH: [&str; 12] =
@@ -212,19 +212,19 @@ pub struct Received {
     pub value: u64,
 }
 
-/// `SI_KERNEL` (sigaction(2)): nobody sent it, as with the keys of a terminal.
+/// `SI_KERNEL` (sigaction(2)): no process sent it, as with the keys of a terminal.
 const FROM_KERNEL: i32 = 0x80;
 
 impl Received {
     /// Whether the terminal's driver sent it to its whole foreground group: a key was hit, the window was resized, or
-    /// somebody in the background reads or writes.
+    /// a process in the background reads or writes.
     #[must_use]
     pub fn is_from_terminal(&self) -> bool {
         let by_keys = [Signal::INT, Signal::QUIT, Signal::WINCH].contains(&self.signal);
         self.code == FROM_KERNEL && (by_keys || self.signal.is_terminal_stop())
     }
 
-    /// A signal as kill(2) sends it, from nobody in particular.
+    /// A signal as kill(2) sends it, from outside our PID namespace.
     #[must_use]
     pub fn plain(signal: Signal) -> Self {
         Self { signal, code: 0, sender: 0, uid: 0, value: 0 }

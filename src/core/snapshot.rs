@@ -48,7 +48,7 @@ pub enum Progress {
     },
     /// The first stop signal came, and the workers go on serving.
     Draining {
-        /// For so long.
+        /// For this long.
         left: Duration,
     },
     /// The workers are being stopped.
@@ -60,7 +60,7 @@ pub enum Progress {
     },
 }
 
-/// Why the pool is not ready, worded for whoever reads the probe's answer.
+/// Why the pool is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {
     /// Fewer than `min_ready` workers are ready.
@@ -105,9 +105,9 @@ pub struct Status {
 pub struct Slot {
     /// Failures of its workers in a row.
     pub failures: u32,
-    /// Where nobody is: how long until the next spawn.
+    /// How long until the next spawn, if it is vacant.
     pub respawn_in: Option<Duration>,
-    /// Where nobody is: the listeners that are kept for the next, in which connections may wait.
+    /// The listeners that are kept for the next worker, if it is vacant: connections may wait there.
     pub kept_lane: Option<Lane>,
 }
 
@@ -154,7 +154,7 @@ pub struct Worker {
     pub waits_for: Option<u32>,
     /// Since its spawn.
     pub uptime: Duration,
-    /// Requests it is known to have served; `None` if nobody counts them for us.
+    /// Requests it is known to have served; `None` if they are not counted.
     pub requests: Option<u64>,
     /// What was drawn for it.
     pub limits: Limits,
@@ -163,19 +163,19 @@ pub struct Worker {
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// Runs, or is about to, and is not ready yet.
+    /// It runs, or is about to, and is not ready yet.
     Starting,
-    /// Serves.
+    /// It serves.
     Ready,
-    /// Is ready, but takes no new connections.
+    /// It is ready, but takes no new connections.
     NotAccepting,
-    /// Is ready, but was found to hang.
+    /// It is ready, but was found to hang.
     Hung,
-    /// Gets no new connections and finishes those it has.
+    /// It gets no new connections and finishes those it has.
     Draining,
-    /// Has got the stop signal.
+    /// It got the stop signal.
     Stopping,
-    /// Has got `SIGKILL`.
+    /// It got `SIGKILL`.
     Killed,
 }
 

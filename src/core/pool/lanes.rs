@@ -18,7 +18,7 @@ pub(super) struct LanePlan {
     stranded: Vec<Stranded>,
 }
 
-/// A lane that is nobody's.
+/// A lane without a worker.
 #[derive(Clone, Copy, Debug)]
 struct Stranded {
     lane: Lane,
@@ -85,7 +85,7 @@ impl LanePlan {
         self.stranded.iter().fold(None, |soonest, stranded| earlier(soonest, stranded.look_at))
     }
 
-    /// So many connections wait in a stranded lane.
+    /// This many connections wait in a stranded lane.
     pub(super) fn seen(&mut self, lane: Lane, waiting: u32) {
         if waiting == 0 {
             self.stranded.retain(|stranded| stranded.lane != lane || stranded.look_at.is_some());

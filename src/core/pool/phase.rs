@@ -180,7 +180,7 @@ impl Closing {
         self.awaits_starting = awaits;
     }
 
-    /// So many connections wait for all workers together.
+    /// This many connections wait for all workers together.
     pub(super) fn queues_seen(&mut self, now: Monotonic, waiting: u32) {
         self.in_hand.queue.seen(now, waiting);
         self.look_at = now + self.pause(now);

@@ -26,19 +26,19 @@ pub struct Slot {
     pub successor: Option<Worker>,
     /// No replacement is tried before this: the last one failed, or has only just come.
     pub retry_at: Monotonic,
-    /// Nobody at all is spawned before this: two spawns keep a gap.
+    /// No worker at all is spawned before this: two spawns keep a gap.
     pub gap_until: Monotonic,
     pub backoff: Backoff,
     /// Its worker was found to hang and was ended, and no other has been ready since.
     pub recovers: bool,
 }
 
-/// Who serves for a slot.
+/// The worker that serves for a slot.
 // Most seats are taken: boxing the worker would buy nothing.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Seat {
-    /// Nobody.
+    /// No worker.
     Vacant {
         /// When to spawn.
         spawn_at: Monotonic,
@@ -83,7 +83,7 @@ impl Slot {
         }
     }
 
-    /// The listeners that are kept for whoever comes next.
+    /// The listeners that are kept for the next worker.
     pub fn kept_lane(&self) -> Option<Lane> {
         match self.seat {
             Seat::Vacant { lane, .. } => lane,

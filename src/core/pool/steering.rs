@@ -12,7 +12,7 @@ use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 
 impl Pool {
-    /// New connections go to those that serve; while nobody does, to those that may soon.
+    /// New connections go to workers that serve; while none does, to those that may soon.
     pub(super) fn steer(&mut self, out: &mut Vec<Action>) {
         if !self.policy.drain.steered || !self.phase.serves() {
             return;

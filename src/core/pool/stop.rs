@@ -1,12 +1,12 @@
-//! The end of a pool: nobody new comes in, what has come is served, the workers are stopped, then whatever else
+//! The end of a pool: no new connection comes in, what has come is served, the workers are stopped, then whatever else
 //! descends from us.
 //!
 //! ```text
 //!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes, none is busy ──▶ the stop signal
 //!                                                                                     ──▶ refuse (`refusing`)
 //! ```
-//! Who tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection that
-//! waits, or was taken and not read, when its worker is told to stop would be lost.
+//! A client that tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection
+//! that waits, or was taken and not read, when its worker gets the stop signal would be lost.
 //!
 //! A worker that starts may serve already, and only not have been seen to: it is looked at once more. Connections may wait
 //! for it, too, from when no other was there: while others serve, it has time to take them, else a moment.
@@ -213,7 +213,7 @@ impl Pool {
         }
     }
 
-    /// All that has ended is reaped: perhaps nobody is left, perhaps only orphans are.
+    /// All that has ended is reaped: perhaps nothing is left, perhaps only orphans are.
     pub(super) fn reaped(&mut self, children_left: bool, out: &mut Vec<Action>) {
         let no_worker = self.workers.is_empty();
         let Phase::Ending(ending, _) = &mut self.phase else { return };

@@ -1,7 +1,7 @@
 //! USR2: the supervisor's program is exchanged, and the pool goes on in the next one.
 //!
-//! It waits for a moment of rest, in which every worker there is is ready and nobody is on the way out: then there is
-//! little to tell, and nothing that could go wrong halfway.
+//! It waits for a moment of rest, in which every worker is ready and none makes way: then there is little to
+//! hand over, and nothing that could go wrong halfway.
 
 use super::Pool;
 use super::first::FirstStart;

@@ -92,7 +92,7 @@ impl Pool {
                 (Role::Seated, _) if succeeded => delay = Duration::ZERO,
                 (Role::Seated, Seat::Vacant { spawn_at, lane: kept }) if *kept == Some(lane) => {
                     *spawn_at = from;
-                    // A pool that is told to stop has no reason to give up.
+                    // A pool that is to stop has no reason to give up.
                     if let Some(failure) = failure.filter(|_| running) {
                         gives_up =
                             slot.backoff.count_restart(now, failure, &self.policy.respawn).filter(|_| alone);
@@ -148,7 +148,7 @@ impl Pool {
         }
         let workers = self.workers.in_slots();
         let starting = workers.filter(|worker| matches!(worker.state, WorkerState::Starting(_)));
-        // One that is not over its time is told of for what it listens on alone.
+        // Of one that is not over its time only the listeners are of interest.
         starting
             .take(MOST_EXPLAINED)
             .for_each(|worker| worker.act(WorkerAction::ExplainLateness { watched: false }, out));

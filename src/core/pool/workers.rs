@@ -205,7 +205,7 @@ impl PoolWorkers {
         (0..=number(taken.len())).find(|free| !taken.contains(free)).unwrap_or(0)
     }
 
-    /// The first lane that is nobody's.
+    /// The first lane that is free.
     pub(super) fn free_lane(&self) -> Lane {
         let taken: BTreeSet<Lane> = self.lanes().collect();
         (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)).unwrap_or(Lane(0))

@@ -15,7 +15,7 @@ use crate::event::Found;
 use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// A queue in which something was is left alone for so long, and a worker that does not accept is looked at as often.
+/// How long a queue in which something was is left alone, and how often a worker that does not accept is looked at.
 const REST: Duration = Duration::from_millis(100);
 
 /// Rests end together, so that a loaded pool does not wake for each worker alone.
@@ -24,19 +24,20 @@ const GRID: Duration = Duration::from_millis(20);
 /// asyncio and others pause for a second when they have no descriptor left: longer than that is no pause.
 const LEAVES_AFTER: Duration = Duration::from_millis(1_200);
 
-/// One that was never seen is looked at after so long, then after twice as long, and so on.
+/// A worker that was never seen to accept is looked at after the first of these, then after twice as long, up to the
+/// second.
 const UNKNOWN_AT_FIRST: Duration = Duration::from_secs(1);
 const UNKNOWN_AT_LAST: Duration = Duration::from_secs(60);
 
-/// One that stays away is looked at at least this often.
+/// The longest pause between two looks at a worker that stays away.
 const AWAY_AT_LAST: Duration = Duration::from_secs(1);
 
-/// A look is followed by a pause so many times as long, one that was cut short by a shorter one.
+/// The pause after a look, in multiples of what it took; a shorter one where the look was cut short.
 const LOOK_SHARE: u32 = 20;
 const LOOK_ON_SHARE: u32 = 4;
 const LOOK_ON: Duration = Duration::from_millis(1);
 
-/// A pause this soon after the last one is not told.
+/// A pause this soon after the last one is not logged.
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
 /// One that says that it leaves is replaced when it has been seen to accept or not, or this long after.
@@ -48,7 +49,7 @@ pub struct Accepting {
     state: AcceptingState,
     /// The pause after a look that shows nothing.
     unknown: Duration,
-    /// A pause before this is not told.
+    /// A pause before this is not logged.
     quiet_until: Monotonic,
     /// Until when it is not known whether one that leaves has left.
     undecided: Option<Monotonic>,
@@ -72,15 +73,15 @@ enum AcceptingState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     AsBefore,
-    /// It accepts no more, and whether that is to be told.
+    /// It accepts no more. `tell`: whether the log is to say so.
     Away {
         tell: bool,
     },
-    /// It accepts again, and whether it was told that it did not.
+    /// It accepts again. `tell`: whether the log has said that it did not.
     Back {
         tell: bool,
     },
-    /// It has been away for so long that it will not come back, and whether that it is away is to be told.
+    /// It has been away too long to come back. `tell`: whether the log is to say that it is away.
     Left {
         tell: bool,
     },
@@ -114,7 +115,7 @@ impl Accepting {
         }
     }
 
-    /// So many connections wait for it.
+    /// This many connections wait for it.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
         if matches!(self.state, AcceptingState::Watched) && waiting > 0 {
             self.state = AcceptingState::Suspected { look_at: now };
@@ -169,7 +170,7 @@ impl Accepting {
         }
     }
 
-    /// A look took so much processor time and found this. `leaves` is whether it said that it does.
+    /// A look found this. `took` is its processor time; `leaves`: whether the worker said that it leaves.
     pub fn seen(&mut self, now: Monotonic, found: Found, took: Duration, leaves: bool) -> Turn {
         if self.look_at().is_none() {
             return Turn::AsBefore;

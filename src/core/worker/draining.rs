@@ -17,7 +17,7 @@ use crate::queue::LOOK_EVERY;
 use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// Whoever waits in the queue has this long, though the graceful timeout is shorter.
+/// A connection in the queue has this long, though the graceful timeout is shorter.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// See the module.
@@ -30,7 +30,7 @@ pub struct Draining {
     pub in_hand: InHand,
     /// When to look at its queue next, if it has one of its own.
     look_at: Option<Monotonic>,
-    /// When it is stopped though somebody waits.
+    /// When it is stopped though connections wait.
     give_up_at: Option<Monotonic>,
     /// It takes no connections and ends by itself: a client in its queue waits for another.
     has_left: bool,
@@ -65,7 +65,7 @@ impl Draining {
         Self { in_hand: self.in_hand.without_queue(now), look_at: None, ..self }
     }
 
-    /// So many connections wait for it.
+    /// This many connections wait for it.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
         self.in_hand.queue.seen(now, waiting);
         if waiting > 0 {

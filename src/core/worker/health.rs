@@ -126,7 +126,7 @@ impl Health {
         false
     }
 
-    /// So many connections wait for it. `steered_to` is whether new ones come.
+    /// This many connections wait for it. `steered_to` is whether new ones come.
     pub fn queue_measured(
         &mut self,
         now: Monotonic,

@@ -184,7 +184,7 @@ impl Worker {
         let pid = *pid;
         match health.queue_measured(now, waiting, steered_to, patience) {
             QueueTurn::Hangs => self.hangs(now, Sign::AcceptStall, out),
-            // It is told once, whether it was suspected only or known to hang.
+            // One note, whether it was suspected only or known to hang.
             QueueTurn::Turned(Verdict::Alive) if self.hung_since().is_some() => self.is_alive(out),
             QueueTurn::Turned(verdict) => {
                 let worker = self.reference(pid);
@@ -229,7 +229,7 @@ impl Worker {
         }
     }
 
-    /// So many wait in its queue.
+    /// This many connections wait in its queue.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
         match &mut self.state {
             WorkerState::Ready { accepting, .. } => accepting.queue_seen(now, waiting),
