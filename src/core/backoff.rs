@@ -113,7 +113,6 @@ impl Backoff {
         Some(doubled(policy, self.failures.checked_sub(2)?))
     }
 
-    /// Failures in a row.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures

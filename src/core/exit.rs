@@ -10,7 +10,6 @@ pub enum Exit {
     Code(u8),
     /// A signal ended it.
     Signal {
-        /// Which one.
         signal: Signal,
         /// Whether a core was dumped.
         core_dumped: bool,

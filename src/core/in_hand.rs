@@ -32,7 +32,6 @@ const RESTLESS: Duration = Duration::from_secs(2);
 /// A wait of this length is worth a line.
 const WORTH_A_LINE: Duration = Duration::from_secs(3);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct InHand {
     /// What waits to be taken, which has to be nothing for the drain time.

@@ -23,7 +23,6 @@ pub struct InitPolicy {
     pub stop: StopPolicy,
     /// What signals are passed on as.
     pub rewrites: Rewrites,
-    /// Which processes get them.
     pub scope: Scope,
     /// Whether a signal is kept from processes that it would end only because they do not know it.
     pub spare_unaware: bool,
@@ -303,7 +302,6 @@ pub struct Jittered<T> {
 pub struct RespawnPolicy {
     /// The wait after the second failure in a row (the first is answered at once); doubles from there.
     pub backoff: Duration,
-    /// The longest wait.
     pub backoff_max: Duration,
     /// How many restarts of one slot within `window` are accepted while no worker is ready; `None` is no limit.
     pub max_restarts: Option<u32>,

@@ -25,45 +25,25 @@ const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
 impl Signal {
-    /// `SIGHUP`
     pub const HUP: Self = Self(1);
-    /// `SIGINT`
     pub const INT: Self = Self(2);
-    /// `SIGQUIT`
     pub const QUIT: Self = Self(3);
-    /// `SIGKILL`
     pub const KILL: Self = Self(9);
-    /// `SIGABRT`
     pub const ABRT: Self = Self(6);
-    /// `SIGUSR1`
     pub const USR1: Self = Self(10);
-    /// `SIGUSR2`
     pub const USR2: Self = Self(12);
-    /// `SIGPIPE`
     pub const PIPE: Self = Self(13);
-    /// `SIGTERM`
     pub const TERM: Self = Self(15);
-    /// `SIGCHLD`
     pub const CHLD: Self = Self(17);
-    /// `SIGCONT`
     pub const CONT: Self = Self(18);
-    /// `SIGSTOP`
     pub const STOP: Self = Self(19);
-    /// `SIGTSTP`
     pub const TSTP: Self = Self(20);
-    /// `SIGTTIN`
     pub const TTIN: Self = Self(21);
-    /// `SIGTTOU`
     pub const TTOU: Self = Self(22);
-    /// `SIGXCPU`
     pub const XCPU: Self = Self(24);
-    /// `SIGURG`
     pub const URG: Self = Self(23);
-    /// `SIGVTALRM`
     pub const VTALRM: Self = Self(26);
-    /// `SIGPROF`
     pub const PROF: Self = Self(27);
-    /// `SIGWINCH`
     pub const WINCH: Self = Self(28);
 
     /// The signal with this number, if there is one.
@@ -200,7 +180,6 @@ impl fmt::Display for Signal {
 /// A signal as it reached us, with what the kernel says of its origin (sigaction(2), `siginfo_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Which signal.
     pub signal: Signal,
     /// `si_code`: zero from kill(2), negative from sigqueue(3) and its like.
     pub code: i32,

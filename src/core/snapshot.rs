@@ -41,7 +41,6 @@ pub enum Progress {
     Steady,
     /// A reload.
     Rolling {
-        /// To which generation.
         to: u32,
         /// Slots that are served by it.
         new: u32,
@@ -53,7 +52,6 @@ pub enum Progress {
     },
     /// The workers are being stopped.
     Stopping {
-        /// How many are alive.
         left: u32,
         /// When what is left is killed, from now; `None` is never.
         grace: Option<Duration>,
@@ -100,7 +98,6 @@ pub struct Status {
     pub workers: Vec<Worker>,
 }
 
-/// A slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Failures of its workers in a row.
@@ -114,16 +111,13 @@ pub struct Slot {
 /// How a reload stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reload {
-    /// To which generation.
     pub generation: u32,
-    /// Where it is.
     pub state: ReloadState,
 }
 
 /// Where a reload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReloadState {
-    /// Under way.
     Running,
     /// Every worker is of the new generation.
     Finished,
@@ -140,11 +134,9 @@ pub struct Worker {
     pub slot: u32,
     /// Its number among the living workers.
     pub number: u32,
-    /// Its generation.
     pub generation: u32,
     /// Its process, once there is one.
     pub pid: Option<Pid>,
-    /// Its listeners.
     pub lane: Lane,
     /// What it does.
     pub state: State,
@@ -191,7 +183,6 @@ impl State {
         Self::Killed,
     ];
 
-    /// In one word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -207,7 +198,6 @@ impl State {
 }
 
 impl Phase {
-    /// In one word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

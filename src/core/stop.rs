@@ -16,10 +16,7 @@ const KILL_MARGIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinalStop {
     /// Everything left got the stop signal.
-    Stopping {
-        /// When it is killed.
-        kill_at: Option<Monotonic>,
-    },
+    Stopping { kill_at: Option<Monotonic> },
     /// Everything left got `SIGKILL`.
     Killing {
         /// When to kill what has appeared since.

@@ -3,7 +3,6 @@
 use crate::time::Monotonic;
 use core::time::Duration;
 
-/// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PoolClock {
     /// The last step.

@@ -10,7 +10,6 @@ use crate::event::Lane;
 use crate::time::{Monotonic, earlier, reached};
 use alloc::vec::Vec;
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LanePlan {
     /// Where new connections go, in order.

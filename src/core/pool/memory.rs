@@ -3,7 +3,6 @@
 use crate::time::{Monotonic, reached};
 use core::time::Duration;
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemoryWatch {
     measure_at: Option<Monotonic>,

@@ -21,7 +21,6 @@ use alloc::vec::Vec;
 /// The generation that a pool starts with.
 const FIRST: u32 = 1;
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Reload {
     /// The generation that has proved itself.

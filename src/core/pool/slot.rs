@@ -18,7 +18,6 @@ use crate::time::Monotonic;
 use crate::worker::Worker;
 use alloc::vec::Vec;
 
-/// One slot.
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub seat: Seat,
@@ -40,12 +39,10 @@ pub struct Slot {
 pub enum Seat {
     /// No worker.
     Vacant {
-        /// When to spawn.
         spawn_at: Monotonic,
         /// The listeners of the one that died: connections may wait there.
         lane: Option<Lane>,
     },
-    /// A worker, ready or not.
     Taken(Worker),
 }
 

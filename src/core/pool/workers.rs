@@ -10,7 +10,6 @@ use crate::worker::{Starting, Worker, WorkerState};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct PoolWorkers {
     /// As many as workers are wanted.

@@ -43,7 +43,6 @@ const TOLD_AGAIN: Duration = Duration::from_secs(10);
 /// One that says that it leaves is replaced when it has been seen to accept or not, or this long after.
 const DECIDED_WITHIN: Duration = Duration::from_millis(300);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Accepting {
     state: AcceptingState,

@@ -10,7 +10,6 @@ use core::time::Duration;
 const FIRST: Duration = Duration::from_secs(60);
 const RARELY: Duration = Duration::from_secs(60 * 60);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Counting {
     look_at: Monotonic,

@@ -20,7 +20,6 @@ use core::time::Duration;
 /// A connection in the queue has this long, though the graceful timeout is shorter.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Draining {
     pub pid: Pid,

@@ -10,7 +10,6 @@
 use crate::exit::Reason;
 use crate::time::Monotonic;
 
-/// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
     Serving,

@@ -5,7 +5,6 @@ use crate::policy::{HangPolicy, ProbePolicy};
 use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Health {
     /// Whether it has to say `WATCHDOG=1`.
@@ -26,7 +25,6 @@ struct Pings {
 struct Probes {
     /// When to probe it next; not while a probe is under way.
     at: Option<Monotonic>,
-    /// Failures in a row.
     failures: u32,
 }
 

@@ -24,7 +24,6 @@ const LOOK_ON: Duration = Duration::from_millis(1);
 /// From the end of one probe to the next.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Starting {
     pub pid: Pid,
