@@ -33,18 +33,18 @@ if [ "$(cat "$venv/prefork-wanted" 2>/dev/null)" != "$wanted" ] || ! "$venv/bin/
     printf '%s\n' "$wanted" >"$venv/prefork-wanted"
 fi
 
-cargo fmt --check
+cargo fmt --all --check
 # What is shipped has no `generate`; what is tested has, so that all is built once.
 cargo clippy -- -D warnings
-cargo clippy --all-targets --features generate -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+cargo clippy --workspace --all-targets --features generate -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 code=0
 # Tests mostly wait for what others do.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
-cargo test --features generate --no-fail-fast | tee "$log" || code=$?
+cargo test --workspace --features generate --no-fail-fast | tee "$log" || code=$?
 counts=$(awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
     END { printf "%d tests passed, %d failed, %d ignored", passed, failed, ignored }' "$log")
 if [ "$code" != 0 ]; then

@@ -15,12 +15,7 @@ pub enum Action {
     /// Start the command. Answered by `Spawned`.
     Spawn(SpawnOrder),
     /// Send a signal.
-    Signal {
-        /// To which processes.
-        to: Recipients,
-        /// Which.
-        signal: Signal,
-    },
+    Signal { to: Recipients, signal: Signal },
     /// Pass a signal on as it came, with its value.
     Forward(Forward),
     /// Let processes go on that are stopped. One that runs may have a handler for `SIGCONT`: it gets none.
@@ -28,14 +23,7 @@ pub enum Action {
     /// Do something about the terminal.
     Terminal(TerminalAction),
     /// Do something about one worker.
-    Worker {
-        /// Which.
-        worker: WorkerRef,
-        /// Its listeners.
-        lane: Lane,
-        /// What.
-        act: WorkerAction,
-    },
+    Worker { worker: WorkerRef, lane: Lane, act: WorkerAction },
     /// Look at the pool as a whole.
     Check(PoolCheck),
     /// Do something about the listeners.
@@ -51,7 +39,6 @@ pub enum Action {
 /// The processes that a signal is passed on to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// One process.
     Process(Pid),
     /// A process group, by the id of its leader, which has not been reaped.
     Group(Pid),
@@ -60,7 +47,6 @@ pub enum Target {
 /// The processes that a signal is sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipients {
-    /// One process.
     Process(Pid),
     /// A worker if its program takes the signal, or else those below it that do; none that it would end.
     Takers(Pid),
@@ -83,7 +69,6 @@ pub enum Recipients {
 /// A signal that is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// To which processes.
     pub to: Target,
     /// The signal and its origin.
     pub received: Received,
@@ -155,18 +140,11 @@ pub enum WorkerAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolCheck {
     /// Count the connections that wait in a lane that has no worker. Answered by `LaneSeen`.
-    Lane {
-        /// Which.
-        lane: Lane,
-    },
+    Lane { lane: Lane },
     /// Count the connections that wait in these lanes. Answered by `QueuesSeen`.
-    Queues {
-        /// Which.
-        lanes: Vec<Lane>,
-    },
+    Queues { lanes: Vec<Lane> },
     /// Look what the connections do that workers have accepted. Answered by `ConnectionsSeen`.
     Connections {
-        /// The workers.
         pids: Vec<Pid>,
         /// See [`WorkerAction::CheckConnections`].
         since: Monotonic,

@@ -12,7 +12,7 @@ pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// The longest that a worker has to live before its mere life shows that it is ready.
 pub const LONGEST_PROBATION: Duration = Duration::from_secs(60);
 
-/// After so many failures of an application that waits for nothing the waits begin to grow.
+/// Failures of an application that waits for nothing after which the waits begin to grow.
 const HOPELESS_TRIES: u32 = 6;
 
 /// The least wait after a worker that said it cannot boot (exit code 3 or 4 before ready, as
@@ -38,7 +38,7 @@ pub struct Backoff {
 
 /// How a worker failed, as far as the next attempt is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum WorkerFailure {
     /// It died, or could not be started.
     Died,
     /// It ended before it was ready, saying that the application cannot boot.
@@ -48,7 +48,7 @@ pub enum Failure {
 }
 
 impl Backoff {
-    /// So many failures in a row, of which another program has told.
+    /// This many failures in a row, as another program handed them over.
     #[must_use]
     pub fn after(failures: u32) -> Self {
         Self { failures, ..Self::default() }
@@ -96,9 +96,9 @@ impl Backoff {
     }
 
     /// Counts a failure and draws the wait before the next attempt.
-    pub fn delay_after(&mut self, failure: Failure, policy: &RespawnPolicy, rng: &mut Rng) -> Duration {
+    pub fn delay_after(&mut self, failure: WorkerFailure, policy: &RespawnPolicy, rng: &mut Rng) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let least = if failure == Failure::CannotBoot { CANNOT_BOOT_WAIT } else { Duration::ZERO };
+        let least = if failure == WorkerFailure::CannotBoot { CANNOT_BOOT_WAIT } else { Duration::ZERO };
         self.full_delay(policy)
             .map_or(Duration::ZERO, |full| {
                 // "Equal jitter": half is certain, half is chance, so the bound on the rate holds.
@@ -113,7 +113,6 @@ impl Backoff {
         Some(doubled(policy, self.failures.checked_sub(2)?))
     }
 
-    /// Failures in a row.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures
@@ -121,7 +120,12 @@ impl Backoff {
 
     /// Counts a restart, and tells how many the window holds, and how many came too late, if that is more than the
     /// policy accepts.
-    pub fn count_restart(&mut self, now: Monotonic, failure: Failure, policy: &RespawnPolicy) -> Option<u32> {
+    pub fn count_restart(
+        &mut self,
+        now: Monotonic,
+        failure: WorkerFailure,
+        policy: &RespawnPolicy,
+    ) -> Option<u32> {
         let most = policy.max_restarts?;
         while self.restarts.front().is_some_and(|at| now.since(*at) > policy.window) {
             self.restarts.pop_front();
@@ -131,8 +135,8 @@ impl Backoff {
             return Some(held);
         }
         match failure {
-            Failure::TooLate => self.late = self.late.saturating_add(1),
-            Failure::Died | Failure::CannotBoot => self.restarts.push_back(now),
+            WorkerFailure::TooLate => self.late = self.late.saturating_add(1),
+            WorkerFailure::Died | WorkerFailure::CannotBoot => self.restarts.push_back(now),
         }
         None
     }
@@ -157,10 +161,10 @@ mod tests {
     #[test]
     fn the_first_failure_is_answered_at_once_and_the_next_wait_doubles_up_to_the_cap() {
         let (mut backoff, mut rng) = (Backoff::default(), Rng::new(1));
-        assert_eq!(backoff.delay_after(Failure::Died, &POLICY, &mut rng), Duration::ZERO);
+        assert_eq!(backoff.delay_after(WorkerFailure::Died, &POLICY, &mut rng), Duration::ZERO);
         let mut full = POLICY.backoff;
         for _ in 0..40 {
-            let delay = backoff.delay_after(Failure::Died, &POLICY, &mut rng);
+            let delay = backoff.delay_after(WorkerFailure::Died, &POLICY, &mut rng);
             assert!(delay >= full / 2 && delay <= full, "{delay:?} is not within {full:?}");
             full = (full * 2).min(POLICY.backoff_max);
         }
@@ -170,45 +174,45 @@ mod tests {
     fn a_healthy_life_starts_the_count_anew() {
         let (mut backoff, mut rng) = (Backoff::default(), Rng::new(1));
         for _ in 0..5 {
-            backoff.delay_after(Failure::Died, &POLICY, &mut rng);
+            backoff.delay_after(WorkerFailure::Died, &POLICY, &mut rng);
         }
         backoff.served(HEALTHY_AFTER - Duration::from_millis(1));
         assert_eq!(backoff.failures(), 5);
         backoff.served(HEALTHY_AFTER);
-        assert_eq!(backoff.delay_after(Failure::Died, &POLICY, &mut rng), Duration::ZERO);
+        assert_eq!(backoff.delay_after(WorkerFailure::Died, &POLICY, &mut rng), Duration::ZERO);
         assert_eq!(backoff.failures(), 1);
     }
 
     #[test]
     fn a_worker_that_says_it_cannot_boot_is_not_retried_hot() {
         let (mut backoff, mut rng) = (Backoff::default(), Rng::new(1));
-        assert_eq!(backoff.delay_after(Failure::CannotBoot, &POLICY, &mut rng), CANNOT_BOOT_WAIT);
+        assert_eq!(backoff.delay_after(WorkerFailure::CannotBoot, &POLICY, &mut rng), CANNOT_BOOT_WAIT);
     }
 
     #[test]
     fn restarts_older_than_the_window_are_forgotten() {
         let mut backoff = Backoff::default();
         let at = |s| Monotonic(Duration::from_secs(s));
-        assert_eq!(backoff.count_restart(at(0), Failure::Died, &POLICY), None);
-        assert_eq!(backoff.count_restart(at(1), Failure::Died, &POLICY), None);
-        assert_eq!(backoff.count_restart(at(2), Failure::Died, &POLICY), Some(2));
+        assert_eq!(backoff.count_restart(at(0), WorkerFailure::Died, &POLICY), None);
+        assert_eq!(backoff.count_restart(at(1), WorkerFailure::Died, &POLICY), None);
+        assert_eq!(backoff.count_restart(at(2), WorkerFailure::Died, &POLICY), Some(2));
         assert_eq!(
-            backoff.count_restart(at(61), Failure::Died, &POLICY),
+            backoff.count_restart(at(61), WorkerFailure::Died, &POLICY),
             None,
             "the first has left the window"
         );
-        assert_eq!(backoff.count_restart(at(61), Failure::Died, &POLICY), Some(2));
+        assert_eq!(backoff.count_restart(at(61), WorkerFailure::Died, &POLICY), Some(2));
     }
 
     #[test]
     fn no_window_forgets_who_was_not_ready_in_time_but_one_that_is_ready_does() {
         let mut backoff = Backoff::default();
         let at = |s| Monotonic(Duration::from_secs(s));
-        assert_eq!(backoff.count_restart(at(60), Failure::TooLate, &POLICY), None);
-        assert_eq!(backoff.count_restart(at(500), Failure::TooLate, &POLICY), None);
-        assert_eq!(backoff.count_restart(at(9_000), Failure::TooLate, &POLICY), Some(2));
+        assert_eq!(backoff.count_restart(at(60), WorkerFailure::TooLate, &POLICY), None);
+        assert_eq!(backoff.count_restart(at(500), WorkerFailure::TooLate, &POLICY), None);
+        assert_eq!(backoff.count_restart(at(9_000), WorkerFailure::TooLate, &POLICY), Some(2));
         backoff.has_ready();
-        assert_eq!(backoff.count_restart(at(9_060), Failure::TooLate, &POLICY), None);
+        assert_eq!(backoff.count_restart(at(9_060), WorkerFailure::TooLate, &POLICY), None);
     }
 
     #[test]

@@ -37,18 +37,12 @@ pub enum Event {
     Signalled(Received),
     /// A `Spawn` was carried out.
     Spawned {
-        /// Which spawn.
         id: SpawnId,
         /// The new process, which has executed the program; also the id of its process group.
         result: Result<Pid, SpawnFailure>,
     },
     /// Something became of a child: a worker, the command, or an orphan that came to us.
-    Child {
-        /// Which.
-        pid: Pid,
-        /// What.
-        change: ChildChange,
-    },
+    Child { pid: Pid, change: ChildChange },
     /// All children that had ended are reaped.
     Reaped {
         /// Whether any child is left.
@@ -58,7 +52,6 @@ pub enum Event {
     Worker {
         /// The worker's own pid, though a descendant may have said it.
         pid: Pid,
-        /// What.
         fact: WorkerFact,
     },
     /// Something is known of the pool as a whole.
@@ -75,14 +68,12 @@ pub enum ChildChange {
     /// It ended. It is still a zombie, so its pid and process group are safe to signal until this step's actions are
     /// done.
     Exited {
-        /// How it ended.
         exit: Exit,
         /// Whether the kernel has killed a process of ours for want of memory since the last exit.
         out_of_memory: bool,
     },
     /// It was stopped.
     Stopped {
-        /// By which signal.
         signal: Signal,
         /// Whether the terminal is ours to give to the child's group.
         has_terminal: bool,
@@ -109,15 +100,9 @@ pub enum WorkerFact {
     /// The kernel does not let us see what it waits for.
     ObservationRefused,
     /// It told how many requests it has served since its start.
-    RequestsReported {
-        /// The total.
-        total: u64,
-    },
+    RequestsReported { total: u64 },
     /// It asked for more time to start, counted from now (`EXTEND_TIMEOUT_USEC`, sd_notify(3)).
-    StartExtended {
-        /// How much.
-        by: Duration,
-    },
+    StartExtended { by: Duration },
     /// It said `WATCHDOG=1`.
     Pinged,
     /// It said how often it will say `WATCHDOG=1` from now on (`WATCHDOG_USEC`).
@@ -138,16 +123,12 @@ pub enum WorkerFact {
     QueueWoke,
     /// It was looked at while it was ready.
     AcceptingSeen {
-        /// What was found.
         found: Found,
         /// The processor time it took: a worker with many descriptors is looked at less often.
         took: Duration,
     },
     /// This many connections wait for it.
-    QueueSeen {
-        /// How many.
-        waiting: u32,
-    },
+    QueueSeen { waiting: u32 },
     /// What the connections do that it has accepted.
     ConnectionsSeen {
         /// What; `None` if the kernel does not tell.
@@ -166,17 +147,9 @@ pub enum PoolFact {
     /// namespace since we started, or we cannot tell.
     ReachedOut,
     /// This many connections wait in a lane that has no worker.
-    LaneSeen {
-        /// Which.
-        lane: Lane,
-        /// How many.
-        waiting: u32,
-    },
+    LaneSeen { lane: Lane, waiting: u32 },
     /// This many connections wait for all workers together.
-    QueuesSeen {
-        /// How many.
-        waiting: u32,
-    },
+    QueuesSeen { waiting: u32 },
     /// What the connections do that the workers have accepted.
     ConnectionsSeen {
         /// What; `None` if the kernel does not tell.
@@ -202,10 +175,7 @@ pub enum PoolFact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The configuration was read anew; the policy is the new one already, if it was accepted.
-    ConfigurationRead {
-        /// Whether it was.
-        accepted: bool,
-    },
+    ConfigurationRead { accepted: bool },
     /// We did not stop ourselves: in our process group, nothing could continue us.
     StopRefused,
     /// Our own program was not exchanged.
@@ -233,10 +203,7 @@ pub enum Request {
     /// Replace every worker, as HUP does.
     Reload,
     /// Replace the worker of this slot, in its turn.
-    Recycle {
-        /// Which.
-        slot: u32,
-    },
+    Recycle { slot: u32 },
     /// Have this many workers.
     Scale {
         /// How many, 1 to [`MOST_WORKERS`](super::policy::MOST_WORKERS).
@@ -275,7 +242,6 @@ pub struct Connections {
 pub struct SpawnFailure {
     /// What we were doing: `execute`, `clone`, `setsid`, ...
     pub step: &'static str,
-    /// The error number, errno(3).
     pub errno: i32,
     /// The code a shell would end with: 127 not found, 126 cannot execute, 125 anything else.
     pub code: u8,

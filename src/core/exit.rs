@@ -10,7 +10,6 @@ pub enum Exit {
     Code(u8),
     /// A signal ended it.
     Signal {
-        /// Which one.
         signal: Signal,
         /// Whether a core was dumped.
         core_dumped: bool,
@@ -88,9 +87,9 @@ pub enum Reason {
     MaxMemory,
     /// A newer generation takes its place.
     Reload,
-    /// Somebody asked for its replacement.
+    /// A caller asked for its replacement.
     Asked,
-    /// Connections wait in a queue that lost its worker: it makes way for one who takes them.
+    /// Connections wait in a queue that lost its worker: it makes way for one that takes them.
     Queue,
     /// Fewer workers are wanted.
     Scale,

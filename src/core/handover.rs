@@ -34,32 +34,23 @@ pub struct Handover {
 /// A slot without a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vacancy {
-    /// Which.
     pub slot: u32,
     /// The listeners that wait for the next, if connections may wait there.
     pub lane: Option<Lane>,
     /// When the next is to come.
     pub spawn_at: Monotonic,
-    /// Failures in a row.
     pub failures: u32,
 }
 
 /// A worker that lives on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Its slot.
     pub slot: u32,
-    /// Its number.
     pub number: u32,
-    /// Its listeners.
     pub lane: Lane,
-    /// Its generation.
     pub generation: u32,
-    /// Its process.
     pub pid: Pid,
-    /// When it was spawned.
     pub spawned: Monotonic,
-    /// When it became ready.
     pub ready: Monotonic,
     /// How often it has to say `WATCHDOG=1`, if it has to.
     pub ping_every: Option<Duration>,

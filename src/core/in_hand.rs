@@ -12,31 +12,30 @@
 
 use super::event::Connections;
 use super::policy::DrainPolicy;
-use super::queue::QueueWatch;
+use super::queue::EmptyingQueue;
 use super::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
 /// What was on its way when new connections went elsewhere has come in by then, though the drain time is longer.
 const SETTLED_AFTER: Duration = Duration::from_millis(500);
 
-/// From one look to the next, at least, and so many times what a look costs.
+/// The pause after a look: at least this, and this multiple of what it cost.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_SHARE: u32 = 20;
 
 /// The longest pause between two looks, however much one costs.
 const LOOK_RARELY: Duration = Duration::from_secs(2);
 
-/// Clients that send one request after the other are waited for so long: for a moment in which none of them waits.
+/// How long clients that send one request after the other are waited for: for a moment in which none of them waits.
 const RESTLESS: Duration = Duration::from_secs(2);
 
 /// A wait of this length is worth a line.
 const WORTH_A_LINE: Duration = Duration::from_secs(3);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct InHand {
     /// What waits to be taken, which has to be nothing for the drain time.
-    pub queue: QueueWatch,
+    pub queue: EmptyingQueue,
     /// Whether clients are told to say goodbye.
     goodbye: bool,
     /// Whether connections are looked at: not where new ones come all the time, nor where the kernel tells nothing.
@@ -54,7 +53,7 @@ impl InHand {
     /// Of workers with a queue of their own, whose connections are waited for until then.
     pub fn until(give_up_at: Option<Monotonic>, policy: &DrainPolicy) -> Self {
         Self {
-            queue: QueueWatch::unseen(policy.time),
+            queue: EmptyingQueue::unseen(policy.time),
             goodbye: policy.told,
             watched: true,
             give_up_at,
@@ -87,13 +86,13 @@ impl InHand {
         if !self.watched || reached(self.give_up_at, now) {
             return drained <= now;
         }
-        // What was true a moment ago is none the more true now.
+        // What was seen a moment ago says nothing of now.
         let Some((_, found)) = self.seen.filter(|(at, _)| *at == now && settled <= now) else {
             return false;
         };
         match found {
             Connections { open: 0, .. } => true,
-            // A worker that is told to say goodbye to its clients is given the time for it.
+            // A worker that is to say goodbye to its clients gets the time for it.
             Connections { busy: 0, again: 0, .. } => !self.goodbye || drained <= now,
             Connections { busy: 0, .. } => drained + RESTLESS <= now,
             Connections { .. } => false,

@@ -26,7 +26,7 @@ use core::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Init {
     policy: InitPolicy,
-    state: State,
+    state: InitState,
     /// Signals that the kernel sends once because we gave the terminal up.
     of_hand_off: Vec<Signal>,
     /// Everything is being stopped because its time was over.
@@ -36,7 +36,7 @@ pub struct Init {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum InitState {
     /// `Started` has not come, or the spawn has not been answered.
     Starting,
     /// There is no command; we reap.
@@ -48,7 +48,7 @@ enum State {
         /// Begun by the first TERM.
         final_stop: Option<FinalStop>,
     },
-    /// The command has ended; `Reaped` tells whether anybody is left.
+    /// The command has ended; `Reaped` tells whether any child is left.
     Ended { code: u8, final_stop: Option<FinalStop>, asks: Asks },
     /// `Exit` has been said.
     Gone,
@@ -59,7 +59,7 @@ impl Init {
     #[must_use]
     pub fn new(policy: InitPolicy) -> Self {
         let of_hand_off = if policy.gave_terminal_up { vec![Signal::HUP, Signal::CONT] } else { Vec::new() };
-        Self { policy, state: State::Starting, of_hand_off, overdue: false, behind: Duration::ZERO }
+        Self { policy, state: InitState::Starting, of_hand_off, overdue: false, behind: Duration::ZERO }
     }
 
     pub fn stop_policy(&self) -> StopPolicy {
@@ -69,7 +69,7 @@ impl Init {
     /// See [`Core::step`](super::Core::step).
     pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
         // The loop may be in the middle of a reaping round when `Exit` is said.
-        if matches!(self.state, State::Gone) {
+        if matches!(self.state, InitState::Gone) {
             return;
         }
         match event {
@@ -103,13 +103,13 @@ impl Init {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.state {
-            State::Running { final_stop: None, .. } | State::Paused => self.stop_at(),
-            State::Running { final_stop, .. } => final_stop.as_ref().and_then(FinalStop::next_deadline),
-            State::Ended { final_stop: Some(final_stop @ FinalStop::Stopping { .. }), asks, .. } => {
+            InitState::Running { final_stop: None, .. } | InitState::Paused => self.stop_at(),
+            InitState::Running { final_stop, .. } => final_stop.as_ref().and_then(FinalStop::next_deadline),
+            InitState::Ended { final_stop: Some(final_stop @ FinalStop::Stopping { .. }), asks, .. } => {
                 earlier(final_stop.next_deadline(), asks.next_deadline())
             }
-            State::Ended { final_stop, .. } => final_stop.as_ref().and_then(FinalStop::next_deadline),
-            State::Starting | State::Gone => None,
+            InitState::Ended { final_stop, .. } => final_stop.as_ref().and_then(FinalStop::next_deadline),
+            InitState::Starting | InitState::Gone => None,
         }
     }
 
@@ -117,10 +117,13 @@ impl Init {
     #[must_use]
     pub fn hurts(&self) -> bool {
         match &self.state {
-            State::Running { final_stop: None, .. } => self.policy.limit.is_some(),
-            State::Running { final_stop: Some(final_stop), .. }
-            | State::Ended { final_stop: Some(final_stop), .. } => final_stop.next_deadline().is_some(),
-            State::Starting | State::Paused | State::Ended { final_stop: None, .. } | State::Gone => false,
+            InitState::Running { final_stop: None, .. } => self.policy.limit.is_some(),
+            InitState::Running { final_stop: Some(final_stop), .. }
+            | InitState::Ended { final_stop: Some(final_stop), .. } => final_stop.next_deadline().is_some(),
+            InitState::Starting
+            | InitState::Paused
+            | InitState::Ended { final_stop: None, .. }
+            | InitState::Gone => false,
         }
     }
 
@@ -138,12 +141,12 @@ impl Init {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let (phase, ready) = match self.state {
-            State::Starting => (Phase::Running, 0),
-            State::Paused | State::Running { final_stop: None, .. } => (Phase::Running, 1),
-            State::Running { final_stop: Some(_), .. } => (Phase::Stopping, 1),
-            State::Ended { .. } | State::Gone => (Phase::Stopping, 0),
+            InitState::Starting => (Phase::Running, 0),
+            InitState::Paused | InitState::Running { final_stop: None, .. } => (Phase::Running, 1),
+            InitState::Running { final_stop: Some(_), .. } => (Phase::Stopping, 1),
+            InitState::Ended { .. } | InitState::Gone => (Phase::Stopping, 0),
         };
-        let started = !matches!(self.state, State::Starting);
+        let started = !matches!(self.state, InitState::Starting);
         Snapshot { phase, workers: 1, ready, min_ready: 1, started }
     }
 
@@ -151,7 +154,7 @@ impl Init {
     #[must_use]
     pub fn status(&self, now: Monotonic) -> Status {
         let command = match self.state {
-            State::Running { pid, since, final_stop } => Some(snapshot::Worker {
+            InitState::Running { pid, since, final_stop } => Some(snapshot::Worker {
                 slot: 0,
                 number: 0,
                 generation: 0,
@@ -168,7 +171,7 @@ impl Init {
                 requests: None,
                 limits: Limits::default(),
             }),
-            State::Starting | State::Paused | State::Ended { .. } | State::Gone => None,
+            InitState::Starting | InitState::Paused | InitState::Ended { .. } | InitState::Gone => None,
         };
         Status {
             summary: self.snapshot(),
@@ -181,11 +184,11 @@ impl Init {
     }
 
     fn started(&mut self, out: &mut Vec<Action>) {
-        if !matches!(self.state, State::Starting) {
+        if !matches!(self.state, InitState::Starting) {
             return;
         }
         if self.policy.pause {
-            self.state = State::Paused;
+            self.state = InitState::Paused;
             return;
         }
         if self.policy.gave_terminal_up {
@@ -202,14 +205,14 @@ impl Init {
     }
 
     fn spawned(&mut self, now: Monotonic, pid: Pid, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Starting) {
-            self.state = State::Running { pid, since: now, final_stop: None };
+        if matches!(self.state, InitState::Starting) {
+            self.state = InitState::Running { pid, since: now, final_stop: None };
             out.push(Action::Note(Note::Init(InitNote::CommandStarted { pid })));
         }
     }
 
     fn spawn_failed(&mut self, failure: SpawnFailure, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Starting) {
+        if matches!(self.state, InitState::Starting) {
             out.push(Action::Note(Note::Init(InitNote::SpawnFailed { slot: 0, failure })));
             self.exit((self.policy.start_failure_code)(&failure), out);
         }
@@ -224,7 +227,7 @@ impl Init {
             out.push(Action::Note(Note::Signal(SignalNote::HandOffIgnored { signal: came })));
             return;
         }
-        // What the terminal sent to our group, a command in it has got, if there is one.
+        // A command in our group, if there is one, got from the terminal what our group got.
         let has_it = self.policy.job == Job::Shared && !self.policy.pause && received.is_from_terminal();
         match self.policy.rewrites.of(came) {
             Some(signal) if !has_it => self.pass_on(now, Received { signal, ..received }, came, out),
@@ -244,7 +247,7 @@ impl Init {
         let to_command = self.policy.target_of_signals();
         let spare_unaware = self.policy.spare_unaware && signal.ends_the_unaware() && !asks_to_stop;
         let final_stop = match &mut self.state {
-            State::Running { pid, final_stop, .. } => {
+            InitState::Running { pid, final_stop, .. } => {
                 let to = to_command(*pid);
                 if signal == Signal::CONT && self.policy.job.has_terminal() {
                     out.push(Action::Terminal(TerminalAction::Lend { group: *pid }));
@@ -256,20 +259,20 @@ impl Init {
                 out.extend(is_to_go_on.then_some(Action::ContinueStopped(to)));
                 final_stop
             }
-            // They are about to be asked, and nobody is asked twice.
-            State::Ended { final_stop, asks, .. } if asks_to_stop => {
+            // They are about to be asked, and no process is asked twice.
+            InitState::Ended { final_stop, asks, .. } if asks_to_stop => {
                 asks.hasten(now);
                 final_stop
             }
-            // Whom it would end is not known one by one any more.
-            State::Ended { .. } if spare_unaware => return,
-            State::Ended { final_stop, .. } => {
+            // Which processes it would end is not known one by one any more.
+            InitState::Ended { .. } if spare_unaware => return,
+            InitState::Ended { final_stop, .. } => {
                 out.push(Action::Signal { to: Recipients::Everyone, signal });
                 out.push(Action::Note(Note::Signal(SignalNote::Forwarded { signal, came })));
                 final_stop
             }
-            State::Paused if asks_to_stop || signal == Signal::INT => return self.end_pause(out),
-            State::Starting | State::Paused | State::Gone => return,
+            InitState::Paused if asks_to_stop || signal == Signal::INT => return self.end_pause(out),
+            InitState::Starting | InitState::Paused | InitState::Gone => return,
         };
         if asks_to_stop && final_stop.is_none() {
             *final_stop = Some(FinalStop::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
@@ -277,11 +280,11 @@ impl Init {
     }
 
     fn end_pause(&mut self, out: &mut Vec<Action>) {
-        self.state = State::Ended { code: 0, final_stop: None, asks: Asks::None };
+        self.state = InitState::Ended { code: 0, final_stop: None, asks: Asks::None };
         out.push(Action::Ask(Ask::Reap));
     }
 
-    /// At the deadline the command is asked to stop, by what a TERM would be for it, if nobody has asked it before.
+    /// At the deadline the command is asked to stop, by what a TERM would be for it, if it has not been asked before.
     fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if !reached(self.stop_at(), now) {
             return;
@@ -291,7 +294,7 @@ impl Init {
         let to_command = self.policy.target_of_signals();
         let after = (now + self.behind).0;
         match &mut self.state {
-            State::Running { pid, final_stop: final_stop @ None, .. } => {
+            InitState::Running { pid, final_stop: final_stop @ None, .. } => {
                 let to = to_command(*pid);
                 let received = Received::plain(signal);
                 out.push(Action::Note(Note::Init(InitNote::DeadlinePassed { after })));
@@ -299,18 +302,20 @@ impl Init {
                 out.extend((!signal.stops()).then_some(Action::ContinueStopped(to)));
                 *final_stop = Some(FinalStop::Stopping { kill_at: self.policy.stop.graceful.deadline(now) });
             }
-            State::Paused => {
+            InitState::Paused => {
                 out.push(Action::Note(Note::Init(InitNote::DeadlinePassed { after })));
                 self.end_pause(out);
             }
-            State::Starting | State::Running { .. } | State::Ended { .. } | State::Gone => return,
+            InitState::Starting | InitState::Running { .. } | InitState::Ended { .. } | InitState::Gone => {
+                return;
+            }
         }
         self.overdue = true;
     }
 
     fn exited(&mut self, now: Monotonic, exited: Pid, exit: Exit, out: &mut Vec<Action>) {
         match self.state {
-            State::Running { pid, since, final_stop } if pid == exited => {
+            InitState::Running { pid, since, final_stop } if pid == exited => {
                 out.push(Action::Note(Note::Init(InitNote::CommandExited {
                     pid,
                     exit,
@@ -321,7 +326,11 @@ impl Init {
                 }
                 self.command_ended(pid, exit.code(), final_stop, out);
             }
-            State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {
+            InitState::Starting
+            | InitState::Paused
+            | InitState::Running { .. }
+            | InitState::Ended { .. }
+            | InitState::Gone => {
                 let warn = self.policy.warn_on_reap;
                 out.push(Action::Note(Note::Init(InitNote::OrphanReaped { pid: exited, exit, warn })));
             }
@@ -331,7 +340,7 @@ impl Init {
     fn command_ended(&mut self, pid: Pid, code: u8, final_stop: Option<FinalStop>, out: &mut Vec<Action>) {
         let signal = match self.policy.orphans {
             Orphans::Wait => {
-                self.state = State::Ended { code, final_stop, asks: Asks::None };
+                self.state = InitState::Ended { code, final_stop, asks: Asks::None };
                 return;
             }
             Orphans::Signal(signal) => signal,
@@ -349,45 +358,51 @@ impl Init {
         // A shell brings a job that runs to the foreground without a word.
         let wants_terminal = [Signal::TTIN, Signal::TTOU].contains(&signal);
         match (self.state, self.policy.job) {
-            (State::Running { pid, .. }, Job::OfShell | Job::Ours)
+            (InitState::Running { pid, .. }, Job::OfShell | Job::Ours)
                 if pid == stopped && wants_terminal && has_terminal =>
             {
                 out.push(Action::Terminal(TerminalAction::Lend { group: pid }));
                 out.push(Action::ContinueStopped(Target::Group(pid)));
             }
-            (State::Running { pid, .. }, Job::OfShell) if pid == stopped => {
+            (InitState::Running { pid, .. }, Job::OfShell) if pid == stopped => {
                 out.push(Action::Note(Note::Init(InitNote::Suspending)));
                 out.push(Action::Terminal(TerminalAction::StopSelf { job: true }));
             }
-            (State::Running { pid, .. }, Job::Ours) if pid == stopped && signal == Signal::TSTP => {
+            (InitState::Running { pid, .. }, Job::Ours) if pid == stopped && signal == Signal::TSTP => {
                 out.push(Action::ContinueStopped(Target::Group(pid)));
             }
-            (State::Running { .. }, Job::OfShell | Job::Ours | Job::Apart | Job::Shared)
-            | (State::Starting | State::Paused | State::Ended { .. } | State::Gone, _) => {}
+            (InitState::Running { .. }, Job::OfShell | Job::Ours | Job::Apart | Job::Shared)
+            | (InitState::Starting | InitState::Paused | InitState::Ended { .. } | InitState::Gone, _) => {}
         }
     }
 
-    /// Nobody is cut off: what outlives the command gets the stop signal and what is left of the
+    /// No process is cut off: what outlives the command gets the stop signal and what is left of the
     /// graceful timeout, all of it if no TERM has come yet.
     fn reaped(&mut self, now: Monotonic, children_left: bool, out: &mut Vec<Action>) {
         match self.state {
-            State::Ended { code, .. } if !children_left => self.exit(code, out),
-            State::Ended { code, final_stop, asks: Asks::None } => {
+            InitState::Ended { code, .. } if !children_left => self.exit(code, out),
+            InitState::Ended { code, final_stop, asks: Asks::None } => {
                 let kill_at = self.policy.stop.graceful.deadline(now);
                 let final_stop = final_stop.unwrap_or(FinalStop::Stopping { kill_at });
                 let asks = Asks::Made { times: 0, again_at: now };
-                self.state = State::Ended { code, final_stop: Some(final_stop), asks };
+                self.state = InitState::Ended { code, final_stop: Some(final_stop), asks };
                 if matches!(final_stop, FinalStop::Stopping { .. }) {
                     out.push(Action::Note(Note::Init(InitNote::StoppingOrphans)));
                 }
             }
-            State::Starting | State::Paused | State::Running { .. } | State::Ended { .. } | State::Gone => {}
+            InitState::Starting
+            | InitState::Paused
+            | InitState::Running { .. }
+            | InitState::Ended { .. }
+            | InitState::Gone => {}
         }
     }
 
-    /// Asks those who are left, and some times again: who was being forked meanwhile was not seen. Nobody hears it twice.
+    /// Asks the processes that are left, and some times again: one that was being forked meanwhile was not seen. None is
+    /// asked twice.
     fn ask_again(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        let State::Ended { final_stop: Some(FinalStop::Stopping { .. }), asks, .. } = &mut self.state else {
+        let InitState::Ended { final_stop: Some(FinalStop::Stopping { .. }), asks, .. } = &mut self.state
+        else {
             return;
         };
         if !asks.made(now) {
@@ -400,27 +415,27 @@ impl Init {
         });
     }
 
-    /// Nobody could continue us if we stopped: so the command is not to stop either.
+    /// Nothing could continue us if we stopped: so the command is not to stop either.
     fn go_on(&self, out: &mut Vec<Action>) {
         match (self.state, self.policy.job) {
-            (State::Running { pid, .. }, Job::OfShell) => {
+            (InitState::Running { pid, .. }, Job::OfShell) => {
                 out.push(Action::ContinueStopped(Target::Group(pid)));
             }
-            (State::Running { .. }, Job::Apart | Job::Ours | Job::Shared)
-            | (State::Starting | State::Paused | State::Ended { .. } | State::Gone, _) => {}
+            (InitState::Running { .. }, Job::Apart | Job::Ours | Job::Shared)
+            | (InitState::Starting | InitState::Paused | InitState::Ended { .. } | InitState::Gone, _) => {}
         }
     }
 
     fn tick(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.ask_again(now, out);
         let (pid, code, final_stop) = match &mut self.state {
-            State::Running { pid, final_stop: Some(final_stop), .. } => (Some(*pid), KILLED, final_stop),
-            State::Ended { code, final_stop: Some(final_stop), .. } => (None, *code, final_stop),
-            State::Starting
-            | State::Paused
-            | State::Running { final_stop: None, .. }
-            | State::Ended { final_stop: None, .. }
-            | State::Gone => return,
+            InitState::Running { pid, final_stop: Some(final_stop), .. } => (Some(*pid), KILLED, final_stop),
+            InitState::Ended { code, final_stop: Some(final_stop), .. } => (None, *code, final_stop),
+            InitState::Starting
+            | InitState::Paused
+            | InitState::Running { final_stop: None, .. }
+            | InitState::Ended { final_stop: None, .. }
+            | InitState::Gone => return,
         };
         match final_stop.tick(now, out) {
             Tick::Wait => {}
@@ -439,7 +454,7 @@ impl Init {
     }
 
     fn exit(&mut self, code: u8, out: &mut Vec<Action>) {
-        self.state = State::Gone;
+        self.state = InitState::Gone;
         out.push(Action::Exit(self.code_for(code)));
     }
 

@@ -23,8 +23,8 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// Asks the group of a worker that has just ended to stop. Its leader is still a zombie, so the number cannot
-    /// belong to anybody else.
+    /// Asks the group of a worker that has just ended to stop. Its leader is still a zombie, so no other group can have
+    /// the number.
     fn ask(group: Pid, policy: &StopPolicy, out: &mut Vec<Action>) {
         out.push(Action::Signal { to: Recipients::Group(group), signal: policy.signal });
         out.push(Action::Signal { to: Recipients::Group(group), signal: Signal::CONT });
@@ -63,7 +63,7 @@ impl Leftovers {
         self.to_kill.iter().copied()
     }
 
-    /// The same, from those who asked them to stop.
+    /// The same, as the program before us handed it over.
     pub fn take_over(to_kill: &[(Pid, Option<Monotonic>)]) -> Self {
         Self { to_kill: to_kill.iter().copied().take(MOST).collect(), at_the_end: Vec::new() }
     }

@@ -61,6 +61,7 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     #[test]
     fn limits_lie_between_the_base_and_the_base_plus_jitter_and_reach_both() {

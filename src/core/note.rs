@@ -13,7 +13,6 @@ pub struct WorkerRef {
     pub slot: u32,
     /// The generation it was started in.
     pub generation: u32,
-    /// Its process.
     pub pid: Pid,
 }
 
@@ -44,7 +43,6 @@ pub enum Sign {
 }
 
 impl Sign {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Watchdog, Self::Probe, Self::AcceptStall, Self::RequestDeadline];
 
     /// In one word, the same in logs and metrics.
@@ -73,7 +71,6 @@ pub enum Verdict {
 pub enum Note {
     /// What an init does, in both modes.
     Init(InitNote),
-    /// A worker of a pool.
     Worker(WorkerRef, WorkerNote),
     /// A reload, to this generation.
     Reload(u32, ReloadNote),
@@ -87,24 +84,13 @@ pub enum Note {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InitNote {
     /// The command of init mode runs.
-    CommandStarted {
-        /// Its process.
-        pid: Pid,
-    },
+    CommandStarted { pid: Pid },
     /// The command of init mode ended.
-    CommandExited {
-        /// Its process.
-        pid: Pid,
-        /// How it ended.
-        exit: Exit,
-        /// How long it ran.
-        uptime: Duration,
-    },
+    CommandExited { pid: Pid, exit: Exit, uptime: Duration },
     /// The command could not be started.
     SpawnFailed {
         /// For which slot; 0 in init mode.
         slot: u32,
-        /// What went wrong.
         failure: SpawnFailure,
     },
     /// We gave the terminal up to the command.
@@ -113,9 +99,7 @@ pub enum InitNote {
     Suspending,
     /// An orphan ended.
     OrphanReaped {
-        /// Its process.
         pid: Pid,
-        /// How.
         exit: Exit,
         /// Whether that is worth a warning.
         warn: bool,
@@ -128,10 +112,7 @@ pub enum InitNote {
         code: u8,
     },
     /// The deadline of the whole run has passed: what follows is as at TERM.
-    DeadlinePassed {
-        /// How long it ran.
-        after: Duration,
-    },
+    DeadlinePassed { after: Duration },
     /// Descendants outlived the command or the workers and got the stop signal.
     StoppingOrphans,
     /// The graceful timeout is over, or a third stop signal came: everything left is killed.
@@ -157,21 +138,16 @@ pub enum WorkerNote {
     Unobservable,
     /// It is due for a planned replacement.
     Due {
-        /// Why.
         reason: Reason,
         /// Requests it has reported.
         requests: u64,
     },
     /// It gets no new connections any more and is emptied.
-    Draining {
-        /// Why.
-        reason: Reason,
-    },
+    Draining { reason: Reason },
     /// Connections still waited for it when its time to be emptied was over: they wait for the next.
     DrainCutShort,
     /// It is emptied, still has connections with something in hand, and is waited for.
     Busy {
-        /// How many connections.
         connections: u32,
         /// How many more workers might be alive, were others to go on meanwhile.
         surge: Option<u32>,
@@ -191,12 +167,7 @@ pub enum WorkerNote {
     /// It was only a pause.
     AcceptsAgain,
     /// It got the stop signal.
-    Stopping {
-        /// Why.
-        reason: Reason,
-        /// The signal.
-        signal: Signal,
-    },
+    Stopping { reason: Reason, signal: Signal },
     /// It did not stop in time and got `SIGKILL`.
     Killed {
         /// Why it had to stop.
@@ -204,9 +175,7 @@ pub enum WorkerNote {
     },
     /// It ended.
     Exited {
-        /// How.
         exit: Exit,
-        /// Why.
         reason: Reason,
         /// How long it lived.
         uptime: Duration,
@@ -228,10 +197,7 @@ pub enum ReloadNote {
         reason: Reason,
     },
     /// Every worker is of the new generation; no old one is left.
-    Finished {
-        /// How long it took.
-        took: Duration,
-    },
+    Finished { took: Duration },
     /// The first worker of the new generation failed: the old one goes on.
     Failed {
         /// What became of its first worker.
@@ -250,26 +216,11 @@ pub enum PoolNote {
         ready: u32,
     },
     /// A respawn waits.
-    RespawnDelayed {
-        /// The slot.
-        slot: u32,
-        /// How long from now.
-        delay: Duration,
-        /// Failures in a row.
-        failures: u32,
-    },
+    RespawnDelayed { slot: u32, delay: Duration, failures: u32 },
     /// More workers are wanted, or fewer.
-    Scaled {
-        /// How many now.
-        workers: u32,
-        /// How many before.
-        from: u32,
-    },
+    Scaled { workers: u32, from: u32 },
     /// As many workers as there may be, or as few: nothing changes.
-    NotScaled {
-        /// How many.
-        workers: u32,
-    },
+    NotScaled { workers: u32 },
     /// Our own program is to be exchanged.
     UpgradeAsked {
         /// Whether that can be now; else it waits until every worker is ready.
@@ -277,16 +228,12 @@ pub enum PoolNote {
     },
     /// The first stop signal came.
     ShutdownStarted {
-        /// Which.
         signal: Signal,
         /// How long the workers go on serving.
         drain_delay: Duration,
     },
     /// Another stop signal came: what waits is cut short.
-    ShutdownHurried {
-        /// Which.
-        signal: Signal,
-    },
+    ShutdownHurried { signal: Signal },
     /// Connections still waited when the time for that was over: the workers are stopped all the same.
     ClosingCutShort,
     /// It was stopped in order.
@@ -297,7 +244,6 @@ pub enum PoolNote {
         slot: u32,
         /// How often it was restarted within the window.
         restarts: u32,
-        /// The window.
         window: Duration,
     },
 }
@@ -305,7 +251,6 @@ pub enum PoolNote {
 /// What became of a signal that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignalNote {
-    /// It came.
     Received(Received),
     /// It is passed on.
     Forwarded {
@@ -316,17 +261,14 @@ pub enum SignalNote {
     },
     /// It is not passed on: a rule says so.
     Dropped {
-        /// Which.
         signal: Signal,
     },
     /// Pool mode neither acts on it nor forwards it.
     Ignored {
-        /// Which.
         signal: Signal,
     },
     /// It is not passed on: the kernel sent it because we gave the terminal up.
     HandOffIgnored {
-        /// Which.
         signal: Signal,
     },
 }

@@ -1,4 +1,4 @@
-//! What the user decided, as the core needs it. `config` checks it; the core believes it.
+//! What the user decided, as the core needs it. The caller checks it; the core believes it.
 
 use super::event::SpawnFailure;
 use super::signal::{Rewrites, Signal};
@@ -23,7 +23,6 @@ pub struct InitPolicy {
     pub stop: StopPolicy,
     /// What signals are passed on as.
     pub rewrites: Rewrites,
-    /// To whom.
     pub scope: Scope,
     /// Whether a signal is kept from processes that it would end only because they do not know it.
     pub spare_unaware: bool,
@@ -33,7 +32,7 @@ pub struct InitPolicy {
     pub gave_terminal_up: bool,
     /// Whether we stop ourselves when a signal comes with which terminals stop jobs.
     pub stops_itself: bool,
-    /// What becomes of those who outlive the command.
+    /// What becomes of processes that outlive the command.
     pub orphans: Orphans,
     /// Exit codes that become others; the last one for a code counts.
     pub remaps: Vec<(u8, u8)>,
@@ -43,14 +42,14 @@ pub struct InitPolicy {
     pub pause: bool,
     /// When everything is stopped as at TERM, whatever it does, if ever: in real time since the start.
     pub deadline: Option<Monotonic>,
-    /// The same, on the clock by which the core is told the time.
+    /// The same, on the clock of [`Core::step`](super::Core::step).
     pub limit: Option<Monotonic>,
     /// The code to end with when the command cannot be started.
     pub start_failure_code: fn(&SpawnFailure) -> u8,
 }
 
 impl InitPolicy {
-    /// An init that passes everything on to the command's group and cuts nobody off.
+    /// An init that passes everything on to the command's group and waits for what outlives it.
     #[must_use]
     pub fn new(stop: StopPolicy) -> Self {
         Self {
@@ -72,7 +71,7 @@ impl InitPolicy {
     }
 }
 
-/// Who gets the signals that are passed on.
+/// Which processes get the signals that are passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The command alone.
@@ -84,20 +83,20 @@ pub enum Scope {
 /// Where the command stands with the terminal that controls our session, if one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// In a session of its own, or there is no terminal: it is no job of anybody's.
+    /// In a session of its own, or there is no terminal: it is no job of a shell.
     Apart,
     /// In a process group of its own, in a session that a shell leads: should it be stopped, the shell is to know.
     OfShell,
-    /// In a process group of its own, in a session that we lead: nobody could continue it after a Ctrl-Z.
+    /// In a process group of its own, in a session that we lead: nothing could continue it after a Ctrl-Z.
     Ours,
     /// In our own process group: it hears from the terminal what we hear.
     Shared,
 }
 
-/// What becomes of those who outlive the command.
+/// What becomes of processes that outlive the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orphans {
-    /// They get the stop signal and what is left of the graceful timeout; we end when nobody is left.
+    /// They get the stop signal and what is left of the graceful timeout; we end when none is left.
     Wait,
     /// The rest of the command's group gets this, if anything, and we end at once (dumb-init).
     Signal(Option<Signal>),
@@ -159,14 +158,13 @@ pub struct Budget {
 /// A number of workers, or a part of those that are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// So many, however many are wanted.
     Number(u32),
-    /// So many hundredths.
+    /// Hundredths.
     Percent(u32),
 }
 
 impl Budget {
-    /// How many more may be alive where so many are wanted; of a part, rounded up.
+    /// How many more than `wanted` may be alive; a part is rounded up.
     #[must_use]
     pub fn surge(&self, wanted: u32) -> u32 {
         match self.max_surge {
@@ -175,15 +173,15 @@ impl Budget {
         }
     }
 
-    /// How many may be missing where so many are wanted; of a part, rounded down. One at least where no more may be alive
-    /// either: nothing could be replaced.
+    /// How many of `wanted` may be missing; a part is rounded down. One at least where no more may be alive either: nothing
+    /// could be replaced.
     #[must_use]
     pub fn unavailable(&self, wanted: u32) -> u32 {
         let most = self.as_asked(wanted);
         if self.surge(wanted) == 0 { most.max(1) } else { most }
     }
 
-    /// Whether so many workers could not be replaced if all went by the letter.
+    /// Whether no worker could be replaced if both were taken literally.
     #[must_use]
     pub fn is_none(&self, wanted: u32) -> bool {
         self.surge(wanted) == 0 && self.as_asked(wanted) == 0
@@ -206,7 +204,7 @@ impl fmt::Display for Share {
     }
 }
 
-/// Rounded down once so many more have been added.
+/// Rounded down after `more` hundredths are added.
 fn hundredths(whole: u32, percent: u32, more: u64) -> u32 {
     let sum = u64::from(whole).saturating_mul(u64::from(percent)).saturating_add(more);
     u32::try_from(sum / 100).unwrap_or(u32::MAX)
@@ -222,7 +220,7 @@ pub struct DrainPolicy {
     /// Whether the successor of one that has left may have its listeners while it is still there: not where each has a
     /// line of the scoreboard.
     pub shares: bool,
-    /// Whether it is told to say goodbye to its clients: by a signal, or where it looks itself.
+    /// Whether it learns that it is to say goodbye to its clients: by a signal, or where it looks itself.
     pub told: bool,
     /// The signal for that.
     pub hint: Option<Signal>,
@@ -280,7 +278,7 @@ pub struct RecyclePolicy {
     pub max_memory: Option<Jittered<u64>>,
     /// By memory, in bytes, at once and without a replacement first.
     pub max_memory_hard: Option<u64>,
-    /// The heaviest, when all of us together take more than so many hundredths of what the container may, in
+    /// The heaviest, when the whole container takes more than this many hundredths of its limit, in
     /// [`memory_samples`](Self::memory_samples) measurements in a row.
     pub memory_pressure: Option<u32>,
     /// See [`max_memory`](Self::max_memory); at least 1.
@@ -304,7 +302,6 @@ pub struct Jittered<T> {
 pub struct RespawnPolicy {
     /// The wait after the second failure in a row (the first is answered at once); doubles from there.
     pub backoff: Duration,
-    /// The longest wait.
     pub backoff_max: Duration,
     /// How many restarts of one slot within `window` are accepted while no worker is ready; `None` is no limit.
     pub max_restarts: Option<u32>,

@@ -11,15 +11,15 @@ const LOOK_RARELY: Duration = Duration::from_millis(100);
 
 /// What was seen of a queue that is being emptied.
 #[derive(Clone, Copy, Debug)]
-pub struct QueueWatch {
+pub struct EmptyingQueue {
     /// Since when nothing waits, as far as was seen.
     since: Option<Monotonic>,
     /// How long that has to last.
     time: Duration,
 }
 
-impl QueueWatch {
-    /// Of a queue that nobody has looked at.
+impl EmptyingQueue {
+    /// Of a queue that has not been looked at.
     pub fn unseen(time: Duration) -> Self {
         Self { since: None, time }
     }
@@ -29,7 +29,7 @@ impl QueueWatch {
         Self { since: Some(now), ..self }
     }
 
-    /// So many connections wait.
+    /// This many connections wait.
     pub fn seen(&mut self, now: Monotonic, waiting: u32) {
         if waiting > 0 {
             self.since = None;
@@ -48,7 +48,7 @@ impl QueueWatch {
         self.since.map(|since| since + self.time)
     }
 
-    /// When it has lasted so long, or long enough if that is less.
+    /// When it has lasted for `most`, or long enough if that is less.
     pub fn lasts_at(&self, most: Duration) -> Option<Monotonic> {
         self.since.map(|since| since + self.time.min(most))
     }

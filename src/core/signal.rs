@@ -25,45 +25,25 @@ const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
 impl Signal {
-    /// `SIGHUP`
     pub const HUP: Self = Self(1);
-    /// `SIGINT`
     pub const INT: Self = Self(2);
-    /// `SIGQUIT`
     pub const QUIT: Self = Self(3);
-    /// `SIGKILL`
     pub const KILL: Self = Self(9);
-    /// `SIGABRT`
     pub const ABRT: Self = Self(6);
-    /// `SIGUSR1`
     pub const USR1: Self = Self(10);
-    /// `SIGUSR2`
     pub const USR2: Self = Self(12);
-    /// `SIGPIPE`
     pub const PIPE: Self = Self(13);
-    /// `SIGTERM`
     pub const TERM: Self = Self(15);
-    /// `SIGCHLD`
     pub const CHLD: Self = Self(17);
-    /// `SIGCONT`
     pub const CONT: Self = Self(18);
-    /// `SIGSTOP`
     pub const STOP: Self = Self(19);
-    /// `SIGTSTP`
     pub const TSTP: Self = Self(20);
-    /// `SIGTTIN`
     pub const TTIN: Self = Self(21);
-    /// `SIGTTOU`
     pub const TTOU: Self = Self(22);
-    /// `SIGXCPU`
     pub const XCPU: Self = Self(24);
-    /// `SIGURG`
     pub const URG: Self = Self(23);
-    /// `SIGVTALRM`
     pub const VTALRM: Self = Self(26);
-    /// `SIGPROF`
     pub const PROF: Self = Self(27);
-    /// `SIGWINCH`
     pub const WINCH: Self = Self(28);
 
     /// The signal with this number, if there is one.
@@ -97,8 +77,8 @@ impl Signal {
         self.0
     }
 
-    /// Whether it ends a process that does not know it and that nobody meant to end: not what asks to stop, nor what
-    /// asks for a core dump.
+    /// Whether it ends a process that does not know it, though its sender meant none to end: not what asks to stop, nor
+    /// what asks for a core dump.
     #[must_use]
     pub fn ends_the_unaware(self) -> bool {
         const SUCH: [&str; 12] =
@@ -200,7 +180,6 @@ impl fmt::Display for Signal {
 /// A signal as it reached us, with what the kernel says of its origin (sigaction(2), `siginfo_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Which signal.
     pub signal: Signal,
     /// `si_code`: zero from kill(2), negative from sigqueue(3) and its like.
     pub code: i32,
@@ -212,19 +191,19 @@ pub struct Received {
     pub value: u64,
 }
 
-/// `SI_KERNEL` (sigaction(2)): nobody sent it, as with the keys of a terminal.
+/// `SI_KERNEL` (sigaction(2)): no process sent it, as with the keys of a terminal.
 const FROM_KERNEL: i32 = 0x80;
 
 impl Received {
     /// Whether the terminal's driver sent it to its whole foreground group: a key was hit, the window was resized, or
-    /// somebody in the background reads or writes.
+    /// a process in the background reads or writes.
     #[must_use]
     pub fn is_from_terminal(&self) -> bool {
         let by_keys = [Signal::INT, Signal::QUIT, Signal::WINCH].contains(&self.signal);
         self.code == FROM_KERNEL && (by_keys || self.signal.is_terminal_stop())
     }
 
-    /// A signal as kill(2) sends it, from nobody in particular.
+    /// A signal as kill(2) sends it, from outside our PID namespace.
     #[must_use]
     pub fn plain(signal: Signal) -> Self {
         Self { signal, code: 0, sender: 0, uid: 0, value: 0 }
@@ -234,6 +213,7 @@ impl Received {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn names_and_numbers_agree_both_ways() {

@@ -41,26 +41,24 @@ pub enum Progress {
     Steady,
     /// A reload.
     Rolling {
-        /// To which generation.
         to: u32,
         /// Slots that are served by it.
         new: u32,
     },
     /// The first stop signal came, and the workers go on serving.
     Draining {
-        /// For so long.
+        /// For this long.
         left: Duration,
     },
     /// The workers are being stopped.
     Stopping {
-        /// How many are alive.
         left: u32,
         /// When what is left is killed, from now; `None` is never.
         grace: Option<Duration>,
     },
 }
 
-/// Why the pool is not ready, worded for whoever reads the probe's answer.
+/// Why the pool is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {
     /// Fewer than `min_ready` workers are ready.
@@ -100,30 +98,26 @@ pub struct Status {
     pub workers: Vec<Worker>,
 }
 
-/// A slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Failures of its workers in a row.
     pub failures: u32,
-    /// Where nobody is: how long until the next spawn.
+    /// How long until the next spawn, if it is vacant.
     pub respawn_in: Option<Duration>,
-    /// Where nobody is: the listeners that are kept for the next, in which connections may wait.
+    /// The listeners that are kept for the next worker, if it is vacant: connections may wait there.
     pub kept_lane: Option<Lane>,
 }
 
 /// How a reload stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reload {
-    /// To which generation.
     pub generation: u32,
-    /// Where it is.
     pub state: ReloadState,
 }
 
 /// Where a reload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReloadState {
-    /// Under way.
     Running,
     /// Every worker is of the new generation.
     Finished,
@@ -140,11 +134,9 @@ pub struct Worker {
     pub slot: u32,
     /// Its number among the living workers.
     pub number: u32,
-    /// Its generation.
     pub generation: u32,
     /// Its process, once there is one.
     pub pid: Option<Pid>,
-    /// Its listeners.
     pub lane: Lane,
     /// What it does.
     pub state: State,
@@ -154,48 +146,28 @@ pub struct Worker {
     pub waits_for: Option<u32>,
     /// Since its spawn.
     pub uptime: Duration,
-    /// Requests it is known to have served; `None` if nobody counts them for us.
+    /// Requests it is known to have served; `None` if they are not counted.
     pub requests: Option<u64>,
     /// What was drawn for it.
     pub limits: Limits,
 }
 
-#[cfg(test)]
-impl Worker {
-    /// One that nothing is to be said of but this.
-    pub(crate) fn sample(slot: u32, pid: i32, state: State) -> Self {
-        Self {
-            slot,
-            number: slot,
-            generation: 1,
-            pid: Some(Pid(pid)),
-            lane: Lane(slot),
-            state,
-            reason: None,
-            waits_for: None,
-            uptime: Duration::ZERO,
-            requests: Some(0),
-            limits: Limits::default(),
-        }
-    }
-}
-
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// Runs, or is about to, and is not ready yet.
+    /// It runs, or is about to, and is not ready yet.
     Starting,
-    /// Serves.
+    /// It serves.
     Ready,
-    /// Is ready, but takes no new connections.
+    /// It is ready, but takes no new connections.
     NotAccepting,
-    /// Is ready, but was found to hang.
+    /// It is ready, but was found to hang.
     Hung,
-    /// Gets no new connections and finishes those it has.
+    /// It gets no new connections and finishes those it has.
     Draining,
-    /// Has got the stop signal.
+    /// It got the stop signal.
     Stopping,
-    /// Has got `SIGKILL`.
+    /// It got `SIGKILL`.
     Killed,
 }
 
@@ -211,7 +183,6 @@ impl State {
         Self::Killed,
     ];
 
-    /// In one word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -227,7 +198,6 @@ impl State {
 }
 
 impl Phase {
-    /// In one word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

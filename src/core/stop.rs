@@ -15,12 +15,9 @@ const KILL_MARGIN: Duration = Duration::from_secs(5);
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinalStop {
-    /// Everything left has got the stop signal.
-    Stopping {
-        /// When it is killed.
-        kill_at: Option<Monotonic>,
-    },
-    /// Everything left has got `SIGKILL`.
+    /// Everything left got the stop signal.
+    Stopping { kill_at: Option<Monotonic> },
+    /// Everything left got `SIGKILL`.
     Killing {
         /// When to kill what has appeared since.
         again_at: Monotonic,

@@ -133,3 +133,80 @@ fn table(name: &str, rows: impl IntoIterator<Item = (&'static str, impl Into<Str
     }
     roff
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generated(what: &str) -> String {
+        let words = ["prefork-init", "generate", what].map(OsString::from);
+        match read(&words) {
+            Ok(Parsed::Print { text, .. }) => text.replace("\\-", "-"),
+            Ok(Parsed::Asks(())) => panic!("{what} asks for nothing"),
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+
+    /// The whole command line, every subcommand, and those behind them.
+    fn levels(command: Command) -> Vec<Command> {
+        let behind: Vec<_> = command.get_subcommands().cloned().flat_map(levels).collect();
+        [vec![command], behind].concat()
+    }
+
+    fn built() -> Command {
+        let mut command = definition();
+        command.build();
+        command
+    }
+
+    fn has_name(text: &str, name: &str) -> bool {
+        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
+        text.match_indices(name).any(|(at, _)| ends(&text[at + name.len()..]))
+    }
+
+    #[test]
+    fn every_option_and_subcommand_is_in_each() {
+        let levels = levels(built());
+        assert!(levels.len() >= 11 && levels[0].get_arguments().count() > 50, "{}", levels.len());
+        for what in ["bash", "zsh", "fish", "man"] {
+            let text = generated(what);
+            for level in &levels {
+                for long in level.get_arguments().filter_map(Arg::get_long) {
+                    let name = if what == "fish" { format!("-l {long}") } else { format!("--{long}") };
+                    assert!(has_name(&text, &name), "{what}: {level} {name}");
+                }
+                for sub in level.get_subcommands() {
+                    assert!(has_name(&text, sub.get_name()), "{what}: {level} {sub}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_subcommand_has_a_page_that_says_what_it_does_and_what_its_exit_codes_mean() {
+        let text = generated("man");
+        let words = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let page = |name: &str| {
+            let begin = format!(".TH {name} ");
+            let (_, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no page {name}"));
+            words(rest.split_once("\n.TH ").map_or(rest, |(page, _)| page))
+        };
+        for level in levels(built()) {
+            let name = level.get_display_name().unwrap_or(level.get_name());
+            let about = level.get_about().unwrap().to_string();
+            assert!(page(name).contains(&words(&format!("{name} - {about}"))), "{name}: {about}");
+        }
+        for name in ["prefork-init-status", "prefork-init-ctl"] {
+            assert!(
+                ["1 failed", "4 not done", "69 not"].iter().all(|code| page(name).contains(code)),
+                "{name}"
+            );
+        }
+        let check = page("prefork-init-check");
+        assert!(check.contains("125 to 127 as the start would end") && check.contains("--deny"), "{check}");
+        assert!(
+            !check.contains("--workers") && check.contains("the options of prefork-init(1), too"),
+            "{check}"
+        );
+    }
+}

@@ -1,4 +1,4 @@
-//! Tables of the man page that are the README's, too; tests/readme.rs holds them to be the same.
+//! Tables of the man page that are the README's, too; tests/docs holds them to be the same.
 
 /// A signal; what comes of it in init mode; and in pool mode.
 pub const SIGNALS: [(&str, &str, &str); 10] = [

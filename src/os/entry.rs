@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// Defines `main`: holds all signals, opens missing standard streams, then calls `$run`, a `fn() -> u8`, on a stack
 /// of our own, and ends with its code. To be used once, in `main.rs`, under `#![no_main]`.
-#[macro_export]
 macro_rules! entry_point {
     ($run:path) => {
         // SAFETY: the one `main` of the binary, with the type that C gives it.
-        #[unsafe(no_mangle)]
+        // That of the unit tests is their harness's.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
         unsafe extern "C" fn main(
             count: std::ffi::c_int,
             words: *const *const std::ffi::c_char,
@@ -27,8 +27,9 @@ macro_rules! entry_point {
         }
     };
 }
+pub(crate) use entry_point;
 
-/// What comes before everything else, and then all the rest. Called once, by [`entry_point!`](crate::entry_point).
+/// What comes before everything else, and then all the rest. Called once, by [`entry_point!`].
 ///
 /// # Safety
 /// `count` and `words` are those of `main`.

@@ -14,7 +14,7 @@ pub mod variables;
 
 pub use crate::settings::rules::helpers::{Around, Check};
 pub use crate::settings::rules::init::{Defaults, Placing};
-pub use crate::settings::rules::pool::{Pool, Probing, probe_target};
+pub use crate::settings::rules::pool::{Pool, probe_target};
 
 use crate::core::policy::{PoolPolicy, ReadyPolicy};
 use crate::core::{Mode, Signal};

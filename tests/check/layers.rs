@@ -1,8 +1,7 @@
 //! Default, file, variable, flag: the later one wins, for every option that there is.
 
-use super::{check, file, report, setting, texts};
-use clap::{Arg, ArgAction, CommandFactory};
-use prefork_init::settings::options::Options;
+use super::{check, file, option_names, report, setting, texts, variable_of};
+use crate::docs::{help, options};
 use serde_json::{Value, json};
 
 /// Three valid values for what is not one of a few words: by the option's long name, or else by its value's name.
@@ -62,56 +61,97 @@ const BESIDE: [(&str, &str); 23] = [
 const WITHOUT_POOL: [&str; 7] =
     ["Before and beside", "Init", "Signals", "Process", "Logging", "Configuration", "Endpoint"];
 
+/// An option: what the help says of it, and which kind of value `check --json` has for it.
+struct Opt {
+    long: String,
+    heading: String,
+    /// What the help calls its value; empty for what has none.
+    value: String,
+    words: Vec<String>,
+    default: Option<String>,
+    kind: Kind,
+}
+
+#[derive(PartialEq)]
+enum Kind {
+    Switch,
+    List,
+    One,
+}
+
+/// All but those that are for no file.
+fn all_options() -> Vec<Opt> {
+    let (help, usual) = (options::sections(&help(&[])), report(&["true"], &[]));
+    let of_name = |long: String| {
+        let entries =
+            help.iter().flat_map(|(heading, entries)| entries.iter().map(move |one| (heading, one)));
+        let flag = format!("--{long}");
+        let own = entries.filter_map(|(heading, entry)| {
+            let (name, value) = entry.names.last()?.split_once(' ').unwrap_or((entry.names.last()?, ""));
+            (name == flag).then_some((heading, entry, value))
+        });
+        let [(heading, entry, value)] = own.collect::<Vec<_>>()[..] else {
+            panic!("{flag} is not in the help, or twice")
+        };
+        assert_eq!(entry.variable, format!("`{}`", variable_of(&long)));
+        let kind = match setting(&usual, &long).0 {
+            Value::Bool(_) => Kind::Switch,
+            Value::Array(_) => Kind::List,
+            _ => Kind::One,
+        };
+        let (words, default) = (entry.words.clone(), entry.value.clone());
+        Opt { long, heading: heading.clone(), value: value.to_owned(), words, default, kind }
+    };
+    let names = option_names();
+    let in_help = help.iter().flat_map(|(_, entries)| entries).count();
+    assert_eq!(in_help, names.len(), "the help has other options");
+    names.into_iter().filter(|name| !["config", "explain"].contains(&name.as_str())).map(of_name).collect()
+}
+
 /// Three values, of which each differs from the next; on and off for what has none.
-fn samples(arg: &Arg) -> [String; 3] {
-    let long = arg.get_long().unwrap();
-    if matches!(arg.get_action(), ArgAction::SetTrue) {
+fn samples(option: &Opt) -> [String; 3] {
+    let Opt { long, value, words, kind, .. } = option;
+    if *kind == Kind::Switch {
         return ["true", "false", "true"].map(str::to_owned);
     }
-    let possible: Vec<String> =
-        arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
-    if let [one, other, ..] = &possible[..] {
+    if let [one, other, ..] = &words[..] {
         return [one, other, one].map(Clone::clone);
     }
-    let name =
-        arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default();
     let of = |key: &str| SAMPLES.iter().find(|(known, _)| *known == key);
-    let found = of(long).or_else(|| of(&name));
-    let (_, samples) = found.unwrap_or_else(|| {
+    let (_, samples) = of(long).or_else(|| of(value)).unwrap_or_else(|| {
         panic!(
-            "--{long} <{name}> has no samples: add three valid values for \"{long}\" or \"{name}\" to SAMPLES"
+            "--{long} <{value}> has no samples: add three valid values for \"{long}\" or \"{value}\" to SAMPLES"
         )
     });
     samples.map(str::to_owned)
 }
 
 /// As it stands in a file.
-fn toml(arg: &Arg, text: &str) -> String {
-    let bare = matches!(arg.get_action(), ArgAction::SetTrue)
+fn toml(option: &Opt, text: &str) -> String {
+    let bare = option.kind == Kind::Switch
         || text.parse::<i64>().is_ok() && !text.starts_with('0') && text.len() < 3;
     let value = if bare { text.to_owned() } else { format!("{text:?}") };
-    if matches!(arg.get_action(), ArgAction::Append) { format!("[{value}]") } else { value }
+    if option.kind == Kind::List { format!("[{value}]") } else { value }
 }
 
 /// As `check --json` has it.
-fn expected(arg: &Arg, text: &str) -> Value {
-    match arg.get_action() {
-        ArgAction::SetTrue => json!(text == "true"),
-        ArgAction::Append => json!([text]),
-        _ => json!(text),
+fn expected(option: &Opt, text: &str) -> Value {
+    match option.kind {
+        Kind::Switch => json!(text == "true"),
+        Kind::List => json!([text]),
+        Kind::One => json!(text),
     }
 }
 
 /// The other words of a command line in which the option is valid.
-fn beside(arg: &Arg) -> Vec<String> {
-    let long = arg.get_long().unwrap();
-    let heading = arg.get_help_heading().unwrap_or_default();
+fn beside(option: &Opt) -> Vec<String> {
+    let Opt { long, heading, .. } = option;
     let mut words: Vec<String> = Vec::new();
     if long == "bind" {
         words.push("--workers=8".into());
     } else if long == "workers" {
         words.push("--bind=127.0.0.1:0".into());
-    } else if !WITHOUT_POOL.contains(&heading) {
+    } else if !WITHOUT_POOL.contains(&heading.as_str()) {
         words.push("--workers=8".into());
     }
     let (_, flags) = BESIDE.iter().find(|(known, _)| *known == long).unwrap_or(&("", ""));
@@ -120,8 +160,7 @@ fn beside(arg: &Arg) -> Vec<String> {
 }
 
 /// What is run: a limit of requests is passed on where there may be one.
-fn command(arg: &Arg) -> Vec<String> {
-    let long = arg.get_long().unwrap();
+fn command(long: &str) -> Vec<String> {
     let words: &[&str] = match long {
         "pause" => &[],
         "max-requests-jitter" | "count-requests" => &["--", "true", "{max_requests}"],
@@ -131,8 +170,7 @@ fn command(arg: &Arg) -> Vec<String> {
 }
 
 /// What `check` has to say of this option on this command line.
-fn seen(arg: &Arg, words: &[String], variables: &[(&str, &str)]) -> (Value, String, Option<String>) {
-    let long = arg.get_long().unwrap();
+fn seen(long: &str, words: &[String], variables: &[(&str, &str)]) -> (Value, String, Option<String>) {
     let words: Vec<String> = ["--json".to_owned()].into_iter().chain(words.to_vec()).collect();
     let output = check(&words, variables);
     let (out, err) = texts(&output);
@@ -147,33 +185,32 @@ fn seen(arg: &Arg, words: &[String], variables: &[(&str, &str)]) -> (Value, Stri
 
 #[test]
 fn every_option_is_taken_from_the_last_layer_that_has_it() {
-    let options = Options::command();
-    let mut count = 0;
-    let arguments = options.get_arguments().filter(|arg| arg.get_env().is_some());
-    for arg in arguments.filter(|arg| !["config", "explain"].iter().any(|own| arg.get_id() == own)) {
-        let long = arg.get_long().unwrap();
-        let variable = arg.get_env().unwrap().to_str().unwrap();
-        let [in_file, in_variable, in_flag] = samples(arg);
-        let (_dir, path) = file(&format!("{long} = {}\n", toml(arg, &in_file)));
-        let (beside, command) = (beside(arg), command(arg));
+    let all = all_options();
+    for option in &all {
+        let long = option.long.as_str();
+        let variable = variable_of(long);
+        let variable = variable.as_str();
+        let [in_file, in_variable, in_flag] = samples(option);
+        let (_dir, path) = file(&format!("{long} = {}\n", toml(option, &in_file)));
+        let (beside, command) = (beside(option), command(long));
         let words = |flags: &[String]| [flags, &beside, &command].concat();
         let by_config = [format!("--config={path}")];
-        let flag = match arg.get_action() {
-            ArgAction::SetTrue => format!("--{long}"),
-            _ => format!("--{long}={in_flag}"),
+        let flag = match option.kind {
+            Kind::Switch => format!("--{long}"),
+            Kind::List | Kind::One => format!("--{long}={in_flag}"),
         };
 
         if long != "pause" {
-            let (value, layer, source) = seen(arg, &words(&[]), &[]);
+            let (value, layer, source) = seen(long, &words(&[]), &[]);
             assert_eq!((layer.as_str(), source), ("default", None), "--{long}");
-            if let [default] = arg.get_default_values() {
-                assert_eq!(value, expected(arg, default.to_str().unwrap()), "--{long}");
+            if let Some(default) = &option.default {
+                assert_eq!(value, expected(option, default), "--{long}");
             }
         }
-        let (value, layer, source) = seen(arg, &words(&by_config), &[]);
+        let (value, layer, source) = seen(long, &words(&by_config), &[]);
         assert_eq!(
             (value, layer.as_str(), source),
-            (expected(arg, &in_file), "file", Some(path)),
+            (expected(option, &in_file), "file", Some(path)),
             "--{long}"
         );
 
@@ -183,20 +220,19 @@ fn every_option_is_taken_from_the_last_layer_that_has_it() {
         } else {
             words(&by_config)
         };
-        let (value, layer, source) = seen(arg, &off, &[(variable, &in_variable)]);
-        let wanted = (expected(arg, &in_variable), "environment", Some(variable.to_owned()));
+        let (value, layer, source) = seen(long, &off, &[(variable, &in_variable)]);
+        let wanted = (expected(option, &in_variable), "environment", Some(variable.to_owned()));
         assert_eq!((value, layer.as_str(), source), wanted, "--{long}");
 
         let (value, layer, source) =
-            seen(arg, &words(&[by_config[0].clone(), flag]), &[(variable, &in_variable)]);
-        assert_eq!((value, layer.as_str(), source), (expected(arg, &in_flag), "flag", None), "--{long}");
+            seen(long, &words(&[by_config[0].clone(), flag]), &[(variable, &in_variable)]);
+        assert_eq!((value, layer.as_str(), source), (expected(option, &in_flag), "flag", None), "--{long}");
 
         // An empty variable is none.
-        let (value, layer, _) = seen(arg, &words(&by_config), &[(variable, "")]);
-        assert_eq!((value, layer.as_str()), (expected(arg, &in_file), "file"), "--{long}");
-        count += 1;
+        let (value, layer, _) = seen(long, &words(&by_config), &[(variable, "")]);
+        assert_eq!((value, layer.as_str()), (expected(option, &in_file), "file"), "--{long}");
     }
-    assert!(count >= 50, "only {count} options were seen");
+    assert!(all.len() >= 50, "only {} options were seen", all.len());
 }
 
 #[test]

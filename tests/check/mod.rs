@@ -37,6 +37,19 @@ fn setting(report: &Value, name: &str) -> (Value, String, Option<String>) {
     (found["value"].clone(), layer, found["source"].as_str().map(str::to_owned))
 }
 
+/// The names of all settings that are options.
+pub fn option_names() -> Vec<String> {
+    let report = report(&["true"], &[]);
+    let settings = report["settings"].as_array().unwrap().iter();
+    let names = settings.map(|setting| setting["name"].as_str().unwrap().to_owned());
+    names.filter(|name| name != "command").collect()
+}
+
+/// The variable of an option.
+pub fn variable_of(option: &str) -> String {
+    format!("PREFORK_{}", option.to_uppercase().replace('-', "_"))
+}
+
 fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr))

@@ -4,15 +4,16 @@ mod blocks;
 mod commands;
 mod console;
 mod links;
-mod options;
+pub mod options;
+#[path = "../../src/generate/tables.rs"]
+mod tables;
 
 use crate::harness::binary;
-#[cfg(feature = "generate")]
-use prefork_init::generate::tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tables::{EXIT_CODES, OF_WORKERS, SIGNALS};
 
 /// A file of the repository.
 fn repository(path: &str) -> PathBuf {
@@ -34,7 +35,7 @@ fn pages() -> Vec<(String, String)> {
 }
 
 /// `--help` of the program itself, or of a subcommand.
-fn help(of: &[&str]) -> String {
+pub fn help(of: &[&str]) -> String {
     let help = Command::new(binary()).args(of).arg("--help").env_clear().output().unwrap();
     assert!(help.status.success(), "{help:?}");
     String::from_utf8(help.stdout).unwrap()
@@ -57,7 +58,6 @@ fn plain(cell: &str) -> String {
     (first + &rest.collect::<String>()).replace(['`', '['], "")
 }
 
-#[cfg(feature = "generate")]
 #[test]
 fn the_man_page_has_the_same_tables() {
     let signals = SIGNALS.map(|(signal, init, pool)| vec![signal, init, pool]);

@@ -32,16 +32,20 @@ the supervisor. `D` is a [duration](configuration.md#durations-sizes-signals).
 
 /// An option as the help has it.
 #[derive(Default)]
-struct Entry {
-    names: Vec<String>,
-    variable: String,
+pub struct Entry {
+    pub names: Vec<String>,
+    pub variable: String,
     default: String,
+    /// The default, where it can be given as it stands.
+    pub value: Option<String>,
     text: Vec<String>,
     values: Vec<String>,
+    /// The words that it takes, if it takes no others.
+    pub words: Vec<String>,
 }
 
 /// The options below each heading of a help text, in its order.
-fn sections(help: &str) -> Vec<(String, Vec<Entry>)> {
+pub fn sections(help: &str) -> Vec<(String, Vec<Entry>)> {
     let mut sections: Vec<(String, Vec<Entry>)> = Vec::new();
     for line in help.lines() {
         let is_heading = !line.starts_with(' ') && line.ends_with(':');
@@ -72,12 +76,15 @@ fn take(entry: &mut Entry, line: &str) {
         entry.variable = format!("`{}`", variable.trim_end_matches('='));
     } else if let Some(default) = about("default") {
         entry.default = default.to_owned();
+        entry.value = Some(default.to_owned());
     } else if let Some(alias) = about("alias").or_else(|| about("aliases")) {
         entry.names.insert(entry.names.len() - 1, alias.to_owned());
     } else if let Some(values) = about("possible values") {
         entry.text.push(values.to_owned());
+        entry.words.extend(values.split(", ").map(str::to_owned));
     } else if let Some((value, meaning)) = line.strip_prefix("- ").and_then(|line| line.split_once(':')) {
         entry.values.push(format!("`{value}`: {}", meaning.trim()));
+        entry.words.push(value.to_owned());
     } else if !line.is_empty() && line != "Possible values:" {
         // Defaults that are not clap's stand in the text.
         let (text, default) = line.split_once(" [default: ").unwrap_or((line, ""));

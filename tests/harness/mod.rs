@@ -5,6 +5,7 @@
 
 #[allow(dead_code, reason = "the bench uses all of it")]
 pub mod abuse;
+pub mod cgroup;
 pub mod clients;
 pub mod http;
 pub mod load;

@@ -1,8 +1,7 @@
 //! `prefork-init generate`: completions that complete, and a man page that man(1) reads without complaint.
 
+use crate::check::{option_names, variable_of};
 use crate::harness::{binary, launch};
-use prefork_init::generate::definition;
-use prefork_init::settings::options::own_variables;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -30,63 +29,6 @@ fn need(program: &str) {
 fn assert_silent(output: &Output) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.is_empty(), "{}: {text}", output.status);
-}
-
-/// The whole command line, every subcommand, and those behind them.
-fn levels(command: clap::Command) -> Vec<clap::Command> {
-    let behind: Vec<_> = command.get_subcommands().cloned().flat_map(levels).collect();
-    [vec![command], behind].concat()
-}
-
-fn built() -> clap::Command {
-    let mut command = definition();
-    command.build();
-    command
-}
-
-fn has_name(text: &str, name: &str) -> bool {
-    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-');
-    text.match_indices(name).any(|(at, _)| ends(&text[at + name.len()..]))
-}
-
-#[test]
-fn every_option_and_subcommand_is_in_each() {
-    let levels = levels(built());
-    assert!(levels.len() >= 11 && levels[0].get_arguments().count() > 50, "{}", levels.len());
-    for what in ["bash", "zsh", "fish", "man"] {
-        let text = generated(what).replace("\\-", "-");
-        for level in &levels {
-            for long in level.get_arguments().filter_map(clap::Arg::get_long) {
-                let name = if what == "fish" { format!("-l {long}") } else { format!("--{long}") };
-                assert!(has_name(&text, &name), "{what}: {level} {name}");
-            }
-            for sub in level.get_subcommands() {
-                assert!(has_name(&text, sub.get_name()), "{what}: {level} {sub}");
-            }
-        }
-    }
-}
-
-#[test]
-fn every_subcommand_has_a_page_that_says_what_it_does_and_what_its_exit_codes_mean() {
-    let text = generated("man").replace("\\-", "-");
-    let words = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-    let page = |name: &str| {
-        let begin = format!(".TH {name} ");
-        let (_, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no page {name}"));
-        words(rest.split_once("\n.TH ").map_or(rest, |(page, _)| page))
-    };
-    for level in levels(built()) {
-        let name = level.get_display_name().unwrap_or(level.get_name());
-        let about = level.get_about().unwrap().to_string();
-        assert!(page(name).contains(&words(&format!("{name} - {about}"))), "{name}: {about}");
-    }
-    for name in ["prefork-init-status", "prefork-init-ctl"] {
-        assert!(["1 failed", "4 not done", "69 not"].iter().all(|code| page(name).contains(code)), "{name}");
-    }
-    let check = page("prefork-init-check");
-    assert!(check.contains("125 to 127 as the start would end") && check.contains("--deny"), "{check}");
-    assert!(!check.contains("--workers") && check.contains("the options of prefork-init(1), too"), "{check}");
 }
 
 #[test]
@@ -277,8 +219,8 @@ fn groff_formats_the_man_page_without_a_warning() {
     // It breaks lines anywhere, and words too.
     let text = text.replace("-\n", "-").split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     let dense = text.replace(['-', ' '], "");
-    for variable in own_variables() {
-        let variable = format!("specifiedwiththe{}environment", variable.display());
+    for option in option_names() {
+        let variable = format!("specifiedwiththe{}environment", variable_of(&option));
         assert!(dense.contains(&variable), "{variable}");
     }
     for part in [

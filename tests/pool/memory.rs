@@ -4,7 +4,7 @@
 use super::history::{assert_made_before_broken, lives};
 use super::python::python;
 use super::{allow, pool};
-use crate::harness::{Launch, Run, kill};
+use crate::harness::{Launch, Run, cgroup, kill};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -151,11 +151,11 @@ impl Small {
     /// Below ours in version 1; in version 2 beside it, since one with processes of its own can have none below. `None`
     /// if there is no memory cgroup to be seen, or we are not root.
     fn make() -> Option<Self> {
-        let own = prefork_init::os::container::cgroup::Cgroup::find();
+        let own = cgroup::of_memory();
         // SAFETY: takes nothing.
         let (Some(own), 0) = (own, unsafe { libc::geteuid() }) else { return None };
-        let one = own.directory().join("memory.limit_in_bytes").exists();
-        let parent = if one { own.directory() } else { own.directory().parent().unwrap() };
+        let one = own.join("memory.limit_in_bytes").exists();
+        let parent = if one { &own } else { own.parent().unwrap() };
         let small = Self(parent.join(format!("prefork-init-pool-{}", std::process::id())));
         fs::create_dir(&small.0).unwrap();
         let limits = if one {

@@ -3,7 +3,7 @@
 use super::python::python;
 use super::upgrade::put;
 use super::{catch_up, pool, readiness};
-use crate::harness::{Launch, Run, binary, launch};
+use crate::harness::{Launch, Run, binary, cgroup, launch};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ impl Limited {
         if unsafe { libc::geteuid() } != 0 {
             return None;
         }
-        let own = prefork_init::os::container::cgroup::Cgroup::find()?;
+        let own = cgroup::of_memory()?;
         let name = format!("prefork-init-sizing-{}", std::process::id());
         let mut made = Self(Vec::new());
         let mut make = |directory: PathBuf| {
@@ -45,15 +45,15 @@ impl Limited {
             made.0.push(directory.clone());
             directory
         };
-        if own.directory().join("memory.limit_in_bytes").exists() {
-            let above = make(own.directory().join(&name));
+        if own.join("memory.limit_in_bytes").exists() {
+            let above = make(own.join(&name));
             fs::write(above.join("memory.limit_in_bytes"), memory).unwrap();
             make(above.join("below"));
             let above = make(Path::new("/sys/fs/cgroup/cpu").join(&name));
             fs::write(above.join("cpu.cfs_quota_us"), quota_us.to_string()).unwrap();
             make(above.join("below"));
         } else {
-            let one = make(own.directory().parent().unwrap().join(&name));
+            let one = make(own.parent().unwrap().join(&name));
             fs::write(one.join("memory.max"), memory).unwrap();
             fs::write(one.join("cpu.max"), format!("{quota_us} 100000")).unwrap();
         }

@@ -1,9 +1,9 @@
 //! What somebody asks for over the control socket.
 
 use super::*;
-use prefork_init::core::event::Request;
-use prefork_init::core::note::{PoolNote, ReloadNote, WorkerNote};
-use prefork_init::core::snapshot::State;
+use prefork_core::event::Request;
+use prefork_core::note::{PoolNote, ReloadNote, WorkerNote};
+use prefork_core::snapshot::State;
 
 fn asked(scene: &mut Scene, demand: Request) {
     scene.happens(Event::Requested(demand));

@@ -1,10 +1,10 @@
 //! Workers that hang, and those that only seem to.
 
 use super::*;
-use prefork_init::core::action::WorkerAction;
-use prefork_init::core::event::{Measured, Request, WorkerFact};
-use prefork_init::core::note::{Sign, Verdict, WorkerNote};
-use prefork_init::core::policy::ProbePolicy;
+use prefork_core::action::WorkerAction;
+use prefork_core::event::{Measured, Request, WorkerFact};
+use prefork_core::note::{Sign, Verdict, WorkerNote};
+use prefork_core::policy::ProbePolicy;
 
 const NOTHING: HangPolicy = HangPolicy {
     watchdog: None,

@@ -2,9 +2,9 @@
 
 use super::replacing::{DRAIN, ONE_MORE, aging};
 use super::*;
-use prefork_init::core::action::{PoolCheck, Recipients, WorkerAction};
-use prefork_init::core::event::{PoolFact, WorkerFact};
-use prefork_init::core::note::{WorkerNote, WorkerRef};
+use prefork_core::action::{PoolCheck, Recipients, WorkerAction};
+use prefork_core::event::{PoolFact, WorkerFact};
+use prefork_core::note::{WorkerNote, WorkerRef};
 use std::collections::HashMap;
 
 const BUSY: Connections = Connections { open: 3, busy: 2, again: 1 };

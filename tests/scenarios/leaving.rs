@@ -1,10 +1,10 @@
 //! Workers that take no connections any more, and those that only pause.
 
 use super::*;
-use prefork_init::core::action::{PoolCheck, WorkerAction};
-use prefork_init::core::event::{Found, Measured, PoolFact, Request, WorkerFact};
-use prefork_init::core::note::{WorkerNote, WorkerRef};
-use prefork_init::core::policy::ProbePolicy;
+use prefork_core::action::{PoolCheck, WorkerAction};
+use prefork_core::event::{Found, Measured, PoolFact, Request, WorkerFact};
+use prefork_core::note::{WorkerNote, WorkerRef};
+use prefork_core::policy::ProbePolicy;
 
 fn two() -> PoolPolicy {
     PoolPolicy { drain: STEERED, ..policy(2) }

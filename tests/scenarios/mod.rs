@@ -10,19 +10,19 @@ mod replacing;
 mod starting;
 mod stopping;
 
-use prefork_init::core::action::{
+use prefork_core::action::{
     Action, Ask, Forward, ListenerAction, PoolCheck, Recipients, SpawnOrder, Target, WorkerAction,
 };
-use prefork_init::core::event::{ChildChange, Connections, PoolFact, SpawnFailure, WorkerFact};
-use prefork_init::core::exit::{Exit, Reason};
-use prefork_init::core::note::{InitNote, SignalNote, WorkerNote, WorkerRef};
-use prefork_init::core::policy::{
+use prefork_core::event::{ChildChange, Connections, PoolFact, SpawnFailure, WorkerFact};
+use prefork_core::exit::{Exit, Reason};
+use prefork_core::note::{InitNote, SignalNote, WorkerNote, WorkerRef};
+use prefork_core::policy::{
     Budget, DrainPolicy, HangPolicy, InitPolicy, Jittered, Job, PoolPolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, Share, StopPolicy,
 };
-use prefork_init::core::signal::Rewrite;
-use prefork_init::core::time::Patience;
-use prefork_init::core::{Core, Event, Mode, Monotonic, Note, Pid, Received, Rewrites, Signal};
+use prefork_core::signal::Rewrite;
+use prefork_core::time::Patience;
+use prefork_core::{Core, Event, Mode, Monotonic, Note, Pid, Received, Rewrites, Signal};
 use std::time::Duration;
 
 /// Each worker has a listener of its own, and nobody is told to say goodbye.

@@ -1,7 +1,7 @@
 //! HUP, TTIN and TTOU.
 
 use super::*;
-use prefork_init::core::note::{PoolNote, ReloadNote};
+use prefork_core::note::{PoolNote, ReloadNote};
 
 fn generation(scene: &Scene) -> Option<u32> {
     scene.order().map(|order| order.generation)

@@ -1,9 +1,9 @@
 //! A reload that reads its configuration anew.
 
 use super::*;
-use prefork_init::core::action::Ask;
-use prefork_init::core::event::Answer;
-use prefork_init::core::note::{InitNote, PoolNote, ReloadNote, WorkerNote};
+use prefork_core::action::Ask;
+use prefork_core::event::Answer;
+use prefork_core::note::{InitNote, PoolNote, ReloadNote, WorkerNote};
 
 /// A pool of two whose first reload is asked for, and whose configuration says this from then on.
 fn renewed(renew: impl Fn(PoolPolicy) -> PoolPolicy) -> Scene {

@@ -1,10 +1,10 @@
 //! How a worker makes way: connections first, then the hint, then the stop signal.
 
 use super::*;
-use prefork_init::core::Lane;
-use prefork_init::core::action::{ListenerAction, PoolCheck, Recipients, WorkerAction};
-use prefork_init::core::event::{ChildChange, Connections, PoolFact, WorkerFact};
-use prefork_init::core::note::{WorkerNote, WorkerRef};
+use prefork_core::Lane;
+use prefork_core::action::{ListenerAction, PoolCheck, Recipients, WorkerAction};
+use prefork_core::event::{ChildChange, Connections, PoolFact, WorkerFact};
+use prefork_core::note::{WorkerNote, WorkerRef};
 
 pub const DRAIN: DrainPolicy = DrainPolicy { told: true, hint: Some(Signal::USR2), time: ms(400), ..STEERED };
 
@@ -161,7 +161,7 @@ fn a_worker_beyond_its_memory_waits_its_turn_and_one_beyond_the_hard_limit_does_
     let mut scene = Scene::ready(PoolPolicy { recycle, measure_every, drain: DRAIN, ..policy(2) });
     let measured = |scene: &mut Scene, pid: i32, memory: u64| {
         scene.after(s(1));
-        let found = prefork_init::core::event::Measured { memory: Some(memory), ..Default::default() };
+        let found = prefork_core::event::Measured { memory: Some(memory), ..Default::default() };
         scene.hears(pid, WorkerFact::Measured(found));
     };
     let due = |scene: &Scene| {
@@ -200,7 +200,7 @@ fn where_all_together_take_too_much_the_heaviest_makes_way_and_one_at_a_time() {
         scene.after(s(1));
         assert_eq!(scene.actions.last(), Some(&Action::Check(PoolCheck::Container)), "after its workers");
         for (pid, memory) in [(10, 1), (11, 3), (12, 2)] {
-            let found = prefork_init::core::event::Measured { memory: Some(memory), ..Default::default() };
+            let found = prefork_core::event::Measured { memory: Some(memory), ..Default::default() };
             scene.hears(pid, WorkerFact::Measured(found));
         }
         scene.happens(Event::Pool(PoolFact::ContainerMeasured { used, limit: 1_000 }));

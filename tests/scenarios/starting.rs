@@ -1,15 +1,13 @@
 //! How a pool gets ready, and what becomes of one that does not.
 
 use super::{Scene, policy, s};
-use prefork_init::core::action::{Action, Ask, Recipients, WorkerAction};
-use prefork_init::core::event::{PoolFact, WorkerFact};
-use prefork_init::core::exit::{Exit, Reason};
-use prefork_init::core::note::{PoolNote, ReadyBy, WorkerNote};
-use prefork_init::core::policy::{
-    DrainPolicy, Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy,
-};
-use prefork_init::core::time::Patience;
-use prefork_init::core::{Event, Mode, Monotonic, Note, Pid, Signal};
+use prefork_core::action::{Action, Ask, Recipients, WorkerAction};
+use prefork_core::event::{PoolFact, WorkerFact};
+use prefork_core::exit::{Exit, Reason};
+use prefork_core::note::{PoolNote, ReadyBy, WorkerNote};
+use prefork_core::policy::{DrainPolicy, Jittered, PoolPolicy, ReadyPolicy, RecyclePolicy, RespawnPolicy};
+use prefork_core::time::Patience;
+use prefork_core::{Event, Mode, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
 const STARTUP_FAILURE: Exit = Exit::Code(3);

@@ -1,12 +1,12 @@
 //! The end of a pool: for workers that start, for servers that print, and where all processes are stopped at once.
 
 use super::{STEERED, Scene, ms, policy, s};
-use prefork_init::core::action::{ListenerAction, PoolCheck, Recipients, WorkerAction};
-use prefork_init::core::event::{PoolFact, WorkerFact};
-use prefork_init::core::exit::{Exit, Reason};
-use prefork_init::core::note::{PoolNote, WorkerNote, WorkerRef};
-use prefork_init::core::policy::{DrainPolicy, PoolPolicy};
-use prefork_init::core::{Action, Event, Lane, Mode, Note, Pid, Signal};
+use prefork_core::action::{ListenerAction, PoolCheck, Recipients, WorkerAction};
+use prefork_core::event::{PoolFact, WorkerFact};
+use prefork_core::exit::{Exit, Reason};
+use prefork_core::note::{PoolNote, WorkerNote, WorkerRef};
+use prefork_core::policy::{DrainPolicy, PoolPolicy};
+use prefork_core::{Action, Event, Lane, Mode, Note, Pid, Signal};
 use std::time::Duration;
 
 const DRAIN: DrainPolicy = DrainPolicy { told: true, time: ms(300), ..STEERED };

@@ -1,6 +1,6 @@
 //! Chance for the histories, from the same generator that the core uses.
 
-use prefork_init::core::rng::Rng;
+use prefork_core::rng::Rng;
 use std::time::Duration;
 
 pub const MS: Duration = Duration::from_millis(1);

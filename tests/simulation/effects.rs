@@ -1,12 +1,12 @@
 //! What a step does, in words of its own: the hash over whole histories is the same before and after a change of the
 //! core's types.
 
-use prefork_init::core::action::{
+use prefork_core::action::{
     Ask, Forward, ListenerAction, PoolCheck, Recipients, SpawnOrder, Target, TerminalAction, WorkerAction,
 };
-use prefork_init::core::handover::Handover;
-use prefork_init::core::note::{InitNote, PoolNote, ReloadNote, SignalNote, WorkerNote, WorkerRef};
-use prefork_init::core::{Action, Core, Lane, Limits, Monotonic, Note, Pid};
+use prefork_core::handover::Handover;
+use prefork_core::note::{InitNote, PoolNote, ReloadNote, SignalNote, WorkerNote, WorkerRef};
+use prefork_core::{Action, Core, Lane, Limits, Monotonic, Note, Pid};
 use std::fmt::{Debug, Write};
 
 /// FNV-1a, which is the same with each compiler.

@@ -8,11 +8,11 @@ use super::kernel::{Due, Heard, Kernel, Traits, stale_answer};
 use super::plan::{Moment, Plan};
 use super::pool::PoolRules;
 use super::rule::Held;
-use prefork_init::core::action::{Ask, TerminalAction};
-use prefork_init::core::event::{Answer, ChildChange, Found, PoolFact, WorkerFact};
-use prefork_init::core::exit::Exit;
-use prefork_init::core::policy::Job;
-use prefork_init::core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
+use prefork_core::action::{Ask, TerminalAction};
+use prefork_core::event::{Answer, ChildChange, Found, PoolFact, WorkerFact};
+use prefork_core::exit::Exit;
+use prefork_core::policy::Job;
+use prefork_core::{Action, Core, Event, Mode, Monotonic, Received, Signal};
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -19,8 +19,6 @@ pub struct File<'a> {
 pub struct Tree<'a> {
     pub files: Vec<File<'a>>,
     by_module: HashMap<String, usize>,
-    /// `crate::` in `src/core` means the core.
-    core_is_crate: bool,
 }
 
 /// A file, and the one it uses.
@@ -47,7 +45,7 @@ impl<'a> Tree<'a> {
             (file.lines, file.paths) = (Vec::new(), Vec::new());
         }
         let by_module = files.iter().enumerate().map(|(index, file)| (file.module.clone(), index)).collect();
-        Self { files, by_module, core_is_crate: texts.contains_key("src/core/lib.rs") }
+        Self { files, by_module }
     }
 
     pub fn uses(&self) -> Vec<Use> {
@@ -64,9 +62,9 @@ impl<'a> Tree<'a> {
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
         let above = here.rsplit_once('/').map_or("", |(above, _)| above);
         match first {
-            "crate" if self.core_is_crate && is_within(here, "core") => Some(join("core", rest)),
+            "crate" if is_within(here, "core") => Some(join("core", rest)),
             "prefork_core" => Some(join("core", rest)),
-            "crate" | "prefork_init" => Some(rest.to_string()),
+            "crate" => Some(rest.to_string()),
             "self" => Some(join(here, rest)),
             "super" if rest.starts_with("super") => self.absolute(file, above, rest, depth),
             "super" => Some(join(above, rest)),

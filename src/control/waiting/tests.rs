@@ -1,5 +1,6 @@
 use super::*;
 use crate::core::snapshot::{Slot, Snapshot};
+use crate::report::metrics::sample_worker;
 use std::time::Duration;
 
 /// A running pool in which everybody is ready: pids from 10.
@@ -10,7 +11,7 @@ fn pool(workers: u32) -> Status {
         reload: None,
         surge_to_go_on: None,
         slots: (0..workers).map(|_| Slot { failures: 0, respawn_in: None, kept_lane: None }).collect(),
-        workers: (0..workers).zip(10..).map(|(slot, pid)| Worker::sample(slot, pid, State::Ready)).collect(),
+        workers: (0..workers).zip(10..).map(|(slot, pid)| sample_worker(slot, pid, State::Ready)).collect(),
     }
 }
 
@@ -80,13 +81,13 @@ fn a_worker_is_replaced_when_another_is_ready_in_its_seat() {
     let mut waiting = begun(RECYCLE, &pool(2), &pool(2));
     let mut now = pool(2);
     assert_eq!(waiting.outcome(&now), None);
-    now.workers.push(Worker::sample(1, 20, State::Starting));
+    now.workers.push(sample_worker(1, 20, State::Starting));
     assert_eq!(waiting.outcome(&now), None);
     // The successor has the seat; the old one makes way.
     now.workers = vec![
-        Worker::sample(0, 10, State::Ready),
-        Worker::sample(1, 20, State::Ready),
-        Worker::sample(1, 11, State::Draining),
+        sample_worker(0, 10, State::Ready),
+        sample_worker(1, 20, State::Ready),
+        sample_worker(1, 11, State::Draining),
     ];
     let replaced = Outcome::Replaced { slot: 1, old: Some(Pid(11)), pid: Pid(20) };
     assert_eq!(waiting.outcome(&now), Some(replaced));
@@ -109,7 +110,7 @@ fn a_replacement_that_fails_is_told_and_the_death_of_the_old_one_is_not_that() {
     now.slots[1].respawn_in = Some(Duration::ZERO);
     assert_eq!(waiting.outcome(&now), None);
     now.slots[1].respawn_in = None;
-    now.workers.push(Worker::sample(1, 20, State::Starting));
+    now.workers.push(sample_worker(1, 20, State::Starting));
     assert_eq!(waiting.outcome(&now), None);
     let mut failed = now.clone();
     failed.slots[1] = Slot { failures: 2, respawn_in: Some(Duration::ZERO), kept_lane: None };
@@ -158,7 +159,7 @@ fn a_count_is_reached_when_all_are_ready_and_nobody_else_is_left() {
     let mut waiting = begun(scale, &pool(5), &pool(3));
     let mut now = pool(3);
     now.slots[0].failures = 1;
-    now.workers.push(Worker::sample(4, 14, State::Draining));
+    now.workers.push(sample_worker(4, 14, State::Draining));
     assert_eq!(waiting.outcome(&now), None);
     now.workers.pop();
     assert_eq!(waiting.outcome(&now), Some(Outcome::Scaled { workers: 3 }));

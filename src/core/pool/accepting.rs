@@ -3,10 +3,10 @@
 use super::Pool;
 use super::slot::Slot;
 use super::workers::WorkerPlace;
-use crate::core::action::Action;
-use crate::core::event::{Found, Lane, Pid};
-use crate::core::exit::Reason;
-use crate::core::time::Monotonic;
+use crate::action::Action;
+use crate::event::{Found, Lane, Pid};
+use crate::exit::Reason;
+use crate::time::Monotonic;
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -1,9 +1,8 @@
 //! The clock of a pool, which leaves out the time in which nothing ran.
 
-use crate::core::time::Monotonic;
+use crate::time::Monotonic;
 use core::time::Duration;
 
-/// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PoolClock {
     /// The last step.

@@ -7,7 +7,6 @@
 //! All slots are filled at once, so several workers that start well are not slower. But of a broken application one
 //! traceback more tells as much as one from each slot, and what cannot start is not found out by many sooner than by one.
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FirstStart {
     stage: FirstStage,

@@ -5,12 +5,11 @@
 //! New connections go elsewhere, so such a queue is looked at once. If connections wait there, a worker makes way, in its
 //! turn, for one that gets this lane.
 
-use crate::core::action::{Action, ListenerAction, PoolCheck};
-use crate::core::event::Lane;
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::action::{Action, ListenerAction, PoolCheck};
+use crate::event::Lane;
+use crate::time::{Monotonic, earlier, reached};
 use alloc::vec::Vec;
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LanePlan {
     /// Where new connections go, in order.
@@ -18,7 +17,7 @@ pub(super) struct LanePlan {
     stranded: Vec<Stranded>,
 }
 
-/// A lane that is nobody's.
+/// A lane without a worker.
 #[derive(Clone, Copy, Debug)]
 struct Stranded {
     lane: Lane,
@@ -85,7 +84,7 @@ impl LanePlan {
         self.stranded.iter().fold(None, |soonest, stranded| earlier(soonest, stranded.look_at))
     }
 
-    /// So many connections wait in a stranded lane.
+    /// This many connections wait in a stranded lane.
     pub(super) fn seen(&mut self, lane: Lane, waiting: u32) {
         if waiting == 0 {
             self.stranded.retain(|stranded| stranded.lane != lane || stranded.look_at.is_some());

@@ -5,14 +5,14 @@ use super::phase::{Ending, Phase};
 use super::slot::Role;
 use super::undecided::Undecided;
 use super::workers::WorkerPlace;
-use crate::core::action::{Action, Ask, ListenerAction};
-use crate::core::backoff::Failure;
-use crate::core::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
-use crate::core::exit::{Exit, Reason};
-use crate::core::note::{InitNote, Note, ReadyBy, WorkerNote};
-use crate::core::stop::FinalStop;
-use crate::core::time::Monotonic;
-use crate::core::worker::{Worker, WorkerState};
+use crate::action::{Action, Ask, ListenerAction};
+use crate::backoff::WorkerFailure;
+use crate::event::{Pid, SpawnFailure, SpawnId, WorkerFact};
+use crate::exit::{Exit, Reason};
+use crate::note::{InitNote, Note, ReadyBy, WorkerNote};
+use crate::stop::FinalStop;
+use crate::time::Monotonic;
+use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 
 impl Pool {
@@ -64,7 +64,7 @@ impl Pool {
             self.exit(failure.code, out);
             return;
         }
-        self.vacate(now, place, Reason::BootError, Some(Failure::Died), out);
+        self.vacate(now, place, Reason::BootError, Some(WorkerFailure::Died), out);
         if self.workers.is_empty() && matches!(self.phase, Phase::Ending(..)) {
             out.push(Action::Ask(Ask::Reap));
         }
@@ -187,7 +187,7 @@ impl Pool {
         now: Monotonic,
         place: WorkerPlace,
         reason: Reason,
-        failure: Option<Failure>,
+        failure: Option<WorkerFailure>,
         out: &mut Vec<Action>,
     ) {
         match place {

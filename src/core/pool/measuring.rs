@@ -1,10 +1,10 @@
 //! What is measured from time to time: the workers, and the container they are in.
 
 use super::Pool;
-use crate::core::action::{Action, PoolCheck, WorkerAction};
-use crate::core::exit::Reason;
-use crate::core::time::Monotonic;
-use crate::core::worker::Worker;
+use crate::action::{Action, PoolCheck, WorkerAction};
+use crate::exit::Reason;
+use crate::time::Monotonic;
+use crate::worker::Worker;
 use alloc::vec::Vec;
 
 impl Pool {

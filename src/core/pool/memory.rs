@@ -1,9 +1,8 @@
 //! When the workers and their container are measured, and how often in a row the container was short of memory.
 
-use crate::core::time::{Monotonic, reached};
+use crate::time::{Monotonic, reached};
 use core::time::Duration;
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemoryWatch {
     measure_at: Option<Monotonic>,

@@ -1,9 +1,9 @@
 //! Pool mode: N slots on listeners, and the order in which workers come and go.
 //!
 //! ```text
-//!  Unstarted ──▶ Running ──TERM──▶ Draining ──drain delay over──▶ Closing ──nothing waits──▶ Ending ──nobody left──▶ Gone
+//!  Unstarted ──▶ Running ──TERM──▶ Draining ──drain delay over──▶ Closing ──nothing waits──▶ Ending ───none left───▶ Gone
 //!                   ├──INT, QUIT, no drain delay──────────────────▶│                          ▲
-//!                   └──crash loop, nobody to close for────────────────────────────────────────┘
+//!                   └──crash loop, none to close for──────────────────────────────────────────┘
 //! ```
 //! What follows from what happens; in every other cell nothing does but a note:
 //!
@@ -79,7 +79,7 @@ use super::signal::{Received, Signal};
 use super::snapshot::Snapshot;
 use super::time::{Monotonic, earlier};
 use super::worker::Worker;
-use crate::core::note::{PoolNote, SignalNote};
+use crate::note::{PoolNote, SignalNote};
 use alloc::vec::Vec;
 use clock::PoolClock;
 use first::FirstStart;

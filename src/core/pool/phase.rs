@@ -1,11 +1,11 @@
 //! How far a pool has come: it starts, runs, and ends in steps.
 
-use crate::core::in_hand::InHand;
-use crate::core::policy::DrainPolicy;
-use crate::core::queue::LOOK_EVERY;
-use crate::core::snapshot;
-use crate::core::stop::FinalStop;
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::in_hand::InHand;
+use crate::policy::DrainPolicy;
+use crate::queue::LOOK_EVERY;
+use crate::snapshot;
+use crate::stop::FinalStop;
+use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
 /// How long a worker that starts is waited for to be seen waiting for connections, or to take those that wait where no
@@ -180,7 +180,7 @@ impl Closing {
         self.awaits_starting = awaits;
     }
 
-    /// So many connections wait for all workers together.
+    /// This many connections wait for all workers together.
     pub(super) fn queues_seen(&mut self, now: Monotonic, waiting: u32) {
         self.in_hand.queue.seen(now, waiting);
         self.look_at = now + self.pause(now);

@@ -6,9 +6,9 @@
 
 use super::Pool;
 use super::phase::Phase;
-use crate::core::action::{Action, ListenerAction, PoolCheck};
-use crate::core::time::Monotonic;
-use crate::core::worker::Worker;
+use crate::action::{Action, ListenerAction, PoolCheck};
+use crate::time::Monotonic;
+use crate::worker::Worker;
 use alloc::vec::Vec;
 
 impl Pool {

@@ -8,20 +8,19 @@
 //! A version can get ready and fail then: as soon as a new worker has, no more slots are given to the new generation
 //! before every slot has served for a while.
 
-use crate::core::action::Action;
-use crate::core::backoff::HEALTHY_AFTER;
-use crate::core::event::SpawnId;
-use crate::core::exit::Reason;
-use crate::core::note::{Note, ReloadNote};
-use crate::core::policy::PoolPolicy;
-use crate::core::snapshot::{self, ReloadState};
-use crate::core::time::Monotonic;
+use crate::action::Action;
+use crate::backoff::HEALTHY_AFTER;
+use crate::event::SpawnId;
+use crate::exit::Reason;
+use crate::note::{Note, ReloadNote};
+use crate::policy::PoolPolicy;
+use crate::snapshot::{self, ReloadState};
+use crate::time::Monotonic;
 use alloc::vec::Vec;
 
 /// The generation that a pool starts with.
 const FIRST: u32 = 1;
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Reload {
     /// The generation that has proved itself.

@@ -2,11 +2,11 @@
 
 use super::Pool;
 use super::slot::{Seat, Slot};
-use crate::core::action::{Action, Ask};
-use crate::core::event::SpawnId;
-use crate::core::exit::Reason;
-use crate::core::policy::{DrainPolicy, HangPolicy, PoolPolicy, ReadyPolicy};
-use crate::core::time::Monotonic;
+use crate::action::{Action, Ask};
+use crate::event::SpawnId;
+use crate::exit::Reason;
+use crate::policy::{DrainPolicy, HangPolicy, PoolPolicy, ReadyPolicy};
+use crate::time::Monotonic;
 use alloc::vec::Vec;
 
 impl Pool {
@@ -85,7 +85,7 @@ impl Pool {
         }
     }
 
-    /// See [`Core::renew`](crate::core::Core::renew).
+    /// See [`Core::renew`](crate::Core::renew).
     pub fn renew(&mut self, policy: PoolPolicy) {
         let old = &self.policy;
         // What the listeners are, whether there is a path to probe, and what workers are told of themselves was decided

@@ -6,14 +6,14 @@
 use super::Pool;
 use super::slot::{Role, Seat, Slot};
 use super::workers::number;
-use crate::core::action::{Action, SpawnOrder};
-use crate::core::event::Lane;
-use crate::core::exit::Reason;
-use crate::core::limits::Limits;
-use crate::core::note::{Note, PoolNote};
-use crate::core::policy::MOST_WORKERS;
-use crate::core::time::{Monotonic, earlier};
-use crate::core::worker::{Accepting, Worker};
+use crate::action::{Action, SpawnOrder};
+use crate::event::Lane;
+use crate::exit::Reason;
+use crate::limits::Limits;
+use crate::note::{Note, PoolNote};
+use crate::policy::MOST_WORKERS;
+use crate::time::{Monotonic, earlier};
+use crate::worker::{Accepting, Worker};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -153,8 +153,8 @@ impl Pool {
         out.push(Action::Spawn(order));
     }
 
-    /// The listeners for a new worker: those where connections may wait since their slot, or anybody, lost its worker,
-    /// else the first that are nobody's.
+    /// The listeners for a new worker: those where connections may wait since they lost their worker, else the first that
+    /// are free.
     fn lane_for(&self, index: usize, role: Role) -> Lane {
         let kept = self.workers.slot(index).and_then(Slot::kept_lane).filter(|_| role == Role::Seated);
         let inherited = self.inherited_lane(index).filter(|_| role == Role::Successor);
@@ -171,7 +171,7 @@ impl Pool {
         self.scale_to(now, self.workers.wanted().saturating_sub(1), out);
     }
 
-    /// So many, at least one. Those with the highest numbers make way.
+    /// This many workers, at least one. Those with the highest numbers make way.
     pub(super) fn scale_to(&mut self, now: Monotonic, workers: u32, out: &mut Vec<Action>) {
         let (from, workers) = (self.workers.wanted(), workers.clamp(1, MOST_WORKERS));
         if workers == from {

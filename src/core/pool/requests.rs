@@ -2,13 +2,13 @@
 
 use super::Pool;
 use super::slot::Seat;
-use crate::core::action::{Action, Recipients};
-use crate::core::event::Request;
-use crate::core::exit::Reason;
-use crate::core::note::{Note, SignalNote};
-use crate::core::signal::Signal;
-use crate::core::time::Monotonic;
-use crate::core::worker::{Worker, WorkerState};
+use crate::action::{Action, Recipients};
+use crate::event::Request;
+use crate::exit::Reason;
+use crate::note::{Note, SignalNote};
+use crate::signal::Signal;
+use crate::time::Monotonic;
+use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 
 impl Pool {
@@ -24,7 +24,7 @@ impl Pool {
 
     fn recycle(&mut self, now: Monotonic, slot: u32, out: &mut Vec<Action>) {
         let Some(slot) = self.workers.numbered_mut(slot) else { return };
-        // Somebody may just have mended what made the last replacement fail.
+        // What made the last replacement fail may just have been mended.
         slot.retry_at = slot.gap_until;
         match &mut slot.seat {
             Seat::Taken(worker) => worker.becomes_due(now, Reason::Asked, out),
@@ -32,7 +32,7 @@ impl Pool {
         }
     }
 
-    /// Whether a signal does anything but to be told of in the log.
+    /// Whether a signal does anything but appear in the log.
     pub fn heeds(&self, signal: Signal) -> bool {
         match self.policy.rewrites.of(signal) {
             Some(

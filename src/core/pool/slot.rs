@@ -9,16 +9,15 @@
 //!                                       (starting)               (new is ready)       it belongs to the pool
 //! ```
 
-use crate::core::action::Action;
-use crate::core::backoff::Backoff;
-use crate::core::event::Lane;
-use crate::core::note::ReadyBy;
-use crate::core::policy::PoolPolicy;
-use crate::core::time::Monotonic;
-use crate::core::worker::Worker;
+use crate::action::Action;
+use crate::backoff::Backoff;
+use crate::event::Lane;
+use crate::note::ReadyBy;
+use crate::policy::PoolPolicy;
+use crate::time::Monotonic;
+use crate::worker::Worker;
 use alloc::vec::Vec;
 
-/// One slot.
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub seat: Seat,
@@ -26,26 +25,24 @@ pub struct Slot {
     pub successor: Option<Worker>,
     /// No replacement is tried before this: the last one failed, or has only just come.
     pub retry_at: Monotonic,
-    /// Nobody at all is spawned before this: two spawns keep a gap.
+    /// No worker at all is spawned before this: two spawns keep a gap.
     pub gap_until: Monotonic,
     pub backoff: Backoff,
     /// Its worker was found to hang and was ended, and no other has been ready since.
     pub recovers: bool,
 }
 
-/// Who serves for a slot.
+/// The worker that serves for a slot.
 // Most seats are taken: boxing the worker would buy nothing.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Seat {
-    /// Nobody.
+    /// No worker.
     Vacant {
-        /// When to spawn.
         spawn_at: Monotonic,
         /// The listeners of the one that died: connections may wait there.
         lane: Option<Lane>,
     },
-    /// A worker, ready or not.
     Taken(Worker),
 }
 
@@ -83,7 +80,7 @@ impl Slot {
         }
     }
 
-    /// The listeners that are kept for whoever comes next.
+    /// The listeners that are kept for the next worker.
     pub fn kept_lane(&self) -> Option<Lane> {
         match self.seat {
             Seat::Vacant { lane, .. } => lane,

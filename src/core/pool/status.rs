@@ -4,28 +4,28 @@ use super::Pool;
 use super::phase::{Ending, Phase};
 use super::slot::{Seat, Slot};
 use super::workers::number;
-use crate::core::event::Pid;
-use crate::core::policy::StopPolicy;
-use crate::core::signal::Signal;
-use crate::core::snapshot::{self, Progress, State, Status};
-use crate::core::stop::FinalStop;
-use crate::core::time::Monotonic;
-use crate::core::worker::{Worker, WorkerState};
+use crate::event::Pid;
+use crate::policy::StopPolicy;
+use crate::signal::Signal;
+use crate::snapshot::{self, Progress, State, Status};
+use crate::stop::FinalStop;
+use crate::time::Monotonic;
+use crate::worker::{Worker, WorkerState};
 use core::time::Duration;
 
 impl Pool {
-    /// See [`Core::served_by`](crate::core::Core::served_by).
+    /// See [`Core::served_by`](crate::Core::served_by).
     pub fn served_by(&self, pid: Pid) -> Option<u64> {
         let worker = self.workers.iter().find(|worker| worker.pid() == Some(pid))?;
         counted(worker, self.policy.recycle.counted_by_worker)
     }
 
-    /// See [`Core::drain_signal`](crate::core::Core::drain_signal).
+    /// See [`Core::drain_signal`](crate::Core::drain_signal).
     pub fn drain_signal(&self) -> Option<Signal> {
         self.policy.drain.hint
     }
 
-    /// See [`Core::status`](crate::core::Core::status).
+    /// See [`Core::status`](crate::Core::status).
     pub fn status(&self, now: Monotonic) -> Status {
         let of_slot = |slot: &Slot| snapshot::Slot {
             failures: slot.backoff.failures(),
@@ -57,7 +57,7 @@ impl Pool {
         self.policy.drain_delay
     }
 
-    /// See [`Core::progress`](crate::core::Core::progress).
+    /// See [`Core::progress`](crate::Core::progress).
     pub fn progress(&self, now: Monotonic) -> Progress {
         let left = || self.workers.alive();
         match self.phase {

@@ -3,16 +3,16 @@
 use super::Pool;
 use super::slot::Slot;
 use super::workers::{WorkerPlace, number};
-use crate::core::action::Action;
-use crate::core::event::{Lane, Pid};
-use crate::core::exit::Reason;
-use crate::core::note::ReadyBy;
-use crate::core::time::Monotonic;
-use crate::core::worker::{Worker, WorkerState};
+use crate::action::Action;
+use crate::event::{Lane, Pid};
+use crate::exit::Reason;
+use crate::note::ReadyBy;
+use crate::time::Monotonic;
+use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 
 impl Pool {
-    /// New connections go to those that serve; while nobody does, to those that may soon.
+    /// New connections go to workers that serve; while none does, to those that may soon.
     pub(super) fn steer(&mut self, out: &mut Vec<Action>) {
         if !self.policy.drain.steered || !self.phase.serves() {
             return;

@@ -1,12 +1,12 @@
-//! The end of a pool: nobody new comes in, what has come is served, the workers are stopped, then whatever else
+//! The end of a pool: no new connection comes in, what has come is served, the workers are stopped, then whatever else
 //! descends from us.
 //!
 //! ```text
 //!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes, none is busy ──▶ the stop signal
 //!                                                                                     ──▶ refuse (`refusing`)
 //! ```
-//! Who tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection that
-//! waits, or was taken and not read, when its worker is told to stop would be lost.
+//! A client that tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection
+//! that waits, or was taken and not read, when its worker gets the stop signal would be lost.
 //!
 //! A worker that starts may serve already, and only not have been seen to: it is looked at once more. Connections may wait
 //! for it, too, from when no other was there: while others serve, it has time to take them, else a moment.
@@ -14,14 +14,14 @@
 use super::Pool;
 use super::phase::{Cause, Closing, Ending, Phase, Shutdown};
 use super::slot::Slot;
-use crate::core::action::{Action, Ask, ListenerAction, PoolCheck, WorkerAction};
-use crate::core::event::Lane;
-use crate::core::exit::{Reason, code};
-use crate::core::note::{InitNote, Note, PoolNote};
-use crate::core::signal::Signal;
-use crate::core::stop::{FinalStop, Tick};
-use crate::core::time::{Monotonic, earlier, reached};
-use crate::core::worker::{Worker, WorkerState};
+use crate::action::{Action, Ask, ListenerAction, PoolCheck, WorkerAction};
+use crate::event::Lane;
+use crate::exit::{Reason, code};
+use crate::note::{InitNote, Note, PoolNote};
+use crate::signal::Signal;
+use crate::stop::{FinalStop, Tick};
+use crate::time::{Monotonic, earlier, reached};
+use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -72,7 +72,7 @@ impl Pool {
         self.policy.deadline.map(|at| self.clock.at(at))
     }
 
-    /// See [`Core::is_behind`](crate::core::Core::is_behind).
+    /// See [`Core::is_behind`](crate::Core::is_behind).
     pub fn is_behind(&mut self, behind: Duration) {
         self.clock.is_behind(behind);
     }
@@ -213,7 +213,7 @@ impl Pool {
         }
     }
 
-    /// All that has ended is reaped: perhaps nobody is left, perhaps only orphans are.
+    /// All that has ended is reaped: perhaps nothing is left, perhaps only orphans are.
     pub(super) fn reaped(&mut self, children_left: bool, out: &mut Vec<Action>) {
         let no_worker = self.workers.is_empty();
         let Phase::Ending(ending, _) = &mut self.phase else { return };

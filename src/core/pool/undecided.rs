@@ -1,11 +1,11 @@
 //! Ends of workers of which it is not known yet what they mean.
 
 use super::slot::Role;
-use crate::core::backoff::Failure;
-use crate::core::event::{Lane, SpawnId};
-use crate::core::exit::{Exit, Reason};
-use crate::core::note::WorkerRef;
-use crate::core::time::Monotonic;
+use crate::backoff::WorkerFailure;
+use crate::event::{Lane, SpawnId};
+use crate::exit::{Exit, Reason};
+use crate::note::WorkerRef;
+use crate::time::Monotonic;
 use core::time::Duration;
 
 /// Our own stop signal comes within this time of a worker's, if it comes at all.
@@ -38,7 +38,7 @@ pub(super) struct Undecided {
     pub(super) uptime: Duration,
     /// What its end means then.
     pub(super) reason: Reason,
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<WorkerFailure>,
 }
 
 impl Undecided {
@@ -46,7 +46,7 @@ impl Undecided {
         now: Monotonic,
         death: Death,
         (worker, exit, uptime): (WorkerRef, Exit, Duration),
-        (reason, failure): (Reason, Option<Failure>),
+        (reason, failure): (Reason, Option<WorkerFailure>),
     ) -> Self {
         Self { by: now + OUR_STOP_WITHIN, death, worker, exit, uptime, reason, failure }
     }

@@ -1,7 +1,7 @@
 //! USR2: the supervisor's program is exchanged, and the pool goes on in the next one.
 //!
-//! It waits for a moment of rest, in which every worker there is is ready and nobody is on the way out: then there is
-//! little to tell, and nothing that could go wrong halfway.
+//! It waits for a moment of rest, in which every worker is ready and none makes way: then there is little to
+//! hand over, and nothing that could go wrong halfway.
 
 use super::Pool;
 use super::first::FirstStart;
@@ -9,14 +9,14 @@ use super::phase::Phase;
 use super::reload::Reload;
 use super::slot::{Seat, Slot};
 use super::workers::number;
-use crate::core::action::{Action, Ask};
-use crate::core::backoff::Backoff;
-use crate::core::handover::{Handover, Kept, Vacancy};
-use crate::core::leftovers::Leftovers;
-use crate::core::note::{Note, PoolNote};
-use crate::core::policy::PoolPolicy;
-use crate::core::time::Monotonic;
-use crate::core::worker::{Worker, WorkerState};
+use crate::action::{Action, Ask};
+use crate::backoff::Backoff;
+use crate::handover::{Handover, Kept, Vacancy};
+use crate::leftovers::Leftovers;
+use crate::note::{Note, PoolNote};
+use crate::policy::PoolPolicy;
+use crate::time::Monotonic;
+use crate::worker::{Worker, WorkerState};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

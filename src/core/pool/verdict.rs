@@ -10,12 +10,12 @@ use super::phase::{Cause, Phase, Shutdown};
 use super::slot::{Role, Seat, Slot};
 use super::undecided::{Death, Undecided};
 use super::workers::number;
-use crate::core::action::{Action, WorkerAction};
-use crate::core::backoff::Failure;
-use crate::core::exit::{Exit, Reason};
-use crate::core::note::{Note, PoolNote, WorkerNote};
-use crate::core::time::Monotonic;
-use crate::core::worker::WorkerState;
+use crate::action::{Action, WorkerAction};
+use crate::backoff::WorkerFailure;
+use crate::exit::{Exit, Reason};
+use crate::note::{Note, PoolNote, WorkerNote};
+use crate::time::Monotonic;
+use crate::worker::WorkerState;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -61,7 +61,7 @@ impl Pool {
         now: Monotonic,
         death: Death,
         reason: Reason,
-        failure: Option<Failure>,
+        failure: Option<WorkerFailure>,
         out: &mut Vec<Action>,
     ) {
         let (serves, running) = (self.phase.serves(), self.is_running());
@@ -92,7 +92,7 @@ impl Pool {
                 (Role::Seated, _) if succeeded => delay = Duration::ZERO,
                 (Role::Seated, Seat::Vacant { spawn_at, lane: kept }) if *kept == Some(lane) => {
                     *spawn_at = from;
-                    // A pool that is told to stop has no reason to give up.
+                    // A pool that is to stop has no reason to give up.
                     if let Some(failure) = failure.filter(|_| running) {
                         gives_up =
                             slot.backoff.count_restart(now, failure, &self.policy.respawn).filter(|_| alone);
@@ -128,7 +128,7 @@ impl Pool {
         &mut self,
         now: Monotonic,
         index: usize,
-        failure: Failure,
+        failure: WorkerFailure,
         spawned: Monotonic,
     ) -> Monotonic {
         let Some(slot) = self.workers.slot_mut(index) else { return now };
@@ -148,7 +148,7 @@ impl Pool {
         }
         let workers = self.workers.in_slots();
         let starting = workers.filter(|worker| matches!(worker.state, WorkerState::Starting(_)));
-        // One that is not over its time is told of for what it listens on alone.
+        // Of one that is not over its time only the listeners are of interest.
         starting
             .take(MOST_EXPLAINED)
             .for_each(|worker| worker.act(WorkerAction::ExplainLateness { watched: false }, out));

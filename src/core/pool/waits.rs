@@ -4,11 +4,11 @@ use super::Pool;
 use super::phase::Phase;
 use super::slot::Slot;
 use super::workers::number;
-use crate::core::action::{Action, PoolCheck};
-use crate::core::event::{Connections, Pid};
-use crate::core::note::{Note, WorkerNote};
-use crate::core::time::Monotonic;
-use crate::core::worker::{Worker, WorkerState};
+use crate::action::{Action, PoolCheck};
+use crate::event::{Connections, Pid};
+use crate::note::{Note, WorkerNote};
+use crate::time::Monotonic;
+use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -4,13 +4,12 @@
 
 use super::slot::{Role, Seat, Slot};
 use super::undecided::{Death, OUR_STOP_WITHIN, Undecided};
-use crate::core::event::{Lane, Pid, SpawnId};
-use crate::core::time::{Monotonic, earlier};
-use crate::core::worker::{Starting, Worker, WorkerState};
+use crate::event::{Lane, Pid, SpawnId};
+use crate::time::{Monotonic, earlier};
+use crate::worker::{Starting, Worker, WorkerState};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct PoolWorkers {
     /// As many as workers are wanted.
@@ -205,7 +204,7 @@ impl PoolWorkers {
         (0..=number(taken.len())).find(|free| !taken.contains(free)).unwrap_or(0)
     }
 
-    /// The first lane that is nobody's.
+    /// The first lane that is free.
     pub(super) fn free_lane(&self) -> Lane {
         let taken: BTreeSet<Lane> = self.lanes().collect();
         (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)).unwrap_or(Lane(0))

@@ -11,16 +11,11 @@
 //! are all busy, it has no descriptor left), so nothing else is done about it before it has been away for a while,
 //! unless it has closed its listener or said that it leaves.
 
-use super::{Worker, WorkerState};
-use crate::core::action::{Action, WorkerAction};
-use crate::core::event::Found;
-use crate::core::exit::Reason;
-use crate::core::note::{Note, WorkerNote};
-use crate::core::time::{Monotonic, earlier, reached};
-use alloc::vec::Vec;
+use crate::event::Found;
+use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// A queue in which something was is left alone for so long, and a worker that does not accept is looked at as often.
+/// How long a queue in which something was is left alone, and how often a worker that does not accept is looked at.
 const REST: Duration = Duration::from_millis(100);
 
 /// Rests end together, so that a loaded pool does not wake for each worker alone.
@@ -29,38 +24,38 @@ const GRID: Duration = Duration::from_millis(20);
 /// asyncio and others pause for a second when they have no descriptor left: longer than that is no pause.
 const LEAVES_AFTER: Duration = Duration::from_millis(1_200);
 
-/// One that was never seen is looked at after so long, then after twice as long, and so on.
+/// A worker that was never seen to accept is looked at after the first of these, then after twice as long, up to the
+/// second.
 const UNKNOWN_AT_FIRST: Duration = Duration::from_secs(1);
 const UNKNOWN_AT_LAST: Duration = Duration::from_secs(60);
 
-/// One that stays away is looked at at least this often.
+/// The longest pause between two looks at a worker that stays away.
 const AWAY_AT_LAST: Duration = Duration::from_secs(1);
 
-/// A look is followed by a pause so many times as long, one that was cut short by a shorter one.
+/// The pause after a look, in multiples of what it took; a shorter one where the look was cut short.
 const LOOK_SHARE: u32 = 20;
 const LOOK_ON_SHARE: u32 = 4;
 const LOOK_ON: Duration = Duration::from_millis(1);
 
-/// A pause this soon after the last one is not told.
+/// A pause this soon after the last one is not logged.
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
 /// One that says that it leaves is replaced when it has been seen to accept or not, or this long after.
 const DECIDED_WITHIN: Duration = Duration::from_millis(300);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Accepting {
-    state: State,
+    state: AcceptingState,
     /// The pause after a look that shows nothing.
     unknown: Duration,
-    /// A pause before this is not told.
+    /// A pause before this is not logged.
     quiet_until: Monotonic,
     /// Until when it is not known whether one that leaves has left.
     undecided: Option<Monotonic>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum AcceptingState {
     /// It has no queue of its own.
     Unwatched,
     /// The kernel tells when something waits.
@@ -77,15 +72,15 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     AsBefore,
-    /// It accepts no more, and whether that is to be told.
+    /// It accepts no more. `tell`: whether the log is to say so.
     Away {
         tell: bool,
     },
-    /// It accepts again, and whether it was told that it did not.
+    /// It accepts again. `tell`: whether the log has said that it did not.
     Back {
         tell: bool,
     },
-    /// It has been away for so long that it will not come back, and whether that it is away is to be told.
+    /// It has been away too long to come back. `tell`: whether the log is to say that it is away.
     Left {
         tell: bool,
     },
@@ -95,41 +90,43 @@ impl Accepting {
     /// Of a worker that is ready now. `steered` is whether it has a queue of its own, `seen` whether it was seen to accept.
     pub fn new(now: Monotonic, steered: bool, seen: bool) -> Self {
         let state = match (steered, seen) {
-            (false, _) => State::Unwatched,
-            (true, true) => State::Rests { until: now },
-            (true, false) => State::Suspected { look_at: now + REST },
+            (false, _) => AcceptingState::Unwatched,
+            (true, true) => AcceptingState::Rests { until: now },
+            (true, false) => AcceptingState::Suspected { look_at: now + REST },
         };
         Self { state, unknown: UNKNOWN_AT_FIRST, quiet_until: Monotonic::default(), undecided: None }
     }
 
     /// Whether new connections are not taken.
     pub fn is_away(&self) -> bool {
-        matches!(self.state, State::Absent { away: true, .. })
+        matches!(self.state, AcceptingState::Absent { away: true, .. })
     }
 
     /// Whether it has closed its listener as well: it does not come back.
     pub fn has_closed(&self) -> bool {
-        matches!(self.state, State::Absent { away: true, closed: true, .. })
+        matches!(self.state, AcceptingState::Absent { away: true, closed: true, .. })
     }
 
     /// Something came into its queue.
     pub fn queue_woke(&mut self, now: Monotonic) {
-        if matches!(self.state, State::Watched) {
+        if matches!(self.state, AcceptingState::Watched) {
             self.rest(now, REST);
         }
     }
 
-    /// So many connections wait for it.
+    /// This many connections wait for it.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
-        if matches!(self.state, State::Watched) && waiting > 0 {
-            self.state = State::Suspected { look_at: now };
+        if matches!(self.state, AcceptingState::Watched) && waiting > 0 {
+            self.state = AcceptingState::Suspected { look_at: now };
         }
     }
 
     /// It says that it leaves: perhaps it accepts no more.
     pub fn says_it_leaves(&mut self, now: Monotonic) {
-        if let State::Watched | State::Rests { .. } | State::Suspected { .. } = self.state {
-            self.state = State::Suspected { look_at: now + REST };
+        if let AcceptingState::Watched | AcceptingState::Rests { .. } | AcceptingState::Suspected { .. } =
+            self.state
+        {
+            self.state = AcceptingState::Suspected { look_at: now + REST };
             self.undecided = Some(now + DECIDED_WITHIN);
         }
     }
@@ -141,9 +138,9 @@ impl Accepting {
 
     /// Whether to have its queue watched from now on.
     pub fn watches_queue(&mut self, now: Monotonic) -> bool {
-        let rested = matches!(self.state, State::Rests { until } if until <= now);
+        let rested = matches!(self.state, AcceptingState::Rests { until } if until <= now);
         if rested {
-            self.state = State::Watched;
+            self.state = AcceptingState::Watched;
         }
         rested
     }
@@ -151,8 +148,8 @@ impl Accepting {
     /// When to look at it.
     pub fn look_at(&self) -> Option<Monotonic> {
         match self.state {
-            State::Suspected { look_at } | State::Absent { look_at, .. } => Some(look_at),
-            State::Unwatched | State::Watched | State::Rests { .. } => None,
+            AcceptingState::Suspected { look_at } | AcceptingState::Absent { look_at, .. } => Some(look_at),
+            AcceptingState::Unwatched | AcceptingState::Watched | AcceptingState::Rests { .. } => None,
         }
     }
 
@@ -167,12 +164,12 @@ impl Accepting {
 
     fn look_again_at(&mut self, at: Monotonic) {
         match &mut self.state {
-            State::Suspected { look_at } | State::Absent { look_at, .. } => *look_at = at,
-            State::Unwatched | State::Watched | State::Rests { .. } => {}
+            AcceptingState::Suspected { look_at } | AcceptingState::Absent { look_at, .. } => *look_at = at,
+            AcceptingState::Unwatched | AcceptingState::Watched | AcceptingState::Rests { .. } => {}
         }
     }
 
-    /// A look took so much processor time and found this. `leaves` is whether it said that it does.
+    /// A look found this. `took` is its processor time; `leaves`: whether the worker said that it leaves.
     pub fn seen(&mut self, now: Monotonic, found: Found, took: Duration, leaves: bool) -> Turn {
         if self.look_at().is_none() {
             return Turn::AsBefore;
@@ -183,7 +180,7 @@ impl Accepting {
             return Turn::AsBefore;
         }
         match (self.state, found) {
-            (State::Absent { away, told, .. }, Found::Accepts) => {
+            (AcceptingState::Absent { away, told, .. }, Found::Accepts) => {
                 self.undecided = None;
                 self.rest(now, pause);
                 if told {
@@ -191,13 +188,14 @@ impl Accepting {
                 }
                 if away { Turn::Back { tell: told } } else { Turn::AsBefore }
             }
-            (State::Absent { since, away, told, .. }, Found::Absent | Found::Left) => {
+            (AcceptingState::Absent { since, away, told, .. }, Found::Absent | Found::Left) => {
                 let closed = found == Found::Left;
                 let for_long = now.since(since);
                 let look_at = now + pause.max((for_long / 20).min(AWAY_AT_LAST));
                 let has_left = leaves || closed || for_long >= LEAVES_AFTER;
                 let tell = !told && (has_left || now >= self.quiet_until);
-                self.state = State::Absent { since, look_at, away: true, told: told || tell, closed };
+                self.state =
+                    AcceptingState::Absent { since, look_at, away: true, told: told || tell, closed };
                 self.undecided = None;
                 match (has_left, away) {
                     (true, _) => Turn::Left { tell },
@@ -205,8 +203,8 @@ impl Accepting {
                     (false, true) => Turn::AsBefore,
                 }
             }
-            (State::Suspected { .. }, Found::Absent | Found::Left) => {
-                self.state = State::Absent {
+            (AcceptingState::Suspected { .. }, Found::Absent | Found::Left) => {
+                self.state = AcceptingState::Absent {
                     since: now,
                     look_at: now + pause,
                     away: false,
@@ -215,42 +213,50 @@ impl Accepting {
                 };
                 Turn::AsBefore
             }
-            (State::Suspected { .. }, Found::Accepts) => {
+            (AcceptingState::Suspected { .. }, Found::Accepts) => {
                 self.undecided = None;
                 self.unknown = UNKNOWN_AT_FIRST;
                 self.rest(now, pause);
                 Turn::AsBefore
             }
-            (State::Suspected { .. }, Found::Unknown) => {
+            (AcceptingState::Suspected { .. }, Found::Unknown) => {
                 self.undecided = None;
                 self.rest(now, pause.max(self.unknown));
                 self.unknown = self.unknown.saturating_mul(2).min(UNKNOWN_AT_LAST);
                 Turn::AsBefore
             }
             // It cannot be seen any more: what was known is what there is.
-            (State::Absent { .. }, Found::Unknown) => {
+            (AcceptingState::Absent { .. }, Found::Unknown) => {
                 self.look_again_at(now + pause.max(AWAY_AT_LAST));
                 Turn::AsBefore
             }
             (
-                State::Unwatched
-                | State::Watched
-                | State::Rests { .. }
-                | State::Suspected { .. }
-                | State::Absent { .. },
+                AcceptingState::Unwatched
+                | AcceptingState::Watched
+                | AcceptingState::Rests { .. }
+                | AcceptingState::Suspected { .. }
+                | AcceptingState::Absent { .. },
                 Found::Accepts | Found::Absent | Found::Left | Found::Unknown | Found::NotAll,
             ) => Turn::AsBefore,
         }
     }
 
+    /// Nothing new comes: whether it would be taken does not matter any more.
+    pub fn need_not_accept(&mut self) {
+        self.state = AcceptingState::Unwatched;
+    }
+
     fn rest(&mut self, now: Monotonic, pause: Duration) {
-        self.state = State::Rests { until: on_the_grid(now + pause) };
+        self.state = AcceptingState::Rests { until: on_the_grid(now + pause) };
     }
 
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let rests = match self.state {
-            State::Rests { until } => Some(until),
-            State::Unwatched | State::Watched | State::Suspected { .. } | State::Absent { .. } => None,
+            AcceptingState::Rests { until } => Some(until),
+            AcceptingState::Unwatched
+            | AcceptingState::Watched
+            | AcceptingState::Suspected { .. }
+            | AcceptingState::Absent { .. } => None,
         };
         earlier(rests, self.look_at())
     }
@@ -264,107 +270,10 @@ fn on_the_grid(at: Monotonic) -> Monotonic {
     at + Duration::from_nanos(u64::try_from(rest).unwrap_or(0))
 }
 
-impl Worker {
-    /// Whether it was seen to take no connections any more.
-    pub fn is_away(&self) -> bool {
-        self.accepting().is_some_and(Accepting::is_away)
-    }
-
-    /// See the module; `None` if it is not ready.
-    pub fn accepting(&self) -> Option<&Accepting> {
-        match &self.state {
-            WorkerState::Ready { accepting, .. } => Some(accepting),
-            WorkerState::Spawning
-            | WorkerState::Starting(_)
-            | WorkerState::Draining(_)
-            | WorkerState::Stopping { .. }
-            | WorkerState::Killed { .. } => None,
-        }
-    }
-
-    fn accepting_mut(&mut self) -> Option<&mut Accepting> {
-        match &mut self.state {
-            WorkerState::Ready { accepting, .. } => Some(accepting),
-            WorkerState::Spawning
-            | WorkerState::Starting(_)
-            | WorkerState::Draining(_)
-            | WorkerState::Stopping { .. }
-            | WorkerState::Killed { .. } => None,
-        }
-    }
-
-    /// Something came into its queue.
-    pub fn queue_woke(&mut self, now: Monotonic) {
-        if let Some(accepting) = self.accepting_mut() {
-            accepting.queue_woke(now);
-        }
-    }
-
-    /// So many wait in its queue.
-    pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
-        match &mut self.state {
-            WorkerState::Ready { accepting, .. } => accepting.queue_seen(now, waiting),
-            WorkerState::Draining(draining) => draining.queue_seen(now, waiting),
-            WorkerState::Spawning
-            | WorkerState::Starting(_)
-            | WorkerState::Stopping { .. }
-            | WorkerState::Killed { .. } => {}
-        }
-    }
-
-    /// Looks whether it accepts, if it is time.
-    pub fn look_whether_accepting(&mut self, now: Monotonic, out: &mut Vec<Action>) {
-        if self.accepting_mut().is_some_and(|accepting| accepting.look(now)) {
-            self.act(WorkerAction::CheckAccepting, out);
-        }
-    }
-
-    /// A look found this. Returns whether it accepts again.
-    pub fn accepting_seen(
-        &mut self,
-        now: Monotonic,
-        found: Found,
-        took: Duration,
-        out: &mut Vec<Action>,
-    ) -> bool {
-        let WorkerState::Ready { pid, duty, accepting, .. } = &mut self.state else { return false };
-        let pid = *pid;
-        let turn = accepting.seen(now, found, took, duty.leaves());
-        let worker = self.reference(pid);
-        match turn {
-            Turn::AsBefore => {}
-            Turn::Away { tell } | Turn::Left { tell } => {
-                if tell {
-                    out.push(Action::Note(Note::Worker(worker, WorkerNote::StoppedAccepting)));
-                }
-                if matches!(turn, Turn::Left { .. }) {
-                    self.becomes_due(now, Reason::Stop, out);
-                }
-            }
-            Turn::Back { tell } => {
-                if tell {
-                    out.push(Action::Note(Note::Worker(worker, WorkerNote::AcceptsAgain)));
-                }
-                if let WorkerState::Ready { duty, .. } = &mut self.state {
-                    duty.accepts_again();
-                }
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Nothing new comes: whether it would be taken does not matter any more.
-    pub fn need_not_accept(&mut self) {
-        if let Some(accepting) = self.accepting_mut() {
-            accepting.state = State::Unwatched;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn ms(ms: u64) -> Monotonic {
         Monotonic(Duration::from_millis(ms))

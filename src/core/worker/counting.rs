@@ -3,14 +3,13 @@
 //! Where they are to be reported to us, and none is, people are told, should the worker have connections. When to look
 //! is decided here: a minute after it is ready, and then less and less often. One report ends it.
 
-use crate::core::time::{Monotonic, reached};
+use crate::time::{Monotonic, reached};
 use core::time::Duration;
 
 /// From when it is ready to the first look, and the longest pause between two.
 const FIRST: Duration = Duration::from_secs(60);
 const RARELY: Duration = Duration::from_secs(60 * 60);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Counting {
     look_at: Monotonic,

@@ -9,18 +9,17 @@
 //! closes those. And for clients that keep their connections, to hear `Connection: close` with their next answer. What
 //! is in hand then is waited for, as [`InHand`] has it.
 
-use crate::core::event::Pid;
-use crate::core::exit::Reason;
-use crate::core::in_hand::InHand;
-use crate::core::policy::PoolPolicy;
-use crate::core::queue::LOOK_EVERY;
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::event::Pid;
+use crate::exit::Reason;
+use crate::in_hand::InHand;
+use crate::policy::PoolPolicy;
+use crate::queue::LOOK_EVERY;
+use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// Whoever waits in the queue has this long, though the graceful timeout is shorter.
+/// A connection in the queue has this long, though the graceful timeout is shorter.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Draining {
     pub pid: Pid,
@@ -30,7 +29,7 @@ pub struct Draining {
     pub in_hand: InHand,
     /// When to look at its queue next, if it has one of its own.
     look_at: Option<Monotonic>,
-    /// When it is stopped though somebody waits.
+    /// When it is stopped though connections wait.
     give_up_at: Option<Monotonic>,
     /// It takes no connections and ends by itself: a client in its queue waits for another.
     has_left: bool,
@@ -65,7 +64,7 @@ impl Draining {
         Self { in_hand: self.in_hand.without_queue(now), look_at: None, ..self }
     }
 
-    /// So many connections wait for it.
+    /// This many connections wait for it.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
         self.in_hand.queue.seen(now, waiting);
         if waiting > 0 {

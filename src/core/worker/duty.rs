@@ -7,10 +7,9 @@
 //! | Leaving | -           | -              | -     | -                   | -                      |
 //! | Hung    | -           | Hung, leaves   | -     | Serving, or Leaving | -                      |
 
-use crate::core::exit::Reason;
-use crate::core::time::Monotonic;
+use crate::exit::Reason;
+use crate::time::Monotonic;
 
-/// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
     Serving,

@@ -1,10 +1,10 @@
 //! What the end of a worker means.
 
 use super::{Draining, Duty, Worker, WorkerState};
-use crate::core::backoff::{CANNOT_BOOT_CODES, Failure};
-use crate::core::exit::{Exit, Reason};
-use crate::core::signal::Signal;
-use crate::core::time::Monotonic;
+use crate::backoff::{CANNOT_BOOT_CODES, WorkerFailure};
+use crate::exit::{Exit, Reason};
+use crate::signal::Signal;
+use crate::time::Monotonic;
 
 impl Worker {
     /// What its end means. `out_of_memory` is whether the kernel has killed a process for want of memory.
@@ -14,17 +14,18 @@ impl Worker {
         exit: Exit,
         out_of_memory: bool,
         counted_by_worker: bool,
-    ) -> (Reason, Option<Failure>) {
+    ) -> (Reason, Option<WorkerFailure>) {
         let killed = matches!(exit, Exit::Signal { signal: Signal::KILL, .. });
         if out_of_memory && killed && !matches!(self.state, WorkerState::Killed { .. }) {
-            return (Reason::Oom, Some(Failure::Died));
+            return (Reason::Oom, Some(WorkerFailure::Died));
         }
         match self.state {
             // We asked for it: whatever it ended with, uvicorn's death by the stop signal too, is as planned.
             WorkerState::Stopping { reason, .. } | WorkerState::Killed { reason, .. } => {
                 // A worker that goes beyond the hard limit does so again: not without a pause.
                 let failed = reason.is_failure() || reason == Reason::MaxMemory;
-                let how = if reason == Reason::BootTimeout { Failure::TooLate } else { Failure::Died };
+                let how =
+                    if reason == Reason::BootTimeout { WorkerFailure::TooLate } else { WorkerFailure::Died };
                 (reason, failed.then_some(how))
             }
             WorkerState::Draining(Draining { reason: Reason::Stop, .. })
@@ -33,7 +34,7 @@ impl Worker {
                 (Reason::MaxRequests, None)
             }
             WorkerState::Draining(Draining { reason, .. }) => (reason, None),
-            WorkerState::Ready { duty: Duty::Hung { .. }, .. } => (Reason::Hung, Some(Failure::Died)),
+            WorkerState::Ready { duty: Duty::Hung { .. }, .. } => (Reason::Hung, Some(WorkerFailure::Died)),
             WorkerState::Ready { duty: Duty::Leaving { .. }, .. } if exit == Exit::Code(0) => {
                 (Reason::Stop, None)
             }
@@ -50,18 +51,21 @@ impl Worker {
             }
             WorkerState::Spawning | WorkerState::Starting(_) => {
                 let says_so = matches!(exit, Exit::Code(code) if CANNOT_BOOT_CODES.contains(&code));
-                (Reason::BootError, Some(if says_so { Failure::CannotBoot } else { Failure::Died }))
+                (
+                    Reason::BootError,
+                    Some(if says_so { WorkerFailure::CannotBoot } else { WorkerFailure::Died }),
+                )
             }
         }
     }
 }
 
 /// What the end of a worker means that was up.
-fn of_one_that_served(exit: Exit, counted_by_worker: bool) -> (Reason, Option<Failure>) {
+fn of_one_that_served(exit: Exit, counted_by_worker: bool) -> (Reason, Option<WorkerFailure>) {
     if counted_by_worker && exit == Exit::Code(0) {
         (Reason::MaxRequests, None)
     } else {
-        (Reason::Crash, Some(Failure::Died))
+        (Reason::Crash, Some(WorkerFailure::Died))
     }
 }
 

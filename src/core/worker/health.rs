@@ -1,11 +1,10 @@
 //! The signs of life that a worker owes while it is ready: pings, answers to probes, a queue that moves.
 
-use crate::core::note::Verdict;
-use crate::core::policy::{HangPolicy, ProbePolicy};
-use crate::core::time::{Monotonic, earlier, reached};
+use crate::note::Verdict;
+use crate::policy::{HangPolicy, ProbePolicy};
+use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Health {
     /// Whether it has to say `WATCHDOG=1`.
@@ -26,7 +25,6 @@ struct Pings {
 struct Probes {
     /// When to probe it next; not while a probe is under way.
     at: Option<Monotonic>,
-    /// Failures in a row.
     failures: u32,
 }
 
@@ -126,7 +124,7 @@ impl Health {
         false
     }
 
-    /// So many connections wait for it. `steered_to` is whether new ones come.
+    /// This many connections wait for it. `steered_to` is whether new ones come.
     pub fn queue_measured(
         &mut self,
         now: Monotonic,

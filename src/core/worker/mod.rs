@@ -59,8 +59,8 @@ pub use duty::Duty;
 pub use health::Health;
 pub use starting::Starting;
 
-use crate::core::action::{ListenerAction, Recipients};
-use crate::core::note::WorkerNote;
+use crate::action::{ListenerAction, Recipients};
+use crate::note::WorkerNote;
 use alloc::vec::Vec;
 use counting::Counting;
 
@@ -113,9 +113,9 @@ pub enum WorkerState {
     Ready { pid: Pid, since: Monotonic, duty: Duty, health: Health, accepting: Accepting },
     /// Gets no new connections and finishes those it has.
     Draining(Draining),
-    /// Has got the stop signal.
+    /// It got the stop signal.
     Stopping { pid: Pid, reason: Reason, kill_at: Option<Monotonic> },
-    /// Has got `SIGKILL`.
+    /// It got `SIGKILL`.
     Killed { pid: Pid, reason: Reason },
 }
 

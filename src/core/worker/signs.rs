@@ -1,13 +1,14 @@
 //! What a worker that is ready shows of itself: that it lives, hangs, leaves, or takes too much.
 
+use super::accepting::Turn;
 use super::health::QueueTurn;
-use super::{Worker, WorkerState};
-use crate::core::action::{Action, WorkerAction};
-use crate::core::event::Measured;
-use crate::core::exit::Reason;
-use crate::core::note::{Note, Sign, Verdict, WorkerNote};
-use crate::core::policy::PoolPolicy;
-use crate::core::time::{Monotonic, earlier};
+use super::{Accepting, Worker, WorkerState};
+use crate::action::{Action, WorkerAction};
+use crate::event::{Found, Measured};
+use crate::exit::Reason;
+use crate::note::{Note, Sign, Verdict, WorkerNote};
+use crate::policy::PoolPolicy;
+use crate::time::{Monotonic, earlier};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -183,13 +184,109 @@ impl Worker {
         let pid = *pid;
         match health.queue_measured(now, waiting, steered_to, patience) {
             QueueTurn::Hangs => self.hangs(now, Sign::AcceptStall, out),
-            // It is told once, whether it was suspected only or known to hang.
+            // One note, whether it was suspected only or known to hang.
             QueueTurn::Turned(Verdict::Alive) if self.hung_since().is_some() => self.is_alive(out),
             QueueTurn::Turned(verdict) => {
                 let worker = self.reference(pid);
                 out.push(Action::Note(Note::Worker(worker, WorkerNote::Suspected { verdict })));
             }
             QueueTurn::AsBefore => {}
+        }
+    }
+
+    /// Whether it was seen to take no connections any more.
+    pub fn is_away(&self) -> bool {
+        self.accepting().is_some_and(Accepting::is_away)
+    }
+
+    /// See the module; `None` if it is not ready.
+    pub fn accepting(&self) -> Option<&Accepting> {
+        match &self.state {
+            WorkerState::Ready { accepting, .. } => Some(accepting),
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => None,
+        }
+    }
+
+    fn accepting_mut(&mut self) -> Option<&mut Accepting> {
+        match &mut self.state {
+            WorkerState::Ready { accepting, .. } => Some(accepting),
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Draining(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => None,
+        }
+    }
+
+    /// Something came into its queue.
+    pub fn queue_woke(&mut self, now: Monotonic) {
+        if let Some(accepting) = self.accepting_mut() {
+            accepting.queue_woke(now);
+        }
+    }
+
+    /// This many connections wait in its queue.
+    pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
+        match &mut self.state {
+            WorkerState::Ready { accepting, .. } => accepting.queue_seen(now, waiting),
+            WorkerState::Draining(draining) => draining.queue_seen(now, waiting),
+            WorkerState::Spawning
+            | WorkerState::Starting(_)
+            | WorkerState::Stopping { .. }
+            | WorkerState::Killed { .. } => {}
+        }
+    }
+
+    /// Looks whether it accepts, if it is time.
+    pub fn look_whether_accepting(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+        if self.accepting_mut().is_some_and(|accepting| accepting.look(now)) {
+            self.act(WorkerAction::CheckAccepting, out);
+        }
+    }
+
+    /// A look found this. Returns whether it accepts again.
+    pub fn accepting_seen(
+        &mut self,
+        now: Monotonic,
+        found: Found,
+        took: Duration,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let WorkerState::Ready { pid, duty, accepting, .. } = &mut self.state else { return false };
+        let pid = *pid;
+        let turn = accepting.seen(now, found, took, duty.leaves());
+        let worker = self.reference(pid);
+        match turn {
+            Turn::AsBefore => {}
+            Turn::Away { tell } | Turn::Left { tell } => {
+                if tell {
+                    out.push(Action::Note(Note::Worker(worker, WorkerNote::StoppedAccepting)));
+                }
+                if matches!(turn, Turn::Left { .. }) {
+                    self.becomes_due(now, Reason::Stop, out);
+                }
+            }
+            Turn::Back { tell } => {
+                if tell {
+                    out.push(Action::Note(Note::Worker(worker, WorkerNote::AcceptsAgain)));
+                }
+                if let WorkerState::Ready { duty, .. } = &mut self.state {
+                    duty.accepts_again();
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Nothing new comes: whether it would be taken does not matter any more.
+    pub fn need_not_accept(&mut self) {
+        if let Some(accepting) = self.accepting_mut() {
+            accepting.need_not_accept();
         }
     }
 }

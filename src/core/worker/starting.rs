@@ -1,9 +1,9 @@
 //! A worker that runs and is not ready yet: the signs that are waited for.
 
-use crate::core::event::Pid;
-use crate::core::note::ReadyBy;
-use crate::core::policy::ReadyPolicy;
-use crate::core::time::{Monotonic, Patience, earlier, reached};
+use crate::event::Pid;
+use crate::note::ReadyBy;
+use crate::policy::ReadyPolicy;
+use crate::time::{Monotonic, Patience, earlier, reached};
 use core::time::Duration;
 
 /// A worker that said `READY=1` and was not seen accepting counts as ready after this long: gunicorn
@@ -14,17 +14,16 @@ const CONFIRM_READY: Duration = Duration::from_secs(5);
 const LOOK_OFTEN: Duration = Duration::from_millis(5);
 const LOOK_RARELY: Duration = Duration::from_millis(100);
 
-/// A look is followed by a pause so many times as long, lest looking be all we do.
+/// The pause after a look, in multiples of what it took: looks take a twentieth of our time at most.
 const LOOK_SHARE: u32 = 20;
 
-/// One that was cut short goes on after a pause so many times as long, and at least this.
+/// The same for a look that was cut short, and the least pause.
 const LOOK_ON_SHARE: u32 = 4;
 const LOOK_ON: Duration = Duration::from_millis(1);
 
 /// From the end of one probe to the next.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Starting {
     pub pid: Pid,
@@ -83,12 +82,12 @@ impl Starting {
         }
     }
 
-    /// It asks for so much more time from now.
+    /// It asks for this much time from now.
     pub fn extend(&mut self, now: Monotonic, by: Duration) {
         self.fail_at = self.fail_at.map(|at| at.max(now + by));
     }
 
-    /// Whether it has lived so long that it would be ready, had those before it not failed.
+    /// Whether it has lived long enough to be ready, had the workers before it not failed.
     pub fn has_lived(&self, now: Monotonic) -> bool {
         reached(self.lived_at, now)
     }
@@ -121,7 +120,7 @@ impl Starting {
         looks
     }
 
-    /// A look that took so much processor time did not show it accepting. One that was cut short goes on soon.
+    /// A look did not show it accepting. `took` is its processor time; `more`: it was cut short, and goes on soon.
     pub fn not_seen(&mut self, now: Monotonic, took: Duration, more: bool) {
         let Some(look_at) = &mut self.look_at else { return };
         if more {

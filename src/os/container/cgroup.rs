@@ -72,12 +72,6 @@ impl Cgroup {
         own.or_else(|| Self::at(mount))
     }
 
-    /// Its directory.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// How many processes the kernel has killed for want of memory, since the cgroup was made: with those of the
     /// cgroups below it in version 2, without them in version 1. Whose limit it was does not matter, only who died.
     /// `None` where it is not told, as by kernels before 4.13.
@@ -190,7 +184,7 @@ pub(crate) mod tests {
         ];
         let host = tree(&files);
         let found = Cgroup::find_in(host.path(), "0::/system.slice/pool.service\n").unwrap();
-        assert_eq!(found.directory(), host.path().join("system.slice/pool.service"));
+        assert_eq!(found.directory, host.path().join("system.slice/pool.service"));
         assert_eq!(found.oom_kills(), Some(2));
         assert_eq!(found.memory(), Some(Memory { current: 4096, reclaimable: 0, limit: None }));
 
@@ -198,7 +192,7 @@ pub(crate) mod tests {
         let container = tree(&files);
         for line in ["0::/\n", "0::/docker/not/to/be/seen\n", "0::/../elsewhere\n"] {
             let found = Cgroup::find_in(container.path(), line).unwrap();
-            assert_eq!(found.directory(), container.path(), "{line}");
+            assert_eq!(found.directory, container.path(), "{line}");
             assert_eq!(found.memory(), Some(Memory { current: 1, reclaimable: 0, limit: Some(1024) }));
         }
         // The root of a host has no such files.
@@ -217,7 +211,7 @@ pub(crate) mod tests {
         let root = tree(&files);
         let lines = "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n1:name=systemd:/\n0::/docker/abc\n";
         let found = Cgroup::find_in(root.path(), lines).unwrap();
-        assert_eq!(found.directory(), root.path().join("memory/docker/abc"));
+        assert_eq!(found.directory, root.path().join("memory/docker/abc"));
         assert_eq!(found.oom_kills(), Some(7));
         assert_eq!(found.memory(), Some(Memory { current: 4096, reclaimable: 0, limit: None }));
         let found = Cgroup::find_in(root.path(), "4:memory:/kubepods/xyz\n0::/\n").unwrap();
@@ -248,8 +242,8 @@ pub(crate) mod tests {
         /// Below ours in version 1; in version 2 beside it: one with processes of its own can have none below.
         fn beside(own: &Cgroup) -> io::Result<Self> {
             let parent = match own.version {
-                Version::One => own.directory(),
-                Version::Two => own.directory().parent().unwrap(),
+                Version::One => &own.directory,
+                Version::Two => own.directory.parent().unwrap(),
             };
             let directory = parent.join(format!("prefork-init-test-{}", std::process::id()));
             fs::create_dir(&directory)?;

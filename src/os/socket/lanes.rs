@@ -60,29 +60,16 @@ enum Place {
 const DESCRIPTORS_OF_A_DOOR: usize = 4;
 
 impl Lanes {
-    /// Binds every address, for so many lanes, and listens. All users may connect to a unix socket. Until the first
-    /// [`Lanes::steer`] connections go to lane 0. Where the kernel cannot steer, addresses have one listener (see
-    /// [`Lanes::fell_back`]). Descriptors are numbered from `least_fd`.
+    /// Binds every address, for this many lanes, and listens. The files of unix sockets that are bound have these
+    /// rights. Until the first [`Lanes::steer`] connections go to lane 0. Where the kernel cannot steer, addresses have
+    /// one listener (see [`Lanes::fell_back`]). Descriptors are numbered from `least_fd`.
+    ///
+    /// Adopted listeners come before those. They are never shut down: a connection that waits in one at the end, or
+    /// comes later, waits for the next process that gets it.
     ///
     /// # Errors
-    /// The address, and what socket(2), bind(2) or listen(2) says: `EADDRINUSE` if anybody listens there, even with
+    /// The address, and what socket(2), bind(2) or listen(2) says: `EADDRINUSE` if any process listens there, even with
     /// `SO_REUSEPORT` and as our own user.
-    pub fn bind(
-        addresses: &[Address],
-        lanes: u32,
-        spread: Spread,
-        backlog: u32,
-        least_fd: RawFd,
-    ) -> Result<Self, (Address, io::Error)> {
-        Self::adopt(Vec::new(), addresses, Rights::EVERYBODY, lanes, spread, backlog, least_fd)
-    }
-
-    /// As [`Lanes::bind`], with listeners of somebody else's before those. They are never shut down: whoever waits in
-    /// them at the end, or comes later, waits for the next who gets them. Those that cannot be steered are shared (see
-    /// [`Lanes::fell_back`]). The files of unix sockets that are bound have these rights.
-    ///
-    /// # Errors
-    /// As [`Lanes::bind`].
     pub fn adopt(
         adopted: Vec<Listener>,
         addresses: &[Address],

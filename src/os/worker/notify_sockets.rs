@@ -50,12 +50,6 @@ impl NotifySockets {
         }
     }
 
-    /// The one with this number.
-    #[must_use]
-    pub fn get(&self, id: u64) -> Option<&NotifySocket> {
-        self.sockets.get(&id)
-    }
-
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &NotifySocket)> {
         self.sockets.iter().map(|(id, socket)| (*id, socket))

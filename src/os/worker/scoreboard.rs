@@ -74,14 +74,6 @@ pub struct Line {
     pub deadline: Option<Duration>,
 }
 
-impl Line {
-    /// How many requests are in hand.
-    #[must_use]
-    pub fn in_hand(&self) -> u64 {
-        self.started.saturating_sub(self.finished)
-    }
-}
-
 /// The time on the clock of the deadlines: since the boot, without the time asleep (`CLOCK_MONOTONIC`,
 /// clock_gettime(2)).
 #[must_use]
@@ -268,7 +260,7 @@ mod tests {
         for line in [0, 7, 2047] {
             assert_eq!(run(&board, line, &["python3", "-c", &write], &[]), 0);
             let read = board.read(line);
-            assert_eq!((read.started, read.finished, read.in_hand()), (5, 3, 2));
+            assert_eq!((read.started, read.finished), (5, 3));
             let deadline = read.deadline.unwrap() - Duration::from_secs(10);
             assert!((before..=now()).contains(&deadline), "{before:?} {deadline:?}");
         }

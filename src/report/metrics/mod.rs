@@ -171,6 +171,28 @@ impl Metrics {
     }
 }
 
+/// A worker of which nothing else matters.
+#[cfg(test)]
+pub fn sample_worker(
+    slot: u32,
+    pid: i32,
+    state: crate::core::snapshot::State,
+) -> crate::core::snapshot::Worker {
+    crate::core::snapshot::Worker {
+        slot,
+        number: slot,
+        generation: 1,
+        pid: Some(Pid(pid)),
+        lane: crate::core::Lane(slot),
+        state,
+        reason: None,
+        waits_for: None,
+        uptime: Duration::ZERO,
+        requests: Some(0),
+        limits: crate::core::Limits::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -290,6 +290,7 @@ mod tests {
     use crate::core::exit::Reason;
     use crate::core::snapshot::{Slot, Snapshot, Worker};
     use crate::core::{Lane, Pid};
+    use crate::report::metrics::sample_worker;
 
     fn status(slots: Vec<Slot>, workers: Vec<Worker>) -> Status {
         let summary = Snapshot { phase: Phase::Running, workers: 2, ready: 1, min_ready: 1, started: true };
@@ -301,11 +302,11 @@ mod tests {
         let taken = Slot { failures: 0, respawn_in: None, kept_lane: None };
         let vacant = Slot { failures: 3, respawn_in: Some(Duration::from_secs(2)), kept_lane: Some(Lane(1)) };
         let workers = vec![
-            Worker::sample(0, 10, State::Ready),
-            Worker::sample(0, 11, State::Starting),
-            Worker::sample(1, 12, State::Stopping),
+            sample_worker(0, 10, State::Ready),
+            sample_worker(0, 11, State::Starting),
+            sample_worker(1, 12, State::Stopping),
             // Of a slot that is gone.
-            Worker::sample(5, 13, State::Draining),
+            sample_worker(5, 13, State::Draining),
         ];
         let seats = seats(&status(vec![taken, vacant], workers));
         let pids: Vec<_> =

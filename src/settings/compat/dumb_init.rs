@@ -4,10 +4,9 @@
 use super::from_environment;
 use super::getopt::{Known, Next, Words};
 use crate::core::event::SpawnFailure;
-use crate::core::policy::Scope;
 use crate::core::signal::{Rewrite, Signal};
 use crate::settings::layers::Parsed;
-use crate::settings::options::{Options, OrphansOption, ProcessGroup, Subreaper};
+use crate::settings::options::{Options, OrphansOption, ProcessGroup, ScopeOption, Subreaper};
 use crate::settings::{Defaults, Placing};
 use crate::values::error::StartError;
 use crate::values::style::Style;
@@ -85,7 +84,7 @@ fn apply(options: &mut Options, setsid: bool, rules: Vec<Rewrite>) {
         let stops = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
         all.extend(stops.map(|from| Rewrite { from, to: Some(Signal::STOP) }));
     } else {
-        options.init.signal_scope.get_or_insert(Scope::Process);
+        options.init.signal_scope.get_or_insert(ScopeOption::Process);
         options.init.process_group.get_or_insert(ProcessGroup::None);
     }
     all.extend(rules);

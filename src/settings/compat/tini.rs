@@ -5,10 +5,9 @@ use super::from_environment;
 use super::getopt::{Known, Next, Words};
 use crate::core::event::SpawnFailure;
 use crate::core::exit::code;
-use crate::core::policy::Scope;
 use crate::core::signal::{Rewrite, Signal};
 use crate::settings::layers::Parsed;
-use crate::settings::options::{Options, OrphansOption, ProcessGroup, Subreaper};
+use crate::settings::options::{Options, OrphansOption, ProcessGroup, ScopeOption, Subreaper};
 use crate::settings::{Defaults, Placing};
 use crate::values::error::StartError;
 use crate::values::style::{Style, tini_prefix};
@@ -102,7 +101,7 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn apply(options: &mut Options, settings: Settings) {
-    let scope = if settings.group { Scope::Group } else { Scope::Process };
+    let scope = if settings.group { ScopeOption::Group } else { ScopeOption::Process };
     options.init.signal_scope.get_or_insert(scope);
     if settings.subreaper {
         options.signals.subreaper.get_or_insert(Subreaper::Auto);

@@ -44,7 +44,7 @@ pub struct Signals {
 pub struct Init {
     /// Who gets the signals that are passed on: the command alone, or its process group [default: group].
     #[arg(long, value_name = "WHO", env = "PREFORK_SIGNAL_SCOPE", value_enum)]
-    pub signal_scope: Option<Scope>,
+    pub signal_scope: Option<ScopeOption>,
 
     /// What to do with a signal that would end the command only because it does not handle it (HUP, USR1, USR2, ALRM
     /// and the like, never TERM, INT or QUIT) [default: forward].
@@ -116,15 +116,20 @@ pub enum OrphansOption {
     Leave,
 }
 
-impl ValueEnum for Scope {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Process, Self::Group]
-    }
+/// Which processes get the signals that are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScopeOption {
+    /// The command alone.
+    Process,
+    /// Its process group.
+    Group,
+}
 
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(match self {
-            Self::Process => clap::builder::PossibleValue::new("process").help("The command alone"),
-            Self::Group => clap::builder::PossibleValue::new("group").help("Its process group"),
-        })
+impl From<ScopeOption> for Scope {
+    fn from(option: ScopeOption) -> Self {
+        match option {
+            ScopeOption::Process => Self::Process,
+            ScopeOption::Group => Self::Group,
+        }
     }
 }

@@ -15,7 +15,7 @@ pub use crate::settings::options::helpers::{Around, Checks};
 pub use crate::settings::options::parse::workers_of_web_concurrency;
 pub use crate::settings::variables::Unknown;
 use crate::values::log::{LogFormat, LogLevel, WorkerOutput};
-pub use init::{Init, OrphansOption, ProcessGroup, Signals, Subreaper, Unhandled};
+pub use init::{Init, OrphansOption, ProcessGroup, ScopeOption, Signals, Subreaper, Unhandled};
 pub use pool::{Listener, Pool, Replacement, Respawn, Restarts, Workers};
 pub use process::Process;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
@@ -328,4 +328,21 @@ pub fn boolean(value: &OsStr) -> Option<bool> {
 #[must_use]
 pub fn own_variables() -> Vec<OsString> {
     Options::command().get_arguments().filter_map(|arg| arg.get_env().map(OsString::from)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_has_a_variable_named_after_it_and_a_group() {
+        for option in Options::command().get_arguments() {
+            let Some(long) = option.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                continue;
+            };
+            let variable = format!("PREFORK_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(option.get_env(), Some(variable.as_ref()), "--{long}");
+            assert!(option.get_help_heading().is_some(), "--{long}");
+        }
+    }
 }

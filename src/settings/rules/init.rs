@@ -4,7 +4,7 @@ use crate::core::event::SpawnFailure;
 use crate::core::policy::{InitPolicy, Orphans, Scope, StopPolicy};
 use crate::core::time::Patience;
 use crate::core::{Monotonic, Rewrites, Signal};
-use crate::settings::options::{Options, OrphansOption, ProcessGroup, Subreaper, Unhandled};
+use crate::settings::options::{Options, OrphansOption, ProcessGroup, ScopeOption, Subreaper, Unhandled};
 use crate::values::error::StartError;
 use crate::values::style::Style;
 
@@ -64,7 +64,7 @@ pub(crate) fn subreaper(options: &Options) -> Subreaper {
 pub(crate) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
     let init = &options.init;
     let shared = placing(options) == Placing::As(ProcessGroup::None);
-    if shared && init.signal_scope == Some(Scope::Group) {
+    if shared && init.signal_scope == Some(ScopeOption::Group) {
         return Err(StartError::value(
             "--signal-scope",
             "group",
@@ -94,7 +94,7 @@ pub(crate) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
     let success = init.success_codes.iter().map(|code| (*code, 0));
     Ok(InitPolicy {
         rewrites,
-        scope: init.signal_scope.unwrap_or(Scope::Group),
+        scope: init.signal_scope.map_or(Scope::Group, Scope::from),
         spare_unaware: init.unhandled == Some(Unhandled::Drop),
         stops_itself: options.defaults.stops_itself,
         orphans,

@@ -3,12 +3,12 @@
 use super::super::dice::MS;
 use super::super::rule::{Held, check};
 use super::{InitRules, Stage};
-use prefork_init::core::Note;
-use prefork_init::core::action::{Ask, Forward, Recipients};
-use prefork_init::core::note::InitNote;
-use prefork_init::core::policy::Job;
-use prefork_init::core::snapshot::Phase;
-use prefork_init::core::{Action, Monotonic, Received, Signal, Snapshot};
+use prefork_core::Note;
+use prefork_core::action::{Ask, Forward, Recipients};
+use prefork_core::note::InitNote;
+use prefork_core::policy::Job;
+use prefork_core::snapshot::Phase;
+use prefork_core::{Action, Monotonic, Received, Signal, Snapshot};
 use std::time::Duration;
 
 const MARGIN: Duration = Duration::from_secs(5);

@@ -3,11 +3,11 @@
 use super::super::dice::MS;
 use super::clock::Clock;
 use super::{InitRules, Stage};
-use prefork_init::core::Note;
-use prefork_init::core::action::{Recipients, TerminalAction};
-use prefork_init::core::note::InitNote;
-use prefork_init::core::policy::{Job, Orphans};
-use prefork_init::core::{Action, Monotonic, Pid};
+use prefork_core::Note;
+use prefork_core::action::{Recipients, TerminalAction};
+use prefork_core::note::InitNote;
+use prefork_core::policy::{Job, Orphans};
+use prefork_core::{Action, Monotonic, Pid};
 
 impl InitRules {
     pub(super) fn command_ended(&mut self, pid: Pid, code: u8) {

@@ -7,12 +7,12 @@ mod signals;
 
 use super::rule::{Held, check};
 use clock::Clock;
-use prefork_init::core::Note;
-use prefork_init::core::action::{Recipients, SpawnOrder, Target, TerminalAction};
-use prefork_init::core::event::{Answer, ChildChange, Request, SpawnId};
-use prefork_init::core::note::InitNote;
-use prefork_init::core::policy::{InitPolicy, Job};
-use prefork_init::core::{Action, Event, Lane, Limits, Monotonic, Pid, Received, Signal};
+use prefork_core::Note;
+use prefork_core::action::{Recipients, SpawnOrder, Target, TerminalAction};
+use prefork_core::event::{Answer, ChildChange, Request, SpawnId};
+use prefork_core::note::InitNote;
+use prefork_core::policy::{InitPolicy, Job};
+use prefork_core::{Action, Event, Lane, Limits, Monotonic, Pid, Received, Signal};
 use std::collections::VecDeque;
 
 /// Where the command stands.

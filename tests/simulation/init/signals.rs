@@ -1,11 +1,11 @@
 //! What becomes of a signal that comes.
 
 use super::{InitRules, Stage};
-use prefork_init::core::Note;
-use prefork_init::core::action::{Ask, Forward, Recipients, Target, TerminalAction};
-use prefork_init::core::note::{InitNote, SignalNote};
-use prefork_init::core::policy::{Job, Scope};
-use prefork_init::core::{Action, Monotonic, Pid, Received, Signal};
+use prefork_core::Note;
+use prefork_core::action::{Ask, Forward, Recipients, Target, TerminalAction};
+use prefork_core::note::{InitNote, SignalNote};
+use prefork_core::policy::{Job, Scope};
+use prefork_core::{Action, Monotonic, Pid, Received, Signal};
 
 impl InitRules {
     pub(super) fn signalled(&mut self, now: Monotonic, received: Received) {

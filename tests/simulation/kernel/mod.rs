@@ -8,10 +8,10 @@ mod signals;
 pub use serving::Habits;
 
 use super::dice::Dice;
-use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::event::{Request, SpawnFailure, SpawnId, WorkerFact};
-use prefork_init::core::exit::Exit;
-use prefork_init::core::{Event, Lane, Monotonic, Pid, Received, Signal};
+use prefork_core::action::SpawnOrder;
+use prefork_core::event::{Request, SpawnFailure, SpawnId, WorkerFact};
+use prefork_core::exit::Exit;
+use prefork_core::{Event, Lane, Monotonic, Pid, Received, Signal};
 use serving::Queues;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -2,8 +2,8 @@
 
 use super::super::dice::Dice;
 use super::{Due, Kernel, Process, Turn};
-use prefork_init::core::event::{Connections, Found, Measured, WorkerFact};
-use prefork_init::core::{Event, Lane, Pid};
+use prefork_core::event::{Connections, Found, Measured, WorkerFact};
+use prefork_core::{Event, Lane, Pid};
 use std::time::Duration;
 
 /// How long a probe waits for an answer.

@@ -3,12 +3,12 @@
 use super::super::dice::Dice;
 use super::super::rule::Held;
 use super::{Due, Kernel, OUR_GROUP, Process, Turn};
-use prefork_init::core::action::{
+use prefork_core::action::{
     Ask, Forward, ListenerAction, PoolCheck, Recipients, Target, TerminalAction, WorkerAction,
 };
-use prefork_init::core::event::{Answer, PoolFact, WorkerFact};
-use prefork_init::core::note::WorkerRef;
-use prefork_init::core::{Action, Event, Pid, Received, Signal};
+use prefork_core::event::{Answer, PoolFact, WorkerFact};
+use prefork_core::note::WorkerRef;
+use prefork_core::{Action, Event, Pid, Received, Signal};
 use std::time::Duration;
 
 impl Kernel {

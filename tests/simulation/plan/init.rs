@@ -3,10 +3,10 @@
 use super::super::dice::Dice;
 use super::super::kernel::Temper;
 use super::{Crowd, Moment, Plan, Trigger, demands, patience, trigger};
-use prefork_init::core::event::SpawnFailure;
-use prefork_init::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
-use prefork_init::core::signal::Rewrite;
-use prefork_init::core::{Mode, Monotonic, Rewrites, Signal};
+use prefork_core::event::SpawnFailure;
+use prefork_core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
+use prefork_core::signal::Rewrite;
+use prefork_core::{Mode, Monotonic, Rewrites, Signal};
 use std::time::Duration;
 
 /// The one remapped to, which nobody ends with by himself.

@@ -5,11 +5,11 @@ mod pool;
 
 use super::dice::{Dice, MS};
 use super::kernel::{Habits, SpawnLuck, Temper};
-use prefork_init::core::event::Request;
-use prefork_init::core::exit::Exit;
-use prefork_init::core::note::{InitNote, PoolNote, ReloadNote, SignalNote, WorkerNote};
-use prefork_init::core::time::Patience;
-use prefork_init::core::{Action, Mode, Note, Signal};
+use prefork_core::event::Request;
+use prefork_core::exit::Exit;
+use prefork_core::note::{InitNote, PoolNote, ReloadNote, SignalNote, WorkerNote};
+use prefork_core::time::Patience;
+use prefork_core::{Action, Mode, Note, Signal};
 use std::time::Duration;
 
 pub struct Plan {

@@ -3,13 +3,13 @@
 use super::super::dice::Dice;
 use super::super::kernel::Habits;
 use super::{Crowd, Moment, Plan, demands, patience, trigger};
-use prefork_init::core::policy::{
+use prefork_core::policy::{
     Budget, DrainPolicy, HangPolicy, Jittered, PoolPolicy, ProbePolicy, ReadyPolicy, RecyclePolicy,
     RespawnPolicy, Share, StopPolicy,
 };
-use prefork_init::core::signal::Rewrite;
-use prefork_init::core::time::Patience;
-use prefork_init::core::{Mode, Monotonic, Rewrites, Signal};
+use prefork_core::signal::Rewrite;
+use prefork_core::time::Patience;
+use prefork_core::{Mode, Monotonic, Rewrites, Signal};
 use std::time::Duration;
 
 const STOPS: [Signal; 6] =

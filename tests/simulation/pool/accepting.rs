@@ -4,10 +4,10 @@ use super::super::dice::MS;
 use super::super::rule::{Held, check};
 use super::backoff::Window;
 use super::book::{Book, Canary, Roll, Worker};
-use prefork_init::core::event::Found;
-use prefork_init::core::exit::{Exit, Reason};
-use prefork_init::core::note::{ReadyBy, WorkerNote};
-use prefork_init::core::{Lane, Monotonic, Note, Pid, Signal};
+use prefork_core::event::Found;
+use prefork_core::exit::{Exit, Reason};
+use prefork_core::note::{ReadyBy, WorkerNote};
+use prefork_core::{Lane, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
 const REST: Duration = Duration::from_millis(100);

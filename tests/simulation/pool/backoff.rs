@@ -1,7 +1,7 @@
 //! How soon, and how late, a slot may be filled again.
 
-use prefork_init::core::Monotonic;
-use prefork_init::core::policy::RespawnPolicy;
+use prefork_core::Monotonic;
+use prefork_core::policy::RespawnPolicy;
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -6,12 +6,12 @@ use super::exits::Failure;
 use super::first::FirstStart;
 use super::in_hand::InHand;
 use super::watch::Watch;
-use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::event::{SpawnFailure, SpawnId};
-use prefork_init::core::exit::Reason;
-use prefork_init::core::note::ReadyBy;
-use prefork_init::core::policy::PoolPolicy;
-use prefork_init::core::{Lane, Monotonic, Note, Pid, Signal};
+use prefork_core::action::SpawnOrder;
+use prefork_core::event::{SpawnFailure, SpawnId};
+use prefork_core::exit::Reason;
+use prefork_core::note::ReadyBy;
+use prefork_core::policy::PoolPolicy;
+use prefork_core::{Lane, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
 pub const SPAWN_GAP: Duration = Duration::from_millis(100);

@@ -3,8 +3,8 @@
 use super::super::rule::{Held, check};
 use super::book::{Book, Drain, Stage, Worker};
 use super::in_hand::InHand;
-use prefork_init::core::exit::Reason;
-use prefork_init::core::{Lane, Monotonic, Pid, Signal};
+use prefork_core::exit::Reason;
+use prefork_core::{Lane, Monotonic, Pid, Signal};
 use std::time::Duration;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -5,11 +5,11 @@ use super::backoff::Window;
 use super::book::{Book, Canary, Expected, HURRIED, LOOK_RARELY, Refusing, Roll, Slot, Stage, Worker};
 use super::exits::Failure;
 use super::watch::Watch;
-use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::event::{Answer, ChildChange, PoolFact, Request, WorkerFact};
-use prefork_init::core::exit::Reason;
-use prefork_init::core::note::{InitNote, PoolNote, ReloadNote, SignalNote};
-use prefork_init::core::{Event, Monotonic, Note, Pid, Signal};
+use prefork_core::action::SpawnOrder;
+use prefork_core::event::{Answer, ChildChange, PoolFact, Request, WorkerFact};
+use prefork_core::exit::Reason;
+use prefork_core::note::{InitNote, PoolNote, ReloadNote, SignalNote};
+use prefork_core::{Event, Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
 /// A look is followed by a pause so many times as long, if that is less than the longest.
@@ -102,7 +102,7 @@ impl Book {
                 }
             }
             Event::Worker { pid, fact: WorkerFact::Triggered } => {
-                self.hangs(now, pid, prefork_init::core::note::Sign::Watchdog)
+                self.hangs(now, pid, prefork_core::note::Sign::Watchdog)
             }
             Event::Worker { pid, fact: WorkerFact::Probed { passed } } => self.probed(now, pid, passed),
             Event::Worker { pid, fact: WorkerFact::QueueWoke } => self.queue_woke(now, pid),

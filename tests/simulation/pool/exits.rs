@@ -2,10 +2,10 @@
 
 use super::backoff::Window;
 use super::book::{Book, Canary, Left, Roll, SPAWN_GAP, Slot, Stage, Undecided, Worker};
-use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::exit::{Exit, Reason};
-use prefork_init::core::note::ReloadNote;
-use prefork_init::core::{Monotonic, Note, Pid, Signal};
+use prefork_core::action::SpawnOrder;
+use prefork_core::exit::{Exit, Reason};
+use prefork_core::note::ReloadNote;
+use prefork_core::{Monotonic, Note, Pid, Signal};
 use std::time::Duration;
 
 /// When all processes are asked to stop, a worker may be seen to have ended this long before we are asked.

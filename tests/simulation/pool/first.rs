@@ -4,10 +4,10 @@ use super::super::rule::{Held, check};
 use super::backoff::Window;
 use super::book::{Book, Worker};
 use super::exits::Failure;
-use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::note::WorkerRef;
-use prefork_init::core::time::Patience;
-use prefork_init::core::{Lane, Monotonic};
+use prefork_core::action::SpawnOrder;
+use prefork_core::note::WorkerRef;
+use prefork_core::time::Patience;
+use prefork_core::{Lane, Monotonic};
 use std::time::Duration;
 
 const HEALTHY: Duration = Duration::from_secs(10);

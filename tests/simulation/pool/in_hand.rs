@@ -2,8 +2,8 @@
 
 use super::super::rule::{Held, check};
 use super::book::{Book, Stage};
-use prefork_init::core::event::Connections;
-use prefork_init::core::{Monotonic, Pid};
+use prefork_core::event::Connections;
+use prefork_core::{Monotonic, Pid};
 use std::time::Duration;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);

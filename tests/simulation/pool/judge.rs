@@ -3,11 +3,11 @@
 use super::super::dice::MS;
 use super::super::rule::{Held, check};
 use super::book::{Book, MARGIN, Refusing, Stage, Worker};
-use prefork_init::core::action::{Ask, ListenerAction, PoolCheck, Recipients, TerminalAction, WorkerAction};
-use prefork_init::core::exit::Reason;
-use prefork_init::core::handover::Kept;
-use prefork_init::core::note::WorkerRef;
-use prefork_init::core::{Action, Lane, Monotonic, Pid, Signal};
+use prefork_core::action::{Ask, ListenerAction, PoolCheck, Recipients, TerminalAction, WorkerAction};
+use prefork_core::exit::Reason;
+use prefork_core::handover::Kept;
+use prefork_core::note::WorkerRef;
+use prefork_core::{Action, Lane, Monotonic, Pid, Signal};
 use std::time::Duration;
 
 /// As many groups are waited for; of more, the oldest is killed early.

@@ -17,11 +17,11 @@ mod watch;
 
 use super::rule::{Held, check};
 use book::Book;
-use prefork_init::core::action::{ListenerAction, Recipients};
-use prefork_init::core::exit::Reason;
-use prefork_init::core::note::WorkerNote;
-use prefork_init::core::policy::PoolPolicy;
-use prefork_init::core::{Action, Event, Monotonic, Note, Snapshot};
+use prefork_core::action::{ListenerAction, Recipients};
+use prefork_core::exit::Reason;
+use prefork_core::note::WorkerNote;
+use prefork_core::policy::PoolPolicy;
+use prefork_core::{Action, Event, Monotonic, Note, Snapshot};
 
 pub struct PoolRules {
     book: Book,

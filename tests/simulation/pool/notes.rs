@@ -3,11 +3,9 @@
 use super::super::rule::{Held, check};
 use super::book::{Book, Canary, HURRIED, Roll, Stage, Worker};
 use super::first::FirstStart;
-use prefork_init::core::exit::Reason;
-use prefork_init::core::note::{
-    InitNote, PoolNote, ReadyBy, ReloadNote, Sign, SignalNote, WorkerNote, WorkerRef,
-};
-use prefork_init::core::{Monotonic, Note, Pid};
+use prefork_core::exit::Reason;
+use prefork_core::note::{InitNote, PoolNote, ReadyBy, ReloadNote, Sign, SignalNote, WorkerNote, WorkerRef};
+use prefork_core::{Monotonic, Note, Pid};
 
 impl Book {
     pub fn note(&mut self, now: Monotonic, note: &Note) -> Held {

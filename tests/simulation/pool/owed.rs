@@ -4,8 +4,8 @@
 use super::super::dice::MS;
 use super::super::rule::{Held, check};
 use super::book::{Book, HURRIED, LOOK_RARELY, MARGIN, SPAWN_GAP, Stage, Worker};
-use prefork_init::core::snapshot::Phase;
-use prefork_init::core::{Monotonic, Snapshot};
+use prefork_core::snapshot::Phase;
+use prefork_core::{Monotonic, Snapshot};
 use std::time::Duration;
 
 /// A spawn may begin in the last moment of the drain delay, and hold the loop up for so long.

@@ -2,10 +2,10 @@
 
 use super::super::rule::{Held, check};
 use super::book::{Book, Canary, SPAWN_GAP, Stage, Worker};
-use prefork_init::core::action::SpawnOrder;
-use prefork_init::core::backoff::HEALTHY_AFTER;
-use prefork_init::core::exit::Reason;
-use prefork_init::core::{Lane, Monotonic, Pid};
+use prefork_core::action::SpawnOrder;
+use prefork_core::backoff::HEALTHY_AFTER;
+use prefork_core::exit::Reason;
+use prefork_core::{Lane, Monotonic, Pid};
 
 impl Book {
     pub fn spawn(&mut self, now: Monotonic, order: SpawnOrder) -> Held {

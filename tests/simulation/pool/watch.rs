@@ -1,9 +1,9 @@
 //! What a worker has shown of itself: whether it lives, and how much it takes.
 
 use super::book::{Book, Worker};
-use prefork_init::core::event::Measured;
-use prefork_init::core::note::{Sign, Verdict, WorkerNote, WorkerRef};
-use prefork_init::core::{Monotonic, Note, Pid};
+use prefork_core::event::Measured;
+use prefork_core::note::{Sign, Verdict, WorkerNote, WorkerRef};
+use prefork_core::{Monotonic, Note, Pid};
 use std::time::Duration;
 
 const PROBE_STARTING: Duration = Duration::from_millis(100);
@@ -117,7 +117,7 @@ impl Book {
     fn lives(&mut self, pid: Pid) {
         if let Some(worker) = self.live.iter_mut().find(|w| w.pid == pid) {
             if worker.watch.hung.take().is_some() && worker.leaves {
-                worker.due = Some((Monotonic::default(), prefork_init::core::exit::Reason::Stop));
+                worker.due = Some((Monotonic::default(), prefork_core::exit::Reason::Stop));
             }
             let note = Note::Worker(worker.named(), WorkerNote::Suspected { verdict: Verdict::Alive });
             self.expected.told.push(note);

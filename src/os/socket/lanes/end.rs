@@ -166,7 +166,16 @@ mod tests {
         let mut lost = 0;
         for _ in 0..ROUNDS {
             let any = [Address::Tcp("127.0.0.1:0".parse().unwrap())];
-            let mut lanes = Lanes::bind(&any, LANES, Spread::PerWorker, BACKLOG, LEAST_FD).unwrap();
+            let mut lanes = Lanes::adopt(
+                Vec::new(),
+                &any,
+                Rights::EVERYBODY,
+                LANES,
+                Spread::PerWorker,
+                BACKLOG,
+                LEAST_FD,
+            )
+            .unwrap();
             let Some(&Address::Tcp(address)) = lanes.addresses().next() else { panic!("no address") };
             lanes.hold_off().unwrap();
             let clients = Clients::of(address);

@@ -18,7 +18,7 @@ pub struct Group {
     /// By lane; a single one if all lanes have the same.
     pub listeners: Vec<Listener>,
     pub all_share: bool,
-    /// The lanes in the order of the kernel's list (see [`super::steer`]).
+    /// The lanes in the order of the kernel's list (see [`super::super::steer`]).
     pub order: Vec<u32>,
     /// Those that are not in it: they do not listen yet, or cannot any more.
     idle: Vec<u32>,

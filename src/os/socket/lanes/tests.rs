@@ -16,7 +16,7 @@ const LEAST_FD: RawFd = 40;
 
 fn bind(addresses: &[&str], count: u32, spread: Spread) -> Result<Lanes, (Address, io::Error)> {
     let addresses: Vec<_> = addresses.iter().map(|text| Address::parse(text).unwrap()).collect();
-    Lanes::bind(&addresses, count, spread, BACKLOG, LEAST_FD)
+    Lanes::adopt(Vec::new(), &addresses, Rights::EVERYBODY, count, spread, BACKLOG, LEAST_FD)
 }
 
 fn steered(address: &str, count: u32) -> (Lanes, SocketAddr) {

@@ -1,13 +1,13 @@
-//! The core decides. It knows no clock, no kernel, no log and no network; it is told what
-//! happened and when, and answers with what is to be done.
+//! The policy of prefork-init. It knows no clock, no kernel, no log and no network: the caller says what happened and
+//! when, and the answer is what is to be done.
 //!
 //! ```text
 //!        now, Event ──▶ step ──▶ [Action]          next_deadline ──▶ when to come back
 //! ```
 //!
-//! Rules, each held by tests/simulation or by tests/tidy:
+//! Rules, held by the simulation in the program's tests:
 //! * Pure and total: the only chance is a seeded generator in the state; no panic; an event that is
-//!   stale or of nobody we know is ignored.
+//!   stale or of an unknown process is ignored.
 //! * A deadline is a field of a state, so it dies with the state. `DeadlinePassed` may come too
 //!   often; it never does anything early.
 //! * A worker is spawned only when a deadline has passed (or at `Started`), one at a time. `next_deadline`
@@ -16,6 +16,12 @@
 //!   "all our descendants" and "what remains of a dead worker's group".
 //! * The caller carries actions out in order and feeds the answers back before it reaps again, so
 //!   an exit cannot overtake the report of its own spawn.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+extern crate alloc;
 
 pub mod action;
 mod asks;
@@ -107,7 +113,7 @@ impl Core {
         }
     }
 
-    /// Whether a signal does anything but to be told of in the log.
+    /// Whether a signal does anything but appear in the log.
     #[must_use]
     pub fn heeds(&self, signal: Signal) -> bool {
         match &self.0 {
@@ -145,7 +151,7 @@ impl Core {
         }
     }
 
-    /// Whether what is left of this process group is to be killed some time. If there is nobody,
+    /// Whether what is left of this process group is to be killed some time. If nothing is left,
     /// [`event::ChildChange::GroupEnded`] is wanted.
     #[must_use]
     pub fn awaits_group(&self, group: Pid) -> bool {
@@ -155,8 +161,8 @@ impl Core {
         }
     }
 
-    /// Whether a deadline runs by which a process is hurt: asked to stop, killed, or found to hang. While one does, the
-    /// caller's clock is to leave out the time in which nothing ran.
+    /// Whether a deadline runs by which a process is hurt: asked to stop, killed, or found to hang. Meanwhile the caller's
+    /// clock is to leave out the time in which nothing ran.
     #[must_use]
     pub fn hurts(&self) -> bool {
         match &self.0 {
@@ -174,7 +180,7 @@ impl Core {
         }
     }
 
-    /// Everything there is to see.
+    /// Everything that the outside may see.
     #[must_use]
     pub fn status(&self, now: Monotonic) -> Status {
         match &self.0 {
@@ -183,7 +189,7 @@ impl Core {
         }
     }
 
-    /// How many requests a worker that is alive has served, as far as it is known: as [`status`](Self::status) tells of all.
+    /// How many requests a living worker has served, as far as is known: the same as in [`status`](Self::status).
     #[must_use]
     pub fn served_by(&self, pid: Pid) -> Option<u64> {
         match &self.0 {
@@ -192,7 +198,7 @@ impl Core {
         }
     }
 
-    /// What a worker gets that is to say goodbye to its clients, if anything.
+    /// The signal that has a worker say goodbye to its clients, if there is one.
     #[must_use]
     pub fn drain_signal(&self) -> Option<Signal> {
         match &self.0 {
