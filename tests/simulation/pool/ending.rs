@@ -50,7 +50,7 @@ impl Facts {
         match self.stage {
             Stage::Running => {
                 let gives_up = self.policy.respawn.max_restarts.is_some() && self.ever_failed;
-                check(gives_up, "nothing ends the pool")
+                check(gives_up && self.serving() == 0, "nothing ends the pool")
             }
             Stage::Draining { until } => {
                 check(until <= now || self.alive() == 0, "before the drain delay is over")?;
