@@ -42,6 +42,22 @@ fn a_reload_whose_first_worker_fails_leaves_the_old_ones_alone() {
 }
 
 #[test]
+fn a_worker_that_is_seen_to_serve_when_it_was_told_to_stop_proves_no_reload() {
+    let mut scene = Scene::ready(policy(1));
+    scene.signal(Signal::HUP);
+    scene.deadline();
+    scene.spawns(20);
+    scene.after(s(60));
+    assert!(scene.sent(20, Signal::TERM), "it is late");
+    scene.sees_ready(20);
+    assert!(!scene.noted(|note| matches!(note, Note::Reload(_, ReloadNote::Confirmed))));
+    scene.exits(20, Exit::Code(0));
+    let failed =
+        |note: &Note| matches!(note, Note::Reload(2, ReloadNote::Failed { reason: Reason::BootTimeout }));
+    assert!(scene.noted(failed));
+}
+
+#[test]
 fn a_reload_during_a_reload_overtakes_it() {
     let mut scene = Scene::ready(policy(2));
     scene.signal(Signal::HUP);

@@ -5,7 +5,7 @@ use prefork_core::action::{ListenerAction, PoolCheck, Recipients, WorkerAction};
 use prefork_core::event::{PoolFact, WorkerFact};
 use prefork_core::exit::{Exit, Reason};
 use prefork_core::note::{PoolNote, WorkerNote, WorkerRef};
-use prefork_core::policy::{DrainPolicy, PoolPolicy};
+use prefork_core::policy::{DrainPolicy, PoolPolicy, RespawnPolicy};
 use prefork_core::{Action, Event, Lane, Mode, Note, Pid, Signal};
 use std::time::Duration;
 
@@ -212,6 +212,22 @@ fn a_worker_that_was_stopped_alone_is_replaced_in_a_moment() {
     assert!(scene.now <= ended + ms(100));
     assert_eq!(scene.order().map(|order| order.lane), Some(Lane(0)));
     assert_eq!(exited(&scene, 10), Some(Reason::Crash));
+}
+
+#[test]
+fn a_pool_in_which_a_worker_is_ready_meanwhile_is_not_given_up() {
+    let respawn = RespawnPolicy { max_restarts: Some(0), ..policy(2).respawn };
+    let mut scene = Scene::new(Mode::Pool(PoolPolicy { respawn, ..listening(2) }));
+    for pid in [10, 11] {
+        scene.spawns(pid);
+        scene.deadline();
+    }
+    scene.sees_ready(10);
+    scene.exits(10, TERMINATED);
+    scene.sees_ready(11);
+    scene.after(ms(100));
+    assert_eq!(exited(&scene, 10), Some(Reason::Crash));
+    assert!(!scene.sent(11, Signal::TERM), "it serves");
 }
 
 #[test]

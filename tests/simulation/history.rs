@@ -1,8 +1,8 @@
 //! One history: the core, the fake kernel and the rules, with time between them. It does what
 //! the loop of `supervisor.rs` does: actions in order, answers before anything else, then reaping.
 
+use super::corners::Step;
 use super::dice::{Dice, MS};
-use super::effects::{self, Hash};
 use super::init::InitRules;
 use super::kernel::{Due, Heard, Kernel, Traits, stale_answer};
 use super::plan::{Moment, Plan};
@@ -27,7 +27,7 @@ enum Rules {
     Init(Box<InitRules>),
 }
 
-pub struct History {
+pub struct History<'a> {
     dice: Dice,
     plan: Plan,
     core: Core,
@@ -47,10 +47,11 @@ pub struct History {
     prods: usize,
     /// We are stopped until then.
     stopped_until: Monotonic,
-    trace: Option<Vec<String>>,
-    /// Over all that was done, if that is wanted.
-    hash: Option<Hash>,
+    /// Sees each step.
+    observe: Observe<'a>,
 }
+
+type Observe<'a> = Box<dyn FnMut(Monotonic, &Step<'_>) + 'a>;
 
 /// More steps than this without an event from outside or a deadline are a loop.
 const MOST_STEPS_A_TURN: u64 = 200;
@@ -59,7 +60,7 @@ const MOST_STEPS_A_TURN: u64 = 200;
 /// successors and looks.
 const MOST_DEADLINES_AT_ONCE: u32 = 60;
 
-impl History {
+impl<'a> History<'a> {
     pub fn new(kind: Kind, seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let plan = match kind {
@@ -95,28 +96,14 @@ impl History {
             seen: vec![0; plan.triggers.len()],
             prods: 0,
             stopped_until: Monotonic::default(),
-            trace: None,
-            hash: None,
+            observe: Box::new(|_, _| {}),
             dice,
             plan,
         }
     }
 
-    pub fn traced(self) -> Self {
-        Self { trace: Some(vec![format!("{:?}", self.plan.mode)]), ..self }
-    }
-
-    pub fn run_to_trace(mut self) -> Vec<String> {
-        // A broken rule ends the trace, and that is what the reader wants to see last.
-        let _ = self.live();
-        self.trace.unwrap_or_default()
-    }
-
-    /// Over all that it does, until it ends or breaks a rule.
-    pub fn hash(mut self) -> u64 {
-        self.hash = Some(Hash::default());
-        let _ = self.live();
-        self.hash.unwrap_or_default().0
+    pub fn observed(self, observe: impl FnMut(Monotonic, &Step<'_>) + 'a) -> Self {
+        Self { observe: Box::new(observe), ..self }
     }
 
     /// Returns the number of steps, or which rule was broken and how.
@@ -162,7 +149,7 @@ impl History {
     /// Sends the next of the signals with which every history can be ended.
     fn prod(&mut self) {
         if let Some(signal) = self.plan.prods.get(self.prods) {
-            self.kernel.schedule(Duration::ZERO, Due::Signal(signal.number(), 0), &mut self.dice);
+            self.kernel.schedule(Duration::ZERO, Due::Signal(*signal, 0), &mut self.dice);
             self.prods += 1;
         }
     }
@@ -175,7 +162,7 @@ impl History {
             }
             Rules::Init(rules) if rules.is_paused() => Ok(()),
             Rules::Pool(_) | Rules::Init(_) if self.kernel.is_childless() => {
-                Err("nobody is left, nothing will come, and it did not exit".into())
+                Err("no process is left, nothing will come, and it did not exit".into())
             }
             Rules::Pool(_) | Rules::Init(_) => Ok(()),
         }
@@ -309,17 +296,12 @@ impl History {
         }
         let mut actions = Vec::new();
         self.core.step(now, event, &mut actions);
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:?} {event:?} -> {actions:?}", now.0));
-        }
-        if let Some(hash) = &mut self.hash {
-            hash.add(&effects::of_step(now, &self.core, &actions));
-        }
+        (self.observe)(now, &Step { mode: &self.plan.mode, event, actions: &actions, core: &self.core });
         if let Some(action) = actions.first().filter(|_| self.kernel.exit.is_some()) {
             return Err(format!("after Exit: {action:?}"));
         }
         match &mut self.rules {
-            Rules::Pool(rules) => rules.step(now, event, &actions)?,
+            Rules::Pool(rules) => rules.step(now, event, &actions, self.core.snapshot().phase)?,
             Rules::Init(rules) => rules.step(now, event, &actions)?,
         }
         self.idle &= actions.is_empty();
@@ -331,20 +313,20 @@ impl History {
             if moment == trigger.moment {
                 *seen += 1;
                 if *seen == trigger.nth {
-                    let signal = Due::Signal(trigger.signal.number(), trigger.code);
-                    let due = trigger.demand.map_or(signal, Due::asked);
+                    let signal = Due::Signal(trigger.signal, trigger.code);
+                    let due = trigger.demand.map_or(signal, Due::Asked);
                     self.kernel.schedule(trigger.after, due, &mut self.dice);
                 }
             }
         }
     }
 
-    /// Until somebody continues us; that is void for PID 1, and in the end nobody does any more.
+    /// Until we are continued; that is void for PID 1, and in the end nothing does it any more.
     fn stop_us(&mut self) {
         if self.turns <= self.plan.most_turns && !self.dice.one_in(4) {
             let away = self.dice.pick_ms(&[0, 1, 3_000, 60_000]);
             self.stopped_until = self.kernel.now + away;
-            self.kernel.schedule(away, Due::Signal(Signal::CONT.number(), 0), &mut self.dice);
+            self.kernel.schedule(away, Due::Signal(Signal::CONT, 0), &mut self.dice);
         }
     }
 
@@ -368,7 +350,7 @@ impl History {
                 let temper = self.plan.temper(&mut self.dice);
                 Ok(Some(self.kernel.spawn(*order, temper, &mut self.dice)))
             }
-            // The kernel stops no job that nobody could continue.
+            // The kernel stops no job that nothing could continue.
             Action::Terminal(TerminalAction::StopSelf { .. }) if self.dice.one_in(4) => {
                 Ok(Some(Event::Answered(Answer::StopRefused)))
             }

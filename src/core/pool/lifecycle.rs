@@ -156,7 +156,8 @@ impl Pool {
         if starts {
             self.hint_late(index, out);
         }
-        if let Some(generation) = generation {
+        // One that was told to stop meanwhile is not ready, and proves nothing.
+        if let Some(generation) = generation.filter(|_| starts) {
             self.reload.ready(generation, out);
         }
         if let Some(old) = replaced {

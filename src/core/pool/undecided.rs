@@ -21,8 +21,6 @@ pub(super) struct Death {
     pub(super) lane: Lane,
     /// A successor has taken its seat.
     pub(super) succeeded: bool,
-    /// No other worker was ready.
-    pub(super) alone: bool,
     /// When it began.
     pub(super) spawned: Monotonic,
 }

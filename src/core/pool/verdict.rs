@@ -65,7 +65,9 @@ impl Pool {
         out: &mut Vec<Action>,
     ) {
         let (serves, running) = (self.phase.serves(), self.is_running());
-        let Death { id, generation, slot: index, role, lane, succeeded, alone, spawned } = death;
+        let Death { id, generation, slot: index, role, lane, succeeded, spawned } = death;
+        // Another may have got ready since it ended.
+        let alone = self.workers.ready() == 0;
         let (mut failures, mut gives_up) = (0, None);
         let at = match failure {
             Some(failure) if serves => self.try_again_at(now, index, failure, spawned),

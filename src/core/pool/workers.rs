@@ -232,9 +232,6 @@ impl PoolWorkers {
 
     /// Takes a worker that has ended out of its slot, which stays empty until the end is judged.
     pub(super) fn take_out(&mut self, now: Monotonic, index: usize, role: Role) -> Option<Death> {
-        let was_ready =
-            role == Role::Seated && self.slot(index).and_then(Slot::seated).is_some_and(Worker::serves);
-        let alone = self.ready() == u32::from(was_ready);
         let slot = self.slots.get_mut(index)?;
         let worker = slot.at(role)?;
         let (id, generation, lane, spawned) = (worker.id, worker.generation, worker.lane, worker.spawned);
@@ -255,7 +252,7 @@ impl PoolWorkers {
                 }
             },
         }
-        Some(Death { id, generation, slot: index, role, lane, succeeded, alone, spawned })
+        Some(Death { id, generation, slot: index, role, lane, succeeded, spawned })
     }
 
     /// What this end means is decided later.

@@ -3,9 +3,7 @@
 use super::super::dice::MS;
 use super::super::rule::{Held, check};
 use super::{InitRules, Stage};
-use prefork_core::Note;
 use prefork_core::action::{Ask, Forward, Recipients};
-use prefork_core::note::InitNote;
 use prefork_core::policy::Job;
 use prefork_core::snapshot::Phase;
 use prefork_core::{Action, Monotonic, Received, Signal, Snapshot};
@@ -19,7 +17,7 @@ const KILLED: u8 = 137;
 /// What happens to what is left.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
-    /// Nobody has been asked to stop.
+    /// No process has been asked to stop.
     Stands,
     Runs {
         kill_by: Option<Monotonic>,
@@ -45,9 +43,8 @@ impl InitRules {
             Clock::Stands => Err("killed without a stop".into()),
             Clock::Runs { kill_by } => {
                 self.clock = Clock::Killing { last: now, leave_by: now + MARGIN };
-                self.to_tell.push(Note::Init(InitNote::KillingAll));
-                // Should nobody be found, the command is known by name: its group, or itself in ours.
-                if let Stage::Runs { pid, .. } = self.stage {
+                // Should no process be found, the command is known by name: its group, or itself in ours.
+                if let Stage::Runs(pid) = self.stage {
                     let signal = Signal::KILL;
                     let shared = self.policy.job == Job::Shared;
                     let by_name = if shared {
@@ -66,14 +63,14 @@ impl InitRules {
         }
     }
 
-    /// What runs too long is asked to stop, as by a TERM, if nobody has asked it.
+    /// What runs too long is asked to stop, as by a TERM, unless it was asked before.
     pub(super) fn watch_the_deadline(&mut self, now: Monotonic) {
         let is_over = self.policy.deadline.is_some_and(|by| by <= now);
         if !is_over || self.clock != Clock::Stands {
             return;
         }
         match self.stage {
-            Stage::Runs { pid, .. } => {
+            Stage::Runs(pid) => {
                 let to = self.target(pid);
                 let signal = match self.name_of(Signal::TERM) {
                     None | Some(Signal::TERM) => self.policy.stop.signal,
@@ -98,18 +95,17 @@ impl InitRules {
             Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Left { .. } | Stage::Over => return,
         }
         self.overdue = true;
-        self.to_tell.push(Note::Init(InitNote::DeadlinePassed { after: now.0 }));
     }
 
     /// Leaves those whom not even `SIGKILL` ends.
     pub(super) fn give_up(&mut self, now: Monotonic, code: u8) -> Held {
         let unkillable = matches!(self.clock, Clock::Killing { leave_by, .. } if leave_by <= now);
-        check(unkillable, "it leaves while somebody is left")?;
+        check(unkillable, "it leaves while a process is left")?;
         let own = match self.stage {
             Stage::Left { code, .. } => code,
-            Stage::Runs { .. } => KILLED,
+            Stage::Runs(_) => KILLED,
             Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) | Stage::Paused | Stage::Over => {
-                return Err("it waits for nobody".into());
+                return Err("it waits for nothing".into());
             }
         };
         self.exit = Some(code);
@@ -126,9 +122,9 @@ impl InitRules {
     ) -> Held {
         match self.stage {
             Stage::Paused => {}
-            Stage::Runs { .. } => check(!childless, "the command's end was not heard of")?,
+            Stage::Runs(_) => check(!childless, "the command's end was not heard of")?,
             Stage::Left { asks, .. } => {
-                check(!childless, "nobody is left, and it stays")?;
+                check(!childless, "no process is left, and it stays")?;
                 check(asks.is_some(), "orphans were not asked to stop")?;
             }
             Stage::Unstarted | Stage::Wanted | Stage::Ordered(_) => {
@@ -140,7 +136,7 @@ impl InitRules {
         let owed = match self.clock {
             // An idle init makes no wake-ups at all.
             Clock::Stands => {
-                self.policy.deadline.filter(|_| matches!(self.stage, Stage::Runs { .. } | Stage::Paused))
+                self.policy.deadline.filter(|_| matches!(self.stage, Stage::Runs(_) | Stage::Paused))
             }
             Clock::Runs { kill_by } => match self.stage {
                 Stage::Left { asks: Some((times, at)), .. } if times < 9 => {
@@ -159,13 +155,13 @@ impl InitRules {
         }
     }
 
-    /// Ready is who has a command, or needs none, and is not on his way out.
+    /// An init is ready that has a command, or needs none, and is not on its way out.
     fn shows(&self, snapshot: &Snapshot) -> Held {
-        let has_what_it_needs = matches!(self.stage, Stage::Runs { .. } | Stage::Paused);
+        let has_what_it_needs = matches!(self.stage, Stage::Runs(_) | Stage::Paused);
         let stays = has_what_it_needs && self.clock == Clock::Stands;
         check(snapshot.readiness().is_ok() == stays, "the wrong readiness")?;
         check((snapshot.phase == Phase::Running) == stays, "the wrong phase")?;
-        check(snapshot.ready == u32::from(has_what_it_needs), "it miscounts who is ready")?;
+        check(snapshot.ready == u32::from(has_what_it_needs), "it miscounts the ready")?;
         check(snapshot.started, "it has not started, it says")
     }
 }

@@ -1,18 +1,17 @@
-//! The rules of init mode, written from the README's promises: what each event obliges to in its very step, and
-//! nothing else is ever done. Only the kill has a time of its own.
+//! The rules of init mode, from the README's promises: what an event obliges to in its very step, and nothing else is
+//! ever done. Only the kill has a time of its own. What is told of it is for tests/init and tests/scenarios.
 
 mod clock;
-mod ended;
 mod signals;
 
+use super::dice::MS;
 use super::rule::{Held, check};
 use clock::Clock;
-use prefork_core::Note;
 use prefork_core::action::{Recipients, SpawnOrder, Target, TerminalAction};
 use prefork_core::event::{Answer, ChildChange, Request, SpawnId};
 use prefork_core::note::InitNote;
-use prefork_core::policy::{InitPolicy, Job};
-use prefork_core::{Action, Event, Lane, Limits, Monotonic, Pid, Received, Signal};
+use prefork_core::policy::{InitPolicy, Job, Orphans};
+use prefork_core::{Action, Event, Monotonic, Note, Pid, Received, Signal};
 use std::collections::VecDeque;
 
 /// Where the command stands.
@@ -23,10 +22,7 @@ enum Stage {
     Wanted,
     /// Its spawn is not answered.
     Ordered(SpawnId),
-    Runs {
-        pid: Pid,
-        since: Monotonic,
-    },
+    Runs(Pid),
     /// There is none; we wait for a signal.
     Paused,
     /// There is none any more; others are waited for.
@@ -35,7 +31,7 @@ enum Stage {
         /// How often the others were asked, and when they are asked again.
         asks: Option<(u32, Monotonic)>,
     },
-    /// It could not be started, or ended and nobody is waited for.
+    /// It could not be started, or ended and nothing is waited for.
     Over,
 }
 
@@ -47,8 +43,6 @@ pub struct InitRules {
     of_hand_off: Vec<Signal>,
     /// What the step has to do, in this order.
     owed: VecDeque<Action>,
-    /// What it has to say, in any order.
-    to_tell: Vec<Note>,
     exit: Option<u8>,
     /// Its time was over.
     overdue: bool,
@@ -57,16 +51,8 @@ pub struct InitRules {
 impl InitRules {
     pub fn new(policy: InitPolicy) -> Self {
         let of_hand_off = if policy.gave_terminal_up { vec![Signal::CONT, Signal::HUP] } else { Vec::new() };
-        Self {
-            policy,
-            stage: Stage::Unstarted,
-            clock: Clock::Stands,
-            of_hand_off,
-            owed: VecDeque::new(),
-            to_tell: Vec::new(),
-            exit: None,
-            overdue: false,
-        }
+        let (stage, clock, owed) = (Stage::Unstarted, Clock::Stands, VecDeque::new());
+        Self { policy, stage, clock, of_hand_off, owed, exit: None, overdue: false }
     }
 
     /// Whether it waits for a signal and nothing else.
@@ -79,6 +65,7 @@ impl InitRules {
         if self.exit.is_some() {
             return Ok(());
         }
+        let command = if let Stage::Runs(pid) = self.stage { Some(pid) } else { None };
         self.take_in(now, event);
         self.watch_the_deadline(now);
         self.ask(now);
@@ -87,110 +74,116 @@ impl InitRules {
         }
         check(self.stage != Stage::Wanted, "the command was not started")?;
         check(self.owed.is_empty(), &format!("not done: {:?}", self.owed))?;
-        check(self.to_tell.is_empty(), &format!("not told: {:?}", self.to_tell))
+        let Event::Child { pid: ended, change: ChildChange::Exited { exit: how, .. } } = event else {
+            return Ok(());
+        };
+        let told = actions.iter().filter(|action| match action {
+            Action::Note(Note::Init(InitNote::CommandExited { pid, exit, .. })) => {
+                command == Some(ended) && (*pid, *exit) == (ended, how)
+            }
+            Action::Note(Note::Init(InitNote::OrphanReaped { pid, exit, warn })) => {
+                command != Some(ended) && (*pid, *exit, *warn) == (ended, how, self.policy.warn_on_reap)
+            }
+            _ => false,
+        });
+        check(told.count() == 1, "an end is told once, as what it is")
     }
 
     fn take_in(&mut self, now: Monotonic, event: Event) {
         match (event, self.stage) {
             (Event::Started, Stage::Unstarted) if self.policy.pause => self.stage = Stage::Paused,
-            (Event::Started, Stage::Unstarted) => {
-                self.stage = Stage::Wanted;
-                self.to_tell
-                    .extend(self.policy.gave_terminal_up.then_some(Note::Init(InitNote::TerminalGivenUp)));
-            }
+            (Event::Started, Stage::Unstarted) => self.stage = Stage::Wanted,
             (Event::Spawned { id, result: Ok(pid) }, Stage::Ordered(ordered)) if id == ordered => {
-                self.stage = Stage::Runs { pid, since: now };
-                self.to_tell.push(Note::Init(InitNote::CommandStarted { pid }));
+                self.stage = Stage::Runs(pid);
             }
             (Event::Spawned { id, result: Err(failure) }, Stage::Ordered(ordered)) if id == ordered => {
-                self.to_tell.push(Note::Init(InitNote::SpawnFailed { slot: 0, failure }));
                 self.is_over((self.policy.start_failure_code)(&failure));
             }
             (Event::Signalled(received), _) => self.signalled(now, received),
-            // As a TERM from nobody.
+            // As a TERM without a sender.
             (Event::Requested(Request::Stop), _) => self.signalled(now, Received::plain(Signal::TERM)),
-            (
-                Event::Child { pid: ended, change: ChildChange::Exited { exit, .. } },
-                Stage::Runs { pid, since },
-            ) if ended == pid => {
-                self.to_tell.push(Note::Init(InitNote::CommandExited {
-                    pid,
-                    exit,
-                    uptime: now.since(since),
-                }));
+            (Event::Child { pid: ended, change: ChildChange::Exited { exit, .. } }, Stage::Runs(pid))
+                if ended == pid =>
+            {
                 self.command_ended(pid, exit.code());
-            }
-            (Event::Child { pid, change: ChildChange::Exited { exit, .. } }, _) => {
-                self.to_tell.push(Note::Init(InitNote::OrphanReaped {
-                    pid,
-                    exit,
-                    warn: self.policy.warn_on_reap,
-                }));
             }
             (
                 Event::Child { pid: stopped, change: ChildChange::Stopped { signal, has_terminal } },
-                Stage::Runs { pid, .. },
+                Stage::Runs(pid),
             ) if stopped == pid => {
                 self.command_stopped(pid, signal, has_terminal);
             }
-            (Event::Reaped { children_left }, Stage::Left { code, asks }) => {
-                self.reaped(now, children_left, code, asks);
-            }
-            (Event::Answered(Answer::StopRefused), Stage::Runs { pid, .. })
-                if self.policy.job == Job::OfShell =>
-            {
+            (Event::Reaped { children_left }, Stage::Left { code, asks }) => match asks {
+                _ if !children_left => self.is_over(code),
+                Some(_) => {}
+                None => {
+                    self.stage = Stage::Left { code, asks: Some((0, now)) };
+                    self.clock.start(self.policy.stop.graceful.deadline(now));
+                }
+            },
+            (Event::Answered(Answer::StopRefused), Stage::Runs(pid)) if self.policy.job == Job::OfShell => {
                 self.owed.push_back(Action::ContinueStopped(Target::Group(pid)));
             }
-            (
-                Event::Started
-                | Event::DeadlinePassed
-                | Event::Spawned { .. }
-                | Event::Child { .. }
-                | Event::Reaped { .. }
-                | Event::Worker { .. }
-                | Event::Pool(_)
-                | Event::Requested(_)
-                | Event::Answered(_),
-                _,
-            ) => {}
+            _ => {}
         }
     }
 
-    /// Nobody is waited for: the step ends with this.
+    /// Nothing is waited for: the step ends with this.
     fn is_over(&mut self, code: u8) {
         self.stage = Stage::Over;
         self.owed.push_back(Action::Exit(self.told_as(code)));
     }
 
-    /// The code as the user wants it: the rules are not applied to what they lead to.
+    /// The code as the user wants it: the last rule for it counts, and none is applied to what another leads to.
     fn told_as(&self, code: u8) -> u8 {
         let code = if self.overdue { 124 } else { code };
-        let mut told = code;
-        for (from, to) in &self.policy.remaps {
-            if *from == code {
-                told = *to;
-            }
-        }
-        told
+        let rule = self.policy.remaps.iter().rev().find(|(from, _)| *from == code);
+        rule.map_or(code, |(_, to)| *to)
     }
 
     fn has_terminal(&self) -> bool {
         [Job::OfShell, Job::Ours].contains(&self.policy.job)
     }
 
-    /// A shell would not know that our job is stopped, as it is we whom it waits for. Where we are that shell, a
-    /// Ctrl-Z is undone; who reads in the background gets the terminal, or would be stopped again at once.
+    fn command_ended(&mut self, pid: Pid, code: u8) {
+        if self.has_terminal() {
+            self.owed.push_back(Action::Terminal(TerminalAction::TakeBack { group: pid }));
+        }
+        match self.policy.orphans {
+            Orphans::Wait => self.stage = Stage::Left { code, asks: None },
+            Orphans::Signal(Some(signal)) if self.policy.job != Job::Shared => {
+                self.owed.push_back(Action::Signal { to: Recipients::Group(pid), signal });
+                self.is_over(code);
+            }
+            Orphans::Signal(_) | Orphans::Leave => self.is_over(code),
+        }
+    }
+
+    /// A shell would not know that our job is stopped, as it is we for whom it waits. Where we are that shell, a
+    /// Ctrl-Z is undone; a command that reads in the background gets the terminal, or would be stopped again at once.
     fn command_stopped(&mut self, pid: Pid, signal: Signal, has_terminal: bool) {
         let reads_or_writes = [Signal::TTIN, Signal::TTOU].contains(&signal);
         if self.has_terminal() && has_terminal && reads_or_writes {
-            // It is in the foreground as a job, and was not told; or nobody else could tell it.
             self.owed.push_back(Action::Terminal(TerminalAction::Lend { group: pid }));
             self.owed.push_back(Action::ContinueStopped(Target::Group(pid)));
         } else if self.policy.job == Job::OfShell {
-            self.to_tell.push(Note::Init(InitNote::Suspending));
             self.owed.push_back(Action::Terminal(TerminalAction::StopSelf { job: true }));
         } else if self.policy.job == Job::Ours && signal == Signal::TSTP {
             self.owed.push_back(Action::ContinueStopped(Target::Group(pid)));
+        }
+    }
+
+    /// Nine rounds of asking, the pauses between them doubling from 50 ms, while nothing is killed.
+    fn ask(&mut self, now: Monotonic) {
+        let Stage::Left { code, asks: Some((times, at)) } = self.stage else { return };
+        if times < 9 && at <= now && matches!(self.clock, Clock::Runs { .. }) {
+            let (workers, groups) = (Vec::new(), Vec::new());
+            self.owed.push_back(Action::Signal {
+                to: Recipients::Orphans { except: workers, asked_groups: groups },
+                signal: self.policy.stop.signal,
+            });
+            let at = now + 50 * MS * 2u32.pow(times);
+            self.stage = Stage::Left { code, asks: Some((times + 1, at)) };
         }
     }
 
@@ -203,39 +196,16 @@ impl InitRules {
             return Ok(());
         }
         match action {
-            Action::Spawn(SpawnOrder {
-                id,
-                slot: 0,
-                number: 0,
-                lane: Lane(0),
-                generation: 0,
-                limits: Limits { requests: None, age: None, memory: None },
-            }) => {
+            Action::Spawn(SpawnOrder { id, .. }) => {
                 check(self.stage == Stage::Wanted, "no command is to be started")?;
                 self.stage = Stage::Ordered(*id);
                 Ok(())
             }
-            Action::Note(note) => match self.to_tell.iter().position(|known| known == note) {
-                Some(at) => {
-                    self.to_tell.swap_remove(at);
-                    Ok(())
-                }
-                None => Err("that did not happen".into()),
-            },
+            Action::Note(_) => Ok(()),
             Action::Signal { to: Recipients::Everyone, signal: Signal::KILL } => self.kill_all(now),
-            Action::Exit(_) if matches!(self.stage, Stage::Over) => {
-                Err("with another code, or too soon".into())
-            }
+            Action::Exit(_) if self.stage == Stage::Over => Err("with another code, or too soon".into()),
             Action::Exit(code) => self.give_up(now, *code),
-            Action::Spawn(_)
-            | Action::Signal { .. }
-            | Action::Forward(_)
-            | Action::ContinueStopped(_)
-            | Action::Terminal(_)
-            | Action::Worker { .. }
-            | Action::Check(_)
-            | Action::Listeners(_)
-            | Action::Ask(_) => Err("nothing asks for that, or not yet".into()),
+            _ => Err("nothing asks for that, or not yet".into()),
         }
     }
 }

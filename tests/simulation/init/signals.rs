@@ -1,28 +1,21 @@
 //! What becomes of a signal that comes.
 
 use super::{InitRules, Stage};
-use prefork_core::Note;
 use prefork_core::action::{Ask, Forward, Recipients, Target, TerminalAction};
-use prefork_core::note::{InitNote, SignalNote};
 use prefork_core::policy::{Job, Scope};
 use prefork_core::{Action, Monotonic, Pid, Received, Signal};
 
 impl InitRules {
     pub(super) fn signalled(&mut self, now: Monotonic, received: Received) {
         let came = received.signal;
-        self.to_tell.push(Note::Signal(SignalNote::Received(received)));
         if self.of_hand_off.contains(&came) {
             self.of_hand_off.retain(|signal| *signal != came);
-            self.to_tell.push(Note::Signal(SignalNote::HandOffIgnored { signal: came }));
             return;
         }
-        match self.name_of(came) {
-            None => self.to_tell.push(Note::Signal(SignalNote::Dropped { signal: came })),
-            Some(_) if self.command_has(&received) => {}
-            Some(signal) => self.reaches(now, Received { signal, ..received }, came),
+        if let Some(signal) = self.name_of(came).filter(|_| !self.command_has(&received)) {
+            self.reaches(now, Received { signal, ..received });
         }
         if self.policy.stops_itself && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&came) {
-            self.to_tell.push(Note::Init(InitNote::Suspending));
             self.owed.push_back(Action::Terminal(TerminalAction::StopSelf { job: false }));
         }
     }
@@ -52,11 +45,11 @@ impl InitRules {
     }
 
     /// It goes to whom there is.
-    fn reaches(&mut self, now: Monotonic, received: Received, came: Signal) {
+    fn reaches(&mut self, now: Monotonic, received: Received) {
         let signal = received.signal;
         let asks = self.asks_to_stop(signal);
         match self.stage {
-            Stage::Runs { pid, .. } => {
+            Stage::Runs(pid) => {
                 let to = self.target(pid);
                 if signal == Signal::CONT && self.has_terminal() {
                     self.owed.push_back(Action::Terminal(TerminalAction::Lend { group: pid }));
@@ -66,19 +59,15 @@ impl InitRules {
                 if asks && ![Signal::STOP, Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal) {
                     self.owed.push_back(Action::ContinueStopped(to));
                 }
-                self.to_tell.push(Note::Signal(SignalNote::Forwarded { signal, came }));
             }
             // What is about to be asked is not asked before; and whom it would end unaware gets nothing.
             Stage::Left { asks: None, .. } if asks => {}
-            // Another round, for those who have not heard it.
+            // Another round, for those that have not heard it.
             Stage::Left { code, asks: Some((times, _)) } if asks => {
                 self.stage = Stage::Left { code, asks: Some((times.min(8), now)) };
             }
             Stage::Left { .. } if self.policy.spare_unaware && signal.ends_the_unaware() && !asks => return,
-            Stage::Left { .. } => {
-                self.owed.push_back(Action::Signal { to: Recipients::Everyone, signal });
-                self.to_tell.push(Note::Signal(SignalNote::Forwarded { signal, came }));
-            }
+            Stage::Left { .. } => self.owed.push_back(Action::Signal { to: Recipients::Everyone, signal }),
             Stage::Paused if asks || signal == Signal::INT => {
                 // The orphans have what time there is from when they are asked.
                 self.stage = Stage::Left { code: 0, asks: None };

@@ -13,8 +13,7 @@ use prefork_core::event::{Request, SpawnFailure, SpawnId, WorkerFact};
 use prefork_core::exit::Exit;
 use prefork_core::{Event, Lane, Monotonic, Pid, Received, Signal};
 use serving::Queues;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How a process lives and dies.
@@ -51,7 +50,7 @@ pub struct Temper {
 pub struct SpawnLuck {
     /// The first never succeeds, with this code.
     pub first_fails: Option<u8>,
-    /// One in so many fails later.
+    /// One in this many fails later.
     pub fails_one_in: Option<u64>,
     /// How long the loop is held up.
     pub takes: Duration,
@@ -90,62 +89,38 @@ struct Process {
 const OUR_GROUP: Pid = Pid(1);
 
 /// What will happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub enum Due {
     /// A process reaches a turn of its life.
     Life(u64, Turn),
     /// `SIGCHLD` is noticed.
     Reap,
     /// A signal for the supervisor: its number and `si_code`.
-    Signal(i32, i32),
-    /// Somebody asks for something: what, and which or how many.
-    Asked(u8, u32),
+    Signal(Signal, i32),
+    /// Something is asked for.
+    Asked(Request),
     /// Something stale or false arrives.
     Noise,
 }
 
-impl Due {
-    pub fn asked(demand: Request) -> Self {
-        match demand {
-            Request::Reload => Self::Asked(0, 0),
-            Request::Recycle { slot } => Self::Asked(1, slot),
-            Request::Scale { workers } => Self::Asked(2, workers),
-            Request::Stop => Self::Asked(3, 0),
-        }
-    }
-}
-
-fn demand(what: u8, number: u32) -> Request {
-    match what {
-        0 => Request::Reload,
-        1 => Request::Recycle { slot: number },
-        2 => Request::Scale { workers: number },
-        _ => Request::Stop,
-    }
-}
-
 /// A turn in the life of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub enum Turn {
     Accepts,
     SaysReady,
     Reports,
-    Freezes(i32),
+    Freezes(Signal),
     Ends,
     EndsStopped,
-    EndsOtherwise(i32),
+    EndsOtherwise(Signal),
     Pings,
-    SetsWatchdog,
     Hangs,
     Recovers,
     Pauses,
     GoesOn,
     Wakes,
-    SaysStopping,
-    Triggers,
-    Extends,
-    /// The end of a probe.
-    Answers(Option<bool>),
+    /// What it says of itself, and how a probe of it ends.
+    Shows(Event),
 }
 
 /// What a history's kernel is like.
@@ -171,7 +146,8 @@ pub struct Traits {
 
 pub struct Kernel {
     pub now: Monotonic,
-    agenda: BinaryHeap<Reverse<(Monotonic, u64, Due)>>,
+    /// Among things of the same moment, chance decides.
+    agenda: BTreeMap<(Monotonic, u64), Due>,
     processes: Vec<Process>,
     traits: Traits,
     spawns: u64,
@@ -192,7 +168,7 @@ impl Kernel {
     pub fn new(traits: Traits) -> Self {
         Self {
             now: Monotonic::default(),
-            agenda: BinaryHeap::new(),
+            agenda: BTreeMap::new(),
             processes: Vec::new(),
             traits,
             spawns: 0,
@@ -228,14 +204,13 @@ impl Kernel {
         }
     }
 
-    /// A pid that nobody has.
+    /// A pid that no process has.
     pub fn unknown_pid(&self) -> Pid {
         (2..).map(Pid).find(|pid| self.processes.iter().all(|p| p.pid != *pid)).unwrap()
     }
 
     pub fn schedule(&mut self, after: Duration, due: Due, dice: &mut Dice) {
-        // Among things of the same moment, chance decides.
-        self.agenda.push(Reverse((self.now + after, dice.up_to(u64::MAX), due)));
+        self.agenda.insert((self.now + after, dice.up_to(u64::MAX)), due);
     }
 
     /// The supervisor wants to look for zombies as soon as what else has come is done.
@@ -246,24 +221,21 @@ impl Kernel {
     }
 
     pub fn next_at(&self) -> Option<Monotonic> {
-        self.agenda.peek().map(|Reverse((at, ..))| *at)
+        self.agenda.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Takes the next thing off the agenda and lets it happen inside the kernel. The answer is what
     /// the supervisor hears of it.
     pub fn advance(&mut self, dice: &mut Dice) -> Option<Heard> {
-        let Reverse((at, _, due)) = self.agenda.pop()?;
+        let ((at, _), due) = self.agenda.pop_first()?;
         self.now = self.now.max(at);
         match due {
             Due::Reap => {
                 (self.reap_on_agenda, self.looks_again) = (false, false);
                 Some(Heard::ChildEnded)
             }
-            Due::Signal(number, code) => {
-                let signal = Signal::from_number(number).unwrap();
-                self.signal_us(received(signal, code), dice).map(Heard::Signal)
-            }
-            Due::Asked(what, number) => Some(Heard::Event(Event::Requested(demand(what, number)))),
+            Due::Signal(signal, code) => self.signal_us(received(signal, code), dice).map(Heard::Signal),
+            Due::Asked(demand) => Some(Heard::Event(Event::Requested(demand))),
             Due::Noise => Some(Heard::Noise),
             Due::Life(serial, turn) => self.live(serial, turn, dice).map(Heard::Event),
         }
@@ -274,7 +246,7 @@ impl Kernel {
         let (pid, temper) = (process.pid, process.temper);
         match turn {
             Turn::Accepts => process.accepting = true,
-            Turn::Freezes(number) => self.freeze(serial, Signal::from_number(number).unwrap(), dice),
+            Turn::Freezes(signal) => self.freeze(serial, signal, dice),
             // A frozen process does nothing but die of SIGKILL.
             Turn::SaysReady | Turn::Reports | Turn::Ends | Turn::EndsStopped if process.frozen.is_some() => {}
             Turn::SaysReady => return Some(Event::Worker { pid, fact: WorkerFact::SaidReady }),
@@ -288,21 +260,10 @@ impl Kernel {
             }
             Turn::Ends => self.end(serial, temper.ends?.1, dice),
             Turn::EndsStopped => self.end(serial, temper.on_stop?.1, dice),
-            Turn::EndsOtherwise(number) => {
-                let signal = Signal::from_number(number).unwrap();
+            Turn::EndsOtherwise(signal) => {
                 self.end(serial, Exit::Signal { signal, core_dumped: false }, dice);
             }
-            Turn::Pings
-            | Turn::SetsWatchdog
-            | Turn::Hangs
-            | Turn::Recovers
-            | Turn::Pauses
-            | Turn::GoesOn
-            | Turn::Wakes
-            | Turn::SaysStopping
-            | Turn::Triggers
-            | Turn::Extends
-            | Turn::Answers(_) => return self.work(serial, turn, dice),
+            _ => return self.work(serial, turn, dice),
         }
         None
     }
@@ -354,7 +315,7 @@ impl Kernel {
         self.processes.retain(|p| p.pid != pid || p.ended.is_none());
     }
 
-    /// Whether nobody is in this process group, not even a zombie.
+    /// Whether no process is in this group, not even a zombie.
     pub fn is_empty_group(&self, group: Pid) -> bool {
         self.processes.iter().all(|p| p.group != group)
     }
@@ -411,11 +372,11 @@ impl Kernel {
             (temper.reports.map(|(every, _)| every), Turn::Reports),
             (
                 temper.freezes.map(|(after, _)| after),
-                Turn::Freezes(temper.freezes.map_or(0, |(_, signal)| signal.number())),
+                Turn::Freezes(temper.freezes.map_or(Signal::STOP, |(_, signal)| signal)),
             ),
             (temper.ends.map(|(after, _)| after), Turn::Ends),
         ];
-        for (after, turn) in turns.into_iter().chain(temper.habits.turns()) {
+        for (after, turn) in turns.into_iter().chain(temper.habits.turns(pid)) {
             if let Some(after) = after {
                 self.schedule(after, Due::Life(serial, turn), dice);
             }
@@ -490,7 +451,7 @@ fn helper(parent: Temper, dice: &mut Dice) -> Temper {
     }
 }
 
-/// An answer to a spawn that nobody ordered, or that was answered before.
+/// An answer to a spawn that was never ordered, or that was answered before.
 pub fn stale_answer(dice: &mut Dice, pid: Pid) -> Event {
     let id = SpawnId(dice.pick(&[u64::MAX, 1 << 40]));
     if dice.one_in(2) {

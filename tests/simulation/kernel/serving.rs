@@ -28,7 +28,7 @@ pub struct Habits {
     pub extends: Option<(Duration, Duration)>,
     /// How long it takes for an answer to a probe.
     pub answers_after: Duration,
-    /// One answer in so many is bad.
+    /// One answer in this many is bad.
     pub fails_one_in: Option<u64>,
     /// Requests it has in hand when it makes way, each for a while; a stream for long.
     pub in_hand: u32,
@@ -37,16 +37,25 @@ pub struct Habits {
 }
 
 impl Habits {
-    /// The turns in the life of whoever has them.
-    pub fn turns(&self) -> [(Option<Duration>, Turn); 7] {
+    /// The turns in the life of a process with this pid that has them.
+    pub fn turns(&self, pid: Pid) -> [(Option<Duration>, Turn); 7] {
+        let (set_at, every) = self.sets_watchdog.unzip();
+        let (extended_at, by) = self.extends.unzip();
+        let every = every.unwrap_or_default();
         [
             (self.pings, Turn::Pings),
-            (self.sets_watchdog.map(|(after, _)| after), Turn::SetsWatchdog),
+            (set_at, Turn::Shows(Event::Worker { pid, fact: WorkerFact::WatchdogSet { every } })),
             (self.hangs.map(|(after, _)| after), Turn::Hangs),
             (self.pauses.map(|(after, _)| after), Turn::Pauses),
-            (self.says_stopping, Turn::SaysStopping),
-            (self.triggers, Turn::Triggers),
-            (self.extends.map(|(after, _)| after), Turn::Extends),
+            (self.says_stopping, Turn::Shows(Event::Worker { pid, fact: WorkerFact::SaidStopping })),
+            (self.triggers, Turn::Shows(Event::Worker { pid, fact: WorkerFact::Triggered })),
+            (
+                extended_at,
+                Turn::Shows(Event::Worker {
+                    pid,
+                    fact: WorkerFact::StartExtended { by: by.unwrap_or_default() },
+                }),
+            ),
         ]
     }
 }
@@ -98,15 +107,7 @@ impl Kernel {
                 self.schedule(habits.pings?, Due::Life(serial, Turn::Pings), dice);
                 moves.then_some(Event::Worker { pid, fact: WorkerFact::Pinged })
             }
-            Turn::SetsWatchdog => {
-                Some(Event::Worker { pid, fact: WorkerFact::WatchdogSet { every: habits.sets_watchdog?.1 } })
-            }
-            Turn::SaysStopping => Some(Event::Worker { pid, fact: WorkerFact::SaidStopping }),
-            Turn::Triggers => Some(Event::Worker { pid, fact: WorkerFact::Triggered }),
-            Turn::Extends => {
-                Some(Event::Worker { pid, fact: WorkerFact::StartExtended { by: habits.extends?.1 } })
-            }
-            Turn::Answers(passed) => Some(Event::Worker { pid, fact: WorkerFact::Probed { passed } }),
+            Turn::Shows(event) => Some(event),
             _ => None,
         }
     }
@@ -123,7 +124,14 @@ impl Kernel {
         let late = deaf || answers_after >= PROBE_TIMEOUT;
         let passed = !late && !fails_one_in.is_some_and(|n| dice.one_in(n));
         let after = if late { PROBE_TIMEOUT } else { answers_after };
-        self.schedule(after, Due::Life(serial, Turn::Answers(Some(passed))), dice);
+        self.schedule(
+            after,
+            Due::Life(
+                serial,
+                Turn::Shows(Event::Worker { pid, fact: WorkerFact::Probed { passed: Some(passed) } }),
+            ),
+            dice,
+        );
         None
     }
 

@@ -198,7 +198,7 @@ impl Kernel {
             self.signal_where(|_| true, received.signal, dice);
             let later = dice.pick_ms(&[0, 0, 1, 20, 90, 300]);
             if !later.is_zero() {
-                self.schedule(later, Due::Signal(received.signal.number(), received.code), dice);
+                self.schedule(later, Due::Signal(received.signal, received.code), dice);
                 return None;
             }
         }
@@ -219,7 +219,7 @@ impl Kernel {
     fn signal(&mut self, serial: u64, signal: Signal, dice: &mut Dice) {
         let Some(process) = self.processes.iter_mut().find(|p| p.serial == serial) else { return };
         let temper = process.temper;
-        let otherwise = Due::Life(serial, Turn::EndsOtherwise(signal.number()));
+        let otherwise = Due::Life(serial, Turn::EndsOtherwise(signal));
         if signal == Signal::KILL {
             if let Some(later) = temper.survives_kill {
                 self.schedule(later, otherwise, dice);

@@ -9,7 +9,7 @@ use prefork_core::signal::Rewrite;
 use prefork_core::{Mode, Monotonic, Rewrites, Signal};
 use std::time::Duration;
 
-/// The one remapped to, which nobody ends with by himself.
+/// The code that others become, with which no process ends by itself.
 const REMAPPED: u8 = 77;
 
 /// What a start failure that has a code of its own ends with.
@@ -73,7 +73,7 @@ impl Plan {
         let mut plan =
             Self::common(dice, Mode::Init(policy.clone()), &[Crowd::Calm, Crowd::Crashing, Crowd::Stubborn]);
         if dice.one_in(8) {
-            // A signal between the command's end and the news of who is left.
+            // A signal between the command's end and the news of what is left.
             plan.reaped_at_once = 1;
             let after = Duration::ZERO;
             let moment = Moment::Exited;
@@ -139,7 +139,7 @@ fn remaps(dice: &mut Dice) -> Vec<(u8, u8)> {
     (0..dice.pick(&[0, 0, 1, 2, 3])).map(|_| (dice.pick(&codes), dice.pick(&[REMAPPED, 0, 1, 255]))).collect()
 }
 
-/// Whether the signals of terminals stop it, and whether somebody does: Ctrl-Z, or a read in the background.
+/// Whether the signals of terminals stop it, and whether one comes: Ctrl-Z, or a read in the background.
 pub fn stops(policy: &InitPolicy, temper: &mut Temper, dice: &mut Dice) {
     temper.handles_tstp = dice.one_in(4);
     if policy.job != Job::Apart && dice.one_in(3) {

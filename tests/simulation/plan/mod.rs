@@ -33,7 +33,7 @@ pub struct Plan {
     pub reaped_at_once: u32,
     /// Stale and false events come this often.
     pub noise_every: Option<Duration>,
-    /// After so many turns the history is brought to its end.
+    /// After this many turns the history is brought to its end.
     pub most_turns: u32,
     /// Whether a history in which nothing happens any more is left at that.
     pub left_quiet: bool,
@@ -59,7 +59,7 @@ pub struct Trigger {
     pub nth: u64,
     pub after: Duration,
     pub signal: Signal,
-    /// `si_code`: who sent it.
+    /// `si_code`: what sent it.
     pub code: i32,
     /// What is asked for instead.
     pub demand: Option<Request>,

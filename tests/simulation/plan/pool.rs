@@ -17,34 +17,15 @@ const STOPS: [Signal; 6] =
 
 impl Plan {
     pub fn pool(dice: &mut Dice) -> Self {
+        use Crowd::*;
+        use Moment::*;
         let policy = pool_policy(dice);
-        let crowds = [
-            Crowd::Calm,
-            Crowd::Crashing,
-            Crowd::Unbootable,
-            Crowd::Stubborn,
-            Crowd::Slow,
-            Crowd::Hanging,
-            Crowd::Leaving,
-            Crowd::Leaving,
-            Crowd::Mixed,
-            Crowd::Mixed,
-        ];
-        let moments = [
-            Moment::Spawn,
-            Moment::Ready,
-            Moment::Due,
-            Moment::Stopping,
-            Moment::Killed,
-            Moment::Exited,
-            Moment::Backoff,
-            Moment::Backoff,
-        ];
+        let crowds = [Calm, Crashing, Unbootable, Stubborn, Slow, Hanging, Leaving, Leaving, Mixed, Mixed];
+        let moments = [Spawn, Ready, Due, Stopping, Killed, Exited, Backoff, Backoff];
         let mut triggers = Vec::new();
         if !dice.one_in(5) {
             // Each stop signal waits for a moment of its own; the later ones mostly for what the first led to.
-            let later =
-                [Moment::Shutdown, Moment::Hurried, Moment::Stopping, Moment::Exited, Moment::Orphans];
+            let later = [Shutdown, Hurried, Stopping, Exited, Orphans];
             triggers.push(trigger(dice, &moments, &STOPS));
             for _ in 0..dice.pick(&[0, 0, 1, 2, 3]) {
                 triggers.push(trigger(dice, &later, &STOPS));
@@ -55,21 +36,9 @@ impl Plan {
         }
         // What changes the pool, while it is calm and while something else is under way.
         let changes = [Signal::HUP, Signal::HUP, Signal::TTIN, Signal::TTOU, Signal::TTOU];
-        let amid = [
-            Moment::Ready,
-            Moment::Ready,
-            Moment::Spawn,
-            Moment::Due,
-            Moment::Draining,
-            Moment::Hung,
-            Moment::Reload,
-            Moment::Confirmed,
-            Moment::ReloadFailed,
-            Moment::Scaled,
-            Moment::Stopping,
-            Moment::Exited,
-            Moment::Shutdown,
-        ];
+        let calm = [Ready, Ready, Spawn, Due, Draining, Hung];
+        let later = [Reload, Confirmed, ReloadFailed, Scaled, Stopping, Exited, Shutdown];
+        let amid = [&calm[..], &later].concat();
         for _ in 0..dice.pick(&[0, 0, 1, 2, 4, 8]) {
             triggers.push(trigger(dice, &amid, &changes));
         }
@@ -104,25 +73,11 @@ impl Plan {
     }
 
     fn with_demands(mut self) -> Self {
-        let moments = [
-            Moment::Start,
-            Moment::Spawn,
-            Moment::Ready,
-            Moment::Ready,
-            Moment::Due,
-            Moment::Draining,
-            Moment::Hung,
-            Moment::Reload,
-            Moment::Confirmed,
-            Moment::ReloadFailed,
-            Moment::Scaled,
-            Moment::Stopping,
-            Moment::Exited,
-            Moment::Backoff,
-            Moment::Backoff,
-            Moment::Shutdown,
-        ];
+        use Moment::*;
+        let early = [Start, Spawn, Ready, Ready, Due, Draining, Hung];
+        let late = [Reload, Confirmed, ReloadFailed, Scaled, Stopping, Exited, Backoff, Backoff, Shutdown];
         let Mode::Pool(policy) = &self.mode else { return self };
+        let moments = [&early[..], &late].concat();
         self.triggers.extend(demands(self.core_seed, &moments, u64::from(policy.workers)));
         self
     }

@@ -1,30 +1,31 @@
-//! The rules of pool mode: a second book, kept from the events and actions alone and written from the
-//! README's promises. What is broken is found in the step that breaks it.
+//! The rules of pool mode, from the README's promises: what must never be done, what an event obliges to at once, and by
+//! when something is owed. They believe what the core says it does, and ask whether it may. When exactly it does so, and
+//! in which words, is for tests/scenarios.
 
-mod accepting;
-mod backoff;
-mod book;
-mod drain;
+mod draining;
+mod ending;
 mod events;
-mod exits;
-mod first;
+mod facts;
 mod in_hand;
 mod judge;
-mod notes;
+mod lives;
+mod must;
 mod owed;
-mod plans;
-mod watch;
+mod reload;
+mod spawning;
 
 use super::rule::{Held, check};
-use book::Book;
-use prefork_core::action::{ListenerAction, Recipients};
-use prefork_core::exit::Reason;
-use prefork_core::note::WorkerNote;
+use facts::{Facts, Stage};
+use prefork_core::action::ListenerAction;
 use prefork_core::policy::PoolPolicy;
-use prefork_core::{Action, Event, Monotonic, Note, Snapshot};
+use prefork_core::snapshot::Phase;
+use prefork_core::{Action, Event, Monotonic, Snapshot};
+
+/// Takes what is owed, and by when.
+type Tell<'a> = &'a mut dyn FnMut(&'static str, Monotonic);
 
 pub struct PoolRules {
-    book: Book,
+    facts: Facts,
     /// Whether the loop is never late: then the whole shutdown has a bound.
     punctual: bool,
     /// The last time the clock led to something that does not show.
@@ -33,31 +34,43 @@ pub struct PoolRules {
 
 impl PoolRules {
     pub fn new(policy: PoolPolicy, punctual: bool) -> Self {
-        Self { book: Book::new(policy), punctual, had_reason: false }
+        Self { facts: Facts::new(policy), punctual, had_reason: false }
     }
 
     /// After each step.
-    pub fn step(&mut self, now: Monotonic, event: Event, actions: &[Action]) -> Held {
-        if self.book.exit.is_some() {
+    pub fn step(&mut self, now: Monotonic, event: Event, actions: &[Action], phase: Phase) -> Held {
+        let facts = &mut self.facts;
+        if facts.end.exit.is_some() {
             return Ok(());
         }
-        let before = self.book.serving();
-        let measures = self.book.measure_at.is_some_and(|at| at <= now);
-        self.book.take_in(now, event);
-        self.had_reason = measures;
-        for action in with_the_refusal_first(actions) {
-            self.book.judge(now, action).map_err(|broken| format!("{broken}: {action:?}"))?;
+        let (serving, was_open) = (facts.serving(), facts.is_open());
+        self.had_reason = facts.measure_at.is_some_and(|at| at <= now);
+        let must = facts.must(event);
+        facts.take_in(now, event);
+        for action in actions {
+            facts.judge(now, action).map_err(|broken| format!("{broken}: {action:?}"))?;
         }
-        if self.book.exit.is_some() {
+        if facts.end.exit.is_some() {
             return Ok(());
         }
-        self.book.all_was_said(now)?;
-        let floor = self.book.wanted().saturating_sub(self.book.most_missing());
-        let serves = self.book.serving() + self.book.expected.lost;
-        check(!self.book.is_open() || serves >= before.min(floor), "too few serve, by plan")
+        if let Some((what, is_it)) = must {
+            check(actions.iter().any(is_it), &format!("{what} was owed at once"))?;
+        }
+        // Without listeners, and where every worker was told to stop before, the end begins without a word.
+        if facts.is_open() && matches!(phase, Phase::Stopping | Phase::GivenUp) {
+            facts.ends(now)?;
+        }
+        facts.is_in_order(now)?;
+        let refuses = |action: &Action| matches!(action, Action::Listeners(ListenerAction::Refuse { .. }));
+        let ends_now = was_open && matches!(facts.stage, Stage::Ending { .. });
+        let refused = !facts.policy.drain.listens || actions.iter().any(refuses);
+        check(!ends_now || refused, "connections are not refused")?;
+        let floor = facts.wanted().saturating_sub(facts.most_missing());
+        let serves = facts.serving() + facts.lost;
+        check(!facts.is_open() || serves >= serving.min(floor), "too few serve, by plan")
     }
 
-    /// Whether it was woken for a measurement of nobody.
+    /// Whether it was woken for a measurement of no worker.
     pub fn woke_for_a_reason(&self) -> bool {
         self.had_reason
     }
@@ -70,31 +83,52 @@ impl PoolRules {
         snapshot: &Snapshot,
         childless: bool,
     ) -> Held {
-        self.book.shows(snapshot)?;
-        self.book.owes_nothing(now, deadline, childless)?;
-        match self.book.gone_by().filter(|_| self.punctual) {
+        self.facts.shows(snapshot)?;
+        self.facts.owes_nothing(now, deadline, childless)?;
+        match self.facts.gone_by().filter(|_| self.punctual) {
             Some(by) => check(now <= by, "the shutdown takes too long"),
             None => Ok(()),
         }
     }
 }
 
-/// Connections are refused when all have been told to stop, which for the book is the one event: the end begins.
-fn with_the_refusal_first(actions: &[Action]) -> Vec<&Action> {
-    let mut ordered: Vec<&Action> = actions.iter().collect();
-    if let Some(at) =
-        actions.iter().position(|action| matches!(action, Action::Listeners(ListenerAction::Refuse { .. })))
-    {
-        let told = actions[..at].iter().rposition(|action| {
-            let of_a_stop = matches!(
-                action,
-                Action::Signal { to: Recipients::Process(_), .. }
-                    | Action::Note(Note::Worker(_, WorkerNote::Stopping { reason: Reason::Stop, .. }))
-            );
-            !of_a_stop
-        });
-        let refusal = ordered.remove(at);
-        ordered.insert(told.map_or(0, |before| before + 1), refusal);
+impl Facts {
+    /// What holds after each step.
+    fn is_in_order(&mut self, now: Monotonic) -> Held {
+        self.explained.clear();
+        check(self.asked.is_none(), "a worker was asked to stop and nothing was said")?;
+        check(self.dead.iter().all(|dead| dead.by > now), "a worker ended and nothing was said")?;
+        let is_woken = matches!(self.event, Event::Started | Event::DeadlinePassed);
+        let is_ending = matches!(self.stage, Stage::Ending { .. });
+        for worker in &self.live {
+            let goes = worker.drain.is_some() || worker.stopped.is_some();
+            check(worker.retired.is_none() || goes, "it made way, and nothing was done with it")?;
+            check(worker.stopped.is_some() || !is_ending, "the end has come, and a worker was not told")?;
+            let limit = worker.has_reached_a_limit(now).filter(|_| worker.serves());
+            check(worker.due.is_some() || limit.is_none(), "a limit was passed over")?;
+            // What was said before is heard first: only the clock finds a worker silent.
+            let silent = is_woken && worker.ping_by().is_some_and(|by| by <= now);
+            check(!silent, "a silent worker was passed over")?;
+        }
+        self.measurement_was_taken(now, is_woken)?;
+        self.is_steered()?;
+        if self.is_running() {
+            let hung = |slot: usize| self.seated(slot).is_some_and(|w| w.is_up() && w.hung);
+            let waits = (0..self.wanted()).any(|slot| hung(slot) && !self.slots[slot].recovers);
+            let recovering = self.slots.iter().filter(|slot| slot.recovers).count();
+            check(!waits || recovering >= self.most_missing().max(1), "one that hangs was not ended")?;
+            self.reload_is_on_its_way(now)?;
+        }
+        Ok(())
     }
-    ordered
+
+    /// Every worker that is up is measured, all at a time.
+    fn measurement_was_taken(&mut self, now: Monotonic, is_woken: bool) -> Held {
+        let measured = std::mem::take(&mut self.measured);
+        if !is_woken || self.measure_at.is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        self.measure_at = self.policy.measure_every.filter(|_| self.is_open()).map(|every| now + every);
+        check(self.live.iter().all(|w| !w.is_up() || measured.contains(&w.pid)), "a worker was not measured")
+    }
 }
