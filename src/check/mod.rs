@@ -18,9 +18,11 @@ use crate::core::time::Patience;
 use crate::os::container::capacity::Capacity;
 use crate::os::process::privileges;
 use crate::report::log;
-use crate::settings::options::{Given, Only, Options, Source, Unknown};
+use crate::settings::given::{Given, Only, Source, name_of};
+use crate::settings::options::{Options, Unknown};
 use crate::settings::servers::{Between, Kind, Program, Server};
-use crate::settings::{Config, Environment};
+use crate::settings::surroundings::Surroundings;
+use crate::settings::{self, Settings};
 use crate::setup;
 use crate::values::error::StartError;
 use std::ffi::OsString;
@@ -82,7 +84,7 @@ pub struct Warning {
 
 /// What has a say beside the settings.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct Context {
     /// How many CPUs there are for us.
     pub cpus: u32,
     /// The container's memory limit, in bytes.
@@ -105,10 +107,10 @@ pub struct Surroundings {
     pub shell_forks: bool,
 }
 
-impl Surroundings {
+impl Context {
     /// Those of this process, but for whom the command runs as.
     #[must_use]
-    pub fn look(environment: &Environment, config: &Config) -> Self {
+    pub fn look(surroundings: &Surroundings, config: &Settings) -> Self {
         let (uid, _) = privileges::own_ids();
         let capacity = Capacity::here();
         let directory = config.process.chdir.as_deref().unwrap_or_else(|| Path::new("."));
@@ -116,7 +118,7 @@ impl Surroundings {
             cpus: capacity.cpus(),
             memory_limit: capacity.memory_limit,
             command_is_root: uid == 0,
-            web_concurrency: environment
+            web_concurrency: surroundings
                 .web_concurrency
                 .as_ref()
                 .map(|value| value.to_string_lossy().into_owned()),
@@ -128,7 +130,7 @@ impl Surroundings {
 
     /// What servers read from the environment, and nothing that takes a look at anything else but a shell.
     #[must_use]
-    pub fn of_servers(config: &Config) -> Self {
+    pub fn of_servers(config: &Settings) -> Self {
         let gunicorn_args = std::env::var("GUNICORN_CMD_ARGS").unwrap_or_default();
         Self {
             gunicorn_args: gunicorn_args.split_ascii_whitespace().map(str::to_owned).collect(),
@@ -151,7 +153,7 @@ fn uvicorn_arg(name: &str, value: &str) -> Option<String> {
     (!OFF.contains(&value.to_ascii_lowercase().as_str())).then(|| format!("--{option}={value}"))
 }
 
-fn words(config: &Config) -> Vec<String> {
+fn words(config: &Settings) -> Vec<String> {
     config.command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
@@ -159,23 +161,23 @@ fn words(config: &Config) -> Vec<String> {
 #[derive(Debug)]
 pub struct Case<'a> {
     /// What would be started.
-    pub config: &'a Config,
+    pub config: &'a Settings,
     /// What was given.
     pub given: &'a [Given],
     /// How long the platform waits, if that was said.
     pub termination_grace: Option<Patience>,
     /// What has a say beside the settings.
-    pub around: &'a Surroundings,
+    pub around: &'a Context,
     /// What the command comes to.
     pub program: Program,
 }
 
 impl<'a> Case<'a> {
     fn new(
-        config: &'a Config,
+        config: &'a Settings,
         given: &'a [Given],
         termination_grace: Option<Patience>,
-        around: &'a Surroundings,
+        around: &'a Context,
     ) -> Self {
         let mut program = Program::of(&words(config));
         if let Some(server) = &mut program.server {
@@ -185,15 +187,12 @@ impl<'a> Case<'a> {
     }
 
     fn pool(&self) -> Option<&PoolPolicy> {
-        match &self.config.mode {
-            Mode::Pool(policy) => Some(policy),
-            Mode::Init(_) => None,
-        }
+        self.config.pool().map(|pool| &pool.policy)
     }
 
     fn init(&self) -> Option<&InitPolicy> {
         match &self.config.mode {
-            Mode::Init(policy) => Some(policy),
+            Mode::Init(init) => Some(&init.policy),
             Mode::Pool(_) => None,
         }
     }
@@ -222,7 +221,7 @@ impl<'a> Case<'a> {
 }
 
 /// What a server of this kind is told by variables.
-fn of_variables(kind: Kind, around: &Surroundings) -> &[String] {
+fn of_variables(kind: Kind, around: &Context) -> &[String] {
     match kind {
         Kind::Gunicorn => &around.gunicorn_args,
         Kind::Uvicorn => &around.uvicorn_args,
@@ -243,13 +242,11 @@ pub fn ids() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// What is wrong for certain with a pool that is about to start.
 #[must_use]
-pub fn certain(config: &Config, given: &[Given]) -> Vec<Warning> {
-    match config.mode {
-        Mode::Pool(_) => {
-            certain::warnings(&Case::new(config, given, None, &Surroundings::of_servers(config)))
-        }
-        Mode::Init(_) => Vec::new(),
+pub fn certain(config: &Settings, given: &[Given]) -> Vec<Warning> {
+    if config.pool().is_none() {
+        return Vec::new();
     }
+    certain::warnings(&Case::new(config, given, None, &Context::of_servers(config)))
 }
 
 /// Checks, prints, and returns the exit code: 1 if a warning is denied.
@@ -258,23 +255,20 @@ pub fn certain(config: &Config, given: &[Given]) -> Vec<Warning> {
 /// As the start would: one line for the first thing that is wrong.
 pub fn run(asked: Asked) -> Result<u8, StartError> {
     let given = asked.options.given.clone();
-    examine(asked, &given)
-        .map_err(|error| error.by_name(|flag| crate::settings::options::name_of(flag, &given)))
+    examine(asked, &given).map_err(|error| error.by_name(|flag| name_of(flag, &given)))
 }
 
 fn examine(asked: Asked, given: &[Given]) -> Result<u8, StartError> {
     let Asked { mut options, mut settings, json, all, deny } = asked;
     let unknown = std::mem::take(&mut options.unknown);
-    let environment = setup::surroundings();
+    let surroundings = setup::surroundings();
     let termination_grace = options.stopping.termination_grace;
-    let config = Config::resolve(options, &environment)?;
-    setup::check_command(&config)?;
-    let account = setup::account(&config.process)?;
-    setup::settings(&config.process, account.as_ref())?;
-    let mut around = Surroundings::look(&environment, &config);
+    let config = settings::resolve(options, &surroundings)?;
+    let account = setup::preflight(&config)?;
+    let mut around = Context::look(&surroundings, &config);
     around.unknown = unknown;
     around.command_is_root = account.map_or(around.command_is_root, |account| account.identity.uid == 0);
-    resolve(&mut settings, &config, &environment);
+    resolve(&mut settings, &config, &surroundings);
     let warnings = rules::warnings(&Case::new(&config, given, termination_grace, &around));
     let report =
         print::Report { config: &config, settings: &settings, warnings: &warnings, all, deny: &deny };
@@ -283,8 +277,8 @@ fn examine(asked: Asked, given: &[Given]) -> Result<u8, StartError> {
 }
 
 /// What a pool takes from other programs' variables, where no option says it.
-fn resolve(settings: &mut [Setting], config: &Config, environment: &Environment) {
-    let Mode::Pool(policy) = &config.mode else { return };
+fn resolve(settings: &mut [Setting], config: &Settings, surroundings: &Surroundings) {
+    let Some(pool) = config.pool() else { return };
     let mut take = |name: &str, value: Value, from: (&str, &Option<OsString>)| {
         let setting = settings.iter_mut().find(|setting| setting.name == name && setting.source.is_none());
         if let Some(setting) = setting {
@@ -292,13 +286,13 @@ fn resolve(settings: &mut [Setting], config: &Config, environment: &Environment)
             setting.source = from.1.as_ref().map(|_| Source::Variable(from.0.to_owned()));
         }
     };
-    let workers = Value::One(policy.workers.to_string());
-    take("workers", workers, ("WEB_CONCURRENCY", &environment.web_concurrency));
-    let bind = Value::Many(config.pool.bind.iter().map(ToString::to_string).collect());
-    take("bind", bind, ("PORT", &environment.port));
-    if config.pool.sizing.is_some()
+    let workers = Value::One(pool.policy.workers.to_string());
+    take("workers", workers, ("WEB_CONCURRENCY", &surroundings.web_concurrency));
+    let bind = Value::Many(pool.bind.iter().map(ToString::to_string).collect());
+    take("bind", bind, ("PORT", &surroundings.port));
+    if pool.sizing.is_some()
         && let Some(setting) = settings.iter_mut().find(|setting| setting.name == "workers")
     {
-        setting.value = Value::One(format!("{} (auto)", policy.workers));
+        setting.value = Value::One(format!("{} (auto)", pool.policy.workers));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Setting, Value, Warning};
 use crate::core::Mode;
-use crate::settings::Config;
+use crate::settings::Settings;
 use crate::settings::options::{Only, Source};
 use crate::values::json::{Object, list, quoted};
 use crate::values::printable::page;
@@ -12,7 +12,7 @@ use std::fmt::Write;
 #[derive(Debug)]
 pub struct Report<'a> {
     /// What would be started.
-    pub config: &'a Config,
+    pub config: &'a Settings,
     /// The settings.
     pub settings: &'a [Setting],
     /// Whether those too are shown that are not set.

@@ -48,7 +48,7 @@ fn socket(case: &Case<'_>) -> Option<Finding> {
         Kind::FastApi => "use uvicorn app:app --fd {fd} in its place: fastapi takes no socket",
         Kind::Nginx | Kind::PhpFpm | Kind::Apache | Kind::Uwsgi => return None,
     };
-    if case.config.pool.bind.is_empty() {
+    if case.config.pool()?.bind.is_empty() {
         return (workers > 1).then(|| {
             (
                 format!(

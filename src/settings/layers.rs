@@ -9,7 +9,7 @@ use crate::settings::options::{
 use crate::values::error::StartError;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,15 @@ pub(crate) struct Layered {
     pub matches: ArgMatches,
     /// Whose matches they are.
     pub command: Command,
+}
+
+/// Reads the command line, the `PREFORK_...` variables, and the file that they name.
+///
+/// # Errors
+/// One line for the first thing that is wrong.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<Box<Options>>, StartError> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    parse(Options::command, &args)?.map(|layered| Ok(Box::new(layered.options)))
 }
 
 /// Reads a command line, with the variables and the file that it names. `build` makes our options, and those that a

@@ -9,8 +9,8 @@ pub mod dumb_init;
 mod getopt;
 pub mod tini;
 
-use crate::settings::Defaults;
-use crate::settings::layers::Parsed;
+use crate::settings::defaults::Defaults;
+use crate::settings::layers::{self, Parsed};
 use crate::settings::options::{self, Options};
 use crate::values::error::StartError;
 use crate::values::style::Style;
@@ -24,7 +24,7 @@ use std::path::Path;
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<Box<Options>>, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
     match style(args.first().map(OsString::as_os_str).unwrap_or_default()) {
-        Style::Ours => options::read(args),
+        Style::Ours => layers::read(args),
         Style::DumbInit => dumb_init::read(&args),
         Style::Tini => tini::read(&args),
     }
@@ -49,7 +49,7 @@ pub fn style(name: &OsStr) -> Style {
 /// Our own options as the environment alone has them, for this command.
 fn from_environment(command: Vec<OsString>, defaults: Defaults) -> Result<Box<Options>, StartError> {
     let words = ["prefork-init".into(), "--".into()];
-    match options::read(words.into_iter().chain(command))? {
+    match layers::read(words.into_iter().chain(command))? {
         Parsed::Asks(mut options) => {
             options.defaults = defaults;
             Ok(options)

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Workers and their listeners.
 #[derive(Debug, Args)]
-pub struct Pool {
+pub struct PoolOptions {
     /// Keep N copies of the command running [default: $WEB_CONCURRENCY, or 1, if --bind is given].
     ///
     /// auto: 2 x CPUs + 1, by the container's quota, or as many as its memory has room for, see --worker-memory.
@@ -53,7 +53,7 @@ pub struct Pool {
 
     /// Whether each worker has a listener of its own or all share one; unix sockets are always shared.
     #[arg(long, value_name = "HOW", env = "PREFORK_LISTENER", default_value = "per-worker")]
-    pub listener: Listener,
+    pub listener: ListenerOption,
 
     /// Length of the accept queue, listen(2); set again when a worker changes it.
     #[arg(long, value_name = "N", env = "PREFORK_BACKLOG", default_value = "2048")]
@@ -137,7 +137,7 @@ pub enum Workers {
 
 /// Who listens where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Listener {
+pub enum ListenerOption {
     /// Each worker has one: new connections can be kept from a worker that is to be replaced, and none is lost.
     PerWorker,
     /// All workers take from one queue: whoever is free is next.
