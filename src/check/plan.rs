@@ -1,9 +1,9 @@
 //! `--explain`: what would be done, in words.
 
-use crate::check::plan_pool;
-use crate::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
-use crate::core::time::Patience;
-use crate::core::{Mode, Rewrites, Signal};
+use super::plan_lines::{Plan, kill, rewrites};
+use super::plan_pool;
+use crate::core::policy::{InitPolicy, Job, Orphans, Scope};
+use crate::core::{Mode, Signal};
 use crate::os::process::pid1;
 use crate::os::process::spawn::Placement;
 use crate::os::stdio::terminal::{self, Terminal};
@@ -12,8 +12,7 @@ use crate::settings::options::{Endpoint, Subreaper};
 use crate::settings::{HelperSettings, InitSettings, Settings};
 use crate::setup;
 use crate::values::error::StartError;
-use std::fmt::{self, Write};
-use std::time::Duration;
+use humantime::format_duration as time;
 
 /// The plan, a line each for who gets which signal, what happens at the end, and which limits apply, here and now.
 ///
@@ -81,15 +80,6 @@ fn helpers(plan: &mut Plan, helpers: &HelperSettings) {
     }
     if let Some(check) = &helpers.check {
         plan.say("ready check", format_args!("{}, every {}", check.target, time(check.interval)));
-    }
-}
-
-#[derive(Default)]
-pub(crate) struct Plan(String);
-
-impl Plan {
-    pub(crate) fn say(&mut self, what: &str, how: impl fmt::Display) {
-        let _never_fails = writeln!(self.0, "{what:<15} {how}");
     }
 }
 
@@ -190,25 +180,4 @@ fn place(placing: Placing) -> (&'static str, bool) {
         }
     };
     (words, place.placement == Placement::Shared)
-}
-
-pub(crate) fn rewrites(plan: &mut Plan, rewrites: &Rewrites) {
-    for rule in rewrites.rules() {
-        match rule.to {
-            Some(to) => plan.say("", format_args!("{} becomes {to}", rule.from)),
-            None => plan.say("", format_args!("{} is dropped", rule.from)),
-        }
-    }
-}
-
-pub(crate) fn kill(stop: &StopPolicy) -> String {
-    match stop.graceful {
-        Patience::For(Duration::ZERO) => "KILL at once".to_owned(),
-        Patience::For(grace) => format!("KILL after {}", time(grace)),
-        Patience::Forever => "nobody is killed".to_owned(),
-    }
-}
-
-pub(crate) fn time(span: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(span)
 }

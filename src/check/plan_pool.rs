@@ -1,6 +1,6 @@
 //! The plan of a pool.
 
-use crate::check::plan::{Plan, kill, rewrites, time};
+use super::plan_lines::{Plan, kill, rewrites};
 use crate::core::policy::{HangPolicy, PoolPolicy, ReadyPolicy, RecyclePolicy};
 use crate::core::time::Patience;
 use crate::os::process::handover::FORMAT;
@@ -8,8 +8,9 @@ use crate::settings::PoolSettings;
 use crate::values::FIRST_FD;
 use crate::values::address::Address;
 use crate::values::log::OutputStyle;
+use humantime::format_duration as time;
 
-pub(crate) fn plan(plan: &mut Plan, pool: &PoolSettings) {
+pub(super) fn plan(plan: &mut Plan, pool: &PoolSettings) {
     let policy = &pool.policy;
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
     if let Some(sizing) = &pool.sizing {
@@ -63,7 +64,7 @@ pub(crate) fn plan(plan: &mut Plan, pool: &PoolSettings) {
     plan.say("exit code", "0 after an ordered stop, 3 when a crash loop is given up");
 }
 
-pub(crate) fn listeners(plan: &mut Plan, pool: &PoolSettings) {
+pub(super) fn listeners(plan: &mut Plan, pool: &PoolSettings) {
     let whose = if pool.policy.drain.steered { "each worker has its own" } else { "all workers share it" };
     let adopted = pool.adopted.addresses.len();
     for (index, (fd, address)) in (FIRST_FD..).zip(pool.listeners()).enumerate() {

@@ -1,9 +1,9 @@
 //! What `check` prints.
 
-use super::{Setting, Value, Warning};
-use crate::core::Mode;
+use super::case::Warning;
+use super::options::{Setting, Value};
 use crate::settings::Settings;
-use crate::settings::options::{Only, Source};
+use crate::settings::given::{Only, Source};
 use crate::values::json::{Object, list, quoted};
 use crate::values::printable::page;
 use std::fmt::Write;
@@ -31,10 +31,7 @@ impl Report<'_> {
     }
 
     fn mode(&self) -> (&'static str, Only) {
-        match self.config.mode {
-            Mode::Pool(_) => ("pool", Only::Pool),
-            Mode::Init(_) => ("init", Only::Init),
-        }
+        if self.config.pool().is_some() { ("pool", Only::Pool) } else { ("init", Only::Init) }
     }
 
     /// For people: what is set, or all settings that the mode has a use for, in columns, and the warnings.

@@ -1,27 +1,16 @@
 //! What a reviewer says of the settings themselves. Each rule is a function of the case alone.
 
-use super::{Case, Warning, server_rules};
+use super::case::{Case, Warning};
+use super::rule::{Finding, Rule};
+use super::server_rules;
 use crate::core::policy::{RecyclePolicy, Scope};
 use crate::core::time::Patience;
-use crate::settings::options::{Only, Source};
+use crate::settings::given::{Only, Source};
 use crate::settings::placeholders::OF_ONE_WORKER;
 use crate::settings::servers::Between;
 use crate::values::address::Address;
+use humantime::format_duration as time;
 use std::time::Duration;
-
-/// A rule.
-#[derive(Clone, Copy)]
-pub struct Rule {
-    /// Its name, which stays.
-    pub id: &'static str,
-    /// What it is about, in general.
-    pub about: &'static str,
-    /// What it has to say of a case: the reason and the remedy.
-    pub look: fn(&Case<'_>) -> Option<Finding>,
-}
-
-/// The reason and the remedy.
-pub type Finding = (String, String);
 
 /// How long Docker waits after `docker stop`, and Kubernetes when it ends a pod, unless told otherwise.
 const DOCKER: Duration = Duration::from_secs(10);
@@ -214,7 +203,7 @@ fn no_jitter(case: &Case<'_>) -> Option<Finding> {
     let age = pool.recycle.max_age.filter(|limit| limit.jitter.is_zero());
     let (option, limit) = match (requests, age) {
         (Some(limit), _) => ("--max-requests", limit.base.to_string()),
-        (None, Some(limit)) => ("--max-age", time(limit.base)),
+        (None, Some(limit)) => ("--max-age", time(limit.base).to_string()),
         (None, None) => return None,
     };
     let workers = pool.workers;
@@ -393,10 +382,6 @@ fn no_start_limit(case: &Case<'_>) -> Option<Finding> {
             "--start-timeout 5m, or as long as the slowest start takes".to_owned(),
         )
     })
-}
-
-pub(super) fn time(span: Duration) -> String {
-    humantime::format_duration(span).to_string()
 }
 
 /// `512M`, `1.5G`, as the options take it; rounded.

@@ -1,7 +1,10 @@
 //! Every rule, triggered once and silent nearby, without a machine.
 
+use super::case::uvicorn_arg;
 use super::*;
+use crate::settings::given::Only;
 use crate::settings::layers::{Parsed, read};
+use crate::settings::options::Unknown;
 use std::collections::BTreeSet;
 
 /// A container of 2 CPUs and 4 GiB whose command is not root.
@@ -201,7 +204,7 @@ fn each_warning_is_triggered_with_its_numbers() {
 #[test]
 fn no_rule_is_without_a_trigger_and_none_has_two_names() {
     let triggered: BTreeSet<&str> = TRIGGERS.iter().map(|(id, ..)| *id).chain(TRIGGERED_BELOW).collect();
-    let ids: Vec<&str> = ids().map(|(id, _)| id).collect();
+    let ids: Vec<&str> = rules::all().map(|rule| rule.id).collect();
     for id in &ids {
         assert!(triggered.contains(id), "no test triggers {id}: add a line to TRIGGERS");
         let kebab = id.chars().all(|c| c.is_ascii_lowercase() || c == '-');
@@ -350,10 +353,14 @@ fn what_only_the_other_mode_has_a_use_for_is_told_by_its_name() {
     let words = ["prefork-init", "--graceful-timeout", "8s", "true"].map(OsString::from);
     let Ok(Parsed::Asks(options)) = read(words) else { panic!("not read") };
     let config = settings::resolve(*options, &Surroundings::default()).unwrap();
-    let given =
-        |source: Source, only| Given { field: "max_age".into(), flag: "--max-age".into(), source, only };
+    let given = |source: Source, only| GivenOption {
+        field: "max_age".into(),
+        flag: "--max-age".into(),
+        source,
+        only,
+    };
     let around = container();
-    let said = |given: &[Given]| {
+    let said = |given: &[GivenOption]| {
         let warnings = rules::warnings(&Case::new(&config, given, None, &around));
         warnings.into_iter().map(|warning| (warning.id, warning.reason)).collect::<Vec<_>>()
     };

@@ -5,7 +5,7 @@ use tracing::warn;
 
 /// An option that was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct GivenOption {
     /// The name of its field.
     pub field: String,
     /// As a flag: `--max-age`.
@@ -38,7 +38,7 @@ pub enum Only {
 
 /// By what name an option was given, if not as a flag: its variable, or its file and key.
 #[must_use]
-pub fn name_of(flag: &str, given: &[Given]) -> Option<String> {
+pub fn name_of(flag: &str, given: &[GivenOption]) -> Option<String> {
     match &given.iter().find(|given| given.flag == flag)?.source {
         Source::Flag => None,
         Source::Variable(name) => Some(name.clone()),
@@ -50,7 +50,7 @@ pub fn name_of(flag: &str, given: &[Given]) -> Option<String> {
 /// for the image's usual command, and this one is another.
 pub(super) fn none_only_for(
     mode: Only,
-    given: &[Given],
+    given: &[GivenOption],
     problem: &str,
     remedy: &str,
 ) -> Result<(), StartError> {
@@ -69,12 +69,12 @@ pub(super) fn none_only_for(
 
 /// A flag that has no use is a mistake; a variable may be there for other commands in the same image.
 pub(super) fn useless(
-    given: &[Given],
+    given: &[GivenOption],
     names: &[&str],
     problem: &str,
     remedy: &str,
 ) -> Result<(), StartError> {
-    let is_one = |given: &&Given| given.source == Source::Flag && names.contains(&given.field.as_str());
+    let is_one = |given: &&GivenOption| given.source == Source::Flag && names.contains(&given.field.as_str());
     match given.iter().find(is_one) {
         Some(given) => Err(StartError::usage(&given.flag, problem, remedy)),
         None => Ok(()),

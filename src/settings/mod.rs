@@ -15,14 +15,14 @@ pub mod servers;
 pub mod surroundings;
 pub mod variables;
 
-pub use crate::settings::rules::helpers::{Check, HelperSettings};
+pub use crate::settings::rules::helpers::{HelperSettings, ReadyCheck};
 pub use crate::settings::rules::init::InitSettings;
 pub use crate::settings::rules::pool::{PoolSettings, probe_target};
 
 use crate::core::{Mode, Signal};
 use crate::settings::options::{Endpoint, Logging, Only, Options, ProcessOptions, Subreaper};
 use crate::settings::placeholders::Command;
-use crate::settings::rules::mode::Asked;
+use crate::settings::rules::mode::AskedMode;
 use crate::settings::rules::{collide, helpers, init, mode, pool};
 use crate::settings::surroundings::Surroundings;
 use crate::values::error::StartError;
@@ -75,7 +75,7 @@ pub fn resolve(options: Options, surroundings: &Surroundings) -> Result<Settings
         return Err(StartError::usage("COMMAND", "missing", remedy));
     }
     let (mode, command) = match mode::asked(&options, surroundings, &command) {
-        Asked::Pool => {
+        AskedMode::Pool => {
             let problem = "only init mode has a use for it";
             given::none_only_for(Only::Init, &options.given, problem, "leave --workers and --bind out")?;
             if options.command.is_empty() {
@@ -87,12 +87,12 @@ pub fn resolve(options: Options, surroundings: &Surroundings) -> Result<Settings
             }
             (Mode::Pool(pool::resolve(&options, surroundings, &command)?), command)
         }
-        Asked::Init => {
+        AskedMode::Init => {
             let remedy = "add --workers N or --bind ADDR";
             given::none_only_for(Only::Pool, &options.given, "only a pool has workers", remedy)?;
             (Mode::Init(init::resolve(&options)?), command.literal())
         }
-        Asked::Once => {
+        AskedMode::Once => {
             mode::tell_once(&options);
             (Mode::Init(init::resolve(&options)?), command.literal())
         }

@@ -12,7 +12,7 @@ pub struct Surroundings {
     /// `PORT`: where to listen (gunicorn, and most platforms).
     pub port: Option<OsString>,
     /// `LISTEN_FDS` and its like: sockets that are there already.
-    pub activation: Option<activation::Variables>,
+    pub activation: Option<activation::ListenVariables>,
     /// What `--workers auto` goes by.
     pub capacity: fn() -> Capacity,
     /// Whether our stdin is a terminal.

@@ -41,7 +41,7 @@ pub fn surroundings() -> Surroundings {
     Surroundings {
         web_concurrency: read("WEB_CONCURRENCY"),
         port: read("PORT"),
-        activation: activation::Variables::read(),
+        activation: activation::ListenVariables::read(),
         capacity: Capacity::here,
         terminal: || channel::is_terminal(STDIN),
     }
@@ -126,7 +126,7 @@ fn check_program(what: &str, program: &OsStr) -> Result<(), StartError> {
 
 /// Where the command is started, and what we have to do with the terminal.
 #[derive(Debug)]
-pub struct Place {
+pub struct CommandPlace {
     /// Its session and group.
     pub placement: Placement,
     /// What it is to the terminal.
@@ -139,15 +139,15 @@ pub struct Place {
 
 /// Finds out what terminal there is, and where the command of init mode goes.
 #[must_use]
-pub fn place(placing: Placing) -> Place {
-    let without_terminal = |placement, job| Place { placement, job, terminal: None, gave_up: false };
+pub fn place(placing: Placing) -> CommandPlace {
+    let without_terminal = |placement, job| CommandPlace { placement, job, terminal: None, gave_up: false };
     let apart = |placement| without_terminal(placement, Job::Apart);
     let shared = || without_terminal(Placement::Shared, Job::Shared);
     match placing {
         Placing::As(ProcessGroup::Session) => apart(Placement::Session),
         Placing::As(ProcessGroup::None) => shared(),
         Placing::WithOurTerminal => {
-            Place { gave_up: terminal::give_up(), ..apart(Placement::SessionWithTerminal(0)) }
+            CommandPlace { gave_up: terminal::give_up(), ..apart(Placement::SessionWithTerminal(0)) }
         }
         Placing::As(wanted @ (ProcessGroup::Auto | ProcessGroup::Group)) => match Terminal::controlling() {
             // To hand it over is refused: in our own group, the command has it as we have it.
@@ -177,9 +177,9 @@ pub fn place(placing: Placing) -> Place {
 }
 
 /// A group of its own, in the foreground if ours is.
-fn own_group(terminal: Terminal, job: Job) -> Place {
+fn own_group(terminal: Terminal, job: Job) -> CommandPlace {
     let placement = Placement::Group(terminal.is_ours().then(|| terminal.fd()));
-    Place { placement, job, terminal: Some(terminal), gave_up: false }
+    CommandPlace { placement, job, terminal: Some(terminal), gave_up: false }
 }
 
 /// Gets the orphans, and the news of our parent's death.

@@ -30,7 +30,7 @@ use crate::os::signals::Signals;
 use crate::os::users::Account;
 use crate::settings::{HelperSettings, Settings};
 use crate::setup::environment::Environment;
-use crate::setup::{self, Endpoints, Place};
+use crate::setup::{self, CommandPlace, Endpoints};
 use crate::values::error::StartError;
 use crate::values::style::Style;
 use crate::workers::{Fleet, least_fd};
@@ -136,7 +136,7 @@ fn of_mode(
     config: &Settings,
     identity: Option<&Identity>,
     given: Option<&Given>,
-) -> Result<(Core, Option<Place>, Option<Fleet>), StartError> {
+) -> Result<(Core, Option<CommandPlace>, Option<Fleet>), StartError> {
     match &config.mode {
         Mode::Init(init) => {
             let (mut policy, place) = (init.policy.clone(), setup::place(init.placing));

@@ -163,18 +163,18 @@ mod tests {
     use super::*;
     use crate::settings;
     use crate::settings::layers::{Parsed, read};
-    use crate::settings::rules::activation::Variables;
+    use crate::settings::rules::activation::ListenVariables;
     use crate::settings::surroundings::Surroundings;
 
     #[test]
     fn all_that_both_programs_must_have_in_common_is_in_the_terms() {
-        let terms_of = |line: &str, activation: Option<Variables>| {
+        let terms_of = |line: &str, activation: Option<ListenVariables>| {
             let words = ["prefork-init"].into_iter().chain(line.split(' ')).map(OsString::from);
             let Ok(Parsed::Asks(options)) = read(words) else { panic!("{line}") };
             let surroundings = Surroundings { activation, ..Surroundings::default() };
             terms(&settings::resolve(*options, &surroundings).unwrap())
         };
-        let given = || Some(Variables::handed_over("127.0.0.1:80\nunix:@a", ""));
+        let given = || Some(ListenVariables::handed_over("127.0.0.1:80\nunix:@a", ""));
         for (line, activation, lines) in [
             ("-n 2 x", None, ""),
             ("-n 2 -b :80,[::]:81 x", None, "listen 0.0.0.0:80 each\nlisten [::]:81 each\n"),

@@ -1,8 +1,8 @@
 //! As `tini` 0.19.0: its options, `TINI_SUBREAPER`, `TINI_VERBOSITY` and `TINI_KILL_PROCESS_GROUP`, its codes (127, 126
 //! and 1) and the lines of its `-v`, all of them on stderr.
 
-use super::from_environment;
-use super::getopt::{Known, Next, Words};
+use super::environment::{asks_for_pause, from_environment};
+use super::getopt::{Getopt, KnownOption, Next};
 use crate::core::event::SpawnFailure;
 use crate::core::exit::code;
 use crate::core::policy::Scope;
@@ -14,15 +14,15 @@ use crate::values::error::StartError;
 use crate::values::style::{Style, tini_prefix};
 use std::ffi::{OsStr, OsString};
 
-const OPTIONS: [Known; 8] = [
-    Known { short: b'p', long: "", takes_argument: true },
-    Known { short: b'h', long: "", takes_argument: false },
-    Known { short: b'v', long: "", takes_argument: false },
-    Known { short: b'w', long: "", takes_argument: false },
-    Known { short: b'g', long: "", takes_argument: false },
-    Known { short: b'l', long: "", takes_argument: false },
-    Known { short: b'e', long: "", takes_argument: true },
-    Known { short: b's', long: "", takes_argument: false },
+const OPTIONS: [KnownOption; 8] = [
+    KnownOption { short: b'p', long: "", takes_argument: true },
+    KnownOption { short: b'h', long: "", takes_argument: false },
+    KnownOption { short: b'v', long: "", takes_argument: false },
+    KnownOption { short: b'w', long: "", takes_argument: false },
+    KnownOption { short: b'g', long: "", takes_argument: false },
+    KnownOption { short: b'l', long: "", takes_argument: false },
+    KnownOption { short: b'e', long: "", takes_argument: true },
+    KnownOption { short: b's', long: "", takes_argument: false },
 ];
 
 /// Docker reads the first three words.
@@ -56,7 +56,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
     }
     let fatal = |text: String| Ok(to_stderr(&format!("{}{text}\n", tini_prefix("FATAL"))));
     let mut flags = Flags { verbosity: 1, ..Flags::default() };
-    let mut words = Words::new(&OPTIONS, args);
+    let mut words = Getopt::new(&OPTIONS, args);
     let command = loop {
         match words.next() {
             Next::Option(b's', _) => flags.subreaper = true,
@@ -77,7 +77,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
             Next::Command(command) => break command,
         }
     };
-    if command.is_empty() && !super::asks_for_pause() {
+    if command.is_empty() && !asks_for_pause() {
         return Ok(to_stderr(&usage(&name)));
     }
     flags.subreaper |= std::env::var_os("TINI_SUBREAPER").is_some();

@@ -10,9 +10,8 @@ mod pool;
 mod process;
 mod workers;
 
-pub use crate::settings::given::{Given, Only, Source, name_of};
+pub use crate::settings::given::{GivenOption, Only, Source, name_of};
 pub use crate::settings::options::helpers::{Checks, HelperOptions};
-pub use crate::settings::options::parse::workers_of_web_concurrency;
 pub use crate::settings::variables::Unknown;
 use crate::values::log::{LogFormat, LogLevel, WorkerOutput};
 pub use init::{InitOptions, OrphansOption, ProcessGroup, SignalOptions, Subreaper, Unhandled};
@@ -124,7 +123,7 @@ pub struct Options {
 
     /// Options that were given, as a flag, by a variable or in a file.
     #[arg(skip)]
-    pub given: Vec<Given>,
+    pub given: Vec<GivenOption>,
 
     /// Variables that look like ours, and are none.
     #[arg(skip)]

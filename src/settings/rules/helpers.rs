@@ -21,12 +21,12 @@ pub struct HelperSettings {
     /// What is run at each transition.
     pub on_event: Option<Words>,
     /// The application's own readiness.
-    pub check: Option<Check>,
+    pub check: Option<ReadyCheck>,
 }
 
 /// How the application is asked whether it is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub struct ReadyCheck {
     /// Whom.
     pub target: ReadyTarget,
     /// From one answer, or its absence, to the next question.
@@ -70,7 +70,7 @@ pub(crate) fn resolve(options: &Options) -> Result<HelperSettings, StartError> {
         }
         patience => patience.deadline(Monotonic::default()),
     };
-    let check = checks.ready_check.as_ref().map(|target| Check {
+    let check = checks.ready_check.as_ref().map(|target| ReadyCheck {
         target: target.clone(),
         interval: checks.ready_check_interval,
         timeout: checks.ready_check_timeout,

@@ -9,7 +9,7 @@ use tracing::warn;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum AskedMode {
     /// A pool.
     Pool,
     /// One command.
@@ -19,15 +19,15 @@ pub(crate) enum Asked {
 }
 
 /// Pool mode is asked for by `--workers`, by `--bind`, or by `{fd}` in the command.
-pub(crate) fn asked(options: &Options, surroundings: &Surroundings, command: &Command) -> Asked {
+pub(crate) fn asked(options: &Options, surroundings: &Surroundings, command: &Command) -> AskedMode {
     // Another init's command may have any text in it.
     if options.defaults.style == Style::Ours && command.mentions(FD) {
-        return Asked::Pool;
+        return AskedMode::Pool;
     }
     if options.pool.workers.is_none() && options.pool.bind.is_empty() {
-        return Asked::Init;
+        return AskedMode::Init;
     }
-    if is_for_another(options, surroundings, command) { Asked::Once } else { Asked::Pool }
+    if is_for_another(options, surroundings, command) { AskedMode::Once } else { AskedMode::Pool }
 }
 
 /// Whether what asks for a pool is meant for the usual command of an image, and this is a person at a terminal with
@@ -70,7 +70,7 @@ mod tests {
     use crate::core::Mode;
     use crate::settings;
     use crate::settings::layers::{Parsed, read};
-    use crate::settings::options::Given;
+    use crate::settings::options::GivenOption;
     use std::ffi::OsString;
 
     /// Whether it is a pool; `by` is what said `--workers`, and the words are separated by a space.
@@ -154,11 +154,14 @@ mod tests {
         options.given.iter_mut().for_each(|given| given.source = variable());
         let command = Command::new(options.command.clone(), true);
         let surroundings = || Surroundings { terminal: || true, ..Surroundings::default() };
-        assert_eq!(asked(&options, &surroundings(), &command), Asked::Once);
-        let activation = Some(activation::Variables::default());
-        assert_eq!(asked(&options, &Surroundings { activation, ..surroundings() }, &command), Asked::Pool);
+        assert_eq!(asked(&options, &surroundings(), &command), AskedMode::Once);
+        let activation = Some(activation::ListenVariables::default());
+        assert_eq!(
+            asked(&options, &Surroundings { activation, ..surroundings() }, &command),
+            AskedMode::Pool
+        );
         let (field, flag) = ("command".to_owned(), "COMMAND".to_owned());
-        options.given.push(Given { field, flag, source: Source::File("/f".into()), only: None });
-        assert_eq!(asked(&options, &surroundings(), &command), Asked::Pool);
+        options.given.push(GivenOption { field, flag, source: Source::File("/f".into()), only: None });
+        assert_eq!(asked(&options, &surroundings(), &command), AskedMode::Pool);
     }
 }

@@ -1,9 +1,11 @@
 //! How many workers there are at first.
 
+use crate::core::policy::MOST_WORKERS;
 use crate::settings::given::useless;
-use crate::settings::options::{Options, Workers, workers_of_web_concurrency};
+use crate::settings::options::{Options, Workers};
 use crate::settings::rules::sizing::Sizing;
 use crate::settings::surroundings::Surroundings;
+use crate::values::amounts::number_within;
 use crate::values::error::StartError;
 
 /// How many, and why, if it was left to us.
@@ -23,8 +25,20 @@ pub(crate) fn resolve(
             let sizing = Sizing { capacity, worker_memory, reserve: options.pool.memory_reserve };
             (sizing.workers(), Some(sizing))
         }
-        (None, Some(text)) => (workers_of_web_concurrency(&text.to_string_lossy())?, None),
+        (None, Some(text)) => (of_web_concurrency(&text.to_string_lossy())?, None),
         (None, None) => (1, None),
+    })
+}
+
+/// `WEB_CONCURRENCY` as a number of workers, under the rules of `--workers`; those who read it know no `auto`.
+fn of_web_concurrency(text: &str) -> Result<u32, StartError> {
+    number_within(text, 1, MOST_WORKERS).map_err(|problem| {
+        StartError::value(
+            "WEB_CONCURRENCY",
+            text,
+            problem.trim_end_matches(": use one"),
+            "use one, or give --workers",
+        )
     })
 }
 
