@@ -3,16 +3,14 @@
 use crate::check::plan;
 use crate::os::entry;
 use crate::report::log;
-use crate::report::style::Voice;
-use crate::settings::Config;
 use crate::settings::layers::Parsed;
-use crate::settings::options::{self, Options, ProcessGroup};
-use crate::settings::{compat, plain, variables};
+use crate::settings::options::{self, Options};
+use crate::settings::{self, compat, plain, variables};
 use crate::setup;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Supervisor, upgrade};
 use crate::values::error::StartError;
-use crate::values::log::LogLevel;
 use crate::values::style::Style;
+use crate::values::variables::HANDOVER_TERMS;
 use crate::{check, client};
 use std::ffi::OsString;
 use tracing::warn;
@@ -35,7 +33,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
         #[cfg(feature = "generate")]
         Some("generate") => answer(crate::generate::read(&args)?, |()| Ok(0)),
         _ => answer(read(args, is_ours)?, |options| {
-            start_log(&options);
+            setup::start_log(&options);
             let given = options.given.clone();
             start(*options).map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))
         }),
@@ -57,25 +55,12 @@ fn answer<T>(parsed: Parsed<T>, run: impl FnOnce(T) -> Result<u8, StartError>) -
     }
 }
 
-/// Under another init's name its own words are used, unless our format or level is asked for or there is a pool, of which
-/// it knows nothing.
-fn start_log(options: &Options) {
-    let command = options.command.first().map(|command| command.display().to_string()).unwrap_or_default();
-    let (style, format) = (options.defaults.style, options.logging.log_format);
-    let ours = style == Style::Ours
-        || ["log_format", "log_level", "workers", "bind"].iter().any(|name| options.is_given(name));
-    if ours {
-        return log::start(&command, format, options.logging.log_level, None);
-    }
-    let setsid = options.init.process_group != Some(ProcessGroup::None);
-    let voice = Voice { style, verbosity: options.verbosity, command: command.clone(), setsid };
-    log::start(&command, format, LogLevel::Warn, Some((voice, &options.said_first)));
-}
-
 fn start(options: Options) -> Result<u8, StartError> {
     if options.logging.explain {
-        let config = Config::resolve(options, &setup::surroundings())?;
-        log::print(&plan::plan(&config)?, false);
+        let settings = settings::resolve(options, &setup::surroundings())?;
+        let is_upgrade = std::env::var_os(HANDOVER_TERMS).is_some();
+        let text = if is_upgrade { upgrade::answer(&settings)? } else { plan::plan(&settings)? };
+        log::print(&text, false);
         return Ok(0);
     }
     // First: it may be why something else is wrong.
@@ -83,9 +68,9 @@ fn start(options: Options) -> Result<u8, StartError> {
         warn!("{unknown}");
     }
     let given = options.given.clone();
-    let config = Config::resolve(options, &setup::surroundings())?;
-    let certain = check::certain(&config, &given);
-    let supervisor = Supervisor::start(config)?;
+    let settings = settings::resolve(options, &setup::surroundings())?;
+    let certain = check::certain(&settings, &given);
+    let supervisor = Supervisor::start(settings)?;
     for warning in certain {
         warn!(check = warning.id, "{}: {}", warning.reason, warning.remedy);
     }

@@ -3,9 +3,9 @@
 //! Nothing but the settings, the words of the command and variables is looked at here: a finding that a file of the server's
 //! own, or a shell's `$VARIABLE`, might make wrong is not certain.
 
+use super::case::{Case, Warning};
 use super::rules::all;
-use super::{Case, Warning};
-use crate::settings::servers::{BIND, Between, Kind, Server};
+use crate::settings::servers::{BIND, Between, Server, ServerKind};
 
 /// Whether a finding is certain in a case in which there is one.
 type Judge = fn(&Case<'_>) -> bool;
@@ -37,14 +37,14 @@ fn literal<'a>(case: &'a Case<'_>) -> Option<&'a Server> {
 
 fn socket(case: &Case<'_>) -> bool {
     let Some(server) = literal(case) else { return false };
-    if case.config.pool.bind.is_empty() {
+    if case.config.pool().is_none_or(|pool| pool.bind.is_empty()) {
         // Others may share a port (SO_REUSEPORT) by a setting that is not seen here.
-        let on_same_port = matches!(server.kind, Kind::Uvicorn | Kind::FastApi);
+        let on_same_port = matches!(server.kind, ServerKind::Uvicorn | ServerKind::FastApi);
         return on_same_port && !server.has(&["--uds"]) && server.value(&["--port"]) != Some("0");
     }
     match (server.kind, server.takes_listener(), &case.program.between) {
-        (Kind::Gunicorn, Some(true), Some(Between::Shell(_))) => case.around.shell_forks,
-        (Kind::Hypercorn, Some(false), _) => server.has(&BIND) || !server.names_file(),
+        (ServerKind::Gunicorn, Some(true), Some(Between::Shell(_))) => case.around.shell_forks,
+        (ServerKind::Hypercorn, Some(false), _) => server.has(&BIND) || !server.names_file(),
         (_, Some(_), _) => true,
         (_, None, _) => false,
     }

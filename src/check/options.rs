@@ -1,6 +1,7 @@
 //! `check [OPTIONS] [--] COMMAND`: our own options, and three more.
 
-use crate::check::{self, Asked, Setting, Value};
+use super::rules;
+use crate::settings::given::{Only, Source};
 use crate::settings::layers::{self, Layered, Parsed};
 use crate::settings::options::{Options, only};
 use crate::values::error::StartError;
@@ -21,8 +22,51 @@ would say of it; --all prints the defaults too. Run it where the command will ru
 
 Exit codes: 0 valid, 1 there is a warning that --deny names, 2 invalid, 125 to 127 as the start would end.";
 
+/// What `check` is asked for.
+#[derive(Debug)]
+pub struct CheckRequest {
+    /// What would be started.
+    pub options: Options,
+    /// Each of them as it was given, in the order of the help.
+    pub settings: Vec<Setting>,
+    /// As one JSON object.
+    pub json: bool,
+    /// What is not set, too.
+    pub all: bool,
+    /// Warnings that are errors; `all` is every one.
+    pub deny: Vec<String>,
+}
+
+/// An option, and what it has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its long name; `command` for the command.
+    pub name: String,
+    /// The group that it has in the help.
+    pub heading: String,
+    /// What it is.
+    pub value: Value,
+    /// Who said so; `None` is the default.
+    pub source: Option<Source>,
+    /// The mode that alone has a use for it.
+    pub only: Option<Only>,
+}
+
+/// A setting's value, as the user would write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// It is not set.
+    None,
+    /// On or off.
+    Is(bool),
+    /// One value.
+    One(String),
+    /// Of an option that takes several.
+    Many(Vec<String>),
+}
+
 #[derive(Debug, Args)]
-struct Check {
+struct CheckOptions {
     /// Print one JSON object: settings (name, value, layer, source) and warnings (id, reason, remedy, denied).
     #[arg(long, help_heading = "Check")]
     json: bool,
@@ -48,7 +92,7 @@ struct Check {
 }
 
 fn ids() -> Id {
-    Id(PossibleValuesParser::new(check::ids().map(|(id, _)| id).chain(["all"])))
+    Id(PossibleValuesParser::new(rules::all().map(|rule| rule.id).chain(["all"])))
 }
 
 /// The id of a warning, with blanks around it as behind a comma.
@@ -68,7 +112,7 @@ impl TypedValueParser for Id {
 }
 
 fn command() -> Command {
-    let command = Check::augment_args(Options::command());
+    let command = CheckOptions::augment_args(Options::command());
     let command = command.about(None).long_about(None).before_help(ABOUT).after_help(None);
     command
         .override_usage("prefork-init check [OPTIONS] [--all] [--json] [--deny ID|all] [--] COMMAND [ARG...]")
@@ -81,25 +125,25 @@ pub(crate) fn definition() -> Command {
 }
 
 /// Reads the command line; the first of `args` is our name, the second `check`.
-pub(crate) fn read(args: &[OsString]) -> Result<Parsed<Asked>, StartError> {
+pub(crate) fn read(args: &[OsString]) -> Result<Parsed<CheckRequest>, StartError> {
     let words: Vec<OsString> = args.iter().take(1).chain(args.iter().skip(2)).cloned().collect();
     let layered = match layers::parse(command, &words)? {
         Parsed::Asks(layered) => layered,
         Parsed::Print { text, to_stderr, code } => return Ok(Parsed::Print { text, to_stderr, code }),
     };
-    let asked = Check::from_arg_matches(&layered.matches)
+    let asked = CheckOptions::from_arg_matches(&layered.matches)
         .map_err(|error| StartError::usage(NAME, error, "see prefork-init check --help"))?;
     if asked.list {
         return Ok(Parsed::text(list()));
     }
     let settings = settings(&layered);
-    let Check { json, deny, all, list: _ } = asked;
-    Ok(Parsed::Asks(Asked { options: layered.options, settings, json, all, deny }))
+    let CheckOptions { json, deny, all, list: _ } = asked;
+    Ok(Parsed::Asks(CheckRequest { options: layered.options, settings, json, all, deny }))
 }
 
 fn list() -> String {
-    let width = check::ids().map(|(id, _)| id.len()).max().unwrap_or(0);
-    check::ids().map(|(id, about)| format!("{id:<width$}  {about}\n")).collect()
+    let width = rules::all().map(|rule| rule.id.len()).max().unwrap_or(0);
+    rules::all().map(|rule| format!("{:<width$}  {}\n", rule.id, rule.about)).collect()
 }
 
 /// Every option that can be given in more than one layer, and the command first.
@@ -109,7 +153,7 @@ fn settings(layered: &Layered) -> Vec<Setting> {
         options.given.iter().find(|given| given.field == field).map(|given| given.source.clone())
     };
     let words = options.command.iter().map(|word| word.to_string_lossy().into_owned());
-    let by_flag = (!options.command.is_empty()).then_some(crate::settings::options::Source::Flag);
+    let by_flag = (!options.command.is_empty()).then_some(Source::Flag);
     let mut settings = vec![Setting {
         name: "command".to_owned(),
         heading: "Command".to_owned(),

@@ -1,33 +1,31 @@
 //! `--explain`: what would be done, in words.
 
-use crate::check::plan_pool;
-use crate::core::policy::{InitPolicy, Job, Orphans, Scope, StopPolicy};
-use crate::core::time::Patience;
-use crate::core::{Mode, Rewrites, Signal};
+use super::plan_lines::{Plan, kill, rewrites};
+use super::plan_pool;
+use crate::core::policy::{InitPolicy, Job, Orphans, Scope};
+use crate::core::{Mode, Signal};
 use crate::os::process::pid1;
 use crate::os::process::spawn::Placement;
 use crate::os::stdio::terminal::{self, Terminal};
-use crate::settings::options::Subreaper;
-use crate::settings::{Around, Config, Placing};
+use crate::settings::defaults::Placing;
+use crate::settings::options::{Endpoint, Subreaper};
+use crate::settings::{HelperSettings, InitSettings, Settings};
 use crate::setup;
 use crate::values::error::StartError;
-use std::fmt::{self, Write};
-use std::time::Duration;
+use humantime::format_duration as time;
 
 /// The plan, a line each for who gets which signal, what happens at the end, and which limits apply, here and now.
 ///
 /// # Errors
 /// As the start would: a command that is not there, a user who is not known.
-pub fn plan(config: &Config) -> Result<String, StartError> {
-    setup::check_command(config)?;
-    let account = setup::account(&config.process)?;
-    setup::settings(&config.process, account.as_ref())?;
+pub fn plan(config: &Settings) -> Result<String, StartError> {
+    let account = setup::preflight(config)?;
     let mut plan = Plan::default();
     plan.say("command", command(config));
     match &config.mode {
-        Mode::Init(policy) if policy.pause => pause(&mut plan, policy),
-        Mode::Init(policy) => init(&mut plan, config, policy),
-        Mode::Pool(policy) => plan_pool::plan(&mut plan, config, policy),
+        Mode::Init(init) if init.policy.pause => pause(&mut plan, &init.policy),
+        Mode::Init(init) => one_command(&mut plan, config, init),
+        Mode::Pool(pool) => plan_pool::plan(&mut plan, pool),
     }
     let reaps = if pid1::is_pid1() {
         "all that lose their parent: we are PID 1".to_owned()
@@ -60,55 +58,32 @@ pub fn plan(config: &Config) -> Result<String, StartError> {
     if config.process.no_new_privs {
         plan.say("privileges", "no new ones");
     }
-    around(&mut plan, &config.around);
-    sockets(&mut plan, config);
+    helpers(&mut plan, &config.helpers);
+    let Endpoint { health, control } = &config.endpoint;
+    plan.say("health", health.as_ref().map_or("no endpoint".to_owned(), ToString::to_string));
+    plan.say("control", control.as_ref().map_or("no socket".to_owned(), ToString::to_string));
     Ok(plan.0)
 }
 
-/// The lines of the plan about what is bound: who takes over at USR2 has to have the same.
-#[must_use]
-pub fn bound(config: &Config) -> Vec<String> {
-    let mut plan = Plan::default();
-    if let Mode::Pool(policy) = &config.mode {
-        plan_pool::listeners(&mut plan, config, policy);
-    }
-    sockets(&mut plan, config);
-    plan.0.lines().map(str::to_owned).collect()
-}
-
-fn sockets(plan: &mut Plan, config: &Config) {
-    plan.say("health", config.health.as_ref().map_or("no endpoint".to_owned(), ToString::to_string));
-    plan.say("control", config.control.as_ref().map_or("no socket".to_owned(), ToString::to_string));
-}
-
-fn around(plan: &mut Plan, around: &Around) {
-    for words in &around.before {
+fn helpers(plan: &mut Plan, helpers: &HelperSettings) {
+    for words in &helpers.before {
         plan.say("before", format_args!("{words}"));
     }
-    if let Some(by) = around.before_by {
+    if let Some(by) = helpers.before_by {
         plan.say("", format_args!("all of it within {}", time(by.0)));
     }
-    if let Some(words) = &around.on_event {
+    if let Some(words) = &helpers.on_event {
         plan.say("at each event", words);
     }
-    if let Some(by) = around.deadline {
+    if let Some(by) = helpers.deadline {
         plan.say("deadline", format_args!("stopped as at TERM after {}, code 124", time(by.0)));
     }
-    if let Some(check) = &around.check {
+    if let Some(check) = &helpers.check {
         plan.say("ready check", format_args!("{}, every {}", check.target, time(check.interval)));
     }
 }
 
-#[derive(Default)]
-pub(crate) struct Plan(String);
-
-impl Plan {
-    pub(crate) fn say(&mut self, what: &str, how: impl fmt::Display) {
-        let _never_fails = writeln!(self.0, "{what:<15} {how}");
-    }
-}
-
-fn command(config: &Config) -> String {
+fn command(config: &Settings) -> String {
     let words: Vec<String> =
         config.command.as_given().iter().map(|word| word.display().to_string()).collect();
     if words.is_empty() { "none: reap, and wait for TERM or INT".to_owned() } else { words.join(" ") }
@@ -130,9 +105,9 @@ fn pause(plan: &mut Plan, policy: &InitPolicy) {
     plan.say("exit code", policy.remapped(0));
 }
 
-fn init(plan: &mut Plan, config: &Config, policy: &InitPolicy) {
+fn one_command(plan: &mut Plan, config: &Settings, InitSettings { policy, placing }: &InitSettings) {
     plan.say("mode", "init: one command, run once");
-    let (place, shared) = place(config);
+    let (place, shared) = place(*placing);
     plan.say("place", place);
     let whom = match policy.scope {
         Scope::Group if !shared => "the command's process group",
@@ -184,15 +159,15 @@ fn signals(holds: impl Fn(Signal) -> bool) -> String {
 }
 
 /// Where the command goes, and whether into our own group.
-fn place(config: &Config) -> (&'static str, bool) {
+fn place(placing: Placing) -> (&'static str, bool) {
     // The one way that changes something.
-    if config.placing == Placing::WithOurTerminal {
+    if placing == Placing::WithOurTerminal {
         let has_terminal = terminal::leads_session() && Terminal::controlling().is_some();
         let place =
             if has_terminal { "a session of its own, with our terminal" } else { "a session of its own" };
         return (place, false);
     }
-    let place = setup::place(config.placing);
+    let place = setup::place(placing);
     let words = match (place.placement, place.job) {
         (Placement::Shared, _) => "our own process group: the terminal's keys reach it without us",
         (Placement::Group(Some(_)), _) => "a process group of its own, in the foreground of our terminal",
@@ -205,25 +180,4 @@ fn place(config: &Config) -> (&'static str, bool) {
         }
     };
     (words, place.placement == Placement::Shared)
-}
-
-pub(crate) fn rewrites(plan: &mut Plan, rewrites: &Rewrites) {
-    for rule in rewrites.rules() {
-        match rule.to {
-            Some(to) => plan.say("", format_args!("{} becomes {to}", rule.from)),
-            None => plan.say("", format_args!("{} is dropped", rule.from)),
-        }
-    }
-}
-
-pub(crate) fn kill(stop: &StopPolicy) -> String {
-    match stop.graceful {
-        Patience::For(Duration::ZERO) => "KILL at once".to_owned(),
-        Patience::For(grace) => format!("KILL after {}", time(grace)),
-        Patience::Forever => "nobody is killed".to_owned(),
-    }
-}
-
-pub(crate) fn time(span: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(span)
 }

@@ -1,36 +1,40 @@
 //! The plan of a pool.
 
-use crate::check::plan::{Plan, kill, rewrites, time};
+use super::plan_lines::{Plan, kill, rewrites};
 use crate::core::policy::{HangPolicy, PoolPolicy, ReadyPolicy, RecyclePolicy};
 use crate::core::time::Patience;
-use crate::os::process::handover::{FORMAT, GIVEN_LISTENER};
-use crate::settings::{Config, Pool};
+use crate::os::process::handover::FORMAT;
+use crate::settings::PoolSettings;
 use crate::values::FIRST_FD;
 use crate::values::address::Address;
 use crate::values::log::OutputStyle;
+use humantime::format_duration as time;
 
-pub(crate) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
+pub(super) fn plan(plan: &mut Plan, pool: &PoolSettings) {
+    let policy = &pool.policy;
     plan.say("mode", format_args!("pool: {} workers, {} must be ready", policy.workers, policy.min_ready));
-    if let Some(sizing) = &config.pool.sizing {
+    if let Some(sizing) = &pool.sizing {
         plan.say("workers", sizing);
         for warning in sizing.warnings(policy.min_ready) {
             plan.say("", warning);
         }
     }
-    listeners(plan, config, policy);
+    listeners(plan, pool);
     plan.say("ready", ready(&policy.ready));
     plan.say("signals", "TERM, INT and QUIT stop the pool; a second hurries, a third kills");
     plan.say("", "HUP replaces every worker, the first one alone; TTIN and TTOU: one worker more, one fewer");
     plan.say(
         "",
-        format_args!("USR2 exchanges this program and keeps the workers ({FORMAT}); others are logged"),
+        format_args!(
+            "USR2 exchanges this program and keeps the workers (handover format {FORMAT}); others are logged"
+        ),
     );
     if !policy.forwards.is_empty() {
         let names: Vec<String> = policy.forwards.iter().map(ToString::to_string).collect();
         plan.say("", format_args!("{} goes to every worker that is ready", names.join(", ")));
     }
     rewrites(plan, &policy.rewrites);
-    match config.pool.output {
+    match pool.output {
         None => {}
         Some(OutputStyle::Prefix) => plan.say("output", "each line of a worker after its slot and pid"),
         Some(OutputStyle::Json) => plan.say("output", "each line of a worker as JSON"),
@@ -60,21 +64,21 @@ pub(crate) fn plan(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
     plan.say("exit code", "0 after an ordered stop, 3 when a crash loop is given up");
 }
 
-pub(crate) fn listeners(plan: &mut Plan, config: &Config, policy: &PoolPolicy) {
-    let whose = if policy.drain.steered { "each worker has its own" } else { "all workers share it" };
-    let adopted = config.pool.adopted.addresses.len();
-    for (index, (fd, address)) in (FIRST_FD..).zip(config.pool.listeners()).enumerate() {
+pub(super) fn listeners(plan: &mut Plan, pool: &PoolSettings) {
+    let whose = if pool.policy.drain.steered { "each worker has its own" } else { "all workers share it" };
+    let adopted = pool.adopted.addresses.len();
+    for (index, (fd, address)) in (FIRST_FD..).zip(pool.listeners()).enumerate() {
         let by = match address {
-            _ if index < adopted => GIVEN_LISTENER.to_owned(),
+            _ if index < adopted => " (by LISTEN_FDS)".to_owned(),
             Address::Tcp(_) => String::new(),
-            Address::Unix(_) => rights(&config.pool),
+            Address::Unix(_) => rights(pool),
         };
         plan.say("listener", format_args!("{address}{by}, descriptor {fd} of each worker; {whose}"));
     }
 }
 
 /// Which users may connect to a unix socket, unless all may.
-fn rights(pool: &Pool) -> String {
+fn rights(pool: &PoolSettings) -> String {
     match (pool.bind_mode, &pool.bind_group) {
         (0o666, None) => String::new(),
         (mode, None) => format!(" (mode {mode:03o})"),

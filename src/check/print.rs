@@ -1,9 +1,9 @@
 //! What `check` prints.
 
-use super::{Setting, Value, Warning};
-use crate::core::Mode;
-use crate::settings::Config;
-use crate::settings::options::{Only, Source};
+use super::case::Warning;
+use super::options::{Setting, Value};
+use crate::settings::Settings;
+use crate::settings::given::{Only, Source};
 use crate::values::json::{Object, list, quoted};
 use crate::values::printable::page;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use std::fmt::Write;
 #[derive(Debug)]
 pub struct Report<'a> {
     /// What would be started.
-    pub config: &'a Config,
+    pub config: &'a Settings,
     /// The settings.
     pub settings: &'a [Setting],
     /// Whether those too are shown that are not set.
@@ -31,10 +31,7 @@ impl Report<'_> {
     }
 
     fn mode(&self) -> (&'static str, Only) {
-        match self.config.mode {
-            Mode::Pool(_) => ("pool", Only::Pool),
-            Mode::Init(_) => ("init", Only::Init),
-        }
+        if self.config.pool().is_some() { ("pool", Only::Pool) } else { ("init", Only::Init) }
     }
 
     /// For people: what is set, or all settings that the mode has a use for, in columns, and the warnings.

@@ -1,27 +1,16 @@
 //! What a reviewer says of the settings themselves. Each rule is a function of the case alone.
 
-use super::{Case, Warning, server_rules};
+use super::case::{Case, Warning};
+use super::rule::{Finding, Rule};
+use super::server_rules;
 use crate::core::policy::{RecyclePolicy, Scope};
 use crate::core::time::Patience;
-use crate::settings::options::{Only, Source};
+use crate::settings::given::{Only, Source};
 use crate::settings::placeholders::OF_ONE_WORKER;
 use crate::settings::servers::Between;
 use crate::values::address::Address;
+use humantime::format_duration as time;
 use std::time::Duration;
-
-/// A rule.
-#[derive(Clone, Copy)]
-pub struct Rule {
-    /// Its name, which stays.
-    pub id: &'static str,
-    /// What it is about, in general.
-    pub about: &'static str,
-    /// What it has to say of a case: the reason and the remedy.
-    pub look: fn(&Case<'_>) -> Option<Finding>,
-}
-
-/// The reason and the remedy.
-pub type Finding = (String, String);
 
 /// How long Docker waits after `docker stop`, and Kubernetes when it ends a pod, unless told otherwise.
 const DOCKER: Duration = Duration::from_secs(10);
@@ -69,7 +58,7 @@ pub fn warnings(case: &Case<'_>) -> Vec<Warning> {
 fn memory_of_a_worker(case: &Case<'_>, recycle: &RecyclePolicy) -> Option<(&'static str, u64)> {
     let hard = recycle.max_memory_hard.map(|limit| ("--max-memory-hard", limit));
     let soft = recycle.max_memory.map(|limit| ("--max-memory", limit.base.saturating_add(limit.jitter)));
-    hard.or(soft).or(case.config.pool.worker_memory.map(|size| ("--worker-memory", size)))
+    hard.or(soft).or(case.config.pool()?.worker_memory.map(|size| ("--worker-memory", size)))
 }
 
 fn memory_overcommit(case: &Case<'_>) -> Option<Finding> {
@@ -183,8 +172,8 @@ fn below(grace: Duration, delay: Duration) -> String {
 }
 
 fn no_drain_delay(case: &Case<'_>) -> Option<Finding> {
-    let has_tcp = case.config.pool.bind.iter().any(|address| matches!(address, Address::Tcp(_)));
-    let asked = case.config.health.is_some() && has_tcp;
+    let has_tcp = case.config.pool()?.bind.iter().any(|address| matches!(address, Address::Tcp(_)));
+    let asked = case.config.endpoint.health.is_some() && has_tcp;
     (asked && case.pool()?.drain_delay.is_zero()).then(|| {
         (
             "--drain-delay 0s: at TERM connections are refused at once, while a load balancer still sends some".to_owned(),
@@ -214,7 +203,7 @@ fn no_jitter(case: &Case<'_>) -> Option<Finding> {
     let age = pool.recycle.max_age.filter(|limit| limit.jitter.is_zero());
     let (option, limit) = match (requests, age) {
         (Some(limit), _) => ("--max-requests", limit.base.to_string()),
-        (None, Some(limit)) => ("--max-age", time(limit.base)),
+        (None, Some(limit)) => ("--max-age", time(limit.base).to_string()),
         (None, None) => return None,
     };
     let workers = pool.workers;
@@ -241,7 +230,7 @@ fn no_hang_detection(case: &Case<'_>) -> Option<Finding> {
     let has_any = hang.watchdog.is_some()
         || hang.accept_stall.is_some()
         || hang.probe.is_some()
-        || case.config.pool.scoreboard;
+        || case.config.pool()?.scoreboard;
     (!has_any).then(|| {
         (
             "nothing finds out that a worker hangs: it keeps its share of the connections".to_owned(),
@@ -252,7 +241,7 @@ fn no_hang_detection(case: &Case<'_>) -> Option<Finding> {
 
 fn no_health(case: &Case<'_>) -> Option<Finding> {
     case.pool()?;
-    case.config.health.is_none().then(|| {
+    case.config.endpoint.health.is_none().then(|| {
         (
             "no health endpoint: the platform can only ask a worker, and takes a busy one for dead"
                 .to_owned(),
@@ -318,7 +307,7 @@ fn unknown_variable(case: &Case<'_>) -> Option<Finding> {
 const TINY: u64 = 1 << 20;
 
 fn tiny_memory(case: &Case<'_>) -> Option<Finding> {
-    let (recycle, pool) = (&case.pool()?.recycle, &case.config.pool);
+    let (recycle, pool) = (&case.pool()?.recycle, case.config.pool()?);
     let sizes = [
         ("--max-memory", recycle.max_memory.map(|limit| limit.base)),
         ("--max-memory-hard", recycle.max_memory_hard),
@@ -339,8 +328,7 @@ fn tiny_memory(case: &Case<'_>) -> Option<Finding> {
 
 /// Node marks what it inherits as close-on-exec, whatever it starts.
 fn runner_socket(case: &Case<'_>) -> Option<Finding> {
-    case.pool()?;
-    let has_listener = case.config.pool.listeners().next().is_some();
+    let has_listener = case.config.pool()?.listeners().next().is_some();
     let Some(Between::Runner(name)) = case.program.between.as_ref().filter(|_| has_listener) else {
         return None;
     };
@@ -394,10 +382,6 @@ fn no_start_limit(case: &Case<'_>) -> Option<Finding> {
             "--start-timeout 5m, or as long as the slowest start takes".to_owned(),
         )
     })
-}
-
-pub(super) fn time(span: Duration) -> String {
-    humantime::format_duration(span).to_string()
 }
 
 /// `512M`, `1.5G`, as the options take it; rounded.

@@ -1,11 +1,12 @@
 //! What a reviewer knows of single servers.
 
-use super::Case;
-use super::rules::{Finding, Rule, time};
+use super::case::Case;
+use super::rule::{Finding, Rule};
 use crate::core::Signal;
 use crate::core::time::Patience;
 use crate::settings::placeholders::OF_ONE_WORKER;
-use crate::settings::servers::{BIND, Between, Kind, Server};
+use crate::settings::servers::{BIND, Between, Server, ServerKind};
+use humantime::format_duration as time;
 use std::time::Duration;
 
 #[rustfmt::skip]
@@ -39,16 +40,16 @@ fn socket(case: &Case<'_>) -> Option<Finding> {
     let (name, workers) = (&server.name, pool.workers);
     let takes = server.takes_listener()?;
     let instead = match server.kind {
-        Kind::Uvicorn => "add --fd {fd}",
-        Kind::Gunicorn => "add nothing: it takes LISTEN_FDS",
-        Kind::Hypercorn => "add -b fd://{fd}",
-        Kind::Granian => {
+        ServerKind::Uvicorn => "add --fd {fd}",
+        ServerKind::Gunicorn => "add nothing: it takes LISTEN_FDS",
+        ServerKind::Hypercorn => "add -b fd://{fd}",
+        ServerKind::Granian => {
             "use another server, such as uvicorn --fd {fd}: granian takes no socket, and is for init mode"
         }
-        Kind::FastApi => "use uvicorn app:app --fd {fd} in its place: fastapi takes no socket",
-        Kind::Nginx | Kind::PhpFpm | Kind::Apache | Kind::Uwsgi => return None,
+        ServerKind::FastApi => "use uvicorn app:app --fd {fd} in its place: fastapi takes no socket",
+        ServerKind::Nginx | ServerKind::PhpFpm | ServerKind::Apache | ServerKind::Uwsgi => return None,
     };
-    if case.config.pool.bind.is_empty() {
+    if case.config.pool()?.bind.is_empty() {
         return (workers > 1).then(|| {
             (
                 format!(
@@ -59,7 +60,7 @@ fn socket(case: &Case<'_>) -> Option<Finding> {
         });
     }
     match (server.kind, takes, &case.program.between) {
-        (Kind::Gunicorn, true, Some(between @ (Between::Uv | Between::Shell(_)))) => Some((
+        (ServerKind::Gunicorn, true, Some(between @ (Between::Uv | Between::Shell(_)))) => Some((
             format!(
                 "{} stays between: LISTEN_PID names it, so gunicorn does not take the listener",
                 between.name()
@@ -67,7 +68,7 @@ fn socket(case: &Case<'_>) -> Option<Finding> {
             "run gunicorn itself, or with exec".to_owned(),
         )),
         (_, true, _) => None,
-        (Kind::Gunicorn, false, _) => {
+        (ServerKind::Gunicorn, false, _) => {
             let bind = server.value(&BIND).unwrap_or_default();
             let what = if bind.starts_with("fd://") { "dies of EBADF" } else { "is ignored" };
             Some((
@@ -87,14 +88,14 @@ fn workers(case: &Case<'_>) -> Option<Finding> {
     let theirs = server.value(&WORKERS);
     let (name, ours) = (&server.name, pool.workers);
     let remedy = match server.kind {
-        Kind::Hypercorn => {
+        ServerKind::Hypercorn => {
             (theirs != Some("0")).then_some("--workers 0 for hypercorn: the worker itself serves")
         }
-        Kind::Gunicorn => theirs.filter(|theirs| *theirs != "1").map(|_| "-w 1 for gunicorn"),
-        Kind::Uvicorn | Kind::Granian | Kind::FastApi => {
+        ServerKind::Gunicorn => theirs.filter(|theirs| *theirs != "1").map(|_| "-w 1 for gunicorn"),
+        ServerKind::Uvicorn | ServerKind::Granian | ServerKind::FastApi => {
             theirs.filter(|theirs| *theirs != "1").map(|_| "leave the server's --workers out")
         }
-        Kind::Nginx | Kind::PhpFpm | Kind::Apache | Kind::Uwsgi => None,
+        ServerKind::Nginx | ServerKind::PhpFpm | ServerKind::Apache | ServerKind::Uwsgi => None,
     };
     let reason = match theirs {
         Some(theirs) => {
@@ -117,10 +118,12 @@ fn workers(case: &Case<'_>) -> Option<Finding> {
 fn reload(case: &Case<'_>) -> Option<Finding> {
     let server = case.program.server.as_ref()?;
     let (option, remedy) = match server.kind {
-        Kind::Uvicorn | Kind::Gunicorn | Kind::Hypercorn | Kind::Granian if server.has(&["--reload"]) => {
+        ServerKind::Uvicorn | ServerKind::Gunicorn | ServerKind::Hypercorn | ServerKind::Granian
+            if server.has(&["--reload"]) =>
+        {
             ("--reload", "leave it out; HUP to a pool loads new code. For development, it works with -n 1")
         }
-        Kind::FastApi if server.args.first().is_some_and(|word| word == "dev") => {
+        ServerKind::FastApi if server.args.first().is_some_and(|word| word == "dev") => {
             ("dev", "uvicorn app:app --fd {fd} in a pool, or fastapi run")
         }
         _ => return None,
@@ -135,8 +138,8 @@ fn reload(case: &Case<'_>) -> Option<Finding> {
 fn max_requests(case: &Case<'_>) -> Option<Finding> {
     let (pool, server) = (case.pool()?, of_pool(case)?);
     let option = match server.kind {
-        Kind::Uvicorn => "--limit-max-requests",
-        Kind::Gunicorn | Kind::Hypercorn => "--max-requests",
+        ServerKind::Uvicorn => "--limit-max-requests",
+        ServerKind::Gunicorn | ServerKind::Hypercorn => "--max-requests",
         _ => return None,
     };
     // With our own number in it, it is ours.
@@ -154,7 +157,7 @@ fn max_requests(case: &Case<'_>) -> Option<Finding> {
 }
 
 fn preload(case: &Case<'_>) -> Option<Finding> {
-    let server = case.program.server.as_ref().filter(|server| server.kind == Kind::Gunicorn)?;
+    let server = case.program.server.as_ref().filter(|server| server.kind == ServerKind::Gunicorn)?;
     server.has(&["--preload"]).then(|| match case.pool() {
         Some(pool) => (
             format!(
@@ -211,7 +214,7 @@ fn control_socket(case: &Case<'_>) -> Option<Finding> {
     let server = of_pool(case)?;
     let has_none = case.around.gunicorn_version.is_some_and(|version| version < WITH_CONTROL_SOCKET);
     let is_told = server.has(&["--control-socket", "--no-control-socket"]) || case.has_file(server);
-    (server.kind == Kind::Gunicorn && !has_none && !is_told).then(|| {
+    (server.kind == ServerKind::Gunicorn && !has_none && !is_told).then(|| {
         (
             "from gunicorn 25.1 on each master has a control socket, all of the pool at the same path ($XDG_RUNTIME_DIR/gunicorn.ctl \
              or ~/.gunicorn/gunicorn.ctl): each removes that of the one before, and gunicornc finds a chance one or none"
@@ -231,12 +234,16 @@ fn stop_signal(case: &Case<'_>) -> Option<Finding> {
     };
     let name = &server.name;
     let (what, graceful) = match server.kind {
-        Kind::Nginx | Kind::PhpFpm if gets == Signal::TERM || gets == Signal::INT => {
+        ServerKind::Nginx | ServerKind::PhpFpm if gets == Signal::TERM || gets == Signal::INT => {
             ("cuts connections off", "QUIT")
         }
-        Kind::Apache if gets == Signal::TERM || gets == Signal::INT => ("cuts connections off", "WINCH"),
-        Kind::Gunicorn if gets == Signal::INT || gets == Signal::QUIT => ("cuts connections off", "TERM"),
-        Kind::Uwsgi if gets == Signal::TERM && !server.has(&["--die-on-term"]) => ("reloads", ""),
+        ServerKind::Apache if gets == Signal::TERM || gets == Signal::INT => {
+            ("cuts connections off", "WINCH")
+        }
+        ServerKind::Gunicorn if gets == Signal::INT || gets == Signal::QUIT => {
+            ("cuts connections off", "TERM")
+        }
+        ServerKind::Uwsgi if gets == Signal::TERM && !server.has(&["--die-on-term"]) => ("reloads", ""),
         _ => return None,
     };
     let remedy = match (graceful, case.pool()) {
@@ -250,7 +257,7 @@ fn stop_signal(case: &Case<'_>) -> Option<Finding> {
 
 fn drain_signal(case: &Case<'_>) -> Option<Finding> {
     let (pool, server) = (case.pool()?, of_pool(case)?);
-    let hint = pool.drain.hint.filter(|_| server.kind == Kind::Gunicorn)?;
+    let hint = pool.drain.hint.filter(|_| server.kind == ServerKind::Gunicorn)?;
     let does = match hint {
         Signal::USR2 => "starts a second master",
         Signal::HUP => "starts all its workers anew",
@@ -267,9 +274,9 @@ fn drain_signal(case: &Case<'_>) -> Option<Finding> {
 fn daemon(case: &Case<'_>) -> Option<Finding> {
     let server = case.program.server.as_ref()?;
     let names: &[&str] = match server.kind {
-        Kind::Gunicorn => &["--daemon", "-D"],
-        Kind::PhpFpm => &["--daemonize", "-D"],
-        Kind::Uwsgi => &["--daemonize"],
+        ServerKind::Gunicorn => &["--daemon", "-D"],
+        ServerKind::PhpFpm => &["--daemonize", "-D"],
+        ServerKind::Uwsgi => &["--daemonize"],
         _ => return None,
     };
     let name = &server.name;

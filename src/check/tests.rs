@@ -1,37 +1,39 @@
 //! Every rule, triggered once and silent nearby, without a machine.
 
+use super::case::uvicorn_arg;
 use super::*;
-use crate::settings::layers::Parsed;
-use crate::settings::options::read;
+use crate::settings::given::Only;
+use crate::settings::layers::{Parsed, read};
+use crate::settings::options::Unknown;
 use std::collections::BTreeSet;
 
 /// A container of 2 CPUs and 4 GiB whose command is not root.
-fn container() -> Surroundings {
-    Surroundings { cpus: 2, memory_limit: Some(4 << 30), ..Surroundings::default() }
+fn container() -> Context {
+    Context { cpus: 2, memory_limit: Some(4 << 30), ..Context::default() }
 }
 
 /// What is said of a command line, whose words are separated by a space and may hold `~` for one.
-fn look(line: &str, around: &Surroundings) -> Vec<Warning> {
+fn look(line: &str, around: &Context) -> Vec<Warning> {
     judged(line, around, rules::warnings)
 }
 
 /// What the start of a pool would say, too.
-fn at_start(line: &str, around: &Surroundings) -> Vec<&'static str> {
+fn at_start(line: &str, around: &Context) -> Vec<&'static str> {
     judged(&full(line), around, certain::warnings).iter().map(|warning| warning.id).collect()
 }
 
-fn judged(line: &str, around: &Surroundings, judge: fn(&Case<'_>) -> Vec<Warning>) -> Vec<Warning> {
+fn judged(line: &str, around: &Context, judge: fn(&Case<'_>) -> Vec<Warning>) -> Vec<Warning> {
     let words = ["prefork-init".to_owned()].into_iter().chain(line.split(' ').map(|w| w.replace('~', " ")));
     let options = match read(words.map(OsString::from)) {
         Ok(Parsed::Asks(options)) => options,
         other => panic!("{line}: {other:?}"),
     };
-    let environment = Environment {
+    let surroundings = Surroundings {
         web_concurrency: around.web_concurrency.as_ref().map(OsString::from),
-        ..Environment::default()
+        ..Default::default()
     };
     let (given, grace) = (options.given.clone(), options.stopping.termination_grace);
-    let config = Config::resolve(*options, &environment).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let config = settings::resolve(*options, &surroundings).unwrap_or_else(|error| panic!("{line}: {error}"));
     judge(&Case::new(&config, &given, grace, around))
 }
 
@@ -186,7 +188,7 @@ fn full(line: &str) -> String {
     line.strip_prefix("G ").map_or(line.to_owned(), |rest| format!("{GOOD} {rest}"))
 }
 
-fn said(line: &str, around: &Surroundings, id: &str) -> Option<Warning> {
+fn said(line: &str, around: &Context, id: &str) -> Option<Warning> {
     look(&full(line), around).into_iter().find(|warning| warning.id == id)
 }
 
@@ -202,7 +204,7 @@ fn each_warning_is_triggered_with_its_numbers() {
 #[test]
 fn no_rule_is_without_a_trigger_and_none_has_two_names() {
     let triggered: BTreeSet<&str> = TRIGGERS.iter().map(|(id, ..)| *id).chain(TRIGGERED_BELOW).collect();
-    let ids: Vec<&str> = ids().map(|(id, _)| id).collect();
+    let ids: Vec<&str> = rules::all().map(|rule| rule.id).collect();
     for id in &ids {
         assert!(triggered.contains(id), "no test triggers {id}: add a line to TRIGGERS");
         let kebab = id.chars().all(|c| c.is_ascii_lowercase() || c == '-');
@@ -232,7 +234,7 @@ fn of_a_good_configuration_nothing_is_said() {
 
 #[test]
 fn web_concurrency_is_used_or_ignored() {
-    let with = |value: &str| Surroundings { web_concurrency: Some(value.to_owned()), ..container() };
+    let with = |value: &str| Context { web_concurrency: Some(value.to_owned()), ..container() };
     let about =
         |line: &str, value: &str| said(line, &with(value), "web-concurrency").map(|warning| warning.reason);
     assert!(about("-b :8000 x", "3").unwrap().contains("WEB_CONCURRENCY=3 decides that there are 3 workers"));
@@ -243,7 +245,7 @@ fn web_concurrency_is_used_or_ignored() {
 
 #[test]
 fn root_is_told_of_where_something_runs() {
-    let root = Surroundings { command_is_root: true, ..container() };
+    let root = Context { command_is_root: true, ..container() };
     assert!(said("x", &root, "runs-as-root").is_some() && said("-n 2 x", &root, "runs-as-root").is_some());
     assert_eq!(said("--pause", &root, "runs-as-root"), None);
 }
@@ -251,7 +253,7 @@ fn root_is_told_of_where_something_runs() {
 #[test]
 fn gunicorn_has_more_arguments_in_its_variable() {
     let args = ["--bind", ":8000", "--preload"].map(str::to_owned).to_vec();
-    let around = Surroundings { gunicorn_args: args, ..container() };
+    let around = Context { gunicorn_args: args, ..container() };
     assert!(said("G gunicorn app:app", &around, "server-socket").is_some());
     assert!(said("G gunicorn app:app", &around, "server-preload").is_some());
     assert_eq!(said("G uvicorn app:app --fd {fd}", &around, "server-socket"), None);
@@ -265,7 +267,7 @@ fn uvicorn_has_more_arguments_in_its_variables() {
     let uvicorn_args: Vec<String> =
         args.iter().filter_map(|(name, value)| uvicorn_arg(name, value)).collect();
     assert_eq!(uvicorn_args, ["--workers=4", "--fd=3"]);
-    let around = Surroundings { uvicorn_args, ..container() };
+    let around = Context { uvicorn_args, ..container() };
     let warning = said("G uvicorn app:app", &around, "server-workers").unwrap();
     assert!(warning.reason.contains("uvicorn starts 4 of its own in each of the 4 workers"), "{warning:?}");
     assert_eq!(warning.remedy, "unset UVICORN_WORKERS, which says so");
@@ -281,14 +283,14 @@ fn uvicorn_has_more_arguments_in_its_variables() {
 #[test]
 fn gunicorn_without_a_control_socket_or_with_a_file_is_left_alone() {
     for around in [
-        Surroundings { gunicorn_version: Some((25, 0)), ..container() },
-        Surroundings { gunicorn_file: true, ..container() },
+        Context { gunicorn_version: Some((25, 0)), ..container() },
+        Context { gunicorn_file: true, ..container() },
     ] {
         assert_eq!(said("G gunicorn app:app", &around, "server-control-socket"), None);
     }
-    let new = Surroundings { gunicorn_version: Some((25, 1)), ..container() };
+    let new = Context { gunicorn_version: Some((25, 1)), ..container() };
     assert!(said("G gunicorn app:app", &new, "server-control-socket").is_some());
-    let told_by_file = Surroundings { gunicorn_file: true, ..container() };
+    let told_by_file = Context { gunicorn_file: true, ..container() };
     assert_eq!(said("G gunicorn app:app", &told_by_file, "server-graceful-timeout"), None);
 }
 
@@ -299,7 +301,7 @@ fn a_variable_that_is_misspelt_is_told_with_the_nearest() {
         nearest: nearest.map(str::to_owned),
     };
     let list = vec![unknown("PREFORK_WORKER", Some("PREFORK_WORKERS")), unknown("PREFORK_ZZZ", None)];
-    let around = Surroundings { unknown: list, ..container() };
+    let around = Context { unknown: list, ..container() };
     let reason = said("x", &around, "unknown-variable").unwrap().reason;
     for part in
         ["PREFORK_WORKER is no variable of ours: did you mean PREFORK_WORKERS?", "PREFORK_ZZZ is no variable"]
@@ -341,7 +343,7 @@ fn what_is_certain_is_said_at_the_start_too() {
     ] {
         assert_eq!(at_start(line, &container()), ids, "{line}");
     }
-    let forks = Surroundings { shell_forks: true, ..container() };
+    let forks = Context { shell_forks: true, ..container() };
     assert_eq!(at_start("G sh -c gunicorn~app:app", &forks), ["server-socket"]);
     assert_eq!(at_start("G sh -c exec~gunicorn~app:app", &forks), [""; 0]);
 }
@@ -350,11 +352,15 @@ fn what_is_certain_is_said_at_the_start_too() {
 fn what_only_the_other_mode_has_a_use_for_is_told_by_its_name() {
     let words = ["prefork-init", "--graceful-timeout", "8s", "true"].map(OsString::from);
     let Ok(Parsed::Asks(options)) = read(words) else { panic!("not read") };
-    let config = Config::resolve(*options, &Environment::default()).unwrap();
-    let given =
-        |source: Source, only| Given { field: "max_age".into(), flag: "--max-age".into(), source, only };
+    let config = settings::resolve(*options, &Surroundings::default()).unwrap();
+    let given = |source: Source, only| GivenOption {
+        field: "max_age".into(),
+        flag: "--max-age".into(),
+        source,
+        only,
+    };
     let around = container();
-    let said = |given: &[Given]| {
+    let said = |given: &[GivenOption]| {
         let warnings = rules::warnings(&Case::new(&config, given, None, &around));
         warnings.into_iter().map(|warning| (warning.id, warning.reason)).collect::<Vec<_>>()
     };

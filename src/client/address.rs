@@ -1,7 +1,7 @@
 //! Where the one listens that is to be asked.
 
 use super::found::only_one;
-use crate::settings::options::setting;
+use crate::settings::file::setting;
 use crate::values::address::Address;
 use crate::values::error::StartError;
 use std::net::Ipv4Addr;

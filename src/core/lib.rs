@@ -57,15 +57,15 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
 
-/// What the supervisor is to be.
+/// What the supervisor is to be, and what goes with it: by itself the rules.
 // There is one.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
-pub enum Mode {
+pub enum Mode<I = InitPolicy, P = PoolPolicy> {
     /// Run one command and end as it ends.
-    Init(InitPolicy),
+    Init(I),
     /// Keep a pool of workers.
-    Pool(PoolPolicy),
+    Pool(P),
 }
 
 /// The whole state of the supervisor.

@@ -17,7 +17,7 @@ type Answer = (u64, Result<(), CheckFailure>);
 /// Asks, one question at a time.
 #[derive(Debug)]
 pub struct Checker {
-    check: settings::Check,
+    check: settings::ReadyCheck,
     state: CheckState,
     stage: Stage,
     /// Questions so far.
@@ -37,7 +37,7 @@ enum Stage {
 
 impl Checker {
     /// `passes` says whether it did in the program before us in this process.
-    pub fn new(check: settings::Check, passes: bool) -> Self {
+    pub fn new(check: settings::ReadyCheck, passes: bool) -> Self {
         let (sender, answers) = mpsc::channel(1);
         Self {
             check,
@@ -210,7 +210,7 @@ mod tests {
     fn checker() -> Checker {
         let target = ReadyTarget::Exec(Words::parse("x").unwrap());
         let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(2));
-        Checker::new(settings::Check { target, interval, timeout }, false)
+        Checker::new(settings::ReadyCheck { target, interval, timeout }, false)
     }
 
     #[test]

@@ -37,11 +37,11 @@ pub(crate) struct File {
 #[derive(Debug)]
 struct Entry {
     key: String,
-    values: Values,
+    values: EntryValues,
 }
 
 #[derive(Debug)]
-enum Values {
+enum EntryValues {
     Is(bool),
     Texts(Vec<String>),
 }
@@ -111,9 +111,9 @@ impl File {
         let mut words = Vec::new();
         for Entry { key, values } in self.entries.iter().filter(|entry| longs.contains(&entry.key.as_str())) {
             match values {
-                Values::Is(false) => {}
-                Values::Is(true) => words.push(format!("--{key}").into()),
-                Values::Texts(texts) => {
+                EntryValues::Is(false) => {}
+                EntryValues::Is(true) => words.push(format!("--{key}").into()),
+                EntryValues::Texts(texts) => {
                     words.extend(texts.iter().map(|text| OsString::from(format!("--{key}={text}"))));
                 }
             }
@@ -184,13 +184,13 @@ fn remedy_for(known: &Command, key: &str) -> String {
 type Wrong = (&'static str, String);
 
 /// What is said of an option, if it can be said of it.
-fn values(arg: &Arg, value: &DeValue<'_>) -> Result<Values, Wrong> {
+fn values(arg: &Arg, value: &DeValue<'_>) -> Result<EntryValues, Wrong> {
     let long = arg.get_long().unwrap_or_default();
     if matches!(arg.get_action(), ArgAction::SetTrue) {
         let DeValue::Boolean(is) = value else {
             return Err(("neither on nor off", "write true or false".to_owned()));
         };
-        return Ok(Values::Is(*is));
+        return Ok(EntryValues::Is(*is));
     }
     let quoted = || format!("write it in quotes, as a value of --{long}");
     match value {
@@ -202,7 +202,7 @@ fn values(arg: &Arg, value: &DeValue<'_>) -> Result<Values, Wrong> {
         }
         DeValue::Integer(number) if number.radix() != 10 => Err(("not a decimal number", quoted())),
         DeValue::Array(_) | DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) => texts(value)
-            .map(Values::Texts)
+            .map(EntryValues::Texts)
             .ok_or(("not a list of plain values", "write strings or numbers in it".to_owned())),
     }
 }

@@ -4,12 +4,12 @@ use super::file::File;
 use super::variables;
 use crate::settings::clap_errors;
 use crate::settings::options::{
-    Given, Options, Source, is_empty, is_ourselves, name_of, only, runs_ourselves, without_variables,
+    GivenOption, Options, Source, is_empty, is_ourselves, name_of, only, runs_ourselves, without_variables,
 };
 use crate::values::error::StartError;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,15 @@ pub(crate) struct Layered {
     pub matches: ArgMatches,
     /// Whose matches they are.
     pub command: Command,
+}
+
+/// Reads the command line, the `PREFORK_...` variables, and the file that they name.
+///
+/// # Errors
+/// One line for the first thing that is wrong.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<Box<Options>>, StartError> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    parse(Options::command, &args)?.map(|layered| Ok(Box::new(layered.options)))
 }
 
 /// Reads a command line, with the variables and the file that it names. `build` makes our options, and those that a
@@ -139,7 +148,7 @@ fn finish(
     options.given = given(&command, &matches, file);
     if let Some(file) = file {
         // Who says --pause does not want the command that is usual here.
-        let pauses = |given: &Given| given.field == "pause" && !matches!(given.source, Source::File(_));
+        let pauses = |given: &GivenOption| given.field == "pause" && !matches!(given.source, Source::File(_));
         if options.command.is_empty() && !(options.init.pause && options.given.iter().any(pauses)) {
             if file.command.first().is_some_and(|program| is_ourselves(program)) {
                 let problem = "it would read this file again, and start itself without end";
@@ -149,7 +158,7 @@ fn finish(
             options.command = file.command.to_vec();
             let source = Source::File(file.path.to_owned());
             let (field, flag) = ("command".to_owned(), "COMMAND".to_owned());
-            options.given.extend((!file.command.is_empty()).then_some(Given {
+            options.given.extend((!file.command.is_empty()).then_some(GivenOption {
                 field,
                 flag,
                 source,
@@ -160,10 +169,10 @@ fn finish(
     Ok(Layered { options, matches, command })
 }
 
-fn given(command: &Command, matches: &ArgMatches, file: Option<&FromFile<'_>>) -> Vec<Given> {
+fn given(command: &Command, matches: &ArgMatches, file: Option<&FromFile<'_>>) -> Vec<GivenOption> {
     let given = command.get_arguments().filter_map(|arg| {
         let (field, flag) = (arg.get_id().to_string(), format!("--{}", arg.get_long()?));
-        Some(Given { field, flag, source: source(arg, matches, file)?, only: only(arg) })
+        Some(GivenOption { field, flag, source: source(arg, matches, file)?, only: only(arg) })
     });
     given.collect()
 }

@@ -4,10 +4,11 @@
 use crate::core::Signal;
 use crate::core::policy::Share;
 use crate::core::time::Patience;
-use crate::settings::Defaults;
+use crate::settings::defaults::Defaults;
 use crate::settings::options::{
-    Around, Checks, Configuration, Endpoint, Hangs, Init, Listener, Logging, MemoryMeasure, Options, Pool,
-    Process, Readiness, Ready, Recycling, Replacement, Respawn, Restarts, Signals, Stopping,
+    Checks, Configuration, Endpoint, Hangs, HelperOptions, InitOptions, ListenerOption, Logging,
+    MemoryMeasure, Options, PoolOptions, ProcessOptions, Readiness, Ready, Recycling, Replacement, Respawn,
+    Restarts, SignalOptions, Stopping,
 };
 use crate::values::log::{LogFormat, LogLevel, WorkerOutput};
 use std::ffi::OsString;
@@ -41,14 +42,14 @@ fn defaults(command: Vec<OsString>) -> Options {
     Options {
         command,
         configuration: Configuration { config: None },
-        signals: Signals {
+        signals: SignalOptions {
             rewrite_signal: Vec::new(),
             forward_signal: Vec::new(),
             subreaper: None,
             parent_death_signal: None,
             warn_on_reap: false,
         },
-        init: Init {
+        init: InitOptions {
             signal_scope: None,
             unhandled: None,
             process_group: None,
@@ -57,7 +58,7 @@ fn defaults(command: Vec<OsString>) -> Options {
             success_codes: Vec::new(),
             pause: false,
         },
-        process: Process {
+        process: ProcessOptions {
             user: None,
             group: None,
             no_new_privs: false,
@@ -89,7 +90,7 @@ fn defaults(command: Vec<OsString>) -> Options {
             deadline: None,
             termination_grace: None,
         },
-        around: Around { before: Vec::new(), before_timeout: Patience::Forever, on_event: None },
+        around: HelperOptions { before: Vec::new(), before_timeout: Patience::Forever, on_event: None },
         endpoint: Endpoint { health: None, control: None },
         checks: Checks {
             ready_check: None,
@@ -110,15 +111,15 @@ fn defaults(command: Vec<OsString>) -> Options {
     }
 }
 
-fn pool() -> Pool {
-    Pool {
+fn pool() -> PoolOptions {
+    PoolOptions {
         workers: None,
         worker_memory: None,
         memory_reserve: 64 << 20,
         bind: Vec::new(),
         bind_mode: 0o666,
         bind_group: None,
-        listener: Listener::PerWorker,
+        listener: ListenerOption::PerWorker,
         backlog: 2048,
         no_placeholders: false,
     }

@@ -1,10 +1,8 @@
 //! As much of a shell's language as it takes to see what a script ends as.
 
-use crate::settings::servers::is_assignment;
-
 /// The last command of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Last {
+pub struct LastCommand {
     /// Its words, without `exec`.
     pub words: Vec<String>,
     /// Whether the shell makes way for it; or has traps, and is meant to stay.
@@ -13,7 +11,7 @@ pub struct Last {
 
 /// The last command of `sh -c` with this script, if there is one.
 #[must_use]
-pub fn last_command(script: &str) -> Option<Last> {
+pub fn last_command(script: &str) -> Option<LastCommand> {
     let commands = commands(script);
     let traps = commands.iter().any(|words| words.first().is_some_and(|word| word == "trap"));
     let mut words = commands.into_iter().next_back()?;
@@ -23,7 +21,14 @@ pub fn last_command(script: &str) -> Option<Last> {
     if execs {
         words.remove(0);
     }
-    Some(Last { words, replaces_shell: execs || traps })
+    Some(LastCommand { words, replaces_shell: execs || traps })
+}
+
+/// Whether a word sets a variable.
+pub(super) fn is_assignment(word: &str) -> bool {
+    let is_name =
+        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    word.split_once('=').is_some_and(|(name, _)| is_name(name))
 }
 
 /// Words, quotes taken off, of each command that has any.

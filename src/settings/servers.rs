@@ -6,7 +6,7 @@ use std::path::Path;
 /// Servers of which something is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Kind {
+pub enum ServerKind {
     Uvicorn,
     Gunicorn,
     Hypercorn,
@@ -22,7 +22,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Which.
-    pub kind: Kind,
+    pub kind: ServerKind,
     /// As it was called.
     pub name: String,
     /// What follows its name.
@@ -31,7 +31,7 @@ pub struct Server {
 
 /// What a command line comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Program {
+pub struct Invocation {
     /// Who stays between us and the program: a shell or a package's runner.
     pub between: Option<Between>,
     /// The server, if it is one we know.
@@ -83,7 +83,7 @@ const TAKE_A_WORD: [&str; 14] = [
     "--chdir",
 ];
 
-impl Program {
+impl Invocation {
     /// Looks through what is known to start other programs.
     #[must_use]
     pub fn of(command: &[String]) -> Self {
@@ -145,13 +145,13 @@ const RUN_NONE: [&str; 8] = ["-e", "-p", "-i", "-v", "-version", "--version", "-
 /// application, a program of the user's own. Not a shell, a tool, or an interpreter by itself.
 #[must_use]
 pub fn may_take_listener(command: &[String]) -> bool {
-    let mut program = Program::of(command);
+    let mut program = Invocation::of(command);
     for _ in 0..DEEPEST {
         // An image's entry point executes its arguments.
         let args =
             program.comes_to.split_first().filter(|(first, args)| first.ends_with(".sh") && !args.is_empty());
         let Some((_, args)) = args else { break };
-        program = Program::of(args);
+        program = Invocation::of(args);
     }
     if let Some(server) = &program.server {
         return server.takes_listener() == Some(true);
@@ -168,21 +168,21 @@ pub fn may_take_listener(command: &[String]) -> bool {
 
 fn server(name: &str, args: Vec<String>) -> Option<Server> {
     let kind = match name {
-        "uvicorn" => Kind::Uvicorn,
-        "gunicorn" => Kind::Gunicorn,
-        "hypercorn" => Kind::Hypercorn,
-        "granian" => Kind::Granian,
-        "fastapi" => Kind::FastApi,
-        "nginx" => Kind::Nginx,
-        "apache2" | "httpd" | "httpd-foreground" | "apache2-foreground" => Kind::Apache,
-        "uwsgi" => Kind::Uwsgi,
-        _ if name.starts_with("php-fpm") => Kind::PhpFpm,
+        "uvicorn" => ServerKind::Uvicorn,
+        "gunicorn" => ServerKind::Gunicorn,
+        "hypercorn" => ServerKind::Hypercorn,
+        "granian" => ServerKind::Granian,
+        "fastapi" => ServerKind::FastApi,
+        "nginx" => ServerKind::Nginx,
+        "apache2" | "httpd" | "httpd-foreground" | "apache2-foreground" => ServerKind::Apache,
+        "uwsgi" => ServerKind::Uwsgi,
+        _ if name.starts_with("php-fpm") => ServerKind::PhpFpm,
         _ => return None,
     };
     Some(Server { kind, name: name.to_owned(), args })
 }
 
-impl Kind {
+impl ServerKind {
     /// The option for how long the server itself waits for its requests at the stop signal, and its default in seconds; no
     /// default is to wait for as long as it is let live. Looked up in gunicorn 27.0.1, hypercorn 0.18.0, uvicorn 0.54.0.
     #[must_use]
@@ -204,18 +204,18 @@ impl Server {
     #[must_use]
     pub fn takes_listener(&self) -> Option<bool> {
         match self.kind {
-            Kind::Uvicorn => Some(self.has(&["--fd"])),
-            Kind::Gunicorn => Some(!self.has(&BIND)),
-            Kind::Hypercorn => Some(self.mentions("fd://")),
-            Kind::Granian | Kind::FastApi => Some(false),
-            Kind::Nginx | Kind::PhpFpm | Kind::Apache | Kind::Uwsgi => None,
+            ServerKind::Uvicorn => Some(self.has(&["--fd"])),
+            ServerKind::Gunicorn => Some(!self.has(&BIND)),
+            ServerKind::Hypercorn => Some(self.mentions("fd://")),
+            ServerKind::Granian | ServerKind::FastApi => Some(false),
+            ServerKind::Nginx | ServerKind::PhpFpm | ServerKind::Apache | ServerKind::Uwsgi => None,
         }
     }
 
     /// Whether a file of its own is named, in which it may be told anything.
     #[must_use]
     pub fn names_file(&self) -> bool {
-        matches!(self.kind, Kind::Gunicorn | Kind::Hypercorn) && self.has(&["--config", "-c"])
+        matches!(self.kind, ServerKind::Gunicorn | ServerKind::Hypercorn) && self.has(&["--config", "-c"])
     }
 
     /// The value of the last of its options that has one of these names: `--workers 4`, `--workers=4`, `-w 4`, `-w4`.
@@ -297,13 +297,7 @@ fn script_of(args: &[String]) -> Option<&str> {
 }
 
 fn after_assignments(words: Vec<String>) -> Vec<String> {
-    words.into_iter().skip_while(|word| is_assignment(word)).collect()
-}
-
-pub(super) fn is_assignment(word: &str) -> bool {
-    let is_name =
-        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    word.split_once('=').is_some_and(|(name, _)| is_name(name))
+    words.into_iter().skip_while(|word| script::is_assignment(word)).collect()
 }
 
 fn after_options(words: Vec<String>) -> Vec<String> {
@@ -325,8 +319,8 @@ fn after_options(words: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn look(line: &str) -> Program {
-        Program::of(&line.split(' ').map(|word| word.replace('~', " ")).collect::<Vec<_>>())
+    fn look(line: &str) -> Invocation {
+        Invocation::of(&line.split(' ').map(|word| word.replace('~', " ")).collect::<Vec<_>>())
     }
 
     #[test]
@@ -355,7 +349,7 @@ mod tests {
         {
             assert_eq!(look(line).server, None, "{line}");
         }
-        assert_eq!(Program::of(&[]), Program::default());
+        assert_eq!(Invocation::of(&[]), Invocation::default());
     }
 
     #[test]

@@ -19,13 +19,14 @@ pub const PREFIX: &str = "PREFORK_";
 
 /// What workers, the next program in our process, the examples and tests are told: inherited where one of us runs below
 /// another. Hooks have variables with a prefix of their own.
-const TOLD: [&str; 9] = [
+const TOLD: [&str; 10] = [
     names::WORKER_ID,
     names::WORKER_NUMBER,
     names::GENERATION,
     names::SCOREBOARD_FD,
     names::SCOREBOARD_OFFSET,
     names::HANDOVER_FD,
+    names::HANDOVER_TERMS,
     names::HANDOVER_LISTEN,
     "PREFORK_REQUEST_TIMEOUT",
     "PREFORK_DEBUG_PANIC",

@@ -1,7 +1,6 @@
 //! Binding what is listened on.
 
 use super::refused;
-use crate::core::Mode;
 use crate::core::exit::code;
 use crate::core::policy::PoolPolicy;
 use crate::os::call;
@@ -22,7 +21,7 @@ use crate::os::stdio::channel::{self, STDERR};
 use crate::os::stdio::stderr;
 use crate::os::users;
 use crate::settings::rules::sizing::Sizing;
-use crate::settings::{Config, Pool};
+use crate::settings::{PoolSettings, Settings};
 use crate::values::FIRST_FD;
 use crate::values::address::Address;
 use crate::values::error::StartError;
@@ -39,7 +38,7 @@ const ENDPOINT_BACKLOG: u32 = 128;
 /// # Errors
 /// The first that cannot be bound; or a probe is needed that cannot be steered.
 pub fn lanes(
-    pool: &Pool,
+    pool: &PoolSettings,
     policy: &mut PoolPolicy,
     least_fd: i32,
     given: Option<&Given>,
@@ -112,7 +111,7 @@ fn tell_size(sizing: &Sizing, min_ready: u32) {
 ///
 /// # Errors
 /// If there is no such group, or we may not give it a file.
-fn rights_of_bind(pool: &Pool) -> Result<Rights, StartError> {
+fn rights_of_bind(pool: &PoolSettings) -> Result<Rights, StartError> {
     let has_file = pool.bind.iter().any(|address| matches!(address, Address::Unix(_)));
     let Some(name) = pool.bind_group.as_ref().filter(|_| has_file) else {
         return Ok(Rights { mode: pool.bind_mode, group: None });
@@ -144,22 +143,22 @@ impl Endpoints {
     ///
     /// # Errors
     /// The first that cannot be bound.
-    pub fn open(config: &Config, given: Option<&Given>) -> Result<Self, StartError> {
+    pub fn open(config: &Settings, given: Option<&Given>) -> Result<Self, StartError> {
         let open = |option, address: &Option<Address>, rights, fd| -> Result<_, StartError> {
             address.as_ref().map(|address| endpoint(option, address, rights, fd)).transpose()
         };
         // It tells, and takes no orders.
         let health_fd = given.and_then(|given| given.health);
-        let health = open("--health", &config.health, Rights::EVERYBODY, health_fd)?;
+        let health = open("--health", &config.endpoint.health, Rights::EVERYBODY, health_fd)?;
         if let Some(health) = &health {
             info!(address = %health.address(), "health endpoint");
         }
         let control =
-            open("--control", &config.control, Rights::OURS, given.and_then(|given| given.control))?;
+            open("--control", &config.endpoint.control, Rights::OURS, given.and_then(|given| given.control))?;
         if let Some(control) = &control {
             info!(address = %control.address(), "control socket");
         }
-        let is_pool = matches!(config.mode, Mode::Pool(_));
+        let is_pool = config.pool().is_some();
         let told = (is_pool || health.is_some() || control.is_some()).then(|| {
             let place =
                 |listener: &Option<Listener>| listener.as_ref().map(|listener| listener.address().clone());
@@ -216,7 +215,7 @@ fn handover_error(problem: &str) -> StartError {
     StartError::usage(VARIABLE, problem, remedy).with_code(code::CANNOT_START)
 }
 
-fn taken_over(pool: &Pool, given: &Given, spread: Spread, least_fd: i32) -> Option<Lanes> {
+fn taken_over(pool: &PoolSettings, given: &Given, spread: Spread, least_fd: i32) -> Option<Lanes> {
     let adopt = |(fds, order): &(Vec<i32>, Vec<u32>)| {
         let fds = fds.iter().map(|fd| exec::adopt(*fd).ok()).collect::<Option<Vec<_>>>()?;
         Some((fds, order.clone()))
@@ -228,7 +227,7 @@ fn taken_over(pool: &Pool, given: &Given, spread: Spread, least_fd: i32) -> Opti
 }
 
 /// Takes the sockets that we are given.
-fn adopt(pool: &Pool, least_fd: i32) -> Result<Vec<Listener>, StartError> {
+fn adopt(pool: &PoolSettings, least_fd: i32) -> Result<Vec<Listener>, StartError> {
     let given = (FIRST_FD..).zip(&pool.adopted.addresses);
     let taken = given.map(|(fd, address)| activation::take(fd, address, least_fd));
     taken.collect::<io::Result<_>>().map_err(|error| refused("LISTEN_FDS", &error))

@@ -3,18 +3,23 @@
 use crate::core::exit::code;
 use crate::core::policy::Job;
 use crate::core::{Mode, Signal};
+use crate::os::container::capacity::Capacity;
 use crate::os::process::spawn::Placement;
 use crate::os::process::{lookup, pid1};
 use crate::os::stdio::channel::{self, STDIN};
 use crate::os::stdio::terminal::{self, Terminal};
+use crate::os::users::Account;
 use crate::report::log;
-use crate::report::style::tini;
-use crate::settings::options::{ProcessGroup, Subreaper};
+use crate::report::style::{Voice, tini};
+use crate::settings::defaults::Placing;
+use crate::settings::options::{Options, ProcessGroup, Subreaper};
 use crate::settings::placeholders::Values;
 use crate::settings::rules::activation;
-use crate::settings::{Around, Config, Environment, Placing};
+use crate::settings::surroundings::Surroundings;
+use crate::settings::{HelperSettings, Settings};
 use crate::values::FIRST_FD;
 use crate::values::error::StartError;
+use crate::values::log::LogLevel;
 use crate::values::style::Style;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -31,15 +36,41 @@ pub use process::{account, give_up_rights, settings};
 
 /// What other programs' conventions say in our environment, and what our streams are.
 #[must_use]
-pub fn surroundings() -> Environment {
+pub fn surroundings() -> Surroundings {
     let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    Environment {
+    Surroundings {
         web_concurrency: read("WEB_CONCURRENCY"),
         port: read("PORT"),
-        activation: activation::Variables::read(),
-        capacity: None,
+        activation: activation::ListenVariables::read(),
+        capacity: Capacity::here,
         terminal: || channel::is_terminal(STDIN),
     }
+}
+
+/// Under another init's name its own words are used, unless our format or level is asked for or there is a pool, of which
+/// it knows nothing.
+pub fn start_log(options: &Options) {
+    let command = options.command.first().map(|command| command.display().to_string()).unwrap_or_default();
+    let (style, format) = (options.defaults.style, options.logging.log_format);
+    let ours = style == Style::Ours
+        || ["log_format", "log_level", "workers", "bind"].iter().any(|name| options.is_given(name));
+    if ours {
+        return log::start(&command, format, options.logging.log_level, None);
+    }
+    let setsid = options.init.process_group != Some(ProcessGroup::None);
+    let voice = Voice { style, verbosity: options.verbosity, command: command.clone(), setsid };
+    log::start(&command, format, LogLevel::Warn, Some((voice, &options.said_first)));
+}
+
+/// What can be found out before anything is bound or started: the account of the command, if it is to be another than ours.
+///
+/// # Errors
+/// As the start would: a command or a directory that is not there, a user who is not known.
+pub fn preflight(config: &Settings) -> Result<Option<Account>, StartError> {
+    check_command(config)?;
+    let account = account(&config.process)?;
+    settings(&config.process, account.as_ref())?;
+    Ok(account)
 }
 
 /// Whether the command could be executed, so that a typing error does not bind a port first. Returns in how many directories
@@ -47,9 +78,9 @@ pub fn surroundings() -> Environment {
 ///
 /// # Errors
 /// Not found (127) or cannot be executed (126).
-pub fn check_command(config: &Config) -> Result<usize, StartError> {
-    if matches!(&config.mode, Mode::Init(policy) if policy.pause) {
-        return check_errands(&config.around).map(|()| 0);
+pub fn check_command(config: &Settings) -> Result<usize, StartError> {
+    if matches!(&config.mode, Mode::Init(init) if init.policy.pause) {
+        return check_errands(&config.helpers).map(|()| 0);
     }
     // A program's name may hold a placeholder: that of the first worker stands for all.
     let argv = config.command.with(&Values {
@@ -61,12 +92,12 @@ pub fn check_command(config: &Config) -> Result<usize, StartError> {
     });
     let program = argv.first().map(OsString::as_os_str).unwrap_or_default();
     let missing = check_program("COMMAND", program)?;
-    check_errands(&config.around).map(|()| missing)
+    check_errands(&config.helpers).map(|()| missing)
 }
 
 /// The same for the commands that options have.
-fn check_errands(around: &Around) -> Result<(), StartError> {
-    around.commands().try_for_each(|(option, words)| check_program(option, &words.program()).map(|_| ()))
+fn check_errands(helpers: &HelperSettings) -> Result<(), StartError> {
+    helpers.commands().try_for_each(|(option, words)| check_program(option, &words.program()).map(|_| ()))
 }
 
 fn check_program(what: &str, program: &OsStr) -> Result<usize, StartError> {
@@ -96,7 +127,7 @@ fn check_program(what: &str, program: &OsStr) -> Result<usize, StartError> {
 
 /// Where the command is started, and what we have to do with the terminal.
 #[derive(Debug)]
-pub struct Place {
+pub struct CommandPlace {
     /// Its session and group.
     pub placement: Placement,
     /// What it is to the terminal.
@@ -109,15 +140,15 @@ pub struct Place {
 
 /// Finds out what terminal there is, and where the command of init mode goes.
 #[must_use]
-pub fn place(placing: Placing) -> Place {
-    let without_terminal = |placement, job| Place { placement, job, terminal: None, gave_up: false };
+pub fn place(placing: Placing) -> CommandPlace {
+    let without_terminal = |placement, job| CommandPlace { placement, job, terminal: None, gave_up: false };
     let apart = |placement| without_terminal(placement, Job::Apart);
     let shared = || without_terminal(Placement::Shared, Job::Shared);
     match placing {
         Placing::As(ProcessGroup::Session) => apart(Placement::Session),
         Placing::As(ProcessGroup::None) => shared(),
         Placing::WithOurTerminal => {
-            Place { gave_up: terminal::give_up(), ..apart(Placement::SessionWithTerminal(0)) }
+            CommandPlace { gave_up: terminal::give_up(), ..apart(Placement::SessionWithTerminal(0)) }
         }
         Placing::As(wanted @ (ProcessGroup::Auto | ProcessGroup::Group)) => match Terminal::controlling() {
             // To hand it over is refused: in our own group, the command has it as we have it.
@@ -147,13 +178,13 @@ pub fn place(placing: Placing) -> Place {
 }
 
 /// A group of its own, in the foreground if ours is.
-fn own_group(terminal: Terminal, job: Job) -> Place {
+fn own_group(terminal: Terminal, job: Job) -> CommandPlace {
     let placement = Placement::Group(terminal.is_ours().then(|| terminal.fd()));
-    Place { placement, job, terminal: Some(terminal), gave_up: false }
+    CommandPlace { placement, job, terminal: Some(terminal), gave_up: false }
 }
 
 /// Gets the orphans, and the news of our parent's death.
-pub fn relations(config: &Config) {
+pub fn relations(config: &Settings) {
     if let Some(signal) = config.parent_death_signal
         && let Err(error) = pid1::ask_for_parent_death_signal(signal, pid1::parent())
     {
@@ -178,9 +209,9 @@ pub fn relations(config: &Config) {
 /// What the command gets should we die without having stopped it: workers the stop signal, lest they go on without
 /// us; the one command what we die of, if that is `SIGKILL` at our own parent's death.
 #[must_use]
-pub fn death_signal_of_command(config: &Config) -> Option<Signal> {
+pub fn death_signal_of_command(config: &Settings) -> Option<Signal> {
     match &config.mode {
-        Mode::Pool(policy) => Some(policy.stop.signal),
+        Mode::Pool(pool) => Some(pool.policy.stop.signal),
         Mode::Init(_) => config.parent_death_signal.filter(|signal| *signal == Signal::KILL),
     }
 }

@@ -4,10 +4,10 @@ use crate::core::exit::code;
 use crate::os::process::privileges::{
     self, DAC_OVERRIDE, KILL, NET_BIND_SERVICE, SETGID, SETUID, SYS_PTRACE, SYS_RESOURCE,
 };
-use crate::os::process::spawn::{Identity, Settings};
+use crate::os::process::spawn::{self, Identity};
 use crate::os::users::{self, Account};
-use crate::settings::Config;
-use crate::settings::options::Process;
+use crate::settings::options::ProcessOptions;
+use crate::settings::{PoolSettings, Settings};
 use crate::values::address::Address;
 use crate::values::error::StartError;
 use std::ffi::CString;
@@ -19,7 +19,7 @@ use tracing::warn;
 ///
 /// # Errors
 /// If it is not known, or we may not change to it.
-pub fn account(process: &Process) -> Result<Option<Account>, StartError> {
+pub fn account(process: &ProcessOptions) -> Result<Option<Account>, StartError> {
     if process.user.is_none() && process.group.is_none() {
         return Ok(None);
     }
@@ -57,7 +57,7 @@ pub fn account(process: &Process) -> Result<Option<Account>, StartError> {
 ///
 /// # Errors
 /// If its directory is none.
-pub fn settings(process: &Process, account: Option<&Account>) -> Result<Settings, StartError> {
+pub fn settings(process: &ProcessOptions, account: Option<&Account>) -> Result<spawn::Settings, StartError> {
     let directory = match &process.chdir {
         None => None,
         Some(path) => {
@@ -74,7 +74,7 @@ pub fn settings(process: &Process, account: Option<&Account>) -> Result<Settings
             Some(CString::new(path.as_os_str().as_bytes()).map_err(|error| cannot(&error))?)
         }
     };
-    Ok(Settings {
+    Ok(spawn::Settings {
         identity: account.map(|account| account.identity.clone()),
         no_new_privs: process.no_new_privs,
         umask: process.umask,
@@ -85,19 +85,20 @@ pub fn settings(process: &Process, account: Option<&Account>) -> Result<Settings
 
 /// Gives up the rights that we have no use for once everything is bound, if the command has another user's anyway. One
 /// that stays root may not get them back by its exec (`PR_SET_NO_NEW_PRIVS`).
-pub fn give_up_rights(settings: &Settings, config: &Config) {
-    let pool = &config.pool;
+pub fn give_up_rights(settings: &spawn::Settings, config: &Settings) {
     if settings.identity.as_ref().is_none_or(|identity| identity.uid == 0) {
         return;
     }
     let mut needed = vec![KILL, SETUID, SETGID, SYS_PTRACE];
     // A socket's path is removed at the end, from whosever directory.
-    let mut addresses = pool.bind.iter().chain(&config.health).chain(&config.control);
+    let bind = config.pool().into_iter().flat_map(|pool| &pool.bind);
+    let mut addresses = bind.chain(&config.endpoint.health).chain(&config.endpoint.control);
     let has_path = addresses.any(|address| matches!(address, Address::Unix(_)));
+    let mut listeners = config.pool().into_iter().flat_map(PoolSettings::listeners);
     // For one worker more there is one listener more.
     let is_low =
         |address: &Address| matches!(address, Address::Tcp(address) if (1..1024).contains(&address.port()));
-    needed.extend(pool.listeners().any(is_low).then_some(NET_BIND_SERVICE));
+    needed.extend(listeners.any(is_low).then_some(NET_BIND_SERVICE));
     needed.extend(has_path.then_some(DAC_OVERRIDE));
     needed.extend(settings.oom_score_adj.map(|_| SYS_RESOURCE));
     if let Err(error) = privileges::keep_only(&needed) {

@@ -14,7 +14,7 @@ use crate::core::{Core, Mode, Monotonic, Note, Rewrites, Signal};
 use crate::os::process::handover::Given;
 use crate::os::process::send;
 use crate::os::process::spawn::{Identity, Placement};
-use crate::settings;
+use crate::settings::HelperSettings;
 use crate::settings::placeholders::Command;
 use crate::setup::environment::Environment;
 use crate::values::command_line::Words;
@@ -35,7 +35,7 @@ pub struct Before {
 
 impl Before {
     /// What was done by the program before us in this process is not done again.
-    pub fn new(config: &settings::Around, given: Option<&Given>) -> Self {
+    pub fn new(config: &HelperSettings, given: Option<&Given>) -> Self {
         let commands = if given.is_some() { Vec::new() } else { config.before.clone() };
         Self { commands, by: config.before_by, deadline: config.deadline, aside: None }
     }

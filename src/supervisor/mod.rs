@@ -3,7 +3,7 @@
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 //!
 //! Its parts know nothing of it: `execute` carries actions out, with `sending`, `console` and `spawning`; `observers` tells
-//! what happened; `renew` has the configuration in force; `clock` leaves out pauses.
+//! what happened; `reload` has the configuration in force; `clock` leaves out pauses.
 
 mod before;
 mod clock;
@@ -14,14 +14,14 @@ mod helping;
 mod observers;
 mod orders;
 mod reaping;
-mod renew;
+mod reload;
 mod scrape;
 mod sending;
 mod spawning;
 mod start;
 mod stop;
 mod summary;
-mod upgrade;
+pub mod upgrade;
 mod waiting;
 
 use crate::control::Inbox;
@@ -42,7 +42,7 @@ use execute::Executor;
 use observers::Observers;
 use orders::Waiters;
 use reaping::Reaping;
-use renew::InForce;
+use reload::InForce;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;

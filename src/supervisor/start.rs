@@ -7,7 +7,7 @@ use super::execute::Executor;
 use super::observers::Observers;
 use super::orders::Waiters;
 use super::reaping::Reaping;
-use super::renew::{self, InForce};
+use super::reload::{self, InForce};
 use super::sending::Sender;
 use super::spawning::Starter;
 use super::upgrade;
@@ -23,14 +23,14 @@ use crate::helpers::run::Runner;
 use crate::http::{self, Access, Edge, Published};
 use crate::os::call;
 use crate::os::process::handover::Given;
-use crate::os::process::spawn::{Identity, Placement, Settings};
+use crate::os::process::spawn::{self, Identity, Placement};
 use crate::os::process::{exec, open_files, pid1};
 use crate::os::runtime::runtime;
 use crate::os::signals::Signals;
 use crate::os::users::Account;
-use crate::settings::{Around, Config};
+use crate::settings::{HelperSettings, Settings};
 use crate::setup::environment::Environment;
-use crate::setup::{self, Endpoints, Place};
+use crate::setup::{self, CommandPlace, Endpoints};
 use crate::values::error::StartError;
 use crate::values::style::Style;
 use crate::workers::{Fleet, least_fd};
@@ -44,8 +44,8 @@ impl Supervisor {
     ///
     /// # Errors
     /// Names what could not be had.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        let is_pool = matches!(config.mode, Mode::Pool(_));
+    pub fn start(config: Settings) -> Result<Self, StartError> {
+        let is_pool = config.pool().is_some();
         // The others tell of it when they try.
         let given = if is_pool { setup::given()? } else { None };
         let mut missing = 0;
@@ -75,16 +75,15 @@ impl Supervisor {
         serve(&endpoints, &edge)?;
         let environment = environment(&config, account.as_ref());
         setup::give_up_rights(&settings, &config);
-        let helpers = helpers(&config.around, &environment, &settings, cannot_spawn, given.as_ref());
+        let helpers = helpers(&config.helpers, &environment, &settings, cannot_spawn, given.as_ref());
         drop(inside);
         let gave_up = place.as_ref().is_some_and(|place| place.gave_up);
         let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
         let terminal = place.and_then(|place| place.terminal);
         let console = Console::new(terminal, gave_up, config.style == Style::DumbInit);
-        let in_force = InForce::new(&config);
-        let before = Before::new(&config.around, given.as_ref());
+        let before = Before::new(&config.helpers, given.as_ref());
         // Later, elsewhere or for another user it may be where it is not now.
-        let stays = !is_pool && config.around.before.is_empty() && config.process.chdir.is_none();
+        let stays = !is_pool && config.helpers.before.is_empty() && config.process.chdir.is_none();
         let starter = Starter {
             missing: if stays && settings.identity.is_none() { missing } else { 0 },
             environment,
@@ -92,7 +91,7 @@ impl Supervisor {
             settings,
             cannot_spawn,
             death_signal: setup::death_signal_of_command(&config),
-            command: config.command,
+            command: config.command.clone(),
             closes_others: is_pool,
         };
         let ids = starter.settings.identity.as_ref().map(Identity::ids);
@@ -106,15 +105,19 @@ impl Supervisor {
             execute,
             inbox,
             waiters: Waiters::default(),
-            observers: Observers::new(published, is_pool, config.pool.output.is_some()),
+            observers: Observers::new(
+                published,
+                is_pool,
+                config.pool().is_some_and(|pool| pool.output.is_some()),
+            ),
             before,
             helpers,
-            in_force,
+            in_force: InForce::new(config),
             // A child may have ended while the program was exchanged.
             reaping: Reaping::new(given.is_some()),
         };
         if is_pool {
-            renew::discard_unheeded(&state.core);
+            reload::discard_unheeded(&state.core);
         }
         Ok(Self { runtime: Some(runtime), state })
     }
@@ -122,34 +125,35 @@ impl Supervisor {
 
 /// With what identity and limits the command runs, and why it cannot, if that is known and no reason to end.
 fn run_as(
-    config: &Config,
+    config: &Settings,
     given: &Option<Given>,
-) -> Result<(Settings, Option<Account>, Option<SpawnFailure>), StartError> {
+) -> Result<(spawn::Settings, Option<Account>, Option<SpawnFailure>), StartError> {
     let found = setup::account(&config.process)
         .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
     match found {
         Ok((settings, account)) => Ok((settings, account, None)),
-        Err(error) => Ok((Settings::default(), None, Some(upgrade::only_new_workers(given, error)?))),
+        Err(error) => Ok((spawn::Settings::default(), None, Some(upgrade::only_new_workers(given, error)?))),
     }
 }
 
 /// What is there in one of the modes alone: the command's place, or what a pool needs.
 fn of_mode(
-    config: &Config,
+    config: &Settings,
     identity: Option<&Identity>,
     given: Option<&Given>,
-) -> Result<(Core, Option<Place>, Option<Fleet>), StartError> {
-    match config.mode.clone() {
-        Mode::Init(mut policy) => {
-            let place = setup::place(config.placing);
+) -> Result<(Core, Option<CommandPlace>, Option<Fleet>), StartError> {
+    match &config.mode {
+        Mode::Init(init) => {
+            let (mut policy, place) = (init.policy.clone(), setup::place(init.placing));
             (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
             policy.stops_itself |= place.job == Job::Shared;
             // Nothing is left to chance there.
             Ok((Core::new(Mode::Init(policy), 0), Some(place), None))
         }
-        Mode::Pool(mut policy) => {
-            let lanes = setup::lanes(&config.pool, &mut policy, least_fd(&config.pool), given)?;
-            let fleet = Fleet::new(&config.pool, lanes, identity, given);
+        Mode::Pool(pool) => {
+            let mut policy = pool.policy.clone();
+            let lanes = setup::lanes(pool, &mut policy, least_fd(pool), given)?;
+            let fleet = Fleet::new(pool, lanes, identity, given);
             let fleet = fleet.map_err(|(what, error)| setup::refused(what, &error))?;
             let core = match given {
                 Some(given) => Core::take_over(policy, pid1::seed(), &given.pool),
@@ -160,10 +164,10 @@ fn of_mode(
     }
 }
 
-fn environment(config: &Config, account: Option<&Account>) -> Environment {
-    let environment = match config.mode {
+fn environment(config: &Settings, account: Option<&Account>) -> Environment {
+    let environment = match &config.mode {
         Mode::Init(_) => Environment::of_init(),
-        Mode::Pool(_) => Environment::of_pool(&config.pool.names(), config.pool.watchdog),
+        Mode::Pool(pool) => Environment::of_pool(&pool.names(), pool.watchdog),
     };
     match account {
         None => environment,
@@ -172,9 +176,9 @@ fn environment(config: &Config, account: Option<&Account>) -> Environment {
 }
 
 fn helpers(
-    config: &Around,
+    config: &HelperSettings,
     environment: &Environment,
-    settings: &Settings,
+    settings: &spawn::Settings,
     cannot_spawn: Option<SpawnFailure>,
     given: Option<&Given>,
 ) -> Helpers {

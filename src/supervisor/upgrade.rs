@@ -8,9 +8,14 @@ use crate::os::process::exec;
 use crate::os::process::handover::{FORMAT, Given, Output, VARIABLE};
 use crate::os::process::open_files;
 use crate::os::signals;
+use crate::settings::options::Endpoint;
 use crate::settings::rules::activation::VARIABLE as LISTEN;
+use crate::settings::{PoolSettings, Settings};
+use crate::setup;
+use crate::values::address::Address;
 use crate::values::error::StartError;
 use crate::values::ready_target::CheckState;
+use crate::values::variables::HANDOVER_TERMS;
 use crate::workers::Fleet;
 use crate::workers::output::Relay;
 use std::ffi::OsString;
@@ -20,10 +25,7 @@ use std::path::Path;
 use std::time::Duration;
 use tracing::{error, warn};
 
-/// Lines of a plan about what is bound.
-const SOCKETS: [&str; 3] = ["listener ", "health ", "control "];
-
-/// How long the next program may take to read the command line and print the plan. Meanwhile nothing else is heard.
+/// How long the next program may take to read the command line and answer. Meanwhile nothing else is heard.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// `ENOENT`, errno(3); the same on every Linux.
@@ -47,6 +49,34 @@ pub(super) fn only_new_workers(given: &Option<Given>, error: StartError) -> Resu
     }
     error!(%error, "no worker can be started: those that run are kept");
     Ok(SpawnFailure { step: "find what to start", errno: NOT_FOUND, code: error.code() })
+}
+
+/// What a program answers that is asked by [`HANDOVER_TERMS`] whether it could take over.
+///
+/// # Errors
+/// As the start would: a command that is not there, a user who is not known.
+pub fn answer(settings: &Settings) -> Result<String, StartError> {
+    setup::preflight(settings)?;
+    Ok(terms(settings))
+}
+
+/// The format, and a line for each socket: both programs must have the same.
+fn terms(settings: &Settings) -> String {
+    let mut lines = vec![format!("handover {FORMAT}")];
+    if let Some(pool) = settings.pool() {
+        let PoolSettings { adopted, bind, bind_mode, bind_group, .. } = pool;
+        let group = bind_group.as_deref().unwrap_or("-");
+        let spread = if pool.policy.drain.steered { "each" } else { "shared" };
+        lines.extend(adopted.addresses.iter().map(|address| format!("listen {address} {spread} given")));
+        lines.extend(bind.iter().map(|address| match address {
+            Address::Tcp(_) => format!("listen {address} {spread}"),
+            Address::Unix(_) => format!("listen {address} {spread} {bind_mode:o} {group}"),
+        }));
+    }
+    let Endpoint { health, control } = &settings.endpoint;
+    lines.extend(health.iter().map(|address| format!("health {address}")));
+    lines.extend(control.iter().map(|address| format!("control {address}")));
+    lines.join("\n") + "\n"
 }
 
 impl Loop {
@@ -73,30 +103,25 @@ impl Loop {
 
     fn exchange(&self, program: &Path, fleet: &Fleet, pool: Handover) -> io::Result<&'static str> {
         let args = entry::args();
-        // Whoever could not go on must not get here: from PID 1 there is no way back.
+        // A program that could not go on must not get here: from PID 1 there is no way back. One that does not know the
+        // second variable prints a plan for people, and starts nothing either.
         let listen = fleet.adopted.to_hand_over();
         let given_some = !fleet.adopted.addresses.is_empty();
-        let variables = [("PREFORK_EXPLAIN", "true"), (LISTEN, listen.as_str())];
-        let variables = variables.get(..if given_some { 2 } else { 1 }).unwrap_or_default();
-        let plan = exec::ask(program, &args, variables, ANSWER_WITHIN);
+        let variables = [("PREFORK_EXPLAIN", "true"), (HANDOVER_TERMS, "true"), (LISTEN, listen.as_str())];
+        let variables = variables.get(..if given_some { 3 } else { 2 }).unwrap_or_default();
+        let answer = exec::ask(program, &args, variables, ANSWER_WITHIN);
         self.clock.worked();
-        let Some(plan) = plan? else {
+        let Some(answer) = answer? else {
             return Ok("the new program does not accept our command line; try it with --explain");
         };
-        if !plan.contains(FORMAT) {
+        let terms = terms(&self.in_force.start);
+        if answer.lines().next() != terms.lines().next() {
             return Ok(
                 "the new program cannot take over: it knows another handover format, or none, as --explain tells; \
                  start anew, or upgrade to one that has ours",
             );
         }
-        let of_sockets = |line: &&str| SOCKETS.iter().any(|label| line.starts_with(label));
-        if plan.lines().filter(of_sockets).ne(self
-            .in_force
-            .bound
-            .iter()
-            .map(String::as_str)
-            .filter(of_sockets))
-        {
+        if answer != terms {
             return Ok("the configuration says to listen elsewhere now, which takes a restart");
         }
         let places: Vec<(Vec<BorrowedFd<'_>>, &[u32])> = fleet.lanes.hand_over().collect();
@@ -131,5 +156,37 @@ impl Loop {
         env.extend(given_some.then(|| (LISTEN.into(), listen.into())));
         env.push((VARIABLE.into(), text.as_raw_fd().to_string().into()));
         Err(exec::exchange(program, &args, &env, &keep))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings;
+    use crate::settings::layers::{Parsed, read};
+    use crate::settings::rules::activation::ListenVariables;
+    use crate::settings::surroundings::Surroundings;
+
+    #[test]
+    fn all_that_both_programs_must_have_in_common_is_in_the_terms() {
+        let terms_of = |line: &str, activation: Option<ListenVariables>| {
+            let words = ["prefork-init"].into_iter().chain(line.split(' ')).map(OsString::from);
+            let Ok(Parsed::Asks(options)) = read(words) else { panic!("{line}") };
+            let surroundings = Surroundings { activation, ..Surroundings::default() };
+            terms(&settings::resolve(*options, &surroundings).unwrap())
+        };
+        let given = || Some(ListenVariables::handed_over("127.0.0.1:80\nunix:@a", ""));
+        for (line, activation, lines) in [
+            ("-n 2 x", None, ""),
+            ("-n 2 -b :80,[::]:81 x", None, "listen 0.0.0.0:80 each\nlisten [::]:81 each\n"),
+            ("-n 2 -b :80 --listener shared x", None, "listen 0.0.0.0:80 shared\n"),
+            ("-b unix:/s x", None, "listen unix:/s shared 666 -\n"),
+            ("-b unix:/s --bind-mode 60 --bind-group web x", None, "listen unix:/s shared 60 web\n"),
+            ("-n 2 x", given(), "listen 127.0.0.1:80 each given\nlisten unix:@a each given\n"),
+            ("-n 2 --health :9 --control /c x", None, "health 0.0.0.0:9\ncontrol unix:/c\n"),
+            ("--health :9 x", None, "health 0.0.0.0:9\n"),
+        ] {
+            assert_eq!(terms_of(line, activation), format!("handover 4\n{lines}"), "{line}");
+        }
     }
 }

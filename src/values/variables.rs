@@ -12,6 +12,8 @@ pub const SCOREBOARD_FD: &str = "PREFORK_SCOREBOARD_FD";
 pub const SCOREBOARD_OFFSET: &str = "PREFORK_SCOREBOARD_OFFSET";
 /// The descriptor by which the next program in our process is told what it takes over.
 pub const HANDOVER_FD: &str = "PREFORK_HANDOVER_FD";
+/// Asks a program, beside `PREFORK_EXPLAIN`, what it would take over at an upgrade, in place of the plan for people.
+pub const HANDOVER_TERMS: &str = "PREFORK_HANDOVER_TERMS";
 /// Given sockets that a program before us has moved, for the next one.
 pub const HANDOVER_LISTEN: &str = "PREFORK_HANDOVER_LISTEN";
 /// The name of an event, and the beginning of what else a hook is told of it.

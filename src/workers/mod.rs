@@ -35,7 +35,7 @@ use crate::os::socket::shut_watch::ShutWatch;
 use crate::os::socket::steer::probe_source;
 use crate::os::worker::ready_pipe::{ReadyPipes, What};
 use crate::os::worker::scoreboard::{self, Scoreboard};
-use crate::settings::Pool;
+use crate::settings::PoolSettings;
 use crate::settings::options::MemoryMeasure;
 use crate::settings::rules::activation::Activation;
 use crate::setup::environment::OfWorker;
@@ -158,7 +158,7 @@ impl Fleet {
     /// # Errors
     /// If the kernel gives us no socket, epoll or memory: what could not be had.
     pub fn new(
-        pool: &Pool,
+        pool: &PoolSettings,
         lanes: Lanes,
         identity: Option<&Identity>,
         given: Option<&Given>,
@@ -218,7 +218,7 @@ impl Fleet {
     }
 
     /// Measures and asks as this says from now on.
-    pub fn renew(&mut self, pool: &Pool) {
+    pub fn renew(&mut self, pool: &PoolSettings) {
         self.memory = measure(pool);
         self.uncounted_told.set(false);
         self.hands.renew(pool.drain_time);
@@ -458,13 +458,13 @@ fn kept(given: &Given) -> Vec<WorkerIo> {
 }
 
 /// The least number of a descriptor that is out of the way of those the workers see.
-pub fn least_fd(pool: &Pool) -> RawFd {
+pub fn least_fd(pool: &PoolSettings) -> RawFd {
     const SCOREBOARD_AND_READY: i32 = 2;
     let listeners = i32::try_from(pool.listeners().count()).unwrap_or(0);
     FIRST_FD.saturating_add(listeners).saturating_add(SCOREBOARD_AND_READY)
 }
 
-fn probing(pool: &Pool, lanes: &Lanes) -> Option<Probing> {
+fn probing(pool: &PoolSettings, lanes: &Lanes) -> Option<Probing> {
     let to = crate::settings::probe_target(lanes.addresses());
     pool.probe.as_ref().zip(to).and_then(|(probe, to)| {
         let get = Get::new(&to.to_string(), &probe.path)?;
@@ -472,7 +472,7 @@ fn probing(pool: &Pool, lanes: &Lanes) -> Option<Probing> {
     })
 }
 
-fn measure(pool: &Pool) -> Option<Measure> {
+fn measure(pool: &PoolSettings) -> Option<Measure> {
     pool.memory.map(|measure| match measure {
         MemoryMeasure::Rss => Measure::Rss,
         MemoryMeasure::Pss => Measure::Pss,

@@ -65,10 +65,14 @@ fn a_program_that_could_not_go_on_is_not_exchanged_for() {
     let mut run = pool(&[], python("serve()")).of_a_copy().start();
     run.wait_for("worker ready");
     let before = answering(&run);
+    // One that does not know the question prints the plan for people.
+    let earlier = format!("#!/bin/sh\nunset PREFORK_HANDOVER_TERMS\nexec {} \"$@\"\n", binary().display());
     let scripts = [
         ("#!/bin/sh\nexit 1\n", "does not accept our command line"),
-        // One from before it could take over prints a plan all the same.
         ("#!/bin/sh\necho mode pool\n", "cannot take over"),
+        ("#!/bin/sh\necho handover 3\n", "cannot take over"),
+        ("#!/bin/sh\necho handover 4\n", "listen elsewhere"),
+        (&earlier, "cannot take over"),
         ("not a program", "Exec format error"),
     ];
     for (round, (script, reason)) in (1..).zip(scripts) {
@@ -87,6 +91,27 @@ fn a_program_that_could_not_go_on_is_not_exchanged_for() {
     assert_eq!(answering(&run), before);
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
+}
+
+/// A program of the builds that compared plans for people looks for this in that of the next one.
+#[test]
+fn an_earlier_program_finds_in_the_plan_what_it_looks_for() {
+    let options = ["--explain", "-n", "2", "-b", "127.0.0.1:80,unix:/run/s", "--bind-mode", "660"];
+    let launch = crate::harness::launch(options.iter().copied().chain(["--health", ":90", "--", "true"]));
+    let (code, plan, log) = launch.finish();
+    assert_eq!(code, 0, "{log}");
+    assert!(plan.contains("(handover format 4)"), "{plan}");
+    let of_sockets = |line: &&str| ["listener ", "health ", "control "].iter().any(|of| line.starts_with(of));
+    let lines: Vec<&str> = plan.lines().filter(of_sockets).collect();
+    assert_eq!(
+        lines,
+        [
+            "listener        127.0.0.1:80, descriptor 3 of each worker; each worker has its own",
+            "listener        unix:/run/s (mode 660), descriptor 4 of each worker; each worker has its own",
+            "health          0.0.0.0:90",
+            "control         no socket",
+        ]
+    );
 }
 
 /// As when two packages come one after the other: the kernel shows a removed file as where the program is.

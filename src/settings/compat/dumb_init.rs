@@ -1,23 +1,23 @@
 //! As `dumb-init` 1.2.5: its options, `DUMB_INIT_SETSID` and `DUMB_INIT_DEBUG`, its codes (1 for wrong usage, 2 for a
 //! command that cannot be executed) and the lines of its `-v`.
 
-use super::from_environment;
-use super::getopt::{Known, Next, Words};
+use super::environment::{asks_for_pause, from_environment};
+use super::getopt::{Getopt, KnownOption, Next};
 use crate::core::event::SpawnFailure;
 use crate::core::signal::{Rewrite, Signal};
+use crate::settings::defaults::{Defaults, Placing};
 use crate::settings::layers::Parsed;
 use crate::settings::options::{Options, OrphansOption, ProcessGroup, ScopeOption, Subreaper};
-use crate::settings::{Defaults, Placing};
 use crate::values::error::StartError;
 use crate::values::style::Style;
 use std::ffi::{OsStr, OsString};
 
-const OPTIONS: [Known; 5] = [
-    Known { short: b'c', long: "single-child", takes_argument: false },
-    Known { short: b'h', long: "help", takes_argument: false },
-    Known { short: b'r', long: "rewrite", takes_argument: true },
-    Known { short: b'v', long: "verbose", takes_argument: false },
-    Known { short: b'V', long: "version", takes_argument: false },
+const OPTIONS: [KnownOption; 5] = [
+    KnownOption { short: b'c', long: "single-child", takes_argument: false },
+    KnownOption { short: b'h', long: "help", takes_argument: false },
+    KnownOption { short: b'r', long: "rewrite", takes_argument: true },
+    KnownOption { short: b'v', long: "verbose", takes_argument: false },
+    KnownOption { short: b'V', long: "version", takes_argument: false },
 ];
 
 const VERSION: &str = "dumb-init v1.2.5\n";
@@ -30,7 +30,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
     let mut rules = Vec::new();
     let mut setsid = true;
     let mut debug = false;
-    let mut words = Words::new(&OPTIONS, args);
+    let mut words = Getopt::new(&OPTIONS, args);
     let command = loop {
         match words.next() {
             Next::Option(b'c', _) => setsid = false,
@@ -45,7 +45,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
             Next::Command(command) => break command,
         }
     };
-    if command.is_empty() && !super::asks_for_pause() {
+    if command.is_empty() && !asks_for_pause() {
         let usage = format!("Usage: {name} [option] program [args]\nTry {name} --help for full usage.\n");
         return Ok(to_stderr(&usage, WRONG));
     }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// An option of a program.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct KnownOption {
     /// Its letter.
     pub short: u8,
     /// Its long name, if it has one.
@@ -30,17 +30,17 @@ pub enum Next {
 
 /// A command line on its way through.
 #[derive(Debug)]
-pub struct Words<'a> {
-    known: &'a [Known],
+pub struct Getopt<'a> {
+    known: &'a [KnownOption],
     rest: std::slice::Iter<'a, OsString>,
     /// What is left of a bundle of short options.
     bundle: &'a [u8],
 }
 
-impl<'a> Words<'a> {
+impl<'a> Getopt<'a> {
     /// The words after the program's name.
     #[must_use]
-    pub fn new(known: &'a [Known], args: &'a [OsString]) -> Self {
+    pub fn new(known: &'a [KnownOption], args: &'a [OsString]) -> Self {
         Self { known, rest: args.get(1..).unwrap_or_default().iter(), bundle: &[] }
     }
 
@@ -86,8 +86,8 @@ impl<'a> Words<'a> {
             Some(at) => (word.get(..at).unwrap_or_default(), word.get(at.saturating_add(1)..)),
             None => (word, None),
         };
-        let begins = |known: &&Known| !known.long.is_empty() && known.long.as_bytes().starts_with(name);
-        let candidates: Vec<&Known> = self.known.iter().filter(begins).collect();
+        let begins = |known: &&KnownOption| !known.long.is_empty() && known.long.as_bytes().starts_with(name);
+        let candidates: Vec<&KnownOption> = self.known.iter().filter(begins).collect();
         let exact = candidates.iter().find(|known| known.long.as_bytes() == name);
         let shown = OsStr::from_bytes(name).display().to_string();
         let known = match (exact, candidates.as_slice()) {

@@ -6,12 +6,12 @@
 //! tests/compat/differences.md.
 
 pub mod dumb_init;
+mod environment;
 mod getopt;
 pub mod tini;
 
-use crate::settings::Defaults;
-use crate::settings::layers::Parsed;
-use crate::settings::options::{self, Options};
+use crate::settings::layers::{self, Parsed};
+use crate::settings::options::Options;
 use crate::values::error::StartError;
 use crate::values::style::Style;
 use std::ffi::{OsStr, OsString};
@@ -24,7 +24,7 @@ use std::path::Path;
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<Box<Options>>, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
     match style(args.first().map(OsString::as_os_str).unwrap_or_default()) {
-        Style::Ours => options::read(args),
+        Style::Ours => layers::read(args),
         Style::DumbInit => dumb_init::read(&args),
         Style::Tini => tini::read(&args),
     }
@@ -44,26 +44,6 @@ pub fn style(name: &OsStr) -> Style {
     } else {
         Style::Ours
     }
-}
-
-/// Our own options as the environment alone has them, for this command.
-fn from_environment(command: Vec<OsString>, defaults: Defaults) -> Result<Box<Options>, StartError> {
-    let words = ["prefork-init".into(), "--".into()];
-    match options::read(words.into_iter().chain(command))? {
-        Parsed::Asks(mut options) => {
-            options.defaults = defaults;
-            Ok(options)
-        }
-        // Nothing in the environment asks for that.
-        Parsed::Print { .. } => Err(StartError::usage("environment", "asks for help", "unset it")),
-    }
-}
-
-/// Whether no command is to be run, which the originals cannot.
-fn asks_for_pause() -> bool {
-    let value = std::env::var_os("PREFORK_PAUSE").filter(|value| !value.is_empty());
-    // What is neither is an error that our own options tell.
-    value.is_some_and(|value| options::boolean(&value).unwrap_or(true))
 }
 
 #[cfg(test)]

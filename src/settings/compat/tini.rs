@@ -1,27 +1,27 @@
 //! As `tini` 0.19.0: its options, `TINI_SUBREAPER`, `TINI_VERBOSITY` and `TINI_KILL_PROCESS_GROUP`, its codes (127, 126
 //! and 1) and the lines of its `-v`, all of them on stderr.
 
-use super::from_environment;
-use super::getopt::{Known, Next, Words};
+use super::environment::{asks_for_pause, from_environment};
+use super::getopt::{Getopt, KnownOption, Next};
 use crate::core::event::SpawnFailure;
 use crate::core::exit::code;
 use crate::core::signal::{Rewrite, Signal};
+use crate::settings::defaults::{Defaults, Placing};
 use crate::settings::layers::Parsed;
 use crate::settings::options::{Options, OrphansOption, ProcessGroup, ScopeOption, Subreaper};
-use crate::settings::{Defaults, Placing};
 use crate::values::error::StartError;
 use crate::values::style::{Style, tini_prefix};
 use std::ffi::{OsStr, OsString};
 
-const OPTIONS: [Known; 8] = [
-    Known { short: b'p', long: "", takes_argument: true },
-    Known { short: b'h', long: "", takes_argument: false },
-    Known { short: b'v', long: "", takes_argument: false },
-    Known { short: b'w', long: "", takes_argument: false },
-    Known { short: b'g', long: "", takes_argument: false },
-    Known { short: b'l', long: "", takes_argument: false },
-    Known { short: b'e', long: "", takes_argument: true },
-    Known { short: b's', long: "", takes_argument: false },
+const OPTIONS: [KnownOption; 8] = [
+    KnownOption { short: b'p', long: "", takes_argument: true },
+    KnownOption { short: b'h', long: "", takes_argument: false },
+    KnownOption { short: b'v', long: "", takes_argument: false },
+    KnownOption { short: b'w', long: "", takes_argument: false },
+    KnownOption { short: b'g', long: "", takes_argument: false },
+    KnownOption { short: b'l', long: "", takes_argument: false },
+    KnownOption { short: b'e', long: "", takes_argument: true },
+    KnownOption { short: b's', long: "", takes_argument: false },
 ];
 
 /// Docker reads the first three words.
@@ -36,7 +36,7 @@ const FAULTS: [&str; 7] = ["FPE", "ILL", "SEGV", "BUS", "ABRT", "TRAP", "SYS"];
 const NOT_FOR_P: [&str; 3] = ["STKFLT", "PWR", "IO"];
 
 #[derive(Default)]
-struct Settings {
+struct Flags {
     subreaper: bool,
     group: bool,
     warn_on_reap: bool,
@@ -54,20 +54,20 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
         return Ok(to_stdout(VERSION));
     }
     let fatal = |text: String| Ok(to_stderr(&format!("{}{text}\n", tini_prefix("FATAL"))));
-    let mut settings = Settings { verbosity: 1, ..Settings::default() };
-    let mut words = Words::new(&OPTIONS, args);
+    let mut flags = Flags { verbosity: 1, ..Flags::default() };
+    let mut words = Getopt::new(&OPTIONS, args);
     let command = loop {
         match words.next() {
-            Next::Option(b's', _) => settings.subreaper = true,
-            Next::Option(b'g', _) => settings.group = true,
-            Next::Option(b'w', _) => settings.warn_on_reap = true,
-            Next::Option(b'v', _) => settings.verbosity = settings.verbosity.saturating_add(1),
+            Next::Option(b's', _) => flags.subreaper = true,
+            Next::Option(b'g', _) => flags.group = true,
+            Next::Option(b'w', _) => flags.warn_on_reap = true,
+            Next::Option(b'v', _) => flags.verbosity = flags.verbosity.saturating_add(1),
             Next::Option(b'p', signal) => match death_signal(&signal) {
-                Some(signal) => settings.death_signal = Some(signal),
+                Some(signal) => flags.death_signal = Some(signal),
                 None => return fatal(format!("Not a valid option for -p: {}", signal.display())),
             },
             Next::Option(b'e', code) => match exit_code(&code) {
-                Some(code) => settings.success_codes.push(code),
+                Some(code) => flags.success_codes.push(code),
                 None => return fatal(format!("Not a valid option for -e: {}", code.display())),
             },
             Next::Option(b'l', _) => return Ok(to_stdout(LICENCE)),
@@ -76,17 +76,17 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
             Next::Command(command) => break command,
         }
     };
-    if command.is_empty() && !super::asks_for_pause() {
+    if command.is_empty() && !asks_for_pause() {
         return Ok(to_stderr(&usage(&name)));
     }
-    settings.subreaper |= std::env::var_os("TINI_SUBREAPER").is_some();
-    settings.group |= std::env::var_os("TINI_KILL_PROCESS_GROUP").is_some();
+    flags.subreaper |= std::env::var_os("TINI_SUBREAPER").is_some();
+    flags.group |= std::env::var_os("TINI_KILL_PROCESS_GROUP").is_some();
     if let Some(verbosity) = std::env::var_os("TINI_VERBOSITY") {
-        settings.verbosity = as_atoi(&verbosity);
+        flags.verbosity = as_atoi(&verbosity);
     }
 
     let mut options = from_environment(command, DEFAULTS)?;
-    apply(&mut options, settings);
+    apply(&mut options, flags);
     Ok(Parsed::Asks(options))
 }
 
@@ -100,19 +100,19 @@ const DEFAULTS: Defaults = Defaults {
     start_failure_code,
 };
 
-fn apply(options: &mut Options, settings: Settings) {
-    let scope = if settings.group { ScopeOption::Group } else { ScopeOption::Process };
+fn apply(options: &mut Options, flags: Flags) {
+    let scope = if flags.group { ScopeOption::Group } else { ScopeOption::Process };
     options.init.signal_scope.get_or_insert(scope);
-    if settings.subreaper {
+    if flags.subreaper {
         options.signals.subreaper.get_or_insert(Subreaper::Auto);
     }
-    options.signals.parent_death_signal = options.signals.parent_death_signal.or(settings.death_signal);
-    options.signals.warn_on_reap |= settings.warn_on_reap;
+    options.signals.parent_death_signal = options.signals.parent_death_signal.or(flags.death_signal);
+    options.signals.warn_on_reap |= flags.warn_on_reap;
     let known = FAULTS.iter().filter_map(|name| Signal::parse(name));
     let dropped = known.chain([Signal::TTIN, Signal::TTOU]).map(|from| Rewrite { from, to: None });
     options.signals.rewrite_signal.splice(0..0, dropped);
-    options.init.success_codes.extend(settings.success_codes);
-    options.verbosity = settings.verbosity;
+    options.init.success_codes.extend(flags.success_codes);
+    options.verbosity = flags.verbosity;
 }
 
 fn to_stdout(text: &str) -> Parsed<Box<Options>> {

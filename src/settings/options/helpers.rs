@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// What runs before and beside the command.
 #[derive(Debug, Args)]
-pub struct Around {
+pub struct HelperOptions {
     /// Run this once before anything else is started, as for migrations; repeat it for more, one after the other.
     ///
     /// Its failure is the end, with its exit code. Not run again at a reload or an upgrade. It is split into words as a

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 /// What happens to signals and orphans.
 #[derive(Debug, Args)]
-pub struct Signals {
+pub struct SignalOptions {
     /// Pass signal FROM on as TO, or not at all if TO is 0; repeat it, or separate by commas, for more.
     ///
     /// In pool mode: act as if TO had come. Names or numbers: TERM=QUIT, 15=3, HUP=0, RTMIN+3=TERM.
@@ -41,7 +41,7 @@ pub struct Signals {
 
 /// How one command is run.
 #[derive(Debug, Args)]
-pub struct Init {
+pub struct InitOptions {
     /// Who gets the signals that are passed on: the command alone, or its process group [default: group].
     #[arg(long, value_name = "WHO", env = "PREFORK_SIGNAL_SCOPE", value_enum)]
     pub signal_scope: Option<ScopeOption>,

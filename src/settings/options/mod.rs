@@ -10,23 +10,20 @@ mod pool;
 mod process;
 mod workers;
 
-pub use crate::settings::file::setting;
-pub use crate::settings::options::helpers::{Around, Checks};
-pub use crate::settings::options::parse::workers_of_web_concurrency;
+pub use crate::settings::given::{GivenOption, Only, Source, name_of};
+pub use crate::settings::options::helpers::{Checks, HelperOptions};
 pub use crate::settings::variables::Unknown;
 use crate::values::log::{LogFormat, LogLevel, WorkerOutput};
-pub use init::{Init, OrphansOption, ProcessGroup, ScopeOption, Signals, Subreaper, Unhandled};
-pub use pool::{Listener, Pool, Replacement, Respawn, Restarts, Workers};
-pub use process::Process;
+pub use init::{InitOptions, OrphansOption, ProcessGroup, ScopeOption, SignalOptions, Subreaper, Unhandled};
+pub use pool::{ListenerOption, PoolOptions, Replacement, Respawn, Restarts, Workers};
+pub use process::ProcessOptions;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
 
 use crate::core::Signal;
 use crate::core::time::Patience;
-use crate::settings::Defaults;
-use crate::settings::layers::{self, Parsed};
+use crate::settings::defaults::Defaults;
 use crate::values::address::Address;
 use crate::values::duration::{parse_duration, parse_patience};
-use crate::values::error::StartError;
 use clap::builder::{BoolishValueParser, Resettable, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, CommandFactory, Parser};
 use std::ffi::{OsStr, OsString};
@@ -70,19 +67,19 @@ pub struct Options {
 
     /// What happens to signals and orphans.
     #[command(flatten, next_help_heading = "Signals")]
-    pub signals: Signals,
+    pub signals: SignalOptions,
 
     /// How one command is run.
     #[command(flatten, next_help_heading = "Init")]
-    pub init: Init,
+    pub init: InitOptions,
 
     /// As whom, where and under which limits the command runs.
     #[command(flatten, next_help_heading = "Process")]
-    pub process: Process,
+    pub process: ProcessOptions,
 
     /// Workers and their listeners.
     #[command(flatten, next_help_heading = "Pool")]
-    pub pool: Pool,
+    pub pool: PoolOptions,
 
     /// How one worker takes another's place.
     #[command(flatten, next_help_heading = "Replacement")]
@@ -110,7 +107,7 @@ pub struct Options {
 
     /// What runs before and beside the command.
     #[command(flatten, next_help_heading = "Before and beside")]
-    pub around: Around,
+    pub around: HelperOptions,
 
     /// The supervisor's own HTTP endpoint.
     #[command(flatten, next_help_heading = "Endpoint")]
@@ -126,7 +123,7 @@ pub struct Options {
 
     /// Options that were given, as a flag, by a variable or in a file.
     #[arg(skip)]
-    pub given: Vec<Given>,
+    pub given: Vec<GivenOption>,
 
     /// Variables that look like ours, and are none.
     #[arg(skip)]
@@ -153,40 +150,6 @@ impl Options {
     }
 }
 
-/// An option that was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
-    /// The name of its field.
-    pub field: String,
-    /// As a flag: `--max-age`.
-    pub flag: String,
-    /// How it was given.
-    pub source: Source,
-    /// What alone can have a use for it.
-    pub only: Option<Only>,
-}
-
-/// How an option was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// On the command line.
-    Flag,
-    /// By this variable: it may be meant for other commands in the same image.
-    Variable(String),
-    /// In the file of this path, of which the same holds.
-    File(String),
-}
-
-/// By what name an option was given, if not as a flag: its variable, or its file and key.
-#[must_use]
-pub fn name_of(flag: &str, given: &[Given]) -> Option<String> {
-    match &given.iter().find(|given| given.flag == flag)?.source {
-        Source::Flag => None,
-        Source::Variable(name) => Some(name.clone()),
-        Source::File(path) => Some(format!("{path}: {}", flag.trim_start_matches('-').to_ascii_lowercase())),
-    }
-}
-
 /// A file with settings.
 #[derive(Debug, Args)]
 pub struct Configuration {
@@ -196,15 +159,6 @@ pub struct Configuration {
     /// ["uvicorn", "app:app"], where the command line has none.
     #[arg(long, value_name = "FILE", env = "PREFORK_CONFIG")]
     pub config: Option<PathBuf>,
-}
-
-/// One of our two modes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Only {
-    /// A pool of workers.
-    Pool,
-    /// One command.
-    Init,
 }
 
 /// How everything ends.
@@ -271,15 +225,6 @@ pub struct Logging {
     /// anything.
     #[arg(long, env = "PREFORK_EXPLAIN", value_parser = BoolishValueParser::new())]
     pub explain: bool,
-}
-
-/// Reads the command line, the `PREFORK_...` variables, and the file that they name.
-///
-/// # Errors
-/// One line for the first thing that is wrong.
-pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<Box<Options>>, StartError> {
-    let args: Vec<OsString> = args.into_iter().collect();
-    layers::parse(Options::command, &args)?.map(|layered| Ok(Box::new(layered.options)))
 }
 
 /// An empty variable is none: so `docker run -e PREFORK_HEALTH= ...` undoes what an image sets.

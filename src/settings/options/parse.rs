@@ -1,13 +1,11 @@
 //! Reading the values of options. Each error is "problem: remedy".
 
-use super::{Ready, Restarts, Workers};
 use crate::core::Signal;
 use crate::core::policy::{MOST_WORKERS, Share};
 use crate::core::signal::Rewrite;
 use crate::values::address::Address;
 use crate::values::amounts::number_within;
 use crate::values::duration::parse_duration;
-use crate::values::error::StartError;
 use crate::values::user::UserSpec;
 use std::time::Duration;
 
@@ -111,20 +109,6 @@ pub(super) fn parse_stop_signal(text: &str) -> Result<Signal, String> {
     }
 }
 
-/// `auto`, `notify`, `accept`, `probe`, `delay:D`.
-pub(super) fn parse_ready(text: &str) -> Result<Ready, String> {
-    match (text, text.strip_prefix("delay:")) {
-        ("auto", _) => Ok(Ready::Auto),
-        ("notify", _) => Ok(Ready::Notify),
-        ("accept", _) => Ok(Ready::Accept),
-        ("probe", _) => Ok(Ready::Probe),
-        (_, Some(delay)) => parse_duration(delay).map(Ready::Delay),
-        (_, None) => {
-            Err("no such way: use auto, notify, accept, probe, or delay:D as in delay:5s".to_owned())
-        }
-    }
-}
-
 /// A duration that is some time.
 pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text)?;
@@ -166,44 +150,10 @@ pub(super) fn parse_times(text: &str) -> Result<u32, String> {
     number_within(text, 1, 1_000)
 }
 
-/// A number, or `auto`.
-pub(super) fn parse_workers(text: &str) -> Result<Workers, String> {
-    match number_within(text, 1, MOST_WORKERS) {
-        Ok(workers) => Ok(Workers::Number(workers)),
-        Err(_) if text == "auto" => Ok(Workers::Auto),
-        Err(_) => Err(format!("not a whole number from 1 to {MOST_WORKERS}, nor auto: use one")),
-    }
-}
-
 pub(super) fn parse_min_ready(text: &str) -> Result<u32, String> {
     number_within(text, 1, MOST_WORKERS)
 }
 
 pub(super) fn parse_backlog(text: &str) -> Result<u32, String> {
     number_within(text, 1, 65_535)
-}
-
-pub(super) fn parse_restarts(text: &str) -> Result<Restarts, String> {
-    if text == "infinity" {
-        return Ok(Restarts(None));
-    }
-    match text.parse().ok().filter(|number| *number <= 1_000) {
-        Some(number) => Ok(Restarts(Some(number))),
-        None => Err("not a whole number from 0 to 1000, nor infinity: use one".to_owned()),
-    }
-}
-
-/// `WEB_CONCURRENCY` as a number of workers, under the rules of `--workers`; those who read it know no `auto`.
-///
-/// # Errors
-/// As `--workers`.
-pub fn workers_of_web_concurrency(text: &str) -> Result<u32, StartError> {
-    number_within(text, 1, MOST_WORKERS).map_err(|problem| {
-        StartError::value(
-            "WEB_CONCURRENCY",
-            text,
-            problem.trim_end_matches(": use one"),
-            "use one, or give --workers",
-        )
-    })
 }

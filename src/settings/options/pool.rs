@@ -4,10 +4,10 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 use crate::core::Signal;
-use crate::core::policy::Share;
+use crate::core::policy::{MOST_WORKERS, Share};
 use crate::settings::options::parse;
 use crate::values::address::Address;
-use crate::values::amounts;
+use crate::values::amounts::{self, number_within};
 use crate::values::duration::parse_duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
@@ -15,12 +15,12 @@ use std::time::Duration;
 
 /// Workers and their listeners.
 #[derive(Debug, Args)]
-pub struct Pool {
+pub struct PoolOptions {
     /// Keep N copies of the command running [default: $WEB_CONCURRENCY, or 1, if --bind is given].
     ///
     /// auto: 2 x CPUs + 1, by the container's quota, or as many as its memory has room for, see --worker-memory.
     #[arg(short = 'n', visible_short_alias = 'w', long, value_name = "N", env = "PREFORK_WORKERS")]
-    #[arg(allow_negative_numbers = true, value_parser = parse::parse_workers)]
+    #[arg(allow_negative_numbers = true, value_parser = Workers::parse)]
     pub workers: Option<Workers>,
 
     /// What one worker takes: with --workers auto there are no more than memory has room for. 300M, 1.5G.
@@ -53,7 +53,7 @@ pub struct Pool {
 
     /// Whether each worker has a listener of its own or all share one; unix sockets are always shared.
     #[arg(long, value_name = "HOW", env = "PREFORK_LISTENER", default_value = "per-worker")]
-    pub listener: Listener,
+    pub listener: ListenerOption,
 
     /// Length of the accept queue, listen(2); set again when a worker changes it.
     #[arg(long, value_name = "N", env = "PREFORK_BACKLOG", default_value = "2048")]
@@ -117,7 +117,7 @@ pub struct Respawn {
     /// Give up, with exit code 3, when a slot needs more restarts than this within --restart-window and no worker
     /// is ready; or infinity. Workers that are not ready in time count whatever the window.
     #[arg(long, value_name = "N", env = "PREFORK_MAX_RESTARTS", default_value = "5")]
-    #[arg(allow_negative_numbers = true, value_parser = parse::parse_restarts)]
+    #[arg(allow_negative_numbers = true, value_parser = Restarts::parse)]
     pub max_restarts: Restarts,
 
     /// See --max-restarts.
@@ -135,9 +135,20 @@ pub enum Workers {
     Auto,
 }
 
+impl Workers {
+    /// A number, or `auto`.
+    fn parse(text: &str) -> Result<Self, String> {
+        match number_within(text, 1, MOST_WORKERS) {
+            Ok(workers) => Ok(Self::Number(workers)),
+            Err(_) if text == "auto" => Ok(Self::Auto),
+            Err(_) => Err(format!("not a whole number from 1 to {MOST_WORKERS}, nor auto: use one")),
+        }
+    }
+}
+
 /// Who listens where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Listener {
+pub enum ListenerOption {
     /// Each worker has one: new connections can be kept from a worker that is to be replaced, and none is lost.
     PerWorker,
     /// All workers take from one queue: whoever is free is next.
@@ -147,3 +158,15 @@ pub enum Listener {
 /// A number of restarts, or no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restarts(pub Option<u32>);
+
+impl Restarts {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "infinity" {
+            return Ok(Self(None));
+        }
+        match text.parse().ok().filter(|number| *number <= 1_000) {
+            Some(number) => Ok(Self(Some(number))),
+            None => Err("not a whole number from 0 to 1000, nor infinity: use one".to_owned()),
+        }
+    }
+}

@@ -9,8 +9,8 @@ use clap::builder::BoolishValueParser;
 use std::path::PathBuf;
 
 /// As whom, where and under which limits the command runs.
-#[derive(Debug, Args)]
-pub struct Process {
+#[derive(Debug, PartialEq, Eq, Args)]
+pub struct ProcessOptions {
     /// Run the command as this user, by name or id, with the user's groups; listeners are bound before.
     ///
     /// HOME, USER and LOGNAME are set to the user's. We keep only the rights to signal it and to start it anew.

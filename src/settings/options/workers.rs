@@ -25,7 +25,7 @@ pub struct Readiness {
     /// connections. probe: it answers --probe. delay:D: it has lived this long. auto: what is seen, or said where nothing
     /// can be seen; without listeners, 1s.
     #[arg(long, value_name = "HOW", env = "PREFORK_READY", default_value = "auto")]
-    #[arg(value_parser = parse::parse_ready)]
+    #[arg(value_parser = Ready::parse)]
     pub ready: Ready,
 
     /// Give up a worker that is not ready this long after its start; EXTEND_TIMEOUT_USEC (sd_notify) gives it more.
@@ -47,6 +47,22 @@ pub enum Ready {
     Probe,
     /// Time.
     Delay(Duration),
+}
+
+impl Ready {
+    /// `auto`, `notify`, `accept`, `probe`, `delay:D`.
+    fn parse(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("delay:")) {
+            ("auto", _) => Ok(Self::Auto),
+            ("notify", _) => Ok(Self::Notify),
+            ("accept", _) => Ok(Self::Accept),
+            ("probe", _) => Ok(Self::Probe),
+            (_, Some(delay)) => parse_duration(delay).map(Self::Delay),
+            (_, None) => {
+                Err("no such way: use auto, notify, accept, probe, or delay:D as in delay:5s".to_owned())
+            }
+        }
+    }
 }
 
 /// When a worker hangs.

@@ -16,14 +16,14 @@ const MOST: usize = 256;
 
 /// The variables by which sockets are given, if they mean us.
 #[derive(Clone, Debug, Default)]
-pub struct Variables {
+pub struct ListenVariables {
     count: OsString,
     names: Option<OsString>,
     /// See [`VARIABLE`].
     handed_over: Option<OsString>,
 }
 
-impl Variables {
+impl ListenVariables {
     /// Reads the process's environment. None if `LISTEN_PID` names somebody else.
     #[must_use]
     pub fn read() -> Option<Self> {
@@ -57,8 +57,10 @@ impl Activation {
     ///
     /// # Errors
     /// If a variable is not understood, or a descriptor is not what a worker could serve.
-    pub fn resolve(variables: Option<&Variables>) -> Result<Self, StartError> {
-        let Some(Variables { count, names, handed_over }) = variables else { return Ok(Self::default()) };
+    pub fn resolve(variables: Option<&ListenVariables>) -> Result<Self, StartError> {
+        let Some(ListenVariables { count, names, handed_over }) = variables else {
+            return Ok(Self::default());
+        };
         let number = count.to_str().and_then(|text| text.parse::<usize>().ok());
         let Some(number) = number.filter(|number| *number <= MOST) else {
             let remedy = "leave it to who binds the sockets (systemd, podman), or unset LISTEN_PID";
@@ -117,12 +119,12 @@ mod tests {
     #[test]
     fn what_is_handed_over_is_read_again() {
         let text = "127.0.0.1:80\n[::]:81\nunix:/run/a b\nunix:@abstract\n";
-        let given = Activation::resolve(Some(&Variables::handed_over(text, "a:b:c:d"))).unwrap();
+        let given = Activation::resolve(Some(&ListenVariables::handed_over(text, "a:b:c:d"))).unwrap();
         assert_eq!(given.to_hand_over(), text);
         assert_eq!(given.names, ["a", "b", "c", "d"]);
-        let given = Activation::resolve(Some(&Variables::handed_over(text, "a"))).unwrap();
+        let given = Activation::resolve(Some(&ListenVariables::handed_over(text, "a"))).unwrap();
         assert!(given.names.is_empty(), "as if there were none");
-        let given = Activation::resolve(Some(&Variables::handed_over("127.0.0.1:80", ""))).unwrap();
+        let given = Activation::resolve(Some(&ListenVariables::handed_over("127.0.0.1:80", ""))).unwrap();
         assert_eq!((given.addresses.len(), given.names.len()), (1, 0));
         assert!(Activation::resolve(None).unwrap().addresses.is_empty());
     }
@@ -131,7 +133,7 @@ mod tests {
     fn what_is_not_understood_is_an_error() {
         for (count, handed_over) in [("x", None), ("-1", None), ("257", None), ("2", Some("127.0.0.1:80"))] {
             let handed_over = handed_over.map(OsString::from);
-            let variables = Variables { count: count.into(), names: None, handed_over };
+            let variables = ListenVariables { count: count.into(), names: None, handed_over };
             assert!(Activation::resolve(Some(&variables)).is_err(), "{count}");
         }
     }

@@ -1,9 +1,10 @@
 //! Where a pool listens.
 
 use super::activation::Activation;
+use crate::settings::given::useless;
 use crate::settings::options::{Options, Source};
 use crate::settings::placeholders::{Command, FD};
-use crate::settings::{Environment, useless};
+use crate::settings::surroundings::Surroundings;
 use crate::values::address::Address;
 use crate::values::error::StartError;
 use tracing::warn;
@@ -11,14 +12,14 @@ use tracing::warn;
 /// Where it listens, beside the sockets that are given.
 pub(crate) fn resolve(
     options: &Options,
-    environment: &Environment,
+    surroundings: &Surroundings,
     command: &Command,
     adopted: &Activation,
 ) -> Result<Vec<Address>, StartError> {
-    let bound = addresses(options, environment, command, adopted)?;
+    let bound = addresses(options, surroundings, command, adopted)?;
     if !bound.iter().any(|address| matches!(address, Address::Unix(_))) {
         let remedy = "add --bind unix:/path, or leave it out";
-        useless(options, &["bind_mode", "bind_group"], "no unix socket is bound", remedy)?;
+        useless(&options.given, &["bind_mode", "bind_group"], "no unix socket is bound", remedy)?;
     }
     Ok(bound)
 }
@@ -26,7 +27,7 @@ pub(crate) fn resolve(
 /// A flag is meant for this very run. A variable and PORT may be there for when no socket is given.
 fn addresses(
     options: &Options,
-    environment: &Environment,
+    surroundings: &Surroundings,
     command: &Command,
     adopted: &Activation,
 ) -> Result<Vec<Address>, StartError> {
@@ -42,7 +43,7 @@ fn addresses(
     if !options.pool.bind.is_empty() {
         return Ok(options.pool.bind.clone());
     }
-    match &environment.port {
+    match &surroundings.port {
         Some(port) => {
             let port = port.to_string_lossy();
             let address = Address::parse(&format!(":{port}"));

@@ -2,8 +2,8 @@
 
 use crate::core::Monotonic;
 use crate::core::time::Patience;
+use crate::settings::given::useless;
 use crate::settings::options::Options;
-use crate::settings::useless;
 use crate::values::command_line::Words;
 use crate::values::error::StartError;
 use crate::values::ready_target::ReadyTarget;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What runs before and beside the command.
 #[derive(Clone, Debug, Default)]
-pub struct Around {
+pub struct HelperSettings {
     /// What is run first, one after the other.
     pub before: Vec<Words>,
     /// When all of that must be done, not counting time in which we were not running.
@@ -21,12 +21,12 @@ pub struct Around {
     /// What is run at each transition.
     pub on_event: Option<Words>,
     /// The application's own readiness.
-    pub check: Option<Check>,
+    pub check: Option<ReadyCheck>,
 }
 
 /// How the application is asked whether it is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub struct ReadyCheck {
     /// Whom.
     pub target: ReadyTarget,
     /// From one answer, or its absence, to the next question.
@@ -35,7 +35,7 @@ pub struct Check {
     pub timeout: Duration,
 }
 
-impl Around {
+impl HelperSettings {
     /// Every command there is, by its option.
     pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Words)> {
         let of_check = self.check.as_ref().and_then(|check| match &check.target {
@@ -47,19 +47,19 @@ impl Around {
     }
 }
 
-pub(crate) fn resolve(options: &Options) -> Result<Around, StartError> {
+pub(crate) fn resolve(options: &Options) -> Result<HelperSettings, StartError> {
     let (around, checks) = (&options.around, &options.checks);
     if around.before.is_empty() {
-        useless(options, &["before_timeout"], "there is nothing to wait for", "add --before CMD")?;
+        useless(&options.given, &["before_timeout"], "there is nothing to wait for", "add --before CMD")?;
     }
     match (&checks.ready_check, &options.endpoint.health) {
         (None, _) => {
             let names = ["ready_check_interval", "ready_check_timeout"];
-            useless(options, &names, "nothing is checked", "add --ready-check HOW")?;
+            useless(&options.given, &names, "nothing is checked", "add --ready-check HOW")?;
         }
         (Some(_), None) => {
             let problem = "there is no endpoint that could tell of it";
-            useless(options, &["ready_check"], problem, "add --health ADDR")?;
+            useless(&options.given, &["ready_check"], problem, "add --health ADDR")?;
         }
         (Some(_), Some(_)) => {}
     }
@@ -70,12 +70,12 @@ pub(crate) fn resolve(options: &Options) -> Result<Around, StartError> {
         }
         patience => patience.deadline(Monotonic::default()),
     };
-    let check = checks.ready_check.as_ref().map(|target| Check {
+    let check = checks.ready_check.as_ref().map(|target| ReadyCheck {
         target: target.clone(),
         interval: checks.ready_check_interval,
         timeout: checks.ready_check_timeout,
     });
-    Ok(Around {
+    Ok(HelperSettings {
         before: around.before.clone(),
         before_by,
         deadline: options.stopping.deadline.map(Monotonic),

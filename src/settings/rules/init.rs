@@ -1,56 +1,20 @@
 //! The rules of init mode, from the options and the name by which we are called.
 
-use crate::core::event::SpawnFailure;
 use crate::core::policy::{InitPolicy, Orphans, Scope, StopPolicy};
 use crate::core::time::Patience;
 use crate::core::{Monotonic, Rewrites, Signal};
+use crate::settings::defaults::Placing;
 use crate::settings::options::{Options, OrphansOption, ProcessGroup, ScopeOption, Subreaper, Unhandled};
 use crate::values::error::StartError;
 use crate::values::style::Style;
 
-/// Where the command runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placing {
-    /// As the user says, or as it fits.
-    As(ProcessGroup),
-    /// In a session of its own, to which we give our terminal up (dumb-init).
-    WithOurTerminal,
-}
-
-/// What holds where no option says otherwise: our own, or those of the init by whose name we are called.
-#[derive(Clone, Copy, Debug)]
-pub struct Defaults {
-    /// In whose words the log is. The other inits kill nothing that is asked to stop, and give what is left the signal that
-    /// TERM is for the command.
-    pub style: Style,
+/// What only init mode has.
+#[derive(Clone, Debug)]
+pub struct InitSettings {
+    /// The rules; what the terminal has to do with them is found out later.
+    pub policy: InitPolicy,
     /// Where the command runs.
     pub placing: Placing,
-    /// When to become a subreaper.
-    pub subreaper: Subreaper,
-    /// What becomes of what the command leaves behind.
-    pub orphans: OrphansOption,
-    /// Whether STOP, put in another signal's place, stops us too.
-    pub stops_itself: bool,
-    /// The exit code for a command that could not be started.
-    pub start_failure_code: fn(&SpawnFailure) -> u8,
-}
-
-impl Default for Defaults {
-    fn default() -> Self {
-        Self {
-            style: Style::Ours,
-            placing: Placing::As(ProcessGroup::Auto),
-            subreaper: Subreaper::Auto,
-            orphans: OrphansOption::Wait,
-            stops_itself: false,
-            start_failure_code: |failure| failure.code,
-        }
-    }
-}
-
-/// Where the command is to run.
-pub(crate) fn placing(options: &Options) -> Placing {
-    options.init.process_group.map_or(options.defaults.placing, Placing::As)
 }
 
 /// When to become a subreaper: wherever something is to be waited for.
@@ -60,10 +24,10 @@ pub(crate) fn subreaper(options: &Options) -> Subreaper {
     options.signals.subreaper.unwrap_or(default)
 }
 
-/// The rules; what the terminal has to do with it is found out later.
-pub(crate) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
+pub(crate) fn resolve(options: &Options) -> Result<InitSettings, StartError> {
     let init = &options.init;
-    let shared = placing(options) == Placing::As(ProcessGroup::None);
+    let placing = init.process_group.map_or(options.defaults.placing, Placing::As);
+    let shared = placing == Placing::As(ProcessGroup::None);
     if shared && init.signal_scope == Some(ScopeOption::Group) {
         return Err(StartError::value(
             "--signal-scope",
@@ -92,7 +56,7 @@ pub(crate) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
         OrphansOption::Leave => Orphans::Leave,
     };
     let success = init.success_codes.iter().map(|code| (*code, 0));
-    Ok(InitPolicy {
+    let policy = InitPolicy {
         rewrites,
         scope: init.signal_scope.map_or(Scope::Group, Scope::from),
         spare_unaware: init.unhandled == Some(Unhandled::Drop),
@@ -104,5 +68,6 @@ pub(crate) fn policy(options: &Options) -> Result<InitPolicy, StartError> {
         deadline: options.stopping.deadline.map(Monotonic),
         start_failure_code: options.defaults.start_failure_code,
         ..InitPolicy::new(StopPolicy { signal: stop_signal.unwrap_or(Signal::TERM), graceful })
-    })
+    };
+    Ok(InitSettings { policy, placing })
 }

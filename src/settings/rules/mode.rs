@@ -1,15 +1,15 @@
 //! Which of our two modes is asked for.
 
-use crate::settings::Environment;
 use crate::settings::options::{Only, Options, Source};
 use crate::settings::placeholders::{Command, FD};
 use crate::settings::servers;
+use crate::settings::surroundings::Surroundings;
 use crate::values::style::Style;
 use tracing::warn;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum AskedMode {
     /// A pool.
     Pool,
     /// One command.
@@ -19,20 +19,20 @@ pub(crate) enum Asked {
 }
 
 /// Pool mode is asked for by `--workers`, by `--bind`, or by `{fd}` in the command.
-pub(crate) fn asked(options: &Options, environment: &Environment, command: &Command) -> Asked {
+pub(crate) fn asked(options: &Options, surroundings: &Surroundings, command: &Command) -> AskedMode {
     // Another init's command may have any text in it.
     if options.defaults.style == Style::Ours && command.mentions(FD) {
-        return Asked::Pool;
+        return AskedMode::Pool;
     }
     if options.pool.workers.is_none() && options.pool.bind.is_empty() {
-        return Asked::Init;
+        return AskedMode::Init;
     }
-    if is_for_another(options, environment, command) { Asked::Once } else { Asked::Pool }
+    if is_for_another(options, surroundings, command) { AskedMode::Once } else { AskedMode::Pool }
 }
 
 /// Whether what asks for a pool is meant for the usual command of an image, and this is a person at a terminal with
 /// another one: `docker run -it IMAGE bash`.
-fn is_for_another(options: &Options, environment: &Environment, command: &Command) -> bool {
+fn is_for_another(options: &Options, surroundings: &Surroundings, command: &Command) -> bool {
     let by_flag =
         options.given.iter().any(|given| given.only == Some(Only::Pool) && given.source == Source::Flag);
     // Only a file gives a command in this sense, and then it is that of the pool.
@@ -41,9 +41,9 @@ fn is_for_another(options: &Options, environment: &Environment, command: &Comman
         || command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
     !by_flag
         && !usual
-        && environment.activation.is_none()
+        && surroundings.activation.is_none()
         && !command.has_placeholders()
-        && (environment.terminal)()
+        && (surroundings.terminal)()
         && !servers::may_take_listener(&words())
 }
 
@@ -68,9 +68,9 @@ mod tests {
     use super::super::activation;
     use super::*;
     use crate::core::Mode;
-    use crate::settings::Config;
-    use crate::settings::layers::Parsed;
-    use crate::settings::options::{Given, read};
+    use crate::settings;
+    use crate::settings::layers::{Parsed, read};
+    use crate::settings::options::GivenOption;
     use std::ffi::OsString;
 
     /// Whether it is a pool; `by` is what said `--workers`, and the words are separated by a space.
@@ -86,10 +86,10 @@ mod tests {
         {
             given.source = by.clone();
         }
-        let environment =
-            Environment { terminal: if terminal { || true } else { || false }, ..Environment::default() };
+        let surroundings =
+            Surroundings { terminal: if terminal { || true } else { || false }, ..Surroundings::default() };
         let config =
-            Config::resolve(*options, &environment).unwrap_or_else(|error| panic!("{line}: {error}"));
+            settings::resolve(*options, &surroundings).unwrap_or_else(|error| panic!("{line}: {error}"));
         matches!(config.mode, Mode::Pool(_))
     }
 
@@ -153,12 +153,15 @@ mod tests {
         };
         options.given.iter_mut().for_each(|given| given.source = variable());
         let command = Command::new(options.command.clone(), true);
-        let environment = || Environment { terminal: || true, ..Environment::default() };
-        assert_eq!(asked(&options, &environment(), &command), Asked::Once);
-        let activation = Some(activation::Variables::default());
-        assert_eq!(asked(&options, &Environment { activation, ..environment() }, &command), Asked::Pool);
+        let surroundings = || Surroundings { terminal: || true, ..Surroundings::default() };
+        assert_eq!(asked(&options, &surroundings(), &command), AskedMode::Once);
+        let activation = Some(activation::ListenVariables::default());
+        assert_eq!(
+            asked(&options, &Surroundings { activation, ..surroundings() }, &command),
+            AskedMode::Pool
+        );
         let (field, flag) = ("command".to_owned(), "COMMAND".to_owned());
-        options.given.push(Given { field, flag, source: Source::File("/f".into()), only: None });
-        assert_eq!(asked(&options, &environment(), &command), Asked::Pool);
+        options.given.push(GivenOption { field, flag, source: Source::File("/f".into()), only: None });
+        assert_eq!(asked(&options, &surroundings(), &command), AskedMode::Pool);
     }
 }

@@ -8,10 +8,11 @@ use crate::core::policy::{
 };
 use crate::core::time::Patience;
 use crate::core::{Monotonic, Rewrites, Signal};
-use crate::settings::options::{CountRequests, Listener, MemoryMeasure, Options, Ready};
+use crate::settings::given::useless;
+use crate::settings::options::{CountRequests, ListenerOption, MemoryMeasure, Options, Ready, Replacement};
 use crate::settings::placeholders::{Command, MAX_REQUESTS, NOTIFY_FD};
 use crate::settings::rules::sizing::Sizing;
-use crate::settings::{Environment, useless};
+use crate::settings::surroundings::Surroundings;
 use crate::values::address::Address;
 use crate::values::address::from_loopback;
 use crate::values::amounts::Jitter;
@@ -27,9 +28,11 @@ const READY_WITHOUT_LISTENERS: Duration = Duration::from_secs(1);
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 const MEASURES_OF_A_STALL: u32 = 4;
 
-/// What a pool needs, beside its rules.
-#[derive(Clone, Debug, Default)]
-pub struct Pool {
+/// What only a pool has.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// The rules.
+    pub policy: PoolPolicy,
     /// Sockets that are there already: the workers' first ones.
     pub adopted: Activation,
     /// Where else it listens.
@@ -43,7 +46,7 @@ pub struct Pool {
     /// Whether each worker is to have a listener of its own.
     pub per_worker: bool,
     /// What workers are probed for.
-    pub probe: Option<Probing>,
+    pub probe: Option<ProbeSettings>,
     /// How memory is measured, if there is a limit.
     pub memory: Option<MemoryMeasure>,
     /// Whether the container's memory counts too.
@@ -64,7 +67,7 @@ pub struct Pool {
     pub sizing: Option<Sizing>,
 }
 
-impl Pool {
+impl PoolSettings {
     /// Where it listens, in the order of the workers' descriptors.
     pub fn listeners(&self) -> impl Iterator<Item = &Address> {
         self.adopted.addresses.iter().chain(&self.bind)
@@ -82,7 +85,7 @@ impl Pool {
 
 /// What workers are probed for.
 #[derive(Clone, Debug)]
-pub struct Probing {
+pub struct ProbeSettings {
     /// The path of the request.
     pub path: String,
     /// How long the answer may take.
@@ -91,110 +94,124 @@ pub struct Probing {
 
 pub(crate) fn resolve(
     options: &Options,
-    environment: &Environment,
+    surroundings: &Surroundings,
     command: &Command,
-) -> Result<(PoolPolicy, Pool), StartError> {
-    let (workers, sizing) = workers::resolve(options, environment)?;
-    let adopted = Activation::resolve(environment.activation.as_ref())?;
-    let bind = bind::resolve(options, environment, command, &adopted)?;
+) -> Result<PoolSettings, StartError> {
+    let (workers, sizing) = workers::resolve(options, surroundings)?;
+    let adopted = Activation::resolve(surroundings.activation.as_ref())?;
+    let bind = bind::resolve(options, surroundings, command, &adopted)?;
     let listeners = [&adopted.addresses[..], &bind[..]].concat();
-    // Who leaves the number to us cannot know it.
+    // Where the number is left to us, it is not known to the user.
     if options.readiness.min_ready > workers && sizing.is_none() {
         let remedy = format!("use a number from 1 to {workers}");
         let min_ready = options.readiness.min_ready;
         return Err(StartError::value("--min-ready", min_ready, "more than there are workers", remedy));
     }
-    let replacement = &options.replacement;
-    let budget = budget::resolve(replacement, workers)?;
-    if replacement.drain_signal == Some(options.stopping.stop_signal) {
-        let signal = options.stopping.stop_signal;
-        let remedy = "use one that the application handles, such as USR2";
-        return Err(StartError::value("--drain-signal", signal, "it is the stop signal", remedy));
-    }
-    if let Some(signal @ (Signal::KILL | Signal::STOP)) = replacement.drain_signal {
-        let remedy = "use one that the application handles, such as USR2";
-        return Err(StartError::value("--drain-signal", signal, "nobody can handle it", remedy));
-    }
+    let budget = budget::resolve(&options.replacement, workers)?;
+    let drain = drain(options, &listeners)?;
     let forwards = forwards(options)?;
-    let scoreboard = uses_scoreboard(options);
-    let per_worker = options.pool.listener == Listener::PerWorker;
-    let has_tcp = listeners.iter().any(|address| matches!(address, Address::Tcp(_)));
     let probe = probing(options, &listeners)?;
-    let hangs = &options.hangs;
     let recycle = recycle(options, command)?;
-    let policy = PoolPolicy {
-        rewrites: Rewrites::new(options.signals.rewrite_signal.clone()),
-        forwards,
-        warn_on_reap: options.signals.warn_on_reap,
-        workers,
-        min_ready: options.readiness.min_ready,
-        budget,
-        stop: StopPolicy {
-            signal: options.stopping.stop_signal,
-            graceful: options.stopping.graceful_timeout,
-        },
-        drain_delay: options.stopping.drain_delay,
-        drain: DrainPolicy {
-            listens: !listeners.is_empty(),
-            steered: per_worker && has_tcp,
-            shares: !scoreboard,
-            told: replacement.drain_signal.is_some() || scoreboard,
-            hint: replacement.drain_signal,
-            time: replacement.drain_time,
-        },
-        ready: ready(options, &listeners)?,
-        hang: HangPolicy {
-            watchdog: hangs.watchdog,
-            accept_stall: accept_stall(options, has_tcp)?,
-            probe: probe
-                .as_ref()
-                .map(|_| ProbePolicy { interval: hangs.probe_interval, failures: hangs.probe_failures }),
-            abort_signal: hangs.abort_signal,
-            abort_time: hangs.abort_time,
-        },
-        recycle,
-        measure_every: measure_every(options, &recycle),
-        respawn: RespawnPolicy {
-            backoff: options.respawn.backoff,
-            backoff_max: options.respawn.backoff_max.max(options.respawn.backoff),
-            max_restarts: options.respawn.max_restarts.0,
-            window: options.respawn.restart_window,
-        },
-        rereads: options.configuration.config.is_some(),
-        deadline: options.stopping.deadline.map(Monotonic),
-    };
+    let ready = ready(options, &listeners)?;
+    let hang = hang(options, &listeners, probe.is_some())?;
     let has_memory_limit = measures_memory(&recycle);
     if !has_memory_limit {
         let names = ["memory_samples", "memory_measure"];
-        useless(options, &names, "memory has no limit", "add --max-memory SIZE")?;
+        useless(&options.given, &names, "memory has no limit", "add --max-memory SIZE")?;
     }
-    if hangs.watchdog.is_none() && hangs.accept_stall.is_none() && probe.is_none() && !scoreboard {
-        let remedy = "add --watchdog, --probe or --accept-stall";
-        useless(options, &["abort_signal", "abort_time"], "nothing finds out that a worker hangs", remedy)?;
-    }
-    let pool = Pool {
+    let Options { pool, signals, stopping, respawn, .. } = options;
+    let policy = PoolPolicy {
+        rewrites: Rewrites::new(signals.rewrite_signal.clone()),
+        forwards,
+        warn_on_reap: signals.warn_on_reap,
+        workers,
+        min_ready: options.readiness.min_ready,
+        budget,
+        stop: StopPolicy { signal: stopping.stop_signal, graceful: stopping.graceful_timeout },
+        drain_delay: stopping.drain_delay,
+        drain,
+        ready,
+        hang,
+        measure_every: measure_every(options, &recycle),
+        recycle,
+        respawn: RespawnPolicy {
+            backoff: respawn.backoff,
+            backoff_max: respawn.backoff_max.max(respawn.backoff),
+            max_restarts: respawn.max_restarts.0,
+            window: respawn.restart_window,
+        },
+        rereads: options.configuration.config.is_some(),
+        deadline: stopping.deadline.map(Monotonic),
+    };
+    Ok(PoolSettings {
         adopted,
-        bind_mode: options.pool.bind_mode,
-        bind_group: options.pool.bind_group.clone(),
         bind,
-        backlog: options.pool.backlog,
-        per_worker,
+        bind_mode: pool.bind_mode,
+        bind_group: pool.bind_group.clone(),
+        backlog: pool.backlog,
+        per_worker: pool.listener == ListenerOption::PerWorker,
         probe,
-        memory_pressure: recycle.memory_pressure.is_some(),
         memory: has_memory_limit.then_some(options.recycling.memory_measure),
-        scoreboard,
+        memory_pressure: recycle.memory_pressure.is_some(),
+        scoreboard: uses_scoreboard(options),
         ready_pipe: command.mentions(NOTIFY_FD),
-        watchdog: hangs.watchdog,
+        watchdog: options.hangs.watchdog,
         output: match options.logging.worker_output {
             WorkerOutput::Inherit => None,
             WorkerOutput::Prefix => Some(OutputStyle::Prefix),
             WorkerOutput::Json => Some(OutputStyle::Json),
         },
-        worker_memory: options.pool.worker_memory.filter(|size| *size > 0),
-        drain_time: replacement.drain_time,
+        worker_memory: pool.worker_memory.filter(|size| *size > 0),
+        drain_time: options.replacement.drain_time,
         sizing,
+        policy,
+    })
+}
+
+/// What happens between the last connection for a worker and its stop signal.
+fn drain(options: &Options, listeners: &[Address]) -> Result<DrainPolicy, StartError> {
+    let Replacement { drain_signal, drain_time, .. } = options.replacement;
+    let problem = match drain_signal {
+        Some(signal) if signal == options.stopping.stop_signal => Some("it is the stop signal"),
+        Some(Signal::KILL | Signal::STOP) => Some("nobody can handle it"),
+        _ => None,
     };
-    Ok((policy, pool))
+    if let Some((signal, problem)) = drain_signal.zip(problem) {
+        let remedy = "use one that the application handles, such as USR2";
+        return Err(StartError::value("--drain-signal", signal, problem, remedy));
+    }
+    let scoreboard = uses_scoreboard(options);
+    Ok(DrainPolicy {
+        listens: !listeners.is_empty(),
+        steered: options.pool.listener == ListenerOption::PerWorker && listeners.iter().any(is_tcp),
+        shares: !scoreboard,
+        told: drain_signal.is_some() || scoreboard,
+        hint: drain_signal,
+        time: drain_time,
+    })
+}
+
+fn is_tcp(address: &Address) -> bool {
+    matches!(address, Address::Tcp(_))
+}
+
+/// When a worker hangs.
+fn hang(options: &Options, listeners: &[Address], probes: bool) -> Result<HangPolicy, StartError> {
+    let hangs = &options.hangs;
+    let accept_stall = accept_stall(options, listeners.iter().any(is_tcp))?;
+    if hangs.watchdog.is_none() && accept_stall.is_none() && !probes && !uses_scoreboard(options) {
+        let (problem, remedy) =
+            ("nothing finds out that a worker hangs", "add --watchdog, --probe or --accept-stall");
+        useless(&options.given, &["abort_signal", "abort_time"], problem, remedy)?;
+    }
+    let (interval, failures) = (hangs.probe_interval, hangs.probe_failures);
+    Ok(HangPolicy {
+        watchdog: hangs.watchdog,
+        accept_stall,
+        probe: probes.then_some(ProbePolicy { interval, failures }),
+        abort_signal: hangs.abort_signal,
+        abort_time: hangs.abort_time,
+    })
 }
 
 /// A worker must not take what is passed on for what we mean by the same signal.
@@ -254,14 +271,14 @@ fn ready(options: &Options, bind: &[Address]) -> Result<ReadyPolicy, StartError>
     })
 }
 
-fn probing(options: &Options, bind: &[Address]) -> Result<Option<Probing>, StartError> {
+fn probing(options: &Options, bind: &[Address]) -> Result<Option<ProbeSettings>, StartError> {
     let hangs = &options.hangs;
     let Some(path) = &hangs.probe else {
         let names = ["probe_interval", "probe_timeout", "probe_failures"];
-        useless(options, &names, "nothing is probed", "add --probe PATH")?;
+        useless(&options.given, &names, "nothing is probed", "add --probe PATH")?;
         return Ok(None);
     };
-    if options.pool.listener == Listener::Shared {
+    if options.pool.listener == ListenerOption::Shared {
         let problem = "with a shared listener any worker might answer";
         return Err(StartError::value("--probe", path, problem, "use --listener per-worker"));
     }
@@ -270,7 +287,7 @@ fn probing(options: &Options, bind: &[Address]) -> Result<Option<Probing>, Start
         let remedy = "add --bind with an IPv4 address, or [::] for both";
         return Err(StartError::value("--probe", path, problem, remedy));
     }
-    Ok(Some(Probing { path: path.clone(), timeout: hangs.probe_timeout }))
+    Ok(Some(ProbeSettings { path: path.clone(), timeout: hangs.probe_timeout }))
 }
 
 /// Where probes go.
@@ -285,7 +302,7 @@ pub fn probe_target<'a>(bound: impl IntoIterator<Item = &'a Address>) -> Option<
 fn accept_stall(options: &Options, has_tcp: bool) -> Result<Option<Duration>, StartError> {
     let Some(stall) = options.hangs.accept_stall else { return Ok(None) };
     let value = humantime::format_duration(stall);
-    if options.pool.listener == Listener::Shared || !has_tcp {
+    if options.pool.listener == ListenerOption::Shared || !has_tcp {
         let problem = "workers have no queue of their own";
         let remedy = "use --listener per-worker and --bind HOST:PORT";
         return Err(StartError::value("--accept-stall", value, problem, remedy));
@@ -390,20 +407,21 @@ fn recycle(options: &Options, command: &Command) -> Result<RecyclePolicy, StartE
 mod tests {
     use super::*;
     use crate::core::Mode;
-    use crate::settings::Config;
-    use crate::settings::layers::Parsed;
-    use crate::settings::options::read;
+    use crate::settings::layers::{Parsed, read};
+    use crate::settings::{self, Settings};
     use std::ffi::OsString;
 
-    fn resolve(line: &str, web_concurrency: Option<&str>, port: Option<&str>) -> Result<Config, String> {
+    fn resolve(line: &str, web_concurrency: Option<&str>, port: Option<&str>) -> Result<Settings, String> {
         let args = ["prefork-init"].into_iter().chain(line.split(' ')).map(OsString::from);
-        let environment = Environment {
+        let surroundings = Surroundings {
             web_concurrency: web_concurrency.map(OsString::from),
             port: port.map(OsString::from),
-            ..Environment::default()
+            ..Surroundings::default()
         };
         match read(args) {
-            Ok(Parsed::Asks(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
+            Ok(Parsed::Asks(options)) => {
+                settings::resolve(*options, &surroundings).map_err(|e| e.to_string())
+            }
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }
@@ -411,8 +429,9 @@ mod tests {
 
     fn pool(line: &str, web_concurrency: Option<&str>, port: Option<&str>) -> (PoolPolicy, Vec<String>) {
         let config = resolve(line, web_concurrency, port).unwrap();
-        let Mode::Pool(policy) = config.mode else { panic!("not a pool: {line}") };
-        (policy, config.pool.bind.iter().map(ToString::to_string).collect())
+        let Mode::Pool(pool) = config.mode else { panic!("not a pool: {line}") };
+        let bind = pool.bind.iter().map(ToString::to_string).collect();
+        (pool.policy, bind)
     }
 
     #[test]

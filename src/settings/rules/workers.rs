@@ -1,31 +1,44 @@
 //! How many workers there are at first.
 
-use crate::os::container::capacity::Capacity;
-use crate::settings::Environment;
-use crate::settings::options::{Options, Workers, workers_of_web_concurrency};
+use crate::core::policy::MOST_WORKERS;
+use crate::settings::given::useless;
+use crate::settings::options::{Options, Workers};
 use crate::settings::rules::sizing::Sizing;
-use crate::settings::useless;
+use crate::settings::surroundings::Surroundings;
+use crate::values::amounts::number_within;
 use crate::values::error::StartError;
 
 /// How many, and why, if it was left to us.
 pub(crate) fn resolve(
     options: &Options,
-    environment: &Environment,
+    surroundings: &Surroundings,
 ) -> Result<(u32, Option<Sizing>), StartError> {
     let worker_memory = options.pool.worker_memory.filter(|size| *size > 0);
     if worker_memory.is_none() {
         let problem = "memory does not count";
-        useless(options, &["memory_reserve"], problem, "add --worker-memory SIZE")?;
+        useless(&options.given, &["memory_reserve"], problem, "add --worker-memory SIZE")?;
     }
-    Ok(match (options.pool.workers, &environment.web_concurrency) {
+    Ok(match (options.pool.workers, &surroundings.web_concurrency) {
         (Some(Workers::Number(workers)), _) => (workers, None),
         (Some(Workers::Auto), _) => {
-            let capacity = environment.capacity.unwrap_or_else(Capacity::here);
+            let capacity = (surroundings.capacity)();
             let sizing = Sizing { capacity, worker_memory, reserve: options.pool.memory_reserve };
             (sizing.workers(), Some(sizing))
         }
-        (None, Some(text)) => (workers_of_web_concurrency(&text.to_string_lossy())?, None),
+        (None, Some(text)) => (of_web_concurrency(&text.to_string_lossy())?, None),
         (None, None) => (1, None),
+    })
+}
+
+/// `WEB_CONCURRENCY` as a number of workers, under the rules of `--workers`; those who read it know no `auto`.
+fn of_web_concurrency(text: &str) -> Result<u32, StartError> {
+    number_within(text, 1, MOST_WORKERS).map_err(|problem| {
+        StartError::value(
+            "WEB_CONCURRENCY",
+            text,
+            problem.trim_end_matches(": use one"),
+            "use one, or give --workers",
+        )
     })
 }
 
@@ -33,24 +46,34 @@ pub(crate) fn resolve(
 mod tests {
     use super::*;
     use crate::core::Mode;
-    use crate::settings::Config;
-    use crate::settings::layers::Parsed;
-    use crate::settings::options::read;
+    use crate::os::container::capacity::Capacity;
+    use crate::settings::layers::{Parsed, read};
+    use crate::settings::{self, PoolSettings, Settings};
     use std::ffi::OsString;
 
-    fn resolve(line: &str) -> Result<Config, String> {
-        let capacity =
-            Capacity { processors: 2, quota: None, memory_limit: Some(1 << 30), machine_memory: None };
-        let environment = Environment {
+    fn resolve(line: &str) -> Result<Settings, String> {
+        let surroundings = Surroundings {
             web_concurrency: Some("7".into()),
-            capacity: Some(capacity),
-            ..Environment::default()
+            capacity: || Capacity {
+                processors: 2,
+                quota: None,
+                memory_limit: Some(1 << 30),
+                machine_memory: None,
+            },
+            ..Surroundings::default()
         };
         match read(["prefork-init"].into_iter().chain(line.split(' ')).map(OsString::from)) {
-            Ok(Parsed::Asks(options)) => Config::resolve(*options, &environment).map_err(|e| e.to_string()),
+            Ok(Parsed::Asks(options)) => {
+                settings::resolve(*options, &surroundings).map_err(|e| e.to_string())
+            }
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    fn pool(line: &str) -> PoolSettings {
+        let Mode::Pool(pool) = resolve(line).unwrap().mode else { panic!("not a pool: {line}") };
+        pool
     }
 
     #[test]
@@ -64,14 +87,13 @@ mod tests {
             ("-n 3 --worker-memory 480M --memory-reserve 1M x", 3),
             ("-b :80 --worker-memory 480M x", 7),
         ] {
-            let Mode::Pool(policy) = resolve(line).unwrap().mode else { panic!("not a pool: {line}") };
+            let policy = pool(line).policy;
             assert_eq!((policy.workers, policy.min_ready), (workers, 1), "{line}");
         }
         // Who leaves it to us may ask for more ready ones than there are.
-        let config = resolve("-n auto --worker-memory 480M --min-ready 3 x").unwrap();
-        let told = config.pool.sizing.unwrap().to_string();
+        let told = pool("-n auto --worker-memory 480M --min-ready 3 x").sizing.unwrap().to_string();
         assert_eq!(told, "2 = min(2 x 2 CPUs + 1, (1024M - 64M) / 480M)");
-        assert!(resolve("-n 3 x").unwrap().pool.sizing.is_none());
+        assert!(pool("-n 3 x").sizing.is_none());
     }
 
     #[test]

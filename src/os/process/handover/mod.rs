@@ -33,14 +33,11 @@ use crate::os::signals::Dispositions;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 
-/// A program that prints this as part of the plan (`--explain`) can take over.
-pub const FORMAT: &str = "handover format 4";
+/// A program that knows another format, or none, cannot take over.
+pub const FORMAT: u32 = 4;
 
 /// The variable that holds the number of the descriptor.
 pub use crate::values::variables::HANDOVER_FD as VARIABLE;
-
-/// A program that prints this of a listener that was given to us can take it over as such.
-pub const GIVEN_LISTENER: &str = " (by LISTEN_FDS)";
 
 const FIRST_LINE: &str = "prefork-init 4";
 

@@ -1,49 +1,39 @@
 //! A reload with a configuration file: it is read anew, and what it says of the workers holds from then on.
 
 use super::spawning::Starter;
-use crate::check::plan;
 use crate::core::event::Answer;
 use crate::core::note::ReloadNote;
 use crate::core::{Core, Event, Mode, Note, Signal};
 use crate::os::entry;
 use crate::os::signals;
-use crate::settings::compat;
 use crate::settings::layers::Parsed;
-use crate::settings::options;
 use crate::settings::placeholders::{Command, NOTIFY_FD};
-use crate::settings::{Config, Pool};
+use crate::settings::{self, PoolSettings, Settings, compat, options, restart_only};
 use crate::setup;
 use crate::values::error::StartError;
 use crate::workers::Fleet;
 use tracing::{error, warn};
 
-/// What the configuration says of the workers, beside their command.
-#[derive(Clone, Debug)]
+/// The settings that hold.
+#[derive(Debug)]
 pub struct InForce {
-    pool: Pool,
-    /// What holds until we are started anew, as it was then.
-    fixed: Vec<(&'static str, String)>,
-    /// What is bound, in the words of the plan.
-    pub(super) bound: Vec<String>,
+    /// As they were at the start.
+    pub(super) start: Settings,
+    /// The pool's, if they were read anew.
+    pool: Option<PoolSettings>,
     /// Command and pool as of the generation that has proved itself, while another is tried.
-    before: Option<(Command, Pool)>,
+    before: Option<(Command, Option<PoolSettings>)>,
 }
 
 impl InForce {
-    /// What was read at the start. Only a pool compares it with what is read later.
-    #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let (fixed, bound) = match config.mode {
-            Mode::Pool(_) => (config.fixed(), plan::bound(config)),
-            Mode::Init(_) => (Vec::new(), Vec::new()),
-        };
-        Self { pool: config.pool.clone(), fixed, bound, before: None }
+    pub fn new(start: Settings) -> Self {
+        Self { start, pool: None, before: None }
     }
 
     /// Reads the command line, the variables and the file as at the start.
     pub fn read(&mut self, core: &mut Core, starter: &mut Starter, fleet: Option<&mut Fleet>) -> Event {
         let accepted = match read() {
-            Ok(config) => self.renew(config, core, starter, fleet),
+            Ok(new) => self.renew(new, core, starter, fleet),
             Err(error) => {
                 error!("{error}");
                 false
@@ -54,34 +44,33 @@ impl InForce {
 
     fn renew(
         &mut self,
-        config: Config,
+        new: Settings,
         core: &mut Core,
         starter: &mut Starter,
         fleet: Option<&mut Fleet>,
     ) -> bool {
-        for ((option, now), (_, then)) in config.fixed().iter().zip(&self.fixed) {
-            if now != then {
-                warn!(
-                    option,
-                    "changed in the configuration: this takes effect at the next start, or at an upgrade (USR2)"
-                );
-            }
+        for option in restart_only::changed(&self.start, &new) {
+            warn!(
+                option,
+                "changed in the configuration: this takes effect at the next start, or at an upgrade (USR2)"
+            );
         }
-        let Mode::Pool(mut policy) = config.mode else {
+        let Mode::Pool(pool) = new.mode else {
             error!("workers, bind: this would be no pool any more: give the one or the other, or start anew");
             return false;
         };
-        if config.pool.ready_pipe && !self.pool.ready_pipe && config.command.mentions(NOTIFY_FD) {
+        if pool.ready_pipe && !self.start.pool().is_some_and(|pool| pool.ready_pipe) {
             error!("command '{NOTIFY_FD}': workers have no such descriptor yet: start anew, or leave it out");
             return false;
         }
+        let mut policy = pool.policy.clone();
         if !fleet.as_ref().is_some_and(|fleet| fleet.steers()) {
             setup::without_steering(&mut policy);
         }
         core.renew(policy);
-        let command = std::mem::replace(&mut starter.command, config.command);
-        let pool = std::mem::replace(&mut self.pool, config.pool);
-        self.before.get_or_insert((command, pool));
+        let command = std::mem::replace(&mut starter.command, new.command);
+        let before = self.pool.replace(pool);
+        self.before.get_or_insert((command, before));
         self.come_into_force(core, fleet);
         true
     }
@@ -101,8 +90,8 @@ impl InForce {
     }
 
     fn come_into_force(&self, core: &Core, fleet: Option<&mut Fleet>) {
-        if let Some(fleet) = fleet {
-            fleet.renew(&self.pool);
+        if let Some((fleet, pool)) = fleet.zip(self.pool.as_ref().or(self.start.pool())) {
+            fleet.renew(pool);
         }
         discard_unheeded(core);
     }
@@ -114,17 +103,17 @@ pub fn discard_unheeded(core: &Core) {
     signals::discard(Signal::queued().filter(|signal| !core.heeds(*signal)));
 }
 
-fn read() -> Result<Config, StartError> {
+fn read() -> Result<Settings, StartError> {
     match compat::read(entry::args())? {
         Parsed::Asks(options) => {
             let given = options.given.clone();
-            let config = Config::resolve(*options, &setup::surroundings());
-            let config = config.map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))?;
+            let new = settings::resolve(*options, &setup::surroundings());
+            let new = new.map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))?;
             // Another user may find and execute what we may not.
-            if config.process.user.is_none() && config.process.group.is_none() {
-                setup::check_command(&config)?;
+            if new.process.user.is_none() && new.process.group.is_none() {
+                setup::check_command(&new)?;
             }
-            Ok(config)
+            Ok(new)
         }
         // The command line is what it was, and that was to run something.
         Parsed::Print { .. } => Err(StartError::usage("command line", "runs nothing", "start anew")),

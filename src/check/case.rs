@@ -1,0 +1,178 @@
+//! What the rules look at, and what they say.
+
+use super::installed;
+use crate::core::Mode;
+use crate::core::policy::{InitPolicy, PoolPolicy};
+use crate::core::time::Patience;
+use crate::os::container::capacity::Capacity;
+use crate::os::process::privileges;
+use crate::settings::Settings;
+use crate::settings::given::GivenOption;
+use crate::settings::options::Unknown;
+use crate::settings::servers::{Between, Invocation, Server, ServerKind};
+use crate::settings::surroundings::Surroundings;
+use std::path::Path;
+
+/// Something that a reviewer would say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// A name that stays.
+    pub id: &'static str,
+    /// What is wrong, with the numbers.
+    pub reason: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// What has a say beside the settings.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// How many CPUs there are for us.
+    pub cpus: u32,
+    /// The container's memory limit, in bytes.
+    pub memory_limit: Option<u64>,
+    /// Whether the command would run as root.
+    pub command_is_root: bool,
+    /// `WEB_CONCURRENCY`.
+    pub web_concurrency: Option<String>,
+    /// `GUNICORN_CMD_ARGS`, which gunicorn reads before its command line.
+    pub gunicorn_args: Vec<String>,
+    /// `UVICORN_WORKERS` and the like, which uvicorn reads before its command line, as arguments.
+    pub uvicorn_args: Vec<String>,
+    /// Whether gunicorn finds a configuration file where it starts.
+    pub gunicorn_file: bool,
+    /// Which gunicorn would run, as far as is known: the first two parts of its version.
+    pub gunicorn_version: Option<(u32, u32)>,
+    /// Variables that look like ours, and are none.
+    pub unknown: Vec<Unknown>,
+    /// Whether a shell that is before the server starts it as another process, whatever its script.
+    pub shell_forks: bool,
+}
+
+impl Context {
+    /// Those of this process, but for whom the command runs as.
+    #[must_use]
+    pub fn look(surroundings: &Surroundings, config: &Settings) -> Self {
+        let (uid, _) = privileges::own_ids();
+        let capacity = Capacity::here();
+        let directory = config.process.chdir.as_deref().unwrap_or_else(|| Path::new("."));
+        Self {
+            cpus: capacity.cpus(),
+            memory_limit: capacity.memory_limit,
+            command_is_root: uid == 0,
+            web_concurrency: surroundings
+                .web_concurrency
+                .as_ref()
+                .map(|value| value.to_string_lossy().into_owned()),
+            gunicorn_file: directory.join("gunicorn.conf.py").exists(),
+            gunicorn_version: installed::gunicorn(config.command.as_given()),
+            ..Self::of_servers(config)
+        }
+    }
+
+    /// What servers read from the environment, and nothing that takes a look at anything else but a shell.
+    #[must_use]
+    pub fn of_servers(config: &Settings) -> Self {
+        let gunicorn_args = std::env::var("GUNICORN_CMD_ARGS").unwrap_or_default();
+        Self {
+            gunicorn_args: gunicorn_args.split_ascii_whitespace().map(str::to_owned).collect(),
+            uvicorn_args: std::env::vars_os()
+                .filter_map(|(name, value)| uvicorn_arg(name.to_str()?, value.to_str()?))
+                .collect(),
+            shell_forks: match Invocation::of(&words(config)).between {
+                Some(Between::Shell(name)) => installed::is_dash(&name),
+                Some(Between::Runner(_) | Between::Uv) | None => false,
+            },
+            ..Self::default()
+        }
+    }
+}
+
+/// The argument that a variable stands for: `--workers=4` for `UVICORN_WORKERS`.
+pub(super) fn uvicorn_arg(name: &str, value: &str) -> Option<String> {
+    const OFF: [&str; 5] = ["", "0", "false", "no", "off"];
+    let option = name.strip_prefix("UVICORN_")?.to_ascii_lowercase().replace('_', "-");
+    (!OFF.contains(&value.to_ascii_lowercase().as_str())).then(|| format!("--{option}={value}"))
+}
+
+fn words(config: &Settings) -> Vec<String> {
+    config.command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+/// What the rules look at.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// What would be started.
+    pub config: &'a Settings,
+    /// What was given.
+    pub given: &'a [GivenOption],
+    /// How long the platform waits, if that was said.
+    pub termination_grace: Option<Patience>,
+    /// What has a say beside the settings.
+    pub around: &'a Context,
+    /// What the command comes to.
+    pub program: Invocation,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(
+        config: &'a Settings,
+        given: &'a [GivenOption],
+        termination_grace: Option<Patience>,
+        around: &'a Context,
+    ) -> Self {
+        let mut program = Invocation::of(&words(config));
+        if let Some(server) = &mut program.server {
+            server.args.splice(0..0, of_variables(server.kind, around).iter().cloned());
+        }
+        Self { config, given, termination_grace, around, program }
+    }
+
+    pub(super) fn pool(&self) -> Option<&PoolPolicy> {
+        self.config.pool().map(|pool| &pool.policy)
+    }
+
+    pub(super) fn init(&self) -> Option<&InitPolicy> {
+        match &self.config.mode {
+            Mode::Init(init) => Some(&init.policy),
+            Mode::Pool(_) => None,
+        }
+    }
+
+    pub(super) fn is_given(&self, field: &str) -> bool {
+        self.given.iter().any(|given| given.field == field)
+    }
+
+    /// Whether the server may be told by a file of its own what its command line does not say.
+    pub(super) fn has_file(&self, server: &Server) -> bool {
+        server.names_file() || (server.kind == ServerKind::Gunicorn && self.around.gunicorn_file)
+    }
+
+    /// The variable that says this to uvicorn, unless its command line does.
+    pub(super) fn uvicorn_variable(
+        &self,
+        server: &Server,
+        names: &[&str],
+        variable: &'static str,
+    ) -> Option<&'static str> {
+        let of_variables = of_variables(server.kind, self.around);
+        let args = server.args.get(of_variables.len()..).unwrap_or_default().to_vec();
+        let on_line = Server { args, ..server.clone() }.has(names);
+        (server.kind == ServerKind::Uvicorn && !on_line && server.has(names)).then_some(variable)
+    }
+}
+
+/// What a server of this kind is told by variables.
+fn of_variables(kind: ServerKind, around: &Context) -> &[String] {
+    match kind {
+        ServerKind::Gunicorn => &around.gunicorn_args,
+        ServerKind::Uvicorn => &around.uvicorn_args,
+        ServerKind::Hypercorn
+        | ServerKind::Granian
+        | ServerKind::FastApi
+        | ServerKind::Nginx
+        | ServerKind::PhpFpm
+        | ServerKind::Apache
+        | ServerKind::Uwsgi => &[],
+    }
+}

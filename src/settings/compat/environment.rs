@@ -1,0 +1,30 @@
+//! What the variables of ours say beside another init's command line.
+
+use crate::settings::defaults::Defaults;
+use crate::settings::layers::{self, Parsed};
+use crate::settings::options::{self, Options};
+use crate::values::error::StartError;
+use std::ffi::OsString;
+
+/// Our own options as the environment alone has them, for this command.
+pub(super) fn from_environment(
+    command: Vec<OsString>,
+    defaults: Defaults,
+) -> Result<Box<Options>, StartError> {
+    let words = ["prefork-init".into(), "--".into()];
+    match layers::read(words.into_iter().chain(command))? {
+        Parsed::Asks(mut options) => {
+            options.defaults = defaults;
+            Ok(options)
+        }
+        // Nothing in the environment asks for that.
+        Parsed::Print { .. } => Err(StartError::usage("environment", "asks for help", "unset it")),
+    }
+}
+
+/// Whether no command is to be run, which the originals cannot.
+pub(super) fn asks_for_pause() -> bool {
+    let value = std::env::var_os("PREFORK_PAUSE").filter(|value| !value.is_empty());
+    // What is neither is an error that our own options tell.
+    value.is_some_and(|value| options::boolean(&value).unwrap_or(true))
+}
