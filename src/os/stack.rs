@@ -111,6 +111,8 @@ mod tests {
 
     #[test]
     fn it_is_deep_and_gives_the_code_back() {
+        // Inlined, it would be on the stack of the caller.
+        #[inline(never)]
         fn deep() -> u8 {
             let here = [7u8; SIZE / 2];
             let at = std::hint::black_box(&here).as_ptr().addr();
