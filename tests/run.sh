@@ -43,7 +43,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 code=0
 # Tests mostly wait for what others do.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 3))}
 cargo test --workspace --features generate --no-fail-fast | tee "$log" || code=$?
 counts=$(awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
     END { printf "%d tests passed, %d failed, %d ignored", passed, failed, ignored }' "$log")

@@ -31,7 +31,7 @@ impl Look {
     fn text(self, event: &Event<'_>, line: &mut String) {
         let (name, colour) = level(*event.metadata().level());
         let mut visitor = TextFields { line, colours: self.colours, first: true };
-        visitor.painted("2", &timestamp());
+        visitor.painted("2", timestamp());
         visitor.line.push(' ');
         visitor.painted(colour, format_args!("{name:>5}"));
         visitor.line.push(' ');

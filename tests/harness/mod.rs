@@ -242,6 +242,12 @@ impl Run {
         self.log.wait_for(message, |_| true)
     }
 
+    /// The time that the supervisor was not run: its clock leaves it out.
+    pub fn lost(&self) -> Duration {
+        let lost = self.log.with_message("time passed without us");
+        Duration::from_millis(lost.last().map_or(0, |line| line["lost_ms"].as_u64().unwrap()))
+    }
+
     /// Waits for the end; the code, or 128 + the signal.
     pub fn wait_exit(&mut self) -> i32 {
         let log = self.log.clone();

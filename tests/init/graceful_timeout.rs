@@ -1,9 +1,10 @@
 //! From a forwarded TERM on there is a clock; what is left when it runs out is killed.
 
 use super::{BOTH_PLACES, SLEEPER, shell};
+use crate::harness::watch::Watch;
 use crate::harness::{Launch, Run, eventually, kill, launch, python, status_line};
 use std::ffi::OsString;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// On a busy machine even a KILL takes its time.
 const MUCH_LATER: Duration = Duration::from_secs(3);
@@ -15,11 +16,25 @@ fn deaf(timeout: &str) -> Launch {
     launch(["--graceful-timeout", timeout, "--", "sh", "-c", DEAF])
 }
 
+/// How long an end took.
+#[derive(Debug)]
+struct Took {
+    all: Duration,
+    /// What is left of that without what a busy machine kept from the test, or from the supervisor.
+    ran: Duration,
+}
+
+impl Took {
+    fn since(sent: &Watch, run: &Run) -> Self {
+        Self { all: sent.elapsed(), ran: sent.ran().saturating_sub(run.lost()) }
+    }
+}
+
 /// Sends a signal and returns the code and how long the end took.
-fn end_by(run: &mut Run, signal: i32) -> (i32, Duration) {
-    let sent = Instant::now();
+fn end_by(run: &mut Run, signal: i32) -> (i32, Took) {
+    let sent = Watch::start();
     run.signal(signal);
-    (run.wait_exit(), sent.elapsed())
+    (run.wait_exit(), Took::since(&sent, run))
 }
 
 #[test]
@@ -32,7 +47,7 @@ fn what_ignores_term_is_killed_when_the_time_is_over_and_not_before() {
         assert!(others.len() >= 4, "{others:?}");
         let (code, took) = end_by(&mut run, 15);
         assert_eq!(code, 137);
-        assert!(took >= timeout && took < timeout + MUCH_LATER, "{took:?}");
+        assert!(took.all >= timeout && took.ran < timeout + MUCH_LATER, "{took:?}");
         assert_eq!(run.log.with_message("graceful timeout over").len(), 1);
     }
 }
@@ -57,7 +72,7 @@ fn zero_kills_at_once() {
         run.wait_lines("stdout", 1);
         let (code, took) = end_by(&mut run, 15);
         assert_eq!(code, 137);
-        assert!(took < MUCH_LATER, "{took:?}");
+        assert!(took.ran < MUCH_LATER, "{took:?}");
     }
 }
 
@@ -68,7 +83,7 @@ fn a_command_that_obeys_is_not_kept_waiting() {
         run.wait_lines("stdout", 1);
         let (code, took) = end_by(&mut run, 15);
         assert_eq!(code, 4);
-        assert!(took < MUCH_LATER, "{took:?}");
+        assert!(took.ran < MUCH_LATER, "{took:?}");
     }
 }
 
@@ -111,8 +126,9 @@ fn int_and_quit_start_no_clock() {
         run.wait_lines("stdout", 5);
         let (code, took) = end_by(&mut run, 15);
         assert_eq!(code, 137);
-        assert!(took >= Duration::from_secs(1), "{took:?}");
-        assert_eq!(run.stdout(), "ready\ngot 2\nalive\ngot 3\nalive\ngot 15\n");
+        assert!(took.all >= Duration::from_secs(1), "{took:?}");
+        // It may be killed before it comes to say that it got the TERM.
+        assert!(run.stdout().starts_with("ready\ngot 2\nalive\ngot 3\nalive\n"), "{}", run.stdout());
     }
 }
 
@@ -125,27 +141,23 @@ fn the_stop_signal_starts_the_clock_as_term_does() {
         run.wait_lines("stdout", 1);
         let (code, took) = end_by(&mut run, 10);
         assert_eq!(code, 137);
-        assert!(took >= Duration::from_millis(300), "{took:?}");
+        assert!(took.all >= Duration::from_millis(300), "{took:?}");
     }
 }
 
 #[test]
 fn a_second_term_does_not_start_the_clock_again() {
-    let timeout = Duration::from_secs(4);
-    let mut run = stubborn("4s", "2", "2").start();
+    let timeout = Duration::from_secs(6);
+    let mut run = stubborn("6s", "4", "4").start();
     run.wait_lines("stdout", 1);
-    let sent = Instant::now();
+    let sent = Watch::start();
     run.signal(15);
     run.wait_lines("stdout", 3);
-    let again = Instant::now();
+    let again = Watch::start();
     run.signal(15);
     assert_eq!(run.wait_exit(), 137);
-    assert!(
-        sent.elapsed() >= timeout && again.elapsed() < timeout,
-        "{:?}, {:?}",
-        sent.elapsed(),
-        again.elapsed()
-    );
+    let (sent, again) = (Took::since(&sent, &run), Took::since(&again, &run));
+    assert!(sent.all >= timeout && again.ran < timeout, "{sent:?}, {again:?}");
 }
 
 #[test]
@@ -171,7 +183,7 @@ fn a_stopped_command_is_killed_too() {
         let (code, took) = end_by(&mut run, 15);
         // Ended by the TERM itself if it is continued, by KILL if not.
         assert!(code == 137 || code == 143, "{code}");
-        assert!(took < Duration::from_millis(200) + MUCH_LATER, "{took:?}");
+        assert!(took.ran < Duration::from_millis(200) + MUCH_LATER, "{took:?}");
     }
 }
 

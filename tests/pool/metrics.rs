@@ -399,7 +399,7 @@ fn a_suspended_supervisor_shows_in_the_lag() {
     let begin = Instant::now();
     eventually("three seconds", || (begin.elapsed() > Duration::from_secs(3)).then_some(()));
     run.signal(libc::SIGCONT);
-    wait_page(&run, "a deadline that was missed", |page| late(page) == 1.0);
+    wait_page(&run, "a deadline that was missed", |page| late(page) >= 1.0);
 }
 
 #[test]

@@ -30,8 +30,11 @@ fn assert_alone(run: &Run, workers: usize, retries: usize) {
     let attempts = attempts(run);
     let mut times: Vec<usize> = attempts.values().copied().collect();
     times.sort_unstable();
-    let expected: Vec<usize> = std::iter::repeat_n(1, workers - 1).chain([1 + retries]).collect();
+    // On a busy machine the first may fail before the last has its turn, which then waits.
+    let others = times.len() - 1;
+    let expected: Vec<usize> = std::iter::repeat_n(1, others).chain([1 + retries]).collect();
     assert_eq!(times, expected, "{attempts:?}\n{}", run.log.text());
+    assert!((1..workers).contains(&others), "{attempts:?}");
 }
 
 fn delays(run: &Run) -> Vec<u64> {
