@@ -1,5 +1,6 @@
 //! Where the one listens that is to be asked.
 
+use super::endpoint::EndpointKind;
 use super::found::only_one;
 use crate::settings::file::setting;
 use crate::values::address::Address;
@@ -16,20 +17,13 @@ pub struct Given {
     pub health: Option<Address>,
 }
 
-/// The two places where one can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Control,
-    Health,
-}
-
 /// Where status is to be asked: at either, and of two at the control socket. If it is not said where, at the one that
 /// runs here.
 ///
 /// # Errors
 /// If it is not known where, or it cannot be read.
 pub fn of_status(given: &Given) -> Result<Address, StartError> {
-    find_or_look(given, &[Place::Control, Place::Health])
+    find_or_look(given, &[EndpointKind::Control, EndpointKind::Health])
 }
 
 /// Where orders are taken.
@@ -37,7 +31,7 @@ pub fn of_status(given: &Given) -> Result<Address, StartError> {
 /// # Errors
 /// As [`of_status`].
 pub fn of_orders(given: &Given) -> Result<Address, StartError> {
-    find_or_look(given, &[Place::Control])
+    find_or_look(given, &[EndpointKind::Control])
 }
 
 /// Where health is to be asked: at either, and of two at the endpoint that is for it. A probe is not to guess, and does
@@ -46,21 +40,21 @@ pub fn of_orders(given: &Given) -> Result<Address, StartError> {
 /// # Errors
 /// If it is not said where, or it cannot be read.
 pub fn of_health(given: &Given) -> Result<Address, StartError> {
-    let places = [Place::Health, Place::Control];
+    let places = [EndpointKind::Health, EndpointKind::Control];
     if let Some(address) = find(given, &places)? {
         return reachable(address);
     }
-    let (flag, variable) = Place::Health.names();
+    let (flag, variable) = EndpointKind::Health.names();
     let remedy = format!("give {flag}, or set {variable} as for the one that runs");
     Err(StartError::usage(flag, "it is not known where to ask", remedy))
 }
 
-fn find_or_look(given: &Given, places: &[Place]) -> Result<Address, StartError> {
+fn find_or_look(given: &Given, places: &[EndpointKind]) -> Result<Address, StartError> {
     reachable(find(given, places)?.map_or_else(|| only_one(places), Ok)?)
 }
 
 /// The command line, then what the one that runs was told, as it was told.
-fn find(given: &Given, places: &[Place]) -> Result<Option<Address>, StartError> {
+fn find(given: &Given, places: &[EndpointKind]) -> Result<Option<Address>, StartError> {
     let on_command_line = places.iter().find_map(|place| given.at(*place));
     if on_command_line.is_some() {
         return Ok(on_command_line);
@@ -74,25 +68,16 @@ fn find(given: &Given, places: &[Place]) -> Result<Option<Address>, StartError> 
 }
 
 impl Given {
-    fn at(&self, place: Place) -> Option<Address> {
+    fn at(&self, place: EndpointKind) -> Option<Address> {
         match place {
-            Place::Control => self.control.clone(),
-            Place::Health => self.health.clone(),
-        }
-    }
-}
-
-impl Place {
-    pub(super) fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Control => ("--control", "PREFORK_CONTROL"),
-            Self::Health => ("--health", "PREFORK_HEALTH"),
+            EndpointKind::Control => self.control.clone(),
+            EndpointKind::Health => self.health.clone(),
         }
     }
 }
 
 /// What the one that runs was told by what both of us can read: its environment, then the file that this names.
-fn settings(place: Place) -> Result<Option<Address>, StartError> {
+fn settings(place: EndpointKind) -> Result<Option<Address>, StartError> {
     let (flag, variable) = place.names();
     let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let (from, text) = match (value(variable), value("PREFORK_CONFIG")) {
@@ -104,8 +89,8 @@ fn settings(place: Place) -> Result<Option<Address>, StartError> {
         (None, None) => return Ok(None),
     };
     let in_full = match place {
-        Place::Control if !text.starts_with("unix:") => format!("unix:{text}"),
-        Place::Control | Place::Health => text.clone(),
+        EndpointKind::Control if !text.starts_with("unix:") => format!("unix:{text}"),
+        EndpointKind::Control | EndpointKind::Health => text.clone(),
     };
     let address = Address::parse(&in_full);
     address.map(Some).map_err(|(problem, remedy)| StartError::value(from, text, problem, remedy))

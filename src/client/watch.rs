@@ -1,6 +1,7 @@
 //! `status --watch`: the table in place, anew each second.
 
-use super::{ANSWER_WITHIN, ask, code};
+use super::ask::{ANSWER_WITHIN, ask};
+use super::code;
 use crate::os::call::refused;
 use crate::os::signals::Signals;
 use crate::os::stdio::terminal::{self, Stop};

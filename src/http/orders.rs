@@ -2,8 +2,10 @@
 //!
 //! Each is answered when it is carried out, or after `?wait=D`. Everything is in the path: no body is read.
 
-use super::routes::{self, Answer, error, only, parameter, plain, respond};
-use super::{Edge, Peer, status};
+use super::edge::Edge;
+use super::peer::Peer;
+use super::response::{HttpResponse, error, only, parameter, plain, respond};
+use super::{routes, status};
 use crate::control::order::{Order, PATHS};
 use crate::control::waiting::{Outcome, Refusal};
 use crate::values::duration::parse_duration;
@@ -28,7 +30,7 @@ pub(super) async fn answer(
     edge: &Edge,
     peer: Option<Peer>,
     has_order: &AtomicBool,
-) -> Answer {
+) -> HttpResponse {
     let as_text = parameter(uri, "format") == Some("text");
     let refuse = |status, reason: &str| match as_text {
         true => plain(status, format!("{reason}\n")),
@@ -66,7 +68,7 @@ pub(super) async fn answer(
 }
 
 /// `outcome` is an error if the time is over, which has gone by with such waits, and nothing if the loop does not answer.
-fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_text: bool) -> Answer {
+fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_text: bool) -> HttpResponse {
     let (status, word, message) = match &outcome {
         Ok(Some(outcome)) => {
             let (status, word) = verdict(outcome);

@@ -127,12 +127,14 @@ impl Supervisor {
 fn run_as(
     config: &Settings,
     given: &Option<Given>,
-) -> Result<(spawn::Settings, Option<Account>, Option<SpawnFailure>), StartError> {
+) -> Result<(spawn::SpawnAttributes, Option<Account>, Option<SpawnFailure>), StartError> {
     let found = setup::account(&config.process)
         .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
     match found {
         Ok((settings, account)) => Ok((settings, account, None)),
-        Err(error) => Ok((spawn::Settings::default(), None, Some(upgrade::only_new_workers(given, error)?))),
+        Err(error) => {
+            Ok((spawn::SpawnAttributes::default(), None, Some(upgrade::only_new_workers(given, error)?)))
+        }
     }
 }
 
@@ -178,7 +180,7 @@ fn environment(config: &Settings, account: Option<&Account>) -> Environment {
 fn helpers(
     config: &HelperSettings,
     environment: &Environment,
-    settings: &spawn::Settings,
+    settings: &spawn::SpawnAttributes,
     cannot_spawn: Option<SpawnFailure>,
     given: Option<&Given>,
 ) -> Helpers {

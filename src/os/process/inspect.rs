@@ -1,6 +1,7 @@
 //! What a process was doing, for the log, before it is killed for doing nothing.
 
-use super::{proc, usage};
+use super::proc::{self, cpu_of, field};
+use super::usage;
 use crate::core::Pid;
 use crate::os::process::descriptors::descriptors;
 use crate::os::socket::inode_of;
@@ -54,21 +55,8 @@ pub fn portrait(pid: Pid) -> Portrait {
     }
 }
 
-/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5). The text begins with the third.
-pub(crate) fn field(stat: &str, number: usize) -> Option<u64> {
-    stat.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
-}
-
 /// `utime` and `stime`.
 const OWN_TIME: RangeInclusive<usize> = 14..=15;
-
-/// The sum of these fields of processor time.
-pub(crate) fn cpu_of(stat: &str, fields: RangeInclusive<usize>) -> Option<Duration> {
-    let ticks = fields.map(|number| field(stat, number)).sum::<Option<u64>>()?;
-    // SAFETY: takes an integer.
-    let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
-    Some(Duration::from_millis(ticks.saturating_mul(1000).checked_div(a_second)?))
-}
 
 /// `0` stands for nothing, and for what we may not see.
 fn wchan_of(text: &str) -> Option<String> {

@@ -1,6 +1,6 @@
 //! What it takes to get the orphans.
 
-use super::send;
+use super::queued::to_ourselves_from;
 use crate::core::Signal;
 use std::io;
 
@@ -43,7 +43,7 @@ pub fn ask_for_parent_death_signal(signal: Signal, parent: i32) -> io::Result<()
         if libc::prctl(libc::PR_SET_PDEATHSIG, signal.number()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        if libc::getppid() == parent { Ok(()) } else { send::to_ourselves_from(parent, signal) }
+        if libc::getppid() == parent { Ok(()) } else { to_ourselves_from(parent, signal) }
     }
 }
 

@@ -5,9 +5,11 @@ use crate::core::{Pid, Signal};
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// A process as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,4 +316,17 @@ pub fn pids() -> Vec<Pid> {
 
 fn own_pid() -> Pid {
     Pid(i32::try_from(std::process::id()).unwrap_or(0))
+}
+
+/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5). The text begins with the third.
+pub(crate) fn field(stat: &str, number: usize) -> Option<u64> {
+    stat.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
+}
+
+/// The sum of these fields of processor time.
+pub(crate) fn cpu_of(stat: &str, fields: RangeInclusive<usize>) -> Option<Duration> {
+    let ticks = fields.map(|number| field(stat, number)).sum::<Option<u64>>()?;
+    // SAFETY: takes an integer.
+    let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
+    Some(Duration::from_millis(ticks.saturating_mul(1000).checked_div(a_second)?))
 }

@@ -2,6 +2,7 @@
 //! `EPERM` that it runs as a user whom we may not signal (no `CAP_KILL`).
 
 use super::proc::Awareness;
+use super::queued::{QueuedInfo, queue_to_process};
 use super::{pid1, privileges, proc};
 use crate::core::action::Target;
 use crate::core::{Pid, Received, Signal};
@@ -283,54 +284,6 @@ fn to_each(pids: impl Iterator<Item = Pid>, signal: Signal) -> io::Result<()> {
 
 fn ignore_gone(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) })
-}
-
-/// The part of `siginfo_t` that rt_sigqueueinfo(2) reads, padded to its full 128 bytes.
-#[repr(C)]
-struct QueuedInfo {
-    signo: i32,
-    errno: i32,
-    code: i32,
-    // A union with pointers in C, hence aligned like one.
-    fields: QueuedFields,
-    padding: [u64; 12],
-}
-
-#[repr(C)]
-struct QueuedFields {
-    pid: i32,
-    uid: u32,
-    value: usize,
-}
-
-impl From<&Received> for QueuedInfo {
-    fn from(received: &Received) -> Self {
-        Self {
-            signo: received.signal.number(),
-            errno: 0,
-            code: received.code,
-            fields: QueuedFields {
-                pid: received.sender,
-                uid: received.uid,
-                value: usize::try_from(received.value).unwrap_or(0),
-            },
-            padding: [0; 12],
-        }
-    }
-}
-
-fn queue_to_process(pid: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {
-    // SAFETY: `info` is a whole siginfo_t.
-    check(unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid.0, signal.number(), &raw const *info) })
-}
-
-/// Sends ourselves a signal as if it came from another process by kill(2): only to itself may a process say so
-/// (rt_sigqueueinfo(2)).
-pub(crate) fn to_ourselves_from(sender: i32, signal: Signal) -> io::Result<()> {
-    let info = QueuedInfo::from(&Received { sender, ..Received::plain(signal) });
-    // SAFETY: always succeeds.
-    let ourselves = unsafe { libc::getpid() };
-    queue_to_process(Pid(ourselves), signal, &info)
 }
 
 fn queue_to_group(group: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {

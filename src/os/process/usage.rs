@@ -5,7 +5,6 @@
 
 use super::proc;
 use crate::core::Pid;
-use crate::os::process::inspect;
 use std::collections::VecDeque;
 use std::fs;
 use std::time::Duration;
@@ -89,7 +88,7 @@ pub fn usage(worker: Pid) -> Option<Usage> {
 fn usage_of_one(pid: Pid) -> Option<Usage> {
     let stat = proc::stat(pid)?;
     // Own time, and that of children that were waited for.
-    let (cpu, resident) = (inspect::cpu_of(&stat, 14..=17)?, inspect::field(&stat, 24)?);
+    let (cpu, resident) = (proc::cpu_of(&stat, 14..=17)?, proc::field(&stat, 24)?);
     if stat.trim_start().starts_with(['Z', 'X']) {
         return None;
     }

@@ -14,8 +14,7 @@ use super::steer::Program;
 use crate::os::process::spawn::duplicate_above;
 use crate::os::socket::rights::Rights;
 use crate::values::address::Address;
-use end::Refusal;
-use group::{DOOR, Group, begin_group};
+use group::{DOOR, Group, RefusalLevel, begin_group};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -43,7 +42,7 @@ pub struct Lanes {
     /// Lanes of which one was, and which nobody has been told of.
     mended: Vec<u32>,
     /// What is to be refused.
-    refusal: Refusal,
+    refusal: RefusalLevel,
     fell_back: Option<io::Error>,
 }
 
@@ -104,7 +103,7 @@ impl Lanes {
             reserve,
             shut,
             mended,
-            refusal: Refusal::No,
+            refusal: RefusalLevel::No,
             fell_back: None,
         }
     }
@@ -255,7 +254,7 @@ impl Lanes {
     /// # Errors
     /// As setsockopt(2) and listen(2), the first; other addresses are steered all the same.
     pub fn steer(&mut self, live: &[u32]) -> io::Result<()> {
-        if self.refusal != Refusal::No {
+        if self.refusal != RefusalLevel::No {
             return Ok(());
         }
         if live.iter().any(|lane| self.is_open(*lane)) {
@@ -274,7 +273,7 @@ impl Lanes {
     pub fn restore(&mut self, lane: u32) -> io::Result<()> {
         // First, or a listener that was shut down would listen, and nobody know that its place is another.
         let result = self.mend();
-        if self.refusal != Refusal::No {
+        if self.refusal != RefusalLevel::No {
             return result;
         }
         let listeners = self.listeners(lane).into_iter();

@@ -4,8 +4,8 @@
 //! not fit is dropped and counted. While workers' lines go the same way and wait there, ours wait with them: they must not
 //! come in the middle of one.
 
+use super::bottom_line::above;
 use super::channel::{self, AT_ONCE, Channel};
-use super::progress_line::above;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -135,7 +135,7 @@ impl End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::process::spawn::{Placement, Program, Settings, spawn};
+    use crate::os::process::spawn::{Placement, Program, SpawnAttributes, spawn};
     use crate::values::FIRST_FD;
     use std::ffi::OsString;
     use std::future::poll_fn;
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_child_speaks_through_the_descriptor_it_was_given() {
-        const NOTHING: &Settings = &Settings {
+        const NOTHING: &SpawnAttributes = &SpawnAttributes {
             identity: None,
             no_new_privs: false,
             umask: None,

@@ -206,7 +206,7 @@ impl Drop for Mapping {
 mod tests {
     use super::*;
     use crate::core::Pid;
-    use crate::os::process::spawn::{Placement, Program, Settings, spawn};
+    use crate::os::process::spawn::{Placement, Program, SpawnAttributes, spawn};
     use crate::values::FIRST_FD;
     use crate::values::variables::{SCOREBOARD_FD, SCOREBOARD_OFFSET};
     use std::ffi::OsString;
@@ -230,7 +230,7 @@ mod tests {
             close_others: true,
             execute_within: Duration::from_secs(10),
             placement: Placement::Session,
-            settings: &Settings::default(),
+            settings: &SpawnAttributes::default(),
             parent_death: None,
         })
         .unwrap();

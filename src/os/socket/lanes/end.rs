@@ -4,31 +4,18 @@
 //! listen, the last takes its place: until another program is attached, connections go to where none was steered, and
 //! are lost there when that one stops in its turn. So those that stop are made deaf first, all of them.
 
-use super::group::{DOOR, Group};
+use super::group::{DOOR, Group, RefusalLevel};
 use super::{Lanes, Place};
 use crate::os::socket::activation;
 use crate::os::socket::full_queue::Door;
 use crate::os::socket::listen::Listener;
 use crate::values::address::Address;
 
-/// How much is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// Nothing.
-    No,
-    /// What cannot be held off.
-    Unheld,
-    /// All but what another program gave us.
-    All,
-    /// All, and that is left to another program.
-    Left,
-}
-
 impl Lanes {
     /// Refuses all clients that come from now on to where connections cannot be held off, at once and for good, as
     /// [`refuse`](Self::refuse) does.
     pub fn refuse_unheld(&mut self) {
-        self.refusal = self.refusal.max(Refusal::Unheld);
+        self.refusal = self.refusal.max(RefusalLevel::Unheld);
         for place in &self.places {
             match place {
                 Place::Adopted(_) => {}
@@ -47,7 +34,7 @@ impl Lanes {
     /// listener's queue.
     pub fn refuse(&mut self) {
         self.refuse_unheld();
-        self.refusal = self.refusal.max(Refusal::All);
+        self.refusal = self.refusal.max(RefusalLevel::All);
         for place in &self.places {
             if let Place::Group(group) = place
                 && let (false, Some(door)) = (group.adopted, &group.door)
@@ -63,7 +50,7 @@ impl Lanes {
     /// queues. To be called when no worker is left.
     pub fn leave(&mut self) {
         self.refuse();
-        self.refusal = Refusal::Left;
+        self.refusal = RefusalLevel::Left;
         for place in &mut self.places {
             if let Place::Group(group) = place
                 && group.adopted

@@ -1,6 +1,5 @@
 //! The listeners at one TCP address, one for each lane, among which the kernel is told to choose.
 
-use super::end::Refusal;
 use crate::os::socket::activation;
 use crate::os::socket::full_queue::Door;
 use crate::os::socket::listen::Listener;
@@ -11,6 +10,19 @@ use std::os::fd::{AsFd, RawFd};
 
 /// The closed door's number among the lanes.
 pub const DOOR: u32 = u32::MAX;
+
+/// How much is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RefusalLevel {
+    /// Nothing.
+    No,
+    /// What cannot be held off.
+    Unheld,
+    /// All but what another program gave us.
+    All,
+    /// All, and that is left to another program.
+    Left,
+}
 
 /// The listeners at one TCP address.
 #[derive(Debug)]
@@ -122,12 +134,12 @@ impl Group {
     }
 
     /// Whether its listeners are to listen, though so much is refused.
-    pub fn listens_on(&self, refusal: Refusal) -> bool {
+    pub fn listens_on(&self, refusal: RefusalLevel) -> bool {
         match refusal {
-            Refusal::No => true,
-            Refusal::Unheld => self.adopted || self.door.is_some(),
-            Refusal::All => self.adopted,
-            Refusal::Left => false,
+            RefusalLevel::No => true,
+            RefusalLevel::Unheld => self.adopted || self.door.is_some(),
+            RefusalLevel::All => self.adopted,
+            RefusalLevel::Left => false,
         }
     }
 
