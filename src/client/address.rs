@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// What the command line says of it.
 #[derive(Clone, Debug, Default)]
-pub struct Given {
+pub struct EndpointAddresses {
     /// The control socket.
     pub control: Option<Address>,
     /// The health endpoint.
@@ -22,7 +22,7 @@ pub struct Given {
 ///
 /// # Errors
 /// If it is not known where, or it cannot be read.
-pub fn of_status(given: &Given) -> Result<Address, StartError> {
+pub fn of_status(given: &EndpointAddresses) -> Result<Address, StartError> {
     find_or_look(given, &[EndpointKind::Control, EndpointKind::Health])
 }
 
@@ -30,7 +30,7 @@ pub fn of_status(given: &Given) -> Result<Address, StartError> {
 ///
 /// # Errors
 /// As [`of_status`].
-pub fn of_orders(given: &Given) -> Result<Address, StartError> {
+pub fn of_orders(given: &EndpointAddresses) -> Result<Address, StartError> {
     find_or_look(given, &[EndpointKind::Control])
 }
 
@@ -39,7 +39,7 @@ pub fn of_orders(given: &Given) -> Result<Address, StartError> {
 ///
 /// # Errors
 /// If it is not said where, or it cannot be read.
-pub fn of_health(given: &Given) -> Result<Address, StartError> {
+pub fn of_health(given: &EndpointAddresses) -> Result<Address, StartError> {
     let places = [EndpointKind::Health, EndpointKind::Control];
     if let Some(address) = find(given, &places)? {
         return reachable(address);
@@ -49,12 +49,12 @@ pub fn of_health(given: &Given) -> Result<Address, StartError> {
     Err(StartError::usage(flag, "it is not known where to ask", remedy))
 }
 
-fn find_or_look(given: &Given, places: &[EndpointKind]) -> Result<Address, StartError> {
+fn find_or_look(given: &EndpointAddresses, places: &[EndpointKind]) -> Result<Address, StartError> {
     reachable(find(given, places)?.map_or_else(|| only_one(places), Ok)?)
 }
 
 /// The command line, then what the one that runs was told, as it was told.
-fn find(given: &Given, places: &[EndpointKind]) -> Result<Option<Address>, StartError> {
+fn find(given: &EndpointAddresses, places: &[EndpointKind]) -> Result<Option<Address>, StartError> {
     let on_command_line = places.iter().find_map(|place| given.at(*place));
     if on_command_line.is_some() {
         return Ok(on_command_line);
@@ -67,7 +67,7 @@ fn find(given: &Given, places: &[EndpointKind]) -> Result<Option<Address>, Start
     Ok(None)
 }
 
-impl Given {
+impl EndpointAddresses {
     fn at(&self, place: EndpointKind) -> Option<Address> {
         match place {
             EndpointKind::Control => self.control.clone(),
@@ -134,11 +134,11 @@ mod tests {
     fn the_command_line_says_where() {
         let health = Address::parse("127.0.0.1:9000").ok();
         let control = Address::parse("unix:/control").ok();
-        let both = Given { control: control.clone(), health: health.clone() };
+        let both = EndpointAddresses { control: control.clone(), health: health.clone() };
         assert_eq!(of_status(&both).ok(), control);
         assert_eq!(of_orders(&both).ok(), control);
         assert_eq!(of_health(&both).ok(), health);
-        let one = Given { health: health.clone(), ..Given::default() };
+        let one = EndpointAddresses { health: health.clone(), ..EndpointAddresses::default() };
         assert_eq!(of_status(&one).ok(), health);
     }
 }

@@ -28,11 +28,11 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct Trouble {
     address: Address,
-    pub(super) what: What,
+    pub(super) what: AskFailure,
 }
 
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum AskFailure {
     Unreachable(io::Error),
     NoAnswer(NoAnswer),
     Late,
@@ -40,7 +40,7 @@ pub(super) enum What {
     Unspeakable,
 }
 
-impl fmt::Display for What {
+impl fmt::Display for AskFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(error) => error.fmt(f),
@@ -54,17 +54,17 @@ impl fmt::Display for What {
 impl From<Trouble> for StartError {
     fn from(Trouble { address, what }: Trouble) -> Self {
         let (code, remedy) = match &what {
-            What::Unreachable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            AskFailure::Unreachable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 (code::UNREACHABLE, "ask as its own user or as root")
             }
-            What::Unreachable(_) => (code::UNREACHABLE, "see whether it runs, and with this address"),
-            What::NoAnswer(NoAnswer::Closed) => {
+            AskFailure::Unreachable(_) => (code::UNREACHABLE, "see whether it runs, and with this address"),
+            AskFailure::NoAnswer(NoAnswer::Closed) => {
                 (code::UNREACHABLE, "it has ended, or was exchanged: ask again")
             }
-            What::NoAnswer(_) | What::Unspeakable => {
+            AskFailure::NoAnswer(_) | AskFailure::Unspeakable => {
                 (code::FAILED, "see whether another program listens there")
             }
-            What::Late => (code::LATE, "give it more time with --timeout"),
+            AskFailure::Late => (code::LATE, "give it more time with --timeout"),
         };
         Self::usage(address.to_string(), what, remedy).with_code(code)
     }
@@ -90,22 +90,22 @@ pub(super) async fn ask(
     let trouble = |what| Trouble { address: address.clone(), what };
     let mut request = hyper::Request::new(Full::<Bytes>::default());
     *request.method_mut() = method;
-    *request.uri_mut() = path.parse::<Uri>().map_err(|_| trouble(What::Unspeakable))?;
+    *request.uri_mut() = path.parse::<Uri>().map_err(|_| trouble(AskFailure::Unspeakable))?;
     request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     let answer = async {
         let answer = match address {
             Address::Tcp(to) => {
-                let stream = TcpStream::connect(to).await.map_err(What::Unreachable)?;
+                let stream = TcpStream::connect(to).await.map_err(AskFailure::Unreachable)?;
                 exchange(stream, request, Some(LONGEST_ANSWER)).await
             }
             Address::Unix(path) => {
-                let stream = connect(path).await.map_err(What::Unreachable)?;
+                let stream = connect(path).await.map_err(AskFailure::Unreachable)?;
                 exchange(stream, request, Some(LONGEST_ANSWER)).await
             }
         };
-        answer.map_err(What::NoAnswer)
+        answer.map_err(AskFailure::NoAnswer)
     };
-    let (status, body) = timeout(within, answer).await.unwrap_or(Err(What::Late)).map_err(trouble)?;
+    let (status, body) = timeout(within, answer).await.unwrap_or(Err(AskFailure::Late)).map_err(trouble)?;
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

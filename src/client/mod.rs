@@ -12,7 +12,7 @@ pub mod options;
 mod waits;
 mod watch;
 
-pub use address::Given;
+pub use address::EndpointAddresses;
 
 use crate::os::runtime::runtime;
 use crate::os::signals;
@@ -25,9 +25,9 @@ use std::time::Duration;
 
 /// What is to be asked, and of whom.
 #[derive(Debug)]
-pub struct Request {
+pub struct ClientRequest {
     /// Where, as far as the command line says.
-    pub given: Given,
+    pub given: EndpointAddresses,
     /// What.
     pub task: Task,
 }
@@ -64,7 +64,7 @@ pub enum Task {
 ///
 /// # Errors
 /// If it is not known where to ask, or nobody answers.
-pub fn run(request: &Request) -> Result<u8, StartError> {
+pub fn run(request: &ClientRequest) -> Result<u8, StartError> {
     let runtime = runtime()?;
     if !matches!(request.task, Task::Status { watch: true, .. }) {
         // Ctrl-C ends the waiting.

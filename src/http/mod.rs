@@ -18,7 +18,7 @@ pub use beside::Beside;
 pub use edge::{Edge, Published};
 
 use crate::os::call::{self, named};
-use crate::os::socket::connection::{self, Stream};
+use crate::os::socket::connection::{self, ByteStream};
 use crate::os::socket::listen::Listener;
 use crate::os::socket::passed;
 use hyper::server::conn::http1;
@@ -81,7 +81,7 @@ enum Incoming {
 
 impl Incoming {
     /// The next one, and who it is, where the kernel tells.
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<Peer>)> {
+    async fn accept(&self) -> io::Result<(Box<dyn ByteStream>, Option<Peer>)> {
         match self {
             Self::Tcp(listener) => Ok((Box::new(listener.accept().await?.0), None)),
             // Whatever is accepted may have to wait for its end.
@@ -208,14 +208,19 @@ async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
 }
 
 /// Serves one for as long as it may live.
-async fn live(stream: Box<dyn Stream>, edge: Edge, orders: Option<Option<Peer>>, has_order: Arc<AtomicBool>) {
+async fn live(
+    stream: Box<dyn ByteStream>,
+    edge: Edge,
+    orders: Option<Option<Peer>>,
+    has_order: Arc<AtomicBool>,
+) {
     let mut serve = pin!(serve_one(stream, edge, orders, &has_order));
     while timeout(CONNECTION_LIFE, &mut serve).await.is_err() && has_order.load(Ordering::Relaxed) {}
 }
 
 /// `orders` is whether orders are taken at all, and from this one.
 async fn serve_one(
-    stream: Box<dyn Stream>,
+    stream: Box<dyn ByteStream>,
     edge: Edge,
     orders: Option<Option<Peer>>,
     has_order: &AtomicBool,

@@ -22,7 +22,7 @@ use crate::helpers::ready_check::Checker;
 use crate::helpers::run::Runner;
 use crate::http::{self, Access, Edge, Published};
 use crate::os::call;
-use crate::os::process::handover::Given;
+use crate::os::process::handover::ProgramHandover;
 use crate::os::process::spawn::{self, Identity, Placement};
 use crate::os::process::{exec, open_files, pid1};
 use crate::os::runtime::runtime;
@@ -126,7 +126,7 @@ impl Supervisor {
 /// With what identity and limits the command runs, and why it cannot, if that is known and no reason to end.
 fn run_as(
     config: &Settings,
-    given: &Option<Given>,
+    given: &Option<ProgramHandover>,
 ) -> Result<(spawn::SpawnAttributes, Option<Account>, Option<SpawnFailure>), StartError> {
     let found = setup::account(&config.process)
         .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
@@ -142,7 +142,7 @@ fn run_as(
 fn of_mode(
     config: &Settings,
     identity: Option<&Identity>,
-    given: Option<&Given>,
+    given: Option<&ProgramHandover>,
 ) -> Result<(Core, Option<CommandPlace>, Option<Fleet>), StartError> {
     match &config.mode {
         Mode::Init(init) => {
@@ -182,7 +182,7 @@ fn helpers(
     environment: &Environment,
     settings: &spawn::SpawnAttributes,
     cannot_spawn: Option<SpawnFailure>,
-    given: Option<&Given>,
+    given: Option<&ProgramHandover>,
 ) -> Helpers {
     // All these settings take a restart: where there is no program now, there will be none.
     let env = config.commands().next().map(|_| environment.of_errand()).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::connections;
 use super::listen::{Listener, bound_address};
-use super::steer::Program;
+use super::steer::SteeringProgram;
 use crate::os::process::exec::adopt;
 use crate::os::process::spawn::duplicate_above;
 use crate::values::address::Address;
@@ -115,7 +115,7 @@ fn begin_with_deaf(listener: &Listener, address: SocketAddr, live: &[u32], least
     let deaf = listener.bind_more(least)?;
     deafen(&deaf, address)?;
     deaf.listen(0)?;
-    Program::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
+    SteeringProgram::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
 }
 
 /// `include/uapi/linux/in6.h`

@@ -10,11 +10,11 @@ mod own;
 
 use super::listen::{Listener, SocketId};
 use super::shut_watch::ShutSet;
-use super::steer::Program;
+use super::steer::SteeringProgram;
 use crate::os::process::spawn::duplicate_above;
 use crate::os::socket::rights::Rights;
 use crate::values::address::Address;
-use group::{DOOR, Group, RefusalLevel, begin_group};
+use group::{FULL_QUEUE, Group, RefusalLevel, begin_group};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -30,12 +30,12 @@ pub enum Spread {
 /// All listeners of a pool.
 #[derive(Debug)]
 pub struct Lanes {
-    places: Vec<Place>,
+    places: Vec<Binding>,
     /// Those that connections go to.
     live: Vec<u32>,
     backlog: u32,
     least_fd: RawFd,
-    /// Descriptors for the doors, kept for when there may be no others.
+    /// Descriptors for the full queues, kept for when there may be no others.
     reserve: Vec<OwnedFd>,
     /// Tells of listeners that a worker has shut down; without it, any may have been.
     shut: Option<ShutSet>,
@@ -48,7 +48,7 @@ pub struct Lanes {
 
 /// An address.
 #[derive(Debug)]
-enum Place {
+enum Binding {
     One(Listener),
     /// Somebody else's.
     Adopted(Listener),
@@ -56,7 +56,7 @@ enum Place {
 }
 
 /// A listener, its two clients, and a socket that is open for a moment while those are made.
-const DESCRIPTORS_OF_A_DOOR: usize = 4;
+const DESCRIPTORS_OF_A_FULL_QUEUE: usize = 4;
 
 impl Lanes {
     /// Binds every address, for this many lanes, and listens. The files of unix sockets that are bound have these
@@ -92,7 +92,7 @@ impl Lanes {
         Ok(all)
     }
 
-    fn with(places: Vec<Place>, backlog: u32, least_fd: RawFd) -> Self {
+    fn with(places: Vec<Binding>, backlog: u32, least_fd: RawFd) -> Self {
         let reserve = Vec::new();
         let (shut, mended) = (ShutSet::new().ok(), Vec::new());
         Self {
@@ -112,8 +112,8 @@ impl Lanes {
     /// and the lanes in the kernel's order; no order where all lanes have the same one.
     pub fn hand_over(&self) -> impl Iterator<Item = (Vec<BorrowedFd<'_>>, &[u32])> {
         self.places.iter().map(|place| match place {
-            Place::One(listener) | Place::Adopted(listener) => (vec![listener.as_fd()], &[][..]),
-            Place::Group(group) => (group.listeners.iter().map(AsFd::as_fd).collect(), &group.order[..]),
+            Binding::One(listener) | Binding::Adopted(listener) => (vec![listener.as_fd()], &[][..]),
+            Binding::Group(group) => (group.listeners.iter().map(AsFd::as_fd).collect(), &group.order[..]),
         })
     }
 
@@ -136,13 +136,13 @@ impl Lanes {
             let mut listeners: Vec<Listener> = fds.into_iter().map(|fd| take(fd, address)).collect();
             if order.is_empty() {
                 let one = listeners.pop().filter(|_| listeners.is_empty());
-                return one.map(if adopted { Place::Adopted } else { Place::One });
+                return one.map(if adopted { Binding::Adopted } else { Binding::One });
             }
             matches!(listeners.first()?.address(), Address::Tcp(_)).then_some(())?;
             let known = |lane: &u32| usize::try_from(*lane).is_ok_and(|lane| lane < listeners.len());
             order.iter().all(known).then_some(())?;
             let all_share = spread == Spread::Shared && listeners.len() == 1;
-            Some(Place::Group(Group::new(listeners, all_share, order, adopted)))
+            Some(Binding::Group(Group::new(listeners, all_share, order, adopted)))
         };
         let places = addresses.iter().zip(given).enumerate();
         let places = places.map(|(at, (address, (fds, order)))| place(at < adopted, address, fds, order));
@@ -153,10 +153,10 @@ impl Lanes {
         Some(all)
     }
 
-    /// A door takes three descriptors, at the very end, when there may be none left.
+    /// A full queue takes three descriptors, at the very end, when there may be none left.
     fn keep_reserve(&mut self) -> io::Result<()> {
-        let groups = self.places.iter().filter(|place| matches!(place, Place::Group(_))).count();
-        while self.reserve.len() < groups.saturating_mul(DESCRIPTORS_OF_A_DOOR) {
+        let groups = self.places.iter().filter(|place| matches!(place, Binding::Group(_))).count();
+        while self.reserve.len() < groups.saturating_mul(DESCRIPTORS_OF_A_FULL_QUEUE) {
             let Some(any) = self.places.iter().find_map(|place| place.listener(0)) else { return Ok(()) };
             self.reserve.push(duplicate_above(any.as_fd(), self.least_fd)?);
         }
@@ -164,14 +164,14 @@ impl Lanes {
     }
 
     fn add(&mut self, listener: Listener, adopted: bool, lanes: u32, spread: Spread) -> io::Result<()> {
-        let alone = if adopted { Place::Adopted } else { Place::One };
+        let alone = if adopted { Binding::Adopted } else { Binding::One };
         let all_share = spread == Spread::Shared;
         let mut place = match listener.address() {
-            // One that all share is in a group too: so the door can be closed.
+            // One that all share is in a group too: so clients can be held off by a full queue.
             Address::Tcp(_) => match begin_group(&listener, adopted, &self.live, self.least_fd) {
                 Ok(()) => {
                     let listeners = vec![listener];
-                    Place::Group(Group::new(listeners, all_share, Vec::new(), adopted))
+                    Binding::Group(Group::new(listeners, all_share, Vec::new(), adopted))
                 }
                 Err(error) => {
                     if !adopted {
@@ -186,8 +186,8 @@ impl Lanes {
             Address::Unix(_) => alone(listener),
         };
         match &mut place {
-            Place::One(listener) | Place::Adopted(listener) => listener.listen(self.backlog)?,
-            Place::Group(group) => {
+            Binding::One(listener) | Binding::Adopted(listener) => listener.listen(self.backlog)?,
+            Binding::Group(group) => {
                 group.extend(lanes.max(1), self.least_fd)?;
                 group.repair(&[], &self.live, self.backlog, &mut Vec::new())?;
             }
@@ -211,7 +211,7 @@ impl Lanes {
     /// Whether a connection to any of the addresses is steered.
     #[must_use]
     pub fn is_steered(&self) -> bool {
-        self.places.iter().any(|place| matches!(place, Place::Group(group) if !group.all_share))
+        self.places.iter().any(|place| matches!(place, Binding::Group(group) if !group.all_share))
     }
 
     /// Makes sure that there is this lane, and all before it. It gets no connections before it is steered to.
@@ -307,7 +307,7 @@ impl Lanes {
         let Some(shut) = &self.shut else { return };
         let mut watched = Ok(());
         for (number, place) in (0u32..).zip(&mut self.places) {
-            let Place::Group(group) = place else { continue };
+            let Binding::Group(group) = place else { continue };
             for (lane, listener) in (0u32..).zip(&group.listeners).skip(group.watched) {
                 let name = u64::from(number) << 32 | u64::from(lane);
                 watched = watched.and(shut.watch(listener.as_fd(), name));
@@ -325,7 +325,7 @@ impl Lanes {
         let shut = self.shut.as_ref().map(ShutSet::take);
         let Self { places, live, backlog, refusal, mended, .. } = self;
         first_error((0u32..).zip(places).map(|(number, place)| {
-            let Place::Group(group) = place else { return Ok(()) };
+            let Binding::Group(group) = place else { return Ok(()) };
             if !group.listens_on(*refusal) {
                 return Ok(());
             }
@@ -372,24 +372,24 @@ impl Lanes {
     /// such thing: their clients wait in the queue.
     ///
     /// # Errors
-    /// The first; all are tried. As `Door::close`, which needs a few descriptors. Where the kernel cannot steer, as
-    /// [`Program::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
+    /// The first; all are tried. As `FullQueue::open`, which needs a few descriptors. Where the kernel cannot steer, as
+    /// [`SteeringProgram::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
     pub fn hold_off(&mut self) -> io::Result<()> {
         self.reserve.clear();
-        let drop = Program::drop_requests();
+        let drop = SteeringProgram::drop_requests();
         let shared = first_error(self.places.iter().map(|place| match place {
-            Place::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
+            Binding::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
             // The filter would stay when we are gone, and lets nobody in.
-            Place::One(_) | Place::Adopted(_) | Place::Group(_) => Ok(()),
+            Binding::One(_) | Binding::Adopted(_) | Binding::Group(_) => Ok(()),
         }));
         let least_fd = self.least_fd;
         let mended = self.mend();
         let steered = self.each_group(|group, live| {
-            let closed = group.close_door(live, least_fd);
-            closed.and_then(|()| group.steer(&[DOOR]))
+            let closed = group.add_full_queue(live, least_fd);
+            closed.and_then(|()| group.steer(&[FULL_QUEUE]))
         });
         let steered = steered.and(mended);
-        self.live = vec![DOOR];
+        self.live = vec![FULL_QUEUE];
         shared.and(steered)
     }
 
@@ -400,8 +400,8 @@ impl Lanes {
     fn each_group(&mut self, act: impl Fn(&mut Group, &[u32]) -> io::Result<()>) -> io::Result<()> {
         let refusal = self.refusal;
         let groups = self.places.iter_mut().filter_map(|place| match place {
-            Place::One(_) | Place::Adopted(_) => None,
-            Place::Group(group) => group.listens_on(refusal).then_some(group),
+            Binding::One(_) | Binding::Adopted(_) => None,
+            Binding::Group(group) => group.listens_on(refusal).then_some(group),
         });
         first_error(groups.map(|group| act(group, &self.live)))
     }
@@ -437,7 +437,7 @@ impl Queue {
     }
 }
 
-impl Place {
+impl Binding {
     fn is_shared(&self) -> bool {
         match self {
             Self::One(_) | Self::Adopted(_) => true,

@@ -21,10 +21,10 @@ pub struct Datagram {
 /// Takes datagrams from a socket that shows their senders (`SO_PASSCRED`). One that descriptors come with is returned at
 /// once and taken by a child; until that has ended, the socket is held: none after it is taken.
 #[derive(Debug, Default)]
-pub struct Taker(RefCell<State>);
+pub struct Taker(RefCell<TakerState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct TakerState {
     /// What is first in the queue, if it was told and has not been taken yet.
     told: Option<Datagram>,
     /// The child that takes it. Without one there was no place for it.

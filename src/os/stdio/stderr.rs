@@ -17,14 +17,14 @@ const LONGEST: usize = AT_ONCE;
 const MOST_HELD: usize = 64 * 1024;
 
 /// Lines that wait for those of workers.
-static HELD: Mutex<Held> = Mutex::new(Held { holds: false, lines: Vec::new() });
+static HELD: Mutex<HeldLines> = Mutex::new(HeldLines { holds: false, lines: Vec::new() });
 
-struct Held {
+struct HeldLines {
     holds: bool,
     lines: Vec<u8>,
 }
 
-fn held() -> MutexGuard<'static, Held> {
+fn held() -> MutexGuard<'static, HeldLines> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

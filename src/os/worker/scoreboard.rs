@@ -54,7 +54,7 @@ const LINE: u64 = 64;
 /// What `/proc/PID/fd` calls it, after `memfd:`.
 const NAME: &CStr = c"prefork-scoreboard";
 
-type Words = [AtomicU64; 8];
+type ScoreboardRow = [AtomicU64; 8];
 
 /// A line for each worker.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ pub fn offset(line: u32) -> u64 {
 /// The whole file in our memory.
 #[derive(Debug)]
 struct Mapping {
-    base: NonNull<Words>,
+    base: NonNull<ScoreboardRow>,
     lines: usize,
 }
 
@@ -175,7 +175,7 @@ impl Mapping {
     fn new(fd: &OwnedFd, lines: u32) -> io::Result<Self> {
         let lines = usize::try_from(lines).map_err(|_| io::ErrorKind::InvalidInput)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let length = lines.saturating_mul(size_of::<Words>());
+        let length = lines.saturating_mul(size_of::<ScoreboardRow>());
         // SAFETY: asks for fresh addresses anywhere.
         let base =
             unsafe { libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
@@ -186,7 +186,7 @@ impl Mapping {
         Ok(Self { base, lines })
     }
 
-    fn line(&self, line: u32) -> Option<&Words> {
+    fn line(&self, line: u32) -> Option<&ScoreboardRow> {
         let line = usize::try_from(line).ok().filter(|line| *line < self.lines)?;
         // SAFETY: within the mapping, which is aligned to a page and lives as long as `self`; the file cannot become
         // shorter. Other processes write there, so it is only touched by atomic operations.
@@ -196,7 +196,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        let length = self.lines.saturating_mul(size_of::<Words>());
+        let length = self.lines.saturating_mul(size_of::<ScoreboardRow>());
         // SAFETY: mapped by `new`, and no reference outlives `self`.
         unsafe { libc::munmap(self.base.as_ptr().cast(), length) };
     }

@@ -1,6 +1,6 @@
 //! The hand-over from text.
 
-use super::{Directory, FIRST_LINE, Given, Notify, NotifySocket, Output, Pipe, Waiting};
+use super::{Directory, FIRST_LINE, Notify, NotifySocketRecord, Output, Pipe, ProgramHandover, WaitingLine};
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::limits::Limits;
 use crate::core::{Lane, Monotonic, Pid};
@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::str::{FromStr, SplitAsciiWhitespace};
 use std::time::Duration;
 
-impl Given {
+impl ProgramHandover {
     /// From text; `None` if anything in it is not understood.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
@@ -44,7 +44,7 @@ impl Given {
                 "output" => {
                     output = Some(Output { bytes: next(words)?, waiting: Vec::new(), pipes: Vec::new() });
                 }
-                "waiting" => output.as_mut()?.waiting.push(Waiting {
+                "waiting" => output.as_mut()?.waiting.push(WaitingLine {
                     stream: next(words)?,
                     length: next(words)?,
                     torn: next::<u8>(words)? != 0,
@@ -98,8 +98,8 @@ fn directory(words: &mut SplitAsciiWhitespace<'_>) -> Option<Directory> {
     Some(Directory { lock, owner: uid.zip(gid), path: unhex(words.next()?)? })
 }
 
-fn notify_socket(words: &mut SplitAsciiWhitespace<'_>) -> Option<NotifySocket> {
-    Some(NotifySocket {
+fn notify_socket(words: &mut SplitAsciiWhitespace<'_>) -> Option<NotifySocketRecord> {
+    Some(NotifySocketRecord {
         fd: next(words)?,
         id: next(words)?,
         pid: Pid(next(words)?),
