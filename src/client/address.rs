@@ -1,4 +1,4 @@
-//! Where the one listens that is to be asked.
+//! The address at which to ask.
 
 use super::endpoint::EndpointKind;
 use super::found::only_one;
@@ -96,7 +96,7 @@ fn settings(place: EndpointKind) -> Result<Option<Address>, StartError> {
     address.map(Some).map_err(|(problem, remedy)| StartError::value(from, text, problem, remedy))
 }
 
-/// Who listens everywhere is asked at home; `[::]` takes IPv4 too.
+/// An address that stands for all is asked at the loopback address; `[::]` takes IPv4 too.
 fn reachable(address: Address) -> Result<Address, StartError> {
     match address {
         Address::Tcp(listens) if listens.port() == 0 => {

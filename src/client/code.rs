@@ -6,5 +6,5 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Not done in time.
 pub const LATE: u8 = 4;
-/// Nobody answers there: `EX_UNAVAILABLE`, sysexits.h(3head).
+/// There is no answer: `EX_UNAVAILABLE`, sysexits.h(3head).
 pub const UNREACHABLE: u8 = 69;

@@ -23,19 +23,17 @@ use ask::{ANSWER_WITHIN, ask};
 use hyper::{Method, StatusCode};
 use std::time::Duration;
 
-/// What is to be asked, and of whom.
 #[derive(Debug)]
 pub struct ClientRequest {
-    /// Where, as far as the command line says.
+    /// Where to ask, as far as the command line says.
     pub given: EndpointAddresses,
-    /// What.
     pub task: Task,
 }
 
 /// What is to be asked.
 #[derive(Debug)]
 pub enum Task {
-    /// Who runs.
+    /// What runs.
     Status {
         /// Again and again.
         watch: bool,
@@ -63,7 +61,7 @@ pub enum Task {
 /// Asks, prints the answer, and returns the exit code.
 ///
 /// # Errors
-/// If it is not known where to ask, or nobody answers.
+/// If it is not known where to ask, or there is no answer.
 pub fn run(request: &ClientRequest) -> Result<u8, StartError> {
     let runtime = runtime()?;
     if !matches!(request.task, Task::Status { watch: true, .. }) {

@@ -6,7 +6,7 @@ use crate::core::Snapshot;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
-/// The latest snapshot, and what there is to know beside it, for whoever asks.
+/// The latest snapshot, and what there is to know beside it.
 #[derive(Clone, Debug)]
 pub struct Published(Arc<Mutex<Snapshot>>, Arc<Mutex<Beside>>);
 
@@ -17,12 +17,10 @@ impl Published {
         Self(Arc::new(Mutex::new(snapshot)), Arc::default())
     }
 
-    /// Replaces it.
     pub fn set(&self, snapshot: Snapshot) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 
-    /// The latest.
     #[must_use]
     pub fn get(&self) -> Snapshot {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)

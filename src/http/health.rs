@@ -63,7 +63,7 @@ fn found(question: Question, snapshot: &Snapshot, beside: &Beside) -> Vec<Check>
     match question {
         Question::Live => {
             let given_up = (phase == Phase::GivenUp).then_some("a crash loop was given up");
-            // Whoever hears this is told by the loop's own thread.
+            // The loop's own thread gives this answer.
             vec![Check::new("loop", None), Check::new("workers", given_up)]
         }
         Question::Ready => {

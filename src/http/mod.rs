@@ -1,4 +1,4 @@
-//! The HTTP endpoints: health, for whoever can connect, and control, for whoever may give orders.
+//! The HTTP endpoints: health, for all that can connect, and control, for root and our own user.
 //!
 //! Both see a [`Snapshot`](crate::core::Snapshot) at once and ask the loop for everything else. They run in the supervisor, so that a busy or
 //! stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
@@ -53,7 +53,7 @@ const MOST_CONNECTIONS: usize = 64;
 /// the kernel's queue meanwhile.
 const CONTROL_LEAST_LIFE: Duration = Duration::from_millis(50);
 
-/// Of those who are only told that they may not ask.
+/// Connections of users that may not ask; each gets a refusal.
 const MOST_REFUSED: usize = 8;
 
 /// Refusals are logged this often.
@@ -80,7 +80,7 @@ enum Incoming {
 }
 
 impl Incoming {
-    /// The next one, and who it is, where the kernel tells.
+    /// The next connection, and its peer where the kernel tells it.
     async fn accept(&self) -> io::Result<(Box<dyn ByteStream>, Option<Peer>)> {
         match self {
             Self::Tcp(listener) => Ok((Box::new(listener.accept().await?.0), None)),
@@ -234,9 +234,9 @@ async fn serve_one(
                 tokio::task::yield_now().await;
             }
             let (method, uri) = (request.method(), request.uri());
-            // No body is read: hyper closes the connection of who sends one.
+            // No body is read: hyper closes a connection that sends one.
             Ok::<_, Infallible>(match orders {
-                // Who may not ask is told nothing.
+                // A client that may not ask learns nothing.
                 Some(None) => orders::answer(method, uri, &edge, None, has_order).await,
                 None | Some(Some(_)) => match (metrics::answer(&request, &edge).await, orders) {
                     (Some(page), _) => page,
@@ -248,8 +248,8 @@ async fn serve_one(
     });
     let mut http = http1::Builder::new();
     http.max_buf_size(LONGEST_HEAD).timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-    // A prober may say at once that it will ask no more. Who has given an order and hangs up waits no longer.
+    // A prober may say at once that it will ask no more. A client that has given an order and hangs up waits no longer.
     http.half_close(orders.is_none());
-    // A prober that hangs up early is its own business.
+    // A prober may hang up early.
     let _hung_up = http.serve_connection(TokioIo::new(stream), service).await;
 }

@@ -16,10 +16,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::info;
 
-/// How long an order is waited for if nobody says.
+/// How long a client waits for its order if it does not say.
 const USUAL_WAIT: Duration = Duration::from_secs(300);
 
-/// Nobody waits longer.
+/// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Answers one request; without a peer that may ask, with a refusal. `has_order` says meanwhile whether an order
@@ -103,7 +103,7 @@ fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_te
     respond(status, object.end() + "\n")
 }
 
-/// As a status, and in one word. What was not done because of who asked is 4xx; what was tried in vain is 500.
+/// As a status, and in one word. An order that cannot be carried out as asked is 4xx; one that was tried in vain is 500.
 fn verdict(outcome: &Outcome) -> (StatusCode, &'static str) {
     match outcome {
         Outcome::Reloaded { .. } | Outcome::Replaced { .. } | Outcome::Scaled { .. } => {

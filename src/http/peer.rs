@@ -2,7 +2,7 @@
 
 use crate::os::process::privileges;
 
-/// Who is at the other end of a unix socket, as its kernel knew when they connected (`SO_PEERCRED`, unix(7)).
+/// The credentials of a client, as the kernel knew them when it connected (`SO_PEERCRED`, unix(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
     pub(super) uid: u32,

@@ -155,7 +155,7 @@ const HEADINGS: [&str; 8] = ["SLOT", "GEN", "PID", "STATE", "UPTIME", "REQUESTS"
 
 type Row = [String; 8];
 
-/// The workers by slot, and the slots in which nobody is.
+/// The workers by slot, and the slots without a worker.
 fn rows(status: &Status, memory: &[Option<u64>]) -> Vec<Row> {
     let mut rows: Vec<(u32, Row)> = Vec::new();
     for (worker, memory) in status.workers.iter().zip(memory) {
@@ -181,7 +181,7 @@ fn rows(status: &Status, memory: &[Option<u64>]) -> Vec<Row> {
         let row = [slot.to_string(), none(), none(), "vacant".to_owned(), none(), none(), none(), when];
         rows.push((slot, row));
     }
-    // Within a slot as they came: who has the seat first.
+    // Within a slot as they came: the holder of the seat first.
     rows.sort_by_key(|(slot, _)| *slot);
     rows.into_iter().map(|(_, row)| row).collect()
 }

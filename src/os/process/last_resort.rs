@@ -14,7 +14,7 @@ use crate::os::private_directory::DirectoryLocation;
 use crate::os::stdio::stderr::Stderr;
 use std::time::{Duration, Instant};
 
-/// Nobody can hurry us any more, so even `infinity` ends.
+/// Nothing can hurry us any more, so even `infinity` ends.
 const LONGEST_GRACE: Duration = Duration::from_secs(30);
 
 /// A process in uninterruptible sleep does not die of `SIGKILL`.

@@ -32,8 +32,8 @@ pub fn is_subreaper() -> bool {
 }
 
 /// Asks for a signal when the process that started us is gone (`PR_SET_PDEATHSIG`, prctl(2)). If it is no longer
-/// `parent`, the signal comes at once, and as the kernel would have sent it: from there. One from ourselves would be
-/// nobody's word.
+/// `parent`, the signal comes at once, and as the kernel would have sent it: from there. One from ourselves would have
+/// no sender to believe.
 ///
 /// # Errors
 /// Where a sandbox refuses it.

@@ -1,4 +1,4 @@
-//! Who descends from whom, as /proc tells it (proc(5)). Without /proc: nobody.
+//! Our descendants, as /proc tells them (proc(5)). Without /proc there are none.
 
 use crate::core::action::Target;
 use crate::core::{Pid, Signal};
@@ -166,7 +166,7 @@ pub fn remains_of(group: Pid) -> Vec<Pid> {
     descendants().into_iter().filter(is_member).map(|process| process.pid).collect()
 }
 
-/// Whom a signal is for, among those that descend from us. The leader of a group must be there.
+/// The processes that a signal is for, among those that descend from us. The leader of a group must be there.
 #[must_use]
 pub fn targets(to: Target) -> Vec<Process> {
     match to {

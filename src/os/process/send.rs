@@ -86,12 +86,12 @@ pub fn forward(to: Target, received: &Received) -> io::Result<()> {
     }
 }
 
-/// Keeps signals from those whom they would end only because they do not know them.
+/// Keeps a signal from processes that it would end only because they do not know it.
 #[derive(Debug)]
 pub struct Sparing {
-    /// As whom to look: the user and group that they run as, if those are not ours.
+    /// The user and group to look as: those of the processes, if they are not ours.
     ids: Option<(u32, u32)>,
-    /// Who was seen to know a signal: while it runs, this cannot be seen.
+    /// Processes that were seen to know a signal: while one runs, this cannot be seen.
     known: HashSet<(Pid, u64, Signal)>,
 }
 
@@ -102,7 +102,7 @@ impl Sparing {
         Self { ids, known: HashSet::new() }
     }
 
-    /// As [`forward`], but to those who know the signal. Where /proc does not tell, to all.
+    /// As [`forward`], but to those that know the signal. Where /proc does not tell, to all.
     ///
     /// # Errors
     /// As [`forward`]; of several errors the first.
@@ -151,7 +151,7 @@ impl Sparing {
 /// More than this is not remembered.
 const MOST_KNOWN: usize = 4_096;
 
-/// Continues those who are stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it cannot be known.
+/// Continues those that are stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it cannot be known.
 ///
 /// # Errors
 /// As kill(2); of several errors the first.
@@ -179,7 +179,7 @@ pub fn to_all(signal: Signal) -> io::Result<()> {
     if signal != Signal::KILL {
         return to_each(proc::descendants().into_iter().map(|process| process.pid), signal);
     }
-    // Who forks and ends faster than we look is not seen the first time.
+    // A process that forks and ends faster than we look is not seen the first time.
     let mut seen = HashSet::new();
     let mut result = Ok(());
     for _ in 0..MOST_WALKS {
@@ -209,7 +209,7 @@ pub fn is_empty_group(group: Pid) -> bool {
 /// # Errors
 /// The last error but `ESRCH`.
 pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
-    // A walk through all of /proc is only for who is there.
+    // A walk through all of /proc is only for a group that has members.
     if is_empty_group(group) {
         return Ok(());
     }
@@ -219,7 +219,7 @@ pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
 /// How long processes that run may take, all together, until it is seen whether they know a signal.
 const WAIT_FOR_SLEEP: Duration = Duration::from_millis(5);
 
-/// Who has been asked to stop: nobody is asked twice, since a second request means "at once" to many servers.
+/// The processes that were asked to stop: none is asked twice, since a second request means "at once" to many servers.
 #[derive(Debug, Default)]
 pub struct Asked {
     who: HashSet<(Pid, u64)>,
@@ -228,8 +228,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Somebody is about to get a stop signal: who is there now counts as asked. Who is forked later does not: it may
-    /// never hear of it. Who is gone is forgotten, for this may come for years.
+    /// A target is about to get a stop signal: its processes of now count as asked. One that is forked later does not: it
+    /// may never hear of it. Processes that are gone are forgotten, for this may come for years.
     pub fn note(&mut self, to: Target) {
         self.who.retain(|(pid, started)| proc::process(*pid).is_some_and(|now| now.started == *started));
         self.who.extend(proc::targets(to).iter().map(proc::Process::identity));

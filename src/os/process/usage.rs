@@ -1,6 +1,6 @@
 //! How much memory and other things a worker has, with all that descends from it.
 //!
-//! What /proc shows of a worker of another user depends on who looks: then call this within
+//! What /proc shows of a worker of another user depends on the user that looks: then call this within
 //! [`acting_as`](super::privileges::acting_as), or [`Measure::Pss`] silently becomes [`Measure::Rss`].
 
 use super::proc;
@@ -40,7 +40,7 @@ pub fn memory(worker: Pid, measure: Measure) -> Option<u64> {
     Some(others.fold(own, u64::saturating_add))
 }
 
-/// Who descends from a worker: it and they are 64 at most.
+/// The descendants of a worker: with it they are 64 at most.
 fn below(worker: Pid) -> Vec<Pid> {
     let mut found = Vec::new();
     let mut parents = VecDeque::from([worker]);

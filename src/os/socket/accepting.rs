@@ -52,12 +52,12 @@ pub struct Observer {
     marks: HashMap<Pid, Vec<Mark>>,
     /// Looks at workers that do not wait there any more, and for which listeners.
     again: HashMap<Pid, (Vec<SocketId>, Walk)>,
-    /// As whom to look: the workers' own user and group, if they are not ours.
+    /// The user and group to look as: the workers' own user and group, if they are not ours.
     ids: Option<(u32, u32)>,
 }
 
 impl Observer {
-    /// Sees who waits for connections to these addresses, with the eyes of the workers' user and group.
+    /// Sees which workers wait for connections to these addresses, with the eyes of the workers' user and group.
     #[must_use]
     pub fn new(addresses: Vec<Address>, ids: Option<(u32, u32)>) -> Self {
         let (walks, marks, again) = (HashMap::new(), HashMap::new(), HashMap::new());

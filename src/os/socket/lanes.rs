@@ -1,4 +1,4 @@
-//! Lanes: who steers connections has to have a listener for each worker, and say which of them get any.
+//! Lanes: to steer connections takes a listener for each worker, and a choice of those that get any.
 //!
 //! A lane is a number from 0; one worker at a time has it. A TCP address has a listener for each lane, all of them held
 //! here to the end, so a queue outlives its worker. A unix socket has one for all lanes, as has every address if
@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 pub enum Spread {
     /// Each has its own listener, and the kernel chooses one that is live.
     PerWorker,
-    /// Whoever accepts first.
+    /// All have one listener, and the first to accept gets the connection.
     Shared,
 }
 
@@ -39,7 +39,7 @@ pub struct Lanes {
     reserve: Vec<OwnedFd>,
     /// Tells of listeners that a worker has shut down; without it, any may have been.
     shut: Option<ShutSet>,
-    /// Lanes of which one was, and which nobody has been told of.
+    /// Lanes of which one was, and which [`Lanes::mend_shut`] has not returned yet.
     mended: Vec<u32>,
     /// What is to be refused.
     refusal: RefusalLevel,
@@ -50,7 +50,7 @@ pub struct Lanes {
 #[derive(Debug)]
 enum Binding {
     One(Listener),
-    /// Somebody else's.
+    /// Another program's.
     Adopted(Listener),
     Group(Group),
 }
@@ -84,7 +84,7 @@ impl Lanes {
             all.add(listener, true, lanes, spread).map_err(|error| (address, error))?;
         }
         for address in addresses {
-            // While it is by itself, somebody who is there already is noticed.
+            // While it is by itself, another listener at the address is noticed.
             let bound = Listener::bind(address, least_fd, rights);
             let added = bound.and_then(|listener| all.add(listener, false, lanes, spread));
             added.map_err(|error| (address.clone(), error))?;
@@ -265,13 +265,13 @@ impl Lanes {
     }
 
     /// To be called when a worker is ready, and when one has ended. Workers change how many connections may wait
-    /// (listen(2)), and some end with shutdown(2), which ends the listening for all who have the socket: both is put
+    /// (listen(2)), and some end with shutdown(2), which ends the listening for all that have the socket: both is put
     /// right. What waited for one that was shut down is lost. A unix socket that was shut down stays so.
     ///
     /// # Errors
     /// As listen(2) and setsockopt(2), the first.
     pub fn restore(&mut self, lane: u32) -> io::Result<()> {
-        // First, or a listener that was shut down would listen, and nobody know that its place is another.
+        // First, or a listener that was shut down would listen, and its new place in the list would go unnoticed.
         let result = self.mend();
         if self.refusal != RefusalLevel::No {
             return result;
@@ -367,8 +367,8 @@ impl Lanes {
         Queue::of(self.places.iter().filter(|place| place.is_shared()).filter_map(|place| place.listener(0)))
     }
 
-    /// Answers nobody any more who asks for a TCP connection, until they are steered again, so that the queues get
-    /// empty: who asks now asks again after a second. Who was answered gets in, and a probe too. Unix sockets have no
+    /// Answers no request for a TCP connection, until connections are steered again, so that the queues get
+    /// empty: a client that asks now asks again after a second. One that was answered gets in, and a probe too. Unix sockets have no
     /// such thing: their clients wait in the queue.
     ///
     /// # Errors
@@ -379,7 +379,7 @@ impl Lanes {
         let drop = SteeringProgram::drop_requests();
         let shared = first_error(self.places.iter().map(|place| match place {
             Binding::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
-            // The filter would stay when we are gone, and lets nobody in.
+            // The filter would stay when we are gone, and lets no client in.
             Binding::One(_) | Binding::Adopted(_) | Binding::Group(_) => Ok(()),
         }));
         let least_fd = self.least_fd;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Whether our lines are for people.
 static ALLOWED: AtomicBool = AtomicBool::new(false);
 
-/// Where nobody can tell how wide it is.
+/// For a terminal that does not tell its width.
 const USUAL_WIDTH: usize = 80;
 
 /// The line; while it lives there must be no other.

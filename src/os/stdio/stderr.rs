@@ -42,7 +42,7 @@ pub fn take_held() -> Vec<u8> {
 /// All lines that were ever dropped.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How many log lines were dropped since the start, since nobody read them.
+/// How many log lines were dropped since the start, since nothing read them.
 #[must_use]
 pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
@@ -85,7 +85,7 @@ impl Stderr {
         if self.cut { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
-    /// Writes a line for which waiting harms nobody: where a terminal cannot be opened again, it waits for room.
+    /// Writes a line for which waiting does no harm: where a terminal cannot be opened again, it waits for room.
     pub fn write_at_start(&mut self, line: &[u8]) {
         let _nobody_to_tell = self.channel().write_or_wait(line);
     }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use super::epoll_set::EpollSet;
 use crate::os::process::spawn::duplicate_above;
 
-/// Whoever writes more without a newline is not speaking to us.
+/// A process that writes more without a newline is not speaking to us.
 const LONGEST_LINE: usize = 4096;
 
 /// Ends that are read before anything else gets its turn; each is read once.
@@ -84,7 +84,7 @@ impl ReadyPipes {
         Ok(theirs)
     }
 
-    /// Closes our end, if it is open: its worker is gone, or ready by other means. Who still writes gets EPIPE.
+    /// Closes our end, if it is open: its worker is gone, or ready by other means. A process that still writes gets EPIPE.
     pub fn forget(&mut self, id: u64) {
         if let Some(end) = self.ends.remove(&id) {
             // Closing would do, but for a child that has a copy of it until it executes.

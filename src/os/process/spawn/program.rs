@@ -26,7 +26,7 @@ pub struct Program<'a> {
     pub execute_within: Duration,
     /// In which session and process group.
     pub placement: Placement,
-    /// As whom, where, and under which limits.
+    /// The user, the directory and the limits.
     pub settings: &'a SpawnAttributes,
     /// What the program gets should we die without having stopped it (`PR_SET_PDEATHSIG`, prctl(2)). In a PID
     /// namespace of our own the kernel kills it anyway.
@@ -49,7 +49,6 @@ pub enum Placement {
 /// What a new process changes of itself before it executes the program.
 #[derive(Clone, Debug, Default)]
 pub struct SpawnAttributes {
-    /// As whom to run.
     pub identity: Option<Identity>,
     /// Whether set-user-ID programs give it no more rights (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
     pub no_new_privs: bool,
@@ -61,19 +60,16 @@ pub struct SpawnAttributes {
     pub oom_score_adj: Option<i32>,
 }
 
-/// Whom a process runs as.
+/// The user and the groups of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The user's id.
     pub uid: u32,
-    /// The group's id.
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
 }
 
 impl Identity {
-    /// The user's and the group's id.
     #[must_use]
     pub fn ids(&self) -> (u32, u32) {
         (self.uid, self.gid)

@@ -38,7 +38,7 @@ pub struct Group {
     pub watched: usize,
     /// There if clients were held off.
     pub full_queue: Option<FullQueue>,
-    /// The first one is somebody else's, who may have use for it after us.
+    /// The first one is another program's, which may have use for it after us.
     pub adopted: bool,
 }
 
@@ -50,7 +50,7 @@ impl Group {
         Self { listeners, all_share, order, idle, watched: 0, full_queue: None, adopted }
     }
 
-    /// Adds lanes until there are so many. The new ones do not listen before [`repair`](Self::repair).
+    /// Adds lanes up to this number. The new ones do not listen before [`repair`](Self::repair).
     pub fn extend(&mut self, lanes: u32, least_fd: RawFd) -> io::Result<()> {
         let there = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let lanes = if self.all_share { 1 } else { lanes };
@@ -144,7 +144,7 @@ impl Group {
     }
 
     pub fn steer(&self, live: &[u32]) -> io::Result<()> {
-        // Nobody is live, or listens: the kernel goes on as it did.
+        // No lane is live, or listens: the kernel goes on as it did.
         self.program(live).map_or(Ok(()), |(program, first)| program.choose(first.as_fd()))
     }
 
