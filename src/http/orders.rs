@@ -103,7 +103,8 @@ fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_te
     respond(status, object.end() + "\n")
 }
 
-/// As a status, and in one word. An order that cannot be carried out as asked is 4xx; one that was tried in vain is 500.
+/// As a status, and in one word. An order that cannot be carried out as asked is 4xx; one that was tried in vain is
+/// 500.
 fn verdict(outcome: &Outcome) -> (StatusCode, &'static str) {
     match outcome {
         Outcome::Reloaded { .. } | Outcome::Replaced { .. } | Outcome::Scaled { .. } => {

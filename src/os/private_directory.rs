@@ -161,7 +161,7 @@ impl DirectoryLocation {
         self.owner
     }
 
-    /// The path of something in it: by a name of [`NAME`] bytes that nobody can guess.
+    /// The path of something in it: by a name of [`NAME`] bytes that cannot be guessed.
     #[must_use]
     pub fn new_path(&self) -> PathBuf {
         self.path.join(random_name())
@@ -199,7 +199,7 @@ pub fn random_name() -> String {
     format!("{:016x}{:016x}", seed(), seed())
 }
 
-/// Removes directories of ours, and of this owner, that nobody has locked: those of one of us that was killed.
+/// Removes directories of ours, and of this owner, that no process has locked: those of one of us that was killed.
 pub fn remove_stale(base: &Path, users: &Users) {
     let Ok(entries) = fs::read_dir(base) else { return };
     for entry in entries.flatten().take(MOST_ENTRIES) {
@@ -241,7 +241,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
 }
 
-/// Whether nobody had it locked, and we have now.
+/// Whether no other process had it locked, and we have now.
 fn lock(directory: &File) -> bool {
     // SAFETY: takes integers.
     unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }

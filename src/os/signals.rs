@@ -87,7 +87,7 @@ fn members(set: SignalMask) -> impl Iterator<Item = i32> {
     (1..=SignalMask::BITS).filter_map(|number| i32::try_from(number).ok()).filter(move |n| set & bit(*n) != 0)
 }
 
-/// Lets signals act again, by default, but for SIGPIPE: where nothing was started and somebody may keep us waiting.
+/// Lets signals act again, by default, but for SIGPIPE: where nothing was started and a peer may keep us waiting.
 pub fn let_act() {
     set_mask(GIVEN_MASK.load(Ordering::Relaxed) | bit(libc::SIGPIPE));
 }
@@ -109,7 +109,7 @@ pub(super) fn give_back() {
     set_mask(GIVEN_MASK.load(Ordering::Relaxed));
 }
 
-/// Sends a TSTP by `raise` and lets it stop us, if the kernel thinks that somebody could continue us.
+/// Sends a TSTP by `raise` and lets it stop us, if the kernel thinks that a process could continue us.
 pub(super) fn let_stop(raise: impl FnOnce() -> libc::c_int) {
     raise();
     // Acts as soon as it is let through.

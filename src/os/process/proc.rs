@@ -159,7 +159,7 @@ pub fn descendants_but(except: &[Pid]) -> Vec<Process> {
 }
 
 /// What is left of a worker's process group, among those that descend from us. Every worker's group is a session
-/// too; one that has got its number since, inside another worker's session, is a stranger.
+/// too; one that has received its number since, inside another worker's session, is a stranger.
 #[must_use]
 pub fn remains_of(group: Pid) -> Vec<Pid> {
     let is_member = |process: &Process| process.group == group && process.session == group;

@@ -6,8 +6,8 @@
 //!
 //! A sandbox may refuse waitid(2), which alone can look without reaping. Then wait4(2) does both steps in one, and the
 //! child is gone when it is told of. A signal for what is left of its group is still safe: the kernel gives a number to
-//! nobody else while it is that of a group with members, and of one without, the signal finds nobody. A stranger is hit
-//! only if, between the two calls, all other numbers were given out and it made a group of its own.
+//! no other process while it is that of a group with members, and of one without, the signal finds no process. A
+//! stranger is hit only if, between the two calls, all other numbers were given out and it made a group of its own.
 
 use crate::core::exit::Exit;
 use crate::core::{Pid, Signal};
@@ -22,7 +22,7 @@ pub enum WaitOutcome {
     Ended(Pid, Exit),
     /// This child has ended and is reaped already: see the module.
     Gone(Pid, Exit),
-    /// This child was stopped by a signal. It is told once.
+    /// This child was stopped by a signal. It is reported once.
     Stopped(Pid, Signal),
     /// This child has asked to be traced by us (`PTRACE_TRACEME`, ptrace(2)), so a signal has stopped it before it acts.
     /// It waits for [`let_run`].
@@ -118,7 +118,7 @@ fn look_at_zombie(stops: bool) -> io::Result<WaitOutcome> {
     // SAFETY: `info` has room for the answer.
     check(unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) })?;
     // SAFETY: zeroed before the call and filled by it; all fields are integers. With WNOHANG and
-    // nobody to report, the pid stays zero.
+    // no child to report, the pid stays zero.
     let (info, pid, status) = unsafe {
         let info = info.assume_init();
         (info, Pid(info.si_pid()), info.si_status())

@@ -228,8 +228,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// A target is about to get a stop signal: its processes of now count as asked. One that is forked later does not: it
-    /// may never hear of it. Processes that are gone are forgotten, for this may come for years.
+    /// A target is about to get a stop signal: its processes of now count as asked. One that is forked later does not:
+    /// it may never hear of it. Processes that are gone are forgotten, for this may come for years.
     pub fn note(&mut self, to: Target) {
         self.who.retain(|(pid, started)| proc::process(*pid).is_some_and(|now| now.started == *started));
         self.who.extend(proc::targets(to).iter().map(proc::Process::identity));

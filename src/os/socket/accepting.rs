@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use walk::{BUDGET, Gone, Walk};
 
 /// Asking for the connections takes a millisecond or more where the kernel's table is large. It is
-/// followed by a pause so many times as long.
+/// followed by a pause that is longer by this factor.
 const PAUSE: u32 = 20;
 
 /// What a look at a worker found.

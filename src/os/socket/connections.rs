@@ -18,7 +18,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-/// The inodes of those connections to these addresses that somebody has accepted; what the kernel does not
+/// The inodes of those connections to these addresses that a process has accepted; what the kernel does not
 /// tell is left out.
 #[must_use]
 pub fn accepted(addresses: &[Address]) -> HashSet<u64> {

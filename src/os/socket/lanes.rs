@@ -248,8 +248,8 @@ impl Lanes {
     }
 
     /// Sends new connections to the live lanes only, as many to each, from now on; what waits in the queue of another
-    /// stays there. If none of them is open, connections go where they did. Listeners that a worker has shut down listen
-    /// again.
+    /// stays there. If none of them is open, connections go where they did. Listeners that a worker has shut down
+    /// listen again.
     ///
     /// # Errors
     /// As setsockopt(2) and listen(2), the first; other addresses are steered all the same.
@@ -367,9 +367,9 @@ impl Lanes {
         Queue::of(self.places.iter().filter(|place| place.is_shared()).filter_map(|place| place.listener(0)))
     }
 
-    /// Answers no request for a TCP connection, until connections are steered again, so that the queues get
-    /// empty: a client that asks now asks again after a second. One that was answered gets in, and a probe too. Unix sockets have no
-    /// such thing: their clients wait in the queue.
+    /// Answers no request for a TCP connection, until connections are steered again, so that the queues get empty: a
+    /// client that asks now asks again after a second. One that was answered gets in, and a probe too. Unix sockets
+    /// have no such thing: their clients wait in the queue.
     ///
     /// # Errors
     /// The first; all are tried. As `FullQueue::open`, which needs a few descriptors. Where the kernel cannot steer, as

@@ -102,8 +102,8 @@ impl Listener {
         Ok(Self { fd, address: Address::Tcp(address), _file: None, adopted: false })
     }
 
-    /// One that another program bound: a unix socket's file stays its own. Accepted connections get `TCP_NODELAY`, as those of
-    /// ours do.
+    /// One that another program bound: a unix socket's file stays its own. Accepted connections get `TCP_NODELAY`, as
+    /// those of ours do.
     #[must_use]
     pub fn adopt(fd: OwnedFd, address: &Address) -> Self {
         if matches!(address, Address::Tcp(_)) {
@@ -191,8 +191,8 @@ impl Listener {
         }
     }
 
-    /// How many may wait to be accepted: `tcpi_sacked`, which for a listener is that: the length that listen(2) was given
-    /// last, or `net.core.somaxconn` if that is less.
+    /// How many may wait to be accepted: `tcpi_sacked`, which for a listener is that: the length that listen(2) was
+    /// given last, or `net.core.somaxconn` if that is less.
     ///
     /// # Errors
     /// As [`queue`](Self::queue).
@@ -203,8 +203,8 @@ impl Listener {
         }
     }
 
-    /// Refuses each client that comes from now on, for all that have it: shutdown(2). What waits in the queue of a TCP listener
-    /// is reset.
+    /// Refuses each client that comes from now on, for all that have it: shutdown(2). What waits in the queue of a TCP
+    /// listener is reset.
     ///
     /// # Errors
     /// As shutdown(2).
@@ -255,8 +255,8 @@ impl SocketFile {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // It stays open until we end: with it the kernel closes what waits in its queue, descriptors that were passed too,
-        // and for that a process that ends does not linger.
+        // It stays open until we end: with it the kernel closes what waits in its queue, descriptors that were passed
+        // too, and for that a process that ends does not linger.
         if matches!(self.address, Address::Unix(_)) {
             let _stays_open = self.fd.try_clone().map(IntoRawFd::into_raw_fd);
         }

@@ -1,9 +1,9 @@
 //! Which of many listeners at one address gets a new connection: a program of classic BPF
 //! (`SO_ATTACH_REUSEPORT_CBPF`, socket(7)) that the kernel runs for each. Needs no privilege.
 //!
-//! The kernel has the listeners of a group in a list: a listener that begins to listen is added at its end, and when one stops, the
-//! last takes its place. The program returns a position in that list; where there is none of that number, the kernel
-//! chooses by a hash of the connection's addresses. What replaces a program does so at once.
+//! The kernel has the listeners of a group in a list: a listener that begins to listen is added at its end, and when
+//! one stops, the last takes its place. The program returns a position in that list; where there is none of that
+//! number, the kernel chooses by a hash of the connection's addresses. What replaces a program does so at once.
 
 use nix::errno::Errno;
 use std::collections::HashSet;
@@ -82,8 +82,8 @@ impl SteeringProgram {
         Self(program)
     }
 
-    /// Drops each request for a connection, unanswered: a TCP header with SYN and without ACK. All else passes, so who was
-    /// answered already gets in.
+    /// Drops each request for a connection, unanswered: a TCP header with SYN and without ACK. All else passes, so who
+    /// was answered already gets in.
     #[must_use]
     pub fn drop_requests() -> Self {
         const FLAGS: u32 = 13;

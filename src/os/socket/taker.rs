@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(take().unwrap(), "two");
         assert!(taker.is_held());
         assert_eq!(take().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-        // Nobody has it any more once the child has ended.
+        // No process has it any more once the child has ended.
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
         reap_one();
         assert!(!taker.is_held());

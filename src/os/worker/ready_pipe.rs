@@ -84,7 +84,8 @@ impl ReadyPipes {
         Ok(theirs)
     }
 
-    /// Closes our end, if it is open: its worker is gone, or ready by other means. A process that still writes gets EPIPE.
+    /// Closes our end, if it is open: its worker is gone, or ready by other means. A process that still writes gets
+    /// EPIPE.
     pub fn forget(&mut self, id: u64) {
         if let Some(end) = self.ends.remove(&id) {
             // Closing would do, but for a child that has a copy of it until it executes.

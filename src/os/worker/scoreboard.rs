@@ -10,9 +10,9 @@
 //! | `PREFORK_SCOREBOARD_FD` | the number of the descriptor |
 //! | `PREFORK_SCOREBOARD_OFFSET` | where its line begins, in bytes; a multiple of 64 |
 //!
-//! It maps the file from its beginning (mmap(2), `MAP_SHARED`, readable and writable; an offset into it would have to be
-//! a multiple of the page size) and keeps three numbers in its line, each 8 bytes in the machine's own order, written by
-//! one store; a fourth one is ours:
+//! It maps the file from its beginning (mmap(2), `MAP_SHARED`, readable and writable; an offset into it would have to
+//! be a multiple of the page size) and keeps three numbers in its line, each 8 bytes in the machine's own order,
+//! written by one store; a fourth one is ours:
 //!
 //! | at | number |
 //! |---|---|
@@ -22,16 +22,16 @@
 //! | 24 | written by us, read by the worker: not zero asks it to say goodbye, for it gets no new connections any more and will be stopped |
 //! | 32 to 63 | reserved: zero |
 //!
-//! To say goodbye is to answer every further request with `Connection: close` (RFC 9112, 9.6), so that clients who keep
-//! their connections come back by a new one, which goes to another worker. Who does it loses nobody, without a
+//! To say goodbye is to answer every further request with `Connection: close` (RFC 9112, 9.6), so that clients that
+//! keep their connections come back by a new one, which goes to another worker. Who does it loses nobody, without a
 //! `--drain-signal`: only the server knows when it is between two requests. The flag stays set to the worker's end.
 //!
 //! The order of the writes: at its begin a request counts as begun, then the deadline is set; at its end the next
 //! deadline is set, then it counts as done.
 //!
-//! All are zero when a worker is started. Its own numbers have one writer: of a worker that is several processes only one may
-//! write, or all by atomic additions. A process that takes over from another in the same worker (as gunicorn's do)
-//! goes on with the numbers it finds, and counts as done what its predecessor had in hand.
+//! All are zero when a worker is started. Its own numbers have one writer: of a worker that is several processes only
+//! one may write, or all by atomic additions. A process that takes over from another in the same worker (as gunicorn's
+//! do) goes on with the numbers it finds, and counts as done what its predecessor had in hand.
 //!
 //! The variables pass on to a worker's children, the descriptor perhaps not, and its number may then be another file's.
 //! So look before you write: only the scoreboard is sealed against shrinking (`F_GET_SEALS`, fcntl(2)). Its size is

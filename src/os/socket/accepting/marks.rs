@@ -51,7 +51,7 @@ struct EpollSlot {
     nth: u32,
 }
 
-/// So many with the same number are looked at.
+/// The most targets with the same number that are looked at.
 const MOST_ALIKE: u32 = 8;
 
 /// The marks of a process's set of epoll(7), by its number, for these listeners; one each.

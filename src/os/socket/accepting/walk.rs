@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 const MOST_PROCESSES: usize = 64;
 const MOST_FDS: usize = 1024;
 
-/// A look is cut short after this time, but has gone on by a process, or so many descriptors, at least: what is left
-/// is looked at the next time.
+/// A look is cut short after this time, but has gone on by a process, or by `LEAST_FDS` descriptors, at least: what is
+/// left is looked at the next time.
 pub(super) const BUDGET: Duration = Duration::from_millis(2);
 const LEAST_FDS: usize = 64;
 
