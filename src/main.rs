@@ -16,7 +16,7 @@
 //!           ┌─────────────┐   [Action] in order   ┌──────┴─────┐
 //!           │ core: step  ├──────────────────────▶│ os         │──▶ kernel: clone, kill, BPF, /proc, ...
 //!           └──────┬──────┘                       └────────────┘
-//!                  │ Snapshot         [Action::Note] ──▶ logging ──▶ stderr
+//!                  │ Snapshot         [Action::Note] ──▶ report::log ──▶ stderr
 //!                  ▼
 //!           ┌─────────────┐
 //!           │ http        │◀── GET /livez /readyz /startupz /status /metrics, POST orders ◀── client: status, ctl
@@ -30,7 +30,7 @@
 //! [`settings::options`] reads the command line, the variables and the file (or [`settings::compat`], under the name of another init, whose
 //! options it turns into ours), [`settings`] checks them ([`check`] goes no further, and tells what it thinks of them),
 //! [`setup`] binds and opens what is needed, and [`supervisor::Supervisor::run`] takes over. Until then everything may
-//! fail, with a [`values::error::StartError`] of one line; from then on nothing may, for there is nobody to return an error to.
+//! fail, with a [`values::error::StartError`] of one line; from then on nothing may, for there is no caller to return an error to.
 //!
 //! # A slot of the pool
 //!
@@ -46,9 +46,9 @@
 //!                         graceful timeout       └─ a worker that ends at its {max_requests}: no backoff
 //! ```
 //!
-//! *Vacant*: nobody; a time to spawn. *Starting*: runs, and is looked at every few milliseconds until it
+//! *Vacant*: no worker; a time to spawn. *Starting*: runs, and is looked at every few milliseconds until it
 //! waits for connections. *Ready*: serves. *Draining*: gets no new connections, and finishes what it has. *Stopping*: has
-//! got the stop signal. *Killed*: has got `SIGKILL`. A *lane* is the set of listeners, one for each address, that one worker
+//! received the stop signal. *Killed*: has received `SIGKILL`. A *lane* is the set of listeners, one for each address, that one worker
 //! at a time has; [`os::socket::lanes`] holds all of them, and [`os::socket::steer`] tells the kernel which of them get connections.
 //!
 //! The states of one worker are in `core/worker/`, those of a slot in `core/pool/slot.rs`. The pool is in `core/pool/`: `mod`
@@ -59,26 +59,26 @@
 //! worker means, `stop` the end, `refusing` its last connections, `upgrade` the exchange of our own program. Init mode, which
 //! has one command and no slots, is in `core/init.rs`.
 //!
-//! Metrics count what is reported (`report/report/metrics/counts.rs`), and look at everything else when somebody asks: tasks ask at
+//! Metrics count what is reported (`report/metrics/counts.rs`), and look at everything else when a scraper asks: tasks ask at
 //! the [`control`] desk, and the loop answers between two events (`supervisor/scrape.rs`).
 //!
 //! # Invariants
 //!
 //! * **The core is pure.** No clock, no system call, no log, no chance but a seeded generator; it can be run for
-//!   simulated years in a second (tests/simulation). It names nothing outside `std`, and no `std::fs` or
-//!   `std::process` either (tests/tidy).
+//!   simulated years in a second (tests/simulation). It is a `no_std` crate without
+//!   dependencies, so it cannot name the system.
 //! * **`unsafe`, `libc` and `nix` are in [`os`] only**, and [`os`] decides nothing.
-//! * **One thread.** It spawns and reaps; nobody else may wait for a child. Tasks (HTTP) see a [`core::Snapshot`] and
+//! * **One thread.** It spawns and reaps; nothing else may wait for a child. Tasks (HTTP) see a [`core::Snapshot`] and
 //!   touch no state; what they want of the loop they ask at a [`control::Desk`], and what became of an order is found by
 //!   looking at one [`core::Status`] after the other ([`control::waiting`]).
 //! * **One budget.** A spawn of any kind waits until fewer are alive than are wanted and `max_surge` together; what is
-//!   planned waits for its turn, and nobody is emptied by plan of whom more are missing than `max_unavailable`.
+//!   planned waits for its turn, and no worker is replaced by plan while more than `max_unavailable` are missing.
 //! * **Connections first.** A worker is told to stop only when no new connection can come to it, its queue is empty, and
 //!   none of its connections is busy (`core/in_hand.rs`), or its time for that is over.
 //! * **Answers come before outside events.** Actions are carried out in order and their answers are fed back before
 //!   anything is reaped, so an exit cannot overtake the report of its own spawn.
 //! * **A child is told of while it is a zombie** and let go afterwards, so a signal cannot reach a stranger that has
-//!   got its number. Where waitid(2) is refused, [`os::process::reap`] says what holds instead.
+//!   received its number. Where waitid(2) is refused, [`os::process::reap`] says what holds instead.
 //! * **All signals are blocked** from the first instruction of `main` and read from a descriptor; no handler ever runs.
 //! * **No wake-up without a reason**: a deadline of the core, a signal, a notice, a request. An idle init sleeps. While a
 //!   deadline runs by which a process is hurt, the loop wakes once a second: so a pause in which nothing ran is noticed,
@@ -97,7 +97,7 @@
 //!
 //! # Where to start reading
 //!
-//! `core/mod.rs`, then `core/init.rs`, `core/worker/mod.rs`, `core/pool/mod.rs`; then [`supervisor`].
+//! `core/lib.rs`, then `core/init.rs`, `core/worker/mod.rs`, `core/pool/mod.rs`; then [`supervisor`].
 
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(

@@ -1,5 +1,6 @@
-//! Where the one listens that is to be asked.
+//! The address at which to ask.
 
+use super::endpoint::EndpointKind;
 use super::found::only_one;
 use crate::settings::file::setting;
 use crate::values::address::Address;
@@ -9,18 +10,11 @@ use std::path::Path;
 
 /// What the command line says of it.
 #[derive(Clone, Debug, Default)]
-pub struct Given {
+pub struct EndpointAddresses {
     /// The control socket.
     pub control: Option<Address>,
     /// The health endpoint.
     pub health: Option<Address>,
-}
-
-/// The two places where one can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Control,
-    Health,
 }
 
 /// Where status is to be asked: at either, and of two at the control socket. If it is not said where, at the one that
@@ -28,16 +22,16 @@ pub(super) enum Place {
 ///
 /// # Errors
 /// If it is not known where, or it cannot be read.
-pub fn of_status(given: &Given) -> Result<Address, StartError> {
-    find_or_look(given, &[Place::Control, Place::Health])
+pub fn of_status(given: &EndpointAddresses) -> Result<Address, StartError> {
+    find_or_look(given, &[EndpointKind::Control, EndpointKind::Health])
 }
 
 /// Where orders are taken.
 ///
 /// # Errors
 /// As [`of_status`].
-pub fn of_orders(given: &Given) -> Result<Address, StartError> {
-    find_or_look(given, &[Place::Control])
+pub fn of_orders(given: &EndpointAddresses) -> Result<Address, StartError> {
+    find_or_look(given, &[EndpointKind::Control])
 }
 
 /// Where health is to be asked: at either, and of two at the endpoint that is for it. A probe is not to guess, and does
@@ -45,22 +39,22 @@ pub fn of_orders(given: &Given) -> Result<Address, StartError> {
 ///
 /// # Errors
 /// If it is not said where, or it cannot be read.
-pub fn of_health(given: &Given) -> Result<Address, StartError> {
-    let places = [Place::Health, Place::Control];
+pub fn of_health(given: &EndpointAddresses) -> Result<Address, StartError> {
+    let places = [EndpointKind::Health, EndpointKind::Control];
     if let Some(address) = find(given, &places)? {
         return reachable(address);
     }
-    let (flag, variable) = Place::Health.names();
+    let (flag, variable) = EndpointKind::Health.names();
     let remedy = format!("give {flag}, or set {variable} as for the one that runs");
     Err(StartError::usage(flag, "it is not known where to ask", remedy))
 }
 
-fn find_or_look(given: &Given, places: &[Place]) -> Result<Address, StartError> {
+fn find_or_look(given: &EndpointAddresses, places: &[EndpointKind]) -> Result<Address, StartError> {
     reachable(find(given, places)?.map_or_else(|| only_one(places), Ok)?)
 }
 
 /// The command line, then what the one that runs was told, as it was told.
-fn find(given: &Given, places: &[Place]) -> Result<Option<Address>, StartError> {
+fn find(given: &EndpointAddresses, places: &[EndpointKind]) -> Result<Option<Address>, StartError> {
     let on_command_line = places.iter().find_map(|place| given.at(*place));
     if on_command_line.is_some() {
         return Ok(on_command_line);
@@ -73,26 +67,17 @@ fn find(given: &Given, places: &[Place]) -> Result<Option<Address>, StartError> 
     Ok(None)
 }
 
-impl Given {
-    fn at(&self, place: Place) -> Option<Address> {
+impl EndpointAddresses {
+    fn at(&self, place: EndpointKind) -> Option<Address> {
         match place {
-            Place::Control => self.control.clone(),
-            Place::Health => self.health.clone(),
-        }
-    }
-}
-
-impl Place {
-    pub(super) fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Control => ("--control", "PREFORK_CONTROL"),
-            Self::Health => ("--health", "PREFORK_HEALTH"),
+            EndpointKind::Control => self.control.clone(),
+            EndpointKind::Health => self.health.clone(),
         }
     }
 }
 
 /// What the one that runs was told by what both of us can read: its environment, then the file that this names.
-fn settings(place: Place) -> Result<Option<Address>, StartError> {
+fn settings(place: EndpointKind) -> Result<Option<Address>, StartError> {
     let (flag, variable) = place.names();
     let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let (from, text) = match (value(variable), value("PREFORK_CONFIG")) {
@@ -104,14 +89,14 @@ fn settings(place: Place) -> Result<Option<Address>, StartError> {
         (None, None) => return Ok(None),
     };
     let in_full = match place {
-        Place::Control if !text.starts_with("unix:") => format!("unix:{text}"),
-        Place::Control | Place::Health => text.clone(),
+        EndpointKind::Control if !text.starts_with("unix:") => format!("unix:{text}"),
+        EndpointKind::Control | EndpointKind::Health => text.clone(),
     };
     let address = Address::parse(&in_full);
     address.map(Some).map_err(|(problem, remedy)| StartError::value(from, text, problem, remedy))
 }
 
-/// Who listens everywhere is asked at home; `[::]` takes IPv4 too.
+/// An address that stands for all is asked at the loopback address; `[::]` takes IPv4 too.
 fn reachable(address: Address) -> Result<Address, StartError> {
     match address {
         Address::Tcp(listens) if listens.port() == 0 => {
@@ -149,11 +134,11 @@ mod tests {
     fn the_command_line_says_where() {
         let health = Address::parse("127.0.0.1:9000").ok();
         let control = Address::parse("unix:/control").ok();
-        let both = Given { control: control.clone(), health: health.clone() };
+        let both = EndpointAddresses { control: control.clone(), health: health.clone() };
         assert_eq!(of_status(&both).ok(), control);
         assert_eq!(of_orders(&both).ok(), control);
         assert_eq!(of_health(&both).ok(), health);
-        let one = Given { health: health.clone(), ..Given::default() };
+        let one = EndpointAddresses { health: health.clone(), ..EndpointAddresses::default() };
         assert_eq!(of_status(&one).ok(), health);
     }
 }

@@ -1,7 +1,7 @@
 //! Finding the one that runs here, where it is not said where to ask.
 
-use super::address::Place;
-use crate::os::process::sign::{self, Sign};
+use super::endpoint::EndpointKind;
+use crate::os::process::sign::{self, PresenceSign};
 use crate::values::address::Address;
 use crate::values::error::StartError;
 
@@ -9,7 +9,7 @@ use crate::values::error::StartError;
 ///
 /// # Errors
 /// If there is none, or it cannot be asked there, or there are several: they are listed.
-pub(super) fn only_one(places: &[Place]) -> Result<Address, StartError> {
+pub(super) fn only_one(places: &[EndpointKind]) -> Result<Address, StartError> {
     choose(sign::seen(), places).and_then(believed)
 }
 
@@ -28,15 +28,15 @@ fn believed(address: Address) -> Result<Address, StartError> {
     }
 }
 
-fn at(sign: &Sign, places: &[Place]) -> Option<Address> {
-    let at = |place: &Place| match place {
-        Place::Control => sign.control.clone(),
-        Place::Health => sign.health.clone(),
+fn at(sign: &PresenceSign, places: &[EndpointKind]) -> Option<Address> {
+    let at = |place: &EndpointKind| match place {
+        EndpointKind::Control => sign.control.clone(),
+        EndpointKind::Health => sign.health.clone(),
     };
     places.iter().find_map(at)
 }
 
-fn choose(mut found: Vec<(i32, Sign)>, places: &[Place]) -> Result<Address, StartError> {
+fn choose(mut found: Vec<(i32, PresenceSign)>, places: &[EndpointKind]) -> Result<Address, StartError> {
     let (flag, variable) = places.first().map_or(("", ""), |place| place.names());
     if found.iter().any(|(_, sign)| sign.is_pool) {
         // `docker run --init` has one of us above the pool.
@@ -53,7 +53,7 @@ fn choose(mut found: Vec<(i32, Sign)>, places: &[Place]) -> Result<Address, Star
             StartError::usage(flag, problem, format!("start it with {flag}"))
         }),
         several => {
-            let one = |(pid, sign): &(i32, Sign)| match at(sign, places) {
+            let one = |(pid, sign): &(i32, PresenceSign)| match at(sign, places) {
                 Some(Address::Unix(path)) => format!("--control {} (pid {pid})", path.display()),
                 Some(Address::Tcp(address)) => format!("--health {address} (pid {pid})"),
                 None => format!("pid {pid}, which was started without {flag}"),
@@ -69,18 +69,18 @@ fn choose(mut found: Vec<(i32, Sign)>, places: &[Place]) -> Result<Address, Star
 mod tests {
     use super::*;
 
-    fn sign(is_pool: bool, control: &str, health: &str) -> Sign {
+    fn sign(is_pool: bool, control: &str, health: &str) -> PresenceSign {
         let place = |text: &str| Address::parse(text).ok();
-        Sign { is_pool, control: place(control), health: place(health) }
+        PresenceSign { is_pool, control: place(control), health: place(health) }
     }
 
-    fn chosen(found: &[Sign], places: &[Place]) -> String {
+    fn chosen(found: &[PresenceSign], places: &[EndpointKind]) -> String {
         let found = (7..).zip(found.iter().cloned()).collect();
         choose(found, places).map_or_else(|error| error.to_string(), |address| address.to_string())
     }
 
-    const ORDERS: [Place; 1] = [Place::Control];
-    const STATUS: [Place; 2] = [Place::Control, Place::Health];
+    const ORDERS: [EndpointKind; 1] = [EndpointKind::Control];
+    const STATUS: [EndpointKind; 2] = [EndpointKind::Control, EndpointKind::Health];
 
     #[test]
     fn the_one_pool_is_asked_and_of_several_none() {

@@ -2,7 +2,7 @@
 //!
 //! The variables of the pool are not looked at here, but for the two that say where it can be asked.
 
-use crate::client::{self, Given, Task};
+use crate::client::{self, EndpointAddresses, Task};
 use crate::core::Signal;
 use crate::core::policy::MOST_WORKERS;
 use crate::settings::clap_errors;
@@ -25,11 +25,11 @@ const CODES: &str = "Exit codes: 0 done; 1 failed, or refused; 2 wrong usage; 4 
 #[command(name = "prefork-init", max_term_width = 100)]
 struct Asking {
     #[command(subcommand)]
-    what: What,
+    what: Subcommands,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Subcommands {
     /// Show who runs.
     #[command(after_help = CODES)]
     Status {
@@ -46,7 +46,7 @@ enum What {
     #[command(after_help = CODES, subcommand_value_name = "ORDER", subcommand_help_heading = "Orders")]
     Ctl {
         #[command(subcommand)]
-        order: Order,
+        order: CtlCommand,
         /// Wait so long for it to be done.
         #[arg(long, value_name = "D", default_value = "5m", value_parser = parse_duration, global = true)]
         timeout: Duration,
@@ -87,7 +87,7 @@ struct At {
 }
 
 #[derive(Debug, Subcommand)]
-enum Order {
+enum CtlCommand {
     /// Replace every worker, as HUP does.
     Reload,
     /// Replace the worker of one slot.
@@ -138,7 +138,7 @@ pub(crate) fn definitions() -> Vec<clap::Command> {
 ///
 /// # Errors
 /// One line for what is wrong.
-pub fn read(args: &[OsString]) -> Result<Parsed<client::Request>, StartError> {
+pub fn read(args: &[OsString]) -> Result<Parsed<client::ClientRequest>, StartError> {
     let mut command = Asking::command();
     let asking = command.try_get_matches_from_mut(args).and_then(|found| Asking::from_arg_matches(&found));
     match asking {
@@ -157,13 +157,14 @@ pub fn read(args: &[OsString]) -> Result<Parsed<client::Request>, StartError> {
     }
 }
 
-impl What {
-    fn request(self) -> client::Request {
+impl Subcommands {
+    fn request(self) -> client::ClientRequest {
         let (given, task) = match self {
             Self::Status { watch, json, at } => (at.given(), Task::Status { watch, json }),
-            Self::Ctl { order, timeout, json, control } => {
-                (Given { control, health: None }, Task::Order { path: order.path(), timeout, json })
-            }
+            Self::Ctl { order, timeout, json, control } => (
+                EndpointAddresses { control, health: None },
+                Task::Order { path: order.path(), timeout, json },
+            ),
             Self::Healthcheck { ready, live: _, startup, timeout, at } => {
                 let path = match (ready, startup) {
                     (true, _) => "/readyz",
@@ -173,17 +174,17 @@ impl What {
                 (at.given(), Task::Check { path, timeout })
             }
         };
-        client::Request { given, task }
+        client::ClientRequest { given, task }
     }
 }
 
 impl At {
-    fn given(self) -> Given {
-        Given { control: self.control, health: self.health }
+    fn given(self) -> EndpointAddresses {
+        EndpointAddresses { control: self.control, health: self.health }
     }
 }
 
-impl Order {
+impl CtlCommand {
     fn path(&self) -> String {
         match self {
             Self::Reload => "/reload".to_owned(),

@@ -1,6 +1,6 @@
 //! What an order that takes long waits for, told while `ctl` waits for its end.
 
-use super::{ANSWER_WITHIN, ask};
+use super::ask::{ANSWER_WITHIN, ask};
 use crate::report::log;
 use crate::values::address::Address;
 use crate::values::printable::page;

@@ -1,6 +1,7 @@
 //! `status --watch`: the table in place, anew each second.
 
-use super::{ANSWER_WITHIN, ask, code};
+use super::ask::{ANSWER_WITHIN, ask};
+use super::code;
 use crate::os::call::refused;
 use crate::os::signals::Signals;
 use crate::os::stdio::terminal::{self, Stop};
@@ -66,8 +67,8 @@ fn write(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Until Ctrl-C, which is how it ends well, another signal, or nobody reads any more. That nobody answers is shown and
-/// not the end: who is restarted comes back.
+/// Until Ctrl-C, which is how it ends well, another signal, or a stdout without a reader. A missing answer is shown and
+/// not the end: a supervisor that is restarted comes back.
 pub(super) async fn watch(address: &Address, path: &str, json: bool) -> Result<u8, StartError> {
     let mut signals = Signals::open().map_err(|error| refused("signalfd", &error))?;
     let mut screen = (!json).then(Screen::enter);

@@ -8,7 +8,7 @@ use crate::core::event::SpawnFailure;
 use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::{Pid, Signal};
 use crate::os::process::send;
-use crate::os::process::spawn::{self, Placement, Program, Settings};
+use crate::os::process::spawn::{self, Placement, Program, SpawnAttributes};
 use crate::values::command_line::Words;
 use std::ffi::OsString;
 use std::io;
@@ -49,7 +49,7 @@ pub struct Ended {
 #[derive(Debug, Default)]
 pub struct Runner {
     env: Vec<(OsString, OsString)>,
-    settings: Settings,
+    settings: SpawnAttributes,
     /// Why nothing can be started, if that is known.
     cannot_spawn: Option<SpawnFailure>,
     running: Vec<Running>,
@@ -61,7 +61,7 @@ impl Runner {
     /// Each gets `env`; `cannot_spawn` says why none can be started, if that is known.
     pub fn new(
         env: Vec<(OsString, OsString)>,
-        settings: Settings,
+        settings: SpawnAttributes,
         cannot_spawn: Option<SpawnFailure>,
     ) -> Self {
         Self { env, settings, cannot_spawn, ..Self::default() }

@@ -1,6 +1,6 @@
 //! One request on a stream of its own: what a probe, a check and our own clients need of HTTP.
 
-use crate::os::socket::connection::Stream;
+use crate::os::socket::connection::ByteStream;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -75,7 +75,7 @@ impl fmt::Display for NoAnswer {
 /// # Errors
 /// What came instead.
 pub async fn exchange(
-    stream: impl Stream,
+    stream: impl ByteStream,
     request: Request<Full<Bytes>>,
     longest: Option<usize>,
 ) -> Result<(StatusCode, Bytes), NoAnswer> {
@@ -84,7 +84,7 @@ pub async fn exchange(
 
 /// Of one type of stream: hyper is in the binary once.
 async fn exchange_on(
-    stream: Box<dyn Stream + '_>,
+    stream: Box<dyn ByteStream + '_>,
     request: Request<Full<Bytes>>,
     longest: Option<usize>,
 ) -> Result<(StatusCode, Bytes), NoAnswer> {

@@ -1,6 +1,7 @@
 //! What liveness, readiness and start-up depend on: a list of checks for each, of which all have to pass.
 
-use super::{Beside, Edge, beside};
+use super::beside::{self, Beside};
+use super::edge::Edge;
 use crate::core::snapshot::{Phase, Snapshot};
 use std::borrow::Cow;
 
@@ -33,12 +34,12 @@ pub struct Check {
     /// In one word.
     pub name: &'static str,
     /// Why it does not pass, if it does not.
-    pub failure: Option<Failure>,
+    pub failure: Option<HealthFailure>,
 }
 
 /// Why a check does not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct HealthFailure {
     /// For the answer's `reason`.
     pub reason: Cow<'static, str>,
     /// For `?verbose`; the reason, if there is no more to say.
@@ -47,7 +48,7 @@ pub struct Failure {
 
 impl Check {
     fn new(name: &'static str, failure: Option<&'static str>) -> Self {
-        Self { name, failure: failure.map(|reason| Failure { reason: reason.into(), detail: None }) }
+        Self { name, failure: failure.map(|reason| HealthFailure { reason: reason.into(), detail: None }) }
     }
 }
 
@@ -62,7 +63,7 @@ fn found(question: Question, snapshot: &Snapshot, beside: &Beside) -> Vec<Check>
     match question {
         Question::Live => {
             let given_up = (phase == Phase::GivenUp).then_some("a crash loop was given up");
-            // Whoever hears this is told by the loop's own thread.
+            // The loop's own thread gives this answer.
             vec![Check::new("loop", None), Check::new("workers", given_up)]
         }
         Question::Ready => {
@@ -72,13 +73,13 @@ fn found(question: Question, snapshot: &Snapshot, beside: &Beside) -> Vec<Check>
                 Phase::Stopping => Some("stopping"),
                 Phase::GivenUp => Some("a crash loop was given up"),
             };
-            let too_few = (ready < min_ready).then(|| Failure {
+            let too_few = (ready < min_ready).then(|| HealthFailure {
                 reason: "not enough workers are ready".into(),
                 detail: Some(format!("{ready} of {min_ready} ready")),
             });
             let asked = beside.check.as_ref().map(|check| Check {
                 name: "ready-check",
-                failure: check.passes().err().map(|reason| Failure { reason, detail: check.detail() }),
+                failure: check.passes().err().map(|reason| HealthFailure { reason, detail: check.detail() }),
             });
             let ours = [Check::new("phase", leaves), Check { name: "workers", failure: too_few }];
             of_before(beside).into_iter().chain(ours).chain(asked).collect()
@@ -102,7 +103,7 @@ pub fn verbose(question: Question, checks: &[Check]) -> String {
     for Check { name, failure } in checks {
         text += &match failure {
             None => format!("[+]{name} ok\n"),
-            Some(Failure { reason, detail }) => {
+            Some(HealthFailure { reason, detail }) => {
                 format!("[-]{name} failed: {}\n", detail.as_deref().unwrap_or(reason))
             }
         };

@@ -1,6 +1,6 @@
 //! `/metrics` and `/metrics/liveness`: which form of the page a scraper gets.
 
-use super::Edge;
+use super::edge::Edge;
 use crate::report::metrics::Page;
 use http_body_util::Full;
 use hyper::body::Bytes;

@@ -1,34 +1,36 @@
-//! The HTTP endpoints: health, for whoever can connect, and control, for whoever may give orders.
+//! The HTTP endpoints: health, for all that can connect, and control, for root and our own user.
 //!
-//! Both see a [`Snapshot`] at once and ask the loop for everything else. They run in the supervisor, so that a busy or
+//! Both see a [`Snapshot`](crate::core::Snapshot) at once and ask the loop for everything else. They run in the supervisor, so that a busy or
 //! stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
 
 mod beside;
 pub mod client;
+mod edge;
 pub mod health;
 pub mod metrics;
 mod orders;
+mod peer;
+mod response;
 pub mod routes;
 mod status;
 
 pub use beside::Beside;
+pub use edge::{Edge, Published};
 
-use crate::control::Desk;
-use crate::core::Snapshot;
 use crate::os::call::{self, named};
-use crate::os::process::privileges;
-use crate::os::socket::connection::{self, Stream};
+use crate::os::socket::connection::{self, ByteStream};
 use crate::os::socket::listen::Listener;
 use crate::os::socket::passed;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use peer::Peer;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
@@ -51,7 +53,7 @@ const MOST_CONNECTIONS: usize = 64;
 /// the kernel's queue meanwhile.
 const CONTROL_LEAST_LIFE: Duration = Duration::from_millis(50);
 
-/// Of those who are only told that they may not ask.
+/// Connections of users that may not ask; each gets a refusal.
 const MOST_REFUSED: usize = 8;
 
 /// Refusals are logged this often.
@@ -63,51 +65,6 @@ const LONGEST_HEAD: usize = 8 * 1024;
 /// Wait after a failed accept(2), EMFILE for instance: trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The latest snapshot, and what there is to know beside it, for whoever asks.
-#[derive(Clone, Debug)]
-pub struct Published(Arc<Mutex<Snapshot>>, Arc<Mutex<Beside>>);
-
-impl Published {
-    /// Starts with this one.
-    #[must_use]
-    pub fn new(snapshot: Snapshot) -> Self {
-        Self(Arc::new(Mutex::new(snapshot)), Arc::default())
-    }
-
-    /// Replaces it.
-    pub fn set(&self, snapshot: Snapshot) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
-    }
-
-    /// The latest.
-    #[must_use]
-    pub fn get(&self) -> Snapshot {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Replaces what there is to know beside it.
-    pub fn set_beside(&self, beside: Beside) {
-        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = beside;
-    }
-
-    /// What there is to know beside it.
-    #[must_use]
-    pub fn beside(&self) -> Beside {
-        self.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// What the endpoint may know: the latest snapshot at once, and the rest by asking the loop.
-#[derive(Clone, Debug)]
-pub struct Edge {
-    /// Whether we live, are ready, have started.
-    pub published: Published,
-    /// For everything else.
-    pub desk: Desk,
-    /// When the supervisor began, perhaps as another program.
-    pub since: Instant,
-}
-
 /// What may be asked at an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -117,28 +74,14 @@ pub enum Access {
     Control,
 }
 
-/// Who is at the other end of a unix socket, as its kernel knew when they connected (`SO_PEERCRED`, unix(7)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Peer {
-    uid: u32,
-    /// 0 if it is not in our PID namespace.
-    pid: i32,
-}
-
-impl Peer {
-    fn may_order(self) -> bool {
-        self.uid == 0 || self.uid == privileges::own_ids().0
-    }
-}
-
 enum Incoming {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Incoming {
-    /// The next one, and who it is, where the kernel tells.
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<Peer>)> {
+    /// The next connection, and its peer where the kernel tells it.
+    async fn accept(&self) -> io::Result<(Box<dyn ByteStream>, Option<Peer>)> {
         match self {
             Self::Tcp(listener) => Ok((Box::new(listener.accept().await?.0), None)),
             // Whatever is accepted may have to wait for its end.
@@ -179,14 +122,14 @@ pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> 
 }
 
 /// A connection that is open.
-struct Connection {
+struct OpenConnection {
     task: JoinHandle<()>,
     since: Instant,
     /// Whether it waits for what comes of an order.
     has_order: Arc<AtomicBool>,
 }
 
-impl Connection {
+impl OpenConnection {
     fn may_go(&self) -> bool {
         !self.has_order.load(Ordering::Relaxed)
     }
@@ -194,7 +137,7 @@ impl Connection {
 
 /// Connections that are open, the oldest first.
 struct Open {
-    all: VecDeque<Connection>,
+    all: VecDeque<OpenConnection>,
     most: usize,
     /// How long each lives at least.
     least: Duration,
@@ -218,7 +161,7 @@ impl Open {
             self.all.retain(|connection| !connection.task.is_finished());
         }
         while self.is_full()
-            && let Some(oldest) = self.all.iter().position(Connection::may_go)
+            && let Some(oldest) = self.all.iter().position(OpenConnection::may_go)
         {
             let left = self.all.get(oldest).map(|oldest| self.least.saturating_sub(oldest.since.elapsed()));
             match left.filter(|left| !left.is_zero()) {
@@ -260,19 +203,24 @@ async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
         open.make_room().await;
         let has_order = Arc::new(AtomicBool::new(false));
         let task = tokio::spawn(live(stream, edge.clone(), may_order, has_order.clone()));
-        open.all.push_back(Connection { task, since: Instant::now(), has_order });
+        open.all.push_back(OpenConnection { task, since: Instant::now(), has_order });
     }
 }
 
 /// Serves one for as long as it may live.
-async fn live(stream: Box<dyn Stream>, edge: Edge, orders: Option<Option<Peer>>, has_order: Arc<AtomicBool>) {
+async fn live(
+    stream: Box<dyn ByteStream>,
+    edge: Edge,
+    orders: Option<Option<Peer>>,
+    has_order: Arc<AtomicBool>,
+) {
     let mut serve = pin!(serve_one(stream, edge, orders, &has_order));
     while timeout(CONNECTION_LIFE, &mut serve).await.is_err() && has_order.load(Ordering::Relaxed) {}
 }
 
 /// `orders` is whether orders are taken at all, and from this one.
 async fn serve_one(
-    stream: Box<dyn Stream>,
+    stream: Box<dyn ByteStream>,
     edge: Edge,
     orders: Option<Option<Peer>>,
     has_order: &AtomicBool,
@@ -286,9 +234,9 @@ async fn serve_one(
                 tokio::task::yield_now().await;
             }
             let (method, uri) = (request.method(), request.uri());
-            // No body is read: hyper closes the connection of who sends one.
+            // No body is read: hyper closes a connection that sends one.
             Ok::<_, Infallible>(match orders {
-                // Who may not ask is told nothing.
+                // A client that may not ask learns nothing.
                 Some(None) => orders::answer(method, uri, &edge, None, has_order).await,
                 None | Some(Some(_)) => match (metrics::answer(&request, &edge).await, orders) {
                     (Some(page), _) => page,
@@ -300,8 +248,8 @@ async fn serve_one(
     });
     let mut http = http1::Builder::new();
     http.max_buf_size(LONGEST_HEAD).timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-    // A prober may say at once that it will ask no more. Who has given an order and hangs up waits no longer.
+    // A prober may say at once that it will ask no more. A client that has given an order and hangs up waits no longer.
     http.half_close(orders.is_none());
-    // A prober that hangs up early is its own business.
+    // A prober may hang up early.
     let _hung_up = http.serve_connection(TokioIo::new(stream), service).await;
 }

@@ -2,8 +2,10 @@
 //!
 //! Each is answered when it is carried out, or after `?wait=D`. Everything is in the path: no body is read.
 
-use super::routes::{self, Answer, error, only, parameter, plain, respond};
-use super::{Edge, Peer, status};
+use super::edge::Edge;
+use super::peer::Peer;
+use super::response::{HttpResponse, error, only, parameter, plain, respond};
+use super::{routes, status};
 use crate::control::order::{Order, PATHS};
 use crate::control::waiting::{Outcome, Refusal};
 use crate::values::duration::parse_duration;
@@ -14,10 +16,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::info;
 
-/// How long an order is waited for if nobody says.
+/// How long a client waits for its order if it does not say.
 const USUAL_WAIT: Duration = Duration::from_secs(300);
 
-/// Nobody waits longer.
+/// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Answers one request; without a peer that may ask, with a refusal. `has_order` says meanwhile whether an order
@@ -28,7 +30,7 @@ pub(super) async fn answer(
     edge: &Edge,
     peer: Option<Peer>,
     has_order: &AtomicBool,
-) -> Answer {
+) -> HttpResponse {
     let as_text = parameter(uri, "format") == Some("text");
     let refuse = |status, reason: &str| match as_text {
         true => plain(status, format!("{reason}\n")),
@@ -66,7 +68,7 @@ pub(super) async fn answer(
 }
 
 /// `outcome` is an error if the time is over, which has gone by with such waits, and nothing if the loop does not answer.
-fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_text: bool) -> Answer {
+fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_text: bool) -> HttpResponse {
     let (status, word, message) = match &outcome {
         Ok(Some(outcome)) => {
             let (status, word) = verdict(outcome);
@@ -101,7 +103,8 @@ fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_te
     respond(status, object.end() + "\n")
 }
 
-/// As a status, and in one word. What was not done because of who asked is 4xx; what was tried in vain is 500.
+/// As a status, and in one word. An order that cannot be carried out as asked is 4xx; one that was tried in vain is
+/// 500.
 fn verdict(outcome: &Outcome) -> (StatusCode, &'static str) {
     match outcome {
         Outcome::Reloaded { .. } | Outcome::Replaced { .. } | Outcome::Scaled { .. } => {

@@ -1,17 +1,12 @@
 //! Which path asks what, and the answers.
 
-use super::Edge;
+use super::edge::Edge;
+use super::health::{self, Check, HealthFailure, Question};
+use super::response::{HttpResponse, error, only, parameter, plain, respond};
 use super::status;
 use crate::core::Snapshot;
-use crate::http::health::{self, Check, Failure, Question};
 use crate::values::json::Object;
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Response, StatusCode, Uri};
-
-/// An answer.
-pub(super) type Answer = Response<Full<Bytes>>;
+use hyper::{Method, StatusCode, Uri};
 
 /// The Kubernetes names and the aliases in use elsewhere.
 fn question(path: &str) -> Option<Question> {
@@ -32,7 +27,7 @@ pub(super) fn knows(path: &str) -> bool {
 }
 
 /// Answers one request.
-pub async fn answer(method: &Method, uri: &Uri, edge: &Edge) -> Answer {
+pub async fn answer(method: &Method, uri: &Uri, edge: &Edge) -> HttpResponse {
     let question = question(uri.path());
     if !knows(uri.path()) {
         let reason = "no such path; try /livez, /readyz, /startupz, /status or /metrics";
@@ -48,7 +43,7 @@ pub async fn answer(method: &Method, uri: &Uri, edge: &Edge) -> Answer {
     }
 }
 
-fn health(question: Question, verbose: bool, edge: &Edge) -> Answer {
+fn health(question: Question, verbose: bool, edge: &Edge) -> HttpResponse {
     let checks = health::checks(question, edge);
     let failure = checks.iter().find_map(|Check { failure, .. }| failure.as_ref());
     let code = if failure.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -56,7 +51,10 @@ fn health(question: Question, verbose: bool, edge: &Edge) -> Answer {
         return plain(code, health::verbose(question, &checks));
     }
     let status = if failure.is_none() { "ok" } else { "unavailable" };
-    respond(code, body(status, failure.map(|Failure { reason, .. }| reason.as_ref()), &edge.published.get()))
+    respond(
+        code,
+        body(status, failure.map(|HealthFailure { reason, .. }| reason.as_ref()), &edge.published.get()),
+    )
 }
 
 fn body(status: &str, reason: Option<&str>, snapshot: &Snapshot) -> String {
@@ -67,40 +65,6 @@ fn body(status: &str, reason: Option<&str>, snapshot: &Snapshot) -> String {
         None => body,
     };
     body.with("ready", ready).with("min_ready", min_ready).with("workers", workers).end() + "\n"
-}
-
-/// The value of a parameter behind the question mark, empty if it has none.
-pub(super) fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
-    let mut pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
-}
-
-/// The answer to a method that a path does not have.
-pub(super) fn only(allowed: &'static str, reason: &str) -> Answer {
-    let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, error(reason));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    response
-}
-
-pub(super) fn error(reason: &str) -> String {
-    Object::new().text("status", "error").text("reason", reason).end() + "\n"
-}
-
-/// JSON. hyper leaves the body out where the request was HEAD.
-pub(super) fn respond(status: StatusCode, body: String) -> Answer {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// Text for people.
-pub(super) fn plain(status: StatusCode, body: String) -> Answer {
-    let mut response = respond(status, body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }
 
 #[cfg(test)]
@@ -135,14 +99,5 @@ mod tests {
             assert_eq!(status(path, Phase::Running, 0, true), Some(200), "{path}");
         }
         assert_eq!(status("/", Phase::Running, 2, true), None);
-    }
-
-    #[test]
-    fn parameters_are_found() {
-        let uri: Uri = "/reload?wait=3s&verbose&format=".parse().unwrap();
-        assert_eq!(parameter(&uri, "wait"), Some("3s"));
-        assert_eq!(parameter(&uri, "verbose"), Some(""));
-        assert_eq!(parameter(&uri, "verb"), None);
-        assert_eq!(parameter(&"/reload".parse().unwrap(), "wait"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! `/status`: everything there is to see, as JSON, or as a table for people.
 
-use super::Edge;
-use super::routes::{Answer, error, plain, respond};
+use super::edge::Edge;
+use super::response::{HttpResponse, error, plain, respond};
 use crate::core::snapshot::{Reload, ReloadState, Slot, Status, Worker};
 use crate::os::process::usage::{self, Measure};
 use crate::report::log;
@@ -17,16 +17,16 @@ const MEASURED_AT_ONCE: usize = 16;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What only we ourselves know.
-struct Own {
+struct OwnProcess {
     pid: u32,
     uptime: Duration,
 }
 
-pub(super) async fn answer(as_text: bool, edge: &Edge) -> Answer {
+pub(super) async fn answer(as_text: bool, edge: &Edge) -> HttpResponse {
     let Some(status) = edge.desk.status().await else {
         return respond(StatusCode::SERVICE_UNAVAILABLE, error("busy, or ending"));
     };
-    let own = Own { pid: std::process::id(), uptime: edge.since.elapsed() };
+    let own = OwnProcess { pid: std::process::id(), uptime: edge.since.elapsed() };
     let memory = measure(&status).await;
     if as_text {
         plain(StatusCode::OK, text(&own, &status, &memory))
@@ -56,7 +56,7 @@ async fn measure(status: &Status) -> Vec<Option<u64>> {
     memory
 }
 
-fn json(own: &Own, status: &Status, memory: &[Option<u64>]) -> String {
+fn json(own: &OwnProcess, status: &Status, memory: &[Option<u64>]) -> String {
     let summary = &status.summary;
     let slots = status.slots.iter().enumerate().map(|(number, slot)| {
         let respawn_in = slot.respawn_in.map(millis);
@@ -117,8 +117,8 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn text(own: &Own, status: &Status, memory: &[Option<u64>]) -> String {
-    let Own { pid, uptime } = own;
+fn text(own: &OwnProcess, status: &Status, memory: &[Option<u64>]) -> String {
+    let OwnProcess { pid, uptime } = own;
     let (summary, up) = (&status.summary, in_short(*uptime));
     let mut text = String::new();
     let phase = summary.phase.name();
@@ -155,7 +155,7 @@ const HEADINGS: [&str; 8] = ["SLOT", "GEN", "PID", "STATE", "UPTIME", "REQUESTS"
 
 type Row = [String; 8];
 
-/// The workers by slot, and the slots in which nobody is.
+/// The workers by slot, and the slots without a worker.
 fn rows(status: &Status, memory: &[Option<u64>]) -> Vec<Row> {
     let mut rows: Vec<(u32, Row)> = Vec::new();
     for (worker, memory) in status.workers.iter().zip(memory) {
@@ -181,7 +181,7 @@ fn rows(status: &Status, memory: &[Option<u64>]) -> Vec<Row> {
         let row = [slot.to_string(), none(), none(), "vacant".to_owned(), none(), none(), none(), when];
         rows.push((slot, row));
     }
-    // Within a slot as they came: who has the seat first.
+    // Within a slot as they came: the holder of the seat first.
     rows.sort_by_key(|(slot, _)| *slot);
     rows.into_iter().map(|(_, row)| row).collect()
 }

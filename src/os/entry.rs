@@ -90,8 +90,8 @@ pub fn has_variable(prefix: &str) -> bool {
     false
 }
 
-/// A closed 0, 1 or 2 becomes `/dev/null`, lest the next thing we open, a listener perhaps, be taken for it. open(2)
-/// takes the lowest number that is free. Where there is no `/dev/null`, nothing is done.
+/// A closed 0, 1 or 2 becomes `/dev/null`: else the next thing we open, a listener perhaps, would be taken for it.
+/// open(2) takes the lowest number that is free. Where there is no `/dev/null`, nothing is done.
 fn open_missing_streams() {
     for fd in 0..=2 {
         // SAFETY: takes integers.

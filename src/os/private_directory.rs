@@ -71,14 +71,14 @@ impl Users {
 /// A directory of ours. It is removed when this is dropped.
 #[derive(Debug)]
 pub struct PrivateDirectory {
-    place: Place,
+    place: DirectoryLocation,
     /// Locked (flock(2)): so another of us sees that it is not stale, and systemd-tmpfiles(8) leaves it alone.
     lock: File,
 }
 
 /// Where it is, and whose it is if not ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct DirectoryLocation {
     path: PathBuf,
     owner: Option<(u32, u32)>,
 }
@@ -114,18 +114,18 @@ impl PrivateDirectory {
             Err(_) if owner.is_some() => privileges::acting_for(owner, || make(None))?,
             made => made?,
         };
-        Ok(Self { place: Place { path, owner }, lock })
+        Ok(Self { place: DirectoryLocation { path, owner }, lock })
     }
 
     /// One that another program of ours made in this process.
     #[must_use]
-    pub fn take_over(place: Place, lock: OwnedFd) -> Self {
+    pub fn take_over(place: DirectoryLocation, lock: OwnedFd) -> Self {
         Self { place, lock: File::from(lock) }
     }
 
     /// Where it is.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &DirectoryLocation {
         &self.place
     }
 
@@ -142,7 +142,7 @@ impl Drop for PrivateDirectory {
     }
 }
 
-impl Place {
+impl DirectoryLocation {
     /// A place that another program of ours has told of.
     #[must_use]
     pub fn new(path: PathBuf, owner: Option<(u32, u32)>) -> Self {
@@ -161,7 +161,7 @@ impl Place {
         self.owner
     }
 
-    /// The path of something in it: by a name of [`NAME`] bytes that nobody can guess.
+    /// The path of something in it: by a name of [`NAME`] bytes that cannot be guessed.
     #[must_use]
     pub fn new_path(&self) -> PathBuf {
         self.path.join(random_name())
@@ -199,7 +199,7 @@ pub fn random_name() -> String {
     format!("{:016x}{:016x}", seed(), seed())
 }
 
-/// Removes directories of ours, and of this owner, that nobody has locked: those of one of us that was killed.
+/// Removes directories of ours, and of this owner, that no process has locked: those of one of us that was killed.
 pub fn remove_stale(base: &Path, users: &Users) {
     let Ok(entries) = fs::read_dir(base) else { return };
     for entry in entries.flatten().take(MOST_ENTRIES) {
@@ -210,7 +210,7 @@ pub fn remove_stale(base: &Path, users: &Users) {
         if !is_ours || bytes.len() != PREFIX.len().saturating_add(16) {
             continue;
         }
-        let place = Place { path: entry.path(), owner: users.owner() };
+        let place = DirectoryLocation { path: entry.path(), owner: users.owner() };
         let is_stale = place.within(|| {
             let Ok(directory) = open_directory(place.path()) else { return false };
             let Ok(found) = directory.metadata() else { return false };
@@ -241,7 +241,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
 }
 
-/// Whether nobody had it locked, and we have now.
+/// Whether no other process had it locked, and we have now.
 fn lock(directory: &File) -> bool {
     // SAFETY: takes integers.
     unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }

@@ -17,10 +17,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// A kernel signal set: bit n-1 is signal n. glibc's `sigset_t` hides signals 32 and 33.
-type Set = u64;
+type SignalMask = u64;
 
 /// The size that the kernel wants to hear with every signal set.
-const SET_SIZE: usize = size_of::<Set>();
+const SET_SIZE: usize = size_of::<SignalMask>();
 
 /// The kernel's own `struct sigaction` (sigaction(2), "C library/kernel differences"); only the
 /// handler, which comes first on every architecture we build for, is ever set.
@@ -30,7 +30,7 @@ struct KernelAction {
     handler: usize,
     flags: usize,
     restorer: usize,
-    mask: Set,
+    mask: SignalMask,
 }
 
 static GIVEN_MASK: AtomicU64 = AtomicU64::new(0);
@@ -47,7 +47,7 @@ static MASK_REFUSED: AtomicBool = AtomicBool::new(false);
 /// Blocks every signal, and remembers what was blocked, since the command is to have it as we had it. Called once,
 /// before anything else.
 pub(super) fn hold_all() {
-    GIVEN_MASK.store(set_mask(Set::MAX), Ordering::Relaxed);
+    GIVEN_MASK.store(set_mask(SignalMask::MAX), Ordering::Relaxed);
     // Inherited as ignored, SIGCHLD would make the kernel reap our children behind our back (waitpid(2), "NOTES").
     change_action(libc::SIGCHLD, libc::SIG_DFL);
 }
@@ -58,7 +58,7 @@ pub(super) fn hold_all() {
 pub fn discard(wanted: impl IntoIterator<Item = Signal>) {
     let wanted = wanted.into_iter().fold(0, |set, signal| set | bit(signal.number()));
     let before = DISCARDED.load(Ordering::Relaxed);
-    set_mask(Set::MAX & !(before & wanted));
+    set_mask(SignalMask::MAX & !(before & wanted));
     for number in members(before & !wanted & !GIVEN_IGNORED.load(Ordering::Relaxed)) {
         set_action(number, libc::SIG_DFL);
     }
@@ -70,8 +70,8 @@ pub fn discard(wanted: impl IntoIterator<Item = Signal>) {
 }
 
 /// What is blocked while we run.
-fn held() -> Set {
-    Set::MAX & !DISCARDED.load(Ordering::Relaxed)
+fn held() -> SignalMask {
+    SignalMask::MAX & !DISCARDED.load(Ordering::Relaxed)
 }
 
 /// Changes a disposition that is as it was given. Returns whether it did.
@@ -83,11 +83,11 @@ fn change_action(number: i32, handler: usize) -> bool {
     old.is_some()
 }
 
-fn members(set: Set) -> impl Iterator<Item = i32> {
-    (1..=Set::BITS).filter_map(|number| i32::try_from(number).ok()).filter(move |n| set & bit(*n) != 0)
+fn members(set: SignalMask) -> impl Iterator<Item = i32> {
+    (1..=SignalMask::BITS).filter_map(|number| i32::try_from(number).ok()).filter(move |n| set & bit(*n) != 0)
 }
 
-/// Lets signals act again, by default, but for SIGPIPE: where nothing was started and somebody may keep us waiting.
+/// Lets signals act again, by default, but for SIGPIPE: where nothing was started and a peer may keep us waiting.
 pub fn let_act() {
     set_mask(GIVEN_MASK.load(Ordering::Relaxed) | bit(libc::SIGPIPE));
 }
@@ -98,7 +98,7 @@ pub(super) fn give_back() {
     let (ignored, discarded) = (GIVEN_IGNORED.load(Ordering::Relaxed), DISCARDED.load(Ordering::Relaxed));
     // One that comes meanwhile waits for what becomes of it.
     if discarded != 0 {
-        set_mask(Set::MAX);
+        set_mask(SignalMask::MAX);
     }
     for number in members(discarded & !ignored) {
         set_action(number, libc::SIG_DFL);
@@ -109,7 +109,7 @@ pub(super) fn give_back() {
     set_mask(GIVEN_MASK.load(Ordering::Relaxed));
 }
 
-/// Sends a TSTP by `raise` and lets it stop us, if the kernel thinks that somebody could continue us.
+/// Sends a TSTP by `raise` and lets it stop us, if the kernel thinks that a process could continue us.
 pub(super) fn let_stop(raise: impl FnOnce() -> libc::c_int) {
     raise();
     // Acts as soon as it is let through.
@@ -131,7 +131,7 @@ pub fn describe(signal: Signal) -> String {
 
 /// Whether a signal waits to be taken.
 pub(super) fn is_pending(number: i32) -> bool {
-    let mut pending: Set = 0;
+    let mut pending: SignalMask = 0;
     // SAFETY: the set is as large as we say.
     unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, SET_SIZE) };
     pending & bit(number) != 0
@@ -166,8 +166,8 @@ pub fn take_over(given: Dispositions) {
 }
 
 /// Returns the mask before.
-fn set_mask(new: Set) -> Set {
-    let mut old: Set = 0;
+fn set_mask(new: SignalMask) -> SignalMask {
+    let mut old: SignalMask = 0;
     // SAFETY: both sets are as large as we say.
     unsafe {
         if libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const new, &raw mut old, SET_SIZE)
@@ -180,7 +180,7 @@ fn set_mask(new: Set) -> Set {
 }
 
 /// A set of one signal.
-fn bit(number: i32) -> Set {
+fn bit(number: i32) -> SignalMask {
     u32::try_from(number.saturating_sub(1)).ok().and_then(|shift| 1u64.checked_shl(shift)).unwrap_or(0)
 }
 
@@ -215,7 +215,7 @@ impl Signals {
         if MASK_REFUSED.load(Ordering::Relaxed) {
             named("rt_sigprocmask", Err(io::Error::from_raw_os_error(libc::EPERM)))?;
         }
-        Ok(Self { fd: watch(open(Set::MAX)?)?, queued: None })
+        Ok(Self { fd: watch(open(SignalMask::MAX)?)?, queued: None })
     }
 
     /// Ready when there is something to take.
@@ -265,14 +265,14 @@ impl Signals {
 /// Signals read at once from the descriptor of all.
 const MOST_AT_ONCE: usize = 32;
 
-fn open(set: Set) -> io::Result<OwnedFd> {
+fn open(set: SignalMask) -> io::Result<OwnedFd> {
     let fd = signalfd(-1, set)?;
     // SAFETY: the kernel has just given us this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// A new descriptor, or another set for this one.
-fn signalfd(fd: RawFd, set: Set) -> io::Result<RawFd> {
+fn signalfd(fd: RawFd, set: SignalMask) -> io::Result<RawFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the set is as large as we say.
     let fd = unsafe { libc::syscall(libc::SYS_signalfd4, fd, &raw const set, SET_SIZE, flags) };

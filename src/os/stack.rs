@@ -25,18 +25,18 @@ pub(super) fn lowest() -> Option<usize> {
 pub(super) fn run(program: fn() -> u8) -> u8 {
     let Ok(base) = map() else { return program() };
     LOWEST.store(base.addr().saturating_add(GUARD), Ordering::Relaxed);
-    let mut order = Order { program, code: 0 };
+    let mut order = StackOrder { program, code: 0 };
     // SAFETY: the memory is fresh, ends at a multiple of 16, and is never given back; `order` outlives the call.
     unsafe { switch(base.wrapping_byte_add(GUARD.saturating_add(SIZE)), ptr::from_mut(&mut order)) };
     order.code
 }
 
-struct Order {
+struct StackOrder {
     program: fn() -> u8,
     code: u8,
 }
 
-extern "C" fn carry_out(order: *mut Order) {
+extern "C" fn carry_out(order: *mut StackOrder) {
     // SAFETY: the caller's, who waits.
     let order = unsafe { &mut *order };
     order.code = (order.program)();
@@ -62,7 +62,7 @@ fn map() -> io::Result<*mut c_void> {
 
 /// Calls [`carry_out`] on the stack that ends here, and comes back.
 #[cfg(target_arch = "x86_64")]
-unsafe fn switch(top: *mut c_void, order: *mut Order) {
+unsafe fn switch(top: *mut c_void, order: *mut StackOrder) {
     // SAFETY: the old stack pointer is kept in a register that the callee restores (System V ABI).
     unsafe {
         std::arch::asm!(
@@ -71,7 +71,7 @@ unsafe fn switch(top: *mut c_void, order: *mut Order) {
             "call {call}",
             "mov rsp, r12",
             top = in(reg) top,
-            call = in(reg) carry_out as extern "C" fn(*mut Order),
+            call = in(reg) carry_out as extern "C" fn(*mut StackOrder),
             in("rdi") order,
             out("r12") _,
             clobber_abi("C"),
@@ -81,7 +81,7 @@ unsafe fn switch(top: *mut c_void, order: *mut Order) {
 
 /// Calls [`carry_out`] on the stack that ends here, and comes back.
 #[cfg(target_arch = "aarch64")]
-unsafe fn switch(top: *mut c_void, order: *mut Order) {
+unsafe fn switch(top: *mut c_void, order: *mut StackOrder) {
     // SAFETY: the old stack pointer is kept in a register that the callee restores (AAPCS64).
     unsafe {
         std::arch::asm!(
@@ -90,7 +90,7 @@ unsafe fn switch(top: *mut c_void, order: *mut Order) {
             "blr {call}",
             "mov sp, x20",
             top = in(reg) top,
-            call = in(reg) carry_out as extern "C" fn(*mut Order),
+            call = in(reg) carry_out as extern "C" fn(*mut StackOrder),
             in("x0") order,
             out("x20") _,
             clobber_abi("C"),
@@ -100,7 +100,7 @@ unsafe fn switch(top: *mut c_void, order: *mut Order) {
 
 /// Elsewhere we stay where we are.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-unsafe fn switch(_top: *mut c_void, order: *mut Order) {
+unsafe fn switch(_top: *mut c_void, order: *mut StackOrder) {
     LOWEST.store(0, Ordering::Relaxed);
     carry_out(order);
 }

@@ -7,7 +7,7 @@ use crate::values::user::UserSpec;
 use std::fs;
 use std::io;
 
-/// Whom the command runs as, and what its environment says of it.
+/// The user that the command runs as, and what its environment says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The ids.

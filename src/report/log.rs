@@ -12,7 +12,7 @@ use crate::core::note::{
     InitNote, Note, PoolNote, ReadyBy, ReloadNote, SignalNote, Verdict, WorkerNote, WorkerRef,
 };
 use crate::core::policy::MOST_WORKERS;
-use crate::os::process::inspect::Portrait;
+use crate::os::process::inspect::ProcessSnapshot;
 use crate::report::sink;
 use crate::values::duration::in_short;
 use std::io;
@@ -283,8 +283,8 @@ fn worker_exited(worker: WorkerRef, exit: Exit, reason: Reason, uptime: Duration
 }
 
 /// What a hung worker looks like.
-pub fn portrait(worker: WorkerRef, portrait: &Portrait) {
-    let Portrait { state, wchan, syscall, rss, threads, sockets, cpu } = portrait;
+pub fn snapshot(worker: WorkerRef, snapshot: &ProcessSnapshot) {
+    let ProcessSnapshot { state, wchan, syscall, rss, threads, sockets, cpu } = snapshot;
     let (state, cpu_ms) = (state.map(display), cpu.map(millis));
     worker_line!(
         error,
@@ -307,8 +307,8 @@ pub fn listens_elsewhere(worker: WorkerRef, addresses: &[String]) {
 }
 
 /// A worker was not ready in time, and has no listener but those that it was given.
-pub fn listens_nowhere(worker: WorkerRef, portrait: &Portrait) {
-    let Portrait { state, wchan, cpu, .. } = portrait;
+pub fn listens_nowhere(worker: WorkerRef, snapshot: &ProcessSnapshot) {
+    let ProcessSnapshot { state, wchan, cpu, .. } = snapshot;
     let (state, cpu_ms) = (state.map(display), cpu.map(millis));
     worker_line!(
         warn,

@@ -7,10 +7,10 @@ use crate::os::call;
 use crate::os::call::remedy_of;
 use crate::os::container::capacity::Quota;
 use crate::os::process::exec;
-use crate::os::process::handover::{Given, Output, VARIABLE};
+use crate::os::process::handover::{Output, ProgramHandover, VARIABLE};
 use crate::os::process::open_files;
 use crate::os::process::privileges::{self, CHOWN};
-use crate::os::process::sign::{self, Sign};
+use crate::os::process::sign::{self, PresenceSign};
 use crate::os::signals;
 use crate::os::socket::activation;
 use crate::os::socket::lanes::{Lanes, Spread};
@@ -41,7 +41,7 @@ pub fn lanes(
     pool: &PoolSettings,
     policy: &mut PoolPolicy,
     least_fd: i32,
-    given: Option<&Given>,
+    given: Option<&ProgramHandover>,
 ) -> Result<Lanes, StartError> {
     let spread = if pool.per_worker { Spread::PerWorker } else { Spread::Shared };
     let lanes = match given {
@@ -143,7 +143,7 @@ impl Endpoints {
     ///
     /// # Errors
     /// The first that cannot be bound.
-    pub fn open(config: &Settings, given: Option<&Given>) -> Result<Self, StartError> {
+    pub fn open(config: &Settings, given: Option<&ProgramHandover>) -> Result<Self, StartError> {
         let open = |option, address: &Option<Address>, rights, fd| -> Result<_, StartError> {
             address.as_ref().map(|address| endpoint(option, address, rights, fd)).transpose()
         };
@@ -162,7 +162,7 @@ impl Endpoints {
         let told = (is_pool || health.is_some() || control.is_some()).then(|| {
             let place =
                 |listener: &Option<Listener>| listener.as_ref().map(|listener| listener.address().clone());
-            sign::hold_up(&Sign { is_pool, control: place(&control), health: place(&health) })
+            sign::hold_up(&PresenceSign { is_pool, control: place(&control), health: place(&health) })
         });
         let sign = told.and_then(|held| {
             held.inspect_err(|error| debug!(%error, "status and ctl cannot find us by themselves")).ok()
@@ -193,11 +193,11 @@ fn endpoint(
 ///
 /// # Errors
 /// If it is not understood.
-pub fn given() -> Result<Option<Given>, StartError> {
+pub fn given() -> Result<Option<ProgramHandover>, StartError> {
     let Some(fd) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let fd = fd.to_str().and_then(|fd| fd.parse().ok());
     let text = fd.and_then(|fd| exec::received(fd).ok());
-    let given = text.and_then(|text| Given::read(&text));
+    let given = text.and_then(|text| ProgramHandover::read(&text));
     let given = given.ok_or_else(|| handover_error("it is not understood"))?;
     signals::take_over(given.signals);
     open_files::take_over(given.files);
@@ -215,7 +215,7 @@ fn handover_error(problem: &str) -> StartError {
     StartError::usage(VARIABLE, problem, remedy).with_code(code::CANNOT_START)
 }
 
-fn taken_over(pool: &PoolSettings, given: &Given, spread: Spread, least_fd: i32) -> Option<Lanes> {
+fn taken_over(pool: &PoolSettings, given: &ProgramHandover, spread: Spread, least_fd: i32) -> Option<Lanes> {
     let adopt = |(fds, order): &(Vec<i32>, Vec<u32>)| {
         let fds = fds.iter().map(|fd| exec::adopt(*fd).ok()).collect::<Option<Vec<_>>>()?;
         Some((fds, order.clone()))

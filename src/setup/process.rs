@@ -57,7 +57,10 @@ pub fn account(process: &ProcessOptions) -> Result<Option<Account>, StartError> 
 ///
 /// # Errors
 /// If its directory is none.
-pub fn settings(process: &ProcessOptions, account: Option<&Account>) -> Result<spawn::Settings, StartError> {
+pub fn settings(
+    process: &ProcessOptions,
+    account: Option<&Account>,
+) -> Result<spawn::SpawnAttributes, StartError> {
     let directory = match &process.chdir {
         None => None,
         Some(path) => {
@@ -74,7 +77,7 @@ pub fn settings(process: &ProcessOptions, account: Option<&Account>) -> Result<s
             Some(CString::new(path.as_os_str().as_bytes()).map_err(|error| cannot(&error))?)
         }
     };
-    Ok(spawn::Settings {
+    Ok(spawn::SpawnAttributes {
         identity: account.map(|account| account.identity.clone()),
         no_new_privs: process.no_new_privs,
         umask: process.umask,
@@ -85,7 +88,7 @@ pub fn settings(process: &ProcessOptions, account: Option<&Account>) -> Result<s
 
 /// Gives up the rights that we have no use for once everything is bound, if the command has another user's anyway. One
 /// that stays root may not get them back by its exec (`PR_SET_NO_NEW_PRIVS`).
-pub fn give_up_rights(settings: &spawn::Settings, config: &Settings) {
+pub fn give_up_rights(settings: &spawn::SpawnAttributes, config: &Settings) {
     if settings.identity.as_ref().is_none_or(|identity| identity.uid == 0) {
         return;
     }

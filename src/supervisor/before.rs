@@ -11,7 +11,7 @@ use crate::core::note::{InitNote, SignalNote};
 use crate::core::policy::{InitPolicy, Orphans};
 use crate::core::signal::Rewrite;
 use crate::core::{Core, Mode, Monotonic, Note, Rewrites, Signal};
-use crate::os::process::handover::Given;
+use crate::os::process::handover::ProgramHandover;
 use crate::os::process::send;
 use crate::os::process::spawn::{Identity, Placement};
 use crate::settings::HelperSettings;
@@ -35,7 +35,7 @@ pub struct Before {
 
 impl Before {
     /// What was done by the program before us in this process is not done again.
-    pub fn new(config: &HelperSettings, given: Option<&Given>) -> Self {
+    pub fn new(config: &HelperSettings, given: Option<&ProgramHandover>) -> Self {
         let commands = if given.is_some() { Vec::new() } else { config.before.clone() };
         Self { commands, by: config.before_by, deadline: config.deadline, aside: None }
     }

@@ -5,7 +5,7 @@ use crate::core::event::{ChildChange, PoolFact};
 use crate::core::exit::Exit;
 use crate::core::{Event, Pid, Signal};
 use crate::os::process::proc;
-use crate::os::process::reap::{self, Found, Reaper};
+use crate::os::process::reap::{self, Reaper, WaitOutcome};
 use crate::os::process::send;
 use crate::os::process::spawn::Placement;
 use crate::os::socket::passed;
@@ -37,12 +37,12 @@ impl Reaping {
     }
 
     /// A refusal of each kind is worth one line.
-    fn look(&mut self, stops: bool) -> Found {
+    fn look(&mut self, stops: bool) -> WaitOutcome {
         let found = self.reaper.look(stops);
         if let Some(error) = self.reaper.take_refusal() {
             warn!(%error, "waitid is refused, by a sandbox perhaps: wait4 reaps in its place");
         }
-        if found == Found::Unknown {
+        if found == WaitOutcome::Unknown {
             self.again_at = Instant::now().checked_add(ASK_AGAIN_AFTER);
             if !std::mem::replace(&mut self.blind_told, true) {
                 error!("waitid and wait4 are refused: we cannot see who has ended; loosen the sandbox");
@@ -92,28 +92,28 @@ impl Loop {
         loop {
             // A pool has no use for them.
             let children_left = match self.reaping.look(self.execute.fleet.is_none()) {
-                Found::Stopped(pid, signal) => {
+                WaitOutcome::Stopped(pid, signal) => {
                     self.stopped(pid, signal);
                     None
                 }
-                Found::Traced(pid, signal) => {
+                WaitOutcome::Traced(pid, signal) => {
                     self.reaping.let_run(pid, signal);
                     None
                 }
-                Found::Ended(pid, exit) => {
+                WaitOutcome::Ended(pid, exit) => {
                     self.ended(pid, exit);
                     self.reaping.reaper.release(pid);
                     self.left_nobody(pid);
                     None
                 }
-                Found::Gone(pid, exit) => {
+                WaitOutcome::Gone(pid, exit) => {
                     self.ended(pid, exit);
                     self.left_nobody(pid);
                     None
                 }
-                Found::AllAlive => Some(passed::running().is_empty() || has_others(&passed::running())),
-                Found::Nobody => Some(false),
-                Found::Unknown => return,
+                WaitOutcome::AllAlive => Some(passed::running().is_empty() || has_others(&passed::running())),
+                WaitOutcome::Nobody => Some(false),
+                WaitOutcome::Unknown => return,
             };
             if let Some(children_left) = children_left {
                 if !self.holds_end_back() {

@@ -8,7 +8,7 @@ use crate::os::process::{own_usage, usage};
 use crate::os::socket::netstat;
 use crate::os::stdio::stderr;
 use crate::report::metrics::Page;
-use crate::report::metrics::pages::{self, Own, PoolSeen, Seat, Seated};
+use crate::report::metrics::pages::{self, Own, PoolSeen, Seated, SlotFigures};
 use std::time::{Duration, Instant};
 
 /// How long workers are measured before other things get their turn. At least one is.
@@ -111,9 +111,9 @@ impl Loop {
                     worker.pid.map(|pid| self.observers.metrics.known(pid)).unwrap_or_default();
                 Seated { usage, share, uptime: worker.uptime, requests: worker.requests }
             });
-            Seat { queue, worker: seated, ..seat }
+            SlotFigures { queue, worker: seated, ..seat }
         });
-        let seats: Vec<Seat> = seats.collect();
+        let seats: Vec<SlotFigures> = seats.collect();
         let pool = self.execute.fleet.as_ref().map(|fleet| PoolSeen {
             shared: fleet.lanes.shared_queue(),
             listening: netstat::listening(),

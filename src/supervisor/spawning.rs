@@ -5,7 +5,7 @@ use super::console::Console;
 use crate::core::action::SpawnOrder;
 use crate::core::event::SpawnFailure;
 use crate::core::{Event, Pid, Signal};
-use crate::os::process::spawn::{self, Placement, Program, Settings};
+use crate::os::process::spawn::{self, Placement, Program, SpawnAttributes};
 use crate::settings::placeholders::{Command, Values};
 use crate::setup::environment::Environment;
 use crate::values::FIRST_FD;
@@ -26,7 +26,7 @@ pub struct Starter {
     pub missing: usize,
     pub environment: Environment,
     pub placement: Placement,
-    pub settings: Settings,
+    pub settings: SpawnAttributes,
     /// Why nothing can be started, if that is known: it would run as another user, or elsewhere.
     pub cannot_spawn: Option<SpawnFailure>,
     /// What a new process gets from the kernel when we die.

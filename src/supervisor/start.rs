@@ -22,7 +22,7 @@ use crate::helpers::ready_check::Checker;
 use crate::helpers::run::Runner;
 use crate::http::{self, Access, Edge, Published};
 use crate::os::call;
-use crate::os::process::handover::Given;
+use crate::os::process::handover::ProgramHandover;
 use crate::os::process::spawn::{self, Identity, Placement};
 use crate::os::process::{exec, open_files, pid1};
 use crate::os::runtime::runtime;
@@ -126,13 +126,15 @@ impl Supervisor {
 /// With what identity and limits the command runs, and why it cannot, if that is known and no reason to end.
 fn run_as(
     config: &Settings,
-    given: &Option<Given>,
-) -> Result<(spawn::Settings, Option<Account>, Option<SpawnFailure>), StartError> {
+    given: &Option<ProgramHandover>,
+) -> Result<(spawn::SpawnAttributes, Option<Account>, Option<SpawnFailure>), StartError> {
     let found = setup::account(&config.process)
         .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
     match found {
         Ok((settings, account)) => Ok((settings, account, None)),
-        Err(error) => Ok((spawn::Settings::default(), None, Some(upgrade::only_new_workers(given, error)?))),
+        Err(error) => {
+            Ok((spawn::SpawnAttributes::default(), None, Some(upgrade::only_new_workers(given, error)?)))
+        }
     }
 }
 
@@ -140,7 +142,7 @@ fn run_as(
 fn of_mode(
     config: &Settings,
     identity: Option<&Identity>,
-    given: Option<&Given>,
+    given: Option<&ProgramHandover>,
 ) -> Result<(Core, Option<CommandPlace>, Option<Fleet>), StartError> {
     match &config.mode {
         Mode::Init(init) => {
@@ -178,9 +180,9 @@ fn environment(config: &Settings, account: Option<&Account>) -> Environment {
 fn helpers(
     config: &HelperSettings,
     environment: &Environment,
-    settings: &spawn::Settings,
+    settings: &spawn::SpawnAttributes,
     cannot_spawn: Option<SpawnFailure>,
-    given: Option<&Given>,
+    given: Option<&ProgramHandover>,
 ) -> Helpers {
     // All these settings take a restart: where there is no program now, there will be none.
     let env = config.commands().next().map(|_| environment.of_errand()).unwrap_or_default();

@@ -5,7 +5,7 @@ use crate::core::event::{Answer, SpawnFailure};
 use crate::core::{Event, Handover};
 use crate::os::entry;
 use crate::os::process::exec;
-use crate::os::process::handover::{FORMAT, Given, Output, VARIABLE};
+use crate::os::process::handover::{FORMAT, Output, ProgramHandover, VARIABLE};
 use crate::os::process::open_files;
 use crate::os::signals;
 use crate::settings::options::Endpoint;
@@ -33,7 +33,7 @@ const NOT_FOUND: i32 = 2;
 
 /// Where another program of ours has given us its workers, a program that cannot be found, the command or a hook, must not be
 /// their end: it is told, and each start of it is tried.
-pub(super) fn only_a_program(given: &Option<Given>, error: StartError) -> Result<(), StartError> {
+pub(super) fn only_a_program(given: &Option<ProgramHandover>, error: StartError) -> Result<(), StartError> {
     if given.is_none() {
         return Err(error);
     }
@@ -43,7 +43,10 @@ pub(super) fn only_a_program(given: &Option<Given>, error: StartError) -> Result
 
 /// Where another program of ours has given us its workers, what is wrong with the start of more must not be their end: it is
 /// told, and each start fails.
-pub(super) fn only_new_workers(given: &Option<Given>, error: StartError) -> Result<SpawnFailure, StartError> {
+pub(super) fn only_new_workers(
+    given: &Option<ProgramHandover>,
+    error: StartError,
+) -> Result<SpawnFailure, StartError> {
     if given.is_none() {
         return Err(error);
     }
@@ -131,7 +134,7 @@ impl Loop {
         let output = output.map(|(output, bytes)| Ok::<_, io::Error>((output, exec::put_down(&bytes)?)));
         let output = output.transpose()?;
         let (notify, notify_fds) = fleet.notices.hand_over();
-        let given = Given {
+        let given = ProgramHandover {
             pool,
             signals: signals::given(),
             files: open_files::given(),

@@ -5,7 +5,7 @@ use crate::core::event::{Measured, PoolFact, WorkerFact};
 use crate::core::note::WorkerRef;
 use crate::core::{Event, Lane, Pid};
 use crate::os::container::cgroup;
-use crate::os::process::inspect::portrait;
+use crate::os::process::inspect::snapshot;
 use crate::os::process::privileges;
 use crate::os::process::usage::{self, Measure};
 use crate::os::socket::connections::accepted;
@@ -41,7 +41,7 @@ impl Fleet {
     }
 
     pub(super) fn portray(&self, worker: WorkerRef) {
-        log::portrait(worker, &self.as_worker(|| portrait(worker.pid)));
+        log::snapshot(worker, &self.as_worker(|| snapshot(worker.pid)));
     }
 
     /// What a worker listens on that is not ready in time.
@@ -51,7 +51,7 @@ impl Fleet {
         if !elsewhere.is_empty() {
             log::listens_elsewhere(worker, &elsewhere);
         } else if watched && held.is_all() {
-            log::listens_nowhere(worker, &self.as_worker(|| portrait(worker.pid)));
+            log::listens_nowhere(worker, &self.as_worker(|| snapshot(worker.pid)));
         }
     }
 

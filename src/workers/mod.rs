@@ -23,9 +23,9 @@ use crate::core::{Event, Lane, Pid, Signal};
 use crate::http::client::Get;
 use crate::os::call;
 use crate::os::container::cgroup::Cgroup;
-use crate::os::private_directory::Place;
+use crate::os::private_directory::DirectoryLocation;
 use crate::os::process::exec;
-use crate::os::process::handover::Given;
+use crate::os::process::handover::ProgramHandover;
 use crate::os::process::spawn::Identity;
 use crate::os::process::usage::Measure;
 use crate::os::socket::accepting::Observer;
@@ -33,7 +33,7 @@ use crate::os::socket::lanes::Lanes;
 use crate::os::socket::queue_watch::QueueWatch;
 use crate::os::socket::shut_watch::ShutWatch;
 use crate::os::socket::steer::probe_source;
-use crate::os::worker::ready_pipe::{ReadyPipes, What};
+use crate::os::worker::ready_pipe::{ReadyOutcome, ReadyPipes};
 use crate::os::worker::scoreboard::{self, Scoreboard};
 use crate::settings::PoolSettings;
 use crate::settings::options::MemoryMeasure;
@@ -161,7 +161,7 @@ impl Fleet {
         pool: &PoolSettings,
         lanes: Lanes,
         identity: Option<&Identity>,
-        given: Option<&Given>,
+        given: Option<&ProgramHandover>,
     ) -> Result<Self, (&'static str, io::Error)> {
         let most = usize::try_from(MOST_LINES).unwrap_or(usize::MAX);
         let ids = identity.map(Identity::ids);
@@ -255,7 +255,7 @@ impl Fleet {
         events.extend(self.woken_queues());
         for told in self.pipes.as_mut().map(ReadyPipes::take).unwrap_or_default() {
             let row = self.rows.iter().find(|row| row.spawn == Some(told.id));
-            if let (What::Ready, Some(row)) = (told.what, row) {
+            if let (ReadyOutcome::Ready, Some(row)) = (told.what, row) {
                 events.push(Event::Worker { pid: row.pid, fact: WorkerFact::SaidReady });
             }
         }
@@ -314,7 +314,7 @@ impl Fleet {
     }
 
     /// Directories of ours.
-    pub fn places(&self) -> Vec<Place> {
+    pub fn places(&self) -> Vec<DirectoryLocation> {
         self.notices.places()
     }
 
@@ -453,7 +453,7 @@ impl Fleet {
 }
 
 /// Those that the program before us has told of.
-fn kept(given: &Given) -> Vec<WorkerIo> {
+fn kept(given: &ProgramHandover) -> Vec<WorkerIo> {
     given.pool.kept.iter().map(|kept| WorkerIo::new(kept.pid, None, kept.lane)).collect()
 }
 

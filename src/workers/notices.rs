@@ -7,7 +7,7 @@
 
 use super::share::Share;
 use crate::core::{Event, Pid};
-use crate::os::private_directory::{NAME, Place, PrivateDirectory, Users};
+use crate::os::private_directory::{DirectoryLocation, NAME, PrivateDirectory, Users};
 use crate::os::process::handover::{self, Notify};
 use crate::os::process::spawn::Identity;
 use crate::os::process::{exec, privileges, proc};
@@ -48,7 +48,7 @@ pub struct Notices {
     held: VecDeque<u64>,
     directories: Vec<PrivateDirectory>,
     /// Where new sockets go; without one, they are abstract.
-    here: Option<Place>,
+    here: Option<DirectoryLocation>,
     users: Users,
     own_uid: u32,
 }
@@ -199,7 +199,7 @@ impl Notices {
     // Where they are
 
     /// The directories that are to be removed if nobody else does it.
-    pub fn places(&self) -> Vec<Place> {
+    pub fn places(&self) -> Vec<DirectoryLocation> {
         self.directories.iter().map(|directory| directory.place().clone()).collect()
     }
 
@@ -243,7 +243,7 @@ impl Notices {
             let directory = socket
                 .place()
                 .and_then(|place| self.directories.iter().position(|directory| directory.place() == place));
-            Some(handover::NotifySocket {
+            Some(handover::NotifySocketRecord {
                 fd: socket.as_fd().as_raw_fd(),
                 id,
                 pid: worker.pid?,
@@ -259,7 +259,7 @@ impl Notices {
 
     fn take_over(&mut self, given: &Notify) -> io::Result<()> {
         for directory in &given.directories {
-            let place = Place::new((&directory.path).into(), directory.owner);
+            let place = DirectoryLocation::new((&directory.path).into(), directory.owner);
             let lock = exec::adopt(directory.lock)?;
             self.directories.push(PrivateDirectory::take_over(place, lock));
         }
@@ -335,7 +335,7 @@ fn mode(users: &Users) -> u32 {
     }
 }
 
-fn believed(users: &Users, place: Option<&Place>) -> Believed {
+fn believed(users: &Users, place: Option<&DirectoryLocation>) -> Believed {
     match (place, users) {
         (None, _) => Believed::Descendants,
         (Some(_), Users::Any) => Believed::OursAndRoot,

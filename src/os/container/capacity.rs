@@ -178,7 +178,7 @@ mod tests {
                 ("a.slice/b.slice/cgroup.procs".to_owned(), ""),
                 (format!("{own}/memory.max"), own_memory),
                 (format!("{slice}/memory.max"), slice_memory),
-                // Of somebody else.
+                // Another cgroup's.
                 ("c.slice/cpu.max".to_owned(), "1000 100000"),
                 ("c.slice/memory.max".to_owned(), "4096"),
             ];

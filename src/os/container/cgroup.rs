@@ -73,7 +73,8 @@ impl Cgroup {
     }
 
     /// How many processes the kernel has killed for want of memory, since the cgroup was made: with those of the
-    /// cgroups below it in version 2, without them in version 1. Whose limit it was does not matter, only who died.
+    /// cgroups below it in version 2, without them in version 1. Which limit it was does not matter, only which process
+    /// died.
     /// `None` where it is not told, as by kernels before 4.13.
     #[must_use]
     pub fn oom_kills(&self) -> Option<u64> {
@@ -227,7 +228,7 @@ pub(crate) mod tests {
         drop(root);
         assert_eq!((cgroup.oom_kills(), cgroup.memory()), (None, None));
 
-        // What is not there reclaims nothing; of what cannot be read once, nobody knows.
+        // What is not there reclaims nothing; what cannot be read once is unknown.
         let root = tree(&[("memory.events", ""), ("memory.current", "100")]);
         let cgroup = Cgroup::at(root.path()).unwrap();
         assert_eq!(cgroup.memory(), Some(Memory { current: 100, reclaimable: 0, limit: None }));
@@ -257,7 +258,7 @@ pub(crate) mod tests {
 
     impl Drop for Small {
         fn drop(&mut self) {
-            // Those who have ended may count as members a moment longer.
+            // Processes that have ended may count as members a moment longer.
             let begin = Instant::now();
             while fs::remove_dir(&self.0).is_err() && begin.elapsed() < Duration::from_secs(10) {
                 std::thread::yield_now();

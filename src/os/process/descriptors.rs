@@ -18,7 +18,7 @@ pub struct Family {
 }
 
 impl Family {
-    /// Of so many processes at most.
+    /// The most processes.
     #[must_use]
     pub fn of(worker: Pid, most: usize) -> Self {
         Self { found: vec![worker], place: 0, most, is_cut: false }

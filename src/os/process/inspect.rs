@@ -1,6 +1,7 @@
 //! What a process was doing, for the log, before it is killed for doing nothing.
 
-use super::{proc, usage};
+use super::proc::{self, cpu_of, field};
+use super::usage;
 use crate::core::Pid;
 use crate::os::process::descriptors::descriptors;
 use crate::os::socket::inode_of;
@@ -14,7 +15,7 @@ const MOST_FDS: usize = 1024;
 
 /// A process at one moment, as far as /proc tells; each is `None` where it does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Portrait {
+pub struct ProcessSnapshot {
     /// The letter of its main thread's state: `R` runs, `S` sleeps, `D` waits for a device and cannot be killed, `T` is
     /// stopped, `Z` has ended (proc_pid_stat(5)).
     pub state: Option<char>,
@@ -29,7 +30,7 @@ pub struct Portrait {
     /// How many of its descriptors, of the first 1024, are sockets: connections and listeners.
     pub sockets: Option<u32>,
     /// Processor time that all its threads have used, in user and kernel mode, ended ones too. It counts in steps of
-    /// 10 ms as a rule. Two portraits with the same have done nothing in between.
+    /// 10 ms as a rule. Two snapshots with the same have done nothing in between.
     pub cpu: Option<Duration>,
 }
 
@@ -37,13 +38,13 @@ pub struct Portrait {
 /// `syscall` and `sockets` are `None`. Takes some 80 microseconds, and two more for each descriptor. It waits for
 /// nothing that the process does: none of the files needs the lock of its memory map.
 #[must_use]
-pub fn portrait(pid: Pid) -> Portrait {
+pub fn snapshot(pid: Pid) -> ProcessSnapshot {
     if !proc::is_ours() {
-        return Portrait::default();
+        return ProcessSnapshot::default();
     }
     let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
     let stat = proc::stat(pid).unwrap_or_default();
-    Portrait {
+    ProcessSnapshot {
         state: stat.trim_start().chars().next(),
         wchan: read("wchan").as_deref().and_then(wchan_of),
         syscall: read("syscall").as_deref().and_then(syscall_of),
@@ -54,21 +55,8 @@ pub fn portrait(pid: Pid) -> Portrait {
     }
 }
 
-/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5). The text begins with the third.
-pub(crate) fn field(stat: &str, number: usize) -> Option<u64> {
-    stat.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
-}
-
 /// `utime` and `stime`.
 const OWN_TIME: RangeInclusive<usize> = 14..=15;
-
-/// The sum of these fields of processor time.
-pub(crate) fn cpu_of(stat: &str, fields: RangeInclusive<usize>) -> Option<Duration> {
-    let ticks = fields.map(|number| field(stat, number)).sum::<Option<u64>>()?;
-    // SAFETY: takes an integer.
-    let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
-    Some(Duration::from_millis(ticks.saturating_mul(1000).checked_div(a_second)?))
-}
 
 /// `0` stands for nothing, and for what we may not see.
 fn wchan_of(text: &str) -> Option<String> {
@@ -99,11 +87,11 @@ mod tests {
     use crate::os::test_child::{Python, with_zombie};
     use std::time::Instant;
 
-    /// The portrait of a child, as soon as that is as it should be.
-    fn portrait_when(child: &Python, is_right: impl Fn(&Portrait) -> bool) -> Portrait {
+    /// The snapshot of a child, as soon as that is as it should be.
+    fn snapshot_when(child: &Python, is_right: impl Fn(&ProcessSnapshot) -> bool) -> ProcessSnapshot {
         let begin = Instant::now();
         loop {
-            let seen = portrait(child.pid());
+            let seen = snapshot(child.pid());
             if is_right(&seen) {
                 return seen;
             }
@@ -142,8 +130,8 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         let waits = [waits.as_slice(), &[libc::SYS_epoll_wait]].concat();
         // It leaves that no more: what is seen next goes together.
-        portrait_when(&worker, |seen| seen.syscall.is_some_and(|call| waits.contains(&call)));
-        let seen = portrait(worker.pid());
+        snapshot_when(&worker, |seen| seen.syscall.is_some_and(|call| waits.contains(&call)));
+        let seen = snapshot(worker.pid());
         assert!((seen.state, seen.syscall.is_some()) == (Some('S'), true), "{seen:?}");
         assert_eq!((seen.threads, seen.sockets), (Some(2), Some(3)), "{seen:?}");
         assert!(seen.rss.unwrap() > 20 << 20, "{seen:?}");
@@ -157,8 +145,8 @@ mod tests {
     fn a_worker_that_spins_is_seen_using_the_processor() {
         let worker =
             Python::new("import os\nos.closerange(2, 100)\nprint('ready', flush=True)\nwhile True: pass");
-        let first = portrait_when(&worker, |seen| seen.state == Some('R'));
-        let later = portrait_when(&worker, |seen| seen.cpu > first.cpu);
+        let first = snapshot_when(&worker, |seen| seen.state == Some('R'));
+        let later = snapshot_when(&worker, |seen| seen.cpu > first.cpu);
         assert_eq!((later.wchan, later.sockets), (None, Some(0)));
     }
 
@@ -167,7 +155,7 @@ mod tests {
         let worker = Python::new("import signal\nprint('ready', flush=True)\nsignal.pause()");
         // SAFETY: takes integers; the child is ours and not reaped.
         unsafe { libc::kill(worker.pid().0, libc::SIGSTOP) };
-        portrait_when(&worker, |seen| seen.state == Some('T'));
+        snapshot_when(&worker, |seen| seen.state == Some('T'));
     }
 
     #[test]
@@ -178,15 +166,15 @@ mod tests {
              kept = [socket.socket() for _ in range(1500)]\n\
              print('ready', flush=True)\nsignal.pause()",
         );
-        let seen = portrait(worker.pid()).sockets.unwrap();
+        let seen = snapshot(worker.pid()).sockets.unwrap();
         assert!((1000..=1024).contains(&seen), "{seen}");
     }
 
     #[test]
     fn of_one_that_is_gone_there_is_nothing_to_see() {
-        assert_eq!(portrait(Pid(i32::MAX)), Portrait::default());
+        assert_eq!(snapshot(Pid(i32::MAX)), ProcessSnapshot::default());
         with_zombie(|pid| {
-            let seen = portrait(pid);
+            let seen = snapshot(pid);
             assert_eq!((seen.state, seen.rss, seen.syscall), (Some('Z'), None, None), "{seen:?}");
         });
     }

@@ -3,18 +3,18 @@
 //! An abort makes PID 1 end with 139, and the kernel kills everybody else at once. So the panic hook does by hand
 //! what the core would have done, with nothing but system calls and no state that the panic may have spoilt.
 
-use super::reap::{self, Found, Reaper};
+use super::reap::{self, Reaper, WaitOutcome};
 use super::send;
 use crate::core::Signal;
 use crate::core::exit::code;
 use crate::core::policy::StopPolicy;
 use crate::core::time::Patience;
 use crate::os::call;
-use crate::os::private_directory::Place;
+use crate::os::private_directory::DirectoryLocation;
 use crate::os::stdio::stderr::Stderr;
 use std::time::{Duration, Instant};
 
-/// Nobody can hurry us any more, so even `infinity` ends.
+/// Nothing can hurry us any more, so even `infinity` ends.
 const LONGEST_GRACE: Duration = Duration::from_secs(30);
 
 /// A process in uninterruptible sleep does not die of `SIGKILL`.
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// From here on a panic, anywhere, stops all descendants, waits for them, kills what is left after the graceful
 /// timeout, removes these directories, and ends with [`code::INTERNAL`].
-pub fn stop_in_order_on_panic(policy: StopPolicy, directories: Vec<Place>) {
+pub fn stop_in_order_on_panic(policy: StopPolicy, directories: Vec<DirectoryLocation>) {
     std::panic::set_hook(Box::new(move |panic| {
         let line = format!("prefork-init: internal error, stopping everything: {panic}\n").replace('\n', " ");
         Stderr::new(|_| String::new()).write_at_end(format!("{}\n", line.trim_end()).as_bytes());
@@ -37,7 +37,7 @@ pub fn stop_in_order_on_panic(policy: StopPolicy, directories: Vec<Place>) {
             let _told = send::to_all(Signal::KILL);
             everybody_gone_within(KILL_MARGIN);
         }
-        directories.iter().for_each(Place::remove);
+        directories.iter().for_each(DirectoryLocation::remove);
         // SAFETY: ends the process without running anything of ours again.
         unsafe { libc::_exit(i32::from(code::INTERNAL)) };
     }));
@@ -48,16 +48,18 @@ fn everybody_gone_within(limit: Duration) -> bool {
     let mut reaper = Reaper::default();
     loop {
         match reaper.look(false) {
-            Found::Ended(pid, _) => reaper.release(pid),
-            Found::Gone(..) => {}
-            Found::Traced(pid, signal) => {
+            WaitOutcome::Ended(pid, _) => reaper.release(pid),
+            WaitOutcome::Gone(..) => {}
+            WaitOutcome::Traced(pid, signal) => {
                 let _stays_until_killed = reap::let_run(pid, signal);
             }
-            Found::Nobody => return true,
-            Found::AllAlive | Found::Stopped(..) | Found::Unknown if start.elapsed() >= limit => {
+            WaitOutcome::Nobody => return true,
+            WaitOutcome::AllAlive | WaitOutcome::Stopped(..) | WaitOutcome::Unknown
+                if start.elapsed() >= limit =>
+            {
                 return false;
             }
-            Found::AllAlive | Found::Stopped(..) | Found::Unknown => call::pause(PAUSE),
+            WaitOutcome::AllAlive | WaitOutcome::Stopped(..) | WaitOutcome::Unknown => call::pause(PAUSE),
         }
     }
 }

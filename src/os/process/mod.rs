@@ -14,6 +14,7 @@ pub mod own_usage;
 pub mod pid1;
 pub mod privileges;
 pub mod proc;
+mod queued;
 pub mod reap;
 pub mod send;
 pub mod sign;

@@ -1,6 +1,6 @@
 //! What it takes to get the orphans.
 
-use super::send;
+use super::queued::to_ourselves_from;
 use crate::core::Signal;
 use std::io;
 
@@ -32,8 +32,8 @@ pub fn is_subreaper() -> bool {
 }
 
 /// Asks for a signal when the process that started us is gone (`PR_SET_PDEATHSIG`, prctl(2)). If it is no longer
-/// `parent`, the signal comes at once, and as the kernel would have sent it: from there. One from ourselves would be
-/// nobody's word.
+/// `parent`, the signal comes at once, and as the kernel would have sent it: from there. One from ourselves would have
+/// no sender to believe.
 ///
 /// # Errors
 /// Where a sandbox refuses it.
@@ -43,7 +43,7 @@ pub fn ask_for_parent_death_signal(signal: Signal, parent: i32) -> io::Result<()
         if libc::prctl(libc::PR_SET_PDEATHSIG, signal.number()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        if libc::getppid() == parent { Ok(()) } else { send::to_ourselves_from(parent, signal) }
+        if libc::getppid() == parent { Ok(()) } else { to_ourselves_from(parent, signal) }
     }
 }
 

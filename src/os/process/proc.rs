@@ -1,13 +1,15 @@
-//! Who descends from whom, as /proc tells it (proc(5)). Without /proc: nobody.
+//! Our descendants, as /proc tells them (proc(5)). Without /proc there are none.
 
 use crate::core::action::Target;
 use crate::core::{Pid, Signal};
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// A process as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,14 +159,14 @@ pub fn descendants_but(except: &[Pid]) -> Vec<Process> {
 }
 
 /// What is left of a worker's process group, among those that descend from us. Every worker's group is a session
-/// too; one that has got its number since, inside another worker's session, is a stranger.
+/// too; one that has received its number since, inside another worker's session, is a stranger.
 #[must_use]
 pub fn remains_of(group: Pid) -> Vec<Pid> {
     let is_member = |process: &Process| process.group == group && process.session == group;
     descendants().into_iter().filter(is_member).map(|process| process.pid).collect()
 }
 
-/// Whom a signal is for, among those that descend from us. The leader of a group must be there.
+/// The processes that a signal is for, among those that descend from us. The leader of a group must be there.
 #[must_use]
 pub fn targets(to: Target) -> Vec<Process> {
     match to {
@@ -314,4 +316,17 @@ pub fn pids() -> Vec<Pid> {
 
 fn own_pid() -> Pid {
     Pid(i32::try_from(std::process::id()).unwrap_or(0))
+}
+
+/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5). The text begins with the third.
+pub(crate) fn field(stat: &str, number: usize) -> Option<u64> {
+    stat.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
+}
+
+/// The sum of these fields of processor time.
+pub(crate) fn cpu_of(stat: &str, fields: RangeInclusive<usize>) -> Option<Duration> {
+    let ticks = fields.map(|number| field(stat, number)).sum::<Option<u64>>()?;
+    // SAFETY: takes an integer.
+    let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
+    Some(Duration::from_millis(ticks.saturating_mul(1000).checked_div(a_second)?))
 }

@@ -6,8 +6,8 @@
 //!
 //! A sandbox may refuse waitid(2), which alone can look without reaping. Then wait4(2) does both steps in one, and the
 //! child is gone when it is told of. A signal for what is left of its group is still safe: the kernel gives a number to
-//! nobody else while it is that of a group with members, and of one without, the signal finds nobody. A stranger is hit
-//! only if, between the two calls, all other numbers were given out and it made a group of its own.
+//! no other process while it is that of a group with members, and of one without, the signal finds no process. A
+//! stranger is hit only if, between the two calls, all other numbers were given out and it made a group of its own.
 
 use crate::core::exit::Exit;
 use crate::core::{Pid, Signal};
@@ -17,12 +17,12 @@ use std::ptr;
 
 /// What a look at our children found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum WaitOutcome {
     /// This child has ended and waits for [`Reaper::release`].
     Ended(Pid, Exit),
     /// This child has ended and is reaped already: see the module.
     Gone(Pid, Exit),
-    /// This child was stopped by a signal. It is told once.
+    /// This child was stopped by a signal. It is reported once.
     Stopped(Pid, Signal),
     /// This child has asked to be traced by us (`PTRACE_TRACEME`, ptrace(2)), so a signal has stopped it before it acts.
     /// It waits for [`let_run`].
@@ -50,16 +50,16 @@ const TRIES: u32 = 3;
 impl Reaper {
     /// Looks for a child that has ended or, if `stops` says so, was stopped. Traced ones are seen in any case.
     #[must_use]
-    pub fn look(&mut self, stops: bool) -> Found {
+    pub fn look(&mut self, stops: bool) -> WaitOutcome {
         if !self.at_once {
             match tried(|| look_at_zombie(stops)) {
-                Ok(Found::Stopped(pid, signal)) => {
+                Ok(WaitOutcome::Stopped(pid, signal)) => {
                     // First: it may be continued, and stopped anew, before we are told of that.
                     forget_stop(pid);
-                    return Found::Stopped(pid, signal);
+                    return WaitOutcome::Stopped(pid, signal);
                 }
                 Ok(found) => return found,
-                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Found::Nobody,
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return WaitOutcome::Nobody,
                 Err(error) => {
                     self.at_once = true;
                     self.refusal = Some(error);
@@ -68,8 +68,8 @@ impl Reaper {
         }
         match tried(|| reap_any(stops)) {
             Ok(found) => found,
-            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Found::Nobody,
-            Err(_) => Found::Unknown,
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => WaitOutcome::Nobody,
+            Err(_) => WaitOutcome::Unknown,
         }
     }
 
@@ -111,26 +111,30 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// Looks without reaping (`WNOWAIT`, waitid(2)).
-fn look_at_zombie(stops: bool) -> io::Result<Found> {
+fn look_at_zombie(stops: bool) -> io::Result<WaitOutcome> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let stopped = if stops { libc::WSTOPPED } else { 0 };
     let options = stopped | libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: `info` has room for the answer.
     check(unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) })?;
     // SAFETY: zeroed before the call and filled by it; all fields are integers. With WNOHANG and
-    // nobody to report, the pid stays zero.
+    // no child to report, the pid stays zero.
     let (info, pid, status) = unsafe {
         let info = info.assume_init();
         (info, Pid(info.si_pid()), info.si_status())
     };
     Ok(match (pid, info.si_code, Signal::from_number(status & NUMBER)) {
-        (Pid(0), ..) => Found::AllAlive,
-        (_, libc::CLD_STOPPED, Some(signal)) => Found::Stopped(pid, signal),
-        (_, libc::CLD_TRAPPED, Some(signal)) => Found::Traced(pid, signal),
-        (_, libc::CLD_KILLED, Some(signal)) => Found::Ended(pid, Exit::Signal { signal, core_dumped: false }),
-        (_, libc::CLD_DUMPED, Some(signal)) => Found::Ended(pid, Exit::Signal { signal, core_dumped: true }),
+        (Pid(0), ..) => WaitOutcome::AllAlive,
+        (_, libc::CLD_STOPPED, Some(signal)) => WaitOutcome::Stopped(pid, signal),
+        (_, libc::CLD_TRAPPED, Some(signal)) => WaitOutcome::Traced(pid, signal),
+        (_, libc::CLD_KILLED, Some(signal)) => {
+            WaitOutcome::Ended(pid, Exit::Signal { signal, core_dumped: false })
+        }
+        (_, libc::CLD_DUMPED, Some(signal)) => {
+            WaitOutcome::Ended(pid, Exit::Signal { signal, core_dumped: true })
+        }
         // The kernel has already cut the code to 8 bits.
-        _ => Found::Ended(pid, Exit::Code(u8::try_from(status & 0xff).unwrap_or(u8::MAX))),
+        _ => WaitOutcome::Ended(pid, Exit::Code(u8::try_from(status & 0xff).unwrap_or(u8::MAX))),
     })
 }
 
@@ -138,7 +142,7 @@ fn look_at_zombie(stops: bool) -> io::Result<Found> {
 const NUMBER: libc::c_int = 0x7f;
 
 /// Looks and reaps (wait4(2)).
-fn reap_any(stops: bool) -> io::Result<Found> {
+fn reap_any(stops: bool) -> io::Result<WaitOutcome> {
     let mut status = 0;
     let stopped = if stops { libc::WUNTRACED } else { 0 };
     // SAFETY: `status` has room for the answer.
@@ -146,13 +150,13 @@ fn reap_any(stops: bool) -> io::Result<Found> {
         Pid(check(unsafe { libc::waitpid(-1, &raw mut status, stopped | libc::WNOHANG | libc::__WALL) })?);
     let number = if libc::WIFSTOPPED(status) { libc::WSTOPSIG(status) } else { libc::WTERMSIG(status) };
     Ok(match (pid, Signal::from_number(number & NUMBER)) {
-        (Pid(0), _) => Found::AllAlive,
-        (_, Some(signal)) if libc::WIFSTOPPED(status) && is_traced(pid) => Found::Traced(pid, signal),
-        (_, Some(signal)) if libc::WIFSTOPPED(status) => Found::Stopped(pid, signal),
+        (Pid(0), _) => WaitOutcome::AllAlive,
+        (_, Some(signal)) if libc::WIFSTOPPED(status) && is_traced(pid) => WaitOutcome::Traced(pid, signal),
+        (_, Some(signal)) if libc::WIFSTOPPED(status) => WaitOutcome::Stopped(pid, signal),
         (_, Some(signal)) if libc::WIFSIGNALED(status) => {
-            Found::Gone(pid, Exit::Signal { signal, core_dumped: libc::WCOREDUMP(status) })
+            WaitOutcome::Gone(pid, Exit::Signal { signal, core_dumped: libc::WCOREDUMP(status) })
         }
-        _ => Found::Gone(pid, Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))),
+        _ => WaitOutcome::Gone(pid, Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))),
     })
 }
 
@@ -164,7 +168,7 @@ fn forget_stop(pid: Pid) {
     let _told_again = tried(|| check(unsafe { libc::waitid(libc::P_PID, id, ptr::null_mut(), options) }));
 }
 
-/// Ends the tracing of a child that is [`Found::Traced`], and lets the signal act: as if it had never asked.
+/// Ends the tracing of a child that is [`WaitOutcome::Traced`], and lets the signal act: as if it had never asked.
 ///
 /// # Errors
 /// As ptrace(2): where a sandbox refuses it, the child stays stopped until it is killed, and is not found again.

@@ -2,6 +2,7 @@
 //! `EPERM` that it runs as a user whom we may not signal (no `CAP_KILL`).
 
 use super::proc::Awareness;
+use super::queued::{QueuedInfo, queue_to_process};
 use super::{pid1, privileges, proc};
 use crate::core::action::Target;
 use crate::core::{Pid, Received, Signal};
@@ -85,12 +86,12 @@ pub fn forward(to: Target, received: &Received) -> io::Result<()> {
     }
 }
 
-/// Keeps signals from those whom they would end only because they do not know them.
+/// Keeps a signal from processes that it would end only because they do not know it.
 #[derive(Debug)]
 pub struct Sparing {
-    /// As whom to look: the user and group that they run as, if those are not ours.
+    /// The user and group to look as: those of the processes, if they are not ours.
     ids: Option<(u32, u32)>,
-    /// Who was seen to know a signal: while it runs, this cannot be seen.
+    /// Processes that were seen to know a signal: while one runs, this cannot be seen.
     known: HashSet<(Pid, u64, Signal)>,
 }
 
@@ -101,7 +102,7 @@ impl Sparing {
         Self { ids, known: HashSet::new() }
     }
 
-    /// As [`forward`], but to those who know the signal. Where /proc does not tell, to all.
+    /// As [`forward`], but to those that know the signal. Where /proc does not tell, to all.
     ///
     /// # Errors
     /// As [`forward`]; of several errors the first.
@@ -150,7 +151,7 @@ impl Sparing {
 /// More than this is not remembered.
 const MOST_KNOWN: usize = 4_096;
 
-/// Continues those who are stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it cannot be known.
+/// Continues those that are stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it cannot be known.
 ///
 /// # Errors
 /// As kill(2); of several errors the first.
@@ -178,7 +179,7 @@ pub fn to_all(signal: Signal) -> io::Result<()> {
     if signal != Signal::KILL {
         return to_each(proc::descendants().into_iter().map(|process| process.pid), signal);
     }
-    // Who forks and ends faster than we look is not seen the first time.
+    // A process that forks and ends faster than we look is not seen the first time.
     let mut seen = HashSet::new();
     let mut result = Ok(());
     for _ in 0..MOST_WALKS {
@@ -208,7 +209,7 @@ pub fn is_empty_group(group: Pid) -> bool {
 /// # Errors
 /// The last error but `ESRCH`.
 pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
-    // A walk through all of /proc is only for who is there.
+    // A walk through all of /proc is only for a group that has members.
     if is_empty_group(group) {
         return Ok(());
     }
@@ -218,7 +219,7 @@ pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
 /// How long processes that run may take, all together, until it is seen whether they know a signal.
 const WAIT_FOR_SLEEP: Duration = Duration::from_millis(5);
 
-/// Who has been asked to stop: nobody is asked twice, since a second request means "at once" to many servers.
+/// The processes that were asked to stop: none is asked twice, since a second request means "at once" to many servers.
 #[derive(Debug, Default)]
 pub struct Asked {
     who: HashSet<(Pid, u64)>,
@@ -227,8 +228,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Somebody is about to get a stop signal: who is there now counts as asked. Who is forked later does not: it may
-    /// never hear of it. Who is gone is forgotten, for this may come for years.
+    /// A target is about to get a stop signal: its processes of now count as asked. One that is forked later does not:
+    /// it may never hear of it. Processes that are gone are forgotten, for this may come for years.
     pub fn note(&mut self, to: Target) {
         self.who.retain(|(pid, started)| proc::process(*pid).is_some_and(|now| now.started == *started));
         self.who.extend(proc::targets(to).iter().map(proc::Process::identity));
@@ -283,54 +284,6 @@ fn to_each(pids: impl Iterator<Item = Pid>, signal: Signal) -> io::Result<()> {
 
 fn ignore_gone(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) })
-}
-
-/// The part of `siginfo_t` that rt_sigqueueinfo(2) reads, padded to its full 128 bytes.
-#[repr(C)]
-struct QueuedInfo {
-    signo: i32,
-    errno: i32,
-    code: i32,
-    // A union with pointers in C, hence aligned like one.
-    fields: QueuedFields,
-    padding: [u64; 12],
-}
-
-#[repr(C)]
-struct QueuedFields {
-    pid: i32,
-    uid: u32,
-    value: usize,
-}
-
-impl From<&Received> for QueuedInfo {
-    fn from(received: &Received) -> Self {
-        Self {
-            signo: received.signal.number(),
-            errno: 0,
-            code: received.code,
-            fields: QueuedFields {
-                pid: received.sender,
-                uid: received.uid,
-                value: usize::try_from(received.value).unwrap_or(0),
-            },
-            padding: [0; 12],
-        }
-    }
-}
-
-fn queue_to_process(pid: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {
-    // SAFETY: `info` is a whole siginfo_t.
-    check(unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid.0, signal.number(), &raw const *info) })
-}
-
-/// Sends ourselves a signal as if it came from another process by kill(2): only to itself may a process say so
-/// (rt_sigqueueinfo(2)).
-pub(crate) fn to_ourselves_from(sender: i32, signal: Signal) -> io::Result<()> {
-    let info = QueuedInfo::from(&Received { sender, ..Received::plain(signal) });
-    // SAFETY: always succeeds.
-    let ourselves = unsafe { libc::getpid() };
-    queue_to_process(Pid(ourselves), signal, &info)
 }
 
 fn queue_to_group(group: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<()> {

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one of us says of itself, for another of us to find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sign {
+pub struct PresenceSign {
     /// Whether it is a pool.
     pub is_pool: bool,
     /// Where it takes orders.
@@ -34,7 +34,7 @@ pub struct Sign {
     pub health: Option<Address>,
 }
 
-impl Sign {
+impl PresenceSign {
     /// As text: a word a line, and after some an address. A socket's path is whole: the reader is elsewhere.
     #[must_use]
     pub fn write(&self) -> String {
@@ -68,7 +68,7 @@ fn whole(address: &Address) -> Address {
 ///
 /// # Errors
 /// As memfd_create(2) and write(2).
-pub fn hold_up(sign: &Sign) -> io::Result<OwnedFd> {
+pub fn hold_up(sign: &PresenceSign) -> io::Result<OwnedFd> {
     let mut file = File::from(memory_file::create(NAME)?);
     file.write_all(sign.write().as_bytes())?;
     Ok(file.into())
@@ -77,11 +77,11 @@ pub fn hold_up(sign: &Sign) -> io::Result<OwnedFd> {
 /// The signs of all that run here, in our mount and PID namespace, as our own user or as root: others are not believed.
 /// Those of other users the kernel does not show. Each with its pid.
 #[must_use]
-pub fn seen() -> Vec<(i32, Sign)> {
+pub fn seen() -> Vec<(i32, PresenceSign)> {
     let begin = Instant::now();
     let own = proc::own().map(|own| own.pid);
     let here = own.and_then(namespaces);
-    let mut found: Vec<(Pid, Sign)> = proc::pids()
+    let mut found: Vec<(Pid, PresenceSign)> = proc::pids()
         .into_iter()
         .take_while(|_| begin.elapsed() < PATIENCE)
         .filter(|pid| Some(*pid) != own && is_believed(&PathBuf::from(format!("/proc/{pid}"))))
@@ -91,7 +91,7 @@ pub fn seen() -> Vec<(i32, Sign)> {
     found.sort_by_key(|(pid, _)| *pid);
     // A child between its fork and its exec, or one that takes descriptors for us, has all that we have.
     let parent = |pid: &Pid| proc::process(*pid).map(|process| process.parent);
-    let is_copy = |(pid, sign): &(Pid, Sign)| {
+    let is_copy = |(pid, sign): &(Pid, PresenceSign)| {
         found.iter().any(|(other, held)| Some(*other) == parent(pid) && held == sign)
     };
     let copies: Vec<Pid> = found.iter().filter(|one| is_copy(one)).map(|(pid, _)| *pid).collect();
@@ -117,7 +117,7 @@ fn namespaces(pid: Pid) -> Option<[PathBuf; 2]> {
     Some([of("mnt")?, of("pid")?])
 }
 
-fn sign_of(pid: Pid) -> Option<Sign> {
+fn sign_of(pid: Pid) -> Option<PresenceSign> {
     let is_sign =
         |target: &Path| target.to_str().is_some_and(|target| target.trim_end_matches(" (deleted)") == LINK);
     let mut open = descriptors(pid).ok()?.flatten().take(MOST_FDS);
@@ -129,16 +129,16 @@ fn sign_of(pid: Pid) -> Option<Sign> {
         .take(LONGEST)
         .read_to_string(&mut text)
         .ok()?;
-    Some(Sign::read(&text))
+    Some(PresenceSign::read(&text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sign(is_pool: bool, control: &str, health: &str) -> Sign {
+    fn sign(is_pool: bool, control: &str, health: &str) -> PresenceSign {
         let place = |text: &str| Address::parse(text).ok();
-        Sign { is_pool, control: place(control), health: place(health) }
+        PresenceSign { is_pool, control: place(control), health: place(health) }
     }
 
     #[test]
@@ -146,9 +146,9 @@ mod tests {
         for sign in
             [sign(true, "unix:/run/a b", "127.0.0.1:9000"), sign(false, "", "unix:/h"), sign(true, "", "")]
         {
-            assert_eq!(Sign::read(&sign.write()), sign);
+            assert_eq!(PresenceSign::read(&sign.write()), sign);
         }
-        assert_eq!(Sign::read("later\ncontrol nonsense\nhealthy\n"), sign(false, "", ""));
+        assert_eq!(PresenceSign::read("later\ncontrol nonsense\nhealthy\n"), sign(false, "", ""));
     }
 
     #[test]

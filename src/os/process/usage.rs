@@ -1,11 +1,10 @@
 //! How much memory and other things a worker has, with all that descends from it.
 //!
-//! What /proc shows of a worker of another user depends on who looks: then call this within
+//! What /proc shows of a worker of another user depends on the user that looks: then call this within
 //! [`acting_as`](super::privileges::acting_as), or [`Measure::Pss`] silently becomes [`Measure::Rss`].
 
 use super::proc;
 use crate::core::Pid;
-use crate::os::process::inspect;
 use std::collections::VecDeque;
 use std::fs;
 use std::time::Duration;
@@ -41,7 +40,7 @@ pub fn memory(worker: Pid, measure: Measure) -> Option<u64> {
     Some(others.fold(own, u64::saturating_add))
 }
 
-/// Who descends from a worker: it and they are 64 at most.
+/// The descendants of a worker: with it they are 64 at most.
 fn below(worker: Pid) -> Vec<Pid> {
     let mut found = Vec::new();
     let mut parents = VecDeque::from([worker]);
@@ -89,7 +88,7 @@ pub fn usage(worker: Pid) -> Option<Usage> {
 fn usage_of_one(pid: Pid) -> Option<Usage> {
     let stat = proc::stat(pid)?;
     // Own time, and that of children that were waited for.
-    let (cpu, resident) = (inspect::cpu_of(&stat, 14..=17)?, inspect::field(&stat, 24)?);
+    let (cpu, resident) = (proc::cpu_of(&stat, 14..=17)?, proc::field(&stat, 24)?);
     if stat.trim_start().starts_with(['Z', 'X']) {
         return None;
     }

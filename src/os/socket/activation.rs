@@ -1,8 +1,8 @@
-//! Sockets that somebody bound for us: socket activation, sd_listen_fds(3).
+//! Sockets that another program bound for us: socket activation, sd_listen_fds(3).
 
 use super::connections;
 use super::listen::{Listener, bound_address};
-use super::steer::Program;
+use super::steer::SteeringProgram;
 use crate::os::process::exec::adopt;
 use crate::os::process::spawn::duplicate_above;
 use crate::values::address::Address;
@@ -71,7 +71,7 @@ pub fn take(fd: RawFd, address: &Address, least: RawFd) -> io::Result<Listener> 
 /// Has a TCP listener that listens already begin a group (`SO_REUSEPORT`), with a program that sends all to it as long as
 /// it is alone. The kernel makes a group of it only when another begins to listen at the same address; for that moment
 /// there is one that hears nothing: it drops whatever has passed a router, or comes from this machine
-/// (`IP_MINTTL`, ip(7)), and who is dropped asks again. What waits in the queue stays there.
+/// (`IP_MINTTL`, ip(7)), and a client that is dropped asks again. What waits in the queue stays there.
 ///
 /// # Errors
 /// Why the listener is better shared; it is as it was. `EADDRINUSE`: another user made it, or some of its connections are
@@ -115,7 +115,7 @@ fn begin_with_deaf(listener: &Listener, address: SocketAddr, live: &[u32], least
     let deaf = listener.bind_more(least)?;
     deafen(&deaf, address)?;
     deaf.listen(0)?;
-    Program::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
+    SteeringProgram::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
 }
 
 /// `include/uapi/linux/in6.h`

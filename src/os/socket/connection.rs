@@ -13,16 +13,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
 /// A connection of any kind.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
 /// A connection from which no descriptor gets into our hands. Where the kernel refuses them to their sender, it is what it
 /// was. Must be called inside the runtime.
 ///
 /// # Errors
 /// If the runtime cannot watch it.
-pub fn guard(stream: UnixStream) -> io::Result<Box<dyn Stream>> {
+pub fn guard(stream: UnixStream) -> io::Result<Box<dyn ByteStream>> {
     if passed::are_refused(&stream) {
         return Ok(Box::new(stream));
     }
@@ -34,7 +34,7 @@ pub fn guard(stream: UnixStream) -> io::Result<Box<dyn Stream>> {
 ///
 /// # Errors
 /// As socket(2) and connect(2).
-pub async fn connect(path: &Path) -> io::Result<Box<dyn Stream>> {
+pub async fn connect(path: &Path) -> io::Result<Box<dyn ByteStream>> {
     let address = UnixAddr::new(path)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;

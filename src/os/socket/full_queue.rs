@@ -1,5 +1,5 @@
-//! A closed door: a listener whose queue is full, so that the kernel drops who asks for a connection, unanswered. Who is
-//! steered to it asks again after a second, and who was answered before gets in where he was.
+//! A listener whose queue is full, so that the kernel drops each request for a connection, unanswered. A client that is
+//! steered to it asks again after a second; a client that was answered before gets in at the listener that answered.
 //!
 //! A socket filter (`SO_ATTACH_FILTER`) that drops them needs `CAP_NET_ADMIN` on a TCP socket since some 6.18, which in
 //! containers even root has not. This needs nothing.
@@ -21,24 +21,23 @@ const BACKLOG: u32 = 1;
 /// A queue takes one more than it should.
 const FULL: usize = 2;
 
-/// So long we wait for a connection to ourselves, in milliseconds. It takes none.
+/// The longest wait for a connection to ourselves, in milliseconds. It takes none.
 const WITHIN: u16 = 500;
 
-/// A listener that lets nobody in.
 #[derive(Debug)]
-pub struct Door {
+pub struct FullQueue {
     listener: Listener,
-    /// Those who stand in the queue: we ourselves.
+    /// The connections in the queue: our own.
     _clients: Vec<OwnedFd>,
 }
 
-impl Door {
+impl FullQueue {
     /// Adds one to the listeners at this one's address. `lead` is called to have connections from an address led to it, while
-    /// others go where they did: it is not closed yet.
+    /// others go where they did: it is not full yet.
     ///
     /// # Errors
     /// As socket(2), bind(2), listen(2) and connect(2); `TimedOut` if we cannot connect to ourselves.
-    pub fn close(
+    pub fn open(
         beside: &Listener,
         least_fd: RawFd,
         lead: impl Fn(SocketAddr) -> io::Result<()>,
@@ -71,7 +70,6 @@ impl Door {
         Ok(Self { listener, _clients: clients })
     }
 
-    /// What lets nobody in.
     #[must_use]
     pub fn listener(&self) -> &Listener {
         &self.listener

@@ -1,4 +1,4 @@
-//! Lanes: who steers connections has to have a listener for each worker, and say which of them get any.
+//! Lanes: to steer connections takes a listener for each worker, and a choice of those that get any.
 //!
 //! A lane is a number from 0; one worker at a time has it. A TCP address has a listener for each lane, all of them held
 //! here to the end, so a queue outlives its worker. A unix socket has one for all lanes, as has every address if
@@ -10,12 +10,11 @@ mod own;
 
 use super::listen::{Listener, SocketId};
 use super::shut_watch::ShutSet;
-use super::steer::Program;
+use super::steer::SteeringProgram;
 use crate::os::process::spawn::duplicate_above;
 use crate::os::socket::rights::Rights;
 use crate::values::address::Address;
-use end::Refusal;
-use group::{DOOR, Group, begin_group};
+use group::{FULL_QUEUE, Group, RefusalLevel, begin_group};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -24,40 +23,40 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 pub enum Spread {
     /// Each has its own listener, and the kernel chooses one that is live.
     PerWorker,
-    /// Whoever accepts first.
+    /// All have one listener, and the first to accept gets the connection.
     Shared,
 }
 
 /// All listeners of a pool.
 #[derive(Debug)]
 pub struct Lanes {
-    places: Vec<Place>,
+    places: Vec<Binding>,
     /// Those that connections go to.
     live: Vec<u32>,
     backlog: u32,
     least_fd: RawFd,
-    /// Descriptors for the doors, kept for when there may be no others.
+    /// Descriptors for the full queues, kept for when there may be no others.
     reserve: Vec<OwnedFd>,
     /// Tells of listeners that a worker has shut down; without it, any may have been.
     shut: Option<ShutSet>,
-    /// Lanes of which one was, and which nobody has been told of.
+    /// Lanes of which one was, and which [`Lanes::mend_shut`] has not returned yet.
     mended: Vec<u32>,
     /// What is to be refused.
-    refusal: Refusal,
+    refusal: RefusalLevel,
     fell_back: Option<io::Error>,
 }
 
 /// An address.
 #[derive(Debug)]
-enum Place {
+enum Binding {
     One(Listener),
-    /// Somebody else's.
+    /// Another program's.
     Adopted(Listener),
     Group(Group),
 }
 
 /// A listener, its two clients, and a socket that is open for a moment while those are made.
-const DESCRIPTORS_OF_A_DOOR: usize = 4;
+const DESCRIPTORS_OF_A_FULL_QUEUE: usize = 4;
 
 impl Lanes {
     /// Binds every address, for this many lanes, and listens. The files of unix sockets that are bound have these
@@ -85,7 +84,7 @@ impl Lanes {
             all.add(listener, true, lanes, spread).map_err(|error| (address, error))?;
         }
         for address in addresses {
-            // While it is by itself, somebody who is there already is noticed.
+            // While it is by itself, another listener at the address is noticed.
             let bound = Listener::bind(address, least_fd, rights);
             let added = bound.and_then(|listener| all.add(listener, false, lanes, spread));
             added.map_err(|error| (address.clone(), error))?;
@@ -93,7 +92,7 @@ impl Lanes {
         Ok(all)
     }
 
-    fn with(places: Vec<Place>, backlog: u32, least_fd: RawFd) -> Self {
+    fn with(places: Vec<Binding>, backlog: u32, least_fd: RawFd) -> Self {
         let reserve = Vec::new();
         let (shut, mended) = (ShutSet::new().ok(), Vec::new());
         Self {
@@ -104,7 +103,7 @@ impl Lanes {
             reserve,
             shut,
             mended,
-            refusal: Refusal::No,
+            refusal: RefusalLevel::No,
             fell_back: None,
         }
     }
@@ -113,8 +112,8 @@ impl Lanes {
     /// and the lanes in the kernel's order; no order where all lanes have the same one.
     pub fn hand_over(&self) -> impl Iterator<Item = (Vec<BorrowedFd<'_>>, &[u32])> {
         self.places.iter().map(|place| match place {
-            Place::One(listener) | Place::Adopted(listener) => (vec![listener.as_fd()], &[][..]),
-            Place::Group(group) => (group.listeners.iter().map(AsFd::as_fd).collect(), &group.order[..]),
+            Binding::One(listener) | Binding::Adopted(listener) => (vec![listener.as_fd()], &[][..]),
+            Binding::Group(group) => (group.listeners.iter().map(AsFd::as_fd).collect(), &group.order[..]),
         })
     }
 
@@ -137,13 +136,13 @@ impl Lanes {
             let mut listeners: Vec<Listener> = fds.into_iter().map(|fd| take(fd, address)).collect();
             if order.is_empty() {
                 let one = listeners.pop().filter(|_| listeners.is_empty());
-                return one.map(if adopted { Place::Adopted } else { Place::One });
+                return one.map(if adopted { Binding::Adopted } else { Binding::One });
             }
             matches!(listeners.first()?.address(), Address::Tcp(_)).then_some(())?;
             let known = |lane: &u32| usize::try_from(*lane).is_ok_and(|lane| lane < listeners.len());
             order.iter().all(known).then_some(())?;
             let all_share = spread == Spread::Shared && listeners.len() == 1;
-            Some(Place::Group(Group::new(listeners, all_share, order, adopted)))
+            Some(Binding::Group(Group::new(listeners, all_share, order, adopted)))
         };
         let places = addresses.iter().zip(given).enumerate();
         let places = places.map(|(at, (address, (fds, order)))| place(at < adopted, address, fds, order));
@@ -154,10 +153,10 @@ impl Lanes {
         Some(all)
     }
 
-    /// A door takes three descriptors, at the very end, when there may be none left.
+    /// A full queue takes three descriptors, at the very end, when there may be none left.
     fn keep_reserve(&mut self) -> io::Result<()> {
-        let groups = self.places.iter().filter(|place| matches!(place, Place::Group(_))).count();
-        while self.reserve.len() < groups.saturating_mul(DESCRIPTORS_OF_A_DOOR) {
+        let groups = self.places.iter().filter(|place| matches!(place, Binding::Group(_))).count();
+        while self.reserve.len() < groups.saturating_mul(DESCRIPTORS_OF_A_FULL_QUEUE) {
             let Some(any) = self.places.iter().find_map(|place| place.listener(0)) else { return Ok(()) };
             self.reserve.push(duplicate_above(any.as_fd(), self.least_fd)?);
         }
@@ -165,14 +164,14 @@ impl Lanes {
     }
 
     fn add(&mut self, listener: Listener, adopted: bool, lanes: u32, spread: Spread) -> io::Result<()> {
-        let alone = if adopted { Place::Adopted } else { Place::One };
+        let alone = if adopted { Binding::Adopted } else { Binding::One };
         let all_share = spread == Spread::Shared;
         let mut place = match listener.address() {
-            // One that all share is in a group too: so the door can be closed.
+            // One that all share is in a group too: so clients can be held off by a full queue.
             Address::Tcp(_) => match begin_group(&listener, adopted, &self.live, self.least_fd) {
                 Ok(()) => {
                     let listeners = vec![listener];
-                    Place::Group(Group::new(listeners, all_share, Vec::new(), adopted))
+                    Binding::Group(Group::new(listeners, all_share, Vec::new(), adopted))
                 }
                 Err(error) => {
                     if !adopted {
@@ -187,8 +186,8 @@ impl Lanes {
             Address::Unix(_) => alone(listener),
         };
         match &mut place {
-            Place::One(listener) | Place::Adopted(listener) => listener.listen(self.backlog)?,
-            Place::Group(group) => {
+            Binding::One(listener) | Binding::Adopted(listener) => listener.listen(self.backlog)?,
+            Binding::Group(group) => {
                 group.extend(lanes.max(1), self.least_fd)?;
                 group.repair(&[], &self.live, self.backlog, &mut Vec::new())?;
             }
@@ -212,7 +211,7 @@ impl Lanes {
     /// Whether a connection to any of the addresses is steered.
     #[must_use]
     pub fn is_steered(&self) -> bool {
-        self.places.iter().any(|place| matches!(place, Place::Group(group) if !group.all_share))
+        self.places.iter().any(|place| matches!(place, Binding::Group(group) if !group.all_share))
     }
 
     /// Makes sure that there is this lane, and all before it. It gets no connections before it is steered to.
@@ -249,13 +248,13 @@ impl Lanes {
     }
 
     /// Sends new connections to the live lanes only, as many to each, from now on; what waits in the queue of another
-    /// stays there. If none of them is open, connections go where they did. Listeners that a worker has shut down listen
-    /// again.
+    /// stays there. If none of them is open, connections go where they did. Listeners that a worker has shut down
+    /// listen again.
     ///
     /// # Errors
     /// As setsockopt(2) and listen(2), the first; other addresses are steered all the same.
     pub fn steer(&mut self, live: &[u32]) -> io::Result<()> {
-        if self.refusal != Refusal::No {
+        if self.refusal != RefusalLevel::No {
             return Ok(());
         }
         if live.iter().any(|lane| self.is_open(*lane)) {
@@ -266,15 +265,15 @@ impl Lanes {
     }
 
     /// To be called when a worker is ready, and when one has ended. Workers change how many connections may wait
-    /// (listen(2)), and some end with shutdown(2), which ends the listening for all who have the socket: both is put
+    /// (listen(2)), and some end with shutdown(2), which ends the listening for all that have the socket: both is put
     /// right. What waited for one that was shut down is lost. A unix socket that was shut down stays so.
     ///
     /// # Errors
     /// As listen(2) and setsockopt(2), the first.
     pub fn restore(&mut self, lane: u32) -> io::Result<()> {
-        // First, or a listener that was shut down would listen, and nobody know that its place is another.
+        // First, or a listener that was shut down would listen, and its new place in the list would go unnoticed.
         let result = self.mend();
-        if self.refusal != Refusal::No {
+        if self.refusal != RefusalLevel::No {
             return result;
         }
         let listeners = self.listeners(lane).into_iter();
@@ -308,7 +307,7 @@ impl Lanes {
         let Some(shut) = &self.shut else { return };
         let mut watched = Ok(());
         for (number, place) in (0u32..).zip(&mut self.places) {
-            let Place::Group(group) = place else { continue };
+            let Binding::Group(group) = place else { continue };
             for (lane, listener) in (0u32..).zip(&group.listeners).skip(group.watched) {
                 let name = u64::from(number) << 32 | u64::from(lane);
                 watched = watched.and(shut.watch(listener.as_fd(), name));
@@ -326,7 +325,7 @@ impl Lanes {
         let shut = self.shut.as_ref().map(ShutSet::take);
         let Self { places, live, backlog, refusal, mended, .. } = self;
         first_error((0u32..).zip(places).map(|(number, place)| {
-            let Place::Group(group) = place else { return Ok(()) };
+            let Binding::Group(group) = place else { return Ok(()) };
             if !group.listens_on(*refusal) {
                 return Ok(());
             }
@@ -368,29 +367,29 @@ impl Lanes {
         Queue::of(self.places.iter().filter(|place| place.is_shared()).filter_map(|place| place.listener(0)))
     }
 
-    /// Answers nobody any more who asks for a TCP connection, until they are steered again, so that the queues get
-    /// empty: who asks now asks again after a second. Who was answered gets in, and a probe too. Unix sockets have no
-    /// such thing: their clients wait in the queue.
+    /// Answers no request for a TCP connection, until connections are steered again, so that the queues get empty: a
+    /// client that asks now asks again after a second. One that was answered gets in, and a probe too. Unix sockets
+    /// have no such thing: their clients wait in the queue.
     ///
     /// # Errors
-    /// The first; all are tried. As `Door::close`, which needs a few descriptors. Where the kernel cannot steer, as
-    /// [`Program::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
+    /// The first; all are tried. As `FullQueue::open`, which needs a few descriptors. Where the kernel cannot steer, as
+    /// [`SteeringProgram::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
     pub fn hold_off(&mut self) -> io::Result<()> {
         self.reserve.clear();
-        let drop = Program::drop_requests();
+        let drop = SteeringProgram::drop_requests();
         let shared = first_error(self.places.iter().map(|place| match place {
-            Place::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
-            // The filter would stay when we are gone, and lets nobody in.
-            Place::One(_) | Place::Adopted(_) | Place::Group(_) => Ok(()),
+            Binding::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
+            // The filter would stay when we are gone, and lets no client in.
+            Binding::One(_) | Binding::Adopted(_) | Binding::Group(_) => Ok(()),
         }));
         let least_fd = self.least_fd;
         let mended = self.mend();
         let steered = self.each_group(|group, live| {
-            let closed = group.close_door(live, least_fd);
-            closed.and_then(|()| group.steer(&[DOOR]))
+            let closed = group.add_full_queue(live, least_fd);
+            closed.and_then(|()| group.steer(&[FULL_QUEUE]))
         });
         let steered = steered.and(mended);
-        self.live = vec![DOOR];
+        self.live = vec![FULL_QUEUE];
         shared.and(steered)
     }
 
@@ -401,8 +400,8 @@ impl Lanes {
     fn each_group(&mut self, act: impl Fn(&mut Group, &[u32]) -> io::Result<()>) -> io::Result<()> {
         let refusal = self.refusal;
         let groups = self.places.iter_mut().filter_map(|place| match place {
-            Place::One(_) | Place::Adopted(_) => None,
-            Place::Group(group) => group.listens_on(refusal).then_some(group),
+            Binding::One(_) | Binding::Adopted(_) => None,
+            Binding::Group(group) => group.listens_on(refusal).then_some(group),
         });
         first_error(groups.map(|group| act(group, &self.live)))
     }
@@ -438,7 +437,7 @@ impl Queue {
     }
 }
 
-impl Place {
+impl Binding {
     fn is_shared(&self) -> bool {
         match self {
             Self::One(_) | Self::Adopted(_) => true,

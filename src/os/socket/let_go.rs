@@ -101,7 +101,7 @@ mod tests {
             let mut child = child(&format!("{program}{END}"), &listener);
             let pid = Pid(child.id().cast_signed());
             let ids = vec![listener.id().unwrap()];
-            // A look that has no time is taken for one that saw somebody wait.
+            // A look that has no time is taken for one that saw a worker wait.
             let seen = |ids: Vec<SocketId>, wanted: bool| {
                 let begin = Instant::now();
                 while any_waits(&[(pid, ids.clone())], None) != wanted {

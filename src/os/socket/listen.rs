@@ -1,6 +1,6 @@
 //! Listeners: bound before the first worker, held to the end.
 //!
-//! While the supervisor holds a listener, its queue survives any worker's death, and nobody is refused.
+//! While the supervisor holds a listener, its queue survives any worker's death, and no client is refused.
 
 use super::connections;
 use crate::os::call::named;
@@ -39,7 +39,7 @@ pub struct Listener {
     address: Address,
     /// Held for its drop.
     _file: Option<SocketFile>,
-    /// Somebody else's, who gives it to the next after us.
+    /// Another program's, which gives it to the next after us.
     adopted: bool,
 }
 
@@ -102,8 +102,8 @@ impl Listener {
         Ok(Self { fd, address: Address::Tcp(address), _file: None, adopted: false })
     }
 
-    /// One that somebody else bound: a unix socket's file stays his. Accepted connections get `TCP_NODELAY`, as those of
-    /// ours do.
+    /// One that another program bound: a unix socket's file stays its own. Accepted connections get `TCP_NODELAY`, as
+    /// those of ours do.
     #[must_use]
     pub fn adopt(fd: OwnedFd, address: &Address) -> Self {
         if matches!(address, Address::Tcp(_)) {
@@ -149,7 +149,7 @@ impl Listener {
         named("listen", socket::listen(&self.fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN)))
     }
 
-    /// Has accept(2) wait, as at first, for all who have it.
+    /// Has accept(2) wait, as at first, for all that have it.
     ///
     /// # Errors
     /// As fcntl(2).
@@ -164,7 +164,7 @@ impl Listener {
         &self.address
     }
 
-    /// Whether it listens: not if somebody who has it too has called shutdown(2). What waited in the queue of a TCP
+    /// Whether it listens: not if a process that has it too has called shutdown(2). What waited in the queue of a TCP
     /// listener is gone then; it can listen again. A unix listener that was shut down is lost, and not told of.
     ///
     /// # Errors
@@ -191,8 +191,8 @@ impl Listener {
         }
     }
 
-    /// How many may wait to be accepted: `tcpi_sacked`, which for a listener is that: the length that listen(2) was given
-    /// last, or `net.core.somaxconn` if that is less.
+    /// How many may wait to be accepted: `tcpi_sacked`, which for a listener is that: the length that listen(2) was
+    /// given last, or `net.core.somaxconn` if that is less.
     ///
     /// # Errors
     /// As [`queue`](Self::queue).
@@ -203,8 +203,8 @@ impl Listener {
         }
     }
 
-    /// Refuses whoever comes from now on, for all who have it: shutdown(2). What waits in the queue of a TCP listener
-    /// is reset.
+    /// Refuses each client that comes from now on, for all that have it: shutdown(2). What waits in the queue of a TCP
+    /// listener is reset.
     ///
     /// # Errors
     /// As shutdown(2).
@@ -255,8 +255,8 @@ impl SocketFile {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // It stays open until we end: with it the kernel closes what waits in its queue, descriptors that were passed too,
-        // and for that a process that ends does not linger.
+        // It stays open until we end: with it the kernel closes what waits in its queue, descriptors that were passed
+        // too, and for that a process that ends does not linger.
         if matches!(self.address, Address::Unix(_)) {
             let _stays_open = self.fd.try_clone().map(IntoRawFd::into_raw_fd);
         }
@@ -309,7 +309,7 @@ fn bind_tcp(address: SocketAddr, more: Option<bool>) -> io::Result<OwnedFd> {
     }
     named("bind", socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address)))?;
     match bound_address(fd.as_fd()) {
-        // Nobody would know where we are.
+        // No client would know where we are.
         None if address.port() == 0 => {
             named("getsockname", socket::getsockname::<SockaddrStorage>(fd.as_raw_fd()))?;
             Ok(fd)

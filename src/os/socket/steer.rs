@@ -1,9 +1,9 @@
 //! Which of many listeners at one address gets a new connection: a program of classic BPF
 //! (`SO_ATTACH_REUSEPORT_CBPF`, socket(7)) that the kernel runs for each. Needs no privilege.
 //!
-//! The kernel has the listeners of a group in a list: who begins to listen is added at its end, and when one stops, the
-//! last takes its place. The program returns a position in that list; where there is none of that number, the kernel
-//! chooses by a hash of the connection's addresses. What replaces a program does so at once.
+//! The kernel has the listeners of a group in a list: a listener that begins to listen is added at its end, and when
+//! one stops, the last takes its place. The program returns a position in that list; where there is none of that
+//! number, the kernel chooses by a hash of the connection's addresses. What replaces a program does so at once.
 
 use nix::errno::Errno;
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A program of classic BPF.
 #[derive(Clone, Debug)]
-pub struct Program(Vec<libc::sock_filter>);
+pub struct SteeringProgram(Vec<libc::sock_filter>);
 
 /// The first half of the source address of a probe.
 const PROBE: [u8; 2] = [127, 112];
@@ -28,7 +28,7 @@ pub fn probe_source(lane: u32) -> Ipv4Addr {
     Ipv4Addr::new(PROBE[0], PROBE[1], high, low)
 }
 
-impl Program {
+impl SteeringProgram {
     /// Spreads connections evenly, by chance, over the live ones of the lanes whose listeners are the kernel's list,
     /// and leads probes to theirs. None if none is live.
     #[must_use]
@@ -82,8 +82,8 @@ impl Program {
         Self(program)
     }
 
-    /// Drops who asks for a connection, unanswered: a TCP header with SYN and without ACK. All else passes, so who was
-    /// answered already gets in.
+    /// Drops each request for a connection, unanswered: a TCP header with SYN and without ACK. All else passes, so who
+    /// was answered already gets in.
     #[must_use]
     pub fn drop_requests() -> Self {
         const FLAGS: u32 = 13;
@@ -185,7 +185,7 @@ mod tests {
     /// The kernel's limit, `BPF_MAXINSNS`.
     const LONGEST: usize = 4096;
 
-    fn shown(program: &Program) -> Vec<String> {
+    fn shown(program: &SteeringProgram) -> Vec<String> {
         let name = |k: u32| match k.cast_signed() {
             -0x1000 => "protocol".to_owned(),
             -0xfc8 => "random".to_owned(),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     /// What the program returns for a connection, and chance.
-    fn run(program: &Program, source: Option<Ipv4Addr>, random: u32) -> u32 {
+    fn run(program: &SteeringProgram, source: Option<Ipv4Addr>, random: u32) -> u32 {
         let (mut at, mut a) = (0, 0);
         loop {
             let i = program.0[at];
@@ -256,11 +256,11 @@ mod tests {
         ];
         for (order, live, lead, spread) in cases {
             let expected = [&head, lead, &["ld random"], spread, &["ret a"]].concat();
-            assert_eq!(shown(&Program::spread(order, live).unwrap()), expected, "{order:?} {live:?}");
+            assert_eq!(shown(&SteeringProgram::spread(order, live).unwrap()), expected, "{order:?} {live:?}");
         }
-        let straight = shown(&Program::spread(&[0], &[0]).unwrap());
+        let straight = shown(&SteeringProgram::spread(&[0], &[0]).unwrap());
         let except = |from: &str| {
-            let all = Program::spread(&[0], &[0]).unwrap().with_exception(from.parse().unwrap(), 7);
+            let all = SteeringProgram::spread(&[0], &[0]).unwrap().with_exception(from.parse().unwrap(), 7);
             let shown = shown(&all);
             assert_eq!(shown[shown.len() - straight.len()..], straight);
             shown[..shown.len() - straight.len()].join(", ")
@@ -270,10 +270,10 @@ mod tests {
         let v6 = "ld protocol, jeq 0x86dd 0 11, ld [-1048568], jeq 0x0 0 9, ld source, jeq 0x0 0 7, \
                   ld [-1048560], jeq 0x0 0 5, ld [-1048556], jeq 0x1 0 3, ldh [-1048536], jeq 0x50 0 1, ret 0x7";
         assert_eq!(except("[::1]:80"), v6);
-        assert!(Program::spread(&[0, 1], &[]).is_none());
-        assert!(Program::spread(&[0, 1], &[2]).is_none());
+        assert!(SteeringProgram::spread(&[0, 1], &[]).is_none());
+        assert!(SteeringProgram::spread(&[0, 1], &[2]).is_none());
         let drop = ["ldb [13]", "and 0x12", "jeq 0x2 0 1", "ret 0x0", "ret 0xffffffff"];
-        assert_eq!(shown(&Program::drop_requests()), drop);
+        assert_eq!(shown(&SteeringProgram::drop_requests()), drop);
     }
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
         for order in orders {
             for chosen in 1..1_u32 << order.len() {
                 let live: Vec<u32> = order.iter().copied().filter(|lane| chosen >> lane & 1 == 1).collect();
-                let program = Program::spread(order, &live).unwrap();
+                let program = SteeringProgram::spread(order, &live).unwrap();
                 for source in [None, Some(Ipv4Addr::new(127, 0, 0, 1)), Some(Ipv4Addr::new(10, 112, 0, 1))] {
                     let mut got = HashMap::new();
                     for random in 0..420 {
@@ -304,7 +304,7 @@ mod tests {
         let lanes = 1360;
         let order: Vec<u32> = (0..lanes).rev().collect();
         let live: Vec<u32> = (0..lanes).filter(|lane| lane % 2 == 1).collect();
-        let program = Program::spread(&order, &live).unwrap();
+        let program = SteeringProgram::spread(&order, &live).unwrap();
         assert!(program.0.len() <= LONGEST, "{}", program.0.len());
         for lane in [0, 255, 256, 1359] {
             assert_eq!(run(&program, Some(probe_source(lane)), 0), lanes - 1 - lane);

@@ -21,10 +21,10 @@ pub struct Datagram {
 /// Takes datagrams from a socket that shows their senders (`SO_PASSCRED`). One that descriptors come with is returned at
 /// once and taken by a child; until that has ended, the socket is held: none after it is taken.
 #[derive(Debug, Default)]
-pub struct Taker(RefCell<State>);
+pub struct Taker(RefCell<TakerState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct TakerState {
     /// What is first in the queue, if it was told and has not been taken yet.
     told: Option<Datagram>,
     /// The child that takes it. Without one there was no place for it.
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(take().unwrap(), "two");
         assert!(taker.is_held());
         assert_eq!(take().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-        // Nobody has it any more once the child has ended.
+        // No process has it any more once the child has ended.
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
         reap_one();
         assert!(!taker.is_held());

@@ -23,7 +23,7 @@ const OWN_TERMINAL: &CStr = c"/dev/tty";
 
 /// What a stream is, as far as writing goes.
 #[derive(Debug)]
-enum Kind {
+enum ChannelKind {
     /// A file has no reader to wait for.
     File,
     /// A pipe; `RWF_NOWAIT` works, as far as we know.
@@ -41,7 +41,7 @@ enum Kind {
 #[derive(Debug)]
 pub struct Channel {
     fd: RawFd,
-    kind: Kind,
+    kind: ChannelKind,
 }
 
 impl Channel {
@@ -50,10 +50,10 @@ impl Channel {
     pub fn of(fd: RawFd) -> Self {
         let mode = stat(fd).map_or(0, |stat| stat.st_mode);
         let kind = match mode & libc::S_IFMT {
-            libc::S_IFREG => Kind::File,
-            libc::S_IFIFO => Kind::Pipe,
-            libc::S_IFSOCK => Kind::Socket,
-            _ => open_again(fd).map_or(Kind::Closed, Kind::Own),
+            libc::S_IFREG => ChannelKind::File,
+            libc::S_IFIFO => ChannelKind::Pipe,
+            libc::S_IFSOCK => ChannelKind::Socket,
+            _ => open_again(fd).map_or(ChannelKind::Closed, ChannelKind::Own),
         };
         Self { fd, kind }
     }
@@ -61,7 +61,7 @@ impl Channel {
     /// Whether nothing can be written, for want of a way that does not wait.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(self.kind, Kind::Closed)
+        matches!(self.kind, ChannelKind::Closed)
     }
 
     /// Writes as much as fits, and does not wait. To a pipe up to [`AT_ONCE`] bytes go together or not at all.
@@ -69,7 +69,7 @@ impl Channel {
     /// # Errors
     /// As write(2); `WouldBlock` if nothing fits.
     pub fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if matches!(self.kind, Kind::Pipe) {
+        if matches!(self.kind, ChannelKind::Pipe) {
             let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             // SAFETY: one part, as long as it says; -1 is "where the file stands".
             let wrote = unsafe { libc::pwritev2(self.fd, &raw const part, 1, -1, libc::RWF_NOWAIT) };
@@ -79,17 +79,21 @@ impl Channel {
             let error = io::Error::last_os_error();
             match error.raw_os_error() {
                 Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::ESPIPE) => {
-                    self.kind = Kind::OldPipe;
+                    self.kind = ChannelKind::OldPipe;
                 }
                 Some(_) | None => return Err(error),
             }
         }
         match &self.kind {
-            Kind::File => write(self.fd, bytes),
-            Kind::OldPipe if has_room(self.fd) => write(self.fd, bytes.get(..AT_ONCE).unwrap_or(bytes)),
-            Kind::Socket => send(self.fd, bytes),
-            Kind::Own(fd) => write(fd.as_raw_fd(), bytes),
-            Kind::Pipe | Kind::OldPipe | Kind::Closed => Err(io::ErrorKind::WouldBlock.into()),
+            ChannelKind::File => write(self.fd, bytes),
+            ChannelKind::OldPipe if has_room(self.fd) => {
+                write(self.fd, bytes.get(..AT_ONCE).unwrap_or(bytes))
+            }
+            ChannelKind::Socket => send(self.fd, bytes),
+            ChannelKind::Own(fd) => write(fd.as_raw_fd(), bytes),
+            ChannelKind::Pipe | ChannelKind::OldPipe | ChannelKind::Closed => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
         }
     }
 
@@ -106,8 +110,12 @@ impl Channel {
 impl AsRawFd for Channel {
     fn as_raw_fd(&self) -> RawFd {
         match &self.kind {
-            Kind::Own(fd) => fd.as_raw_fd(),
-            Kind::File | Kind::Pipe | Kind::OldPipe | Kind::Socket | Kind::Closed => self.fd,
+            ChannelKind::Own(fd) => fd.as_raw_fd(),
+            ChannelKind::File
+            | ChannelKind::Pipe
+            | ChannelKind::OldPipe
+            | ChannelKind::Socket
+            | ChannelKind::Closed => self.fd,
         }
     }
 }

@@ -1,21 +1,14 @@
 //! One line at the bottom of a terminal that tells how far something has come, and gives way to log lines.
 
+use super::bottom_line;
 use super::stderr::{self, Stderr};
-use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-
-/// To the first column, and everything from there to the end erased (ECMA-48: EL).
-const ERASE: &[u8] = b"\r\x1b[K";
-
-/// What stands at the bottom of the terminal now, as it was drawn; empty if nothing does.
-static SHOWN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Whether our lines are for people.
 static ALLOWED: AtomicBool = AtomicBool::new(false);
 
-/// Where nobody can tell how wide it is.
+/// For a terminal that does not tell its width.
 const USUAL_WIDTH: usize = 80;
 
 /// The line; while it lives there must be no other.
@@ -42,14 +35,9 @@ impl ProgressLine {
         // The last column stays free: some terminals go to the next line with the character in it.
         let room = width().saturating_sub(1);
         let drawn: Vec<u8> = text.bytes().take(room).collect();
-        let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        if shown.is_empty() && drawn.is_empty() {
-            return;
+        if let Some(bytes) = bottom_line::replace(drawn) {
+            self.0.draw(&bytes);
         }
-        let bytes = [ERASE, &drawn].concat();
-        *shown = drawn;
-        drop(shown);
-        self.0.draw(&bytes);
     }
 }
 
@@ -57,12 +45,6 @@ impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.show("");
     }
-}
-
-/// A log line with what it takes to put it above the progress line, if there is one.
-pub(crate) fn above(line: &[u8]) -> Cow<'_, [u8]> {
-    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if shown.is_empty() { Cow::Borrowed(line) } else { Cow::Owned([ERASE, line, shown.as_slice()].concat()) }
 }
 
 /// How many columns the terminal has (`TIOCGWINSZ`, ioctl_tty(2)).

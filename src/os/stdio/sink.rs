@@ -27,7 +27,7 @@ pub struct Sink {
     has_log: bool,
 }
 
-/// A descriptor that somebody else holds.
+/// A descriptor that is held elsewhere.
 #[derive(Debug)]
 struct Watched(RawFd);
 

@@ -4,8 +4,8 @@
 //! not fit is dropped and counted. While workers' lines go the same way and wait there, ours wait with them: they must not
 //! come in the middle of one.
 
+use super::bottom_line::above;
 use super::channel::{self, AT_ONCE, Channel};
-use super::progress_line::above;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,14 +17,14 @@ const LONGEST: usize = AT_ONCE;
 const MOST_HELD: usize = 64 * 1024;
 
 /// Lines that wait for those of workers.
-static HELD: Mutex<Held> = Mutex::new(Held { holds: false, lines: Vec::new() });
+static HELD: Mutex<HeldLines> = Mutex::new(HeldLines { holds: false, lines: Vec::new() });
 
-struct Held {
+struct HeldLines {
     holds: bool,
     lines: Vec<u8>,
 }
 
-fn held() -> MutexGuard<'static, Held> {
+fn held() -> MutexGuard<'static, HeldLines> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -42,7 +42,7 @@ pub fn take_held() -> Vec<u8> {
 /// All lines that were ever dropped.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How many log lines were dropped since the start, since nobody read them.
+/// How many log lines were dropped since the start, since nothing read them.
 #[must_use]
 pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
@@ -85,7 +85,7 @@ impl Stderr {
         if self.cut { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
-    /// Writes a line for which waiting harms nobody: where a terminal cannot be opened again, it waits for room.
+    /// Writes a line for which waiting does no harm: where a terminal cannot be opened again, it waits for room.
     pub fn write_at_start(&mut self, line: &[u8]) {
         let _nobody_to_tell = self.channel().write_or_wait(line);
     }

@@ -97,7 +97,7 @@ impl Terminal {
         self.is_to_be_had(group).then(|| self.set_foreground(group.0) && !is_it())
     }
 
-    /// Makes ours the foreground group, if this one still is, or one of which nobody is left: a shell may have taken the
+    /// Makes ours the foreground group, if this one still is, or one without a member left: a shell may have taken the
     /// terminal meanwhile.
     pub fn take_back_from(&self, group: Pid) {
         match self.foreground() {
@@ -107,7 +107,7 @@ impl Terminal {
         }
     }
 
-    /// Makes ours the foreground group, if nobody is in the one that is.
+    /// Makes ours the foreground group, if the one that is has no members.
     pub fn take_back_from_nobody(&self) {
         if self.foreground().is_ok_and(|foreground| foreground > 1 && has_nobody(foreground)) {
             self.make_ours();
@@ -145,7 +145,7 @@ fn own_group() -> libc::pid_t {
     unsafe { libc::getpgrp() }
 }
 
-/// Whether nobody is in a process group.
+/// Whether a process group is empty.
 fn has_nobody(group: libc::pid_t) -> bool {
     // SAFETY: takes integers; signal 0 only asks.
     let asked = unsafe { libc::kill(group.saturating_neg(), 0) };
@@ -186,7 +186,7 @@ pub fn leads_session() -> bool {
     unsafe { libc::getsid(0) == libc::getpid() }
 }
 
-/// Whether we lead our process group, as who was started by a shell with job control does.
+/// Whether we lead our process group, as a process does that a shell with job control started.
 #[must_use]
 pub fn leads_group() -> bool {
     // SAFETY: always succeeds.
@@ -220,7 +220,7 @@ pub enum Stop {
     Job,
     /// As one of a job that Ctrl-Z has stopped.
     LikeTheJob,
-    /// Whoever may continue us.
+    /// The process that may continue us.
     ForSure,
 }
 

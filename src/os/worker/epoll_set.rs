@@ -10,13 +10,13 @@ use tokio::io::unix::AsyncFd;
 
 /// The set, registered with the runtime.
 #[derive(Debug)]
-pub struct EpollSet(AsyncFd<Set>);
+pub struct EpollSet(AsyncFd<WatchedSet>);
 
 /// As the runtime wants to have it.
 #[derive(Debug)]
-struct Set(Epoll);
+struct WatchedSet(Epoll);
 
-impl AsRawFd for Set {
+impl AsRawFd for WatchedSet {
     fn as_raw_fd(&self) -> RawFd {
         self.0.0.as_raw_fd()
     }
@@ -40,7 +40,7 @@ impl EpollSet {
     }
 
     fn register(set: Epoll) -> io::Result<Self> {
-        let set = Set(set);
+        let set = WatchedSet(set);
         // SAFETY: the set owns its descriptor, and nobody exchanges it.
         let registered = unsafe { AsyncFd::register_with_interest(set, Interest::READABLE) };
         named("epoll_ctl", registered).map(Self)

@@ -1,4 +1,4 @@
-//! The socket of whoever manages us (`$NOTIFY_SOCKET`, sd_notify(3)): datagrams to it, and never a wait.
+//! The socket of our manager (`$NOTIFY_SOCKET`, sd_notify(3)): datagrams to it, and never a wait.
 
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr};
 use std::ffi::OsStr;
@@ -34,7 +34,7 @@ impl ManagerSocket {
     /// Sends one datagram.
     ///
     /// # Errors
-    /// As sendto(2): `EAGAIN` if the manager's queue is full, `ENOENT` or `ECONNREFUSED` if nobody is there.
+    /// As sendto(2): `EAGAIN` if the manager's queue is full, `ENOENT` or `ECONNREFUSED` if no process is there.
     pub fn send(&self, text: &str) -> io::Result<()> {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         socket::sendto(self.fd.as_raw_fd(), text.as_bytes(), &self.to, flags)?;

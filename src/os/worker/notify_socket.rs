@@ -4,7 +4,7 @@
 //! such directory, an abstract name, which every process of the network namespace reaches.
 
 use crate::os::call::{self, named};
-use crate::os::private_directory::{Place, random_name};
+use crate::os::private_directory::{DirectoryLocation, random_name};
 use crate::os::socket::taker::Taker;
 use nix::sys::socket::{self, AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, sockopt};
 use std::ffi::{OsStr, OsString};
@@ -28,7 +28,7 @@ pub struct NotifySocket {
     taker: Taker,
     address: OsString,
     /// Where its directory is, if it has a path.
-    place: Option<Place>,
+    place: Option<DirectoryLocation>,
 }
 
 impl NotifySocket {
@@ -36,7 +36,7 @@ impl NotifySocket {
     ///
     /// # Errors
     /// As socket(2), bind(2), chmod(2) and rename(2).
-    pub fn open(place: &Place, mode: u32) -> io::Result<Self> {
+    pub fn open(place: &DirectoryLocation, mode: u32) -> io::Result<Self> {
         let fd = new()?;
         // /proc/net/unix shows all processes by what path it was bound. So it gets the one that is told in confidence
         // afterwards.
@@ -64,7 +64,7 @@ impl NotifySocket {
 
     /// One that another program of ours opened in this process: its address, and where its directory is.
     #[must_use]
-    pub fn take_over(fd: OwnedFd, address: OsString, place: Option<Place>) -> Self {
+    pub fn take_over(fd: OwnedFd, address: OsString, place: Option<DirectoryLocation>) -> Self {
         Self { fd: ManuallyDrop::new(fd), taker: Taker::default(), address, place }
     }
 
@@ -76,7 +76,7 @@ impl NotifySocket {
 
     /// Where its directory is, if it has a path.
     #[must_use]
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&DirectoryLocation> {
         self.place.as_ref()
     }
 

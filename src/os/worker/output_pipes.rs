@@ -1,7 +1,7 @@
 //! Pipes through which workers' output comes.
 //!
-//! The worker's end is an ordinary pipe, on which a write waits while nobody reads; ours does not wait. Each end has its own
-//! open file, so the one can differ from the other (pipe(7)).
+//! The worker's end is an ordinary pipe, on which a write waits while nothing reads; ours does not wait. Each end has
+//! its own open file, so the one can differ from the other (pipe(7)).
 
 use super::epoll_set::EpollSet;
 use crate::os::process::privileges;
@@ -16,8 +16,8 @@ use std::task::{Context, Poll};
 /// Pipes taken from the kernel at once. It puts those it has told of behind the others.
 const AT_ONCE: usize = 16;
 
-/// Opens a pipe: our end, and the worker's, whose number is at least `least`, out of the way of those that the worker will
-/// see. It belongs to the user and group that the worker runs as, or it could not open its own `/dev/stdout`.
+/// Opens a pipe: our end, and the worker's, whose number is at least `least`, out of the way of those that the worker
+/// will see. It belongs to the user and group that the worker runs as, or it could not open its own `/dev/stdout`.
 ///
 /// # Errors
 /// As pipe(2) and fcntl(2).
@@ -62,8 +62,8 @@ impl OutputPipes {
         if self.told.is_empty() { self.set.poll_ready(cx) } else { Poll::Ready(()) }
     }
 
-    /// The key of the next pipe from which there is something to read, or that has ended; it may be forgotten already. All
-    /// have their turn.
+    /// The key of the next pipe from which there is something to read, or that has ended; it may be forgotten already.
+    /// All have their turn.
     pub fn take(&mut self) -> Option<u64> {
         if self.told.is_empty() {
             let mut events = [EpollEvent::empty(); AT_ONCE];

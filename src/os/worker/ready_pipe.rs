@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use super::epoll_set::EpollSet;
 use crate::os::process::spawn::duplicate_above;
 
-/// Whoever writes more without a newline is not speaking to us.
+/// A process that writes more without a newline is not speaking to us.
 const LONGEST_LINE: usize = 4096;
 
 /// Ends that are read before anything else gets its turn; each is read once.
@@ -27,12 +27,12 @@ pub struct Told {
     /// As given to [`ReadyPipes::open`].
     pub id: u64,
     /// What it said.
-    pub what: What,
+    pub what: ReadyOutcome,
 }
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum ReadyOutcome {
     /// It is ready.
     Ready,
     /// It, and all who had it from it, closed the descriptor without saying so.
@@ -45,13 +45,13 @@ pub enum What {
 #[derive(Debug)]
 pub struct ReadyPipes {
     set: EpollSet,
-    ends: HashMap<u64, End>,
+    ends: HashMap<u64, ReadEnd>,
     most: usize,
 }
 
 /// Our end, and the part of a line that has come through it.
 #[derive(Debug)]
-struct End {
+struct ReadEnd {
     pipe: File,
     text: Vec<u8>,
 }
@@ -80,11 +80,12 @@ impl ReadyPipes {
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let theirs = duplicate_above(theirs.as_fd(), least)?;
         self.set.add(&ours, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
-        self.ends.insert(id, End { pipe: File::from(ours), text: Vec::new() });
+        self.ends.insert(id, ReadEnd { pipe: File::from(ours), text: Vec::new() });
         Ok(theirs)
     }
 
-    /// Closes our end, if it is open: its worker is gone, or ready by other means. Who still writes gets EPIPE.
+    /// Closes our end, if it is open: its worker is gone, or ready by other means. A process that still writes gets
+    /// EPIPE.
     pub fn forget(&mut self, id: u64) {
         if let Some(end) = self.ends.remove(&id) {
             // Closing would do, but for a child that has a copy of it until it executes.
@@ -113,21 +114,21 @@ impl ReadyPipes {
     }
 }
 
-impl End {
-    fn read(&mut self) -> Option<What> {
+impl ReadEnd {
+    fn read(&mut self) -> Option<ReadyOutcome> {
         let mut piece = [0; LONGEST_LINE];
         let piece = match self.pipe.read(&mut piece) {
-            Ok(0) => return Some(What::Closed),
+            Ok(0) => return Some(ReadyOutcome::Closed),
             Ok(length) => piece.get(..length)?,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
-            Err(_) => return Some(What::Closed),
+            Err(_) => return Some(ReadyOutcome::Closed),
         };
         self.text.extend_from_slice(piece);
         match self.text.iter().position(|byte| *byte == b'\n') {
-            Some(end) if end < LONGEST_LINE => Some(What::Ready),
-            Some(_) => Some(What::Flooded),
-            None => (self.text.len() >= LONGEST_LINE).then_some(What::Flooded),
+            Some(end) if end < LONGEST_LINE => Some(ReadyOutcome::Ready),
+            Some(_) => Some(ReadyOutcome::Flooded),
+            None => (self.text.len() >= LONGEST_LINE).then_some(ReadyOutcome::Flooded),
         }
     }
 }
@@ -135,7 +136,7 @@ impl End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::process::spawn::{Placement, Program, Settings, spawn};
+    use crate::os::process::spawn::{Placement, Program, SpawnAttributes, spawn};
     use crate::values::FIRST_FD;
     use std::ffi::OsString;
     use std::future::poll_fn;
@@ -195,7 +196,7 @@ mod tests {
         }
     }
 
-    fn told(id: u64, what: What) -> Vec<Told> {
+    fn told(id: u64, what: ReadyOutcome) -> Vec<Told> {
         vec![Told { id, what }]
     }
 
@@ -210,7 +211,7 @@ mod tests {
                 bench.says_nothing();
             }
             worker.write_all(line.as_bytes()).unwrap();
-            assert_eq!(bench.next(), told(7, What::Ready), "{line:?}");
+            assert_eq!(bench.next(), told(7, ReadyOutcome::Ready), "{line:?}");
             assert!(bench.pipes.ends.is_empty(), "heard out");
             bench.says_nothing();
         }
@@ -236,12 +237,12 @@ mod tests {
         worker.write_all(b"ready").unwrap();
         bench.says_nothing();
         drop(worker);
-        assert_eq!(bench.next(), told(1, What::Closed));
+        assert_eq!(bench.next(), told(1, ReadyOutcome::Closed));
         // But what was said before the end was.
         let mut worker = bench.open(2);
         worker.write_all(b"\n").unwrap();
         drop(worker);
-        assert_eq!(bench.next(), told(2, What::Ready));
+        assert_eq!(bench.next(), told(2, ReadyOutcome::Ready));
         bench.says_nothing();
     }
 
@@ -260,9 +261,10 @@ mod tests {
             all.extend(bench.next());
         }
         all.sort_by_key(|told| told.id);
-        assert_eq!(all, [told(1, What::Flooded), told(2, What::Ready)].concat());
+        assert_eq!(all, [told(1, ReadyOutcome::Flooded), told(2, ReadyOutcome::Ready)].concat());
         flood.join().unwrap();
-        for (length, what) in [(LONGEST_LINE - 1, What::Ready), (LONGEST_LINE, What::Flooded)] {
+        for (length, what) in [(LONGEST_LINE - 1, ReadyOutcome::Ready), (LONGEST_LINE, ReadyOutcome::Flooded)]
+        {
             let mut worker = bench.open(3);
             worker.write_all(&vec![b'x'; length]).unwrap();
             worker.write_all(b"\n").unwrap();
@@ -294,21 +296,22 @@ mod tests {
             all.extend(batch);
         }
         all.sort_by_key(|told| told.id);
-        let expected: Vec<Told> = (1..MOST).flat_map(|id| told(id, What::Ready)).collect();
+        let expected: Vec<Told> = (1..MOST).flat_map(|id| told(id, ReadyOutcome::Ready)).collect();
         assert_eq!(all, expected);
         assert!(bench.pipes.ends.is_empty());
     }
 
     #[test]
     fn a_child_speaks_through_the_descriptor_it_was_given() {
-        const NOTHING: &Settings = &Settings {
+        const NOTHING: &SpawnAttributes = &SpawnAttributes {
             identity: None,
             no_new_privs: false,
             umask: None,
             directory: None,
             oom_score_adj: None,
         };
-        for (script, what) in [("echo >&3", What::Ready), ("printf ready >&3", What::Closed)] {
+        for (script, what) in [("echo >&3", ReadyOutcome::Ready), ("printf ready >&3", ReadyOutcome::Closed)]
+        {
             let mut bench = Bench::new(1);
             let end = bench.pipes.open(5, 100).unwrap();
             assert!(end.as_raw_fd() >= 100);

@@ -10,9 +10,9 @@
 //! | `PREFORK_SCOREBOARD_FD` | the number of the descriptor |
 //! | `PREFORK_SCOREBOARD_OFFSET` | where its line begins, in bytes; a multiple of 64 |
 //!
-//! It maps the file from its beginning (mmap(2), `MAP_SHARED`, readable and writable; an offset into it would have to be
-//! a multiple of the page size) and keeps three numbers in its line, each 8 bytes in the machine's own order, written by
-//! one store; a fourth one is ours:
+//! It maps the file from its beginning (mmap(2), `MAP_SHARED`, readable and writable; an offset into it would have to
+//! be a multiple of the page size) and keeps three numbers in its line, each 8 bytes in the machine's own order,
+//! written by one store; a fourth one is ours:
 //!
 //! | at | number |
 //! |---|---|
@@ -22,16 +22,16 @@
 //! | 24 | written by us, read by the worker: not zero asks it to say goodbye, for it gets no new connections any more and will be stopped |
 //! | 32 to 63 | reserved: zero |
 //!
-//! To say goodbye is to answer every further request with `Connection: close` (RFC 9112, 9.6), so that clients who keep
-//! their connections come back by a new one, which goes to another worker. Who does it loses nobody, without a
+//! To say goodbye is to answer every further request with `Connection: close` (RFC 9112, 9.6), so that clients that
+//! keep their connections come back by a new one, which goes to another worker. Who does it loses nobody, without a
 //! `--drain-signal`: only the server knows when it is between two requests. The flag stays set to the worker's end.
 //!
 //! The order of the writes: at its begin a request counts as begun, then the deadline is set; at its end the next
 //! deadline is set, then it counts as done.
 //!
-//! All are zero when a worker is started. Its own numbers have one writer: of a worker that is several processes only one may
-//! write, or all by atomic additions. A process that takes over from another in the same worker (as gunicorn's do)
-//! goes on with the numbers it finds, and counts as done what its predecessor had in hand.
+//! All are zero when a worker is started. Its own numbers have one writer: of a worker that is several processes only
+//! one may write, or all by atomic additions. A process that takes over from another in the same worker (as gunicorn's
+//! do) goes on with the numbers it finds, and counts as done what its predecessor had in hand.
 //!
 //! The variables pass on to a worker's children, the descriptor perhaps not, and its number may then be another file's.
 //! So look before you write: only the scoreboard is sealed against shrinking (`F_GET_SEALS`, fcntl(2)). Its size is
@@ -54,7 +54,7 @@ const LINE: u64 = 64;
 /// What `/proc/PID/fd` calls it, after `memfd:`.
 const NAME: &CStr = c"prefork-scoreboard";
 
-type Words = [AtomicU64; 8];
+type ScoreboardRow = [AtomicU64; 8];
 
 /// A line for each worker.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ pub fn offset(line: u32) -> u64 {
 /// The whole file in our memory.
 #[derive(Debug)]
 struct Mapping {
-    base: NonNull<Words>,
+    base: NonNull<ScoreboardRow>,
     lines: usize,
 }
 
@@ -175,7 +175,7 @@ impl Mapping {
     fn new(fd: &OwnedFd, lines: u32) -> io::Result<Self> {
         let lines = usize::try_from(lines).map_err(|_| io::ErrorKind::InvalidInput)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let length = lines.saturating_mul(size_of::<Words>());
+        let length = lines.saturating_mul(size_of::<ScoreboardRow>());
         // SAFETY: asks for fresh addresses anywhere.
         let base =
             unsafe { libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
@@ -186,7 +186,7 @@ impl Mapping {
         Ok(Self { base, lines })
     }
 
-    fn line(&self, line: u32) -> Option<&Words> {
+    fn line(&self, line: u32) -> Option<&ScoreboardRow> {
         let line = usize::try_from(line).ok().filter(|line| *line < self.lines)?;
         // SAFETY: within the mapping, which is aligned to a page and lives as long as `self`; the file cannot become
         // shorter. Other processes write there, so it is only touched by atomic operations.
@@ -196,7 +196,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        let length = self.lines.saturating_mul(size_of::<Words>());
+        let length = self.lines.saturating_mul(size_of::<ScoreboardRow>());
         // SAFETY: mapped by `new`, and no reference outlives `self`.
         unsafe { libc::munmap(self.base.as_ptr().cast(), length) };
     }
@@ -206,7 +206,7 @@ impl Drop for Mapping {
 mod tests {
     use super::*;
     use crate::core::Pid;
-    use crate::os::process::spawn::{Placement, Program, Settings, spawn};
+    use crate::os::process::spawn::{Placement, Program, SpawnAttributes, spawn};
     use crate::values::FIRST_FD;
     use crate::values::variables::{SCOREBOARD_FD, SCOREBOARD_OFFSET};
     use std::ffi::OsString;
@@ -230,7 +230,7 @@ mod tests {
             close_others: true,
             execute_within: Duration::from_secs(10),
             placement: Placement::Session,
-            settings: &Settings::default(),
+            settings: &SpawnAttributes::default(),
             parent_death: None,
         })
         .unwrap();

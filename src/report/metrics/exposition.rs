@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What a family is of. A counter's samples end in `_total`, an info's in `_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows.
     Counter,
     /// As it is.
@@ -15,7 +15,7 @@ pub enum Kind {
     Info,
 }
 
-impl Kind {
+impl MetricKind {
     fn name_and_suffix(self) -> (&'static str, &'static str) {
         match self {
             Self::Counter => ("counter", "_total"),
@@ -32,14 +32,14 @@ pub struct Exposition(String);
 
 impl Exposition {
     /// A family of one.
-    pub fn one(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {
+    pub fn one(&mut self, name: &str, kind: MetricKind, help: &str, value: impl Display) {
         let (kind, suffix) = kind.name_and_suffix();
         self.family(name, kind, help);
         self.line(format_args!("{name}{suffix} {value}"));
     }
 
     /// The same, if it can be had.
-    pub fn maybe(&mut self, name: &str, kind: Kind, help: &str, value: Option<impl Display>) {
+    pub fn maybe(&mut self, name: &str, kind: MetricKind, help: &str, value: Option<impl Display>) {
         if let Some(value) = value {
             self.one(name, kind, help, value);
         }
@@ -49,7 +49,7 @@ impl Exposition {
     pub fn each<L: Display, V: Display>(
         &mut self,
         name: &str,
-        kind: Kind,
+        kind: MetricKind,
         help: &str,
         label: &str,
         values: impl IntoIterator<Item = (L, V)>,
@@ -133,11 +133,11 @@ mod tests {
         spans.observe(Duration::from_millis(250));
         spans.observe(Duration::from_millis(1250));
         let mut page = Exposition::default();
-        page.each("a_build", Kind::Info, "Of whom.", "version", [("1.2", 1)]);
-        page.each("a_exits", Kind::Counter, "Exits.", "reason", [("crash", 2), ("oom", 0)]);
-        page.one("a_cpu_seconds", Kind::Counter, "Time.", seconds(Duration::from_secs(2)));
-        page.one("a_memory_bytes", Kind::Gauge, "Memory.", 7);
-        page.maybe("a_nothing", Kind::Gauge, "None.", None::<u64>);
+        page.each("a_build", MetricKind::Info, "Of whom.", "version", [("1.2", 1)]);
+        page.each("a_exits", MetricKind::Counter, "Exits.", "reason", [("crash", 2), ("oom", 0)]);
+        page.one("a_cpu_seconds", MetricKind::Counter, "Time.", seconds(Duration::from_secs(2)));
+        page.one("a_memory_bytes", MetricKind::Gauge, "Memory.", 7);
+        page.maybe("a_nothing", MetricKind::Gauge, "None.", None::<u64>);
         page.histogram("a_ready_seconds", "Spans.", &spans);
         let page = page.end();
         let expected = "\

@@ -2,7 +2,7 @@
 //! against the page.
 
 use super::counts::{Counts, Reloaded};
-use super::exposition::Kind::{Counter, Gauge, Info};
+use super::exposition::MetricKind::{Counter, Gauge, Info};
 use super::exposition::{Exposition, seconds};
 use super::tally::Histogram;
 use crate::core::Status;
@@ -33,7 +33,7 @@ pub struct Own<'a> {
 
 /// What was seen of a slot.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seat {
+pub struct SlotFigures {
     /// Its number.
     pub slot: u32,
     /// Failures in a row.
@@ -84,7 +84,7 @@ pub fn whole(
     status: &Status,
     own: &Own<'_>,
     counts: &Counts,
-    seats: &[Seat],
+    seats: &[SlotFigures],
     pool: Option<&PoolSeen>,
 ) -> String {
     let mut page = Exposition::default();
@@ -187,7 +187,7 @@ fn lives(page: &mut Exposition, status: &Status, counts: &Counts) {
     page.each("prefork_reloads", Counter, help, "result", reloads);
 }
 
-fn slots(page: &mut Exposition, seats: &[Seat], pool: &PoolSeen) {
+fn slots(page: &mut Exposition, seats: &[SlotFigures], pool: &PoolSeen) {
     let failures = seats.iter().map(|seat| (seat.slot, seat.failures));
     page.each("prefork_slot_failures", Gauge, "Failures of the slot's workers in a row.", "slot", failures);
     let help = "How long until the next start in a slot without a worker; 0 with one.";
@@ -213,7 +213,7 @@ fn slots(page: &mut Exposition, seats: &[Seat], pool: &PoolSeen) {
     page.maybe("prefork_listen_drops", Counter, help, pool.listening.map(|listening| listening.drops));
 }
 
-fn workers(page: &mut Exposition, seats: &[Seat], pool: Option<&PoolSeen>) {
+fn workers(page: &mut Exposition, seats: &[SlotFigures], pool: Option<&PoolSeen>) {
     let seated: Vec<(u32, Seated)> =
         seats.iter().filter_map(|seat| Some((seat.slot, seat.worker?))).collect();
     let used: Vec<(u32, Usage)> =
@@ -265,18 +265,18 @@ fn processes(page: &mut Exposition, counts: &Counts) {
 
 /// The seats of a status: who is seated, and what remains of the status.
 #[must_use]
-pub fn seats(status: &Status) -> Vec<(Seat, Option<crate::core::snapshot::Worker>)> {
+pub fn seats(status: &Status) -> Vec<(SlotFigures, Option<crate::core::snapshot::Worker>)> {
     let seated = |slot: u32| status.workers.iter().find(|worker| worker.slot == slot).copied();
     if status.slots.is_empty() {
         // The one command of init mode.
-        return vec![(Seat::default(), seated(0))];
+        return vec![(SlotFigures::default(), seated(0))];
     }
     let of_slot = |(slot, state): (u32, &crate::core::snapshot::Slot)| {
-        let seat = Seat {
+        let seat = SlotFigures {
             slot,
             failures: state.failures,
             respawn_in: state.respawn_in.unwrap_or_default(),
-            ..Seat::default()
+            ..SlotFigures::default()
         };
         // Where nobody is seated, whoever is told of makes way.
         (seat, seated(slot).filter(|_| state.respawn_in.is_none()))
@@ -327,7 +327,8 @@ mod tests {
         let page = |counts: &Counts, slots: u32| {
             let worker =
                 Some(Seated { usage: Some(Usage::default()), requests: Some(0), ..Seated::default() });
-            let seats: Vec<Seat> = (0..slots).map(|slot| Seat { slot, worker, ..Seat::default() }).collect();
+            let seats: Vec<SlotFigures> =
+                (0..slots).map(|slot| SlotFigures { slot, worker, ..SlotFigures::default() }).collect();
             let status = status(Vec::new(), Vec::new());
             whole(&status, &own, counts, &seats, Some(&PoolSeen::default()))
         };

@@ -275,7 +275,7 @@ impl Relay {
         for out in &self.outs {
             let (rest, torn) = out.sink.rest();
             bytes.extend_from_slice(rest);
-            waiting.push(handover::Waiting { stream: out.stream.fd(), length: rest.len(), torn });
+            waiting.push(handover::WaitingLine { stream: out.stream.fd(), length: rest.len(), torn });
         }
         let mut pipes = Vec::new();
         for End { reader, frames, origin, .. } in self.ends.values() {
@@ -300,7 +300,7 @@ impl Relay {
     fn take_over(&mut self, given: &handover::Output) -> io::Result<()> {
         let bytes = exec::received_bytes(given.bytes)?;
         let mut bytes = bytes.as_slice();
-        for handover::Waiting { stream, length, torn } in &given.waiting {
+        for handover::WaitingLine { stream, length, torn } in &given.waiting {
             let rest = take(&mut bytes, *length)?;
             let out = self.outs.iter_mut().find(|out| out.stream.fd() == *stream);
             if let Some(out) = out {

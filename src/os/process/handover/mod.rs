@@ -47,14 +47,14 @@ pub struct Output {
     /// A file with the bytes of what follows, in this order.
     pub bytes: RawFd,
     /// What our streams' readers have not taken yet.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<WaitingLine>,
     /// The pipes from workers, and from what they have left behind.
     pub pipes: Vec<Pipe>,
 }
 
 /// Lines that wait for the reader of one of our streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingLine {
     /// 1 is stdout, 2 is stderr.
     pub stream: RawFd,
     /// How many bytes.
@@ -86,7 +86,7 @@ pub struct Notify {
     /// Private directories.
     pub directories: Vec<Directory>,
     /// A socket a worker.
-    pub sockets: Vec<NotifySocket>,
+    pub sockets: Vec<NotifySocketRecord>,
 }
 
 /// A private directory.
@@ -102,7 +102,7 @@ pub struct Directory {
 
 /// A worker's notify socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotifySocket {
+pub struct NotifySocketRecord {
     /// Its descriptor.
     pub fd: RawFd,
     /// The number of the worker's spawn.
@@ -119,7 +119,7 @@ pub struct NotifySocket {
 
 /// The core's part, and the descriptors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct ProgramHandover {
     /// What the core knows.
     pub pool: Handover,
     /// What the first program was started with, and what was made of it.
@@ -151,7 +151,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
     use std::time::Duration;
 
-    fn given() -> Given {
+    fn given() -> ProgramHandover {
         let at = |micros| Monotonic(Duration::from_micros(micros));
         let worker = Kept {
             slot: 1,
@@ -183,7 +183,7 @@ mod tests {
                 Kept { ping_every: None, limits: Limits { memory: Some(1), ..Limits::default() }, ..worker },
             ],
         };
-        Given {
+        ProgramHandover {
             pool,
             signals: Dispositions { mask: u64::MAX, ignored: 1 << 16, discarded: 1 << 63 },
             files: Some(1024),
@@ -193,7 +193,7 @@ mod tests {
                     Directory { lock: 30, owner: None, path: OsString::from_vec(vec![b'/', 0xff]) },
                 ],
                 sockets: vec![
-                    NotifySocket {
+                    NotifySocketRecord {
                         fd: 20,
                         id: 9,
                         pid: Pid(4),
@@ -201,7 +201,7 @@ mod tests {
                         believed: 2,
                         address: "/run/x".into(),
                     },
-                    NotifySocket {
+                    NotifySocketRecord {
                         fd: 31,
                         id: 10,
                         pid: Pid(5),
@@ -217,7 +217,7 @@ mod tests {
             check_passes: true,
             output: Some(Output {
                 bytes: 26,
-                waiting: vec![Waiting { stream: 1, length: 27, torn: true }],
+                waiting: vec![WaitingLine { stream: 1, length: 27, torn: true }],
                 pipes: vec![Pipe { fd: 28, stream: 2, slot: 1, generation: 3, pid: Pid(4), length: 0 }],
             }),
             places: vec![(vec![23, 24], vec![1, 0]), (vec![25], vec![])],
@@ -226,22 +226,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        assert_eq!(Given::read(&given().write()), Some(given()));
-        let less = Given { scoreboard: None, health: None, control: None, output: None, ..given() };
-        let less = Given { check_passes: false, files: None, notify: Notify::default(), ..less };
-        assert_eq!(Given::read(&less.write()), Some(less));
+        assert_eq!(ProgramHandover::read(&given().write()), Some(given()));
+        let less = ProgramHandover { scoreboard: None, health: None, control: None, output: None, ..given() };
+        let less = ProgramHandover { check_passes: false, files: None, notify: Notify::default(), ..less };
+        assert_eq!(ProgramHandover::read(&less.write()), Some(less));
     }
 
     #[test]
     fn what_is_not_understood_is_refused_as_a_whole() {
         let text = given().write();
-        assert_eq!(Given::read(&text.replace("prefork-init 4", "prefork-init 3")), None);
-        assert_eq!(Given::read(&text.replace("worker 1", "worker x")), None);
-        assert_eq!(Given::read(&format!("{text}something else\n")), None);
-        assert_eq!(Given::read(&text.replace("files 1024\n", "")), None);
-        assert_eq!(Given::read(&text.replace("output 26\n", "")), None);
-        assert_eq!(Given::read(&text.replace("2f72756e2f78", "2f72756e2f7")), None);
-        assert_eq!(Given::read(&text.replace("2f72756e2f78", "2f72756e2fzz")), None);
-        assert_eq!(Given::read(""), None);
+        assert_eq!(ProgramHandover::read(&text.replace("prefork-init 4", "prefork-init 3")), None);
+        assert_eq!(ProgramHandover::read(&text.replace("worker 1", "worker x")), None);
+        assert_eq!(ProgramHandover::read(&format!("{text}something else\n")), None);
+        assert_eq!(ProgramHandover::read(&text.replace("files 1024\n", "")), None);
+        assert_eq!(ProgramHandover::read(&text.replace("output 26\n", "")), None);
+        assert_eq!(ProgramHandover::read(&text.replace("2f72756e2f78", "2f72756e2f7")), None);
+        assert_eq!(ProgramHandover::read(&text.replace("2f72756e2f78", "2f72756e2fzz")), None);
+        assert_eq!(ProgramHandover::read(""), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The hand-over from text.
 
-use super::{Directory, FIRST_LINE, Given, Notify, NotifySocket, Output, Pipe, Waiting};
+use super::{Directory, FIRST_LINE, Notify, NotifySocketRecord, Output, Pipe, ProgramHandover, WaitingLine};
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::limits::Limits;
 use crate::core::{Lane, Monotonic, Pid};
@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::str::{FromStr, SplitAsciiWhitespace};
 use std::time::Duration;
 
-impl Given {
+impl ProgramHandover {
     /// From text; `None` if anything in it is not understood.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
@@ -29,36 +29,14 @@ impl Given {
             match name {
                 "clock" => clock = Some(moment(words)?),
                 "behind" => behind = Duration::from_micros(next(words)?),
-                "dispositions" => {
-                    signals = Some(Dispositions {
-                        mask: next(words)?,
-                        ignored: next(words)?,
-                        discarded: next(words)?,
-                    });
-                }
+                "dispositions" => signals = Some(dispositions(words)?),
                 "pool" => {
-                    pool = Some((
-                        next(words)?,
-                        next(words)?,
-                        next(words)?,
-                        next(words)?,
-                        next::<u8>(words)? != 0,
-                    ));
+                    let numbers = (next(words)?, next(words)?, next(words)?, next(words)?);
+                    pool = Some((numbers, next::<u8>(words)? != 0));
                 }
                 "files" => files = Some(option(words.next()?)?),
-                "directory" => {
-                    let (lock, uid, gid) = (next(words)?, option(words.next()?)?, option(words.next()?)?);
-                    let path = unhex(words.next()?)?;
-                    notify.directories.push(Directory { lock, owner: uid.zip(gid), path });
-                }
-                "notify" => notify.sockets.push(NotifySocket {
-                    fd: next(words)?,
-                    id: next(words)?,
-                    pid: Pid(next(words)?),
-                    directory: option(words.next()?)?,
-                    believed: next(words)?,
-                    address: unhex(words.next()?)?,
-                }),
+                "directory" => notify.directories.push(directory(words)?),
+                "notify" => notify.sockets.push(notify_socket(words)?),
                 "scoreboard" => scoreboard = Some((next(words)?, next(words)?)),
                 "health" => health = Some(next(words)?),
                 "control" => control = Some(next(words)?),
@@ -66,51 +44,24 @@ impl Given {
                 "output" => {
                     output = Some(Output { bytes: next(words)?, waiting: Vec::new(), pipes: Vec::new() });
                 }
-                "waiting" => output.as_mut()?.waiting.push(Waiting {
+                "waiting" => output.as_mut()?.waiting.push(WaitingLine {
                     stream: next(words)?,
                     length: next(words)?,
                     torn: next::<u8>(words)? != 0,
                 }),
-                "pipe" => output.as_mut()?.pipes.push(Pipe {
-                    fd: next(words)?,
-                    stream: next(words)?,
-                    slot: next(words)?,
-                    generation: next(words)?,
-                    pid: Pid(next(words)?),
-                    length: next(words)?,
-                }),
+                "pipe" => output.as_mut()?.pipes.push(pipe(words)?),
                 "place" => places.push((numbers(words)?, numbers(words)?)),
                 "remains" => {
                     let kill_at =
                         option::<u64>(words.clone().nth(1)?)?.map(|at| Monotonic(Duration::from_micros(at)));
                     leftovers.push((Pid(next(words)?), kill_at));
                 }
-                "vacant" => vacant.push(Vacancy {
-                    slot: next(words)?,
-                    lane: option(words.next()?)?.map(Lane),
-                    spawn_at: moment(words)?,
-                    failures: next(words)?,
-                }),
-                "worker" => kept.push(Kept {
-                    slot: next(words)?,
-                    number: next(words)?,
-                    lane: Lane(next(words)?),
-                    generation: next(words)?,
-                    pid: Pid(next(words)?),
-                    spawned: moment(words)?,
-                    ready: moment(words)?,
-                    ping_every: option(words.next()?)?.map(Duration::from_micros),
-                    requests: next(words)?,
-                    limits: Limits {
-                        requests: option(words.next()?)?,
-                        age: option(words.next()?)?.map(Duration::from_micros),
-                        memory: option(words.next()?)?,
-                    },
-                }),
+                "vacant" => vacant.push(vacancy(words)?),
+                "worker" => kept.push(worker(words)?),
                 _ => return None,
             }
         }
-        let (now, (workers, generation, newest, next_spawn, ever_ready)) = (clock?, pool?);
+        let (now, ((workers, generation, newest, next_spawn), ever_ready)) = (clock?, pool?);
         let pool = Handover {
             now,
             behind,
@@ -136,6 +87,65 @@ impl Given {
             places,
         })
     }
+}
+
+fn dispositions(words: &mut SplitAsciiWhitespace<'_>) -> Option<Dispositions> {
+    Some(Dispositions { mask: next(words)?, ignored: next(words)?, discarded: next(words)? })
+}
+
+fn directory(words: &mut SplitAsciiWhitespace<'_>) -> Option<Directory> {
+    let (lock, uid, gid) = (next(words)?, option(words.next()?)?, option(words.next()?)?);
+    Some(Directory { lock, owner: uid.zip(gid), path: unhex(words.next()?)? })
+}
+
+fn notify_socket(words: &mut SplitAsciiWhitespace<'_>) -> Option<NotifySocketRecord> {
+    Some(NotifySocketRecord {
+        fd: next(words)?,
+        id: next(words)?,
+        pid: Pid(next(words)?),
+        directory: option(words.next()?)?,
+        believed: next(words)?,
+        address: unhex(words.next()?)?,
+    })
+}
+
+fn pipe(words: &mut SplitAsciiWhitespace<'_>) -> Option<Pipe> {
+    Some(Pipe {
+        fd: next(words)?,
+        stream: next(words)?,
+        slot: next(words)?,
+        generation: next(words)?,
+        pid: Pid(next(words)?),
+        length: next(words)?,
+    })
+}
+
+fn vacancy(words: &mut SplitAsciiWhitespace<'_>) -> Option<Vacancy> {
+    Some(Vacancy {
+        slot: next(words)?,
+        lane: option(words.next()?)?.map(Lane),
+        spawn_at: moment(words)?,
+        failures: next(words)?,
+    })
+}
+
+fn worker(words: &mut SplitAsciiWhitespace<'_>) -> Option<Kept> {
+    Some(Kept {
+        slot: next(words)?,
+        number: next(words)?,
+        lane: Lane(next(words)?),
+        generation: next(words)?,
+        pid: Pid(next(words)?),
+        spawned: moment(words)?,
+        ready: moment(words)?,
+        ping_every: option(words.next()?)?.map(Duration::from_micros),
+        requests: next(words)?,
+        limits: Limits {
+            requests: option(words.next()?)?,
+            age: option(words.next()?)?.map(Duration::from_micros),
+            memory: option(words.next()?)?,
+        },
+    })
 }
 
 fn unhex(text: &str) -> Option<OsString> {

@@ -1,6 +1,6 @@
 //! The hand-over as text.
 
-use super::{Directory, FIRST_LINE, Given, NotifySocket, Output, Pipe, Waiting};
+use super::{Directory, FIRST_LINE, NotifySocketRecord, Output, Pipe, ProgramHandover, WaitingLine};
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::limits::Limits;
 use crate::os::signals::Dispositions;
@@ -9,7 +9,7 @@ use std::fmt::{Display, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-impl Given {
+impl ProgramHandover {
     /// As text.
     #[must_use]
     pub fn write(&self) -> String {
@@ -32,7 +32,7 @@ impl Given {
             let (uid, gid) = owner.unzip();
             line(&[&"directory", lock, &maybe(uid), &maybe(gid), &hex(path)]);
         }
-        for NotifySocket { fd, id, pid, directory, believed, address } in &self.notify.sockets {
+        for NotifySocketRecord { fd, id, pid, directory, believed, address } in &self.notify.sockets {
             line(&[&"notify", fd, id, pid, &maybe(*directory), believed, &hex(address)]);
         }
         if let Some((fd, lines)) = &self.scoreboard {
@@ -49,7 +49,7 @@ impl Given {
         }
         if let Some(Output { bytes, waiting, pipes }) = &self.output {
             line(&[&"output", bytes]);
-            for Waiting { stream, length, torn } in waiting {
+            for WaitingLine { stream, length, torn } in waiting {
                 line(&[&"waiting", stream, length, &u8::from(*torn)]);
             }
             for Pipe { fd, stream, slot, generation, pid, length } in pipes {

@@ -1,6 +1,7 @@
 //! What runs between the clone and the exec, on memory that is not ours alone: system calls, and nothing else.
 
-use super::{Failure, Image, Placement};
+use super::image::{ChildFailure, ChildImage};
+use super::program::Placement;
 use crate::core::exit::code;
 use crate::os::process::{open_files, privileges};
 use crate::os::{call, signals};
@@ -49,8 +50,8 @@ pub(super) fn name_of(step: u32) -> &'static str {
 
 /// Runs in the child, on our memory or a copy of it; never returns.
 pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: the caller passed its `&mut Image`, and does not touch it before we execute or end.
-    let image = unsafe { &mut *image.cast::<Image>() };
+    // SAFETY: the caller passed its `&mut ChildImage`, and does not touch it before we execute or end.
+    let image = unsafe { &mut *image.cast::<ChildImage>() };
     // SAFETY: system calls on memory that was laid out before; no allocation, no lock.
     unsafe {
         take_place(image);
@@ -92,7 +93,7 @@ pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
 }
 
 /// A terminal that is refused is no reason to fail: without one, most programs run as well.
-unsafe fn take_place(image: &Image) {
+unsafe fn take_place(image: &ChildImage) {
     // SAFETY: these take integers. All signals are blocked: a TTOU for the change of the foreground group too.
     unsafe {
         match image.placement {
@@ -111,7 +112,7 @@ unsafe fn take_place(image: &Image) {
     }
 }
 
-unsafe fn become_who_it_is(image: &Image) {
+unsafe fn become_who_it_is(image: &ChildImage) {
     let settings = &image.settings;
     // SAFETY: C strings and a slice that live in `image`. The raw calls change this process alone, where those of
     // glibc would tell its other threads, of which it believes there may be some.
@@ -162,7 +163,7 @@ unsafe fn write_file(path: &CStr, text: &CString) -> bool {
 }
 
 /// Writes our pid behind `LISTEN_PID=`, without allocating.
-fn write_pid(image: &mut Image) {
+fn write_pid(image: &mut ChildImage) {
     let mut digits = [0u8; 10];
     let mut rest = std::process::id();
     let mut count = 0usize;
@@ -200,7 +201,7 @@ const MOST_DESCRIPTORS: libc::c_uint = 1024;
 
 /// Tries each path, as execvp(3): one that is missing or unreachable is passed over, one that may not be
 /// executed is remembered. Returns only on failure, with errno set.
-unsafe fn execute(image: &mut Image) {
+unsafe fn execute(image: &mut ChildImage) {
     let mut denied = false;
     let is_only_one = image.paths.len() == 1;
     for path in &image.paths {
@@ -243,11 +244,11 @@ fn is_elf(path: &CStr) -> bool {
     }
 }
 
-fn fail(image: &Image, step: u32) -> ! {
-    let failure = Failure { step, errno: errno() };
-    // SAFETY: `Failure` is two integers; a pipe takes 8 bytes at once; _exit runs nothing of ours.
+fn fail(image: &ChildImage, step: u32) -> ! {
+    let failure = ChildFailure { step, errno: errno() };
+    // SAFETY: `ChildFailure` is two integers; a pipe takes 8 bytes at once; _exit runs nothing of ours.
     unsafe {
-        libc::write(image.error_pipe, ptr::from_ref(&failure).cast(), size_of::<Failure>());
+        libc::write(image.error_pipe, ptr::from_ref(&failure).cast(), size_of::<ChildFailure>());
         libc::_exit(i32::from(code::NOT_FOUND))
     }
 }

@@ -9,14 +9,18 @@
 //! into `LISTEN_PID` nor give back a signal mask.
 
 mod child;
+mod image;
+mod program;
 mod stack;
 
+pub use program::{Identity, Placement, Program, SpawnAttributes};
+
 use super::lookup::candidates;
-use crate::core::Signal;
 use crate::core::event::{Pid, SpawnFailure};
 use crate::core::exit::code;
 use crate::os::call::{self, named};
 use crate::values::FIRST_FD;
+use image::{ChildFailure, ChildImage};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -31,81 +35,6 @@ use std::time::{Duration, Instant};
 /// A process in uninterruptible sleep does not die of `SIGKILL`.
 const DIE_WITHIN: Duration = Duration::from_secs(1);
 
-/// What to start, and with what.
-#[derive(Debug)]
-pub struct Program<'a> {
-    /// The command and its arguments; the command is looked for as a shell does.
-    pub argv: &'a [OsString],
-    /// In how many directories of PATH it is not looked for: it is known not to be there.
-    pub missing: usize,
-    /// The whole environment.
-    pub env: &'a [(OsString, OsString)],
-    /// Whether to add `LISTEN_PID` with the pid of the new process, which only it can know.
-    pub listen_pid: bool,
-    /// Descriptors to become stdout and stderr; without one, ours is inherited.
-    pub output: [Option<BorrowedFd<'a>>; 2],
-    /// Descriptors to become 3, 4, ... in this order. They must themselves lie above those numbers.
-    pub fds: &'a [BorrowedFd<'a>],
-    /// Whether to close every other descriptor above 2.
-    pub close_others: bool,
-    /// A child that has not executed the program by then never will: it is killed.
-    pub execute_within: Duration,
-    /// In which session and process group.
-    pub placement: Placement,
-    /// As whom, where, and under which limits.
-    pub settings: &'a Settings,
-    /// What the program gets should we die without having stopped it (`PR_SET_PDEATHSIG`, prctl(2)). In a PID
-    /// namespace of our own the kernel kills it anyway.
-    pub parent_death: Option<Signal>,
-}
-
-/// The session and the process group of a new process, and what it has to do with a terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// A session and a group of its own, without a terminal.
-    Session,
-    /// A session of its own, controlled by the terminal that this descriptor is, if that is free (`TIOCSCTTY`).
-    SessionWithTerminal(RawFd),
-    /// A group of its own in our session; the foreground group of this terminal, if there is one.
-    Group(Option<RawFd>),
-    /// Our own session and group.
-    Shared,
-}
-
-/// What a new process changes of itself before it executes the program.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// As whom to run.
-    pub identity: Option<Identity>,
-    /// Whether set-user-ID programs give it no more rights (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
-    pub no_new_privs: bool,
-    /// The file mode creation mask, umask(2).
-    pub umask: Option<u32>,
-    /// Where to run; looked up before the change of user, and again after it should that fail.
-    pub directory: Option<CString>,
-    /// From -1000, never killed for want of memory, to 1000, first (proc_pid_oom_score_adj(5)).
-    pub oom_score_adj: Option<i32>,
-}
-
-/// Whom a process runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The user's id.
-    pub uid: u32,
-    /// The group's id.
-    pub gid: u32,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
-}
-
-impl Identity {
-    /// The user's and the group's id.
-    #[must_use]
-    pub fn ids(&self) -> (u32, u32) {
-        (self.uid, self.gid)
-    }
-}
-
 /// How to make the new process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
@@ -119,7 +48,7 @@ enum Method {
 /// # Errors
 /// Names the step that failed.
 pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
-    let mut image = Image::new(program)?;
+    let mut image = ChildImage::new(program)?;
     // Never share memory with another user, not for a moment; and what shares memory shares its OOM score.
     let apart = program.settings.identity.is_some() || program.settings.oom_score_adj.is_some();
     let method = if apart { Method::Fork } else { Method::Clone };
@@ -156,42 +85,7 @@ fn passes(errno: i32) -> bool {
 /// Room for `LISTEN_PID=` and the ten digits of the largest pid.
 const LISTEN_PID: &[u8] = b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0";
 
-/// All that the child needs, laid out in memory before it exists.
-struct Image {
-    paths: Vec<CString>,
-    argv: Vec<*const libc::c_char>,
-    /// `/bin/sh`, the path, the arguments: for a script without `#!`, as execvp(3) does.
-    shell_argv: Vec<*const libc::c_char>,
-    envp: Vec<*const libc::c_char>,
-    /// Empty where it is not set.
-    listen_pid: Vec<u8>,
-    output: [Option<RawFd>; 2],
-    fds: Vec<RawFd>,
-    close_others: bool,
-    execute_within: Duration,
-    placement: Placement,
-    settings: Settings,
-    /// The text to write, if any.
-    oom_score_adj: Option<CString>,
-    parent: libc::pid_t,
-    parent_death: Option<Signal>,
-    /// The write end by which the child tells what went wrong, and by its closing that it has executed.
-    error_pipe: RawFd,
-    stack: Option<Stack>,
-    /// The child could neither be seen to execute nor be killed: it may still look at this.
-    in_use: bool,
-    _strings: Vec<CString>,
-}
-
-/// What went wrong in the child, as it goes through the pipe.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Failure {
-    step: u32,
-    errno: i32,
-}
-
-impl Image {
+impl ChildImage {
     fn new(program: &Program<'_>) -> Result<Self, SpawnFailure> {
         let nul = |_| SpawnFailure { step: "execute", errno: libc::EINVAL, code: code::CANNOT_START };
         let c_strings =
@@ -265,24 +159,26 @@ impl Image {
         // SAFETY: it was ours, and is nobody's now.
         let closed = Errno::result(unsafe { libc::close(writer.into_raw_fd()) });
         let told = match closed {
-            Err(Errno::EPERM | Errno::ENOSYS) => Told::Deaf("close", closed.err().unwrap_or(Errno::EPERM)),
+            Err(Errno::EPERM | Errno::ENOSYS) => {
+                ExecOutcome::Deaf("close", closed.err().unwrap_or(Errno::EPERM))
+            }
             _ => wait_for(&reader, self.execute_within),
         };
-        let Failure { step, errno } = match told {
-            Told::Executed => return Ok(Pid(pid)),
-            Told::Deaf(step, errno) => {
+        let ChildFailure { step, errno } = match told {
+            ExecOutcome::Executed => return Ok(Pid(pid)),
+            ExecOutcome::Deaf(step, errno) => {
                 self.in_use = !kill(pid);
                 let errno = errno as i32;
                 return Err(SpawnFailure { step, errno, code: code::CANNOT_START });
             }
-            Told::Failed(failure) => {
+            ExecOutcome::Failed(failure) => {
                 // SAFETY: a null status is allowed. The child is ending: this does not wait for anything else.
                 unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) };
                 failure
             }
-            Told::Nothing => {
+            ExecOutcome::Nothing => {
                 self.in_use = !kill(pid);
-                Failure { step: child::EXECUTE, errno: libc::ETIMEDOUT }
+                ChildFailure { step: child::EXECUTE, errno: libc::ETIMEDOUT }
             }
         };
         let step = child::name_of(step);
@@ -321,9 +217,9 @@ impl Image {
 }
 
 /// What the child has told through its pipe.
-enum Told {
+enum ExecOutcome {
     Executed,
-    Failed(Failure),
+    Failed(ChildFailure),
     /// Nothing, in all the time it had.
     Nothing,
     /// We cannot hear what it says: this call is refused.
@@ -333,7 +229,7 @@ enum Told {
 /// How often the pipe is looked at where the kernel does not let us wait for it.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-fn wait_for(reader: &OwnedFd, limit: Duration) -> Told {
+fn wait_for(reader: &OwnedFd, limit: Duration) -> ExecOutcome {
     let start = Instant::now();
     let mut can_poll = true;
     loop {
@@ -341,28 +237,28 @@ fn wait_for(reader: &OwnedFd, limit: Duration) -> Told {
         if can_poll {
             let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
             match nix::poll::poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
-                Ok(0) => return Told::Nothing,
+                Ok(0) => return ExecOutcome::Nothing,
                 Ok(_) => {}
-                Err(_) if left.is_zero() => return Told::Nothing,
+                Err(_) if left.is_zero() => return ExecOutcome::Nothing,
                 // Stopped and continued ourselves.
                 Err(Errno::EINTR) => continue,
                 // Refused, or no memory for it.
                 Err(_) => match fcntl(reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
                     Ok(_) => can_poll = false,
-                    Err(errno) => return Told::Deaf("poll", errno),
+                    Err(errno) => return ExecOutcome::Deaf("poll", errno),
                 },
             }
         }
-        let mut failure = Failure::default();
-        let size = size_of::<Failure>();
-        // SAFETY: `Failure` is two integers, and as large as we say.
+        let mut failure = ChildFailure::default();
+        let size = size_of::<ChildFailure>();
+        // SAFETY: `ChildFailure` is two integers, and as large as we say.
         let read = unsafe { libc::read(reader.as_raw_fd(), ptr::from_mut(&mut failure).cast(), size) };
         match Errno::result(read) {
-            Ok(read) if usize::try_from(read) == Ok(size) => return Told::Failed(failure),
-            Ok(_) => return Told::Executed,
-            Err(Errno::EAGAIN | Errno::EINTR) if left.is_zero() => return Told::Nothing,
+            Ok(read) if usize::try_from(read) == Ok(size) => return ExecOutcome::Failed(failure),
+            Ok(_) => return ExecOutcome::Executed,
+            Err(Errno::EAGAIN | Errno::EINTR) if left.is_zero() => return ExecOutcome::Nothing,
             Err(Errno::EAGAIN | Errno::EINTR) => call::pause(LOOK_EVERY),
-            Err(errno) => return Told::Deaf("read", errno),
+            Err(errno) => return ExecOutcome::Deaf("read", errno),
         }
     }
 }
@@ -409,7 +305,7 @@ mod tests {
     use super::*;
 
     fn program(argv: &[OsString]) -> Program<'_> {
-        const NOTHING: &Settings = &Settings {
+        const NOTHING: &SpawnAttributes = &SpawnAttributes {
             identity: None,
             no_new_privs: false,
             umask: None,
@@ -443,7 +339,7 @@ mod tests {
         let script = r#"[ "$LISTEN_PID" = $$ ] && [ "$(ps -o sid= -p $$ | tr -d ' ')" = $$ ] && exit 7"#;
         let argv = ["sh", "-c", script].map(OsString::from);
         for method in [Method::Clone, Method::Fork] {
-            let pid = Image::new(&program(&argv)).unwrap().run(method).unwrap();
+            let pid = ChildImage::new(&program(&argv)).unwrap().run(method).unwrap();
             assert_eq!(exit_code(pid), 7, "{method:?}");
         }
     }
@@ -457,7 +353,7 @@ mod tests {
         ] {
             let argv = [OsString::from(command)];
             for method in [Method::Clone, Method::Fork] {
-                let failure = Image::new(&program(&argv)).unwrap().run(method).unwrap_err();
+                let failure = ChildImage::new(&program(&argv)).unwrap().run(method).unwrap_err();
                 assert_eq!(failure, SpawnFailure { step: "execute", errno, code }, "{command} by {method:?}");
             }
         }

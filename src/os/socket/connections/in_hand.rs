@@ -1,6 +1,6 @@
 //! What connections have sent and received (`struct tcp_info`, tcp(7)), and which of them a worker has.
 
-use super::{ESTABLISHED, STATES, ask, attribute, each, read, u32_at};
+use super::diag::{self, ESTABLISHED, STATES, ask, attribute, each, read, u32_at};
 use crate::core::Pid;
 use crate::os::process::descriptors::{Family, descriptors};
 use crate::os::process::proc;
@@ -52,7 +52,7 @@ pub fn connections(addresses: &[Address]) -> io::Result<HashMap<u64, Connection>
             Address::Unix(_) => {}
         }
     }
-    let of_unix = super::accepted_unix(addresses);
+    let of_unix = diag::accepted_unix(addresses);
     if !of_unix.is_empty() {
         unix(&of_unix, &mut found)?;
     }
@@ -85,7 +85,7 @@ fn of_tcp(message: &[u8]) -> Option<(u64, Connection)> {
     let goodbye = u32::from(message.get(1) != Some(&ESTABLISHED));
     let unread = u32_at(message, 56)?.saturating_sub(goodbye);
     let connection = Connection { unread, unsent: u32_at(message, 60)?, tcp: Some(tcp) };
-    Some((u64::from(u32_at(message, super::INODE)?), connection))
+    Some((u64::from(u32_at(message, diag::INODE)?), connection))
 }
 
 /// `INET_DIAG_INFO` as a bit of `idiag_ext`.
@@ -97,11 +97,11 @@ const INET_MESSAGE: usize = 72;
 /// Those of all unix sockets that are among these.
 fn unix(wanted: &HashSet<u64>, found: &mut HashMap<u64, Connection>) -> io::Result<()> {
     let family = u32::try_from(libc::AF_UNIX).unwrap_or(0);
-    let fields = [family.to_le(), 1 << ESTABLISHED, 0, super::SHOW_QUEUE, u32::MAX, u32::MAX];
+    let fields = [family.to_le(), 1 << ESTABLISHED, 0, diag::SHOW_QUEUE, u32::MAX, u32::MAX];
     let kernel = ask(libc::NLM_F_REQUEST | libc::NLM_F_DUMP, &fields.map(u32::to_ne_bytes).concat())?;
     read(&kernel, |message| {
         let inode = u32_at(message, 4).map(u64::from).filter(|inode| wanted.contains(inode));
-        if let Some((inode, [unread, unsent])) = inode.zip(super::queue_in(message)) {
+        if let Some((inode, [unread, unsent])) = inode.zip(diag::queue_in(message)) {
             found.insert(inode, Connection { unread, unsent, tcp: None });
         }
     })

@@ -1,6 +1,6 @@
 //! Which sockets listen, and where.
 
-use super::{ACCEPTS, INODE, NOTHING_MORE, SOURCE, SOURCE_PORT, each, u32_at, unix_fields};
+use super::diag::{ACCEPTS, INODE, NOTHING_MORE, SOURCE, SOURCE_PORT, each, u32_at, unix_fields};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;

@@ -4,57 +4,44 @@
 //! listen, the last takes its place: until another program is attached, connections go to where none was steered, and
 //! are lost there when that one stops in its turn. So those that stop are made deaf first, all of them.
 
-use super::group::{DOOR, Group};
-use super::{Lanes, Place};
+use super::group::{FULL_QUEUE, Group, RefusalLevel};
+use super::{Binding, Lanes};
 use crate::os::socket::activation;
-use crate::os::socket::full_queue::Door;
+use crate::os::socket::full_queue::FullQueue;
 use crate::os::socket::listen::Listener;
 use crate::values::address::Address;
-
-/// How much is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// Nothing.
-    No,
-    /// What cannot be held off.
-    Unheld,
-    /// All but what another program gave us.
-    All,
-    /// All, and that is left to another program.
-    Left,
-}
 
 impl Lanes {
     /// Refuses all clients that come from now on to where connections cannot be held off, at once and for good, as
     /// [`refuse`](Self::refuse) does.
     pub fn refuse_unheld(&mut self) {
-        self.refusal = self.refusal.max(Refusal::Unheld);
+        self.refusal = self.refusal.max(RefusalLevel::Unheld);
         for place in &self.places {
             match place {
-                Place::Adopted(_) => {}
-                Place::Group(group) if group.door.is_some() => {}
-                Place::Group(group) if group.adopted => {
+                Binding::Adopted(_) => {}
+                Binding::Group(group) if group.full_queue.is_some() => {}
+                Binding::Group(group) if group.adopted => {
                     let _as_before = group.steer(&[0]);
                 }
-                Place::One(listener) => refuse(std::slice::from_ref(listener)),
-                Place::Group(group) => refuse(&group.listeners),
+                Binding::One(listener) => refuse(std::slice::from_ref(listener)),
+                Binding::Group(group) => refuse(&group.listeners),
             }
         }
     }
 
     /// Refuses all clients from now on, at once, and for good. What waits in a TCP queue is reset. Not at another
-    /// program's listener: a client that comes there goes on to wait, outside of a closed door, or else in that
+    /// program's listener: a client that comes there goes on to wait, before a full queue, or else in that
     /// listener's queue.
     pub fn refuse(&mut self) {
         self.refuse_unheld();
-        self.refusal = self.refusal.max(Refusal::All);
+        self.refusal = self.refusal.max(RefusalLevel::All);
         for place in &self.places {
-            if let Place::Group(group) = place
-                && let (false, Some(door)) = (group.adopted, &group.door)
+            if let Binding::Group(group) = place
+                && let (false, Some(full_queue)) = (group.adopted, &group.full_queue)
             {
                 group.deafen(&group.listeners);
                 refuse(&group.listeners);
-                refuse(std::slice::from_ref(door.listener()));
+                refuse(std::slice::from_ref(full_queue.listener()));
             }
         }
     }
@@ -63,9 +50,9 @@ impl Lanes {
     /// queues. To be called when no worker is left.
     pub fn leave(&mut self) {
         self.refuse();
-        self.refusal = Refusal::Left;
+        self.refusal = RefusalLevel::Left;
         for place in &mut self.places {
-            if let Place::Group(group) = place
+            if let Binding::Group(group) = place
                 && group.adopted
             {
                 group.leave();
@@ -99,7 +86,7 @@ impl Group {
         while let Some(at) = self.order.iter().rposition(|lane| *lane != 0) {
             let lane = self.order.swap_remove(at);
             let listener = match lane {
-                DOOR => self.door.as_ref().map(Door::listener),
+                FULL_QUEUE => self.full_queue.as_ref().map(FullQueue::listener),
                 lane => usize::try_from(lane).ok().and_then(|lane| self.listeners.get(lane)),
             };
             refuse(listener.map(std::slice::from_ref).unwrap_or_default());

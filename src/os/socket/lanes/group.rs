@@ -1,16 +1,28 @@
 //! The listeners at one TCP address, one for each lane, among which the kernel is told to choose.
 
-use super::end::Refusal;
 use crate::os::socket::activation;
-use crate::os::socket::full_queue::Door;
+use crate::os::socket::full_queue::FullQueue;
 use crate::os::socket::listen::Listener;
-use crate::os::socket::steer::Program;
+use crate::os::socket::steer::SteeringProgram;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, RawFd};
 
-/// The closed door's number among the lanes.
-pub const DOOR: u32 = u32::MAX;
+/// The number of the full queue among the lanes.
+pub const FULL_QUEUE: u32 = u32::MAX;
+
+/// How much is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RefusalLevel {
+    /// Nothing.
+    No,
+    /// What cannot be held off.
+    Unheld,
+    /// All but what another program gave us.
+    All,
+    /// All, and that is left to another program.
+    Left,
+}
 
 /// The listeners at one TCP address.
 #[derive(Debug)]
@@ -25,8 +37,8 @@ pub struct Group {
     /// How many listeners are watched, from the first on.
     pub watched: usize,
     /// There if clients were held off.
-    pub door: Option<Door>,
-    /// The first one is somebody else's, who may have use for it after us.
+    pub full_queue: Option<FullQueue>,
+    /// The first one is another program's, which may have use for it after us.
     pub adopted: bool,
 }
 
@@ -35,10 +47,10 @@ impl Group {
     pub fn new(listeners: Vec<Listener>, all_share: bool, order: Vec<u32>, adopted: bool) -> Self {
         let known: HashSet<u32> = order.iter().copied().collect();
         let idle = (0..).zip(&listeners).map(|(lane, _)| lane).filter(|lane| !known.contains(lane)).collect();
-        Self { listeners, all_share, order, idle, watched: 0, door: None, adopted }
+        Self { listeners, all_share, order, idle, watched: 0, full_queue: None, adopted }
     }
 
-    /// Adds lanes until there are so many. The new ones do not listen before [`repair`](Self::repair).
+    /// Adds lanes up to this number. The new ones do not listen before [`repair`](Self::repair).
     pub fn extend(&mut self, lanes: u32, least_fd: RawFd) -> io::Result<()> {
         let there = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let lanes = if self.all_share { 1 } else { lanes };
@@ -104,9 +116,9 @@ impl Group {
         self.listeners.get(usize::try_from(lane).ok()?)
     }
 
-    /// Has a closed door among the listeners, to which nobody is steered.
-    pub fn close_door(&mut self, live: &[u32], least_fd: RawFd) -> io::Result<()> {
-        if self.door.is_some() {
+    /// Adds a full queue to the listeners; no connection is steered to it yet.
+    pub fn add_full_queue(&mut self, live: &[u32], least_fd: RawFd) -> io::Result<()> {
+        if self.full_queue.is_some() {
             return Ok(());
         }
         let position = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
@@ -116,31 +128,31 @@ impl Group {
         };
         // If it fails it was the last in the kernel's list, and nothing has changed.
         let first = self.listeners.first().ok_or(io::ErrorKind::NotFound)?;
-        self.door = Some(Door::close(first, least_fd, lead)?);
-        self.order.push(DOOR);
+        self.full_queue = Some(FullQueue::open(first, least_fd, lead)?);
+        self.order.push(FULL_QUEUE);
         Ok(())
     }
 
     /// Whether its listeners are to listen, though so much is refused.
-    pub fn listens_on(&self, refusal: Refusal) -> bool {
+    pub fn listens_on(&self, refusal: RefusalLevel) -> bool {
         match refusal {
-            Refusal::No => true,
-            Refusal::Unheld => self.adopted || self.door.is_some(),
-            Refusal::All => self.adopted,
-            Refusal::Left => false,
+            RefusalLevel::No => true,
+            RefusalLevel::Unheld => self.adopted || self.full_queue.is_some(),
+            RefusalLevel::All => self.adopted,
+            RefusalLevel::Left => false,
         }
     }
 
     pub fn steer(&self, live: &[u32]) -> io::Result<()> {
-        // Nobody is live, or listens: the kernel goes on as it did.
+        // No lane is live, or listens: the kernel goes on as it did.
         self.program(live).map_or(Ok(()), |(program, first)| program.choose(first.as_fd()))
     }
 
     /// The program, and one of those that it is for.
-    pub fn program(&self, live: &[u32]) -> Option<(Program, &Listener)> {
+    pub fn program(&self, live: &[u32]) -> Option<(SteeringProgram, &Listener)> {
         let listening = |lane: &u32| self.listener(*lane);
-        let live = if self.all_share && live != [DOOR] { &[0] } else { live };
-        Some((Program::spread(&self.order, live)?, self.order.iter().find_map(listening)?))
+        let live = if self.all_share && live != [FULL_QUEUE] { &[0] } else { live };
+        Some((SteeringProgram::spread(&self.order, live)?, self.order.iter().find_map(listening)?))
     }
 }
 
@@ -150,5 +162,5 @@ pub fn begin_group(listener: &Listener, adopted: bool, live: &[u32], least_fd: R
         return activation::begin_group(listener, live, least_fd);
     }
     listener.allow_more(true)?;
-    Program::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
+    SteeringProgram::spread(&[0], live).map_or(Ok(()), |program| program.choose(listener.as_fd()))
 }

@@ -1,19 +1,19 @@
 //! The listeners that are a lane's alone.
 
 use super::Lanes;
-use crate::os::socket::accepting::again::Own;
+use crate::os::socket::accepting::OwnListener;
 use std::os::fd::AsFd;
 
 impl Lanes {
     /// Those of this lane that no other has, and what waits there as far as the kernel tells.
     #[must_use]
-    pub fn own(&self, lane: u32) -> Vec<Own<'_>> {
+    pub fn own(&self, lane: u32) -> Vec<OwnListener<'_>> {
         let places = self.places.iter().filter(|place| !place.is_shared());
         places
             .filter_map(|place| {
                 let listener = place.listener(lane)?;
                 let waiting = listener.queue().unwrap_or(0);
-                Some(Own { id: listener.id().ok()?, fd: listener.as_fd(), waiting })
+                Some(OwnListener { id: listener.id().ok()?, fd: listener.as_fd(), waiting })
             })
             .collect()
     }

@@ -45,7 +45,7 @@ fn until<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The queues of the first lanes, once so many connections are in them.
+/// The queues of the first lanes, once this many connections are in them.
 fn queues(lanes: &Lanes, count: u32, expected: u32) -> Vec<u32> {
     until("all are in a queue", || {
         let queues: Vec<_> = (0..count).map(|lane| lanes.queue(lane).unwrap()).collect();
@@ -81,7 +81,7 @@ fn stream(family: AddressFamily) -> OwnedFd {
     socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap()
 }
 
-/// Somebody else who listens, and lets others.
+/// Another program that listens, and lets others.
 fn stranger(address: SocketAddr) -> TcpListener {
     let fd = stream(AddressFamily::Inet);
     socket::setsockopt(&fd, sockopt::ReusePort, &true).unwrap();
@@ -337,7 +337,7 @@ fn nobody_is_lost_while_the_door_closes_and_it_opens_again() {
     }
 }
 
-/// Somebody who asks for a connection, and does not wait.
+/// A client that asks for a connection, and does not wait.
 fn connecting(address: SocketAddr) -> OwnedFd {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
