@@ -6,6 +6,7 @@ use crate::core::exit::Reason;
 use crate::core::snapshot::{Phase, Reload, ReloadState, State, Worker};
 use crate::core::{Pid, Status};
 use std::fmt;
+use tokio::sync::oneshot;
 
 /// How an order ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,6 +245,43 @@ impl Waiting {
         };
         let is_interrupted = status.summary.phase != Phase::Running;
         ended.or_else(|| is_interrupted.then_some(Outcome::Interrupted { order }))
+    }
+}
+
+/// More orders than this are not waited for at a time. Each costs a look at every slot after each turn of the loop.
+const MOST_WAITERS: usize = 32;
+
+/// Orders whose outcome is waited for, and where it goes.
+#[derive(Debug, Default)]
+pub struct Waiters(Vec<(Waiting, oneshot::Sender<Outcome>)>);
+
+impl Waiters {
+    /// Whether there is room for one more.
+    pub fn has_room(&mut self) -> bool {
+        self.0.retain(|(_, answer)| !answer.is_closed());
+        self.0.len() < MOST_WAITERS
+    }
+
+    /// One more.
+    pub fn push(&mut self, waiting: Waiting, answer: oneshot::Sender<Outcome>) {
+        self.0.push((waiting, answer));
+    }
+
+    /// Answers those that have come to an end, and forgets those that nobody waits for any more.
+    pub fn tell(&mut self, status: impl FnOnce() -> Status) {
+        if self.0.is_empty() {
+            return;
+        }
+        let status = status();
+        for (mut waiting, answer) in std::mem::take(&mut self.0) {
+            match waiting.outcome(&status) {
+                Some(outcome) => {
+                    let _gone = answer.send(outcome);
+                }
+                None if answer.is_closed() => {}
+                None => self.0.push((waiting, answer)),
+            }
+        }
     }
 }
 

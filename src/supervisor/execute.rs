@@ -5,9 +5,11 @@ use super::console::Console;
 use super::sending::Sender;
 use super::spawning::Starter;
 use crate::core::action::Recipients;
-use crate::core::{Action, Event, Signal};
+use crate::core::event::ChildChange;
+use crate::core::{Action, Event, Pid, Signal};
 use crate::helpers::Helpers;
 use crate::os::process::send;
+use crate::os::process::spawn::Placement;
 use crate::workers::Fleet;
 
 /// See the module.
@@ -44,6 +46,16 @@ impl Executor {
             Action::Ask(_) | Action::Note(_) => {}
         }
         None
+    }
+
+    /// A child was stopped. A stop by the terminal matters only where the terminal is our business.
+    pub fn child_stopped(&mut self, pid: Pid, signal: Signal) -> Option<Event> {
+        if self.starter.placement == Placement::Shared && signal == Signal::TSTP {
+            // The terminal has stopped all of our group, but us.
+            self.sender.continue_job_if_stuck();
+        }
+        let has_terminal = self.console.is_to_be_had(pid, signal)?;
+        Some(Event::Child { pid, change: ChildChange::Stopped { signal, has_terminal } })
     }
 
     fn signal(&mut self, to: Recipients, signal: Signal, helpers: &Helpers) {

@@ -1,18 +1,18 @@
 //! Setting everything up. It may fail, as nothing after it may.
 
-use super::before::Before;
+use super::Supervisor;
+use super::children::Reaping;
 use super::clock::Clock;
 use super::console::Console;
 use super::execute::Executor;
+use super::inputs::Inputs;
+use super::life::Life;
 use super::observers::Observers;
-use super::orders::Waiters;
-use super::reaping::Reaping;
 use super::reload::{self, InForce};
 use super::sending::Sender;
 use super::spawning::Starter;
 use super::upgrade;
-use super::{Loop, Supervisor};
-use crate::control;
+use crate::control::{self, waiting::Waiters};
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::{Core, Mode};
@@ -39,12 +39,12 @@ use tokio::time::Instant;
 use tracing::debug;
 
 impl Supervisor {
-    /// Sets everything up; nothing is started yet. May fail, [`run`](Self::run) may not: after the start there
-    /// is nobody to return an error to.
+    /// Sets everything up; nothing is started yet. What is returned runs to the end and returns the exit code. It may not
+    /// fail: after the start there is nobody to return an error to.
     ///
     /// # Errors
     /// Names what could not be had.
-    pub fn start(config: Settings) -> Result<Self, StartError> {
+    pub fn start(config: Settings) -> Result<impl FnOnce() -> u8, StartError> {
         let is_pool = config.pool().is_some();
         // The others tell of it when they try.
         let given = if is_pool { setup::given()? } else { None };
@@ -81,7 +81,8 @@ impl Supervisor {
         let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
         let terminal = place.and_then(|place| place.terminal);
         let console = Console::new(terminal, gave_up, config.style == Style::DumbInit);
-        let before = Before::new(&config.helpers, given.as_ref());
+        // What was done by the program before us in this process is not done again.
+        let before = if given.is_some() { Vec::new() } else { config.helpers.before.clone() };
         // Later, elsewhere or for another user it may be where it is not now.
         let stays = !is_pool && config.helpers.before.is_empty() && config.process.chdir.is_none();
         let starter = Starter {
@@ -96,30 +97,24 @@ impl Supervisor {
         };
         let ids = starter.settings.identity.as_ref().map(Identity::ids);
         let execute = Executor { fleet, sender: Sender::new(ids), console, starter, exit: None };
-        let state = Loop {
-            core,
+        let relays = config.pool().is_some_and(|pool| pool.output.is_some());
+        // A child may have ended while the program was exchanged.
+        let children = Reaping::new(given.is_some());
+        let mut life = Life { core, execute, first: None };
+        let mut supervisor = Self {
             clock,
-            signals,
-            endpoints,
-            program: if is_pool { exec::own_program() } else { Err(io::ErrorKind::Unsupported.into()) },
-            execute,
-            inbox,
+            inputs: Inputs { signals, children, inbox },
             waiters: Waiters::default(),
-            observers: Observers::new(
-                published,
-                is_pool,
-                config.pool().is_some_and(|pool| pool.output.is_some()),
-            ),
-            before,
+            observers: Observers::new(published, is_pool, relays),
             helpers,
             in_force: InForce::new(config),
-            // A child may have ended while the program was exchanged.
-            reaping: Reaping::new(given.is_some()),
+            endpoints,
+            program: if is_pool { exec::own_program() } else { Err(io::ErrorKind::Unsupported.into()) },
         };
         if is_pool {
-            reload::discard_unheeded(&state.core);
+            reload::discard_unheeded(&life.core);
         }
-        Ok(Self { runtime: Some(runtime), state })
+        Ok(move || runtime.block_on(supervisor.run(&mut life, &before)))
     }
 }
 

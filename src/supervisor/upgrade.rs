@@ -1,6 +1,6 @@
 //! USR2: the program that is now in our place takes this process over, with its workers and listeners.
 
-use super::Loop;
+use super::Supervisor;
 use crate::core::event::{Answer, SpawnFailure};
 use crate::core::{Event, Handover};
 use crate::os::entry;
@@ -79,16 +79,16 @@ fn terms(settings: &Settings) -> String {
     lines.join("\n") + "\n"
 }
 
-impl Loop {
+impl Supervisor {
     /// Returns only if it failed: then everything is as before.
-    pub(super) fn upgrade(&mut self, mut pool: Handover) -> Event {
+    pub(super) fn upgrade(&self, fleet: Option<&Fleet>, mut pool: Handover) -> Event {
         // The next program knows them as what is left of a group, and kills them at the same time.
         pool.leftovers.extend(self.helpers.runner.all().filter(|(_, kill_at)| kill_at.is_some()));
         let waiting = self.helpers.hooks.waiting();
         if waiting > 0 {
             warn!(count = waiting, "events wait for hooks: they are dropped by the upgrade");
         }
-        let remedy = match (&self.program, &self.execute.fleet) {
+        let remedy = match (&self.program, fleet) {
             (Ok(program), Some(fleet)) => match self.exchange(program, fleet, pool) {
                 Ok(remedy) => remedy.to_owned(),
                 Err(error) => error.to_string(),

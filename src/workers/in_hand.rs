@@ -9,10 +9,9 @@
 //! ```
 
 use super::Fleet;
+use crate::core::Pid;
 use crate::core::event::Connections;
 use crate::core::exit::Reason;
-use crate::core::note::WorkerNote;
-use crate::core::{Note, Pid};
 use crate::os::call;
 use crate::os::process::own_usage::costing;
 use crate::os::socket::connections::{self, Connection, Tcp};
@@ -154,8 +153,7 @@ impl Fleet {
     }
 
     /// Where workers share a listener, new connections come until the stop signal: none is waited for, which is told once.
-    pub fn heed(&mut self, note: &Note) {
-        let Note::Worker(_, WorkerNote::Stopping { reason, .. }) = note else { return };
+    pub(super) fn tell_of_sharing(&mut self, reason: &Reason) {
         let is_planned = !reason.is_failure() && *reason != Reason::Stop;
         let shares = !self.steers() && self.lanes.addresses().next().is_some();
         if is_planned && shares && !std::mem::replace(&mut self.hands.blindness_told, true) {
