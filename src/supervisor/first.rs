@@ -64,7 +64,7 @@ impl Supervisor {
             closes_others: true,
         };
         let execute = Executor {
-            fleet: None,
+            workers: None,
             sender: Sender::new(starter.settings.identity.as_ref().map(Identity::ids)),
             console: life.execute.console.without_terminal(),
             starter,

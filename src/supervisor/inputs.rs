@@ -4,7 +4,7 @@ use super::children::Reaping;
 use crate::control::Inbox;
 use crate::helpers::Helpers;
 use crate::os::signals::Signals;
-use crate::workers::Fleet;
+use crate::workers::Workers;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -24,13 +24,13 @@ impl Inputs {
         &mut self,
         deadline: Option<Instant>,
         at_once: bool,
-        mut fleet: Option<&mut Fleet>,
+        mut workers: Option<&mut Workers>,
         helpers: &mut Helpers,
     ) {
         let mut sleep = pin!(deadline.map(sleep_until));
         poll_fn(|cx| {
             let signalled = self.signals.poll_ready(cx).is_ready();
-            let news = fleet.as_mut().is_some_and(|fleet| fleet.poll_ready(cx).is_ready());
+            let news = workers.as_mut().is_some_and(|workers| workers.poll_ready(cx).is_ready());
             let asked = self.inbox.poll_ready(cx).is_ready() | helpers.poll_ready(cx).is_ready();
             let late = sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
             if signalled || news || asked || late || at_once { Poll::Ready(()) } else { Poll::Pending }

@@ -33,8 +33,8 @@ impl Life<'_> {
     pub fn was_paused(&mut self, lost: Duration) {
         debug!(lost_ms = u64::try_from(lost.as_millis()).unwrap_or(u64::MAX), "time passed without us");
         self.core.is_behind(lost);
-        if let Some(fleet) = &mut self.execute.fleet {
-            fleet.was_paused(lost);
+        if let Some(workers) = &mut self.execute.workers {
+            workers.was_paused(lost);
         }
     }
 }

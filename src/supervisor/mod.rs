@@ -40,7 +40,7 @@ use crate::os::socket::passed;
 use crate::report::log;
 use crate::setup::Endpoints;
 use crate::values::command_line::Words;
-use crate::workers::Fleet;
+use crate::workers::Workers;
 use crate::workers::share::Share;
 use children::others_are_left;
 use clock::{BEAT, Clock};
@@ -84,7 +84,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Runs to the end and returns the exit code.
     async fn run(&mut self, life: &mut Life<'_>, before: &[Words]) -> u8 {
-        let places = life.execute.fleet.as_ref().map(Fleet::places).unwrap_or_default();
+        let places = life.execute.workers.as_ref().map(Workers::places).unwrap_or_default();
         allocator::tell_of_want(false);
         last_resort::stop_in_order_on_panic(life.core.stop_policy(), places);
         self.publish_beside(life);
@@ -132,7 +132,7 @@ impl Supervisor {
         // While the command loads: it is not kept waiting for this.
         inherited::close_descriptors();
         // A pool starts workers here again, and others may be started too.
-        if life.execute.fleet.is_none() && !self.helpers.run_more() {
+        if life.execute.workers.is_none() && !self.helpers.run_more() {
             inherited::leave_directory();
         }
         memory::give_back();
@@ -153,7 +153,7 @@ impl Supervisor {
         let deadline = deadline.into_iter().chain(others.into_iter().flatten()).min();
         let ahead = deadline.filter(|at| *at > began);
         let at_once = self.inputs.children.wanted || self.is_measuring(life);
-        self.inputs.wait(deadline, at_once, life.execute.fleet.as_mut(), &mut self.helpers).await;
+        self.inputs.wait(deadline, at_once, life.execute.workers.as_mut(), &mut self.helpers).await;
         let ended = Instant::now();
         if let Some(late) = ahead.and_then(|at| ended.checked_duration_since(at)) {
             self.observers.metrics.lag.observe(late);
@@ -166,7 +166,7 @@ impl Supervisor {
 
     /// Whether a deadline runs by which a process is hurt.
     fn hurts(&self, life: &Life<'_>) -> bool {
-        let of_probes = life.execute.fleet.as_ref().is_some_and(Fleet::probes);
+        let of_probes = life.execute.workers.as_ref().is_some_and(Workers::probes);
         life.core.hurts() || of_probes || self.helpers.runner.next_deadline().is_some()
     }
 
@@ -174,7 +174,7 @@ impl Supervisor {
     /// workers have said meanwhile must be heard before they are found to have said nothing.
     async fn hear_out(&mut self, life: &mut Life<'_>, paused: bool) {
         let is_late = |at: Monotonic| paused || at + LATE <= self.clock.now();
-        if life.execute.fleet.is_some() && life.core.next_deadline().is_some_and(is_late) {
+        if life.execute.workers.is_some() && life.core.next_deadline().is_some_and(is_late) {
             tokio::task::yield_now().await;
             self.take_signals(life);
             self.reap(life);
@@ -186,9 +186,9 @@ impl Supervisor {
     fn had_turn(&mut self, life: &mut Life<'_>, took: Duration) {
         self.observers.metrics.turns.observe(took);
         if took >= LONG_TURN
-            && let Some(fleet) = &mut life.execute.fleet
+            && let Some(workers) = &mut life.execute.workers
         {
-            fleet.had_no_time();
+            workers.had_no_time();
         }
     }
 
@@ -240,7 +240,7 @@ impl Supervisor {
         let share = Share::begin();
         loop {
             // A pool has no use for those that have stopped.
-            let children_left = match self.inputs.children.look(life.execute.fleet.is_none()) {
+            let children_left = match self.inputs.children.look(life.execute.workers.is_none()) {
                 Found::Stopped(pid, signal) => {
                     if let Some(event) = life.execute.child_stopped(pid, signal) {
                         self.feed(life, event);
@@ -285,18 +285,18 @@ impl Supervisor {
             return;
         }
         debug!(pid = pid.0, %exit, "child reaped");
-        let fleet = &mut life.execute.fleet;
+        let workers = &mut life.execute.workers;
         // While it is still known: what it has served is counted with what the others had. Not for the core to hear: a
         // worker that has ended is not due for anything.
-        let at_last = fleet.as_ref().and_then(|fleet| fleet.served_at_last(pid));
+        let at_last = workers.as_ref().and_then(|workers| workers.served_at_last(pid));
         self.observers.metrics.counts.served(life.core.served_by(pid).max(at_last));
-        let out_of_memory = fleet.as_mut().is_some_and(|fleet| fleet.has_ended(pid, exit));
+        let out_of_memory = workers.as_mut().is_some_and(|workers| workers.has_ended(pid, exit));
         if self.helpers.ended(self.clock.now(), pid, exit) {
             return self.publish_beside(life);
         }
         // It counts only until the first start has come to something.
-        let reached_out = |fleet: &mut Fleet| fleet.outgoing.is_news();
-        if !life.core.snapshot().started && fleet.as_mut().is_some_and(reached_out) {
+        let reached_out = |workers: &mut Workers| workers.outgoing.is_news();
+        if !life.core.snapshot().started && workers.as_mut().is_some_and(reached_out) {
             self.feed(life, Event::Pool(PoolFact::ReachedOut));
         }
         self.feed(life, Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } });
@@ -310,7 +310,7 @@ impl Supervisor {
     }
 
     fn take_news(&mut self, life: &mut Life<'_>) {
-        for event in life.execute.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
+        for event in life.execute.workers.as_mut().map(Workers::take).unwrap_or_default() {
             self.feed(life, event);
         }
     }
@@ -318,7 +318,7 @@ impl Supervisor {
     /// Whether [`go_on_measuring`](Self::go_on_measuring) has something to do.
     fn is_measuring(&self, life: &Life<'_>) -> bool {
         self.observers.metrics.is_wanted()
-            || life.execute.fleet.as_ref().is_some_and(|fleet| !fleet.to_measure.is_empty())
+            || life.execute.workers.as_ref().is_some_and(|workers| !workers.to_measure.is_empty())
     }
 
     /// Measures a few workers: for the core, and for requests that wait for a page.
@@ -327,7 +327,8 @@ impl Supervisor {
             return;
         }
         let begin = std::time::Instant::now();
-        while let Some(measured) = life.execute.fleet.as_mut().and_then(|fleet| self.observers.measure(fleet))
+        while let Some(measured) =
+            life.execute.workers.as_mut().and_then(|workers| self.observers.measure(workers))
         {
             self.feed(life, measured);
             if begin.elapsed() >= AT_ONCE {
@@ -336,7 +337,7 @@ impl Supervisor {
         }
         if self.observers.metrics.is_wanted() {
             let status = || life.core.status(self.clock.now());
-            self.observers.go_on_measuring(begin, life.execute.fleet.as_ref(), status);
+            self.observers.go_on_measuring(begin, life.execute.workers.as_ref(), status);
         }
     }
 
@@ -400,10 +401,10 @@ impl Supervisor {
     fn answer(&mut self, life: &mut Life<'_>, ask: Ask) -> Option<Event> {
         match ask {
             Ask::ReadConfiguration => {
-                let Executor { starter, fleet, .. } = &mut life.execute;
-                Some(self.in_force.read(&mut life.core, starter, fleet.as_mut()))
+                let Executor { starter, workers, .. } = &mut life.execute;
+                Some(self.in_force.read(&mut life.core, starter, workers.as_mut()))
             }
-            Ask::Upgrade(pool) => Some(self.upgrade(life.execute.fleet.as_ref(), *pool)),
+            Ask::Upgrade(pool) => Some(self.upgrade(life.execute.workers.as_ref(), *pool)),
             Ask::Reap => {
                 self.inputs.children.wanted = true;
                 None
@@ -417,12 +418,12 @@ impl Supervisor {
             return first.note(note);
         }
         let (core, now) = (&life.core, self.clock.now());
-        let Executor { starter, fleet, .. } = &mut life.execute;
-        self.observers.log(now, note, core, fleet.as_mut(), &self.endpoints);
-        if let Some(fleet) = fleet {
-            fleet.heed(note, core.stop_policy().graceful);
+        let Executor { starter, workers, .. } = &mut life.execute;
+        self.observers.log(now, note, core, workers.as_mut(), &self.endpoints);
+        if let Some(workers) = workers {
+            workers.heed(note, core.stop_policy().graceful);
         }
-        self.in_force.heed(note, core, starter, fleet.as_mut());
+        self.in_force.heed(note, core, starter, workers.as_mut());
         self.observers.note(now, note);
         self.helpers.hooks.push(note);
     }

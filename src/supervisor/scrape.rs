@@ -8,7 +8,7 @@ use crate::os::socket::netstat;
 use crate::os::stdio::stderr;
 use crate::report::metrics::Page;
 use crate::report::metrics::pages::{self, Own, PoolSeen, Seat, Seated};
-use crate::workers::Fleet;
+use crate::workers::Workers;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -30,12 +30,12 @@ impl Observers {
     }
 
     /// Measures a worker for the core.
-    pub fn measure(&mut self, fleet: &mut Fleet) -> Option<Event> {
-        let (pid, lane) = fleet.to_measure.pop_front()?;
-        let measured = fleet.measure(pid, lane);
+    pub fn measure(&mut self, workers: &mut Workers) -> Option<Event> {
+        let (pid, lane) = workers.to_measure.pop_front()?;
+        let measured = workers.measure(pid, lane);
         if let Event::Worker { fact: WorkerFact::Measured(Measured { memory: Some(bytes), .. }), .. } =
             measured
-            && fleet.measures_shares()
+            && workers.measures_shares()
         {
             self.metrics.share_measured(pid, bytes);
         }
@@ -46,12 +46,12 @@ impl Observers {
     pub fn go_on_measuring(
         &mut self,
         begin: Instant,
-        fleet: Option<&Fleet>,
+        workers: Option<&Workers>,
         status: impl FnOnce() -> Status,
     ) {
         while let Some(pid) = self.metrics.next_unmeasured() {
-            let seen = match fleet {
-                Some(fleet) => fleet.as_worker(|| usage::usage(pid)),
+            let seen = match workers {
+                Some(workers) => workers.as_worker(|| usage::usage(pid)),
                 None => usage::usage(pid),
             };
             self.metrics.measured(pid, seen);
@@ -59,7 +59,7 @@ impl Observers {
                 return;
             }
         }
-        let page = self.page(&status(), fleet);
+        let page = self.page(&status(), workers);
         self.metrics.publish(&Page::new(page));
     }
 
@@ -73,11 +73,11 @@ impl Observers {
         }
     }
 
-    fn page(&self, status: &Status, fleet: Option<&Fleet>) -> String {
+    fn page(&self, status: &Status, workers: Option<&Workers>) -> String {
         let seats = pages::seats(status).into_iter().map(|(seat, worker)| {
             let kept = usize::try_from(seat.slot).ok().and_then(|slot| status.slots.get(slot)?.kept_lane);
             let lane = worker.map(|worker| worker.lane).or(kept);
-            let queue = lane.zip(fleet).and_then(|(Lane(lane), fleet)| fleet.lanes.own_queue(lane));
+            let queue = lane.zip(workers).and_then(|(Lane(lane), workers)| workers.lanes.own_queue(lane));
             let seated = worker.map(|worker| {
                 let (usage, share) = worker.pid.map(|pid| self.metrics.known(pid)).unwrap_or_default();
                 Seated { usage, share, uptime: worker.uptime, requests: worker.requests }
@@ -85,10 +85,10 @@ impl Observers {
             Seat { queue, worker: seated, ..seat }
         });
         let seats: Vec<Seat> = seats.collect();
-        let pool = fleet.map(|fleet| PoolSeen {
-            shared: fleet.lanes.shared_queue(),
+        let pool = workers.map(|workers| PoolSeen {
+            shared: workers.lanes.shared_queue(),
             listening: netstat::listening(),
-            shares: fleet.measures_shares(),
+            shares: workers.measures_shares(),
         });
         pages::whole(status, &self.own(), &self.metrics.counts, &seats, pool.as_ref())
     }

@@ -33,7 +33,7 @@ use crate::setup::environment::Environment;
 use crate::setup::{self, CommandPlace, Endpoints};
 use crate::values::error::StartError;
 use crate::values::style::Style;
-use crate::workers::{Fleet, least_fd};
+use crate::workers::{Workers, least_fd};
 use std::io;
 use tokio::time::Instant;
 use tracing::debug;
@@ -64,7 +64,7 @@ impl Supervisor {
         let inside = runtime.enter();
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
         setup::relations(&config);
-        let (core, place, fleet) = of_mode(&config, settings.identity.as_ref(), given.as_ref())?;
+        let (core, place, workers) = of_mode(&config, settings.identity.as_ref(), given.as_ref())?;
         let published = Published::new(core.snapshot());
         let (desk, inbox) = control::open();
         let (shows, lost) =
@@ -96,7 +96,7 @@ impl Supervisor {
             closes_others: is_pool,
         };
         let ids = starter.settings.identity.as_ref().map(Identity::ids);
-        let execute = Executor { fleet, sender: Sender::new(ids), console, starter, exit: None };
+        let execute = Executor { workers, sender: Sender::new(ids), console, starter, exit: None };
         let relays = config.pool().is_some_and(|pool| pool.output.is_some());
         // A child may have ended while the program was exchanged.
         let children = Reaping::new(given.is_some());
@@ -136,7 +136,7 @@ fn of_mode(
     config: &Settings,
     identity: Option<&Identity>,
     given: Option<&Given>,
-) -> Result<(Core, Option<CommandPlace>, Option<Fleet>), StartError> {
+) -> Result<(Core, Option<CommandPlace>, Option<Workers>), StartError> {
     match &config.mode {
         Mode::Init(init) => {
             let (mut policy, place) = (init.policy.clone(), setup::place(init.placing));
@@ -148,13 +148,13 @@ fn of_mode(
         Mode::Pool(pool) => {
             let mut policy = pool.policy.clone();
             let lanes = setup::lanes(pool, &mut policy, least_fd(pool), given)?;
-            let fleet = Fleet::new(pool, lanes, identity, given);
-            let fleet = fleet.map_err(|(what, error)| setup::refused(what, &error))?;
+            let workers = Workers::new(pool, lanes, identity, given);
+            let workers = workers.map_err(|(what, error)| setup::refused(what, &error))?;
             let core = match given {
                 Some(given) => Core::take_over(policy, pid1::seed(), &given.pool),
                 None => Core::new(Mode::Pool(policy), pid1::seed()),
             };
-            Ok((core, None, Some(fleet)))
+            Ok((core, None, Some(workers)))
         }
     }
 }

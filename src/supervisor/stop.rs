@@ -3,7 +3,7 @@
 use super::Supervisor;
 use super::life::Life;
 use crate::core::Monotonic;
-use crate::workers::Fleet;
+use crate::workers::Workers;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,13 +18,13 @@ const LAST_TURNS: u32 = 4;
 impl Supervisor {
     /// Nothing runs any more, and this is the exit code.
     pub(super) async fn finish(&mut self, life: &mut Life<'_>, code: u8) -> u8 {
-        if let Some(fleet) = &mut life.execute.fleet {
-            fleet.lanes.leave();
+        if let Some(workers) = &mut life.execute.workers {
+            workers.lanes.leave();
         }
         self.take_leave(life).await;
         self.last_words(life).await;
-        if let Some(fleet) = &mut life.execute.fleet {
-            finish_output(fleet).await;
+        if let Some(workers) = &mut life.execute.workers {
+            finish_output(workers).await;
         }
         code
     }
@@ -57,9 +57,9 @@ impl Supervisor {
     }
 }
 
-async fn finish_output(fleet: &mut Fleet) {
-    let left = fleet.end_by.map_or(LONGEST, |at| at.saturating_duration_since(Instant::now()));
-    if let Some(output) = &mut fleet.output {
+async fn finish_output(workers: &mut Workers) {
+    let left = workers.end_by.map_or(LONGEST, |at| at.saturating_duration_since(Instant::now()));
+    if let Some(output) = &mut workers.output {
         output.finish(left.clamp(SHORTEST, LONGEST)).await;
     }
 }

@@ -7,7 +7,7 @@ use crate::core::{Core, Monotonic, Note};
 use crate::os::socket::listen::Listener;
 use crate::report::log::{self, End, Place};
 use crate::setup::Endpoints;
-use crate::workers::Fleet;
+use crate::workers::Workers;
 
 impl Observers {
     /// Writes the line for a transition, with what the core does not know.
@@ -16,13 +16,13 @@ impl Observers {
         now: Monotonic,
         note: &Note,
         core: &Core,
-        fleet: Option<&mut Fleet>,
+        workers: Option<&mut Workers>,
         endpoints: &Endpoints,
     ) {
         match note {
             Note::Pool(PoolNote::Ready { ready }) => {
-                log_ready(*ready, core, fleet.as_deref(), endpoints);
-                look_whether_hint_is_taken(now, core, fleet);
+                log_ready(*ready, core, workers.as_deref(), endpoints);
+                look_whether_hint_is_taken(now, core, workers);
             }
             Note::Pool(PoolNote::Stopped) => self.log_stopped(now),
             note => log::note(note),
@@ -40,8 +40,8 @@ impl Observers {
     }
 }
 
-fn log_ready(ready: u32, core: &Core, fleet: Option<&Fleet>, endpoints: &Endpoints) {
-    let lanes = fleet.iter().flat_map(|fleet| fleet.lanes.addresses());
+fn log_ready(ready: u32, core: &Core, workers: Option<&Workers>, endpoints: &Endpoints) {
+    let lanes = workers.iter().flat_map(|workers| workers.lanes.addresses());
     let address =
         |endpoint: &Option<Listener>| endpoint.as_ref().map(|listener| listener.address().to_string());
     log::pool_ready(&Place {
@@ -54,11 +54,11 @@ fn log_ready(ready: u32, core: &Core, fleet: Option<&Fleet>, endpoints: &Endpoin
 }
 
 /// One worker stands for all: they run the same command.
-fn look_whether_hint_is_taken(now: Monotonic, core: &Core, fleet: Option<&mut Fleet>) {
+fn look_whether_hint_is_taken(now: Monotonic, core: &Core, workers: Option<&mut Workers>) {
     let Some(signal) = core.drain_signal() else { return };
     let status = core.status(now);
     let ready = status.workers.iter().find(|worker| worker.state == State::Ready);
-    if let (Some(pid), Some(fleet)) = (ready.and_then(|worker| worker.pid), fleet) {
-        fleet.look_whether_hint_is_taken(pid, signal);
+    if let (Some(pid), Some(workers)) = (ready.and_then(|worker| worker.pid), workers) {
+        workers.look_whether_hint_is_taken(pid, signal);
     }
 }

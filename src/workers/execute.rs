@@ -1,6 +1,6 @@
 //! Carrying out what concerns the workers of a pool as such: all but their spawn, their signals and their end.
 
-use super::Fleet;
+use super::Workers;
 use crate::core::action::{ListenerAction, PoolCheck, WorkerAction};
 use crate::core::event::{PoolFact, WorkerFact};
 use crate::core::note::{InitNote, PoolNote, WorkerNote, WorkerRef};
@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 use tokio::time::Instant;
 
-impl Fleet {
+impl Workers {
     /// What concerns one worker.
     ///
     /// # Errors

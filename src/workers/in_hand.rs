@@ -8,7 +8,7 @@
 //!  anything else                                              idle, as a client that keeps its connection is
 //! ```
 
-use super::Fleet;
+use super::Workers;
 use crate::core::Pid;
 use crate::core::event::Connections;
 use crate::core::exit::Reason;
@@ -115,7 +115,7 @@ fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long:
     if sent_ago < pause && !(received > 0 && since(received_ago)) { Hand::Something } else { Hand::Nothing }
 }
 
-impl Fleet {
+impl Workers {
     /// What the connections of these workers do, to which no new ones have come for so long; `None` if that is not to be
     /// seen. And the processor time it took.
     pub(super) fn look_at_connections(

@@ -61,7 +61,7 @@ use tracing::{debug, warn};
 const MOST_LINES: u32 = 2 * MOST_WORKERS;
 
 /// See the module.
-pub struct Fleet {
+pub struct Workers {
     pub notices: Notices,
     pub lanes: Lanes,
     /// Whose listeners were there before us.
@@ -152,7 +152,7 @@ impl Extras {
     }
 }
 
-impl Fleet {
+impl Workers {
     /// Must be called inside the runtime.
     ///
     /// # Errors
