@@ -12,7 +12,7 @@ use crate::core::{Core, Monotonic, Pid};
 use crate::os::socket::passed;
 use hooks::Hooks;
 use ready_check::Checker;
-use run::{Kind, Runner};
+use run::{HelperKind, Runner};
 use std::task::{Context, Poll};
 
 /// All of them.
@@ -44,9 +44,9 @@ impl Helpers {
     pub fn ended(&mut self, now: Monotonic, pid: Pid, exit: Exit) -> bool {
         let Some(ended) = self.runner.reaped(pid) else { return false };
         match (ended.kind, &mut self.checker) {
-            (Kind::Hook, _) => Hooks::ended(pid, ended, exit),
-            (Kind::Check(id), Some(checker)) => checker.ended(now, id, ended.killed, exit),
-            (Kind::Check(_), None) => {}
+            (HelperKind::Hook, _) => Hooks::ended(pid, ended, exit),
+            (HelperKind::Check(id), Some(checker)) => checker.ended(now, id, ended.killed, exit),
+            (HelperKind::Check(_), None) => {}
         }
         true
     }

@@ -41,7 +41,7 @@ use crate::report::log;
 use crate::setup::Endpoints;
 use crate::values::command_line::Words;
 use crate::workers::Workers;
-use crate::workers::share::Share;
+use crate::workers::share::TimeShare;
 use children::others_are_left;
 use clock::{BEAT, Clock};
 use echo::is_our_own_echo;
@@ -106,7 +106,7 @@ impl Supervisor {
                 return self.finish(life, code).await;
             }
             let paused = self.wait(life).await;
-            let (begin, share) = (Instant::now(), Share::begin());
+            let (begin, share) = (Instant::now(), TimeShare::begin());
             self.take_signals(life);
             self.reap(life);
             self.take_news(life);
@@ -195,7 +195,7 @@ impl Supervisor {
     /// All of them, before the children that have ended: so a signal that came before a death is never taken for
     /// one that came after. But for real-time signals, of which tens of thousands may wait.
     fn take_signals(&mut self, life: &mut Life<'_>) {
-        let share = Share::begin();
+        let share = TimeShare::begin();
         loop {
             let batch = self.inputs.signals.take();
             if batch.is_empty() {
@@ -206,7 +206,7 @@ impl Supervisor {
                 break;
             }
         }
-        let share = Share::begin();
+        let share = TimeShare::begin();
         while let Some(received) = self.inputs.signals.take_queued() {
             self.take_signal(life, received);
             if share.is_over() {
@@ -237,7 +237,7 @@ impl Supervisor {
     }
 
     fn reap_ended(&mut self, life: &mut Life<'_>) {
-        let share = Share::begin();
+        let share = TimeShare::begin();
         loop {
             // A pool has no use for those that have stopped.
             let children_left = match self.inputs.children.look(life.execute.workers.is_none()) {

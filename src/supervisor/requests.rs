@@ -2,32 +2,32 @@
 
 use super::Supervisor;
 use super::life::Life;
-use crate::control::Ask;
+use crate::control::Query;
 use crate::control::order::Order;
-use crate::control::waiting::{self, Outcome, Refusal, Waiting};
+use crate::control::waiting::{self, OrderRefusal, Outcome, Pending};
 use crate::core::event::Request;
 use crate::core::snapshot::Phase;
 use crate::core::{Event, Signal, Status};
 use crate::os::process::send;
 use crate::report::log;
-use crate::workers::share::Share;
+use crate::workers::share::TimeShare;
 use tokio::sync::oneshot;
 use tracing::info;
 
 impl Supervisor {
     /// Answers what tasks have asked.
     pub(super) fn take_asks(&mut self, life: &mut Life<'_>) {
-        let share = Share::begin();
+        let share = TimeShare::begin();
         while let Some(ask) = self.inputs.inbox.take() {
             match ask {
-                Ask::Status(answer) => {
+                Query::Status(answer) => {
                     let _gone = answer.send(life.outside().status(self.clock.now()));
                 }
-                Ask::Metrics(answer) => self.observers.scrape(answer, &life.core, self.clock.now()),
-                Ask::Liveness(answer) => {
+                Query::Metrics(answer) => self.observers.scrape(answer, &life.core, self.clock.now()),
+                Query::Liveness(answer) => {
                     let _gone = answer.send(self.observers.liveness(&life.core.status(self.clock.now())));
                 }
-                Ask::Order(order, answer) => self.obey(life, order, answer),
+                Query::Order(order, answer) => self.obey(life, order, answer),
             }
             if share.is_over() {
                 break;
@@ -41,7 +41,7 @@ impl Supervisor {
         let outcome = match waiting::check(order, &before) {
             Err(refusal) => Outcome::Refused(refusal),
             Ok(()) if life.first.is_some() && order.is_for_the_pool() => {
-                Outcome::Refused(Refusal::NotStarted)
+                Outcome::Refused(OrderRefusal::NotStarted)
             }
             Ok(()) => match order {
                 Order::Demand(Request::Stop) => {
@@ -50,7 +50,7 @@ impl Supervisor {
                         self.feed(life, Event::Requested(Request::Stop));
                     }
                     match life.core.snapshot().phase {
-                        Phase::Running => Outcome::Refused(Refusal::Dropped),
+                        Phase::Running => Outcome::Refused(OrderRefusal::Dropped),
                         Phase::Draining | Phase::Stopping | Phase::GivenUp => Outcome::Stopping,
                     }
                 }
@@ -74,12 +74,12 @@ impl Supervisor {
         answer: oneshot::Sender<Outcome>,
     ) {
         if !self.waiters.has_room() {
-            let _gone = answer.send(Outcome::Refused(Refusal::TooMany));
+            let _gone = answer.send(Outcome::Refused(OrderRefusal::TooMany));
             return;
         }
         self.feed(life, Event::Requested(demand));
         let after = life.core.status(self.clock.now());
-        if let Some(waiting) = Waiting::new(demand, before, &after) {
+        if let Some(waiting) = Pending::new(demand, before, &after) {
             self.waiters.push(waiting, answer);
         }
     }
@@ -88,7 +88,7 @@ impl Supervisor {
 /// A worker that is seated has not been reaped: the signal reaches no stranger.
 fn signal_one(status: &Status, slot: u32, signal: Signal) -> Outcome {
     let Some(pid) = waiting::seated(status, slot).and_then(|worker| worker.pid) else {
-        return Outcome::Refused(Refusal::NobodyThere);
+        return Outcome::Refused(OrderRefusal::NobodyThere);
     };
     match send::to_process(pid, signal) {
         Ok(()) => Outcome::Sent { slot, pid },
