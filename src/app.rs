@@ -70,9 +70,9 @@ fn start(options: Options) -> Result<u8, StartError> {
     let given = options.given.clone();
     let settings = settings::resolve(options, &setup::surroundings())?;
     let certain = check::certain(&settings, &given);
-    let supervisor = Supervisor::start(settings)?;
+    let run = Supervisor::start(settings)?;
     for warning in certain {
         warn!(check = warning.id, "{}: {}", warning.reason, warning.remedy);
     }
-    Ok(supervisor.run())
+    Ok(run())
 }

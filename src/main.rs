@@ -29,7 +29,7 @@
 //! [`app`] sees which command it is, and says at the start of a pool what [`check`] knows for certain to be wrong.
 //! [`settings::options`] reads the command line, the variables and the file (or [`settings::compat`], under the name of another init, whose
 //! options it turns into ours), [`settings`] checks them ([`check`] goes no further, and tells what it thinks of them),
-//! [`setup`] binds and opens what is needed, and [`supervisor::Supervisor::run`] takes over. Until then everything may
+//! [`setup`] binds and opens what is needed, and [`supervisor::Supervisor`] takes over. Until then everything may
 //! fail, with a [`values::error::StartError`] of one line; from then on nothing may, for there is no caller to return an error to.
 //!
 //! # A slot of the pool

@@ -14,7 +14,7 @@ const MOST_WAITING: usize = 64;
 
 /// One question or order. Who does not wait for the answer any more is not told.
 #[derive(Debug)]
-pub enum Ask {
+pub enum Query {
     /// Everything there is to see.
     Status(oneshot::Sender<Status>),
     /// Something is to be done; answered when it is, or cannot be.
@@ -28,14 +28,14 @@ pub enum Ask {
 /// The loop's end.
 #[derive(Debug)]
 pub struct Inbox {
-    asks: mpsc::Receiver<Ask>,
+    asks: mpsc::Receiver<Query>,
     /// Taken by [`poll_ready`](Self::poll_ready), which cannot look without taking.
-    next: Option<Ask>,
+    next: Option<Query>,
 }
 
 /// A task's end.
 #[derive(Clone, Debug)]
-pub struct Desk(mpsc::Sender<Ask>);
+pub struct Desk(mpsc::Sender<Query>);
 
 /// The two ends.
 #[must_use]
@@ -58,7 +58,7 @@ impl Inbox {
     }
 
     /// Takes what has come.
-    pub fn take(&mut self) -> Option<Ask> {
+    pub fn take(&mut self) -> Option<Query> {
         self.next.take().or_else(|| self.asks.try_recv().ok())
     }
 }
@@ -66,26 +66,26 @@ impl Inbox {
 impl Desk {
     /// Everything there is to see; `None` if the loop is too busy, or has ended.
     pub async fn status(&self) -> Option<Status> {
-        self.ask(Ask::Status).await
+        self.ask(Query::Status).await
     }
 
     /// What came of an order, however long that takes; `None` if the loop is too busy, or has ended. To drop the future
     /// is to wait no longer: the order stands.
     pub async fn order(&self, order: Order) -> Option<Outcome> {
-        self.ask(|answer| Ask::Order(order, answer)).await
+        self.ask(|answer| Query::Order(order, answer)).await
     }
 
     /// All metrics; `None` as for [`status`](Self::status). Those who ask at the same time get the same page.
     pub async fn metrics(&self) -> Option<Page> {
-        self.ask(Ask::Metrics).await
+        self.ask(Query::Metrics).await
     }
 
     /// The supervisor's own metrics, at once; `None` as for [`status`](Self::status).
     pub async fn liveness(&self) -> Option<Page> {
-        self.ask(Ask::Liveness).await
+        self.ask(Query::Liveness).await
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
         let (sender, answer) = oneshot::channel();
         self.0.try_send(ask(sender)).ok()?;
         answer.await.ok()

@@ -6,6 +6,7 @@ use crate::core::exit::Reason;
 use crate::core::snapshot::{Phase, Reload, ReloadState, State, Worker};
 use crate::core::{Pid, Status};
 use std::fmt;
+use tokio::sync::oneshot;
 
 /// How an order ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,12 +81,12 @@ pub enum Outcome {
     /// Something that holds at once.
     Set,
     /// Nothing was done.
-    Refused(Refusal),
+    Refused(OrderRefusal),
 }
 
 /// Why an order was not even begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum OrderRefusal {
     /// There is one command, and no pool.
     NotAPool,
     /// There is no such slot; so many there are.
@@ -143,7 +144,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for OrderRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAPool => f.write_str("there is one command and no pool: use stop, or signal 0 SIGNAL"),
@@ -164,21 +165,23 @@ impl fmt::Display for Refusal {
 ///
 /// # Errors
 /// Why not.
-pub fn check(order: Order, before: &Status) -> Result<(), Refusal> {
+pub fn check(order: Order, before: &Status) -> Result<(), OrderRefusal> {
     // Init mode has no slots, and one command.
     let (is_pool, slots) = (!before.slots.is_empty(), before.slots.len().max(1));
     let phase = before.summary.phase;
     let has_slot = |slot: u32| usize::try_from(slot).is_ok_and(|slot| slot < slots);
     match order {
         Order::Demand(Request::Stop) | Order::LogLevel(_) => Ok(()),
-        Order::Signal { slot, .. } if !has_slot(slot) => Err(Refusal::NoSuchSlot { slots }),
+        Order::Signal { slot, .. } if !has_slot(slot) => Err(OrderRefusal::NoSuchSlot { slots }),
         Order::Signal { slot, .. } => match seated(before, slot) {
             Some(Worker { pid: Some(_), .. }) => Ok(()),
-            Some(_) | None => Err(Refusal::NobodyThere),
+            Some(_) | None => Err(OrderRefusal::NobodyThere),
         },
-        Order::Demand(_) if !is_pool => Err(Refusal::NotAPool),
-        Order::Demand(_) if phase != Phase::Running => Err(Refusal::NotRunning(phase)),
-        Order::Demand(Request::Recycle { slot }) if !has_slot(slot) => Err(Refusal::NoSuchSlot { slots }),
+        Order::Demand(_) if !is_pool => Err(OrderRefusal::NotAPool),
+        Order::Demand(_) if phase != Phase::Running => Err(OrderRefusal::NotRunning(phase)),
+        Order::Demand(Request::Recycle { slot }) if !has_slot(slot) => {
+            Err(OrderRefusal::NoSuchSlot { slots })
+        }
         Order::Demand(_) => Ok(()),
     }
 }
@@ -194,7 +197,7 @@ pub fn seated(status: &Status, slot: u32) -> Option<&Worker> {
 
 /// An order that was begun and has no outcome yet.
 #[derive(Clone, Debug)]
-pub struct Waiting {
+pub struct Pending {
     order: Order,
     goal: Goal,
 }
@@ -209,7 +212,7 @@ enum Goal {
     Workers { workers: u32, from: usize },
 }
 
-impl Waiting {
+impl Pending {
     /// For a demand that has just been carried out between these two; `None` if there is nothing to wait for.
     #[must_use]
     pub fn new(demand: Request, before: &Status, after: &Status) -> Option<Self> {
@@ -244,6 +247,43 @@ impl Waiting {
         };
         let is_interrupted = status.summary.phase != Phase::Running;
         ended.or_else(|| is_interrupted.then_some(Outcome::Interrupted { order }))
+    }
+}
+
+/// More orders than this are not waited for at a time. Each costs a look at every slot after each turn of the loop.
+const MOST_WAITERS: usize = 32;
+
+/// Orders whose outcome is waited for, and where it goes.
+#[derive(Debug, Default)]
+pub struct Waiters(Vec<(Pending, oneshot::Sender<Outcome>)>);
+
+impl Waiters {
+    /// Whether there is room for one more.
+    pub fn has_room(&mut self) -> bool {
+        self.0.retain(|(_, answer)| !answer.is_closed());
+        self.0.len() < MOST_WAITERS
+    }
+
+    /// One more.
+    pub fn push(&mut self, waiting: Pending, answer: oneshot::Sender<Outcome>) {
+        self.0.push((waiting, answer));
+    }
+
+    /// Answers those that have come to an end, and forgets those that nobody waits for any more.
+    pub fn tell(&mut self, status: impl FnOnce() -> Status) {
+        if self.0.is_empty() {
+            return;
+        }
+        let status = status();
+        for (mut waiting, answer) in std::mem::take(&mut self.0) {
+            match waiting.outcome(&status) {
+                Some(outcome) => {
+                    let _gone = answer.send(outcome);
+                }
+                None if answer.is_closed() => {}
+                None => self.0.push((waiting, answer)),
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Bounded in every way, and nobody waits for it but the end, for a moment: the last things to happen are those that are
 //! asked about most.
 
-use super::run::{Ended, Kind, Runner};
+use super::run::{Ended, HelperKind, Runner};
 use crate::core::exit::Exit;
 use crate::core::time::{Monotonic, earlier, reached};
 use crate::core::{Note, Pid};
@@ -128,7 +128,8 @@ impl Hooks {
             let Some(words) = &self.words else { break };
             let variables = happened.variables().map(|(name, value)| (name.into(), value.into()));
             let number = (format!("{PREFIX}_NUMBER").into(), number.to_string().into());
-            if let Err(failure) = runner.start(now, words, variables.chain([number]), Kind::Hook, LIMIT) {
+            if let Err(failure) = runner.start(now, words, variables.chain([number]), HelperKind::Hook, LIMIT)
+            {
                 let error = io::Error::from_raw_os_error(failure.errno);
                 warn!(event = happened.name, step = %failure.step, %error, "hook cannot be started");
                 self.paused_until = Some(now + PAUSE);
@@ -170,11 +171,11 @@ impl Hooks {
 }
 
 fn running(runner: &Runner) -> usize {
-    runner.count(|kind| kind == Kind::Hook)
+    runner.count(|kind| kind == HelperKind::Hook)
 }
 
 fn hasten(runner: &mut Runner, until: Monotonic) {
-    runner.hasten(|kind| kind == Kind::Hook, until);
+    runner.hasten(|kind| kind == HelperKind::Hook, until);
 }
 
 #[cfg(test)]

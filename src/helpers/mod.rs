@@ -6,12 +6,13 @@ pub mod ready_check;
 pub mod run;
 
 use crate::core::exit::Exit;
+use crate::core::snapshot::Phase;
 use crate::core::time::earlier;
-use crate::core::{Monotonic, Pid, Snapshot};
+use crate::core::{Core, Monotonic, Pid};
 use crate::os::socket::passed;
 use hooks::Hooks;
 use ready_check::Checker;
-use run::{Kind, Runner};
+use run::{HelperKind, Runner};
 use std::task::{Context, Poll};
 
 /// All of them.
@@ -33,9 +34,9 @@ impl Helpers {
     }
 
     /// When there is something to do.
-    pub fn next_deadline(&self, snapshot: impl FnOnce() -> Snapshot) -> Option<Monotonic> {
+    pub fn next_deadline(&self, core: &Core) -> Option<Monotonic> {
         let of_hooks = earlier(self.runner.next_deadline(), self.hooks.next_deadline(&self.runner));
-        let of_check = self.checker.as_ref().and_then(|it| it.next_deadline(&snapshot(), &self.runner));
+        let of_check = self.checker.as_ref().and_then(|it| it.next_deadline(&core.snapshot(), &self.runner));
         earlier(of_hooks, of_check)
     }
 
@@ -43,9 +44,9 @@ impl Helpers {
     pub fn ended(&mut self, now: Monotonic, pid: Pid, exit: Exit) -> bool {
         let Some(ended) = self.runner.reaped(pid) else { return false };
         match (ended.kind, &mut self.checker) {
-            (Kind::Hook, _) => Hooks::ended(pid, ended, exit),
-            (Kind::Check(id), Some(checker)) => checker.ended(now, id, ended.killed, exit),
-            (Kind::Check(_), None) => {}
+            (HelperKind::Hook, _) => Hooks::ended(pid, ended, exit),
+            (HelperKind::Check(id), Some(checker)) => checker.ended(now, id, ended.killed, exit),
+            (HelperKind::Check(_), None) => {}
         }
         true
     }
@@ -53,6 +54,18 @@ impl Helpers {
     /// Whether hooks run or wait.
     pub fn have_hooks(&self) -> bool {
         self.hooks.are_left(&self.runner)
+    }
+
+    /// Whether the core is not to hear yet which children are left: only hooks are, as far as is known, and they may finish.
+    pub fn hold_end_back(&mut self, now: Monotonic, core: &Core) -> bool {
+        if !self.have_hooks() {
+            return false;
+        }
+        let ends = match core.snapshot().phase {
+            Phase::Running | Phase::Draining => false,
+            Phase::Stopping | Phase::GivenUp => core.status(now).workers.is_empty(),
+        };
+        ends && self.hooks.hold_end_back(now, &mut self.runner)
     }
 
     /// These workers, and helpers while there are any: none of them is an orphan. Where no worker is left, helpers have

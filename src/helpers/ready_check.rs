@@ -1,7 +1,7 @@
 //! `--ready-check`: the application's own word on whether it is ready.
 
 use super::ask::{self, CheckFailure};
-use super::run::{Kind, Runner};
+use super::run::{HelperKind, Runner};
 use crate::core::exit::Exit;
 use crate::core::snapshot::{Phase, Snapshot};
 use crate::core::time::Monotonic;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 /// What came of a question.
-type Answer = (u64, Result<(), CheckFailure>);
+type CheckAnswer = (u64, Result<(), CheckFailure>);
 
 /// Asks, one question at a time.
 #[derive(Debug)]
@@ -24,9 +24,9 @@ pub struct Checker {
     count: u64,
     /// Whether the workers were ready when we last looked.
     were_ready: bool,
-    sender: mpsc::Sender<Answer>,
-    answers: mpsc::Receiver<Answer>,
-    next: Option<Answer>,
+    sender: mpsc::Sender<CheckAnswer>,
+    answers: mpsc::Receiver<CheckAnswer>,
+    next: Option<CheckAnswer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Checker {
     }
 
     /// Takes an answer in; one to another question is ignored. Returns whether it changed anything that is worth a line.
-    fn answered(&mut self, now: Monotonic, (id, result): Answer) -> bool {
+    fn answered(&mut self, now: Monotonic, (id, result): CheckAnswer) -> bool {
         match self.stage {
             Stage::Asking { id: asked, .. } if asked == id => {}
             Stage::Asking { .. } | Stage::Pausing { .. } => return false,
@@ -112,7 +112,7 @@ impl Checker {
         if self.next.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn take(&mut self) -> Option<Answer> {
+    fn take(&mut self) -> Option<CheckAnswer> {
         self.next.take().or_else(|| self.answers.try_recv().ok())
     }
     /// Takes answers and asks anew. Returns whether there was an answer.
@@ -127,7 +127,7 @@ impl Checker {
             self.hear(now, (id, Err(CheckFailure::TimedOut)));
         }
         if snapshot.phase != Phase::Running {
-            runner.hasten(|kind| matches!(kind, Kind::Check(_)), now);
+            runner.hasten(|kind| matches!(kind, HelperKind::Check(_)), now);
         }
         if lingers(runner) {
             return is_answered;
@@ -141,7 +141,7 @@ impl Checker {
         let (sender, within) = (self.sender.clone(), self.check.timeout);
         match self.check.target.clone() {
             ReadyTarget::Exec(words) => {
-                if let Err(failure) = runner.start(now, &words, [], Kind::Check(id), within) {
+                if let Err(failure) = runner.start(now, &words, [], HelperKind::Check(id), within) {
                     self.hear(now, (id, Err(CheckFailure::NotStarted(failure.errno))));
                     return true;
                 }
@@ -175,7 +175,7 @@ impl Checker {
         self.hear(now, (id, result));
     }
 
-    fn hear(&mut self, now: Monotonic, answer: Answer) {
+    fn hear(&mut self, now: Monotonic, answer: CheckAnswer) {
         let first = self.state == CheckState::Awaited;
         let is_news = self.answered(now, answer);
         match (answer.1, is_news) {
@@ -194,7 +194,7 @@ fn may_ask(snapshot: &Snapshot) -> bool {
 
 /// A command that was killed and is still there: no second one beside it.
 fn lingers(runner: &Runner) -> bool {
-    runner.count(|kind| matches!(kind, Kind::Check(_))) > 0
+    runner.count(|kind| matches!(kind, HelperKind::Check(_))) > 0
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const EXECUTE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a helper is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum HelperKind {
     /// Tells of an event.
     Hook,
     /// Asks the application whether it is ready: this question.
@@ -31,7 +31,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 struct Running {
     pid: Pid,
-    kind: Kind,
+    kind: HelperKind,
     /// `None` once it is killed.
     kill_at: Option<Monotonic>,
 }
@@ -40,7 +40,7 @@ struct Running {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// What it was for.
-    pub kind: Kind,
+    pub kind: HelperKind,
     /// Whether we killed it.
     pub killed: bool,
 }
@@ -81,7 +81,7 @@ impl Runner {
         now: Monotonic,
         words: &Words,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-        kind: Kind,
+        kind: HelperKind,
         limit: Duration,
     ) -> Result<(), SpawnFailure> {
         if let Some(failure) = self.cannot_spawn {
@@ -115,7 +115,7 @@ impl Runner {
     }
 
     /// One runs.
-    fn started(&mut self, pid: Pid, kind: Kind, kill_at: Monotonic) {
+    fn started(&mut self, pid: Pid, kind: HelperKind, kill_at: Monotonic) {
         self.running.push(Running { pid, kind, kill_at: Some(kill_at) });
     }
 
@@ -133,12 +133,12 @@ impl Runner {
     }
 
     /// How many of these run. What does not even die of `SIGKILL` does.
-    pub fn count(&self, of: impl Fn(Kind) -> bool) -> usize {
+    pub fn count(&self, of: impl Fn(HelperKind) -> bool) -> usize {
         self.running.iter().filter(|running| of(running.kind)).count()
     }
 
     /// They are to be killed then, if not before.
-    pub fn hasten(&mut self, of: impl Fn(Kind) -> bool, by: Monotonic) {
+    pub fn hasten(&mut self, of: impl Fn(HelperKind) -> bool, by: Monotonic) {
         for running in self.running.iter_mut().filter(|running| of(running.kind)) {
             running.kill_at = running.kill_at.map(|at| at.min(by));
         }
@@ -185,16 +185,16 @@ mod tests {
     #[test]
     fn each_is_killed_once_at_its_time_and_known_until_it_has_ended() {
         let mut runner = Runner::default();
-        runner.started(Pid(10), Kind::Hook, at(10));
-        runner.started(Pid(11), Kind::Check(7), at(5));
+        runner.started(Pid(10), HelperKind::Hook, at(10));
+        runner.started(Pid(11), HelperKind::Check(7), at(5));
         assert_eq!(runner.next_deadline(), Some(at(5)));
         assert_eq!(runner.overdue(at(4)), []);
         assert_eq!(runner.overdue(at(5)), [Pid(11)]);
         assert_eq!((runner.overdue(at(6)), runner.next_deadline()), (vec![], Some(at(10))));
-        assert_eq!(runner.ended(Pid(11)), Some(Ended { kind: Kind::Check(7), killed: true }));
+        assert_eq!(runner.ended(Pid(11)), Some(Ended { kind: HelperKind::Check(7), killed: true }));
         assert_eq!(runner.ended(Pid(11)), None);
-        runner.hasten(|kind| kind == Kind::Hook, at(7));
-        runner.hasten(|kind| kind == Kind::Hook, at(9));
+        runner.hasten(|kind| kind == HelperKind::Hook, at(7));
+        runner.hasten(|kind| kind == HelperKind::Hook, at(9));
         assert_eq!(runner.overdue(at(7)), [Pid(10)]);
         assert_eq!(runner.count(|_| true), 1, "it has not ended");
         assert_eq!(runner.ended(Pid(12)), None, "somebody else's child");

@@ -7,7 +7,7 @@ use super::peer::Peer;
 use super::response::{HttpResponse, error, only, parameter, plain, respond};
 use super::{routes, status};
 use crate::control::order::{Order, PATHS};
-use crate::control::waiting::{Outcome, Refusal};
+use crate::control::waiting::{OrderRefusal, Outcome};
 use crate::values::duration::parse_duration;
 use crate::values::json::Object;
 use hyper::{Method, StatusCode, Uri};
@@ -120,14 +120,14 @@ fn verdict(outcome: &Outcome) -> (StatusCode, &'static str) {
         | Outcome::NotSent { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         Outcome::Overtaken { .. } | Outcome::SlotGone { .. } => (StatusCode::CONFLICT, "overtaken"),
         Outcome::Interrupted { .. } => (StatusCode::CONFLICT, "interrupted"),
-        Outcome::Refused(Refusal::NoSuchSlot { .. }) => (StatusCode::NOT_FOUND, "refused"),
-        Outcome::Refused(Refusal::TooMany) => (StatusCode::SERVICE_UNAVAILABLE, "refused"),
+        Outcome::Refused(OrderRefusal::NoSuchSlot { .. }) => (StatusCode::NOT_FOUND, "refused"),
+        Outcome::Refused(OrderRefusal::TooMany) => (StatusCode::SERVICE_UNAVAILABLE, "refused"),
         Outcome::Refused(
-            Refusal::NotAPool
-            | Refusal::NobodyThere
-            | Refusal::NotRunning(_)
-            | Refusal::NotStarted
-            | Refusal::Dropped,
+            OrderRefusal::NotAPool
+            | OrderRefusal::NobodyThere
+            | OrderRefusal::NotRunning(_)
+            | OrderRefusal::NotStarted
+            | OrderRefusal::Dropped,
         ) => (StatusCode::CONFLICT, "refused"),
     }
 }

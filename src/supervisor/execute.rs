@@ -5,15 +5,17 @@ use super::console::Console;
 use super::sending::Sender;
 use super::spawning::Starter;
 use crate::core::action::Recipients;
-use crate::core::{Action, Event, Signal};
+use crate::core::event::ChildChange;
+use crate::core::{Action, Event, Pid, Signal};
 use crate::helpers::Helpers;
 use crate::os::process::send;
-use crate::workers::Fleet;
+use crate::os::process::spawn::Placement;
+use crate::workers::Workers;
 
 /// See the module.
 pub struct Executor {
     /// What a pool needs.
-    pub fleet: Option<Fleet>,
+    pub workers: Option<Workers>,
     pub sender: Sender,
     pub console: Console,
     pub starter: Starter,
@@ -26,31 +28,41 @@ impl Executor {
     pub fn carry_out(&mut self, action: Action, clock: &Clock, helpers: &Helpers) -> Option<Event> {
         match action {
             Action::Spawn(order) => {
-                return Some(self.starter.spawn(&order, self.fleet.as_mut(), &mut self.console, clock));
+                return Some(self.starter.spawn(&order, self.workers.as_mut(), &mut self.console, clock));
             }
             Action::Signal { to, signal } => self.signal(to, signal, helpers),
             Action::Forward(forward) => self.sender.forward(forward),
             Action::ContinueStopped(to) => self.sender.told(Signal::CONT, send::continue_stopped(to)),
             Action::Terminal(action) => return self.console.carry_out(action, self.starter.placement),
             Action::Worker { worker, lane, act } => {
-                match self.fleet.as_mut()?.act(clock.now(), worker, lane, act) {
+                match self.workers.as_mut()?.act(clock.now(), worker, lane, act) {
                     Ok(answer) => return answer,
                     Err((signal, error)) => self.sender.told(signal, Err(error)),
                 }
             }
-            Action::Check(check) => return self.fleet.as_mut()?.check(clock.now(), check),
-            Action::Listeners(action) => self.fleet.as_mut()?.set_listeners(action),
+            Action::Check(check) => return self.workers.as_mut()?.check(clock.now(), check),
+            Action::Listeners(action) => self.workers.as_mut()?.set_listeners(action),
             Action::Exit(code) => self.exit = Some(code),
             Action::Ask(_) | Action::Note(_) => {}
         }
         None
     }
 
+    /// A child was stopped. A stop by the terminal matters only where the terminal is our business.
+    pub fn child_stopped(&mut self, pid: Pid, signal: Signal) -> Option<Event> {
+        if self.starter.placement == Placement::Shared && signal == Signal::TSTP {
+            // The terminal has stopped all of our group, but us.
+            self.sender.continue_job_if_stuck();
+        }
+        let has_terminal = self.console.is_to_be_had(pid, signal)?;
+        Some(Event::Child { pid, change: ChildChange::Stopped { signal, has_terminal } })
+    }
+
     fn signal(&mut self, to: Recipients, signal: Signal, helpers: &Helpers) {
         let sent = match to {
             Recipients::Process(pid) => send::to_process(pid, signal),
-            Recipients::Takers(pid) => match &mut self.fleet {
-                Some(fleet) => fleet.forward(pid, signal),
+            Recipients::Takers(pid) => match &mut self.workers {
+                Some(workers) => workers.forward(pid, signal),
                 None => Ok(()),
             },
             Recipients::Group(pid) => send::to_group(pid, signal),

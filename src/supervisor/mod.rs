@@ -3,18 +3,20 @@
 //! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
 //!
 //! Its parts know nothing of it: `execute` carries actions out, with `sending`, `console` and `spawning`; `observers` tells
-//! what happened; `reload` has the configuration in force; `clock` leaves out pauses.
+//! what happened, with `scrape` and `summary`; `inputs` waits, with `children`; `reload` has the configuration in force;
+//! `clock` leaves out pauses. What it does now and then is in `first`, `requests`, `upgrade` and `stop`.
 
-mod before;
+mod children;
 mod clock;
 mod console;
 mod echo;
 mod execute;
-mod helping;
+mod first;
+mod inputs;
+mod life;
 mod observers;
-mod orders;
-mod reaping;
 mod reload;
+mod requests;
 mod scrape;
 mod sending;
 mod spawning;
@@ -22,109 +24,102 @@ mod start;
 mod stop;
 mod summary;
 pub mod upgrade;
-mod waiting;
 
-use crate::control::Inbox;
+use crate::control::waiting::Waiters;
 use crate::core::action::Ask;
-use crate::core::{Action, Core, Event, Monotonic, Note, Received, Signal};
+use crate::core::event::{ChildChange, PoolFact};
+use crate::core::exit::Exit;
+use crate::core::time::earlier;
+use crate::core::{Action, Event, Monotonic, Note, Pid, Received, Signal};
 use crate::helpers::Helpers;
+use crate::http::Beside;
 use crate::os::allocator;
-use crate::os::process::{inherited, last_resort, memory};
-use crate::os::signals::Signals;
+use crate::os::process::reap::WaitOutcome;
+use crate::os::process::{inherited, last_resort, memory, send};
+use crate::os::socket::passed;
 use crate::report::log;
 use crate::setup::Endpoints;
-use crate::workers::Fleet;
-use crate::workers::share::Share;
-use before::Before;
-use clock::Clock;
+use crate::values::command_line::Words;
+use crate::workers::Workers;
+use crate::workers::share::TimeShare;
+use children::others_are_left;
+use clock::{BEAT, Clock};
 use echo::is_our_own_echo;
 use execute::Executor;
+use inputs::Inputs;
+use life::Life;
 use observers::Observers;
-use orders::Waiters;
-use reaping::Reaping;
 use reload::InForce;
+use scrape::AT_ONCE;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use tokio::runtime::Runtime;
+use std::time::Duration;
 use tokio::time::Instant;
+use tracing::debug;
 
 /// Rounds of the loop before other tasks get their turn, should there always be something to do; one, if it took long.
 const ROUNDS_BEFORE_YIELD: u32 = 2;
 
-/// The running supervisor.
-pub struct Supervisor {
-    runtime: Option<Runtime>,
-    state: Loop,
-}
+/// A deadline that is seen this late was not waited for.
+const LATE: Duration = Duration::from_millis(10);
 
-/// All that the loop holds.
-struct Loop {
-    core: Core,
+/// A probe that was under way in a turn of this length has perhaps been answered in time.
+const LONG_TURN: Duration = Duration::from_millis(250);
+
+/// The running supervisor, but for the core and what carries its actions out: these are a [`Life`].
+pub struct Supervisor {
     clock: Clock,
-    signals: Signals,
-    execute: Executor,
+    inputs: Inputs,
+    /// Orders whose outcome is waited for.
+    waiters: Waiters,
+    observers: Observers,
+    helpers: Helpers,
+    in_force: InForce,
     endpoints: Endpoints,
     /// Our own program, for when it is exchanged.
     program: io::Result<PathBuf>,
-    in_force: InForce,
-    /// What tasks ask of us.
-    inbox: Inbox,
-    waiters: Waiters,
-    observers: Observers,
-    before: Before,
-    helpers: Helpers,
-    reaping: Reaping,
 }
 
 impl Supervisor {
     /// Runs to the end and returns the exit code.
-    pub fn run(mut self) -> u8 {
-        let places = self.state.execute.fleet.as_ref().map(Fleet::places).unwrap_or_default();
+    async fn run(&mut self, life: &mut Life<'_>, before: &[Words]) -> u8 {
+        let places = life.execute.workers.as_ref().map(Workers::places).unwrap_or_default();
         allocator::tell_of_want(false);
-        last_resort::stop_in_order_on_panic(self.state.core.stop_policy(), places);
-        match self.runtime.take() {
-            Some(runtime) => runtime.block_on(self.state.run()),
-            None => crate::core::exit::code::INTERNAL,
-        }
-    }
-}
-
-impl Loop {
-    async fn run(&mut self) -> u8 {
-        self.publish_beside();
-        if let Some(code) = self.prepare().await {
+        last_resort::stop_in_order_on_panic(life.core.stop_policy(), places);
+        self.publish_beside(life);
+        if let Some(code) = self.prepare(before, life).await {
             return code;
         }
-        self.live().await
+        self.live(life).await
     }
 
-    async fn live(&mut self) -> u8 {
-        self.handle(Event::Started);
+    async fn live(&mut self, life: &mut Life<'_>) -> u8 {
+        self.feed(life, Event::Started);
         // Where nothing could be started, all that is left to do is to say so.
-        if !self.before.is_running() && self.execute.exit.is_none() {
-            self.let_go();
+        if life.first.is_none() && life.execute.exit.is_none() {
+            self.let_go(life);
         }
         let mut rounds = 0u32;
         loop {
-            if let Some(code) = self.execute.exit {
-                return self.finish(code).await;
+            if let Some(code) = life.execute.exit {
+                return self.finish(life, code).await;
             }
-            let paused = self.wait().await;
-            let (begin, share) = (Instant::now(), Share::begin());
-            self.take_signals();
-            self.reap();
-            self.take_news();
-            self.take_asks();
-            self.go_on_measuring();
-            self.hear_out(paused).await;
-            self.observers.act(self.before.shown(&self.core), self.clock.now());
-            if self.core.next_deadline().is_some_and(|at| at <= self.now()) {
-                self.handle(Event::DeadlinePassed);
+            let paused = self.wait(life).await;
+            let (begin, share) = (Instant::now(), TimeShare::begin());
+            self.take_signals(life);
+            self.reap(life);
+            self.take_news(life);
+            self.take_asks(life);
+            self.go_on_measuring(life);
+            self.hear_out(life, paused).await;
+            self.observers.act(life.outside(), self.clock.now());
+            if life.core.next_deadline().is_some_and(|at| at <= self.clock.now()) {
+                self.feed(life, Event::DeadlinePassed);
             }
-            self.waiters.tell(|| self.core.status(self.clock.now()));
-            self.had_turn(begin.elapsed());
-            self.tend_helpers();
+            self.waiters.tell(|| life.core.status(self.clock.now()));
+            self.had_turn(life, begin.elapsed());
+            self.tend_helpers(life);
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) || share.is_over() {
                 tokio::task::yield_now().await;
@@ -133,104 +128,303 @@ impl Loop {
     }
 
     /// Lets go of what only the start needed.
-    fn let_go(&self) {
+    fn let_go(&self, life: &Life<'_>) {
         // While the command loads: it is not kept waiting for this.
         inherited::close_descriptors();
         // A pool starts workers here again, and others may be started too.
-        if self.execute.fleet.is_none() && !self.helpers.run_more() {
+        if life.execute.workers.is_none() && !self.helpers.run_more() {
             inherited::leave_directory();
         }
         memory::give_back();
     }
 
-    fn now(&self) -> Monotonic {
-        self.clock.now()
+    /// Waits for a signal, a notice or the next deadline. Not at all while a child is left to reap. Returns whether the
+    /// clock has left out a pause.
+    async fn wait(&mut self, life: &mut Life<'_>) -> bool {
+        let of_helpers = if life.first.is_some() { None } else { self.helpers.next_deadline(&life.core) };
+        let next = earlier(life.core.next_deadline(), of_helpers);
+        // A pause in the turn before is not one of this wait.
+        self.clock.now();
+        let began = Instant::now();
+        let beat = self.hurts(life).then(|| began.checked_add(BEAT)).flatten();
+        let deadline = next.and_then(|at| self.clock.instant(at));
+        let retry = passed::retry_at().map(Instant::from_std);
+        let others = [beat, self.observers.next_deadline(), self.inputs.children.again_at, retry];
+        let deadline = deadline.into_iter().chain(others.into_iter().flatten()).min();
+        let ahead = deadline.filter(|at| *at > began);
+        let at_once = self.inputs.children.wanted || self.is_measuring(life);
+        self.inputs.wait(deadline, at_once, life.execute.workers.as_mut(), &mut self.helpers).await;
+        let ended = Instant::now();
+        if let Some(late) = ahead.and_then(|at| ended.checked_duration_since(at)) {
+            self.observers.metrics.lag.observe(late);
+        }
+        self.clock.waited(began, deadline, ended);
+        let Some(lost) = self.clock.news() else { return false };
+        life.was_paused(lost);
+        true
+    }
+
+    /// Whether a deadline runs by which a process is hurt.
+    fn hurts(&self, life: &Life<'_>) -> bool {
+        let of_probes = life.execute.workers.as_ref().is_some_and(Workers::probes);
+        life.core.hurts() || of_probes || self.helpers.runner.next_deadline().is_some()
+    }
+
+    /// If we are late, as after having been suspended, the runtime may have noticed the time and nothing else: what
+    /// workers have said meanwhile must be heard before they are found to have said nothing.
+    async fn hear_out(&mut self, life: &mut Life<'_>, paused: bool) {
+        let is_late = |at: Monotonic| paused || at + LATE <= self.clock.now();
+        if life.execute.workers.is_some() && life.core.next_deadline().is_some_and(is_late) {
+            tokio::task::yield_now().await;
+            self.take_signals(life);
+            self.reap(life);
+            self.take_news(life);
+        }
+    }
+
+    /// A turn took this long, during which nothing was heard.
+    fn had_turn(&mut self, life: &mut Life<'_>, took: Duration) {
+        self.observers.metrics.turns.observe(took);
+        if took >= LONG_TURN
+            && let Some(workers) = &mut life.execute.workers
+        {
+            workers.had_no_time();
+        }
     }
 
     /// All of them, before the children that have ended: so a signal that came before a death is never taken for
     /// one that came after. But for real-time signals, of which tens of thousands may wait.
-    fn take_signals(&mut self) {
-        let share = Share::begin();
+    fn take_signals(&mut self, life: &mut Life<'_>) {
+        let share = TimeShare::begin();
         loop {
-            let batch = self.signals.take();
+            let batch = self.inputs.signals.take();
             if batch.is_empty() {
                 break;
             }
-            batch.into_iter().for_each(|received| self.take_signal(received));
+            batch.into_iter().for_each(|received| self.take_signal(life, received));
             if share.is_over() {
                 break;
             }
         }
-        let share = Share::begin();
-        while let Some(received) = self.signals.take_queued() {
-            self.take_signal(received);
+        let share = TimeShare::begin();
+        while let Some(received) = self.inputs.signals.take_queued() {
+            self.take_signal(life, received);
             if share.is_over() {
                 break;
             }
         }
     }
 
-    fn take_signal(&mut self, received: Received) {
+    fn take_signal(&mut self, life: &mut Life<'_>, received: Received) {
         if received.signal == Signal::CHLD {
             log::child_signal();
-            self.reaping.wanted = true;
-        } else if !is_our_own_echo(received, self.execute.console.gave_up) {
+            self.inputs.children.wanted = true;
+        } else if !is_our_own_echo(received, life.execute.console.gave_up) {
             #[cfg(any(debug_assertions, prefork_panics))]
             echo::panic_for_a_test(received.signal);
-            self.handle(Event::Signalled(received));
+            self.feed(life, Event::Signalled(received));
         }
     }
 
-    fn take_news(&mut self) {
-        for event in self.execute.fleet.as_mut().map(Fleet::take).unwrap_or_default() {
-            self.handle(event);
+    /// Reaps what has ended. Each is told to the core while it is still a zombie, so that what the core wants to
+    /// signal is what it means. Where they end faster than this reaps, the rest waits for the next round.
+    fn reap(&mut self, life: &mut Life<'_>) {
+        if self.inputs.children.take_due() {
+            self.reap_ended(life);
         }
+        // There may be places now.
+        passed::tend();
+    }
+
+    fn reap_ended(&mut self, life: &mut Life<'_>) {
+        let share = TimeShare::begin();
+        loop {
+            // A pool has no use for those that have stopped.
+            let children_left = match self.inputs.children.look(life.execute.workers.is_none()) {
+                WaitOutcome::Stopped(pid, signal) => {
+                    if let Some(event) = life.execute.child_stopped(pid, signal) {
+                        self.feed(life, event);
+                    }
+                    None
+                }
+                WaitOutcome::Traced(pid, signal) => {
+                    self.inputs.children.let_run(pid, signal);
+                    None
+                }
+                WaitOutcome::Ended(pid, exit) => {
+                    self.ended(life, pid, exit);
+                    self.inputs.children.release(pid);
+                    self.left_nobody(life, pid);
+                    None
+                }
+                WaitOutcome::Gone(pid, exit) => {
+                    self.ended(life, pid, exit);
+                    self.left_nobody(life, pid);
+                    None
+                }
+                WaitOutcome::AllAlive => Some(others_are_left()),
+                WaitOutcome::Nobody => Some(false),
+                WaitOutcome::Unknown => return,
+            };
+            if let Some(children_left) = children_left {
+                if !self.helpers.hold_end_back(self.clock.now(), &life.core) {
+                    self.feed(life, Event::Reaped { children_left });
+                }
+                return;
+            }
+            if share.is_over() {
+                self.inputs.children.wanted = true;
+                return;
+            }
+        }
+    }
+
+    /// The core hears of workers and orphans, and not of helpers, nor of children that take descriptors for us.
+    fn ended(&mut self, life: &mut Life<'_>, pid: Pid, exit: Exit) {
+        if passed::ended(pid, exit) {
+            return;
+        }
+        debug!(pid = pid.0, %exit, "child reaped");
+        let workers = &mut life.execute.workers;
+        // While it is still known: what it has served is counted with what the others had. Not for the core to hear: a
+        // worker that has ended is not due for anything.
+        let at_last = workers.as_ref().and_then(|workers| workers.served_at_last(pid));
+        self.observers.metrics.counts.served(life.core.served_by(pid).max(at_last));
+        let out_of_memory = workers.as_mut().is_some_and(|workers| workers.has_ended(pid, exit));
+        if self.helpers.ended(self.clock.now(), pid, exit) {
+            return self.publish_beside(life);
+        }
+        // It counts only until the first start has come to something.
+        let reached_out = |workers: &mut Workers| workers.outgoing.is_news();
+        if !life.core.snapshot().started && workers.as_mut().is_some_and(reached_out) {
+            self.feed(life, Event::Pool(PoolFact::ReachedOut));
+        }
+        self.feed(life, Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } });
+    }
+
+    /// A child was reaped. Mostly it was alone in its group, and then nothing of that is to be killed later.
+    fn left_nobody(&mut self, life: &mut Life<'_>, pid: Pid) {
+        if life.core.awaits_group(pid) && send::is_empty_group(pid) {
+            self.feed(life, Event::Child { pid, change: ChildChange::GroupEnded });
+        }
+    }
+
+    fn take_news(&mut self, life: &mut Life<'_>) {
+        for event in life.execute.workers.as_mut().map(Workers::take).unwrap_or_default() {
+            self.feed(life, event);
+        }
+    }
+
+    /// Whether [`go_on_measuring`](Self::go_on_measuring) has something to do.
+    fn is_measuring(&self, life: &Life<'_>) -> bool {
+        self.observers.metrics.is_wanted()
+            || life.execute.workers.as_ref().is_some_and(|workers| !workers.to_measure.is_empty())
+    }
+
+    /// Measures a few workers: for the core, and for requests that wait for a page.
+    fn go_on_measuring(&mut self, life: &mut Life<'_>) {
+        if !self.is_measuring(life) {
+            return;
+        }
+        let begin = std::time::Instant::now();
+        while let Some(measured) =
+            life.execute.workers.as_mut().and_then(|workers| self.observers.measure(workers))
+        {
+            self.feed(life, measured);
+            if begin.elapsed() >= AT_ONCE {
+                return;
+            }
+        }
+        if self.observers.metrics.is_wanted() {
+            let status = || life.core.status(self.clock.now());
+            self.observers.go_on_measuring(begin, life.execute.workers.as_ref(), status);
+        }
+    }
+
+    /// After all else has had its turn.
+    fn tend_helpers(&mut self, life: &mut Life<'_>) {
+        if life.first.is_some() {
+            return;
+        }
+        self.tend_hooks();
+        let (now, snapshot) = (self.clock.now(), life.core.snapshot());
+        let helpers = &mut self.helpers;
+        let answered = helpers.checker.as_mut().map(|it| it.poll(now, &snapshot, &mut helpers.runner));
+        self.heed_start_of_helpers();
+        if answered == Some(true) {
+            self.publish_beside(life);
+        }
+        self.kill_overdue_helpers(life);
+    }
+
+    fn tend_hooks(&mut self) {
+        // The core, which waits for the end, is to hear of it.
+        self.inputs.children.wanted |= self.helpers.hooks.poll(self.clock.now(), &mut self.helpers.runner);
+        self.heed_start_of_helpers();
+    }
+
+    fn heed_start_of_helpers(&mut self) {
+        if self.helpers.runner.take_worked() {
+            self.clock.worked();
+        }
+    }
+
+    fn kill_overdue_helpers(&mut self, life: &mut Life<'_>) {
+        for sent in self.helpers.runner.kill_overdue(self.clock.now()) {
+            life.execute.sender.told(Signal::KILL, sent);
+        }
+    }
+
+    /// Tells the endpoint what the core knows nothing of.
+    fn publish_beside(&self, life: &Life<'_>) {
+        let check = self.helpers.checker.as_ref().map(|checker| checker.state().clone());
+        self.observers.published.set_beside(Beside { prepares: life.first.is_some(), check });
     }
 
     /// Steps the core, carries out what it wants in order, and feeds the answers back until there are none.
-    fn handle(&mut self, event: Event) {
+    fn feed(&mut self, life: &mut Life<'_>, event: Event) {
         let mut events = VecDeque::from([event]);
         let mut actions = Vec::new();
         while let Some(event) = events.pop_front() {
-            self.core.step(self.now(), event, &mut actions);
+            life.core.step(self.clock.now(), event, &mut actions);
             for action in actions.drain(..) {
                 match action {
-                    Action::Note(note) => self.report(&note),
-                    Action::Ask(ask) => events.extend(self.answer(ask)),
-                    action => events.extend(self.execute.carry_out(action, &self.clock, &self.helpers)),
+                    Action::Note(note) => self.note(life, &note),
+                    Action::Ask(ask) => events.extend(self.answer(life, ask)),
+                    action => events.extend(life.execute.carry_out(action, &self.clock, &self.helpers)),
                 }
             }
         }
-        self.observers.look(self.before.shown(&self.core), self.clock.now());
+        self.observers.look(life.outside(), self.clock.now());
     }
 
-    fn answer(&mut self, ask: Ask) -> Option<Event> {
+    fn answer(&mut self, life: &mut Life<'_>, ask: Ask) -> Option<Event> {
         match ask {
             Ask::ReadConfiguration => {
-                let Executor { starter, fleet, .. } = &mut self.execute;
-                Some(self.in_force.read(&mut self.core, starter, fleet.as_mut()))
+                let Executor { starter, workers, .. } = &mut life.execute;
+                Some(self.in_force.read(&mut life.core, starter, workers.as_mut()))
             }
-            Ask::Upgrade(pool) => Some(self.upgrade(*pool)),
+            Ask::Upgrade(pool) => Some(self.upgrade(life.execute.workers.as_ref(), *pool)),
             Ask::Reap => {
-                self.reaping.wanted = true;
+                self.inputs.children.wanted = true;
                 None
             }
         }
     }
 
     /// Tells everybody who wants to know.
-    fn report(&mut self, note: &Note) {
-        if self.before.is_running() {
-            return self.report_before(note);
+    fn note(&mut self, life: &mut Life<'_>, note: &Note) {
+        if let Some(first) = &mut life.first {
+            return first.note(note);
         }
-        self.tell(note);
-        let Executor { starter, fleet, .. } = &mut self.execute;
-        if let Some(fleet) = fleet {
-            fleet.heed(note);
+        let (core, now) = (&life.core, self.clock.now());
+        let Executor { starter, workers, .. } = &mut life.execute;
+        self.observers.log(now, note, core, workers.as_mut(), &self.endpoints);
+        if let Some(workers) = workers {
+            workers.heed(note, core.stop_policy().graceful);
         }
-        self.in_force.heed(note, &self.core, starter, fleet.as_mut());
-        self.observers.note(self.clock.now(), note);
+        self.in_force.heed(note, core, starter, workers.as_mut());
+        self.observers.note(now, note);
         self.helpers.hooks.push(note);
-        self.heed_end(note);
     }
 }

@@ -11,7 +11,7 @@ use crate::settings::placeholders::{Command, NOTIFY_FD};
 use crate::settings::{self, PoolSettings, Settings, compat, options, restart_only};
 use crate::setup;
 use crate::values::error::StartError;
-use crate::workers::Fleet;
+use crate::workers::Workers;
 use tracing::{error, warn};
 
 /// The settings that hold.
@@ -31,9 +31,9 @@ impl InForce {
     }
 
     /// Reads the command line, the variables and the file as at the start.
-    pub fn read(&mut self, core: &mut Core, starter: &mut Starter, fleet: Option<&mut Fleet>) -> Event {
+    pub fn read(&mut self, core: &mut Core, starter: &mut Starter, workers: Option<&mut Workers>) -> Event {
         let accepted = match read() {
-            Ok(new) => self.renew(new, core, starter, fleet),
+            Ok(new) => self.renew(new, core, starter, workers),
             Err(error) => {
                 error!("{error}");
                 false
@@ -47,7 +47,7 @@ impl InForce {
         new: Settings,
         core: &mut Core,
         starter: &mut Starter,
-        fleet: Option<&mut Fleet>,
+        workers: Option<&mut Workers>,
     ) -> bool {
         for option in restart_only::changed(&self.start, &new) {
             warn!(
@@ -64,34 +64,34 @@ impl InForce {
             return false;
         }
         let mut policy = pool.policy.clone();
-        if !fleet.as_ref().is_some_and(|fleet| fleet.steers()) {
+        if !workers.as_ref().is_some_and(|workers| workers.steers()) {
             setup::without_steering(&mut policy);
         }
         core.renew(policy);
         let command = std::mem::replace(&mut starter.command, new.command);
         let before = self.pool.replace(pool);
         self.before.get_or_insert((command, before));
-        self.come_into_force(core, fleet);
+        self.come_into_force(core, workers);
         true
     }
 
     /// What becomes of a new configuration is that of the reload.
-    pub fn heed(&mut self, note: &Note, core: &Core, starter: &mut Starter, fleet: Option<&mut Fleet>) {
+    pub fn heed(&mut self, note: &Note, core: &Core, starter: &mut Starter, workers: Option<&mut Workers>) {
         match note {
             Note::Reload(_, ReloadNote::Confirmed) => self.before = None,
             Note::Reload(_, ReloadNote::Failed { .. }) => {
                 if let Some(before) = self.before.take() {
                     (starter.command, self.pool) = before;
-                    self.come_into_force(core, fleet);
+                    self.come_into_force(core, workers);
                 }
             }
             _ => {}
         }
     }
 
-    fn come_into_force(&self, core: &Core, fleet: Option<&mut Fleet>) {
-        if let Some((fleet, pool)) = fleet.zip(self.pool.as_ref().or(self.start.pool())) {
-            fleet.renew(pool);
+    fn come_into_force(&self, core: &Core, workers: Option<&mut Workers>) {
+        if let Some((workers, pool)) = workers.zip(self.pool.as_ref().or(self.start.pool())) {
+            workers.renew(pool);
         }
         discard_unheeded(core);
     }

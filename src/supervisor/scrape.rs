@@ -1,124 +1,95 @@
 //! Metrics: what is looked at when somebody asks for them.
 
-use super::Loop;
-use crate::control::Ask;
+use super::observers::Observers;
 use crate::core::event::{Measured, WorkerFact};
-use crate::core::{Event, Lane, Pid, Status};
+use crate::core::{Core, Event, Lane, Monotonic, Status};
 use crate::os::process::{own_usage, usage};
 use crate::os::socket::netstat;
 use crate::os::stdio::stderr;
 use crate::report::metrics::Page;
 use crate::report::metrics::pages::{self, Own, PoolSeen, Seated, SlotFigures};
+use crate::workers::Workers;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// How long workers are measured before other things get their turn. At least one is.
-const AT_ONCE: Duration = Duration::from_millis(4);
+pub const AT_ONCE: Duration = Duration::from_millis(4);
 
-impl Loop {
-    /// Answers, or sees to it that [`go_on_measuring`](Self::go_on_measuring) will.
-    pub(super) fn scrape(&mut self, ask: Ask) {
-        match ask {
-            Ask::Metrics(answer) => {
-                if !self.observers.metrics.asked(answer) {
-                    return;
-                }
-                let seats = pages::seats(&self.core.status(self.now()));
-                let workers = seats.into_iter().filter_map(|(_, worker)| worker?.pid).collect();
-                self.observers.metrics.measure(workers);
-            }
-            Ask::Liveness(answer) => {
-                let page = pages::liveness(&self.core.status(self.now()), &self.own());
-                let _gone = answer.send(Page::new(page));
-            }
-            // Asks for something else.
-            Ask::Status(_) | Ask::Order(..) => {}
+impl Observers {
+    /// Answers with the page of all metrics, or sees to it that [`go_on_measuring`](Self::go_on_measuring) will.
+    pub fn scrape(&mut self, answer: oneshot::Sender<Page>, core: &Core, now: Monotonic) {
+        if self.metrics.asked(answer) {
+            let seats = pages::seats(&core.status(now));
+            self.metrics.measure(seats.into_iter().filter_map(|(_, worker)| worker?.pid).collect());
         }
     }
 
-    /// Whether [`go_on_measuring`](Self::go_on_measuring) has something to do.
-    pub(super) fn is_measuring(&self) -> bool {
-        self.observers.metrics.is_wanted()
-            || self.execute.fleet.as_ref().is_some_and(|fleet| !fleet.to_measure.is_empty())
-    }
-
-    /// Measures a few workers: for the core, and for requests that wait for a page. When none is left, these are answered.
-    pub(super) fn go_on_measuring(&mut self) {
-        if !self.is_measuring() {
-            return;
-        }
-        let begin = Instant::now();
-        while let Some((pid, lane)) =
-            self.execute.fleet.as_mut().and_then(|fleet| fleet.to_measure.pop_front())
-        {
-            self.measure(pid, lane);
-            if begin.elapsed() >= AT_ONCE {
-                return;
-            }
-        }
-        if !self.observers.metrics.is_wanted() {
-            return;
-        }
-        while let Some(pid) = self.observers.metrics.next_unmeasured() {
-            let seen = self.look_at(pid);
-            self.observers.metrics.measured(pid, seen);
-            if begin.elapsed() >= AT_ONCE {
-                return;
-            }
-        }
-        let page = self.page(&self.core.status(self.now()));
-        self.observers.metrics.publish(&Page::new(page));
+    /// The page of the supervisor's own metrics.
+    pub fn liveness(&self, status: &Status) -> Page {
+        Page::new(pages::liveness(status, &self.own()))
     }
 
     /// Measures a worker for the core.
-    fn measure(&mut self, pid: Pid, lane: Lane) {
-        let Some(fleet) = &mut self.execute.fleet else { return };
-        let measured = fleet.measure(pid, lane);
+    pub fn measure(&mut self, workers: &mut Workers) -> Option<Event> {
+        let (pid, lane) = workers.to_measure.pop_front()?;
+        let measured = workers.measure(pid, lane);
         if let Event::Worker { fact: WorkerFact::Measured(Measured { memory: Some(bytes), .. }), .. } =
             measured
-            && fleet.measures_shares()
+            && workers.measures_shares()
         {
-            self.observers.metrics.share_measured(pid, bytes);
+            self.metrics.share_measured(pid, bytes);
         }
-        self.handle(measured);
+        Some(measured)
     }
 
-    fn look_at(&self, pid: Pid) -> Option<usage::Usage> {
-        match &self.execute.fleet {
-            Some(fleet) => fleet.as_worker(|| usage::usage(pid)),
-            None => usage::usage(pid),
+    /// Measures a few workers for requests that wait for a page. When none is left, these are answered.
+    pub fn go_on_measuring(
+        &mut self,
+        begin: Instant,
+        workers: Option<&Workers>,
+        status: impl FnOnce() -> Status,
+    ) {
+        while let Some(pid) = self.metrics.next_unmeasured() {
+            let seen = match workers {
+                Some(workers) => workers.as_worker(|| usage::usage(pid)),
+                None => usage::usage(pid),
+            };
+            self.metrics.measured(pid, seen);
+            if begin.elapsed() >= AT_ONCE {
+                return;
+            }
         }
+        let page = self.page(&status(), workers);
+        self.metrics.publish(&Page::new(page));
     }
 
     fn own(&self) -> Own<'_> {
         Own {
-            started: self.observers.metrics.started,
+            started: self.metrics.started,
             usage: own_usage::own_usage(),
             dropped: stderr::dropped(),
-            turns: &self.observers.metrics.turns,
-            lag: &self.observers.metrics.lag,
+            turns: &self.metrics.turns,
+            lag: &self.metrics.lag,
         }
     }
 
-    fn page(&self, status: &Status) -> String {
+    fn page(&self, status: &Status, workers: Option<&Workers>) -> String {
         let seats = pages::seats(status).into_iter().map(|(seat, worker)| {
             let kept = usize::try_from(seat.slot).ok().and_then(|slot| status.slots.get(slot)?.kept_lane);
             let lane = worker.map(|worker| worker.lane).or(kept);
-            let queue = lane
-                .zip(self.execute.fleet.as_ref())
-                .and_then(|(Lane(lane), fleet)| fleet.lanes.own_queue(lane));
+            let queue = lane.zip(workers).and_then(|(Lane(lane), workers)| workers.lanes.own_queue(lane));
             let seated = worker.map(|worker| {
-                let (usage, share) =
-                    worker.pid.map(|pid| self.observers.metrics.known(pid)).unwrap_or_default();
+                let (usage, share) = worker.pid.map(|pid| self.metrics.known(pid)).unwrap_or_default();
                 Seated { usage, share, uptime: worker.uptime, requests: worker.requests }
             });
             SlotFigures { queue, worker: seated, ..seat }
         });
         let seats: Vec<SlotFigures> = seats.collect();
-        let pool = self.execute.fleet.as_ref().map(|fleet| PoolSeen {
-            shared: fleet.lanes.shared_queue(),
+        let pool = workers.map(|workers| PoolSeen {
+            shared: workers.lanes.shared_queue(),
             listening: netstat::listening(),
-            shares: fleet.measures_shares(),
+            shares: workers.measures_shares(),
         });
-        pages::whole(status, &self.own(), &self.observers.metrics.counts, &seats, pool.as_ref())
+        pages::whole(status, &self.own(), &self.metrics.counts, &seats, pool.as_ref())
     }
 }

@@ -9,7 +9,7 @@ use crate::os::process::spawn::{self, Placement, Program, SpawnAttributes};
 use crate::settings::placeholders::{Command, Values};
 use crate::setup::environment::Environment;
 use crate::values::FIRST_FD;
-use crate::workers::Fleet;
+use crate::workers::Workers;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -39,13 +39,13 @@ impl Starter {
     pub fn spawn(
         &self,
         order: &SpawnOrder,
-        fleet: Option<&mut Fleet>,
+        workers: Option<&mut Workers>,
         console: &mut Console,
         clock: &Clock,
     ) -> Event {
-        let result = match (self.cannot_spawn, fleet) {
+        let result = match (self.cannot_spawn, workers) {
             (Some(failure), _) => Err(failure),
-            (None, Some(fleet)) => self.worker(order, fleet, clock),
+            (None, Some(workers)) => self.worker(order, workers, clock),
             (None, None) => self.command(order, console, clock),
         };
         Event::Spawned { id: order.id, result }
@@ -74,15 +74,15 @@ impl Starter {
         spawned
     }
 
-    fn worker(&self, order: &SpawnOrder, fleet: &mut Fleet, clock: &Clock) -> Result<Pid, SpawnFailure> {
-        let extras = fleet.prepare(order)?;
+    fn worker(&self, order: &SpawnOrder, workers: &mut Workers, clock: &Clock) -> Result<Pid, SpawnFailure> {
+        let extras = workers.prepare(order)?;
         let program = Program {
             argv: &self.argv(order, extras.ready_fd),
             missing: 0,
             env: &self.environment.of_worker(&extras.of_worker(order)),
             listen_pid: self.environment.sets_listen_pid(),
             output: extras.output(),
-            fds: &fleet.fds(order, &extras),
+            fds: &workers.fds(order, &extras),
             close_others: self.closes_others,
             execute_within: EXECUTE_WORKER_WITHIN,
             placement: self.placement,
@@ -92,8 +92,8 @@ impl Starter {
         let spawned = spawn::spawn(&program);
         clock.worked();
         match spawned {
-            Ok(pid) => fleet.has_spawned(order, pid),
-            Err(_) => fleet.has_not_spawned(order),
+            Ok(pid) => workers.has_spawned(order, pid),
+            Err(_) => workers.has_not_spawned(order),
         }
         spawned
     }

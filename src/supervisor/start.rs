@@ -1,18 +1,18 @@
 //! Setting everything up. It may fail, as nothing after it may.
 
-use super::before::Before;
+use super::Supervisor;
+use super::children::Reaping;
 use super::clock::Clock;
 use super::console::Console;
 use super::execute::Executor;
+use super::inputs::Inputs;
+use super::life::Life;
 use super::observers::Observers;
-use super::orders::Waiters;
-use super::reaping::Reaping;
 use super::reload::{self, InForce};
 use super::sending::Sender;
 use super::spawning::Starter;
 use super::upgrade;
-use super::{Loop, Supervisor};
-use crate::control;
+use crate::control::{self, waiting::Waiters};
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
 use crate::core::{Core, Mode};
@@ -33,18 +33,18 @@ use crate::setup::environment::Environment;
 use crate::setup::{self, CommandPlace, Endpoints};
 use crate::values::error::StartError;
 use crate::values::style::Style;
-use crate::workers::{Fleet, least_fd};
+use crate::workers::{Workers, least_fd};
 use std::io;
 use tokio::time::Instant;
 use tracing::debug;
 
 impl Supervisor {
-    /// Sets everything up; nothing is started yet. May fail, [`run`](Self::run) may not: after the start there
-    /// is nobody to return an error to.
+    /// Sets everything up; nothing is started yet. What is returned runs to the end and returns the exit code. It may not
+    /// fail: after the start there is nobody to return an error to.
     ///
     /// # Errors
     /// Names what could not be had.
-    pub fn start(config: Settings) -> Result<Self, StartError> {
+    pub fn start(config: Settings) -> Result<impl FnOnce() -> u8, StartError> {
         let is_pool = config.pool().is_some();
         // The others tell of it when they try.
         let given = if is_pool { setup::given()? } else { None };
@@ -64,7 +64,7 @@ impl Supervisor {
         let inside = runtime.enter();
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
         setup::relations(&config);
-        let (core, place, fleet) = of_mode(&config, settings.identity.as_ref(), given.as_ref())?;
+        let (core, place, workers) = of_mode(&config, settings.identity.as_ref(), given.as_ref())?;
         let published = Published::new(core.snapshot());
         let (desk, inbox) = control::open();
         let (shows, lost) =
@@ -81,7 +81,8 @@ impl Supervisor {
         let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
         let terminal = place.and_then(|place| place.terminal);
         let console = Console::new(terminal, gave_up, config.style == Style::DumbInit);
-        let before = Before::new(&config.helpers, given.as_ref());
+        // What was done by the program before us in this process is not done again.
+        let before = if given.is_some() { Vec::new() } else { config.helpers.before.clone() };
         // Later, elsewhere or for another user it may be where it is not now.
         let stays = !is_pool && config.helpers.before.is_empty() && config.process.chdir.is_none();
         let starter = Starter {
@@ -95,31 +96,25 @@ impl Supervisor {
             closes_others: is_pool,
         };
         let ids = starter.settings.identity.as_ref().map(Identity::ids);
-        let execute = Executor { fleet, sender: Sender::new(ids), console, starter, exit: None };
-        let state = Loop {
-            core,
+        let execute = Executor { workers, sender: Sender::new(ids), console, starter, exit: None };
+        let relays = config.pool().is_some_and(|pool| pool.output.is_some());
+        // A child may have ended while the program was exchanged.
+        let children = Reaping::new(given.is_some());
+        let mut life = Life { core, execute, first: None };
+        let mut supervisor = Self {
             clock,
-            signals,
-            endpoints,
-            program: if is_pool { exec::own_program() } else { Err(io::ErrorKind::Unsupported.into()) },
-            execute,
-            inbox,
+            inputs: Inputs { signals, children, inbox },
             waiters: Waiters::default(),
-            observers: Observers::new(
-                published,
-                is_pool,
-                config.pool().is_some_and(|pool| pool.output.is_some()),
-            ),
-            before,
+            observers: Observers::new(published, is_pool, relays),
             helpers,
             in_force: InForce::new(config),
-            // A child may have ended while the program was exchanged.
-            reaping: Reaping::new(given.is_some()),
+            endpoints,
+            program: if is_pool { exec::own_program() } else { Err(io::ErrorKind::Unsupported.into()) },
         };
         if is_pool {
-            reload::discard_unheeded(&state.core);
+            reload::discard_unheeded(&life.core);
         }
-        Ok(Self { runtime: Some(runtime), state })
+        Ok(move || runtime.block_on(supervisor.run(&mut life, &before)))
     }
 }
 
@@ -143,7 +138,7 @@ fn of_mode(
     config: &Settings,
     identity: Option<&Identity>,
     given: Option<&ProgramHandover>,
-) -> Result<(Core, Option<CommandPlace>, Option<Fleet>), StartError> {
+) -> Result<(Core, Option<CommandPlace>, Option<Workers>), StartError> {
     match &config.mode {
         Mode::Init(init) => {
             let (mut policy, place) = (init.policy.clone(), setup::place(init.placing));
@@ -155,13 +150,13 @@ fn of_mode(
         Mode::Pool(pool) => {
             let mut policy = pool.policy.clone();
             let lanes = setup::lanes(pool, &mut policy, least_fd(pool), given)?;
-            let fleet = Fleet::new(pool, lanes, identity, given);
-            let fleet = fleet.map_err(|(what, error)| setup::refused(what, &error))?;
+            let workers = Workers::new(pool, lanes, identity, given);
+            let workers = workers.map_err(|(what, error)| setup::refused(what, &error))?;
             let core = match given {
                 Some(given) => Core::take_over(policy, pid1::seed(), &given.pool),
                 None => Core::new(Mode::Pool(policy), pid1::seed()),
             };
-            Ok((core, None, Some(fleet)))
+            Ok((core, None, Some(workers)))
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The end: answers, hooks and workers' output that are on their way may take a moment, and no more.
 
-use super::Loop;
-use crate::core::note::{InitNote, PoolNote};
-use crate::core::time::Patience;
-use crate::core::{Monotonic, Note};
+use super::Supervisor;
+use super::life::Life;
+use crate::core::Monotonic;
+use crate::workers::Workers;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -15,42 +15,22 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// Turns that other tasks get at the end, to say what they have to say: the answer to the order that ended us, above all.
 const LAST_TURNS: u32 = 4;
 
-impl Loop {
+impl Supervisor {
     /// Nothing runs any more, and this is the exit code.
-    pub(super) async fn finish(&mut self, code: u8) -> u8 {
-        if let Some(fleet) = &mut self.execute.fleet {
-            fleet.lanes.leave();
+    pub(super) async fn finish(&mut self, life: &mut Life<'_>, code: u8) -> u8 {
+        if let Some(workers) = &mut life.execute.workers {
+            workers.lanes.leave();
         }
-        self.take_leave().await;
-        self.last_words().await;
-        self.finish_output().await;
+        self.take_leave(life).await;
+        self.last_words(life).await;
+        if let Some(workers) = &mut life.execute.workers {
+            finish_output(workers).await;
+        }
         code
     }
 
-    /// Remembers when the graceful timeout ends.
-    pub(super) fn heed_end(&mut self, note: &Note) {
-        let grace = match (note, self.core.stop_policy().graceful) {
-            (Note::Pool(PoolNote::ShutdownStarted { drain_delay, .. }), Patience::For(grace)) => {
-                grace.saturating_add(*drain_delay)
-            }
-            (Note::Init(InitNote::KillingAll), _) => Duration::ZERO,
-            _ => return,
-        };
-        if let Some(fleet) = &mut self.execute.fleet {
-            fleet.end_by = Instant::now().checked_add(grace);
-        }
-    }
-
-    async fn finish_output(&mut self) {
-        let Some(fleet) = &mut self.execute.fleet else { return };
-        let left = fleet.end_by.map_or(LONGEST, |at| at.saturating_duration_since(Instant::now()));
-        if let Some(output) = &mut fleet.output {
-            output.finish(left.clamp(SHORTEST, LONGEST)).await;
-        }
-    }
-
-    async fn take_leave(&mut self) {
-        self.waiters.tell(|| self.core.status(self.clock.now()));
+    async fn take_leave(&mut self, life: &Life<'_>) {
+        self.waiters.tell(|| life.core.status(self.clock.now()));
         if self.endpoints.control.is_some() {
             for _ in 0..LAST_TURNS {
                 tokio::task::yield_now().await;
@@ -59,21 +39,27 @@ impl Loop {
     }
 
     /// Hooks that run or wait, that of the very end among them, have a moment.
-    async fn last_words(&mut self) {
+    async fn last_words(&mut self, life: &mut Life<'_>) {
         if self.helpers.have_hooks() {
-            let now = self.now();
-            let until = self.helpers.hooks.last_words(now, &mut self.helpers.runner);
+            let until = self.helpers.hooks.last_words(self.clock.now(), &mut self.helpers.runner);
             self.tend_hooks();
-            while self.helpers.have_hooks() && self.now() < until {
-                let _paused = self.wait().await;
-                self.take_signals();
-                self.reap();
-                self.tend_helpers();
+            while self.helpers.have_hooks() && self.clock.now() < until {
+                let _paused = self.wait(life).await;
+                self.take_signals(life);
+                self.reap(life);
+                self.tend_helpers(life);
             }
             self.helpers.hooks.give_up();
         }
         self.helpers.hooks.log_dropped();
         self.helpers.runner.hasten(|_| true, Monotonic::default());
-        self.kill_overdue_helpers();
+        self.kill_overdue_helpers(life);
+    }
+}
+
+async fn finish_output(workers: &mut Workers) {
+    let left = workers.end_by.map_or(LONGEST, |at| at.saturating_duration_since(Instant::now()));
+    if let Some(output) = &mut workers.output {
+        output.finish(left.clamp(SHORTEST, LONGEST)).await;
     }
 }

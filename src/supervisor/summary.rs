@@ -1,62 +1,64 @@
 //! What is told once: where the pool serves, when it does, and what it has come to, when it ends.
 
-use super::Loop;
+use super::observers::Observers;
 use crate::core::note::PoolNote;
 use crate::core::snapshot::State;
-use crate::core::{Note, Pid};
+use crate::core::{Core, Monotonic, Note};
 use crate::os::socket::listen::Listener;
 use crate::report::log::{self, End, Place};
+use crate::setup::Endpoints;
+use crate::workers::Workers;
 
-impl Loop {
+impl Observers {
     /// Writes the line for a transition, with what the core does not know.
-    pub(super) fn tell(&mut self, note: &Note) {
+    pub fn log(
+        &self,
+        now: Monotonic,
+        note: &Note,
+        core: &Core,
+        workers: Option<&mut Workers>,
+        endpoints: &Endpoints,
+    ) {
         match note {
             Note::Pool(PoolNote::Ready { ready }) => {
-                self.tell_ready(*ready);
-                self.look_whether_hint_is_taken();
+                log_ready(*ready, core, workers.as_deref(), endpoints);
+                look_whether_hint_is_taken(now, core, workers);
             }
-            Note::Pool(PoolNote::Stopped) => self.tell_stopped(),
+            Note::Pool(PoolNote::Stopped) => self.log_stopped(now),
             note => log::note(note),
         }
     }
 
-    fn tell_ready(&self, ready: u32) {
-        let lanes = self.execute.fleet.iter().flat_map(|fleet| fleet.lanes.addresses());
-        let address =
-            |endpoint: &Option<Listener>| endpoint.as_ref().map(|listener| listener.address().to_string());
-        log::pool_ready(&Place {
-            ready,
-            workers: self.core.snapshot().workers,
-            listening: lanes.map(ToString::to_string).collect(),
-            health: address(&self.endpoints.health),
-            control: address(&self.endpoints.control),
-        });
-    }
-
-    fn tell_stopped(&self) {
-        let counts = &self.observers.metrics.counts;
+    fn log_stopped(&self, now: Monotonic) {
+        let counts = &self.metrics.counts;
         log::pool_stopped(&End {
             requests: counts.served,
             restarts: counts.restarts,
             killed: counts.kills.each().fold(0u64, |sum, (_, kills)| sum.saturating_add(kills)),
-            took: counts.stop_began.map(|began| self.now().since(began)),
+            took: counts.stop_began.map(|began| now.since(began)),
         });
     }
+}
 
-    /// One worker stands for all: they run the same command.
-    fn look_whether_hint_is_taken(&mut self) {
-        let Some(signal) = self.core.drain_signal() else { return };
-        let status = self.core.status(self.now());
-        let ready = status.workers.iter().find(|worker| worker.state == State::Ready);
-        if let (Some(pid), Some(fleet)) = (ready.and_then(|worker| worker.pid), &mut self.execute.fleet) {
-            fleet.look_whether_hint_is_taken(pid, signal);
-        }
-    }
+fn log_ready(ready: u32, core: &Core, workers: Option<&Workers>, endpoints: &Endpoints) {
+    let lanes = workers.iter().flat_map(|workers| workers.lanes.addresses());
+    let address =
+        |endpoint: &Option<Listener>| endpoint.as_ref().map(|listener| listener.address().to_string());
+    log::pool_ready(&Place {
+        ready,
+        workers: core.snapshot().workers,
+        listening: lanes.map(ToString::to_string).collect(),
+        health: address(&endpoints.health),
+        control: address(&endpoints.control),
+    });
+}
 
-    /// A worker has ended, and is still known: what it has served is counted with what the others had.
-    pub(super) fn count_served(&mut self, pid: Pid) {
-        let at_last = self.execute.fleet.as_ref().and_then(|fleet| fleet.served_at_last(pid));
-        // Not for the core to hear: a worker that has ended is not due for anything.
-        self.observers.metrics.counts.served(self.core.served_by(pid).max(at_last));
+/// One worker stands for all: they run the same command.
+fn look_whether_hint_is_taken(now: Monotonic, core: &Core, workers: Option<&mut Workers>) {
+    let Some(signal) = core.drain_signal() else { return };
+    let status = core.status(now);
+    let ready = status.workers.iter().find(|worker| worker.state == State::Ready);
+    if let (Some(pid), Some(workers)) = (ready.and_then(|worker| worker.pid), workers) {
+        workers.look_whether_hint_is_taken(pid, signal);
     }
 }

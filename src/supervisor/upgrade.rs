@@ -1,6 +1,6 @@
 //! USR2: the program that is now in our place takes this process over, with its workers and listeners.
 
-use super::Loop;
+use super::Supervisor;
 use crate::core::event::{Answer, SpawnFailure};
 use crate::core::{Event, Handover};
 use crate::os::entry;
@@ -16,7 +16,7 @@ use crate::values::address::Address;
 use crate::values::error::StartError;
 use crate::values::ready_target::CheckState;
 use crate::values::variables::HANDOVER_TERMS;
-use crate::workers::Fleet;
+use crate::workers::Workers;
 use crate::workers::output::Relay;
 use std::ffi::OsString;
 use std::io;
@@ -82,17 +82,17 @@ fn terms(settings: &Settings) -> String {
     lines.join("\n") + "\n"
 }
 
-impl Loop {
+impl Supervisor {
     /// Returns only if it failed: then everything is as before.
-    pub(super) fn upgrade(&mut self, mut pool: Handover) -> Event {
+    pub(super) fn upgrade(&self, workers: Option<&Workers>, mut pool: Handover) -> Event {
         // The next program knows them as what is left of a group, and kills them at the same time.
         pool.leftovers.extend(self.helpers.runner.all().filter(|(_, kill_at)| kill_at.is_some()));
         let waiting = self.helpers.hooks.waiting();
         if waiting > 0 {
             warn!(count = waiting, "events wait for hooks: they are dropped by the upgrade");
         }
-        let remedy = match (&self.program, &self.execute.fleet) {
-            (Ok(program), Some(fleet)) => match self.exchange(program, fleet, pool) {
+        let remedy = match (&self.program, workers) {
+            (Ok(program), Some(workers)) => match self.exchange(program, workers, pool) {
                 Ok(remedy) => remedy.to_owned(),
                 Err(error) => error.to_string(),
             },
@@ -104,12 +104,12 @@ impl Loop {
         Event::Answered(Answer::UpgradeFailed)
     }
 
-    fn exchange(&self, program: &Path, fleet: &Fleet, pool: Handover) -> io::Result<&'static str> {
+    fn exchange(&self, program: &Path, workers: &Workers, pool: Handover) -> io::Result<&'static str> {
         let args = entry::args();
         // A program that could not go on must not get here: from PID 1 there is no way back. One that does not know the
         // second variable prints a plan for people, and starts nothing either.
-        let listen = fleet.adopted.to_hand_over();
-        let given_some = !fleet.adopted.addresses.is_empty();
+        let listen = workers.adopted.to_hand_over();
+        let given_some = !workers.adopted.addresses.is_empty();
         let variables = [("PREFORK_EXPLAIN", "true"), (HANDOVER_TERMS, "true"), (LISTEN, listen.as_str())];
         let variables = variables.get(..if given_some { 3 } else { 2 }).unwrap_or_default();
         let answer = exec::ask(program, &args, variables, ANSWER_WITHIN);
@@ -127,13 +127,13 @@ impl Loop {
         if answer != terms {
             return Ok("the configuration says to listen elsewhere now, which takes a restart");
         }
-        let places: Vec<(Vec<BorrowedFd<'_>>, &[u32])> = fleet.lanes.hand_over().collect();
+        let places: Vec<(Vec<BorrowedFd<'_>>, &[u32])> = workers.lanes.hand_over().collect();
         let numbers = |fds: &[BorrowedFd<'_>]| fds.iter().map(AsRawFd::as_raw_fd).collect();
-        let scoreboard = fleet.scoreboard_fd();
-        let output = fleet.output.as_ref().map(Relay::hand_over);
+        let scoreboard = workers.scoreboard_fd();
+        let output = workers.output.as_ref().map(Relay::hand_over);
         let output = output.map(|(output, bytes)| Ok::<_, io::Error>((output, exec::put_down(&bytes)?)));
         let output = output.transpose()?;
-        let (notify, notify_fds) = fleet.notices.hand_over();
+        let (notify, notify_fds) = workers.notices.hand_over();
         let given = ProgramHandover {
             pool,
             signals: signals::given(),
@@ -151,7 +151,7 @@ impl Loop {
         keep.extend(notify_fds);
         keep.push(text.as_fd());
         keep.extend(output.as_ref().map(|(_, fd)| fd.as_fd()));
-        keep.extend(fleet.output.iter().flat_map(Relay::fds));
+        keep.extend(workers.output.iter().flat_map(Relay::fds));
         keep.extend(scoreboard.map(|(fd, _)| fd));
         keep.extend(self.endpoints.iter().map(AsFd::as_fd));
         let mut env: Vec<(OsString, OsString)> =

@@ -1,13 +1,13 @@
 //! Whether workers take connections: those that start, and those that once did.
 
-use super::Fleet;
+use super::Workers;
 use crate::core::event::WorkerFact;
 use crate::core::{Event, Lane, Pid};
 use crate::os::socket::accepting::Seen;
 use crate::os::socket::queue_watch::QueueWatch;
 use tracing::debug;
 
-impl Fleet {
+impl Workers {
     /// Looks at a worker that starts.
     pub(super) fn observe(&mut self, pid: Pid, lane: Lane) -> Event {
         let ids = self.lanes.ids(lane.0);

@@ -1,13 +1,15 @@
 //! Carrying out what concerns the workers of a pool as such: all but their spawn, their signals and their end.
 
-use super::Fleet;
+use super::Workers;
 use crate::core::action::{ListenerAction, PoolCheck, WorkerAction};
 use crate::core::event::{PoolFact, WorkerFact};
-use crate::core::note::WorkerRef;
-use crate::core::{Event, Lane, Monotonic, Signal};
+use crate::core::note::{InitNote, PoolNote, WorkerNote, WorkerRef};
+use crate::core::{Event, Lane, Monotonic, Note, Patience, Signal};
 use std::io;
+use std::time::Duration;
+use tokio::time::Instant;
 
-impl Fleet {
+impl Workers {
     /// What concerns one worker.
     ///
     /// # Errors
@@ -74,6 +76,19 @@ impl Fleet {
             }
             PoolCheck::Container => self.measure_container()?,
         }))
+    }
+
+    /// What follows from a transition. Workers have until `graceful` is over.
+    pub fn heed(&mut self, note: &Note, graceful: Patience) {
+        let grace = match (note, graceful) {
+            (Note::Worker(_, WorkerNote::Stopping { reason, .. }), _) => return self.tell_of_sharing(reason),
+            (Note::Pool(PoolNote::ShutdownStarted { drain_delay, .. }), Patience::For(grace)) => {
+                grace.saturating_add(*drain_delay)
+            }
+            (Note::Init(InitNote::KillingAll), _) => Duration::ZERO,
+            _ => return,
+        };
+        self.end_by = Instant::now().checked_add(grace);
     }
 
     /// What concerns the listeners.

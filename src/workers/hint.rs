@@ -1,6 +1,6 @@
 //! Signals for what the application does itself: saying goodbye to its clients, or opening its log anew.
 
-use super::Fleet;
+use super::Workers;
 use crate::core::{Lane, Pid, Signal};
 use crate::os::process::send;
 use crate::os::process::takers::{self, Sent};
@@ -15,7 +15,7 @@ const OF_DRAIN: (&str, &str) = (
 const OF_FORWARDED: (&str, &str) =
     ("--forward-signal", "leave the option out, or have the application catch it");
 
-impl Fleet {
+impl Workers {
     /// Tells a worker, where it looks itself and by a signal, which is kept from a process that it would end.
     pub(super) fn hint(&mut self, pid: Pid, lane: Lane, signal: Option<Signal>) -> io::Result<()> {
         // The flag first: a handler of the signal may look at it.

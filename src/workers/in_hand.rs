@@ -8,19 +8,10 @@
 //!  anything else                                              idle, as a client that keeps its connection is
 //! ```
 
-use super::Fleet;
-use crate::core::event::Connections;
-use crate::core::exit::Reason;
-use crate::core::note::WorkerNote;
-use crate::core::{Note, Pid};
-use crate::os::call;
-use crate::os::process::own_usage::costing;
-use crate::os::socket::connections::{self, Connection, Tcp};
-use std::collections::{HashMap, HashSet};
-use std::io;
+use crate::os::socket::connections::{Connection, Tcp};
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{info, warn};
 
 /// An answer of which nothing has gone out for so long is complete, if it did not take longer up to then.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -43,12 +34,12 @@ pub struct Hands {
     /// Answers that are being sent: how far they are, and since when.
     sending: HashMap<u64, (u64, Instant)>,
     /// Whether it was told that nothing can be seen.
-    blindness_told: bool,
+    pub blindness_told: bool,
 }
 
 /// What a connection has in hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hand {
+pub enum Hand {
     Nothing,
     Something,
     /// A request after the answer to one before.
@@ -66,7 +57,7 @@ impl Hands {
     }
 
     /// Takes all connections there are.
-    fn judge(
+    pub fn judge(
         &mut self,
         all: &HashMap<u64, Connection>,
         now: Instant,
@@ -114,74 +105,6 @@ fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long:
     };
     // A client that asked since then may ask again, and again.
     if sent_ago < pause && !(received > 0 && since(received_ago)) { Hand::Something } else { Hand::Nothing }
-}
-
-impl Fleet {
-    /// What the connections of these workers do, to which no new ones have come for so long; `None` if that is not to be
-    /// seen. And the processor time it took.
-    pub(super) fn look_at_connections(
-        &mut self,
-        workers: &[Pid],
-        for_so_long: Duration,
-    ) -> (Option<Connections>, Duration) {
-        costing(|| {
-            let found = self.in_hand(workers, for_so_long);
-            found.map_err(|error| self.tell_of_blindness(&error)).ok()
-        })
-    }
-
-    fn in_hand(&mut self, workers: &[Pid], for_so_long: Duration) -> io::Result<Connections> {
-        let addresses: Vec<_> = self.lanes.addresses().cloned().collect();
-        let all = connections::connections(&addresses)?;
-        let hands = self.hands.judge(&all, Instant::now(), for_so_long);
-        let wanted: HashSet<u64> = hands.keys().copied().collect();
-        let mut found = Connections::default();
-        if wanted.is_empty() {
-            return Ok(found);
-        }
-        for worker in workers {
-            let owned = self.as_worker(|| connections::owned(*worker, &wanted))?;
-            for hand in owned.iter().filter_map(|inode| hands.get(inode)) {
-                found.open = found.open.saturating_add(1);
-                match hand {
-                    Hand::Nothing => {}
-                    Hand::Something => found.busy = found.busy.saturating_add(1),
-                    Hand::Another => found.again = found.again.saturating_add(1),
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Where workers share a listener, new connections come until the stop signal: none is waited for, which is told once.
-    pub fn heed(&mut self, note: &Note) {
-        let Note::Worker(_, WorkerNote::Stopping { reason, .. }) = note else { return };
-        let is_planned = !reason.is_failure() && *reason != Reason::Stop;
-        let shares = !self.steers() && self.lanes.addresses().next().is_some();
-        if is_planned && shares && !std::mem::replace(&mut self.hands.blindness_told, true) {
-            info!(
-                "workers share a listener: one that is replaced is told to stop with what it has in hand, which a \
-                 server that does not handle the stop signal loses"
-            );
-        }
-    }
-
-    fn tell_of_blindness(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.hands.blindness_told, true) {
-            let remedy = match error.kind() {
-                _ if call::is_refused(call::errno(error)) => call::REMEDY,
-                // What sock_diag(7) says where it has nobody to ask.
-                io::ErrorKind::NotFound => {
-                    "the kernel has no tcp_diag: load it on the host, with modprobe tcp_diag"
-                }
-                _ => "see /proc and sock_diag(7)",
-            };
-            warn!(
-                %error,
-                "what workers have in hand cannot be seen: a server that drops it at the stop signal loses it: {remedy}"
-            );
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! What is done about new connections: which workers get them, and that none does.
 
-use super::Fleet;
+use super::Workers;
 use crate::core::{Lane, Pid};
 use crate::os::call;
 use crate::os::socket::let_go;
 use tracing::{debug, warn};
 
-impl Fleet {
+impl Workers {
     pub(super) fn steer(&mut self, lanes: &[Lane]) {
         let live: Vec<u32> = lanes.iter().map(|lane| lane.0).collect();
         if let Err(error) = self.lanes.steer(&live) {

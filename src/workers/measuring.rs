@@ -1,6 +1,6 @@
 //! What workers take and do, measured from outside.
 
-use super::Fleet;
+use super::Workers;
 use crate::core::event::{Measured, PoolFact, WorkerFact};
 use crate::core::note::WorkerRef;
 use crate::core::{Event, Lane, Pid};
@@ -14,7 +14,7 @@ use crate::os::worker::scoreboard;
 use crate::report::log;
 use crate::values::address::Address;
 
-impl Fleet {
+impl Workers {
     pub fn measure(&mut self, pid: Pid, lane: Lane) -> Event {
         let line = self.scoreboard.as_ref().map(|board| board.read(lane.0));
         let deadline = line.and_then(|line| line.deadline);

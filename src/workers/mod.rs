@@ -2,6 +2,7 @@
 //! worker.
 
 mod accepting;
+mod connections;
 mod execute;
 mod hint;
 mod in_hand;
@@ -43,7 +44,7 @@ use crate::values::FIRST_FD;
 use crate::workers::notices::Notices;
 use crate::workers::outgoing::Outgoing;
 use crate::workers::output::Relay;
-use crate::workers::probe::{Answer, Order, ProbeFailure, Prober};
+use crate::workers::probe::{ProbeAnswer, ProbeFailure, ProbeOrder, Prober};
 use crate::workers::requests::Requests;
 use in_hand::Hands;
 use std::cell::Cell;
@@ -61,7 +62,7 @@ use tracing::{debug, warn};
 const MOST_LINES: u32 = 2 * MOST_WORKERS;
 
 /// See the module.
-pub struct Fleet {
+pub struct Workers {
     pub notices: Notices,
     pub lanes: Lanes,
     /// Whose listeners were there before us.
@@ -152,7 +153,7 @@ impl Extras {
     }
 }
 
-impl Fleet {
+impl Workers {
     /// Must be called inside the runtime.
     ///
     /// # Errors
@@ -267,7 +268,7 @@ impl Fleet {
     }
 
     /// Nothing, if the worker has ended since.
-    fn probe_answered(&mut self, answer: Answer) -> Option<Event> {
+    fn probe_answered(&mut self, answer: ProbeAnswer) -> Option<Event> {
         let row = self.rows.iter_mut().find(|row| row.probe == Some(answer.id))?;
         row.probe = None;
         let pid = row.pid;
@@ -417,7 +418,7 @@ impl Fleet {
         let row = self.rows.iter_mut().find(|row| row.pid == pid);
         if let (Some(Probing { to, get, within }), Some(row)) = (&self.probing, row) {
             let from = probe_source(lane.0);
-            if self.prober.start(Order { id, from, to: *to, get: get.clone(), within: *within }) {
+            if self.prober.start(ProbeOrder { id, from, to: *to, get: get.clone(), within: *within }) {
                 row.probe = Some(id);
                 return None;
             }

@@ -5,7 +5,7 @@
 //! abstract one can be reached by every process of the network namespace. There a sender is looked up in /proc, and
 //! counts if it descends from the very worker; a few at a time, for it may lie deep below.
 
-use super::share::Share;
+use super::share::TimeShare;
 use crate::core::{Event, Pid};
 use crate::os::private_directory::{DirectoryLocation, NAME, PrivateDirectory, Users};
 use crate::os::process::handover::{self, Notify};
@@ -43,7 +43,7 @@ pub enum Believed {
 /// See the module.
 pub struct Notices {
     sockets: NotifySockets,
-    workers: HashMap<u64, Worker>,
+    workers: HashMap<u64, Speaker>,
     /// Workers with a datagram whose sender is still to be looked up, the one that waits longest first.
     held: VecDeque<u64>,
     directories: Vec<PrivateDirectory>,
@@ -54,7 +54,7 @@ pub struct Notices {
 }
 
 /// A worker that has a socket.
-struct Worker {
+struct Speaker {
     /// Once it runs.
     pid: Option<Pid>,
     believed: Believed,
@@ -106,7 +106,7 @@ impl Notices {
         let address = socket.address().to_owned();
         let believed = believed(&self.users, socket.place());
         self.sockets.add(id, socket)?;
-        self.workers.insert(id, Worker { pid: None, believed, held: None });
+        self.workers.insert(id, Speaker { pid: None, believed, held: None });
         Ok(address)
     }
 
@@ -147,7 +147,7 @@ impl Notices {
 
     /// What has come in since: of each worker a little, one after the other.
     pub fn take(&mut self) -> Vec<Event> {
-        let share = Share::begin();
+        let share = TimeShare::begin();
         let mut events = Vec::new();
         let mut may_look_up = MOST_LOOKED_UP;
         while may_look_up > 0
@@ -270,13 +270,13 @@ impl Notices {
             let fd = exec::adopt(socket.fd)?;
             let taken = NotifySocket::take_over(fd, socket.address.clone(), place);
             self.sockets.add(socket.id, taken)?;
-            self.workers.insert(socket.id, Worker { pid: Some(socket.pid), believed, held: None });
+            self.workers.insert(socket.id, Speaker { pid: Some(socket.pid), believed, held: None });
         }
         Ok(())
     }
 }
 
-impl Worker {
+impl Speaker {
     fn said(&self, datagram: &Datagram) -> Vec<Event> {
         self.pid.map(|pid| notify::events(pid, &datagram.text)).unwrap_or_default()
     }

@@ -75,7 +75,7 @@ async fn ask(from: Ipv4Addr, to: SocketAddr, get: &Get) -> Result<StatusCode, Pr
 
 /// One probe to be made.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct ProbeOrder {
     /// Comes back with the answer.
     pub id: u64,
     /// From which address of ours.
@@ -90,7 +90,7 @@ pub struct Order {
 
 /// What came of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ProbeAnswer {
     /// Which.
     pub id: u64,
     /// Whether the worker is well.
@@ -102,9 +102,9 @@ pub struct Answer {
 /// Makes probes beside the loop, which takes the answers when it comes to it.
 #[derive(Debug)]
 pub struct Prober {
-    asking: mpsc::Sender<Answer>,
-    answers: mpsc::Receiver<Answer>,
-    next: Option<Answer>,
+    asking: mpsc::Sender<ProbeAnswer>,
+    answers: mpsc::Receiver<ProbeAnswer>,
+    next: Option<ProbeAnswer>,
 }
 
 impl Prober {
@@ -118,13 +118,13 @@ impl Prober {
     /// Begins a probe, whose answer will come for sure; whether it is still of interest then is the caller's to know.
     /// Returns false when there are too many. Must be called inside the runtime.
     #[must_use]
-    pub fn start(&self, order: Order) -> bool {
+    pub fn start(&self, order: ProbeOrder) -> bool {
         let Ok(room) = self.asking.clone().try_reserve_owned() else { return false };
         tokio::spawn(async move {
-            let Order { id, from, to, get, within } = order;
+            let ProbeOrder { id, from, to, get, within } = order;
             let begin = Instant::now();
             let result = probe(from, to, &get, within).await;
-            room.send(Answer { id, result, took: begin.elapsed() });
+            room.send(ProbeAnswer { id, result, took: begin.elapsed() });
         });
         true
     }
@@ -140,7 +140,7 @@ impl Prober {
     }
 
     /// Takes one answer; `None` when there is none.
-    pub fn take(&mut self) -> Option<Answer> {
+    pub fn take(&mut self) -> Option<ProbeAnswer> {
         self.next.take().or_else(|| self.answers.try_recv().ok())
     }
 }
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn every_probe_that_begins_is_answered_and_no_more_begin_than_may() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-        let order = |id, to, within| Order { id, from: FROM, to, get: get(), within };
+        let order = |id, to, within| ProbeOrder { id, from: FROM, to, get: get(), within };
         let (well, server) = serve(true, |mut stream, _| {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         });

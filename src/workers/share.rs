@@ -12,9 +12,9 @@ const TIME: Duration = Duration::from_millis(1);
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
-pub struct Share(Instant);
+pub struct TimeShare(Instant);
 
-impl Share {
+impl TimeShare {
     /// From now on.
     #[must_use]
     pub fn begin() -> Self {

@@ -19,9 +19,9 @@ fn init() -> Status {
     Status { slots: Vec::new(), ..pool(1) }
 }
 
-fn begun(demand: Request, before: &Status, after: &Status) -> Waiting {
+fn begun(demand: Request, before: &Status, after: &Status) -> Pending {
     assert_eq!(check(Order::Demand(demand), before), Ok(()));
-    Waiting::new(demand, before, after).unwrap()
+    Pending::new(demand, before, after).unwrap()
 }
 
 fn reload(generation: u32, state: ReloadState) -> Status {
@@ -170,22 +170,22 @@ fn what_cannot_be_begun_is_refused() {
     let signal = crate::core::Signal::USR1;
     for slot in [2, u32::MAX] {
         for order in [Order::Demand(Request::Recycle { slot }), Order::Signal { slot, signal }] {
-            assert_eq!(check(order, &pool(2)), Err(Refusal::NoSuchSlot { slots: 2 }), "{order}");
+            assert_eq!(check(order, &pool(2)), Err(OrderRefusal::NoSuchSlot { slots: 2 }), "{order}");
         }
     }
     for order in [Request::Reload, RECYCLE, Request::Scale { workers: 1 }].map(Order::Demand) {
-        assert_eq!(check(order, &init()), Err(Refusal::NotAPool), "{order}");
+        assert_eq!(check(order, &init()), Err(OrderRefusal::NotAPool), "{order}");
         let mut stopping = pool(2);
         stopping.summary.phase = Phase::Stopping;
-        assert_eq!(check(order, &stopping), Err(Refusal::NotRunning(Phase::Stopping)), "{order}");
+        assert_eq!(check(order, &stopping), Err(OrderRefusal::NotRunning(Phase::Stopping)), "{order}");
     }
     assert_eq!(check(Order::Signal { slot: 0, signal }, &init()), Ok(()));
     let mut vacant = pool(2);
     vacant.slots[1].respawn_in = Some(Duration::ZERO);
     let order = Order::Signal { slot: 1, signal };
-    assert_eq!(check(order, &vacant), Err(Refusal::NobodyThere));
+    assert_eq!(check(order, &vacant), Err(OrderRefusal::NobodyThere));
     vacant = init();
     vacant.workers.clear();
-    assert_eq!(check(Order::Signal { slot: 0, signal }, &vacant), Err(Refusal::NobodyThere));
+    assert_eq!(check(Order::Signal { slot: 0, signal }, &vacant), Err(OrderRefusal::NobodyThere));
     assert_eq!(check(Order::Demand(Request::Stop), &vacant), Ok(()));
 }

@@ -15,7 +15,7 @@ pub use crate::settings::options::helpers::{Checks, HelperOptions};
 pub use crate::settings::variables::Unknown;
 use crate::values::log::{LogFormat, LogLevel, WorkerOutput};
 pub use init::{InitOptions, OrphansOption, ProcessGroup, ScopeOption, SignalOptions, Subreaper, Unhandled};
-pub use pool::{ListenerOption, PoolOptions, Replacement, Respawn, Restarts, Workers};
+pub use pool::{ListenerOption, PoolOptions, Replacement, Respawn, Restarts, WorkerCount};
 pub use process::ProcessOptions;
 pub use workers::{CountRequests, Hangs, MemoryMeasure, Readiness, Ready, Recycling};
 

@@ -20,8 +20,8 @@ pub struct PoolOptions {
     ///
     /// auto: 2 x CPUs + 1, by the container's quota, or as many as its memory has room for, see --worker-memory.
     #[arg(short = 'n', visible_short_alias = 'w', long, value_name = "N", env = "PREFORK_WORKERS")]
-    #[arg(allow_negative_numbers = true, value_parser = Workers::parse)]
-    pub workers: Option<Workers>,
+    #[arg(allow_negative_numbers = true, value_parser = WorkerCount::parse)]
+    pub workers: Option<WorkerCount>,
 
     /// What one worker takes: with --workers auto there are no more than memory has room for. 300M, 1.5G.
     #[arg(long, value_name = "SIZE", env = "PREFORK_WORKER_MEMORY")]
@@ -128,14 +128,14 @@ pub struct Respawn {
 
 /// How many workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workers {
+pub enum WorkerCount {
     /// So many.
     Number(u32),
     /// As many as there is room for: see [`crate::settings::rules::sizing`].
     Auto,
 }
 
-impl Workers {
+impl WorkerCount {
     /// A number, or `auto`.
     fn parse(text: &str) -> Result<Self, String> {
         match number_within(text, 1, MOST_WORKERS) {

@@ -2,7 +2,7 @@
 
 use crate::core::policy::MOST_WORKERS;
 use crate::settings::given::useless;
-use crate::settings::options::{Options, Workers};
+use crate::settings::options::{Options, WorkerCount};
 use crate::settings::rules::sizing::Sizing;
 use crate::settings::surroundings::Surroundings;
 use crate::values::amounts::number_within;
@@ -19,8 +19,8 @@ pub(crate) fn resolve(
         useless(&options.given, &["memory_reserve"], problem, "add --worker-memory SIZE")?;
     }
     Ok(match (options.pool.workers, &surroundings.web_concurrency) {
-        (Some(Workers::Number(workers)), _) => (workers, None),
-        (Some(Workers::Auto), _) => {
+        (Some(WorkerCount::Number(workers)), _) => (workers, None),
+        (Some(WorkerCount::Auto), _) => {
             let capacity = (surroundings.capacity)();
             let sizing = Sizing { capacity, worker_memory, reserve: options.pool.memory_reserve };
             (sizing.workers(), Some(sizing))

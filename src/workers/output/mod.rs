@@ -10,43 +10,8 @@
 //! has left behind may go on writing.
 
 pub mod frames;
+pub mod origin;
 mod relay;
 pub mod render;
 
 pub use relay::Relay;
-
-/// One of a worker's two streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Descriptor 1.
-    Stdout,
-    /// Descriptor 2.
-    Stderr,
-}
-
-impl Stream {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
-
-    /// The number of its descriptor.
-    #[must_use]
-    pub fn fd(self) -> i32 {
-        match self {
-            Self::Stdout => 1,
-            Self::Stderr => 2,
-        }
-    }
-}
-
-/// Where a line comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The worker's slot.
-    pub slot: u32,
-    /// Its generation.
-    pub generation: u32,
-    /// Its process.
-    pub pid: i32,
-    /// Which of its streams.
-    pub stream: Stream,
-}

@@ -1,8 +1,8 @@
 //! What reads workers' pipes and writes to our streams: a turn at a time, between other things.
 
 use super::frames::{Frame, Frames};
+use super::origin::{Origin, OutputStream};
 use super::render::Label;
-use super::{Origin, Stream};
 use crate::core::Pid;
 use crate::core::action::SpawnOrder;
 use crate::core::policy::MOST_WORKERS;
@@ -45,14 +45,14 @@ pub struct Relay {
     outs: Vec<Out>,
     /// Where each stream goes; `None` where it cannot be written to without waiting.
     ways: [Option<usize>; 2],
-    ends: HashMap<u64, End>,
+    ends: HashMap<u64, WorkerPipe>,
     next_key: u64,
     room: Vec<u8>,
 }
 
 /// One of our streams, and the pipes that lead to it.
 struct Out {
-    stream: Stream,
+    stream: OutputStream,
     sink: Sink,
     pipes: OutputPipes,
     /// Pipes of workers that have ended, to be read once more, and how often at most.
@@ -62,7 +62,7 @@ struct Out {
 }
 
 /// A pipe and what has come through it.
-struct End {
+struct WorkerPipe {
     reader: PipeReader,
     frames: Frames,
     label: Label,
@@ -100,7 +100,7 @@ impl Relay {
             next_key: 0,
             room: vec![0; PIECE],
         };
-        for stream in Stream::ALL {
+        for stream in OutputStream::ALL {
             let same = relay.outs.iter().position(|out| are_same(out.stream.fd(), stream.fd()));
             let way = same.map_or_else(|| relay.add_out(stream), |same| Ok(Some(same)))?;
             if let Some(known) = relay.ways.get_mut(index(stream)) {
@@ -113,7 +113,7 @@ impl Relay {
         Ok(relay)
     }
 
-    fn add_out(&mut self, stream: Stream) -> io::Result<Option<usize>> {
+    fn add_out(&mut self, stream: OutputStream) -> io::Result<Option<usize>> {
         let Some(sink) = Sink::of(stream.fd()) else {
             warn!(
                 stream = name(stream),
@@ -126,7 +126,7 @@ impl Relay {
         Ok(self.outs.len().checked_sub(1))
     }
 
-    fn way(&self, stream: Stream) -> Option<usize> {
+    fn way(&self, stream: OutputStream) -> Option<usize> {
         self.ways.get(index(stream)).copied().flatten()
     }
 
@@ -137,9 +137,9 @@ impl Relay {
     /// # Errors
     /// As pipe(2) and epoll_ctl(2).
     pub fn open(&mut self, order: &SpawnOrder, least: RawFd) -> io::Result<[Option<OwnedFd>; 2]> {
-        let opened = self.open_one(order, Stream::Stdout, least).and_then(|stdout| {
+        let opened = self.open_one(order, OutputStream::Stdout, least).and_then(|stdout| {
             let least = stdout.as_ref().map_or(least, |fd| fd.as_raw_fd().saturating_add(1));
-            Ok([stdout, self.open_one(order, Stream::Stderr, least)?])
+            Ok([stdout, self.open_one(order, OutputStream::Stderr, least)?])
         });
         if opened.is_err() {
             self.has_not_spawned(order);
@@ -147,7 +147,12 @@ impl Relay {
         opened
     }
 
-    fn open_one(&mut self, order: &SpawnOrder, stream: Stream, least: RawFd) -> io::Result<Option<OwnedFd>> {
+    fn open_one(
+        &mut self,
+        order: &SpawnOrder,
+        stream: OutputStream,
+        least: RawFd,
+    ) -> io::Result<Option<OwnedFd>> {
         let Some(out) = self.way(stream) else { return Ok(None) };
         self.make_room();
         let (reader, theirs) = output_pipes::open(least, self.owner)?;
@@ -170,7 +175,7 @@ impl Relay {
             out.pipes.watch(&reader, key)?;
         }
         let label = Label::new(self.style, &origin);
-        self.ends.insert(key, End { reader, frames, label, origin, out, id, is_left: false });
+        self.ends.insert(key, WorkerPipe { reader, frames, label, origin, out, id, is_left: false });
         Ok(())
     }
 
@@ -278,7 +283,7 @@ impl Relay {
             waiting.push(handover::WaitingLine { stream: out.stream.fd(), length: rest.len(), torn });
         }
         let mut pipes = Vec::new();
-        for End { reader, frames, origin, .. } in self.ends.values() {
+        for WorkerPipe { reader, frames, origin, .. } in self.ends.values() {
             bytes.extend_from_slice(frames.begun());
             pipes.push(handover::Pipe {
                 fd: reader.as_raw_fd(),
@@ -311,7 +316,11 @@ impl Relay {
             let reader = PipeReader::from(exec::adopt(pipe.fd)?);
             let frames = Frames::begun_with(take(&mut bytes, pipe.length)?);
             let (slot, generation, pid) = (pipe.slot, pipe.generation, pipe.pid.0);
-            let stream = if pipe.stream == Stream::Stdout.fd() { Stream::Stdout } else { Stream::Stderr };
+            let stream = if pipe.stream == OutputStream::Stdout.fd() {
+                OutputStream::Stdout
+            } else {
+                OutputStream::Stderr
+            };
             let origin = Origin { slot, generation, pid, stream };
             if let Some(out) = self.way(stream) {
                 // Spawned it is already.
@@ -333,7 +342,7 @@ impl Out {
         }
     }
 
-    fn turn(&mut self, ends: &mut HashMap<u64, End>, room: &mut [u8], time: &str, limit: Duration) {
+    fn turn(&mut self, ends: &mut HashMap<u64, WorkerPipe>, room: &mut [u8], time: &str, limit: Duration) {
         let begin = Instant::now();
         self.write();
         while !self.closing.is_empty() || begin.elapsed() < limit {
@@ -347,7 +356,7 @@ impl Out {
                 match self.read(key, ends, room, time) {
                     Heard::More if times > 0 => self.closing.push_front((key, times.saturating_sub(1))),
                     Heard::More | Heard::All => {
-                        if let Some(End { frames, label, .. }) = ends.get_mut(&key) {
+                        if let Some(WorkerPipe { frames, label, .. }) = ends.get_mut(&key) {
                             frames.finish(|frame| label.write(frame, time, self.sink.text()));
                         }
                     }
@@ -362,8 +371,8 @@ impl Out {
     }
 
     /// Once.
-    fn read(&mut self, key: u64, ends: &mut HashMap<u64, End>, room: &mut [u8], time: &str) -> Heard {
-        let Some(End { reader, frames, label, .. }) = ends.get_mut(&key) else { return Heard::All };
+    fn read(&mut self, key: u64, ends: &mut HashMap<u64, WorkerPipe>, room: &mut [u8], time: &str) -> Heard {
+        let Some(WorkerPipe { reader, frames, label, .. }) = ends.get_mut(&key) else { return Heard::All };
         let mut tell = |frame: Frame<'_>| label.write(frame, time, self.sink.text());
         match reader.read(room) {
             Ok(length) if length > 0 => {
@@ -399,17 +408,17 @@ impl Out {
     }
 }
 
-fn index(stream: Stream) -> usize {
+fn index(stream: OutputStream) -> usize {
     match stream {
-        Stream::Stdout => 0,
-        Stream::Stderr => 1,
+        OutputStream::Stdout => 0,
+        OutputStream::Stderr => 1,
     }
 }
 
-fn name(stream: Stream) -> &'static str {
+fn name(stream: OutputStream) -> &'static str {
     match stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
+        OutputStream::Stdout => "stdout",
+        OutputStream::Stderr => "stderr",
     }
 }
 

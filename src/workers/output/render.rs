@@ -1,7 +1,7 @@
 //! How a worker's line looks when it leaves us.
 
 use super::frames::Frame;
-use super::{Origin, Stream};
+use super::origin::{Origin, OutputStream};
 use crate::values::json::escape;
 use crate::values::log::OutputStyle;
 use std::io::Write;
@@ -24,8 +24,8 @@ impl Label {
             OutputStyle::Prefix => write!(whole, "[{slot} {pid}] ").and(write!(partial, "[{slot} {pid}+] ")),
             OutputStyle::Json => {
                 let name = match stream {
-                    Stream::Stdout => "stdout",
-                    Stream::Stderr => "stderr",
+                    OutputStream::Stdout => "stdout",
+                    OutputStream::Stderr => "stderr",
                 };
                 let fields = format!(r#"","slot":{slot},"gen":{generation},"pid":{pid},"stream":"{name}","#);
                 write!(whole, r#"{fields}"message":""#)
@@ -68,7 +68,7 @@ mod tests {
 
     const TIME: &str = "2026-11-21T23:40:00.123456Z";
 
-    fn line(style: OutputStyle, stream: Stream, text: &[u8], partial: bool) -> String {
+    fn line(style: OutputStyle, stream: OutputStream, text: &[u8], partial: bool) -> String {
         let origin = Origin { slot: 3, generation: 2, pid: 17, stream };
         let mut out = Vec::new();
         Label::new(style, &origin).write(Frame { text, partial }, TIME, &mut out);
@@ -77,13 +77,16 @@ mod tests {
 
     #[test]
     fn a_prefix_names_the_worker_and_leaves_the_line_alone() {
-        assert_eq!(line(OutputStyle::Prefix, Stream::Stdout, b"a \"b\"\t\r", false), "[3 17] a \"b\"\t\r\n");
-        assert_eq!(line(OutputStyle::Prefix, Stream::Stderr, b"", false), "[3 17] \n");
-        assert_eq!(line(OutputStyle::Prefix, Stream::Stderr, b"part", true), "[3 17+] part\n");
+        assert_eq!(
+            line(OutputStyle::Prefix, OutputStream::Stdout, b"a \"b\"\t\r", false),
+            "[3 17] a \"b\"\t\r\n"
+        );
+        assert_eq!(line(OutputStyle::Prefix, OutputStream::Stderr, b"", false), "[3 17] \n");
+        assert_eq!(line(OutputStyle::Prefix, OutputStream::Stderr, b"part", true), "[3 17+] part\n");
         let mut out = Vec::new();
         let label = Label::new(
             OutputStyle::Prefix,
-            &Origin { slot: 0, generation: 1, pid: 9, stream: Stream::Stdout },
+            &Origin { slot: 0, generation: 1, pid: 9, stream: OutputStream::Stdout },
         );
         label.write(Frame { text: b"\xff\x00", partial: false }, TIME, &mut out);
         assert_eq!(out, b"[0 9] \xff\x00\n");
@@ -103,7 +106,7 @@ mod tests {
             &everything,
         ];
         for text in samples {
-            for (partial, stream) in [(false, Stream::Stdout), (true, Stream::Stderr)] {
+            for (partial, stream) in [(false, OutputStream::Stdout), (true, OutputStream::Stderr)] {
                 let line = line(OutputStyle::Json, stream, text, partial);
                 assert!(!line.trim_end().chars().any(misleads), "{line}");
                 assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line}");
@@ -124,7 +127,7 @@ mod tests {
         for (text, partial, message) in
             [("a\r", false, "a"), ("a\rb\r\r", false, "a\rb\r"), ("a\r", true, "a\r")]
         {
-            let line = line(OutputStyle::Json, Stream::Stdout, text.as_bytes(), partial);
+            let line = line(OutputStyle::Json, OutputStream::Stdout, text.as_bytes(), partial);
             assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["message"], message);
         }
     }

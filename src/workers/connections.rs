@@ -1,0 +1,82 @@
+//! What the connections of workers that make way do.
+
+use super::Workers;
+use super::in_hand::Hand;
+use crate::core::Pid;
+use crate::core::event::Connections;
+use crate::core::exit::Reason;
+use crate::os::call;
+use crate::os::process::own_usage::costing;
+use crate::os::socket::connections;
+use std::collections::HashSet;
+use std::io;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+impl Workers {
+    /// What the connections of these workers do, to which no new ones have come for so long; `None` if that is not to be
+    /// seen. And the processor time it took.
+    pub(super) fn look_at_connections(
+        &mut self,
+        workers: &[Pid],
+        for_so_long: Duration,
+    ) -> (Option<Connections>, Duration) {
+        costing(|| {
+            let found = self.in_hand(workers, for_so_long);
+            found.map_err(|error| self.tell_of_blindness(&error)).ok()
+        })
+    }
+
+    fn in_hand(&mut self, workers: &[Pid], for_so_long: Duration) -> io::Result<Connections> {
+        let addresses: Vec<_> = self.lanes.addresses().cloned().collect();
+        let all = connections::connections(&addresses)?;
+        let hands = self.hands.judge(&all, Instant::now(), for_so_long);
+        let wanted: HashSet<u64> = hands.keys().copied().collect();
+        let mut found = Connections::default();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        for worker in workers {
+            let owned = self.as_worker(|| connections::owned(*worker, &wanted))?;
+            for hand in owned.iter().filter_map(|inode| hands.get(inode)) {
+                found.open = found.open.saturating_add(1);
+                match hand {
+                    Hand::Nothing => {}
+                    Hand::Something => found.busy = found.busy.saturating_add(1),
+                    Hand::Another => found.again = found.again.saturating_add(1),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where workers share a listener, new connections come until the stop signal: none is waited for, which is told once.
+    pub(super) fn tell_of_sharing(&mut self, reason: &Reason) {
+        let is_planned = !reason.is_failure() && *reason != Reason::Stop;
+        let shares = !self.steers() && self.lanes.addresses().next().is_some();
+        if is_planned && shares && !std::mem::replace(&mut self.hands.blindness_told, true) {
+            info!(
+                "workers share a listener: one that is replaced is told to stop with what it has in hand, which a \
+                 server that does not handle the stop signal loses"
+            );
+        }
+    }
+
+    fn tell_of_blindness(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.hands.blindness_told, true) {
+            let remedy = match error.kind() {
+                _ if call::is_refused(call::errno(error)) => call::REMEDY,
+                // What sock_diag(7) says where it has nobody to ask.
+                io::ErrorKind::NotFound => {
+                    "the kernel has no tcp_diag: load it on the host, with modprobe tcp_diag"
+                }
+                _ => "see /proc and sock_diag(7)",
+            };
+            warn!(
+                %error,
+                "what workers have in hand cannot be seen: a server that drops it at the stop signal loses it: {remedy}"
+            );
+        }
+    }
+}
