@@ -5,7 +5,7 @@ use crate::core::note::PoolNote;
 use crate::core::snapshot::State;
 use crate::core::{Note, Pid};
 use crate::os::socket::listen::Listener;
-use crate::report::log::{self, End, Place};
+use crate::report::log::{self, Reachable, Totals};
 
 impl Loop {
     /// Writes the line for a transition, with what the core does not know.
@@ -24,7 +24,7 @@ impl Loop {
         let lanes = self.execute.fleet.iter().flat_map(|fleet| fleet.lanes.addresses());
         let address =
             |endpoint: &Option<Listener>| endpoint.as_ref().map(|listener| listener.address().to_string());
-        log::pool_ready(&Place {
+        log::pool_ready(&Reachable {
             ready,
             workers: self.core.snapshot().workers,
             listening: lanes.map(ToString::to_string).collect(),
@@ -35,7 +35,7 @@ impl Loop {
 
     fn tell_stopped(&self) {
         let counts = &self.observers.metrics.counts;
-        log::pool_stopped(&End {
+        log::pool_stopped(&Totals {
             requests: counts.served,
             restarts: counts.restarts,
             killed: counts.kills.each().fold(0u64, |sum, (_, kills)| sum.saturating_add(kills)),
