@@ -222,7 +222,7 @@ pub fn waits(connections: u32, slot: u32, surge: Option<u32>) -> String {
 
 /// Where a pool that is ready can be reached.
 #[derive(Debug)]
-pub struct Place {
+pub struct Reachable {
     /// How many workers are.
     pub ready: u32,
     /// How many are wanted.
@@ -236,8 +236,8 @@ pub struct Place {
 }
 
 /// The one line that says that all is well, and where.
-pub fn pool_ready(place: &Place) {
-    let Place { ready, workers, listening, health, control } = place;
+pub fn pool_ready(reachable: &Reachable) {
+    let Reachable { ready, workers, listening, health, control } = reachable;
     let listening = (!listening.is_empty()).then(|| display(listening.join(", ")));
     let [health, control] = [health, control].map(|address| address.as_ref().map(display));
     info!(ready, workers, listening, health, control, "pool ready");
@@ -245,7 +245,7 @@ pub fn pool_ready(place: &Place) {
 
 /// What a pool has come to.
 #[derive(Debug)]
-pub struct End {
+pub struct Totals {
     /// Requests served, if they are counted.
     pub requests: Option<u64>,
     /// Workers started after the last one of their slot had failed.
@@ -257,8 +257,8 @@ pub struct End {
 }
 
 /// The last line of a pool that was stopped in order.
-pub fn pool_stopped(end: &End) {
-    let End { requests, restarts, killed, took } = *end;
+pub fn pool_stopped(totals: &Totals) {
+    let Totals { requests, restarts, killed, took } = *totals;
     info!(requests, restarts, killed, took_ms = took.map(millis), "pool stopped");
 }
 

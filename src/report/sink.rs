@@ -6,7 +6,7 @@ use crate::core::note::Note;
 use crate::os::signals;
 use crate::os::stdio::progress_line;
 use crate::os::stdio::stderr::{self, Stderr};
-use crate::report::style::{Said, Voice};
+use crate::report::style::voice::{Said, Voice};
 use crate::values::error::StartError;
 use crate::values::log::LogFormat;
 use crate::values::log::LogLevel;

@@ -5,7 +5,7 @@ use crate::core::note::PoolNote;
 use crate::core::snapshot::State;
 use crate::core::{Core, Monotonic, Note};
 use crate::os::socket::listen::Listener;
-use crate::report::log::{self, End, Place};
+use crate::report::log::{self, Reachable, Totals};
 use crate::setup::Endpoints;
 use crate::workers::Workers;
 
@@ -31,7 +31,7 @@ impl Observers {
 
     fn log_stopped(&self, now: Monotonic) {
         let counts = &self.metrics.counts;
-        log::pool_stopped(&End {
+        log::pool_stopped(&Totals {
             requests: counts.served,
             restarts: counts.restarts,
             killed: counts.kills.each().fold(0u64, |sum, (_, kills)| sum.saturating_add(kills)),
@@ -44,7 +44,7 @@ fn log_ready(ready: u32, core: &Core, workers: Option<&Workers>, endpoints: &End
     let lanes = workers.iter().flat_map(|workers| workers.lanes.addresses());
     let address =
         |endpoint: &Option<Listener>| endpoint.as_ref().map(|listener| listener.address().to_string());
-    log::pool_ready(&Place {
+    log::pool_ready(&Reachable {
         ready,
         workers: core.snapshot().workers,
         listening: lanes.map(ToString::to_string).collect(),

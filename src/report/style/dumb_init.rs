@@ -1,6 +1,6 @@
 //! What dumb-init 1.2.5 says.
 
-use super::{Said, Voice, text_of};
+use super::voice::{Said, Voice, text_of};
 use crate::core::Note;
 use crate::core::exit::Exit;
 use crate::core::note::{InitNote, SignalNote};
