@@ -72,20 +72,22 @@
 //!   touch no state; what they want of the loop they ask at a [`control::Desk`], and what became of an order is found by
 //!   looking at one [`core::Status`] after the other ([`control::waiting`]).
 //! * **One budget.** A spawn of any kind waits until fewer are alive than are wanted and `max_surge` together; what is
-//!   planned waits for its turn, and no worker is replaced by plan while more than `max_unavailable` are missing.
+//!   planned waits for its turn, and no slot is emptied by plan while `max_unavailable` workers or more are missing.
 //! * **Connections first.** A worker is told to stop only when no new connection can come to it, its queue is empty, and
-//!   none of its connections is busy (`core/in_hand.rs`), or its time for that is over.
+//!   none of its connections is busy (`core/in_hand.rs`), or its time for that is over. A worker that hangs or is beyond
+//!   `--max-memory-hard` is not waited for.
 //! * **Answers come before outside events.** Actions are carried out in order and their answers are fed back before
 //!   anything is reaped, so an exit cannot overtake the report of its own spawn.
 //! * **A child is told of while it is a zombie** and let go afterwards, so a signal cannot reach a stranger that has
 //!   received its number. Where waitid(2) is refused, [`os::process::reap`] says what holds instead.
-//! * **All signals are blocked** from the first instruction of `main` and read from a descriptor; no handler ever runs.
+//! * **All signals are blocked** from the first instruction of `main` and read from a descriptor; no handler ever runs. The
+//!   real-time signals that mean nothing to a pool are ignored instead, so that the kernel discards them.
 //! * **No wake-up without a reason**: a deadline of the core, a signal, a notice, a request. An idle init sleeps. While a
 //!   deadline runs by which a process is hurt, the loop wakes once a second: so a pause in which nothing ran is noticed,
 //!   and left out (`supervisor/clock.rs`).
 //! * **Nothing waits for a reader**: log lines that stderr does not take are dropped and counted.
 //! * **Every wait has a deadline**, unless the user said `infinity`. The one in which nothing else is heard, for a new
-//!   child to execute the command, is 10 s at most and a millisecond as a rule.
+//!   child to execute the command, is 10 s at most (60 s for the one command of an init) and a millisecond as a rule.
 //! * **A socket names its speaker**: each worker has a notify socket of its own, in a directory that its user reaches; only
 //!   where others can reach it too is a sender looked up in /proc, a few at a time (`workers/notices.rs`).
 //! * **Other users share nothing with us**: a child that changes its user is forked, and given no memory of ours.

@@ -57,8 +57,11 @@ pub(super) fn only_new_workers(
 /// What a program answers that is asked by [`HANDOVER_TERMS`] whether it could take over.
 ///
 /// # Errors
-/// As the start would: a command that is not there, a user who is not known.
+/// As the start would: a command that is not there, a user who is not known. And what makes no pool takes nothing over.
 pub fn answer(settings: &Settings) -> Result<String, StartError> {
+    if settings.pool().is_none() {
+        return Err(StartError::usage("workers, bind", "this would be no pool any more", "start anew"));
+    }
     setup::preflight(settings)?;
     Ok(terms(settings))
 }
@@ -118,10 +121,13 @@ impl Supervisor {
             return Ok("the new program does not accept our command line; try it with --explain");
         };
         let terms = terms(&self.in_force.start);
+        if !answer.starts_with("handover ") {
+            return Ok("the new program is of an earlier build, or none of ours: start anew");
+        }
         if answer.lines().next() != terms.lines().next() {
             return Ok(
-                "the new program cannot take over: it knows another handover format, or none, as --explain tells; \
-                 start anew, or upgrade to one that has ours",
+                "the new program cannot take over: it knows another handover format, as --explain tells; start anew, or \
+                 upgrade to one that has ours",
             );
         }
         if answer != terms {
@@ -187,7 +193,6 @@ mod tests {
             ("-b unix:/s --bind-mode 60 --bind-group web x", None, "listen unix:/s shared 60 web\n"),
             ("-n 2 x", given(), "listen 127.0.0.1:80 each given\nlisten unix:@a each given\n"),
             ("-n 2 --health :9 --control /c x", None, "health 0.0.0.0:9\ncontrol unix:/c\n"),
-            ("--health :9 x", None, "health 0.0.0.0:9\n"),
         ] {
             assert_eq!(terms_of(line, activation), format!("handover 4\n{lines}"), "{line}");
         }

@@ -85,6 +85,21 @@ fn a_command_found_through_path_only_where_it_is_executable() {
     assert_eq!(launch.env("PATH", &path).finish().0, 42);
 }
 
+/// As execvp(3): what may not be executed is remembered, wherever the search has begun.
+#[test]
+fn what_is_denied_first_and_lacks_its_interpreter_then_is_denied() {
+    let launch = launch(["--", "thing"]);
+    let dir = launch.dir().to_owned();
+    for (folder, content, mode) in [("one", "exit 1\n", 0o644), ("two", "#!/nowhere/sh\n", 0o755)] {
+        fs::create_dir(dir.join(folder)).unwrap();
+        install_script(content, mode, &dir.join(folder).join("thing"));
+    }
+    let path = format!("{0}/nowhere:{0}/one:{0}/two:{1}", dir.display(), std::env::var("PATH").unwrap());
+    let (code, _, log) = launch.env("PATH", &path).finish();
+    assert_eq!(code, 126, "{log}");
+    assert!(log.contains("Permission denied"), "{log}");
+}
+
 /// A shell would try to read it as a script.
 #[test]
 fn a_program_for_another_machine_is_called_that() {

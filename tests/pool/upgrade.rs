@@ -1,7 +1,7 @@
 //! USR2: another program takes the process over, and nobody notices.
 
 use super::python::python;
-use super::{example_worker, pool, uvicorn, with_apps};
+use super::{example_worker, pool, readiness, uvicorn, with_apps};
 use crate::harness::load::Load;
 use crate::harness::{Run, binary, eventually, example, http, install, install_script};
 use std::collections::BTreeSet;
@@ -69,10 +69,10 @@ fn a_program_that_could_not_go_on_is_not_exchanged_for() {
     let earlier = format!("#!/bin/sh\nunset PREFORK_HANDOVER_TERMS\nexec {} \"$@\"\n", binary().display());
     let scripts = [
         ("#!/bin/sh\nexit 1\n", "does not accept our command line"),
-        ("#!/bin/sh\necho mode pool\n", "cannot take over"),
+        ("#!/bin/sh\necho mode pool\n", "of an earlier build, or none of ours"),
         ("#!/bin/sh\necho handover 3\n", "cannot take over"),
         ("#!/bin/sh\necho handover 4\n", "listen elsewhere"),
-        (&earlier, "cannot take over"),
+        (&earlier, "of an earlier build, or none of ours"),
         ("not a program", "Exec format error"),
     ];
     for (round, (script, reason)) in (1..).zip(scripts) {
@@ -91,6 +91,24 @@ fn a_program_that_could_not_go_on_is_not_exchanged_for() {
     assert_eq!(answering(&run), before);
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait_exit(), 0);
+}
+
+/// Its terms are those of a pool without listeners, were it one.
+#[test]
+fn a_configuration_that_makes_no_pool_any_more_is_not_taken_over_by() {
+    let words = ["--config", "pool.toml", "--health", "127.0.0.1:0", "--", "sh", "-c", "exec sleep 1000"];
+    let launch = crate::harness::launch(words);
+    fs::write(launch.dir().join("pool.toml"), "workers = 2\nready = \"delay:1ms\"\n").unwrap();
+    let mut run = launch.of_a_copy().start();
+    run.log.wait_count("worker ready", 2);
+    fs::write(run.dir().join("pool.toml"), "").unwrap();
+    run.signal(libc::SIGUSR2);
+    let told = run.wait_for("upgrade failed");
+    assert!(told["reason"].as_str().unwrap().contains("does not accept our command line"), "{told}");
+    assert_eq!(readiness(&run), (200, 2, 1, 2));
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait_exit(), 0);
+    assert_eq!(run.log.with_message("worker exited").len(), 2);
 }
 
 /// A program of the builds that compared plans for people looks for this in that of the next one.

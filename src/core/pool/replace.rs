@@ -49,7 +49,7 @@ impl Pool {
             Seat::Vacant { spawn_at, .. } if has_room && self.first.may_fill(index) => Some(spawn_at),
             Seat::Vacant { .. } | Seat::Taken(_) => None,
         });
-        let planned = self.next_planned().map(|(_, at)| at);
+        let planned = self.next_planned();
         vacancies.chain(planned).fold(None, |soonest, at| earlier(soonest, Some(at)))
     }
 
@@ -64,22 +64,18 @@ impl Pool {
         Some((Reason::Reload, since, slot.retry_at.max(self.reload.goes_on_at()?)))
     }
 
-    /// The slot whose planned replacement comes next, and when it may begin: of those that may begin first the one
-    /// that has waited longest. None where the budget allows none.
-    fn next_planned(&self) -> Option<(usize, Monotonic)> {
+    /// When the next planned replacement may begin. None where the budget allows none.
+    fn next_planned(&self) -> Option<Monotonic> {
         if !self.is_running() || self.awaits_canary() || !(self.may_surge() || self.may_break()) {
             return None;
         }
-        let waiting = self.workers.slots().iter().enumerate().filter_map(|(index, slot)| {
-            let (_, since, from) = self.wants_replacement(slot)?;
-            Some((from.max(self.workers.planned_from()), since, index))
-        });
-        waiting.min().map(|(at, _, index)| (index, at))
+        let waiting = self.workers.slots().iter().filter_map(|slot| self.wants_replacement(slot));
+        waiting.map(|(_, _, from)| from.max(self.workers.planned_from())).min()
     }
 
-    /// As [`next_planned`](Self::next_planned), of those whose time has come.
+    /// The slot that is replaced next: of those whose time has come the one that has waited longest.
     fn planned_now(&self, now: Monotonic) -> Option<usize> {
-        if self.next_planned().is_none_or(|(_, at)| at > now) {
+        if self.next_planned().is_none_or(|at| at > now) {
             return None;
         }
         let waiting = self.workers.slots().iter().enumerate().filter_map(|(index, slot)| {

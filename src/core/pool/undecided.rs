@@ -28,7 +28,7 @@ pub(super) struct Death {
 /// One that may have been asked to stop by a sender that stops everything.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Undecided {
-    /// When it was not.
+    /// If no stop signal has come to us by then, nothing asked it to stop.
     pub(super) by: Monotonic,
     pub(super) death: Death,
     pub(super) worker: WorkerRef,

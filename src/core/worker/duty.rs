@@ -23,7 +23,7 @@ pub enum Duty {
         why: Reason,
         since: Monotonic,
     },
-    /// It hangs, and goes first and alone. `leaves` is whether it has said since that it is about to end.
+    /// It hangs, and is stopped at once, before a successor is there. `leaves` is whether it has said since that it is about to end.
     Hung {
         since: Monotonic,
         leaves: bool,

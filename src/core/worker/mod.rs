@@ -204,7 +204,7 @@ impl Worker {
         }
     }
 
-    /// Why and since when it is to be replaced in turn. A hung worker is not: it goes first and alone.
+    /// Why and since when it is to be replaced in turn. A hung worker is not: it is stopped at once.
     pub fn due(&self) -> Option<(Reason, Monotonic)> {
         match self.state {
             WorkerState::Ready { duty, .. } => duty.due(),

@@ -41,9 +41,9 @@ pub struct Starting {
     said_at: Option<Monotonic>,
     /// When to probe it next; not while a probe is under way.
     probe_at: Option<Monotonic>,
-    /// When it has lived as long as a ready worker has, and when it has lived long enough to count as one: after
-    /// failures that takes longer.
+    /// From here on its end is that of a worker that was up.
     lived_at: Option<Monotonic>,
+    /// From here on it is ready by its age: later after failures.
     uptime_at: Option<Monotonic>,
     /// When it is given up.
     pub fail_at: Option<Monotonic>,

@@ -6,19 +6,24 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Looks for a command as execvp(3) does, without running it. Returns in how many directories of PATH it is not.
+/// Looks for a command as execvp(3) does, without running it. Returns in how many directories of PATH it is not, up to the
+/// first that has anything of its name: access(2) goes by other ids than execve(2), which tells what may be executed.
 ///
 /// # Errors
 /// `NotFound`, or `PermissionDenied` where all that was found cannot be executed.
 pub fn find(command: &OsStr) -> io::Result<usize> {
     let mut result = Err(io::Error::from_raw_os_error(libc::ENOENT));
-    for (before, path) in candidates(command, std::env::var_os("PATH").as_deref()).into_iter().enumerate() {
+    let mut missing = 0usize;
+    for path in candidates(command, std::env::var_os("PATH").as_deref()) {
         let path = PathBuf::from(OsString::from_vec(path));
         match std::fs::metadata(&path) {
-            Ok(found) if found.is_file() && may_be_executed(&path) => return Ok(before),
+            Ok(found) if found.is_file() && may_be_executed(&path) => return Ok(missing),
             Ok(_) => result = Err(io::Error::from_raw_os_error(libc::EACCES)),
             // We may not look: execve(2) will tell.
-            Err(error) if call::is_refused(call::errno(&error)) => return Ok(before),
+            Err(error) if call::is_refused(call::errno(&error)) => return Ok(missing),
+            Err(_) if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {
+                missing = missing.saturating_add(1);
+            }
             Err(_) => {}
         }
     }

@@ -203,12 +203,11 @@ const MOST_DESCRIPTORS: libc::c_uint = 1024;
 /// executed is remembered. Returns only on failure, with errno set.
 unsafe fn execute(image: &mut ChildImage) {
     let mut denied = false;
-    let is_only_one = image.paths.len() == 1;
     for path in &image.paths {
         // SAFETY: null-terminated arrays of C strings that live in `image`.
         unsafe { libc::execve(path.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr()) };
         match errno() {
-            _ if is_only_one && errno() != libc::ENOEXEC => return,
+            _ if image.is_only_one && errno() != libc::ENOEXEC => return,
             libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
             libc::EACCES => denied = true,
             // A shell would try to read it as a script, and say something else.

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// All that the child needs, laid out in memory before it exists.
 pub(super) struct ChildImage {
     pub(super) paths: Vec<CString>,
+    /// No other place was to be searched, with those that are left out here since it is missing there.
+    pub(super) is_only_one: bool,
     pub(super) argv: Vec<*const libc::c_char>,
     /// `/bin/sh`, the path, the arguments: for a script without `#!`, as execvp(3) does.
     pub(super) shell_argv: Vec<*const libc::c_char>,

@@ -96,8 +96,9 @@ impl ChildImage {
         let env = c_strings(env.collect()).map_err(nul)?;
         let command = program.argv.first().map(OsString::as_os_str).unwrap_or_default();
         let path = program.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.as_os_str());
-        let paths = candidates(command, path).into_iter().skip(program.missing).collect();
-        let paths = c_strings(paths).map_err(nul)?;
+        let paths = candidates(command, path);
+        let is_only_one = paths.len() == 1;
+        let paths = c_strings(paths.into_iter().skip(program.missing).collect()).map_err(nul)?;
 
         let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr()).collect::<Vec<_>>();
         let mut argv = pointers(&args);
@@ -114,6 +115,7 @@ impl ChildImage {
         strings.extend(env);
         Ok(Self {
             paths,
+            is_only_one,
             argv,
             shell_argv,
             envp,
