@@ -28,18 +28,17 @@ fn rustc(args: &[&str]) -> Result<String, Box<dyn Error>> {
 }
 
 /// For which to build.
-fn target() -> Result<String, Box<dyn Error>> {
-    let host = rustc(&["--print", "host-tuple"])?;
+fn target(host: &str) -> String {
     let musl = host.replace("-gnu", "-musl");
     let libraries = rustc(&["--print", "target-libdir", "--target", &musl]);
     let is_installed = libraries.is_ok_and(|libraries| Path::new(&libraries).is_dir());
-    Ok(if is_installed { musl } else { host })
+    if is_installed { musl } else { host.to_owned() }
 }
 
 /// What only the linker lld can do, which comes with the toolchain: no frames, 325 kB, and functions that are the same are
 /// one, 22 kB.
-fn by_lld(own: &Path) -> Result<Vec<OsString>, Box<dyn Error>> {
-    let (sysroot, host) = (rustc(&["--print", "sysroot"])?, rustc(&["--print", "host-tuple"])?);
+fn by_lld(own: &Path, host: &str) -> Result<Vec<OsString>, Box<dyn Error>> {
+    let sysroot = rustc(&["--print", "sysroot"])?;
     let folder = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin/gcc-ld");
     if !folder.join("ld.lld").exists() {
         eprintln!("cargo static: this toolchain has no lld: the binary is 350 kB larger");
@@ -75,14 +74,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(home) => env::current_dir()?.join(home),
         None => env::home_dir().ok_or("there is no home")?.join(".cargo"),
     };
-    let target = target()?;
+    let host = rustc(&["--print", "host-tuple"])?;
+    let target = target(&host);
     let libc = if target.contains("-musl") { "musl" } else { "glibc: the musl target is not installed" };
     eprintln!("cargo static: for {libc}");
 
     // The last one that fits holds.
     let folders = [called(root, ""), called(&home.join("registry/src"), ""), called(&built, "target")];
     let mut flags: Vec<OsString> = FLAGS.iter().map(OsString::from).chain(folders).collect();
-    flags.extend(by_lld(&own)?);
+    flags.extend(by_lld(&own, &host)?);
     // For tests/release_panic.sh alone.
     flags.extend(env::var_os("PREFORK_STATIC_PANICS").map(|_| "--cfg=prefork_panics".into()));
     // With --target they are kept from build scripts and procedural macros, which must stay dynamic.

@@ -1,6 +1,6 @@
 //! How a log line looks: as text for people, with colours on a terminal, or as one JSON object.
 
-use crate::values::json;
+use crate::values::json::{Object, quoted};
 use crate::values::log::LogFormat;
 use crate::values::printable::escape_misleading;
 use std::error::Error;
@@ -19,23 +19,23 @@ pub struct Look {
 impl Look {
     /// The line of an event, with its newline. No value in it can end it or look like another line.
     pub fn line(self, event: &Event<'_>) -> String {
-        let mut line = String::new();
-        match self.format {
-            LogFormat::Text => self.text(event, &mut line),
-            LogFormat::Json => json_line(event, &mut line),
-        }
+        let mut line = match self.format {
+            LogFormat::Text => self.text(event),
+            LogFormat::Json => json(event),
+        };
         line.push('\n');
         line
     }
 
-    fn text(self, event: &Event<'_>, line: &mut String) {
+    fn text(self, event: &Event<'_>) -> String {
         let (name, colour) = level(*event.metadata().level());
-        let mut visitor = TextFields { line, colours: self.colours, first: true };
+        let mut visitor = TextFields { line: String::new(), colours: self.colours, first: true };
         visitor.painted("2", timestamp());
         visitor.line.push(' ');
         visitor.painted(colour, format_args!("{name:>5}"));
         visitor.line.push(' ');
         event.record(&mut visitor);
+        visitor.line
     }
 }
 
@@ -60,13 +60,13 @@ fn level(level: Level) -> (&'static str, &'static str) {
     }
 }
 
-struct TextFields<'a> {
-    line: &'a mut String,
+struct TextFields {
+    line: String,
     colours: bool,
     first: bool,
 }
 
-impl TextFields<'_> {
+impl TextFields {
     fn painted(&mut self, style: &str, text: impl fmt::Display) {
         let _never_fails = if self.colours {
             write!(self.line, "\x1b[{style}m{text}\x1b[0m")
@@ -76,7 +76,7 @@ impl TextFields<'_> {
     }
 }
 
-impl Visit for TextFields<'_> {
+impl Visit for TextFields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if !std::mem::take(&mut self.first) {
             self.line.push(' ');
@@ -85,7 +85,7 @@ impl Visit for TextFields<'_> {
             self.painted("3", field.name());
             self.painted("2", "=");
         }
-        let _never_fails = write!(Escaped(self.line), "{value:?}");
+        let _never_fails = write!(Escaped(&mut self.line), "{value:?}");
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -113,41 +113,34 @@ impl Write for Escaped<'_> {
     }
 }
 
-fn json_line(event: &Event<'_>, line: &mut String) {
+fn json(event: &Event<'_>) -> String {
     let (name, _) = level(*event.metadata().level());
-    let _never_fails = write!(line, r#"{{"timestamp":"{}","level":"{name}""#, timestamp());
-    event.record(&mut JsonFields(line));
-    line.push('}');
+    let mut visitor = JsonFields(Object::new().text("timestamp", timestamp()).text("level", name));
+    event.record(&mut visitor);
+    visitor.0.end()
 }
 
-struct JsonFields<'a>(&'a mut String);
+struct JsonFields(Object);
 
-impl JsonFields<'_> {
-    /// A member that is JSON already.
-    fn member(&mut self, field: &Field, value: impl fmt::Display) {
-        let _never_fails = write!(self.0, r#","{}":{value}"#, field.name());
-    }
-}
-
-impl Visit for JsonFields<'_> {
+impl Visit for JsonFields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.record_str(field, &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.member(field, json::quoted(value));
+        self.0.push(field.name(), quoted(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.member(field, value);
+        self.0.push(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.member(field, value);
+        self.0.push(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.member(field, value);
+        self.0.push(field.name(), value);
     }
 }
 

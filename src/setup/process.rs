@@ -20,21 +20,17 @@ use tracing::warn;
 /// # Errors
 /// If it is not known, or we may not change to it.
 pub fn account(process: &ProcessOptions) -> Result<Option<Account>, StartError> {
-    if process.user.is_none() && process.group.is_none() {
-        return Ok(None);
-    }
-    let (own_uid, own_gid) = privileges::own_ids();
     let account = match (&process.user, &process.group) {
         (None, None) => return Ok(None),
         (Some(user), group) => users::find(user, group.as_deref())?,
         (None, Some(group)) => {
             let gid = users::find_group("--group", group)?;
-            let identity = Identity { uid: own_uid, gid, groups: vec![gid] };
+            let identity = Identity { uid: privileges::own_ids().0, gid, groups: vec![gid] };
             let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
             Account { identity, name: std::env::var("USER").ok(), home }
         }
     };
-    let same_ids = account.identity.ids() == (own_uid, own_gid);
+    let same_ids = account.identity.ids() == privileges::own_ids();
     if same_ids && privileges::own_groups() == account.identity.groups {
         return Ok(None);
     }

@@ -18,9 +18,14 @@ impl Object {
     /// A member that is JSON already: a number, `true`, or what [`Object::end`] and [`list`] give.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Display) -> Self {
+        self.push(name, value);
+        self
+    }
+
+    /// As [`with`](Self::with), in its place.
+    pub fn push(&mut self, name: &str, value: impl Display) {
         let comma = if self.0.len() > 1 { "," } else { "" };
         let _never_fails = write!(self.0, "{comma}\"{name}\":{value}");
-        self
     }
 
     /// The same, or `null`.

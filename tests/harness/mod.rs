@@ -27,6 +27,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+use watch::{Took, Watch};
 
 /// How long any single thing may take before the test fails.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -246,6 +247,11 @@ impl Run {
     pub fn lost(&self) -> Duration {
         let lost = self.log.with_message("time passed without us");
         Duration::from_millis(lost.last().map_or(0, |line| line["lost_ms"].as_u64().unwrap()))
+    }
+
+    /// The time since then.
+    pub fn took(&self, since: &Watch) -> Took {
+        Took { all: since.elapsed(), ran: since.ran().saturating_sub(self.lost()) }
     }
 
     /// Waits for the end; the code, or 128 + the signal.

@@ -10,6 +10,14 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 
 const BEAT: Duration = Duration::from_millis(20);
 
+/// How long something of a supervisor took.
+#[derive(Debug)]
+pub struct Took {
+    pub all: Duration,
+    /// What is left of that without what a busy machine kept from the test, or from the supervisor.
+    pub ran: Duration,
+}
+
 pub struct Watch {
     begun: Instant,
     lost: u64,

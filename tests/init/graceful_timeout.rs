@@ -1,7 +1,7 @@
 //! From a forwarded TERM on there is a clock; what is left when it runs out is killed.
 
 use super::{BOTH_PLACES, SLEEPER, shell};
-use crate::harness::watch::Watch;
+use crate::harness::watch::{Took, Watch};
 use crate::harness::{Launch, Run, eventually, kill, launch, python, status_line};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -16,25 +16,11 @@ fn deaf(timeout: &str) -> Launch {
     launch(["--graceful-timeout", timeout, "--", "sh", "-c", DEAF])
 }
 
-/// How long an end took.
-#[derive(Debug)]
-struct Took {
-    all: Duration,
-    /// What is left of that without what a busy machine kept from the test, or from the supervisor.
-    ran: Duration,
-}
-
-impl Took {
-    fn since(sent: &Watch, run: &Run) -> Self {
-        Self { all: sent.elapsed(), ran: sent.ran().saturating_sub(run.lost()) }
-    }
-}
-
 /// Sends a signal and returns the code and how long the end took.
 fn end_by(run: &mut Run, signal: i32) -> (i32, Took) {
     let sent = Watch::start();
     run.signal(signal);
-    (run.wait_exit(), Took::since(&sent, run))
+    (run.wait_exit(), run.took(&sent))
 }
 
 #[test]
@@ -156,7 +142,7 @@ fn a_second_term_does_not_start_the_clock_again() {
     let again = Watch::start();
     run.signal(15);
     assert_eq!(run.wait_exit(), 137);
-    let (sent, again) = (Took::since(&sent, &run), Took::since(&again, &run));
+    let (sent, again) = (run.took(&sent), run.took(&again));
     assert!(sent.all >= timeout && again.ran < timeout, "{sent:?}, {again:?}");
 }
 

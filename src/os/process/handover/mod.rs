@@ -39,7 +39,9 @@ pub const FORMAT: u32 = 4;
 /// The variable that holds the number of the descriptor.
 pub use crate::values::variables::HANDOVER_FD as VARIABLE;
 
-const FIRST_LINE: &str = "prefork-init 4";
+fn first_line() -> String {
+    format!("prefork-init {FORMAT}")
+}
 
 /// Workers' output on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The hand-over from text.
 
-use super::{Directory, FIRST_LINE, Notify, NotifySocketRecord, Output, Pipe, ProgramHandover, WaitingLine};
+use super::{Directory, Notify, NotifySocketRecord, Output, Pipe, ProgramHandover, WaitingLine, first_line};
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::limits::Limits;
 use crate::core::{Lane, Monotonic, Pid};
@@ -15,7 +15,7 @@ impl ProgramHandover {
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let mut lines = text.lines();
-        (lines.next()? == FIRST_LINE).then_some(())?;
+        (lines.next()? == first_line()).then_some(())?;
         let (mut clock, mut signals, mut pool, mut files) = (None, None, None, None);
         let mut notify = Notify::default();
         let (mut scoreboard, mut health, mut control, mut check_passes) = (None, None, None, false);

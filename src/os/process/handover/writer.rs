@@ -1,6 +1,6 @@
 //! The hand-over as text.
 
-use super::{Directory, FIRST_LINE, NotifySocketRecord, Output, Pipe, ProgramHandover, WaitingLine};
+use super::{Directory, NotifySocketRecord, Output, Pipe, ProgramHandover, WaitingLine, first_line};
 use crate::core::handover::{Handover, Kept, Vacancy};
 use crate::core::limits::Limits;
 use crate::os::signals::Dispositions;
@@ -15,7 +15,7 @@ impl ProgramHandover {
     pub fn write(&self) -> String {
         let Handover { now, behind, workers, generation, newest, next_spawn, ever_ready, .. } = &self.pool;
         let Handover { leftovers, kept, vacant, .. } = &self.pool;
-        let mut text = format!("{FIRST_LINE}\n");
+        let mut text = first_line() + "\n";
         let mut line = |parts: &[&dyn Display]| {
             let words: Vec<String> = parts.iter().map(ToString::to_string).collect();
             let _never_fails = writeln!(text, "{}", words.join(" "));

@@ -148,21 +148,16 @@ mod tests {
         }
     }
 
+    fn lanes_of(adopted: Vec<Listener>, bind: &[Address]) -> Lanes {
+        Lanes::adopt(adopted, bind, Rights::EVERYBODY, LANES, Spread::PerWorker, BACKLOG, LEAST_FD).unwrap()
+    }
+
     #[test]
     fn nobody_gets_to_a_listener_that_is_about_to_be_refused() {
         let mut lost = 0;
         for _ in 0..ROUNDS {
             let any = [Address::Tcp("127.0.0.1:0".parse().unwrap())];
-            let mut lanes = Lanes::adopt(
-                Vec::new(),
-                &any,
-                Rights::EVERYBODY,
-                LANES,
-                Spread::PerWorker,
-                BACKLOG,
-                LEAST_FD,
-            )
-            .unwrap();
+            let mut lanes = lanes_of(Vec::new(), &any);
             let Some(&Address::Tcp(address)) = lanes.addresses().next() else { panic!("no address") };
             lanes.hold_off().unwrap();
             let clients = Clients::of(address);
@@ -187,16 +182,7 @@ mod tests {
             let mut lanes = loop {
                 let adopted = vec![Listener::adopt(ours(), &Address::Tcp(address))];
                 // A child that another test forks has the last one's listeners until it executes its program.
-                let lanes = Lanes::adopt(
-                    adopted,
-                    &[],
-                    Rights::EVERYBODY,
-                    LANES,
-                    Spread::PerWorker,
-                    BACKLOG,
-                    LEAST_FD,
-                )
-                .unwrap();
+                let lanes = lanes_of(adopted, &[]);
                 if lanes.fell_back().is_none() {
                     break lanes;
                 }
