@@ -93,7 +93,7 @@ impl Runner {
             output: Default::default(),
             argv: words.argv(),
             missing: 0,
-            env: &env,
+            env: Some(&env),
             listen_pid: false,
             fds: &[],
             close_others: true,

@@ -71,23 +71,29 @@ unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
-/// Whether the name of any variable begins so, in upper or lower case. std's list of them copies all.
+/// Our environment, `NAME=value` each, as it is in memory: std's list copies all.
+pub(super) fn variables() -> impl Iterator<Item = &'static CStr> {
+    // SAFETY: the C library's own list, which nothing of ours changes: it ends with a null pointer, and all before are C
+    // strings. The list itself is null after clearenv(3) alone.
+    let mut next = unsafe { environ };
+    std::iter::from_fn(move || {
+        // SAFETY: as above; `next` does not go beyond the null pointer.
+        unsafe {
+            if next.is_null() || (*next).is_null() {
+                return None;
+            }
+            let variable = CStr::from_ptr(*next);
+            next = next.wrapping_add(1);
+            Some(variable)
+        }
+    })
+}
+
+/// Whether the name of any variable begins so, in upper or lower case.
 #[must_use]
 pub fn has_variable(prefix: &str) -> bool {
-    // SAFETY: the C library's own list, which nobody here changes: it ends with a null pointer, and all before are C
-    // strings. It is null itself after clearenv(3) alone.
-    unsafe {
-        let mut next = environ;
-        while !next.is_null() && !(*next).is_null() {
-            let variable = CStr::from_ptr(*next).to_bytes();
-            if variable.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-            {
-                return true;
-            }
-            next = next.wrapping_add(1);
-        }
-    }
-    false
+    let begins = |name: &[u8]| name.eq_ignore_ascii_case(prefix.as_bytes());
+    variables().any(|variable| variable.to_bytes().get(..prefix.len()).is_some_and(begins))
 }
 
 /// A closed 0, 1 or 2 becomes `/dev/null`: else the next thing we open, a listener perhaps, would be taken for it.

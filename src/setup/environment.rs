@@ -37,10 +37,14 @@ pub struct OfWorker {
     pub scoreboard: Option<(i32, u64)>,
 }
 
+/// The variables of a process, with their values.
+type Variables = Vec<(OsString, OsString)>;
+
 /// What every worker gets.
 #[derive(Debug)]
 pub struct Environment {
-    base: Vec<(OsString, OsString)>,
+    /// `None` where it is ours, untouched.
+    base: Option<Variables>,
     listen_pid: bool,
 }
 
@@ -50,10 +54,9 @@ impl Environment {
     pub fn of_init() -> Self {
         let is_own = |pid| pid == OsString::from(std::process::id().to_string());
         let listen_pid = std::env::var_os("LISTEN_PID").is_some_and(is_own);
-        let names_us =
-            |name: &OsString| listen_pid && ["LISTEN_PID", "LISTEN_PIDFDID"].iter().any(|n| name == n);
-        let base = std::env::vars_os().filter(|(name, _)| !names_us(name)).collect();
-        Self { base, listen_pid }
+        let names_us = |name: &OsString| ["LISTEN_PID", "LISTEN_PIDFDID"].iter().any(|n| name == n);
+        let others = || std::env::vars_os().filter(|(name, _)| !names_us(name)).collect();
+        Self { base: listen_pid.then(others), listen_pid }
     }
 
     /// Pool mode: without our own settings, and without `WEB_CONCURRENCY`, which a `uvicorn --fd` would take to
@@ -71,7 +74,7 @@ impl Environment {
                 || ours.contains(name)
                 || OF_OUR_MANAGER.iter().any(|known| name == known)
         };
-        let mut base: Vec<_> = std::env::vars_os().filter(|(name, _)| !misleading(name)).collect();
+        let mut base: Variables = std::env::vars_os().filter(|(name, _)| !misleading(name)).collect();
         if let Some(watchdog) = watchdog {
             base.push(("WATCHDOG_USEC".into(), watchdog.as_micros().to_string().into()));
         }
@@ -80,47 +83,53 @@ impl Environment {
             base.push(("LISTEN_FDS".into(), count.to_string().into()));
             base.push(("LISTEN_FDNAMES".into(), listeners.join(":").into()));
         }
-        Self { base, listen_pid: count > 0 }
+        Self { base: Some(base), listen_pid: count > 0 }
     }
 
     /// Says whom the command runs as: `HOME`, and `USER` and `LOGNAME` where the user has a name.
     #[must_use]
     pub fn for_account(mut self, account: &Account) -> Self {
         const OF_USER: [&str; 3] = ["HOME", "USER", "LOGNAME"];
-        self.base.retain(|(name, _)| !OF_USER.iter().any(|known| name == known));
-        self.base.push(("HOME".into(), account.home.clone().into()));
+        let mut base = self.all();
+        base.retain(|(name, _)| !OF_USER.iter().any(|known| name == known));
+        base.push(("HOME".into(), account.home.clone().into()));
         if let Some(name) = &account.name {
-            self.base.extend(["USER", "LOGNAME"].map(|known| (known.into(), name.into())));
+            base.extend(["USER", "LOGNAME"].map(|known| (known.into(), name.into())));
         }
+        self.base = Some(base);
         self
     }
 
     /// Exactly these variables.
     #[must_use]
-    pub fn exactly(base: Vec<(OsString, OsString)>) -> Self {
-        Self { base, listen_pid: false }
+    pub fn exactly(base: Variables) -> Self {
+        Self { base: Some(base), listen_pid: false }
+    }
+
+    fn all(&self) -> Variables {
+        self.base.clone().unwrap_or_else(|| std::env::vars_os().collect())
     }
 
     /// What a program gets that is neither a worker nor the command: nothing about listeners, nor where to say how it
     /// fares, nor what we were told ourselves of an event.
     #[must_use]
-    pub fn of_errand(&self) -> Vec<(OsString, OsString)> {
+    pub fn of_errand(&self) -> Variables {
         let misleading = |name: &OsString| {
             OF_OUR_MANAGER.iter().any(|known| name == known) || name.as_bytes().starts_with(EVENT.as_bytes())
         };
-        self.base.iter().filter(|(name, _)| !misleading(name)).cloned().collect()
+        self.all().into_iter().filter(|(name, _)| !misleading(name)).collect()
     }
 
-    /// The environment of the command.
+    /// The environment of the command; ours where it is `None`.
     #[must_use]
-    pub fn of_command(&self) -> &[(OsString, OsString)] {
-        &self.base
+    pub fn of_command(&self) -> Option<&[(OsString, OsString)]> {
+        self.base.as_deref()
     }
 
     /// The environment of one worker.
     #[must_use]
-    pub fn of_worker(&self, worker: &OfWorker) -> Vec<(OsString, OsString)> {
-        let mut env = self.base.clone();
+    pub fn of_worker(&self, worker: &OfWorker) -> Variables {
+        let mut env = self.all();
         let mut tell = |name: &str, value: OsString| env.push((name.into(), value));
         tell(NOTIFY_SOCKET, worker.notify_socket.clone());
         tell(WORKER_ID, worker.slot.to_string().into());

@@ -79,7 +79,7 @@ impl Starter {
         let program = Program {
             argv: &self.argv(order, extras.ready_fd),
             missing: 0,
-            env: &self.environment.of_worker(&extras.of_worker(order)),
+            env: Some(&self.environment.of_worker(&extras.of_worker(order))),
             listen_pid: self.environment.sets_listen_pid(),
             output: extras.output(),
             fds: &workers.fds(order, &extras),

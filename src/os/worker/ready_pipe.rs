@@ -319,7 +319,7 @@ mod tests {
             let pid = spawn(&Program {
                 argv: &argv,
                 missing: 0,
-                env: &std::env::vars_os().collect::<Vec<_>>(),
+                env: None,
                 listen_pid: false,
                 output: [None; 2],
                 fds: &[end.as_fd()],

@@ -223,7 +223,7 @@ mod tests {
         let Pid(pid) = spawn(&Program {
             argv: &argv,
             missing: 0,
-            env: &env,
+            env: Some(&env),
             listen_pid: false,
             output: [None; 2],
             fds: &[board.fd()],

@@ -19,13 +19,14 @@ use super::lookup::candidates;
 use crate::core::event::{Pid, SpawnFailure};
 use crate::core::exit::code;
 use crate::os::call::{self, named};
+use crate::os::entry;
 use crate::values::FIRST_FD;
 use image::{ChildFailure, ChildImage};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use stack::Stack;
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -92,11 +93,15 @@ impl ChildImage {
             |list: Vec<Vec<u8>>| list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
         let args =
             c_strings(program.argv.iter().map(|arg| arg.as_bytes().to_vec()).collect()).map_err(nul)?;
-        let env = program.env.iter().map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat());
+        let env = program.env.unwrap_or_default().iter();
+        let env = env.map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat());
         let env = c_strings(env.collect()).map_err(nul)?;
         let command = program.argv.first().map(OsString::as_os_str).unwrap_or_default();
-        let path = program.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.as_os_str());
-        let paths = candidates(command, path);
+        let path = match program.env {
+            None => std::env::var_os("PATH"),
+            Some(env) => env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()),
+        };
+        let paths = candidates(command, path.as_deref());
         let is_only_one = paths.len() == 1;
         let paths = c_strings(paths.into_iter().skip(program.missing).collect()).map_err(nul)?;
 
@@ -106,7 +111,10 @@ impl ChildImage {
         let mut shell_argv = vec![c"/bin/sh".as_ptr(), ptr::null()];
         shell_argv.extend(argv.iter().skip(1));
         let listen_pid = if program.listen_pid { LISTEN_PID.to_vec() } else { Vec::new() };
-        let mut envp = pointers(&env);
+        let mut envp = match program.env {
+            None => entry::variables().map(CStr::as_ptr).collect(),
+            Some(_) => pointers(&env),
+        };
         if program.listen_pid {
             envp.push(listen_pid.as_ptr().cast());
         }
@@ -320,7 +328,7 @@ mod tests {
             settings: NOTHING,
             argv,
             missing: 0,
-            env: Vec::leak(std::env::vars_os().collect()),
+            env: None,
             listen_pid: true,
             output: [None; 2],
             fds: &[],

@@ -12,8 +12,8 @@ pub struct Program<'a> {
     pub argv: &'a [OsString],
     /// In how many directories of PATH it is not looked for: it is known not to be there.
     pub missing: usize,
-    /// The whole environment.
-    pub env: &'a [(OsString, OsString)],
+    /// The whole environment; ours as it is where it is `None`.
+    pub env: Option<&'a [(OsString, OsString)]>,
     /// Whether to add `LISTEN_PID` with the pid of the new process, which only it can know.
     pub listen_pid: bool,
     /// Descriptors to become stdout and stderr; without one, ours is inherited.
