@@ -58,26 +58,11 @@ pub enum Progress {
     },
 }
 
-/// Why the pool is not ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotReady {
-    /// Fewer than `min_ready` workers are ready.
-    TooFew,
-    /// The supervisor is on its way out.
-    Leaving(Phase),
-}
-
 impl Snapshot {
     /// Whether traffic should come: enough workers are ready and no stop signal has come.
-    ///
-    /// # Errors
-    /// Says why not.
-    pub fn readiness(&self) -> Result<(), NotReady> {
-        match self.phase {
-            Phase::Running if self.ready >= self.min_ready => Ok(()),
-            Phase::Running => Err(NotReady::TooFew),
-            leaving @ (Phase::Draining | Phase::Stopping | Phase::GivenUp) => Err(NotReady::Leaving(leaving)),
-        }
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Running && self.ready >= self.min_ready
     }
 }
 

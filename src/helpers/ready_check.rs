@@ -189,7 +189,7 @@ impl Checker {
 
 /// Whether there is anybody to ask: workers are ready, and no stop has begun.
 fn may_ask(snapshot: &Snapshot) -> bool {
-    snapshot.readiness().is_ok()
+    snapshot.is_ready()
 }
 
 /// A command that was killed and is still there: no second one beside it.

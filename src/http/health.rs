@@ -129,7 +129,7 @@ mod tests {
                 let snapshot = snapshot(phase, ready);
                 let checks = found(Question::Ready, &snapshot, &Beside::default());
                 let passes = checks.iter().all(|check| check.failure.is_none());
-                assert_eq!(passes, snapshot.readiness().is_ok(), "{phase:?} {ready}");
+                assert_eq!(passes, snapshot.is_ready(), "{phase:?} {ready}");
             }
         }
     }

@@ -341,7 +341,7 @@ fn a_second_stop_signal_hurries_and_a_third_kills() {
     let mut scene = Scene::ready(PoolPolicy { drain_delay: s(10), ..policy(1) });
     scene.signal(Signal::TERM);
     assert!(!scene.sent(10, Signal::TERM));
-    assert!(scene.core.snapshot().readiness().is_err());
+    assert!(!scene.core.snapshot().is_ready());
     scene.signal(Signal::TERM);
     assert!(scene.sent(10, Signal::TERM), "the drain delay is cut short");
     assert_eq!(
@@ -488,7 +488,7 @@ fn a_pool_that_runs_too_long_is_stopped_as_at_term_and_ends_with_124() {
     assert_eq!(scene.core.next_deadline(), deadline);
     scene.after(s(1));
     assert!(scene.noted(|note| *note == Note::Init(InitNote::DeadlinePassed { after: s(100) })));
-    assert!(scene.core.snapshot().readiness().is_err() && !scene.sent(10, Signal::TERM), "drain delay first");
+    assert!(!scene.core.snapshot().is_ready() && !scene.sent(10, Signal::TERM), "drain delay first");
     scene.after(s(10));
     assert!(scene.sent(10, Signal::TERM));
     scene.exits(10, Exit::Code(0));

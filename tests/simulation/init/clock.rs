@@ -159,7 +159,7 @@ impl InitRules {
     fn shows(&self, snapshot: &Snapshot) -> Held {
         let has_what_it_needs = matches!(self.stage, Stage::Runs(_) | Stage::Paused);
         let stays = has_what_it_needs && self.clock == Clock::Stands;
-        check(snapshot.readiness().is_ok() == stays, "the wrong readiness")?;
+        check(snapshot.is_ready() == stays, "the wrong readiness")?;
         check((snapshot.phase == Phase::Running) == stays, "the wrong phase")?;
         check(snapshot.ready == u32::from(has_what_it_needs), "it miscounts the ready")?;
         check(snapshot.started, "it has not started, it says")

@@ -110,6 +110,6 @@ impl Facts {
         let enough = self.serving() >= self.min_ready();
         check(self.pool_ready || !enough, "the pool is ready for the first time, and nothing was said")?;
         let ready = phase == Phase::Running && enough;
-        check(snapshot.readiness().is_ok() == ready, "the wrong readiness")
+        check(snapshot.is_ready() == ready, "the wrong readiness")
     }
 }
