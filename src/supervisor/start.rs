@@ -34,7 +34,7 @@ use crate::setup::{self, CommandPlace, Endpoints};
 use crate::values::error::StartError;
 use crate::values::style::Style;
 use crate::workers::{Workers, least_fd};
-use std::io;
+use std::{io, mem};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -114,7 +114,12 @@ impl Supervisor {
         if is_pool {
             reload::discard_unheeded(&life.core);
         }
-        Ok(move || runtime.block_on(supervisor.run(&mut life, &before)))
+        Ok(move || {
+            let code = runtime.block_on(supervisor.run(&mut life, &before));
+            // The process ends: the kernel closes what the runtime holds all at once, and does not linger (socket(7)).
+            mem::forget(runtime);
+            code
+        })
     }
 }
 
