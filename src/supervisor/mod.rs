@@ -336,7 +336,7 @@ impl Supervisor {
             }
         }
         if self.observers.metrics.is_wanted() {
-            let status = || life.core.status(self.clock.now());
+            let status = || life.outside().status(self.clock.now());
             self.observers.go_on_measuring(begin, life.execute.workers.as_ref(), status);
         }
     }

@@ -23,9 +23,9 @@ impl Supervisor {
                 Query::Status(answer) => {
                     let _gone = answer.send(life.outside().status(self.clock.now()));
                 }
-                Query::Metrics(answer) => self.observers.scrape(answer, &life.core, self.clock.now()),
+                Query::Metrics(answer) => self.observers.scrape(answer, life.outside(), self.clock.now()),
                 Query::Liveness(answer) => {
-                    let _gone = answer.send(self.observers.liveness(&life.core.status(self.clock.now())));
+                    let _gone = answer.send(self.observers.liveness(&life.outside().status(self.clock.now())));
                 }
                 Query::Order(order, answer) => self.obey(life, order, answer),
             }

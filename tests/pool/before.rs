@@ -2,7 +2,7 @@
 
 use super::pool;
 use super::python::python;
-use crate::harness::{Run, eventually, http, launch};
+use crate::harness::{Run, eventually, http, launch, prometheus};
 use serde_json::Value;
 
 const WORKER: &str = "note('workers', os.environ.get('LISTEN_FDS', ''))\nserve()";
@@ -55,6 +55,10 @@ fn meanwhile_it_lives_and_is_not_ready_and_other_signals_do_nothing() {
     eventually("the start", || run.dir().join("begun").exists().then_some(()));
     assert_eq!(statuses(&run), [200, 503, 503]);
     assert_eq!(reason(&run), "the command of --before runs");
+    for path in ["/metrics", "/metrics/liveness"] {
+        let page = prometheus::scrape(&run.health(), path, "");
+        assert_eq!(page.value("prefork_workers_ready"), 0.0, "the command of --before is no worker");
+    }
     for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGTTIN, libc::SIGWINCH] {
         run.signal(signal);
     }
