@@ -102,7 +102,8 @@ async fn signal_before(signals: &mut Signals, at: Instant) -> Option<i32> {
     let mut sleep = pin!(sleep_until(at));
     poll_fn(|cx| {
         while signals.poll_ready(cx).is_ready() {
-            let batch = signals.take();
+            let mut batch = Vec::new();
+            signals.take(&mut batch);
             if batch.is_empty() {
                 break;
             }

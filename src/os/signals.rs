@@ -228,28 +228,30 @@ impl Signals {
         if ready.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Takes what waits, of each signal that is not queued one. Empty when there is none. The first real-time signals
-    /// come here too, 32 at most; afterwards they are [`take_queued`](Self::take_queued)'s. The kernel gives the lower
-    /// numbers first.
-    pub fn take(&mut self) -> Vec<Received> {
-        let mut batch: Vec<Received> = Vec::new();
-        for received in take::<MOST_AT_ONCE>(&self.fd) {
+    /// Takes what waits, of each signal that is not queued one, into `batch`, which is empty. The first real-time
+    /// signals come here too, 32 at most; afterwards they are [`take_queued`](Self::take_queued)'s. The kernel gives
+    /// the lower numbers first.
+    pub fn take(&mut self, batch: &mut Vec<Received>) {
+        let mut any_queued = false;
+        take::<MOST_AT_ONCE>(&self.fd, |received| {
             let is_queued = received.signal.number() >= FIRST_QUEUED;
+            any_queued |= is_queued;
             // Sent again while we read: a moment later the kernel would have kept one.
             if is_queued || !batch.iter().any(|other| other.signal == received.signal) {
                 batch.push(received);
             }
-            if is_queued && self.queued.is_none() {
-                self.separate();
-            }
+        });
+        if any_queued && self.queued.is_none() {
+            self.separate();
         }
-        batch
     }
 
     /// Takes the real-time signal that is next: the lowest number first, and of one number in the order in which they
     /// were sent.
     pub fn take_queued(&self) -> Option<Received> {
-        take::<1>(self.queued.as_ref()?).pop()
+        let mut next = None;
+        take::<1>(self.queued.as_ref()?, |received| next = Some(received));
+        next
     }
 
     /// From here on no other signal waits behind the queued ones. Without a descriptor for that, it stays as it was.
@@ -280,19 +282,20 @@ fn signalfd(fd: RawFd, set: SignalMask) -> io::Result<RawFd> {
     if fd < 0 { named("signalfd4", Err(io::Error::last_os_error())) } else { Ok(fd) }
 }
 
-fn take<const ROOM: usize>(fd: &AsyncFd<OwnedFd>) -> Vec<Received> {
-    fd.try_io(Interest::READABLE, |fd| read::<ROOM>(fd.as_raw_fd())).unwrap_or_default()
+/// Reads what waits, as much as there is room for.
+fn take<const ROOM: usize>(fd: &AsyncFd<OwnedFd>, each: impl FnMut(Received)) {
+    let mut infos = [const { MaybeUninit::<libc::signalfd_siginfo>::uninit() }; ROOM];
+    let count = fd.try_io(Interest::READABLE, |fd| read(fd.as_raw_fd(), &mut infos)).unwrap_or(0);
+    // SAFETY: the kernel has filled the first `count` records.
+    infos.iter().take(count).filter_map(|info| received(unsafe { info.assume_init_ref() })).for_each(each);
 }
 
-fn read<const ROOM: usize>(fd: RawFd) -> io::Result<Vec<Received>> {
-    let mut infos = [const { MaybeUninit::<libc::signalfd_siginfo>::uninit() }; ROOM];
-    let size = size_of::<libc::signalfd_siginfo>();
+/// Fills the records and returns how many.
+fn read(fd: RawFd, infos: &mut [MaybeUninit<libc::signalfd_siginfo>]) -> io::Result<usize> {
     // SAFETY: the buffer is as large as we say; the kernel writes whole records only.
-    let read = unsafe { libc::read(fd, infos.as_mut_ptr().cast(), size.saturating_mul(ROOM)) };
+    let read = unsafe { libc::read(fd, infos.as_mut_ptr().cast(), size_of_val(infos)) };
     let Ok(read) = usize::try_from(read) else { return Err(io::Error::last_os_error()) };
-    let count = read.checked_div(size).unwrap_or(0);
-    // SAFETY: the kernel has filled the first `count` records.
-    Ok(infos.iter().take(count).filter_map(|info| received(unsafe { info.assume_init_ref() })).collect())
+    Ok(read.checked_div(size_of::<libc::signalfd_siginfo>()).unwrap_or(0))
 }
 
 fn received(info: &libc::signalfd_siginfo) -> Option<Received> {

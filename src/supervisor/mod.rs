@@ -52,9 +52,9 @@ use observers::Observers;
 use reload::InForce;
 use scrape::AT_ONCE;
 use std::collections::VecDeque;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{io, mem};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -79,7 +79,19 @@ pub struct Supervisor {
     endpoints: Endpoints,
     /// Our own program, for when it is exchanged.
     program: io::Result<PathBuf>,
+    buffers: Buffers,
 }
+
+/// Empty between turns, and kept: a turn in which a signal is passed on allocates nothing.
+#[derive(Default)]
+struct Buffers {
+    signals: Vec<Received>,
+    events: VecDeque<Event>,
+    actions: Vec<Action>,
+}
+
+/// Room for more, as the start of many workers takes, is given back.
+const KEPT_ACTIONS: usize = 32;
 
 impl Supervisor {
     /// Runs to the end and returns the exit code.
@@ -196,16 +208,18 @@ impl Supervisor {
     /// one that came after. But for real-time signals, of which tens of thousands may wait.
     fn take_signals(&mut self, life: &mut Life<'_>) {
         let share = TimeShare::begin();
+        let mut batch = mem::take(&mut self.buffers.signals);
         loop {
-            let batch = self.inputs.signals.take();
+            self.inputs.signals.take(&mut batch);
             if batch.is_empty() {
                 break;
             }
-            batch.into_iter().for_each(|received| self.take_signal(life, received));
+            batch.drain(..).for_each(|received| self.take_signal(life, received));
             if share.is_over() {
                 break;
             }
         }
+        self.buffers.signals = batch;
         let share = TimeShare::begin();
         while let Some(received) = self.inputs.signals.take_queued() {
             self.take_signal(life, received);
@@ -383,8 +397,9 @@ impl Supervisor {
 
     /// Steps the core, carries out what it wants in order, and feeds the answers back until there are none.
     fn feed(&mut self, life: &mut Life<'_>, event: Event) {
-        let mut events = VecDeque::from([event]);
-        let mut actions = Vec::new();
+        let (mut events, mut actions) =
+            (mem::take(&mut self.buffers.events), mem::take(&mut self.buffers.actions));
+        events.push_back(event);
         while let Some(event) = events.pop_front() {
             life.core.step(self.clock.now(), event, &mut actions);
             for action in actions.drain(..) {
@@ -395,6 +410,8 @@ impl Supervisor {
                 }
             }
         }
+        actions.shrink_to(KEPT_ACTIONS);
+        (self.buffers.events, self.buffers.actions) = (events, actions);
         self.observers.look(life.outside(), self.clock.now());
     }
 

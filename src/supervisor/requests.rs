@@ -25,7 +25,8 @@ impl Supervisor {
                 }
                 Query::Metrics(answer) => self.observers.scrape(answer, life.outside(), self.clock.now()),
                 Query::Liveness(answer) => {
-                    let _gone = answer.send(self.observers.liveness(&life.outside().status(self.clock.now())));
+                    let _gone =
+                        answer.send(self.observers.liveness(&life.outside().status(self.clock.now())));
                 }
                 Query::Order(order, answer) => self.obey(life, order, answer),
             }

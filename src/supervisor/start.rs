@@ -1,6 +1,5 @@
 //! Setting everything up. It may fail, as nothing after it may.
 
-use super::Supervisor;
 use super::children::Reaping;
 use super::clock::Clock;
 use super::console::Console;
@@ -12,6 +11,7 @@ use super::reload::{self, InForce};
 use super::sending::Sender;
 use super::spawning::Starter;
 use super::upgrade;
+use super::{Buffers, Supervisor};
 use crate::control::{self, waiting::Waiters};
 use crate::core::event::SpawnFailure;
 use crate::core::policy::Job;
@@ -110,6 +110,7 @@ impl Supervisor {
             in_force: InForce::new(config),
             endpoints,
             program: if is_pool { exec::own_program() } else { Err(io::ErrorKind::Unsupported.into()) },
+            buffers: Buffers::default(),
         };
         if is_pool {
             reload::discard_unheeded(&life.core);

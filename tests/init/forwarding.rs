@@ -12,7 +12,7 @@ fn forwardable() -> impl Iterator<Item = i32> {
 }
 
 /// A command that prints this many signals and ends.
-fn receiver(count: usize) -> Launch {
+pub(super) fn receiver(count: usize) -> Launch {
     let words: [OsString; 6] =
         ["--".into(), python(), "-IS".into(), "-c".into(), RECEIVER.into(), count.to_string().into()];
     launch(words)
