@@ -31,7 +31,7 @@ pub enum Action {
     },
     Check(PoolCheck),
     Listeners(ListenerAction),
-    /// Do something for which the loop interrupts its normal round.
+    /// Ask the loop itself for something.
     Ask(Ask),
     /// Report a transition.
     Note(Note),

@@ -30,7 +30,7 @@ pub struct Backoff {
     short: u32,
     /// Consecutive workers that were not ready in time.
     late: u32,
-    /// The times of the restarts that may still be in the window, oldest first; at most `max_restarts`.
+    /// The times of the restarts that may still be in the window, oldest first; none is added beyond `max_restarts`.
     restarts: VecDeque<Monotonic>,
 }
 

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  nothing waits in the queue ──▶ a little later ──▶ look ──▶ no client is left: done
-//!                                                     ▲ ├──▶ none is busy, and the drain time is over or for none: done
-//!                                                     │ ├──▶ only such are busy that send one request after the other: done
-//!                                                     │ │    once they had a little more time
+//!                                                     ▲ ├──▶ none is busy, and the drain time is over or not needed: done
+//!                                                     │ ├──▶ the busy ones send one request after the other: done
+//!                                                     │ │    after a little more time
 //!                                                     └─┴──  another look
 //! ```
-//! A server may drop at the stop signal what it has in hand, whatever its documentation says. The kernel reports the
+//! A server may drop at the stop signal what it has in hand, even if it handles the signal. The kernel reports the
 //! state of connections without the server's help.
 
 use super::event::Connections;
@@ -16,8 +16,8 @@ use super::queue::EmptyingQueue;
 use super::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// After an empty queue has lasted for this time, data has arrived that was on its way when new connections were
-/// steered elsewhere. A longer drain time does not change this.
+/// Once the queue has been empty for this time, data has arrived that was on its way when new connections were
+/// steered elsewhere, even if the drain time is longer.
 const SETTLED_AFTER: Duration = Duration::from_millis(500);
 
 /// The pause after a look is at least this, and at least `LOOK_SHARE` times the cost of the look.

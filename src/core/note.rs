@@ -141,7 +141,7 @@ pub enum WorkerNote {
     },
     /// It receives no new connections and finishes those it has.
     Draining { reason: Reason },
-    /// The time for that was over while connections waited in its queue. They wait for the next worker.
+    /// The time to drain was over while connections waited in its queue. They wait for the next worker.
     DrainCutShort,
     /// It is draining, has connections with something in hand, and is waited for.
     Busy {
@@ -203,7 +203,7 @@ pub enum PoolNote {
     RespawnDelayed { slot: u32, delay: Duration, failures: u32 },
     /// The number of wanted workers has changed.
     Scaled { workers: u32, from: u32 },
-    /// The number of workers is the highest or the lowest allowed: nothing changes.
+    /// The number of workers stays as it is: it was asked for, or is the highest or the lowest allowed.
     NotScaled { workers: u32 },
     /// The supervisor's program is to be replaced.
     UpgradeAsked {

@@ -212,7 +212,7 @@ pub struct DrainPolicy {
     pub told: bool,
     /// The signal for that.
     pub hint: Option<Signal>,
-    /// The time for which the queue of a worker has to stay empty before its stop signal.
+    /// The drain time: from an empty queue to the stop signal. Shorter if no client is left.
     pub time: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Whether a queue that gets no new connections is empty, and for how long. It does not know who looks at the queue.
+//! Whether a queue that gets no new connections is empty, and for how long. How a look is made is not known here.
 
 use super::time::{Monotonic, reached};
 use core::time::Duration;

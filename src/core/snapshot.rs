@@ -36,7 +36,7 @@ pub enum Phase {
 /// The change that is under way in a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// None, or there is no pool.
+    /// No change is under way, or there is no pool.
     Steady,
     Rolling {
         to: u32,

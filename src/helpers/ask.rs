@@ -15,9 +15,9 @@ use tokio::time::timeout;
 pub enum CheckFailure {
     Connect(io::ErrorKind),
     TimedOut,
-    /// A status that is no success.
+    /// A status that is not a success.
     Status(u16),
-    /// The answer is no HTTP, or there is none.
+    /// The answer is not HTTP, or there is none.
     NoAnswer(NoAnswer),
     /// The command's exit code; 128 + n if signal n ended it.
     Code(u8),

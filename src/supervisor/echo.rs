@@ -15,8 +15,8 @@
 //!   ALRM, by the clock, is meant for the program that runs in this process, and is passed on.
 //!
 //! TTIN and TTOU are not among them: the kernel does not raise them for a process that blocks them. Nor is the signal
-//! of the parent's death, which comes from the parent (see `os::pid1`), nor a queued signal (sigqueue(3)), whose
-//! sender's pid is what the sender claims.
+//! of the parent's death, which comes from the parent (see `os::process::pid1`), nor a queued signal (sigqueue(3)),
+//! whose sender's pid is what the sender claims.
 
 use crate::core::{Received, Signal};
 

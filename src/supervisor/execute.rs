@@ -14,7 +14,7 @@ use crate::os::process::spawn::Placement;
 use crate::workers::Workers;
 
 pub struct Executor {
-    /// `None` in init mode.
+    /// `None` without a pool.
     pub workers: Option<Workers>,
     pub sender: Sender,
     pub console: Console,

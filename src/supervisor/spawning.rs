@@ -26,7 +26,7 @@ pub struct Starter {
     pub environment: Environment,
     pub placement: Placement,
     pub settings: SpawnAttributes,
-    /// Why no process can be started, if that is known: its user or its directory is missing.
+    /// Why no process can be started, if that is known: it would run as another user, or in another directory.
     pub cannot_spawn: Option<SpawnFailure>,
     /// The signal that a new process receives when the supervisor dies (prctl(2), `PR_SET_PDEATHSIG`).
     pub death_signal: Option<Signal>,

@@ -39,8 +39,8 @@ use tokio::time::Instant;
 use tracing::debug;
 
 impl Supervisor {
-    /// Sets everything up, without a start of any process. The returned function runs to the end and returns the exit
-    /// code. It must not fail, because it has no caller that could handle an error.
+    /// Sets everything up; no process is started. The returned function runs to the end and returns the exit code. It
+    /// must not fail, because it has no caller that could handle an error.
     ///
     /// # Errors
     /// What could not be set up.

@@ -8,8 +8,7 @@ use std::ffi::OsString;
 pub struct Words(Vec<OsString>);
 
 impl Words {
-    /// Splits by the quoting rules of POSIX shells. Nothing is expanded: for variables and pipes there is `sh -c
-    /// '...'`.
+    /// Splits by the quoting rules of POSIX shells. Nothing is expanded; `sh -c '...'` has variables and pipes.
     ///
     /// # Errors
     /// The problem and the remedy.

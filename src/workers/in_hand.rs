@@ -4,9 +4,9 @@
 //! ```text
 //!  bytes unread, or came in after the last that went out      a request in hand
 //!  bytes came in, and none ever went out                      a request in hand
-//!  bytes unsent, and some are confirmed now and then          an answer that is being sent
-//!  nothing came in yet, or went out, and that is not long ago perhaps the request, or more of the answer, is on its way
-//!  anything else                                              idle, as a client that keeps its connection is
+//!  bytes unsent, and some are acknowledged now and then       an answer that is being sent
+//!  nothing came in yet, or bytes went out, not long ago       perhaps a request, or more of the answer, is on its way
+//!  anything else                                              idle: a client that keeps its connection
 //! ```
 
 use crate::os::socket::connections::{Connection, Tcp};

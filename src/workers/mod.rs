@@ -407,7 +407,7 @@ impl Workers {
 
     // Looking at workers
 
-    /// Begins a probe. Answers at once with `None` if too many are under way.
+    /// Begins a probe. If too many are under way, the answer comes at once: `passed` is `None`.
     fn probe(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
         let id = self.next_probe;
         self.next_probe = self.next_probe.wrapping_add(1);

@@ -22,9 +22,9 @@ pub enum ProbeFailure {
     TimedOut,
     /// The worker closed the connection before it had answered.
     Closed,
-    /// A status that is no success.
+    /// A status that is not a success.
     Status(u16),
-    /// The answer is no HTTP, or its head has no end.
+    /// The answer is not HTTP, or its head has no end.
     NotHttp,
 }
 

@@ -79,7 +79,7 @@ mod tests {
         requests.was_paused(s(60));
         assert!(!requests.is_overdue(1, Some(s(110)), s(161)));
         assert!(requests.is_overdue(1, Some(s(110)), s(171)));
-        // The next worker of the lane starts anew.
+        // The deadlines of the next worker of the lane are its own.
         requests.was_paused(s(1_000));
         requests.begins(1);
         assert!(requests.is_overdue(1, Some(s(1_200)), s(1_201)));

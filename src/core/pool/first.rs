@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Together ──one fails──▶ Alone: the slot of the first that failed tries again, the others wait
-//!     └──────one is ready─────┴──────────▶ Passed: each slot for itself, as ever after
+//!     └──────one is ready─────┴──────────▶ Passed: each slot for itself from then on
 //! ```
 //! All slots are filled at once, so several workers that start well do not take longer than one. A broken application
 //! is then tried in one slot only: a traceback from each slot would say no more than one.

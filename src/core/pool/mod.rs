@@ -1,5 +1,5 @@
-//! Pool mode: N slots on listeners, and the order in which workers come and go. This table says what follows from
-//! each event; in every other cell nothing follows but a note.
+//! Pool mode: N slots on listeners, and the order in which workers come and go. The table says what follows from each
+//! event; in every other cell nothing follows but a note.
 //!
 //! ```text
 //!  Unstarted ──▶ Running ──TERM──▶ Draining ──drain delay over──▶ Closing ──nothing waits──▶ Ending ───none left───▶ Gone

@@ -171,7 +171,7 @@ impl Closing {
         self.since
     }
 
-    /// Whether a starting worker is waited for even if others serve.
+    /// Whether a starting worker is waited for, whether or not others serve.
     pub(super) fn is_young(&self, now: Monotonic) -> bool {
         now < self.since + START_AWAITED_FOR
     }

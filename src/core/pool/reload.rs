@@ -4,7 +4,7 @@
 //! ```text
 //!  Idle ──HUP──▶ Canary ──spawn──▶ tried ──ready──▶ Rolling ──all are new──▶ Idle
 //!                  ▲                 └──ended──▶ failed: the old generation goes on
-//!                  └── another HUP, at any time: what is newer than new wins
+//!                  └── another HUP, at any time: the newest generation wins
 //! ```
 //! A new version can become ready and fail later. After such a failure no more slots are given to the new generation
 //! until every slot has served for [`HEALTHY_AFTER`].
@@ -116,8 +116,8 @@ impl Reload {
         }
     }
 
-    /// When the next worker may be replaced by one of the new generation; `None` if that depends on how the new
-    /// generation does.
+    /// When the next worker may be replaced by one of the new generation; `None` if there is no reload, or while a
+    /// slot does not serve after a failure.
     pub(super) fn goes_on_at(&self) -> Option<Monotonic> {
         match self.stage {
             ReloadStage::Idle => None,

@@ -28,7 +28,7 @@ pub struct Slot {
     /// The earliest time of the next spawn of any kind.
     pub gap_until: Monotonic,
     pub backoff: Backoff,
-    /// The worker was found to hang and was ended, and no other has been ready since.
+    /// Whether the last worker was ended because it hung, and no other has been ready since.
     pub recovers: bool,
 }
 

@@ -10,7 +10,7 @@
 //!
 //! A starting worker may serve already without having been seen to, so it is looked at once more. Connections that
 //! came before any other worker was there may wait in its queue. If others serve, it has the whole time to take them,
-//! otherwise [`Closing::is_young`].
+//! otherwise only a moment ([`Closing::is_young`]).
 
 use super::Pool;
 use super::phase::{Cause, Closing, Ending, Phase, Shutdown};

@@ -155,7 +155,7 @@ impl Pool {
             .for_each(|worker| worker.act(WorkerAction::ExplainLateness { watched: false }, out));
     }
 
-    /// Whether all workers were stopped together with the supervisor, so that the drain delay serves none.
+    /// Whether all workers were stopped together with the supervisor, so that none is left for the drain delay.
     pub(super) fn nobody_comes(&self, until: Monotonic) -> bool {
         let was_stopped =
             |slot: &Slot| matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at == until);

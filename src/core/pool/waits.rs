@@ -20,7 +20,7 @@ impl Pool {
         found: Option<Connections>,
         took: Duration,
     ) {
-        // All draining workers together may use the time that one may use for looks.
+        // All draining workers together use no more time for looks than one alone would.
         let looked_at = |worker: &&Worker| matches!(worker.state, WorkerState::Draining(_));
         let together = number(self.workers.iter().filter(looked_at).count());
         self.workers.with(pid, |worker| {

@@ -16,7 +16,7 @@ use crate::event::Found;
 use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// The rest of a queue after something was in it, and the interval of the looks at a worker that does not accept.
+/// The pause after a connection came into the queue, and between two looks at a worker that does not accept.
 const REST: Duration = Duration::from_millis(100);
 
 /// Rests end together, so that a loaded pool does not wake for each worker separately.
@@ -38,7 +38,7 @@ const LOOK_SHARE: u32 = 20;
 const LOOK_ON_SHARE: u32 = 4;
 const LOOK_ON: Duration = Duration::from_millis(1);
 
-/// If a worker pauses again within this time of the last logged pause, the log does not say so.
+/// A pause within this time after the end of a logged one is not logged.
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
 /// A worker that said `STOPPING=1` is replaced once it is known whether it still accepts, and at the latest after

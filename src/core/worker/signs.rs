@@ -35,7 +35,7 @@ impl Worker {
     /// The worker hangs; the pool decides what follows. A leaving worker does not have to give signs of life.
     pub(super) fn hangs(&mut self, now: Monotonic, sign: Sign, out: &mut Vec<Action>) {
         if let WorkerState::Ready { pid, duty, health, accepting, .. } = &mut self.state {
-            // A worker that is known to be away need not be hurt for that.
+            // A worker that is known to be away is not hurt for that.
             let is_known = accepting.is_away() && matches!(sign, Sign::AcceptStall | Sign::Probe);
             if is_known || !duty.hangs(now) {
                 return;

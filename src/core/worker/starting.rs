@@ -1,4 +1,4 @@
-//! A worker that runs and is not ready yet: the signs that it is waited for, and their deadlines.
+//! A worker that runs and is not ready yet: the signs of readiness that are awaited, and their deadlines.
 
 use crate::event::Pid;
 use crate::note::ReadyBy;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  worker's stdout ──pipe──▶ frames ──▶ render ──┐
-//!  worker's stderr ──pipe──▶ frames ──▶ render ──┴▶ sink ──▶ our stdout, our stderr
+//!  worker's stderr ──pipe──▶ frames ──▶ render ──┴▶ sink ──▶ stdout, stderr
 //! ```
 //! There is one sink for each of the supervisor's streams, or one for both if they are the same. While the reader of
 //! a sink takes nothing, the pipes that lead to it are not read: so a worker blocks in its write, as it would without
