@@ -18,7 +18,6 @@ pub enum Query {
     Status(oneshot::Sender<Status>),
     /// Answered when the order is carried out, or cannot be.
     Order(Order, oneshot::Sender<Outcome>),
-    /// The page of all metrics.
     Metrics(oneshot::Sender<Page>),
     /// The page of the supervisor's own metrics.
     Liveness(oneshot::Sender<Page>),

@@ -14,7 +14,6 @@ use alloc::vec::Vec;
 pub enum Action {
     /// Start the command. Answered by `Spawned`.
     Spawn(SpawnOrder),
-    /// Send a signal.
     Signal {
         to: Recipients,
         signal: Signal,

@@ -47,7 +47,6 @@ pub enum Event {
     },
     /// All children that had ended are reaped.
     Reaped {
-        /// Whether any child is left.
         children_left: bool,
     },
     Worker {

@@ -168,7 +168,6 @@ pub enum WorkerNote {
     Exited { exit: Exit, reason: Reason, uptime: Duration },
 }
 
-/// A transition of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReloadNote {
     /// The reload does not begin: the configuration is wrong, as was logged. The pool goes on as before.
@@ -194,7 +193,6 @@ pub enum ReloadNote {
     Resumed,
 }
 
-/// A transition of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolNote {
     /// The number of workers that `--min-ready` asks for is ready, for the first time.

@@ -16,7 +16,6 @@ pub struct StopPolicy {
     pub graceful: Patience,
 }
 
-/// The rules of init mode.
 #[derive(Clone, Debug)]
 pub struct InitPolicy {
     pub stop: StopPolicy,
@@ -101,7 +100,6 @@ pub enum Orphans {
     Leave,
 }
 
-/// The rules of pool mode.
 #[derive(Clone, Debug)]
 pub struct PoolPolicy {
     pub rewrites: Rewrites,

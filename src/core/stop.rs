@@ -26,7 +26,6 @@ pub enum FinalStop {
 }
 
 impl FinalStop {
-    /// Kills every descendant.
     pub fn kill_all(now: Monotonic, out: &mut Vec<Action>) -> Self {
         out.push(Action::Signal { to: Recipients::Everyone, signal: Signal::KILL });
         Self::Killing { again_at: now + KILL_AGAIN, leave_at: now + KILL_MARGIN }

@@ -28,7 +28,6 @@ struct Stranded {
 }
 
 impl LanePlan {
-    /// Steers new connections to these lanes.
     pub(super) fn steer<L: Iterator<Item = Lane>>(&mut self, lanes: impl Fn() -> L, out: &mut Vec<Action>) {
         // This runs after each step, and mostly nothing has changed.
         if lanes().count() == self.steered.len()

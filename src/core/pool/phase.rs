@@ -1,5 +1,5 @@
-//! The phases of a pool, from its start to its end, and the deadlines of each. Which event leads from one to the
-//! next: see the table of [`super`].
+//! The phases of a pool, from its start to its end, and the deadlines of each. The table in `pool/mod.rs` says which event
+//! leads from one to the next.
 
 use crate::in_hand::InHand;
 use crate::policy::DrainPolicy;
