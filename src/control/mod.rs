@@ -1,4 +1,4 @@
-//! What tasks at the edge ask of the loop, and how it answers.
+//! How tasks at the edge ask the loop, and how the loop answers. Tasks see no state but these answers.
 
 pub mod order;
 pub mod waiting;
@@ -9,17 +9,15 @@ use order::Order;
 use tokio::sync::{mpsc, oneshot};
 use waiting::Outcome;
 
-/// More that wait at once are refused: each waits for at most one round of the loop.
+/// Queries that may wait; more are refused. Each waits for at most one round of the loop.
 const MOST_WAITING: usize = 64;
 
-/// One question or order. Who does not wait for the answer any more is not told.
+/// A query or an order. The loop is not told if its sender no longer waits.
 #[derive(Debug)]
 pub enum Query {
-    /// Everything there is to see.
     Status(oneshot::Sender<Status>),
-    /// Something is to be done; answered when it is, or cannot be.
+    /// Answered when the order is carried out, or cannot be.
     Order(Order, oneshot::Sender<Outcome>),
-    /// The page of all metrics.
     Metrics(oneshot::Sender<Page>),
     /// The page of the supervisor's own metrics.
     Liveness(oneshot::Sender<Page>),
@@ -29,7 +27,7 @@ pub enum Query {
 #[derive(Debug)]
 pub struct Inbox {
     asks: mpsc::Receiver<Query>,
-    /// Taken by [`poll_ready`](Self::poll_ready), which cannot look without taking.
+    /// A query that [`poll_ready`](Self::poll_ready) took, because a channel cannot be polled without that.
     next: Option<Query>,
 }
 
@@ -37,7 +35,6 @@ pub struct Inbox {
 #[derive(Clone, Debug)]
 pub struct Desk(mpsc::Sender<Query>);
 
-/// The two ends.
 #[must_use]
 pub fn open() -> (Desk, Inbox) {
     let (sender, asks) = mpsc::channel(MOST_WAITING);
@@ -45,37 +42,36 @@ pub fn open() -> (Desk, Inbox) {
 }
 
 impl Inbox {
-    /// Ready when there is something to take.
+    /// Ready when there is a query to take.
     pub fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
         if self.next.is_none() {
             match self.asks.poll_recv(cx) {
                 std::task::Poll::Ready(Some(ask)) => self.next = Some(ask),
-                // The last desk is gone: nobody will ask any more.
+                // The last desk is gone: no more queries can come.
                 std::task::Poll::Ready(None) | std::task::Poll::Pending => return std::task::Poll::Pending,
             }
         }
         std::task::Poll::Ready(())
     }
 
-    /// Takes what has come.
     pub fn take(&mut self) -> Option<Query> {
         self.next.take().or_else(|| self.asks.try_recv().ok())
     }
 }
 
 impl Desk {
-    /// Everything there is to see; `None` if the loop is too busy, or has ended.
+    /// `None` if the loop is too busy, or has ended.
     pub async fn status(&self) -> Option<Status> {
         self.ask(Query::Status).await
     }
 
-    /// What came of an order, however long that takes; `None` if the loop is too busy, or has ended. To drop the future
-    /// is to wait no longer: the order stands.
+    /// The outcome of an order, after any time; `None` if the loop is too busy, or has ended. If the future is
+    /// dropped, the order still stands.
     pub async fn order(&self, order: Order) -> Option<Outcome> {
         self.ask(|answer| Query::Order(order, answer)).await
     }
 
-    /// All metrics; `None` as for [`status`](Self::status). Those who ask at the same time get the same page.
+    /// All metrics; `None` as for [`status`](Self::status). Simultaneous queries get the same page.
     pub async fn metrics(&self) -> Option<Page> {
         self.ask(Query::Metrics).await
     }

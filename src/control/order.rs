@@ -1,4 +1,4 @@
-//! What may be ordered over the control socket, as its paths have it.
+//! The orders of the control socket, and their paths.
 
 use crate::core::Signal;
 use crate::core::event::Request;
@@ -7,30 +7,24 @@ use crate::values::log::LogLevel;
 use clap::ValueEnum;
 use std::fmt;
 
-/// Something that is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// What the core is asked for.
+    /// A request to the core.
     Demand(Request),
-    /// Send a signal to the worker of this slot, and to nobody else; in init mode to the command, slot 0.
-    Signal {
-        /// Which.
-        slot: u32,
-        /// Any of them.
-        signal: Signal,
-    },
-    /// Log lines of this level and above from now on.
+    /// Send a signal to the worker of this slot, and to no other process; in init mode to the command, as slot 0.
+    Signal { slot: u32, signal: Signal },
+    /// From now on log lines of this level and above.
     LogLevel(LogLevel),
 }
 
-/// What every path is, for whoever asks for another.
+/// All paths, for an answer to an unknown path.
 pub const PATHS: &str = "/reload, /recycle/SLOT, /scale/N, /stop, /signal/SLOT/SIGNAL, /log-level/LEVEL";
 
 impl Order {
-    /// From the path of a request; `None` if it is no order's.
+    /// Reads the path of a request; `None` if it is the path of no order.
     ///
     /// # Errors
-    /// What is wrong with a part of it.
+    /// Which part of it is wrong, and how.
     #[must_use]
     pub fn read(path: &str) -> Option<Result<Self, &'static str>> {
         let mut parts = path.strip_prefix('/')?.split('/');
@@ -63,7 +57,7 @@ impl Order {
 }
 
 impl Order {
-    /// Whether there have to be workers for it.
+    /// Whether the order needs workers.
     #[must_use]
     pub fn is_for_the_pool(self) -> bool {
         match self {
@@ -73,7 +67,7 @@ impl Order {
     }
 }
 
-/// As the path, and as a person would say it.
+/// The path in the words of `ctl`.
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,5 @@
-//! What becomes of an order, found by looking at one status after the other.
+//! The outcome of an order, found by comparing one status with the next. It must not know how an order is carried
+//! out.
 
 use super::order::Order;
 use crate::core::event::Request;
@@ -8,101 +9,84 @@ use crate::core::{Pid, Status};
 use std::fmt;
 use tokio::sync::oneshot;
 
-/// How an order ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A reload: every worker is of this generation.
+    /// Every worker is of the new generation.
     Reloaded {
-        /// The new one.
         generation: u32,
     },
-    /// A reload: its first worker did not get ready, and the old ones go on.
+    /// The first worker of the new generation did not become ready, and the old workers go on.
     ReloadFailed {
-        /// The one that was tried.
         generation: u32,
-        /// Why.
+        /// Why that worker ended.
         reason: Reason,
     },
-    /// A reload was not begun: the configuration that was read for it is wrong.
+    /// The reload was not begun: the configuration that was read for it is wrong.
     ReloadRefused,
-    /// Another order of the same kind came after it.
+    /// A later order of the same kind replaced this one.
     Overtaken {
-        /// Which.
         order: Order,
     },
-    /// A worker has another in its place.
+    /// Another worker has the seat of the slot.
     Replaced {
-        /// Where.
         slot: u32,
-        /// Who was there, if anybody served.
+        /// The worker before; `None` if none served.
         old: Option<Pid>,
-        /// Who is there now.
         pid: Pid,
     },
-    /// The replacement did not get ready. It is tried again, while the old worker goes on, if there is one.
+    /// The replacement did not become ready. It is tried again; the old worker, if there is one, goes on.
     ReplacementFailed {
-        /// Where.
         slot: u32,
     },
-    /// The slot is not wanted any more.
+    /// The slot does not exist any more.
     SlotGone {
-        /// Which.
         slot: u32,
     },
-    /// So many workers are ready, and nobody else is left.
+    /// The wanted number of workers is ready, and no other worker is left.
     Scaled {
-        /// How many.
         workers: u32,
     },
-    /// One of those that came did not get ready. It is tried again.
+    /// One of the new workers did not become ready. It is tried again.
     ScaleFailed {
-        /// Which.
         slot: u32,
     },
-    /// A stop has begun.
     Stopping,
     /// The pool is being stopped, which ends every other order.
     Interrupted {
-        /// The order.
         order: Order,
     },
-    /// A signal was sent.
     Sent {
-        /// The slot of who got it.
+        /// The slot of the worker that received it.
         slot: u32,
-        /// Who got it.
         pid: Pid,
     },
-    /// The kernel did not let us send a signal.
+    /// The kernel did not allow the signal.
     NotSent {
-        /// Why.
         error: String,
     },
-    /// Something that holds at once.
+    /// A setting that applies at once.
     Set,
-    /// Nothing was done.
     Refused(OrderRefusal),
 }
 
-/// Why an order was not even begun.
+/// Why an order was not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderRefusal {
-    /// There is one command, and no pool.
+    /// Init mode: there is one command, and no pool.
     NotAPool,
-    /// There is no such slot; so many there are.
     NoSuchSlot {
-        /// How many.
+        /// The number of slots that exist.
         slots: usize,
     },
-    /// Nobody runs in that slot now.
+    /// No worker runs in that slot now.
     NobodyThere,
-    /// It is being stopped.
+    /// The pool is being stopped.
     NotRunning(Phase),
-    /// Too many wait for the outcome of theirs.
+    /// Too many orders wait for their outcome.
     TooMany,
-    /// What is to be done first is being done (`--before`).
+    /// A command of `--before` still runs.
     NotStarted,
-    /// The signal that asks to stop is kept from the command.
+    /// A rewrite rule drops the signal that asks to stop.
     Dropped,
 }
 
@@ -161,7 +145,7 @@ impl fmt::Display for OrderRefusal {
     }
 }
 
-/// Whether an order can be begun at all.
+/// Whether an order can be begun.
 ///
 /// # Errors
 /// Why not.
@@ -186,11 +170,11 @@ pub fn check(order: Order, before: &Status) -> Result<(), OrderRefusal> {
     }
 }
 
-/// Who serves for a slot, or will; not its successor, nor those that make way.
+/// The worker that serves for a slot, or will; not its successor, nor a retiring worker.
 #[must_use]
 pub fn seated(status: &Status, slot: u32) -> Option<&Worker> {
     let index = usize::try_from(slot).ok()?;
-    // Those that have made way stay in the list.
+    // Retiring workers stay in the list.
     let is_vacant = status.slots.get(index).is_some_and(|slot| slot.respawn_in.is_some());
     status.workers.iter().find(|worker| worker.slot == slot).filter(|_| !is_vacant)
 }
@@ -204,26 +188,26 @@ pub struct Pending {
 
 #[derive(Clone, Debug)]
 enum Goal {
-    /// `None`: no reload was begun.
+    /// `None` if no reload was begun.
     Generation(Option<u32>),
-    /// Another than `old` is ready. `failures` are those of which this order knows.
+    /// A worker other than `old` has to be ready. `failures` is the number that this order does not count.
     Other { slot: u32, old: Option<Pid>, is_gone: bool, failures: u32 },
-    /// So many are ready; the slots from `from` on are new.
+    /// This number has to be ready; the slots from `from` on are new.
     Workers { workers: u32, from: usize },
 }
 
 impl Pending {
-    /// For a demand that has just been carried out between these two; `None` if there is nothing to wait for.
+    /// For a request that was carried out between `before` and `after`; `None` if there is nothing to wait for.
     #[must_use]
     pub fn new(demand: Request, before: &Status, after: &Status) -> Option<Self> {
         let goal = match demand {
             Request::Reload => {
-                // One whose configuration is refused leaves another that is under way as it is.
+                // If the configuration was refused, an earlier reload that is under way goes on.
                 let generation = |status: &Status| status.reload.map(|reload| reload.generation);
                 Goal::Generation(generation(after).filter(|_| generation(after) != generation(before)))
             }
             Request::Recycle { slot } => {
-                // One that starts has nobody in its place to wait for but itself.
+                // A starting worker has no predecessor to wait for, only itself.
                 let old = seated(before, slot).filter(|worker| worker.state != State::Starting);
                 let old = old.and_then(|worker| worker.pid);
                 Goal::Other { slot, old, is_gone: false, failures: failures(before, slot)? }
@@ -234,7 +218,7 @@ impl Pending {
         Some(Self { order: Order::Demand(demand), goal })
     }
 
-    /// To be asked after every turn of the loop until there is one.
+    /// To be called after every turn of the loop until it returns an outcome.
     pub fn outcome(&mut self, status: &Status) -> Option<Outcome> {
         let order = self.order;
         let ended = match &mut self.goal {
@@ -250,26 +234,24 @@ impl Pending {
     }
 }
 
-/// More orders than this are not waited for at a time. Each costs a look at every slot after each turn of the loop.
+/// Orders that may wait for their outcome. Each costs a look at every slot after each turn of the loop.
 const MOST_WAITERS: usize = 32;
 
-/// Orders whose outcome is waited for, and where it goes.
+/// The orders that wait for their outcome, and their senders.
 #[derive(Debug, Default)]
 pub struct Waiters(Vec<(Pending, oneshot::Sender<Outcome>)>);
 
 impl Waiters {
-    /// Whether there is room for one more.
     pub fn has_room(&mut self) -> bool {
         self.0.retain(|(_, answer)| !answer.is_closed());
         self.0.len() < MOST_WAITERS
     }
 
-    /// One more.
     pub fn push(&mut self, waiting: Pending, answer: oneshot::Sender<Outcome>) {
         self.0.push((waiting, answer));
     }
 
-    /// Answers those that have come to an end, and forgets those that nobody waits for any more.
+    /// Answers the orders that have an outcome, and drops those whose sender no longer waits.
     pub fn tell(&mut self, status: impl FnOnce() -> Status) {
         if self.0.is_empty() {
             return;
@@ -313,11 +295,11 @@ fn of_recycling(
     {
         return Some(Outcome::Replaced { slot, old, pid: *pid });
     }
-    // The end of the old one may have been a failure too, but not one of its replacement.
+    // The end of the old worker may have been a failure too, but not one of its replacement.
     if old.is_some() && seated.and_then(|worker| worker.pid) != old && !std::mem::replace(is_gone, true) {
         *known = failures;
     }
-    // Who has served for a while begins anew.
+    // A worker that has served for a while resets the count.
     *known = (*known).min(failures);
     (failures > *known).then_some(Outcome::ReplacementFailed { slot })
 }
@@ -335,7 +317,7 @@ fn of_scaling(order: Order, status: &Status, workers: u32, from: usize) -> Optio
     (all_ready && nobody_else).then_some(Outcome::Scaled { workers })
 }
 
-/// Failures of a slot in a row; `None` if there is no such slot.
+/// Consecutive failures of a slot; `None` if there is no such slot.
 fn failures(status: &Status, slot: u32) -> Option<u32> {
     status.slots.get(usize::try_from(slot).ok()?).map(|slot| slot.failures)
 }

@@ -1,4 +1,5 @@
-//! What is to be done. Actions are imperatives; the loop carries them out in order.
+//! What the loop has to do, as imperatives. The loop carries actions out in order. No action says how: no system call
+//! is named here.
 
 use super::event::{Lane, Pid, SpawnId};
 use super::handover::Handover;
@@ -9,34 +10,34 @@ use super::time::Monotonic;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// Something to do, from [`Core::step`](super::Core::step).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Start the command. Answered by `Spawned`.
     Spawn(SpawnOrder),
-    /// Send a signal.
-    Signal { to: Recipients, signal: Signal },
+    Signal {
+        to: Recipients,
+        signal: Signal,
+    },
     /// Pass a signal on as it came, with its value.
     Forward(Forward),
-    /// Let processes go on that are stopped. One that runs may have a handler for `SIGCONT`: it gets none.
+    /// Continue processes that are stopped. A process that runs may have a handler for `SIGCONT`, so it is skipped.
     ContinueStopped(Target),
-    /// Do something about the terminal.
     Terminal(TerminalAction),
-    /// Do something about one worker.
-    Worker { worker: WorkerRef, lane: Lane, act: WorkerAction },
-    /// Look at the pool as a whole.
+    Worker {
+        worker: WorkerRef,
+        lane: Lane,
+        act: WorkerAction,
+    },
     Check(PoolCheck),
-    /// Do something about the listeners.
     Listeners(ListenerAction),
-    /// Do something that takes the whole loop.
+    /// Ask the loop itself for something.
     Ask(Ask),
     /// Report a transition.
     Note(Note),
-    /// End with this code; the last action ever.
+    /// End with this code. No action follows.
     Exit(u8),
 }
 
-/// The processes that a signal is passed on to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Process(Pid),
@@ -44,106 +45,99 @@ pub enum Target {
     Group(Pid),
 }
 
-/// The processes that a signal is sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipients {
     Process(Pid),
-    /// A worker if its program takes the signal, or else those below it that do; none that it would end.
+    /// A worker if its program handles the signal; otherwise those of its descendants that do. A process that the
+    /// signal would end is skipped.
     Takers(Pid),
     /// A process group whose leader, a worker, has not been reaped.
     Group(Pid),
-    /// What is left of a process group whose leader is gone: only members that descend from us, since the number may by
-    /// now belong to a stranger.
+    /// The rest of a process group whose leader has been reaped: only members that descend from the supervisor,
+    /// because the number may belong to another group by now.
     Leftovers(Pid),
-    /// Every process that descends from us.
+    /// Every descendant of the supervisor.
     Everyone,
-    /// Descendants of ours that have not been asked to stop before. They are continued in order to see the signal.
+    /// Descendants that have not been asked to stop before. A stopped process is continued, because it does not see
+    /// the signal otherwise.
     Orphans {
-        /// Nothing that is one of these workers, or below one.
+        /// Skip these workers and their descendants.
         except: Vec<Pid>,
-        /// Nothing in these groups, which have got the stop signal as such.
+        /// Skip these groups: the stop signal was sent to each as a whole.
         asked_groups: Vec<Pid>,
     },
 }
 
-/// A signal that is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
     pub to: Target,
     /// The signal and its origin.
     pub received: Received,
-    /// Keep it from processes that neither handle nor ignore it and would end.
+    /// Skip processes that neither handle nor ignore the signal: it would end them.
     pub spare_unaware: bool,
-    /// It asks to stop: a process that gets it counts as asked.
+    /// The signal asks to stop: a process that receives it counts as asked.
     pub asks: bool,
 }
 
-/// What is done about the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TerminalAction {
-    /// Make this the terminal's foreground group, if that is ours to say: if our own group is, or no other.
-    Lend {
-        /// The group's id.
-        group: Pid,
-    },
-    /// Make our own group the terminal's foreground group again, if it was lent and is with this group still.
-    TakeBack {
-        /// The group's id.
-        group: Pid,
-    },
-    /// Stop ourselves until another process continues us. Answered by `StopRefused` where none could.
+    /// Make this group the terminal's foreground group, unless a group other than the supervisor's own is in the
+    /// foreground.
+    Lend { group: Pid },
+    /// Make the supervisor's own group the foreground group again, if the terminal was lent to this group and still
+    /// is.
+    TakeBack { group: Pid },
+    /// Stop the supervisor until another process continues it. Answered by `StopRefused` if no process could.
     StopSelf {
-        /// The other members of our process group, too, as Ctrl-Z would.
+        /// Stop the other members of the supervisor's process group too, as Ctrl-Z does.
         job: bool,
     },
 }
 
-/// What is done about one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerAction {
-    /// Look whether it waits for connections while it starts. Answered by `SeenAccepting`, `NotSeenAccepting` or
+    /// Look whether a starting worker waits for connections. Answered by `SeenAccepting`, `NotSeenAccepting` or
     /// `ObservationRefused`.
     Observe,
-    /// Ask it whether it answers. Answered by `Probed`, later.
+    /// Send a probe. Answered by `Probed`, later.
     Probe,
-    /// Measure it. Answered by `Measured`, in its turn.
+    /// Measure the worker. Answered by `Measured`, in its turn.
     Measure,
-    /// Watch its queue until something comes into it: `QueueWoke`, once. If something waits already it is not watched,
-    /// which is answered by `QueueSeen`.
+    /// Report the first connection that enters the worker's queue, by `QueueWoke`, once. If one waits already, the
+    /// queue is not watched and the answer is `QueueSeen`.
     WatchQueue,
-    /// Count the connections that wait for it. Answered by `QueueSeen`.
+    /// Count the connections in the worker's queue. Answered by `QueueSeen`.
     CheckQueue,
-    /// Look whether it still waits for connections when it is ready. Answered by `AcceptingSeen`.
+    /// Look whether a ready worker still waits for connections. Answered by `AcceptingSeen`.
     CheckAccepting,
-    /// Look what the connections do that it has accepted. Answered by `ConnectionsSeen`.
+    /// Look at the state of the connections that the worker has accepted. Answered by `ConnectionsSeen`.
     CheckConnections {
-        /// A client that has been answered since and has another request in hand is counted apart.
+        /// Count apart the clients that were answered after this time and have another request in hand.
         since: Monotonic,
     },
-    /// Tell people, once, should it have connections and not have reported any request.
+    /// Log, once, that the worker has connections and has not reported a request, if that is so.
     CheckCounting,
-    /// Tell it to say goodbye to its clients, as in `Connection: close`.
+    /// Ask the worker to say goodbye to its clients, for example by `Connection: close`.
     Hint {
-        /// The signal for that, if there is one.
+        /// `None` if no signal is set for that.
         signal: Option<Signal>,
     },
-    /// Tell people what it looks like, since it hangs, before it is gone.
+    /// Log the state of a worker that hangs, before it is killed.
     Inspect,
-    /// Tell people what it listens on, since it is not ready in time, or the pool is given up, before it is stopped.
+    /// Log what the worker listens on, before it is stopped: it is not ready in time, or the pool is given up.
     ExplainLateness {
-        /// Whether it would have been seen, had it waited for connections to our listeners.
+        /// Whether the supervisor would have seen it wait for connections on its listeners.
         watched: bool,
     },
 }
 
-/// A look at the pool as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolCheck {
-    /// Count the connections that wait in a lane that has no worker. Answered by `LaneSeen`.
+    /// Count the connections in a lane that has no worker. Answered by `LaneSeen`.
     Lane { lane: Lane },
-    /// Count the connections that wait in these lanes. Answered by `QueuesSeen`.
+    /// Count the connections in these lanes together. Answered by `QueuesSeen`.
     Queues { lanes: Vec<Lane> },
-    /// Look what the connections do that workers have accepted. Answered by `ConnectionsSeen`.
+    /// Look at the state of the connections that workers have accepted. Answered by `ConnectionsSeen`.
     Connections {
         pids: Vec<Pid>,
         /// See [`WorkerAction::CheckConnections`].
@@ -151,62 +145,58 @@ pub enum PoolCheck {
     },
     /// Look whether any of these workers still waits for connections. Answered by `ListenersSeen`.
     Listeners {
-        /// Workers, and the lane of each.
+        /// Workers, each with its lane.
         workers: Vec<(Pid, Lane)>,
     },
-    /// Measure the container. Answered by `ContainerMeasured`, if it has a limit.
+    /// Measure the container. Answered by `ContainerMeasured` if it has a limit.
     Container,
 }
 
-/// What is done about the listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenerAction {
-    /// Set right what a worker may have done to its listeners: uvicorn and hypercorn call listen(2), and some close what
-    /// they inherited for all, by shutdown(2).
+    /// Undo what a worker may have done to its listeners: uvicorn and hypercorn call listen(2) again, and some
+    /// servers call shutdown(2) on a listener, which closes it for all holders.
     Restore {
-        /// The worker's.
+        /// The worker's lane.
         lane: Lane,
     },
-    /// From now on new connections go to these lanes only, evenly.
+    /// Send new connections to these lanes only, evenly.
     Steer {
         /// Not empty, in ascending order.
         lanes: Vec<Lane>,
     },
-    /// Take no new connections, but finish the handshakes that have begun. A client that tries meanwhile waits.
+    /// Take no new connections, but finish the handshakes that have begun. A client that connects meanwhile waits.
     HoldOff,
     /// Refuse new connections, at once and for good.
     Refuse {
-        /// Those that are held off too; else only where they cannot be.
+        /// Also refuse on listeners that are held off; if false, only on those that cannot be held off.
         held_off: bool,
     },
 }
 
-/// What takes the whole loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Read the configuration anew, and give the policy to [`Core::renew`](super::Core::renew). Answered by
+    /// Read the configuration again and pass the policy to [`Core::renew`](super::Core::renew). Answered by
     /// `ConfigurationRead`.
     ReadConfiguration,
-    /// Exchange our own program for the one that is now in its place, and give it this. Answered by `UpgradeFailed`, if
-    /// at all.
+    /// Replace the supervisor's program by the one that is now in its place, and pass the handover on. Answered by
+    /// `UpgradeFailed`, and only if it fails.
     Upgrade(Box<Handover>),
-    /// Reap what has ended and tell, by `Reaped`, whether any child is left.
+    /// Reap all ended children. Answered by `Reaped`.
     Reap,
 }
 
-/// All the loop needs to start one copy of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpawnOrder {
-    /// To be given back with the answer.
+    /// The answer carries this id.
     pub id: SpawnId,
-    /// The slot it is for; 0 in init mode.
+    /// 0 in init mode.
     pub slot: u32,
     /// The lowest number that no living worker has; 0 in init mode.
     pub number: u32,
-    /// Its listeners; 0 in init mode.
+    /// 0 in init mode.
     pub lane: Lane,
-    /// The pool's generation; 0 in init mode.
+    /// 0 in init mode.
     pub generation: u32,
-    /// What was drawn for this worker.
     pub limits: Limits,
 }

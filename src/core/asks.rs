@@ -1,19 +1,19 @@
-//! How often what outlives the command of an init is asked to stop: what was being forked at one time is seen the next.
+//! The rounds in which init mode asks the processes that outlive the command to stop. A round repeats, because a
+//! process that is being forked during one round is seen only in the next.
 
 use super::time::Monotonic;
 use core::time::Duration;
 
-/// How often the processes that are left have been asked to stop.
 #[derive(Clone, Copy, Debug)]
 pub enum Asks {
     None,
     Made { times: u32, again_at: Monotonic },
 }
 
-/// The first pause between two rounds of asking; doubles each time.
+/// The pause between the first two rounds; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Rounds of asking: over some 12 seconds.
+/// The number of rounds: about 12 seconds together.
 const MOST_ASKS: u32 = 9;
 
 impl Asks {
@@ -24,7 +24,7 @@ impl Asks {
         }
     }
 
-    /// Makes it time for a round, if there has been one.
+    /// Makes the next round due now, if there has been one.
     pub fn hasten(&mut self, now: Monotonic) {
         if let Self::Made { times, again_at } = self {
             *times = (*times).min(MOST_ASKS.saturating_sub(1));
@@ -32,7 +32,7 @@ impl Asks {
         }
     }
 
-    /// If it is time for a round, there is one now. Returns whether it was.
+    /// Counts a round if one is due. Returns whether it was.
     pub fn made(&mut self, now: Monotonic) -> bool {
         match self {
             Self::Made { times, again_at } if *times < MOST_ASKS && *again_at <= now => {

@@ -1,4 +1,5 @@
-//! When to try again: exponential backoff with jitter, one per slot, and the crash-loop count.
+//! When a slot tries again: exponential backoff with jitter, and the crash-loop count. One `Backoff` per slot. It
+//! must not know the clock.
 
 use super::policy::RespawnPolicy;
 use super::rng::Rng;
@@ -6,75 +7,72 @@ use super::time::Monotonic;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-/// A worker that was ready this long is healthy: its end starts the count anew.
+/// A worker that was ready for this time is healthy: its end resets the count of failures.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
-/// The longest that a worker has to live before its mere life shows that it is ready.
+/// The upper bound of [`Backoff::probation`].
 pub const LONGEST_PROBATION: Duration = Duration::from_secs(60);
 
-/// Failures of an application that waits for nothing after which the waits begin to grow.
+/// The number of failures before [`Backoff::least_delay_after_one_more`] begins to double the wait.
 const HOPELESS_TRIES: u32 = 6;
 
-/// The least wait after a worker that said it cannot boot (exit code 3 or 4 before ready, as
-/// uvicorn and gunicorn do).
+/// The shortest wait after a worker that reported that it cannot boot.
 pub const CANNOT_BOOT_WAIT: Duration = Duration::from_secs(1);
 
-/// Exit codes that mean "this application cannot boot" when they come before ready: uvicorn's
+/// Exit codes that mean "this application cannot boot" if they come before the worker is ready: uvicorn's
 /// `STARTUP_FAILURE` and gunicorn's `WORKER_BOOT_ERROR` (3), gunicorn's `APP_LOAD_ERROR` (4).
 pub const CANNOT_BOOT_CODES: [u8; 2] = [3, 4];
 
-/// A slot's memory of its failures.
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     failures: u32,
-    /// Workers in a row that failed before they had served for long.
+    /// Consecutive workers that failed before they had served for [`HEALTHY_AFTER`].
     short: u32,
-    /// Workers in a row that were given up since they were not ready in time.
+    /// Consecutive workers that were not ready in time.
     late: u32,
-    /// Moments of the restarts that may still be in the window, oldest first; never longer than
-    /// `max_restarts` + 1.
+    /// The times of the restarts that may still be in the window, oldest first; none is added beyond `max_restarts`.
     restarts: VecDeque<Monotonic>,
 }
 
-/// How a worker failed, as far as the next attempt is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerFailure {
-    /// It died, or could not be started.
+    /// The worker died, or could not be started.
     Died,
-    /// It ended before it was ready, saying that the application cannot boot.
+    /// The worker ended before it was ready, with one of [`CANNOT_BOOT_CODES`].
     CannotBoot,
-    /// It was given up: it was not ready in time. That takes long, so no window forgets it.
+    /// The worker was not ready in time. Such a failure takes so much time that a window would forget it, so it is
+    /// counted apart.
     TooLate,
 }
 
 impl Backoff {
-    /// This many failures in a row, as another program handed them over.
+    /// The failures are consecutive, and come from a handover.
     #[must_use]
     pub fn after(failures: u32) -> Self {
         Self { failures, ..Self::default() }
     }
 
-    /// A worker that was ready this long has ended, by plan or not, or makes way for its successor.
+    /// A worker that was ready for `up` has ended, by plan or not, or is replaced by its successor.
     pub fn served(&mut self, up: Duration) {
         if up >= HEALTHY_AFTER {
             (self.failures, self.short) = (0, 0);
         }
     }
 
-    /// A worker that had been ready this long has failed.
+    /// A worker that was ready for `up` has failed.
     pub fn failed_after(&mut self, up: Duration) {
         if up < HEALTHY_AFTER {
             self.short = self.short.saturating_add(1);
         }
     }
 
-    /// A worker is ready: the application can be.
+    /// A worker is ready, so the application can start.
     pub fn has_ready(&mut self) {
         self.late = 0;
     }
 
-    /// How long a worker has to live before its mere life shows that it is ready, if the last one did not serve for
-    /// long.
+    /// How long a worker has to live before its uptime alone counts as ready. Zero if the last worker served for
+    /// [`HEALTHY_AFTER`].
     #[must_use]
     pub fn probation(&self) -> Duration {
         match self.short.checked_sub(1) {
@@ -85,8 +83,8 @@ impl Backoff {
         }
     }
 
-    /// Counts a failure where one slot alone tries whether the application can start at all, and nothing that could
-    /// be down was asked for: the least wait that could be drawn, which grows only after many.
+    /// Counts a failure of the only slot that tries whether the application can start at all, after an attempt that
+    /// used no network. Returns the shortest wait that could be drawn; it doubles only after `HOPELESS_TRIES`.
     pub fn least_delay_after_one_more(&mut self, policy: &RespawnPolicy) -> Duration {
         self.failures = self.failures.saturating_add(1);
         match self.failures {
@@ -108,7 +106,7 @@ impl Backoff {
             .max(least)
     }
 
-    /// The wait without jitter; none for the first failure.
+    /// The wait without jitter; `None` for the first failure.
     fn full_delay(&self, policy: &RespawnPolicy) -> Option<Duration> {
         Some(doubled(policy, self.failures.checked_sub(2)?))
     }
@@ -118,8 +116,8 @@ impl Backoff {
         self.failures
     }
 
-    /// Counts a restart, and tells how many the window holds, and how many came too late, if that is more than the
-    /// policy accepts.
+    /// Counts a restart. If the policy does not accept it, returns the restarts in the window plus the workers in a
+    /// row that were not ready in time.
     pub fn count_restart(
         &mut self,
         now: Monotonic,

@@ -1,11 +1,12 @@
-//! What can happen. Events are past participles; each is a fact the loop has seen.
+//! What can happen. Events are past participles: each is a fact that the loop has seen. No event says what to do
+//! about it.
 
 use super::exit::Exit;
 use super::signal::{Received, Signal};
 use core::fmt;
 use core::time::Duration;
 
-/// A process id, as our PID namespace counts it.
+/// A process id in the supervisor's PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(pub i32);
 
@@ -15,234 +16,225 @@ impl fmt::Display for Pid {
     }
 }
 
-/// The listeners with this number belong to one worker at a time: one for each address, if workers have listeners of
-/// their own. Numbers are as low as possible; a slot that lost its worker keeps its lane for the next.
+/// The number of a set of listeners that one worker at a time has: one listener for each address, if workers have
+/// listeners of their own. The lowest free number is used; a slot that lost its worker keeps its lane for the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(pub u32);
 
-/// One spawn, told apart from every other of this supervisor's life.
-///
-/// The answer to a `Spawn` carries it back, so an answer can never reach a later worker.
+/// The id of one spawn, never used again. The answer to a `Spawn` carries it back, so an answer cannot reach a later
+/// worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SpawnId(pub u64);
 
-/// Something that happened, for [`Core::step`](super::Core::step).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The loop runs and can carry actions out. Comes once, first.
     Started,
     /// The time of [`Core::next_deadline`](super::Core::next_deadline) has come.
     DeadlinePassed,
-    /// A signal other than `SIGCHLD` reached us.
+    /// A signal other than `SIGCHLD` was received.
     Signalled(Received),
     /// A `Spawn` was carried out.
     Spawned {
         id: SpawnId,
-        /// The new process, which has executed the program; also the id of its process group.
+        /// The new process, which has executed the program. Its pid is also the id of its process group.
         result: Result<Pid, SpawnFailure>,
     },
-    /// Something became of a child: a worker, the command, or an orphan that came to us.
-    Child { pid: Pid, change: ChildChange },
+    /// The state of a child changed: of a worker, the command, or an orphan.
+    Child {
+        pid: Pid,
+        change: ChildChange,
+    },
     /// All children that had ended are reaped.
     Reaped {
-        /// Whether any child is left.
         children_left: bool,
     },
-    /// Something is known of a worker.
     Worker {
-        /// The worker's own pid, though a descendant may have said it.
+        /// The worker's own pid, though a descendant may have sent the message.
         pid: Pid,
         fact: WorkerFact,
     },
-    /// Something is known of the pool as a whole.
     Pool(PoolFact),
-    /// A caller with the right to it asks for this.
+    /// A caller that has the right to do so makes a request.
     Requested(Request),
-    /// What came of something else that the core asked of the loop.
+    /// The result of a request that the core made to the loop.
     Answered(Answer),
 }
 
-/// What became of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildChange {
-    /// It ended. It is still a zombie, so its pid and process group are safe to signal until this step's actions are
-    /// done.
+    /// It ended. It is still a zombie, so its pid and process group are safe to signal until the actions of this step
+    /// are done.
     Exited {
         exit: Exit,
-        /// Whether the kernel has killed a process of ours for want of memory since the last exit.
+        /// Whether the kernel has killed a process of this container for want of memory since the last exit.
         out_of_memory: bool,
     },
     /// It was stopped.
     Stopped {
         signal: Signal,
-        /// Whether the terminal is ours to give to the child's group.
+        /// Whether the supervisor may give the terminal to the child's group.
         has_terminal: bool,
     },
-    /// It was reaped, and its process group, which [`Core::awaits_group`](super::Core::awaits_group), has no other
-    /// member.
+    /// It was reaped, and its process group, for which [`Core::awaits_group`](super::Core::awaits_group) is true, has
+    /// no other member.
     GroupEnded,
 }
 
-/// What a worker says, or what is seen of it.
+/// What a worker reports, or what is seen of it. "It" is the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerFact {
-    /// It said `READY=1` (sd_notify(3)).
+    /// It sent `READY=1` (sd_notify(3)).
     SaidReady,
-    /// It was seen waiting for connections on a listener of ours.
+    /// It was seen waiting for connections on one of the supervisor's listeners.
     SeenAccepting,
-    /// A look did not show it waiting for connections.
+    /// It was not seen waiting for connections.
     NotSeenAccepting {
-        /// The processor time it took: workers with many descriptors are looked at less often.
+        /// The processor time of the look: workers with many descriptors are looked at less often.
         took: Duration,
-        /// Whether it was cut short, and goes on with the next.
+        /// Whether the look was cut short; the next one continues it.
         more: bool,
     },
-    /// The kernel does not let us see what it waits for.
+    /// The kernel does not allow the look.
     ObservationRefused,
-    /// It told how many requests it has served since its start.
+    /// It reported how many requests it has served since its start.
     RequestsReported { total: u64 },
     /// It asked for more time to start, counted from now (`EXTEND_TIMEOUT_USEC`, sd_notify(3)).
     StartExtended { by: Duration },
-    /// It said `WATCHDOG=1`.
+    /// It sent `WATCHDOG=1`.
     Pinged,
-    /// It said how often it will say `WATCHDOG=1` from now on (`WATCHDOG_USEC`).
-    WatchdogSet {
-        /// At least this often.
-        every: Duration,
-    },
-    /// It said `STOPPING=1`: it is about to end by itself.
+    /// It announced how often it will send `WATCHDOG=1` from now on (`WATCHDOG_USEC`).
+    WatchdogSet { every: Duration },
+    /// It sent `STOPPING=1`: it is about to end by itself.
     SaidStopping,
-    /// It said `WATCHDOG=trigger`: it has found out itself that it hangs.
+    /// It sent `WATCHDOG=trigger`: it has detected its own hang.
     Triggered,
-    /// A probe came to an end.
     Probed {
-        /// Whether it answered in time, and well; `None` if it could not be asked, which is not its fault.
+        /// Whether it answered in time and with success; `None` if the probe could not be sent, which is no fault of
+        /// the worker.
         passed: Option<bool>,
     },
-    /// Something came into its queue, which was watched, and is not any more.
+    /// A connection came into its queue. The queue is no longer watched.
     QueueWoke,
     /// It was looked at while it was ready.
     AcceptingSeen {
         found: Found,
-        /// The processor time it took: a worker with many descriptors is looked at less often.
+        /// The processor time of the look: a worker with many descriptors is looked at less often.
         took: Duration,
     },
-    /// This many connections wait for it.
+    /// This number of connections wait in its queue.
     QueueSeen { waiting: u32 },
-    /// What the connections do that it has accepted.
+    /// The state of the connections that it has accepted.
     ConnectionsSeen {
-        /// What; `None` if the kernel does not tell.
+        /// `None` if the kernel does not tell.
         found: Option<Connections>,
-        /// The processor time it took: what costs much is done less often.
+        /// The processor time of the look: an expensive look is made less often.
         took: Duration,
     },
-    /// It was measured; what was not asked for or could not be had is left out.
+    /// It was measured.
     Measured(Measured),
 }
 
-/// What is seen of the pool as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolFact {
-    /// A worker may have tried to reach something: connections were attempted, or datagrams sent, in our network
-    /// namespace since we started, or we cannot tell.
+    /// A worker may have tried to reach a service: since the supervisor started, connections were attempted or
+    /// datagrams sent in its network namespace, or that cannot be determined.
     ReachedOut,
-    /// This many connections wait in a lane that has no worker.
+    /// This number of connections wait in a lane that has no worker.
     LaneSeen { lane: Lane, waiting: u32 },
-    /// This many connections wait for all workers together.
+    /// This number of connections wait for all workers together.
     QueuesSeen { waiting: u32 },
-    /// What the connections do that the workers have accepted.
+    /// The state of the connections that the workers have accepted.
     ConnectionsSeen {
-        /// What; `None` if the kernel does not tell.
+        /// `None` if the kernel does not tell.
         found: Option<Connections>,
-        /// The processor time it took.
+        /// The processor time of the look.
         took: Duration,
     },
-    /// The listeners of workers that were told to stop were looked at.
+    /// The listeners of workers that were asked to stop were looked at.
     ListenersSeen {
-        /// Whether some worker still waits for connections, as far as could be seen.
+        /// Whether a worker was seen that still waits for connections.
         awaited: bool,
     },
-    /// The container was measured: after its workers.
+    /// The container was measured; its workers were measured before it.
     ContainerMeasured {
-        /// Bytes in use that the kernel cannot just take back.
+        /// Bytes in use that the kernel cannot simply reclaim.
         used: u64,
-        /// How many there may be.
+        /// The limit in bytes.
         limit: u64,
     },
 }
 
-/// What came of something that the core asked of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The configuration was read anew; the policy is the new one already, if it was accepted.
+    /// The configuration was read again. If it was accepted, the policy is the new one already.
     ConfigurationRead { accepted: bool },
-    /// We did not stop ourselves: in our process group, nothing could continue us.
+    /// The supervisor did not stop itself: its process group is orphaned (setpgid(2)), so no shell could continue it.
     StopRefused,
-    /// Our own program was not exchanged.
+    /// The supervisor's program was not replaced.
     UpgradeFailed,
 }
 
-/// What a look at a worker that is ready found.
+/// The result of a look at a ready worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// It waits for connections, as it was seen to before.
+    /// It waits for connections, as before.
     Accepts,
-    /// It was seen to wait for connections once, and does not now: perhaps it pauses.
+    /// It was seen waiting for connections once, and does not now: this may be a pause.
     Absent,
-    /// The same, and it has closed what it waited for.
+    /// The same as `Absent`, and the descriptor that it waited on is closed.
     Left,
-    /// It was never seen to wait in a way that tells one that is busy from one that has left.
+    /// It was never seen waiting in a way that tells a busy worker from one that has stopped accepting.
     Unknown,
-    /// There is more to look at.
+    /// The look was cut short.
     NotAll,
 }
 
-/// What a caller may ask of a running pool, beside what signals say.
+/// A request to a running pool that does not come as a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Replace every worker, as HUP does.
+    /// Replace every worker, as `SIGHUP` does.
     Reload,
     /// Replace the worker of this slot, in its turn.
     Recycle { slot: u32 },
-    /// Have this many workers.
+    /// Set the number of workers.
     Scale {
-        /// How many, 1 to [`MOST_WORKERS`](super::policy::MOST_WORKERS).
+        /// 1 to [`MOST_WORKERS`](super::policy::MOST_WORKERS).
         workers: u32,
     },
-    /// Stop in order, as TERM does.
+    /// Stop in order, as `SIGTERM` does.
     Stop,
 }
 
-/// What a measurement of one worker found.
+/// One measurement of one worker. `None` if the value was not asked for or could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// Bytes of memory that it and its descendants take.
+    /// Bytes of memory of the worker and its descendants.
     pub memory: Option<u64>,
-    /// Requests it has finished since its start, by the scoreboard.
+    /// Requests that it has finished since its start, by the scoreboard.
     pub requests: Option<u64>,
     /// Whether a request in its hands has passed the deadline that the worker set itself.
     pub request_overdue: bool,
-    /// Connections that wait for it.
+    /// Connections in its queue.
     pub waiting: Option<u32>,
 }
 
-/// What the connections do that were accepted, by how many.
+/// Counts of accepted connections, by what they do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
-    /// There are.
+    /// All of them.
     pub open: u32,
-    /// Have something in hand: a request, an answer that is being sent, or perhaps a request that is on its way.
+    /// Connections with a request in hand, an answer that is being sent, or perhaps a request that is on its way.
     pub busy: u32,
-    /// Have a request in hand, and were answered since no new connections come.
+    /// Connections that have a request in hand and were answered since the worker stopped receiving new connections.
     pub again: u32,
 }
 
-/// Why a program could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpawnFailure {
-    /// What we were doing: `execute`, `clone`, `setsid`, ...
+    /// The step that failed: `execute`, `clone`, `setsid`, ...
     pub step: &'static str,
     pub errno: i32,
-    /// The code a shell would end with: 127 not found, 126 cannot execute, 125 anything else.
+    /// The code that a shell would end with: 127 not found, 126 cannot execute, 125 anything else.
     pub code: u8,
 }

@@ -1,23 +1,17 @@
-//! How a process ended, and what that means for a worker.
+//! How a process ended, what that means for a worker, and the supervisor's own exit codes.
 
 use super::signal::Signal;
 use core::fmt;
 
-/// How a process ended, as wait(2) tells it.
+/// How a process ended (wait(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It called exit with this code.
     Code(u8),
-    /// A signal ended it.
-    Signal {
-        signal: Signal,
-        /// Whether a core was dumped.
-        core_dumped: bool,
-    },
+    Signal { signal: Signal, core_dumped: bool },
 }
 
 impl Exit {
-    /// The code a shell would give: the process's own, or 128 + the signal's number.
+    /// The exit code that a shell would give: the process's own, or 128 + the signal's number.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -26,8 +20,8 @@ impl Exit {
         }
     }
 
-    /// Whether a process that was asked to stop ends so: in order, by a signal that asks to, this one for example, or with
-    /// the code that stands for it.
+    /// Whether this is how a process ends that was asked to stop: code 0, death by `stop` or by another signal that
+    /// asks to stop, or the code that stands for such a signal.
     #[must_use]
     pub fn is_as_asked(self, stop: Signal) -> bool {
         let asks = |signal| {
@@ -43,7 +37,7 @@ impl Exit {
         }
     }
 
-    /// The signal that ended it, if one did.
+    /// The signal that ended the process; `None` if it called exit(3).
     #[must_use]
     pub fn signal(self) -> Option<Signal> {
         match self {
@@ -77,7 +71,7 @@ pub enum Reason {
     BootError,
     /// It was not ready within the start timeout.
     BootTimeout,
-    /// It did not do what a worker that is alive does.
+    /// It showed a sign of a hang (see [`Sign`](super::note::Sign)).
     Hung,
     /// It reached its limit of requests.
     MaxRequests,
@@ -89,7 +83,7 @@ pub enum Reason {
     Reload,
     /// A caller asked for its replacement.
     Asked,
-    /// Connections wait in a queue that lost its worker: it makes way for one that takes them.
+    /// Connections wait in a queue that lost its worker: this worker gives its place to one that takes them.
     Queue,
     /// Fewer workers are wanted.
     Scale,
@@ -98,7 +92,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them: failures first.
+    /// All of them, failures first.
     pub const ALL: [Self; 13] = [
         Self::Crash,
         Self::Oom,
@@ -115,13 +109,13 @@ impl Reason {
         Self::Stop,
     ];
 
-    /// Whether a worker that ended so was replaced by plan.
+    /// Whether a worker that ended for this reason was replaced by plan.
     #[must_use]
     pub fn is_recycling(self) -> bool {
         !self.is_failure() && ![Self::Scale, Self::Stop].contains(&self)
     }
 
-    /// Whether the worker failed, rather than being replaced by plan.
+    /// Whether the worker failed, rather than was replaced by plan.
     #[must_use]
     pub fn is_failure(self) -> bool {
         match self {
@@ -158,7 +152,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Our own exit codes, beside the command's own (README, "Exit codes").
+/// The supervisor's own exit codes, apart from the command's (README, "Exit codes").
 pub mod code {
     /// The pool was stopped in order.
     pub const OK: u8 = 0;
@@ -166,9 +160,9 @@ pub mod code {
     pub const USAGE: u8 = 2;
     /// A crash loop was given up.
     pub const CRASH_LOOP: u8 = 3;
-    /// We failed inside, and stopped the children in order.
+    /// The supervisor failed (a panic), and stopped the children in order.
     pub const INTERNAL: u8 = 70;
-    /// A deadline has passed, and everything was stopped in order; as timeout(1) has it.
+    /// A deadline has passed, and everything was stopped in order; the same code as timeout(1).
     pub const DEADLINE: u8 = 124;
     /// Something could not be set up or started.
     pub const CANNOT_START: u8 = 125;

@@ -1,4 +1,5 @@
-//! What a pool gives to the next program in its own process: workers live on while the supervisor is exchanged.
+//! The state that a pool passes to the next program in its own process: the workers live on while the supervisor's
+//! program is replaced. How the state is written down is not known here.
 
 use super::event::{Lane, Pid};
 use super::limits::Limits;
@@ -6,38 +7,34 @@ use super::time::Monotonic;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// A pool at rest: every worker it has is ready.
+/// A pool at rest: every worker is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handover {
-    /// The moment; the next program's clock goes on from here.
+    /// The time of the handover; the next program's clock continues from here.
     pub now: Monotonic,
     /// How far that clock is behind real time.
     pub behind: Duration,
-    /// How many workers are wanted.
+    /// The number of workers that are wanted.
     pub workers: u32,
-    /// The generation that has proved itself.
+    /// The newest generation that has had a ready worker.
     pub generation: u32,
-    /// The last one that was asked for.
+    /// The generation of the last reload request.
     pub newest: u32,
-    /// The number of the next spawn.
     pub next_spawn: u64,
     /// Whether the pool has ever been ready.
     pub ever_ready: bool,
-    /// Groups of workers that are gone, and when what is left of them is killed.
+    /// Process groups of dead workers, and when the rest of each is killed; `None` is never.
     pub leftovers: Vec<(Pid, Option<Monotonic>)>,
-    /// The workers there are.
     pub kept: Vec<Kept>,
-    /// Slots without one.
     pub vacant: Vec<Vacancy>,
 }
 
-/// A slot without a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vacancy {
     pub slot: u32,
-    /// The listeners that wait for the next, if connections may wait there.
+    /// The lane that is kept for the next worker, if connections may wait there.
     pub lane: Option<Lane>,
-    /// When the next is to come.
+    /// When the next worker is due.
     pub spawn_at: Monotonic,
     pub failures: u32,
 }
@@ -52,10 +49,9 @@ pub struct Kept {
     pub pid: Pid,
     pub spawned: Monotonic,
     pub ready: Monotonic,
-    /// How often it has to say `WATCHDOG=1`, if it has to.
+    /// How often it has to send `WATCHDOG=1`; `None` if it does not have to.
     pub ping_every: Option<Duration>,
-    /// Requests it has told of.
+    /// Requests that it has reported.
     pub requests: u64,
-    /// What was drawn for it.
     pub limits: Limits,
 }

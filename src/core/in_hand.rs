@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  nothing waits in the queue ──▶ a little later ──▶ look ──▶ no client is left: done
-//!                                                     ▲ ├──▶ none is busy, and the drain time is over or for none: done
-//!                                                     │ ├──▶ only such are busy that send one request after the other: done
-//!                                                     │ │    once they had a little more time
+//!                                                     ▲ ├──▶ none is busy, and the drain time is over or not needed: done
+//!                                                     │ ├──▶ the busy ones send one request after the other: done
+//!                                                     │ │    after a little more time
 //!                                                     └─┴──  another look
 //! ```
-//! A server may drop at the stop signal what it has in hand, whatever it does about the signal. What the kernel tells of
-//! connections needs no word of the server.
+//! A server may drop at the stop signal what it has in hand, even if it handles the signal. The kernel reports the
+//! state of connections without the server's help.
 
 use super::event::Connections;
 use super::policy::DrainPolicy;
@@ -16,41 +16,43 @@ use super::queue::EmptyingQueue;
 use super::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// What was on its way when new connections went elsewhere has come in by then, though the drain time is longer.
+/// Once the queue has been empty for this time, data has arrived that was on its way when new connections were
+/// steered elsewhere, even if the drain time is longer.
 const SETTLED_AFTER: Duration = Duration::from_millis(500);
 
-/// The pause after a look: at least this, and this multiple of what it cost.
+/// The pause after a look is at least this, and at least `LOOK_SHARE` times the cost of the look.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_SHARE: u32 = 20;
 
 /// The longest pause between two looks, however much one costs.
 const LOOK_RARELY: Duration = Duration::from_secs(2);
 
-/// How long clients that send one request after the other are waited for: for a moment in which none of them waits.
+/// How long the supervisor waits for clients that send one request after the other, for a moment in which none has a
+/// request in hand.
 const RESTLESS: Duration = Duration::from_secs(2);
 
-/// A wait of this length is worth a line.
+/// A wait of this length is logged.
 const WORTH_A_LINE: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug)]
 pub struct InHand {
-    /// What waits to be taken, which has to be nothing for the drain time.
+    /// Connections that wait to be accepted. For the whole drain time there must be none.
     pub queue: EmptyingQueue,
-    /// Whether clients are told to say goodbye.
+    /// Whether workers are asked to say goodbye to their clients.
     goodbye: bool,
-    /// Whether connections are looked at: not where new ones come all the time, nor where the kernel tells nothing.
+    /// Whether connections are looked at. Not if new ones come all the time, nor if the kernel reports nothing.
     watched: bool,
-    /// When what is in hand is given up.
+    /// When the wait ends although a client is busy; `None` is never.
     give_up_at: Option<Monotonic>,
-    /// The last look, and what it found.
+    /// The last look and its result.
     seen: Option<(Monotonic, Connections)>,
-    /// No other look before this.
+    /// The earliest time of the next look.
     pause_until: Monotonic,
     told: bool,
 }
 
 impl InHand {
-    /// Of workers with a queue of their own, whose connections are waited for until then.
+    /// For workers with a queue of their own, whose connections are waited for until `give_up_at`.
     pub fn until(give_up_at: Option<Monotonic>, policy: &DrainPolicy) -> Self {
         Self {
             queue: EmptyingQueue::unseen(policy.time),
@@ -63,44 +65,44 @@ impl InHand {
         }
     }
 
-    /// Of a worker without, whose connections are not looked at.
+    /// For a worker without a queue of its own: its connections are not looked at.
     pub fn unwatched(now: Monotonic, policy: &DrainPolicy) -> Self {
         Self { watched: false, ..Self::until(None, policy) }.without_queue(now)
     }
 
-    /// Others serve those that wait in its queue.
+    /// Other workers serve the connections in its queue.
     pub fn without_queue(self, now: Monotonic) -> Self {
         Self { queue: self.queue.quiet_from(now), ..self }
     }
 
-    /// A look found this; `None` if the kernel tells nothing.
+    /// The result of a look; `None` if the kernel reports nothing.
     pub fn seen(&mut self, now: Monotonic, found: Option<Connections>, took: Duration) {
         self.watched &= found.is_some();
         self.seen = found.map(|found| (now, found));
         self.pause_until = now + took.saturating_mul(LOOK_SHARE).clamp(LOOK_EVERY, LOOK_RARELY);
     }
 
-    /// Whether they may be stopped now.
+    /// Whether the workers may be stopped now.
     pub fn is_done(&self, now: Monotonic) -> bool {
         let (Some(drained), Some(settled)) = (self.queue.done_at(), self.settled_at()) else { return false };
         if !self.watched || reached(self.give_up_at, now) {
             return drained <= now;
         }
-        // What was seen a moment ago says nothing of now.
+        // An older look says nothing of now.
         let Some((_, found)) = self.seen.filter(|(at, _)| *at == now && settled <= now) else {
             return false;
         };
         match found {
             Connections { open: 0, .. } => true,
-            // A worker that is to say goodbye to its clients gets the time for it.
+            // A worker that was asked to say goodbye to its clients has the drain time for it.
             Connections { busy: 0, again: 0, .. } => !self.goodbye || drained <= now,
             Connections { busy: 0, .. } => drained + RESTLESS <= now,
             Connections { .. } => false,
         }
     }
 
-    /// Makes a look, if it is time: returns since when every request is another one of a client that has been answered
-    /// since.
+    /// Makes a look, if one is due. Returns the time since when every answered client with another request in hand
+    /// counts as `again`.
     pub fn look(&mut self, now: Monotonic) -> Option<Monotonic> {
         if self.look_at()? > now {
             return None;
@@ -113,7 +115,7 @@ impl InHand {
         self.settled_at().filter(|_| self.watched).map(|settled| settled.max(self.pause_until))
     }
 
-    /// For how many connections it waits beyond the drain time.
+    /// The number of connections that are waited for beyond the drain time; `None` if there are none.
     pub fn waits_for(&self, now: Monotonic) -> Option<u32> {
         let drained = self.queue.done_at().filter(|at| *at <= now)?;
         let (_, Connections { busy, again, .. }) = self.seen.filter(|_| self.watched)?;
@@ -121,7 +123,7 @@ impl InHand {
         Some(waits).filter(|waits| *waits > 0)
     }
 
-    /// The same, once it has lasted; once.
+    /// The same after [`WORTH_A_LINE`]; `Some` only once.
     pub fn waits_long(&mut self, now: Monotonic) -> Option<u32> {
         let since = self.queue.done_at().filter(|_| !self.told)?;
         let waits = self.waits_for(now).filter(|_| since + WORTH_A_LINE <= now)?;
@@ -129,7 +131,6 @@ impl InHand {
         Some(waits)
     }
 
-    /// When there is something to do.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let drained = self.queue.done_at()?;
         if !self.watched {
@@ -138,7 +139,7 @@ impl InHand {
         earlier(self.look_at(), self.give_up_at.map(|at| at.max(drained)))
     }
 
-    /// When what was on its way has come in, if nothing waits.
+    /// When data that was on its way has arrived, if the queue is empty.
     fn settled_at(&self) -> Option<Monotonic> {
         self.queue.lasts_at(SETTLED_AFTER)
     }

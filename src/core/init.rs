@@ -1,4 +1,4 @@
-//! Init mode: one command, run once; we end as it ended.
+//! Init mode: one command, run once; the supervisor ends as the command ended. It knows no slots and no listeners.
 //!
 //! ```text
 //!  Starting ──Spawned──▶ Running ──Exited──▶ Ended ──children left──▶ (asked to stop) ──none left──▶ exit
@@ -22,16 +22,15 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// The state of init mode.
 #[derive(Clone, Debug)]
 pub struct Init {
     policy: InitPolicy,
     state: InitState,
-    /// Signals that the kernel sends once because we gave the terminal up.
+    /// Signals that the kernel sends once because the supervisor gave the terminal up.
     of_hand_off: Vec<Signal>,
-    /// Everything is being stopped because its time was over.
+    /// The deadline of the whole run has passed, so everything is being stopped.
     overdue: bool,
-    /// How far our clock is behind real time.
+    /// How far the clock of `step` is behind real time.
     behind: Duration,
 }
 
@@ -39,23 +38,21 @@ pub struct Init {
 enum InitState {
     /// `Started` has not come, or the spawn has not been answered.
     Starting,
-    /// There is no command; we reap.
+    /// There is no command; the supervisor reaps.
     Paused,
-    /// The command runs.
     Running {
         pid: Pid,
         since: Monotonic,
-        /// Begun by the first TERM.
+        /// `Some` after the first TERM.
         final_stop: Option<FinalStop>,
     },
-    /// The command has ended; `Reaped` tells whether any child is left.
+    /// The command has ended; `Reaped` says whether any child is left.
     Ended { code: u8, final_stop: Option<FinalStop>, asks: Asks },
-    /// `Exit` has been said.
+    /// `Exit` has been returned.
     Gone,
 }
 
 impl Init {
-    /// Init mode before its command is started.
     #[must_use]
     pub fn new(policy: InitPolicy) -> Self {
         let of_hand_off = if policy.gave_terminal_up { vec![Signal::HUP, Signal::CONT] } else { Vec::new() };
@@ -68,7 +65,7 @@ impl Init {
 
     /// See [`Core::step`](super::Core::step).
     pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
-        // The loop may be in the middle of a reaping round when `Exit` is said.
+        // The loop may be in the middle of a round of reaping when `Exit` is returned.
         if matches!(self.state, InitState::Gone) {
             return;
         }
@@ -86,7 +83,7 @@ impl Init {
             Event::Answered(Answer::StopRefused) => self.go_on(out),
             Event::Requested(Request::Stop) => self.signalled(now, Received::plain(Signal::TERM), out),
             Event::Reaped { children_left } => self.reaped(now, children_left, out),
-            // The rest is about workers of a pool, or answers what was never asked.
+            // The rest concerns the workers of a pool, or answers what was never asked.
             Event::DeadlinePassed
             | Event::Spawned { .. }
             | Event::Child { change: ChildChange::GroupEnded, .. }
@@ -132,7 +129,7 @@ impl Init {
         self.behind = behind;
     }
 
-    /// When everything is stopped, on our clock.
+    /// When everything is stopped, on the clock of `step`; `None` is never.
     fn stop_at(&self) -> Option<Monotonic> {
         earlier(self.policy.deadline.map(|at| at - self.behind), self.policy.limit)
     }
@@ -218,7 +215,7 @@ impl Init {
         }
     }
 
-    /// Every signal is passed on, under the name that the rules give it.
+    /// Passes every signal on, under the name that the rules give it.
     fn signalled(&mut self, now: Monotonic, received: Received, out: &mut Vec<Action>) {
         let came = received.signal;
         out.push(Action::Note(Note::Signal(SignalNote::Received(received))));
@@ -227,7 +224,7 @@ impl Init {
             out.push(Action::Note(Note::Signal(SignalNote::HandOffIgnored { signal: came })));
             return;
         }
-        // A command in our group, if there is one, got from the terminal what our group got.
+        // A command in the supervisor's process group has received from the terminal what that group received.
         let has_it = self.policy.job == Job::Shared && !self.policy.pause && received.is_from_terminal();
         match self.policy.rewrites.of(came) {
             Some(signal) if !has_it => self.pass_on(now, Received { signal, ..received }, came, out),
@@ -240,7 +237,8 @@ impl Init {
         }
     }
 
-    /// Only TERM, or what it is rewritten to, also starts the clock: a shell may live through INT and QUIT.
+    /// Only TERM, or the signal that TERM is rewritten to, starts the graceful timeout: a shell may live through INT
+    /// and QUIT.
     fn pass_on(&mut self, now: Monotonic, received: Received, came: Signal, out: &mut Vec<Action>) {
         let signal = received.signal;
         let asks_to_stop = self.policy.asks_to_stop(signal);
@@ -259,12 +257,12 @@ impl Init {
                 out.extend(is_to_go_on.then_some(Action::ContinueStopped(to)));
                 final_stop
             }
-            // They are about to be asked, and no process is asked twice.
+            // The orphans are about to be asked, and no process is asked twice.
             InitState::Ended { final_stop, asks, .. } if asks_to_stop => {
                 asks.hasten(now);
                 final_stop
             }
-            // Which processes it would end is not known one by one any more.
+            // It is no longer known of each process whether the signal would end it.
             InitState::Ended { .. } if spare_unaware => return,
             InitState::Ended { final_stop, .. } => {
                 out.push(Action::Signal { to: Recipients::Everyone, signal });
@@ -284,7 +282,7 @@ impl Init {
         out.push(Action::Ask(Ask::Reap));
     }
 
-    /// At the deadline the command is asked to stop, by what a TERM would be for it, if it has not been asked before.
+    /// At the deadline the command is asked to stop as by TERM, if it has not been asked before.
     fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if !reached(self.stop_at(), now) {
             return;
@@ -352,10 +350,10 @@ impl Init {
         self.exit(code, out);
     }
 
-    /// A command that was stopped at the terminal: the shell that waits for us is to know, or else, where no shell
-    /// could continue it, it goes on.
+    /// The command was stopped at the terminal. The shell that waits for the supervisor has to see that. If no shell
+    /// could continue the command, it is continued at once.
     fn stopped(&self, stopped: Pid, signal: Signal, has_terminal: bool, out: &mut Vec<Action>) {
-        // A shell brings a job that runs to the foreground without a word.
+        // A shell brings a running job to the foreground without a signal.
         let wants_terminal = [Signal::TTIN, Signal::TTOU].contains(&signal);
         match (self.state, self.policy.job) {
             (InitState::Running { pid, .. }, Job::OfShell | Job::Ours)
@@ -376,8 +374,8 @@ impl Init {
         }
     }
 
-    /// No process is cut off: what outlives the command gets the stop signal and what is left of the
-    /// graceful timeout, all of it if no TERM has come yet.
+    /// No process is cut off: orphans get the stop signal and the rest of the graceful timeout, or all of it if no
+    /// TERM has come.
     fn reaped(&mut self, now: Monotonic, children_left: bool, out: &mut Vec<Action>) {
         match self.state {
             InitState::Ended { code, .. } if !children_left => self.exit(code, out),
@@ -398,8 +396,8 @@ impl Init {
         }
     }
 
-    /// Asks the processes that are left, and some times again: one that was being forked meanwhile was not seen. None is
-    /// asked twice.
+    /// Asks the processes that are left, and repeats that: a process that was being forked in one round was not seen.
+    /// No process is asked twice.
     fn ask_again(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let InitState::Ended { final_stop: Some(FinalStop::Stopping { .. }), asks, .. } = &mut self.state
         else {
@@ -415,7 +413,7 @@ impl Init {
         });
     }
 
-    /// Nothing could continue us if we stopped: so the command is not to stop either.
+    /// No process could continue the supervisor if it stopped, so the command must not stay stopped either.
     fn go_on(&self, out: &mut Vec<Action>) {
         match (self.state, self.policy.job) {
             (InitState::Running { pid, .. }, Job::OfShell) => {
@@ -440,7 +438,7 @@ impl Init {
         match final_stop.tick(now, out) {
             Tick::Wait => {}
             Tick::KilledAll => {
-                // Should the walk over all descendants be refused (no /proc), the group still dies.
+                // If the walk over all descendants is refused (no /proc), the group is still killed.
                 out.extend(pid.map(|pid| match self.policy.job {
                     Job::Shared => Action::Signal { to: Recipients::Process(pid), signal: Signal::KILL },
                     Job::Apart | Job::OfShell | Job::Ours => {
@@ -458,7 +456,7 @@ impl Init {
         out.push(Action::Exit(self.code_for(code)));
     }
 
-    /// What to end with where the command ended with `code`.
+    /// The supervisor's exit code if the command ended with `code`.
     fn code_for(&self, code: u8) -> u8 {
         self.policy.remapped(if self.overdue { code::DEADLINE } else { code })
     }
@@ -472,14 +470,14 @@ impl InitPolicy {
         }
     }
 
-    /// Whether a signal that is sent to the command starts the graceful timeout: TERM, what TERM is rewritten to, and
-    /// the stop signal.
+    /// Whether a signal to the command starts the graceful timeout: TERM, what TERM is rewritten to, and the stop
+    /// signal.
     #[must_use]
     pub fn asks_to_stop(&self, sent: Signal) -> bool {
         sent == self.stop.signal || sent == Signal::TERM || self.rewrites.of(Signal::TERM) == Some(sent)
     }
 
-    /// What a code becomes.
+    /// The exit code after the remapping.
     #[must_use]
     pub fn remapped(&self, code: u8) -> u8 {
         self.remaps.iter().rev().find(|(from, _)| *from == code).map_or(code, |(_, to)| *to)
@@ -492,8 +490,7 @@ impl Job {
     }
 }
 
-/// The only spawn there is.
 const COMMAND: SpawnId = SpawnId(0);
 
-/// What a command killed by us ends with: 128 + `SIGKILL`.
+/// The exit code of a command that was killed by the supervisor: 128 + `SIGKILL`.
 const KILLED: u8 = 137;

@@ -1,21 +1,21 @@
-//! The policy of prefork-init. It knows no clock, no kernel, no log and no network: the caller says what happened and
-//! when, and the answer is what is to be done.
+//! The policy of prefork-init. It knows no clock, no kernel, no log and no network: the caller passes in what
+//! happened and when, and gets back what is to be done.
 //!
 //! ```text
 //!        now, Event ──▶ step ──▶ [Action]          next_deadline ──▶ when to come back
 //! ```
 //!
 //! Rules, held by the simulation in the program's tests:
-//! * Pure and total: the only chance is a seeded generator in the state; no panic; an event that is
-//!   stale or of an unknown process is ignored.
-//! * A deadline is a field of a state, so it dies with the state. `DeadlinePassed` may come too
-//!   often; it never does anything early.
-//! * A worker is spawned only when a deadline has passed (or at `Started`), one at a time. `next_deadline`
-//!   may be in the past to ask for that at once: the caller hears what waits outside first, a TERM too.
-//! * A pid is in the state from `Spawned` to `Exited`, and nothing else is ever signalled but
-//!   "all our descendants" and "what remains of a dead worker's group".
-//! * The caller carries actions out in order and feeds the answers back before it reaps again, so
-//!   an exit cannot overtake the report of its own spawn.
+//! * Pure and total: chance comes only from a seeded generator in the state; there is no panic; a stale event, or one
+//!   about an unknown process, is ignored.
+//! * A deadline is a field of a state, so it dies with the state. `DeadlinePassed` may come too often; it never does
+//!   anything early.
+//! * A worker is spawned only after a deadline (or at `Started`), one at a time. `next_deadline` may be in the past
+//!   to ask for that at once: the caller first reads what waits outside, a TERM for example.
+//! * A pid is in the state from `Spawned` to `Exited`. Nothing else is ever signalled but "all descendants" and "what
+//!   is left of a dead worker's group".
+//! * The caller carries actions out in order and passes their answers in before it reaps again, so an exit cannot
+//!   overtake the report of its own spawn.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -57,8 +57,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
 
-/// What the supervisor is to be, and what goes with it: by itself the rules.
-// There is one.
+/// The mode of the supervisor, with its rules by default.
+// There is one value, so boxing would save nothing.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Mode<I = InitPolicy, P = PoolPolicy> {
@@ -68,11 +68,10 @@ pub enum Mode<I = InitPolicy, P = PoolPolicy> {
     Pool(P),
 }
 
-/// The whole state of the supervisor.
 #[derive(Clone, Debug)]
 pub struct Core(Machine);
 
-// The core is created once and never moved after: boxing the larger variant would buy nothing.
+// The core is created once and not moved after that: boxing the larger variant would save nothing.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 enum Machine {
@@ -81,7 +80,7 @@ enum Machine {
 }
 
 impl Core {
-    /// A supervisor to which nothing has happened yet. `seed` decides every jitter.
+    /// A supervisor before its first event. `seed` determines every jitter.
     #[must_use]
     pub fn new(mode: Mode, seed: u64) -> Self {
         Self(match mode {
@@ -90,13 +89,13 @@ impl Core {
         })
     }
 
-    /// A pool that another program began. Its clock goes on from the moment of the handover.
+    /// A pool that another program began. Its clock continues from the time of the handover.
     #[must_use]
     pub fn take_over(policy: PoolPolicy, seed: u64, given: &Handover) -> Self {
         Self(Machine::Pool(pool::Pool::take_over(policy, seed, given)))
     }
 
-    /// Takes in one event and appends what is to be done, in order.
+    /// Handles one event and appends the resulting actions, in order.
     pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
         match &mut self.0 {
             Machine::Init(init) => init.step(now, event, out),
@@ -104,8 +103,8 @@ impl Core {
         }
     }
 
-    /// Puts another policy into force, but for what was decided when the listeners were bound: for the reload that
-    /// follows, with which it is confirmed or taken back. Workers keep the limits that were drawn for them.
+    /// Puts another policy into force, except for what was decided when the listeners were bound. The reload that
+    /// follows confirms it or takes it back. Workers keep the limits that were drawn for them.
     pub fn renew(&mut self, policy: PoolPolicy) {
         match &mut self.0 {
             Machine::Init(_) => {}
@@ -113,7 +112,7 @@ impl Core {
         }
     }
 
-    /// Whether a signal does anything but appear in the log.
+    /// Whether a signal has any effect but a log line.
     #[must_use]
     pub fn heeds(&self, signal: Signal) -> bool {
         match &self.0 {
@@ -122,7 +121,6 @@ impl Core {
         }
     }
 
-    /// How processes are asked to end now.
     #[must_use]
     pub fn stop_policy(&self) -> StopPolicy {
         match &self.0 {
@@ -131,7 +129,7 @@ impl Core {
         }
     }
 
-    /// How long an ordered end takes at most: the drain delay, and the graceful timeout after it.
+    /// The longest time that an ordered end takes: the drain delay plus the graceful timeout.
     #[must_use]
     pub fn ends_within(&self) -> Patience {
         match (&self.0, self.stop_policy().graceful) {
@@ -151,8 +149,8 @@ impl Core {
         }
     }
 
-    /// Whether what is left of this process group is to be killed some time. If nothing is left,
-    /// [`event::ChildChange::GroupEnded`] is wanted.
+    /// Whether the rest of this process group is to be killed later. If it has no member left, the core wants
+    /// [`event::ChildChange::GroupEnded`].
     #[must_use]
     pub fn awaits_group(&self, group: Pid) -> bool {
         match &self.0 {
@@ -161,8 +159,8 @@ impl Core {
         }
     }
 
-    /// Whether a deadline runs by which a process is hurt: asked to stop, killed, or found to hang. Meanwhile the caller's
-    /// clock is to leave out the time in which nothing ran.
+    /// Whether a deadline runs at which a process is asked to stop, killed, or found to hang. During that time the
+    /// caller's clock has to leave out pauses in which nothing ran.
     #[must_use]
     pub fn hurts(&self) -> bool {
         match &self.0 {
@@ -171,8 +169,8 @@ impl Core {
         }
     }
 
-    /// The clock by which [`step`](Self::step) is called is behind real time by this much in all. The deadline of the
-    /// whole run, and nothing else, counts real time.
+    /// The clock of [`step`](Self::step) is behind real time by `behind` in all. Only the deadline of the whole run
+    /// counts real time.
     pub fn is_behind(&mut self, behind: Duration) {
         match &mut self.0 {
             Machine::Init(init) => init.is_behind(behind),
@@ -180,7 +178,6 @@ impl Core {
         }
     }
 
-    /// Everything that the outside may see.
     #[must_use]
     pub fn status(&self, now: Monotonic) -> Status {
         match &self.0 {
@@ -189,7 +186,7 @@ impl Core {
         }
     }
 
-    /// How many requests a living worker has served, as far as is known: the same as in [`status`](Self::status).
+    /// The requests that a living worker is known to have served: the same number as in [`status`](Self::status).
     #[must_use]
     pub fn served_by(&self, pid: Pid) -> Option<u64> {
         match &self.0 {
@@ -198,7 +195,7 @@ impl Core {
         }
     }
 
-    /// The signal that has a worker say goodbye to its clients, if there is one.
+    /// The signal that asks a worker to say goodbye to its clients; `None` if none is set.
     #[must_use]
     pub fn drain_signal(&self) -> Option<Signal> {
         match &self.0 {
@@ -207,7 +204,6 @@ impl Core {
         }
     }
 
-    /// What is under way.
     #[must_use]
     pub fn progress(&self, now: Monotonic) -> Progress {
         match &self.0 {
@@ -216,7 +212,6 @@ impl Core {
         }
     }
 
-    /// What the outside may see, in short.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         match &self.0 {

@@ -1,4 +1,4 @@
-//! When a worker is due for a planned replacement: limits drawn once in its life.
+//! When a worker is due for a planned replacement, by limits that are drawn once in its life.
 
 use super::exit::Reason;
 use super::policy::{Jittered, RecyclePolicy};
@@ -6,14 +6,13 @@ use super::rng::Rng;
 use super::time::{Monotonic, reached};
 use core::time::Duration;
 
-/// The limits of one worker, drawn at its spawn and never again.
+/// The limits of one worker, drawn at its spawn. `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests it may serve.
     pub requests: Option<u64>,
-    /// Age it may reach, counted from its spawn.
+    /// Counted from its spawn.
     pub age: Option<Duration>,
-    /// Memory it may take, in bytes.
+    /// Bytes.
     pub memory: Option<u64>,
 }
 
@@ -30,20 +29,21 @@ impl Limits {
         }
     }
 
-    /// Each as it is shown: its name and its value, an age in milliseconds.
+    /// The names and values as they are shown; an age in milliseconds.
     #[must_use]
     pub fn fields(&self) -> [(&'static str, Option<u64>); 3] {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         [("max_requests", self.requests), ("max_age_ms", self.age.map(millis)), ("max_memory", self.memory)]
     }
 
-    /// When a worker spawned at `spawned` comes of age.
+    /// When a worker that was spawned at `spawned` reaches its age; `None` is never.
     #[must_use]
     pub fn age_deadline(&self, spawned: Monotonic) -> Option<Monotonic> {
         self.age.map(|age| spawned + age)
     }
 
-    /// Why a worker is due now, if it is. `heavy` is whether it has been beyond its limit of memory for long enough.
+    /// Why a worker is due now; `None` if it is not. `heavy` is whether it has been beyond its limit of memory for
+    /// long enough.
     #[must_use]
     pub fn due(&self, now: Monotonic, spawned: Monotonic, requests: u64, heavy: bool) -> Option<Reason> {
         if self.requests.is_some_and(|limit| requests >= limit) {

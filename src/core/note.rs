@@ -1,4 +1,4 @@
-//! What is worth telling people: transitions, each a log line.
+//! Transitions that are worth a log line. How a line reads is not known here.
 
 use super::event::{Pid, SpawnFailure};
 use super::exit::{Exit, Reason};
@@ -6,17 +6,15 @@ use super::limits::Limits;
 use super::signal::{Received, Signal};
 use core::time::Duration;
 
-/// Which worker a note is about; the fields every log line names alike.
+/// The worker that a note is about: the fields that every log line names alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerRef {
-    /// The stable number of its place in the pool.
     pub slot: u32,
-    /// The generation it was started in.
     pub generation: u32,
     pub pid: Pid,
 }
 
-/// How a worker was found to be ready.
+/// The sign by which a worker became ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyBy {
     /// It was seen waiting for connections.
@@ -29,7 +27,7 @@ pub enum ReadyBy {
     Uptime,
 }
 
-/// How a worker was found to hang.
+/// The sign by which a worker was found to hang.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     /// It did not say `WATCHDOG=1` in time, or said `WATCHDOG=trigger`.
@@ -45,7 +43,7 @@ pub enum Sign {
 impl Sign {
     pub const ALL: [Self; 4] = [Self::Watchdog, Self::Probe, Self::AcceptStall, Self::RequestDeadline];
 
-    /// In one word, the same in logs and metrics.
+    /// One word, the same in logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,81 +55,80 @@ impl Sign {
     }
 }
 
-/// Why new connections are kept from a worker, or no more.
+/// The result of a suspicion: whether new connections are kept from a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is suspected.
     Suspected,
-    /// It was suspected, or hung, and has shown that it lives.
+    /// The worker was suspected or hung, and has shown that it lives.
     Alive,
 }
 
-/// A transition worth a log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// What an init does, in both modes.
+    /// What init mode does, and what both modes do about their descendants.
     Init(InitNote),
     Worker(WorkerRef, WorkerNote),
     /// A reload, to this generation.
     Reload(u32, ReloadNote),
     /// The pool as a whole.
     Pool(PoolNote),
-    /// What became of a signal that came.
+    /// What was done about a signal.
     Signal(SignalNote),
 }
 
-/// What an init does for its command and its descendants.
+/// What the supervisor does for its command and its descendants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InitNote {
-    /// The command of init mode runs.
-    CommandStarted { pid: Pid },
-    /// The command of init mode ended.
-    CommandExited { pid: Pid, exit: Exit, uptime: Duration },
-    /// The command could not be started.
+    CommandStarted {
+        pid: Pid,
+    },
+    CommandExited {
+        pid: Pid,
+        exit: Exit,
+        uptime: Duration,
+    },
     SpawnFailed {
-        /// For which slot; 0 in init mode.
+        /// 0 in init mode.
         slot: u32,
         failure: SpawnFailure,
     },
-    /// We gave the terminal up to the command.
+    /// The supervisor gave the terminal up to the command.
     TerminalGivenUp,
-    /// We are about to stop ourselves.
+    /// The supervisor is about to stop itself.
     Suspending,
     /// An orphan ended.
     OrphanReaped {
         pid: Pid,
         exit: Exit,
-        /// Whether that is worth a warning.
+        /// Whether it is logged as a warning.
         warn: bool,
     },
-    /// What outlives the command gets this, and is not waited for.
+    /// Processes outlive the command and are not waited for.
     OrphansLeft {
-        /// The signal, if there is one; none is sent where the command had no group of its own.
+        /// The signal that they get; `None` if none is set. None is sent to a command without a process group of its
+        /// own.
         signal: Option<Signal>,
-        /// What we end with.
+        /// The exit code of the supervisor.
         code: u8,
     },
-    /// The deadline of the whole run has passed: what follows is as at TERM.
-    DeadlinePassed { after: Duration },
+    /// The deadline of the whole run has passed. The rest is as after `SIGTERM`.
+    DeadlinePassed {
+        after: Duration,
+    },
     /// Descendants outlived the command or the workers and got the stop signal.
     StoppingOrphans,
     /// The graceful timeout is over, or a third stop signal came: everything left is killed.
     KillingAll,
 }
 
-/// A transition of a worker.
+/// A transition of a worker. "It" is the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkerNote {
-    /// It was started; it is not ready yet.
-    Spawned {
-        /// What was drawn for it.
-        limits: Limits,
-    },
-    /// It became ready.
+    /// It was started, and is not ready yet.
+    Spawned { limits: Limits },
     Ready {
-        /// How we know.
         by: ReadyBy,
-        /// How long after its start.
+        /// Counted from its start.
         after: Duration,
     },
     /// The kernel does not show what it waits for while it starts: only another sign can make it ready.
@@ -139,32 +136,26 @@ pub enum WorkerNote {
     /// It is due for a planned replacement.
     Due {
         reason: Reason,
-        /// Requests it has reported.
+        /// Requests that it has reported.
         requests: u64,
     },
-    /// It gets no new connections any more and is emptied.
+    /// It receives no new connections and finishes those it has.
     Draining { reason: Reason },
-    /// Connections still waited for it when its time to be emptied was over: they wait for the next.
+    /// The time to drain was over while connections waited in its queue. They wait for the next worker.
     DrainCutShort,
-    /// It is emptied, still has connections with something in hand, and is waited for.
+    /// It is draining, has connections with something in hand, and is waited for.
     Busy {
         connections: u32,
-        /// How many more workers might be alive, were others to go on meanwhile.
+        /// How many more workers `--max-surge` would have to allow for other replacements to go on meanwhile.
         surge: Option<u32>,
     },
     /// It hangs.
-    Hung {
-        /// How that was found.
-        sign: Sign,
-    },
+    Hung { sign: Sign },
     /// Its accept queue stands still, or moves again.
-    Suspected {
-        /// Whether it is.
-        verdict: Verdict,
-    },
-    /// It takes no connections any more: new ones go elsewhere.
+    Suspected { verdict: Verdict },
+    /// It has stopped accepting connections: new ones go to other workers.
     StoppedAccepting,
-    /// It was only a pause.
+    /// It accepts again: it had only paused.
     AcceptsAgain,
     /// It got the stop signal.
     Stopping { reason: Reason, signal: Signal },
@@ -174,92 +165,80 @@ pub enum WorkerNote {
         reason: Reason,
     },
     /// It ended.
-    Exited {
-        exit: Exit,
-        reason: Reason,
-        /// How long it lived.
-        uptime: Duration,
-    },
+    Exited { exit: Exit, reason: Reason, uptime: Duration },
 }
 
-/// A transition of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReloadNote {
-    /// It does not begin: the configuration is wrong, as was told. Everything goes on as before.
+    /// The reload does not begin: the configuration is wrong, as was logged. The pool goes on as before.
     Refused,
-    /// A new generation is to take over.
     Started,
-    /// The first worker of the new generation is ready: the others follow.
+    /// The first worker of the new generation is ready; the others follow.
     Confirmed,
-    /// A worker of the new generation failed after the first was ready: no more of the old ones make way for now.
+    /// A worker of the new generation failed after the first was ready: no more old workers are replaced for now.
     Paused {
-        /// What became of it.
+        /// Why that worker ended.
         reason: Reason,
     },
-    /// Every worker is of the new generation; no old one is left.
-    Finished { took: Duration },
-    /// The first worker of the new generation failed: the old one goes on.
+    /// Every worker is of the new generation, and no old one is left.
+    Finished {
+        took: Duration,
+    },
+    /// The first worker of the new generation failed: the old generation goes on.
     Failed {
-        /// What became of its first worker.
+        /// Why that worker ended.
         reason: Reason,
     },
-    /// The one that it had overtaken had proved itself, and goes on.
+    /// The older reload that this one had overtaken goes on: its first worker had become ready.
     Resumed,
 }
 
-/// A transition of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolNote {
-    /// As many workers as asked are ready, for the first time.
-    Ready {
-        /// How many are.
-        ready: u32,
-    },
-    /// A respawn waits.
+    /// The number of workers that `--min-ready` asks for is ready, for the first time.
+    Ready { ready: u32 },
+    /// A slot waits before its next worker is spawned.
     RespawnDelayed { slot: u32, delay: Duration, failures: u32 },
-    /// More workers are wanted, or fewer.
+    /// The number of wanted workers has changed.
     Scaled { workers: u32, from: u32 },
-    /// As many workers as there may be, or as few: nothing changes.
+    /// The number of workers stays as it is: it was asked for, or is the highest or the lowest allowed.
     NotScaled { workers: u32 },
-    /// Our own program is to be exchanged.
+    /// The supervisor's program is to be replaced.
     UpgradeAsked {
-        /// Whether that can be now; else it waits until every worker is ready.
+        /// Whether that happens now. If not, it waits until every worker is ready.
         at_rest: bool,
     },
     /// The first stop signal came.
     ShutdownStarted {
         signal: Signal,
-        /// How long the workers go on serving.
+        /// How long the workers still serve.
         drain_delay: Duration,
     },
-    /// Another stop signal came: what waits is cut short.
+    /// Another stop signal came: the waits are cut short.
     ShutdownHurried { signal: Signal },
-    /// Connections still waited when the time for that was over: the workers are stopped all the same.
+    /// The time for open connections was over while some still waited: the workers are stopped all the same.
     ClosingCutShort,
-    /// It was stopped in order.
+    /// The pool was stopped in order.
     Stopped,
-    /// The crash loop was given up; the last line.
+    /// The crash loop was given up. No other line follows.
     GaveUp {
-        /// The slot that could not be kept alive.
         slot: u32,
-        /// How often it was restarted within the window.
+        /// How often the slot was restarted within the window.
         restarts: u32,
         window: Duration,
     },
 }
 
-/// What became of a signal that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignalNote {
     Received(Received),
-    /// It is passed on.
     Forwarded {
-        /// As which.
+        /// The signal that is sent.
         signal: Signal,
-        /// The one that came.
+        /// The signal that was received.
         came: Signal,
     },
-    /// It is not passed on: a rule says so.
+    /// A rewrite rule says that it is not passed on.
     Dropped {
         signal: Signal,
     },
@@ -267,7 +246,7 @@ pub enum SignalNote {
     Ignored {
         signal: Signal,
     },
-    /// It is not passed on: the kernel sent it because we gave the terminal up.
+    /// Not passed on: the kernel sent it because the supervisor gave the terminal up.
     HandOffIgnored {
         signal: Signal,
     },

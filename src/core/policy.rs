@@ -1,4 +1,4 @@
-//! What the user decided, as the core needs it. The caller checks it; the core believes it.
+//! The user's decisions, in the form that the core needs. The caller checks them; the core does not check them again.
 
 use super::event::SpawnFailure;
 use super::signal::{Rewrites, Signal};
@@ -7,49 +7,44 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-/// How we treat processes that are to end, in both modes.
+/// How processes are asked to end, in both modes.
 #[derive(Clone, Copy, Debug)]
 pub struct StopPolicy {
-    /// What asks a process to end.
+    /// The signal that asks a process to end.
     pub signal: Signal,
-    /// How long it may take before `SIGKILL`.
+    /// How long that may take before `SIGKILL`.
     pub graceful: Patience,
 }
 
-/// The rules of init mode.
 #[derive(Clone, Debug)]
 pub struct InitPolicy {
-    /// How everything ends.
     pub stop: StopPolicy,
-    /// What signals are passed on as.
     pub rewrites: Rewrites,
     pub scope: Scope,
-    /// Whether a signal is kept from processes that it would end only because they do not know it.
+    /// Whether a signal is kept from processes that neither handle nor ignore it and would end.
     pub spare_unaware: bool,
-    /// Where the command stands with the terminal.
     pub job: Job,
-    /// Whether we have just given the terminal up, of which the kernel tells with a HUP and a CONT.
+    /// Whether the supervisor has just given the terminal up. The kernel then sends it a HUP and a CONT.
     pub gave_terminal_up: bool,
-    /// Whether we stop ourselves when a signal comes with which terminals stop jobs.
+    /// Whether the supervisor stops itself when it receives a signal by which terminals stop jobs.
     pub stops_itself: bool,
-    /// What becomes of processes that outlive the command.
     pub orphans: Orphans,
-    /// Exit codes that become others; the last one for a code counts.
+    /// Exit codes and their replacements; the last entry for a code counts.
     pub remaps: Vec<(u8, u8)>,
-    /// Whether each reaped orphan is worth a warning.
+    /// Whether each reaped orphan is logged as a warning.
     pub warn_on_reap: bool,
-    /// Whether there is no command: reap, and end with 0 at TERM or INT (catatonit's `-P`).
+    /// Whether there is no command: the supervisor reaps, and ends with 0 at TERM or INT (catatonit's `-P`).
     pub pause: bool,
-    /// When everything is stopped as at TERM, whatever it does, if ever: in real time since the start.
+    /// When everything is stopped as after TERM, in real time since the start; `None` is never.
     pub deadline: Option<Monotonic>,
-    /// The same, on the clock of [`Core::step`](super::Core::step).
+    /// The same, on the clock of [`Core::step`](super::Core::step), which leaves out pauses.
     pub limit: Option<Monotonic>,
-    /// The code to end with when the command cannot be started.
+    /// The exit code if the command cannot be started.
     pub start_failure_code: fn(&SpawnFailure) -> u8,
 }
 
 impl InitPolicy {
-    /// An init that passes everything on to the command's group and waits for what outlives it.
+    /// An init that passes every signal on to the command's group and waits for the processes that outlive it.
     #[must_use]
     pub fn new(stop: StopPolicy) -> Self {
         Self {
@@ -71,7 +66,7 @@ impl InitPolicy {
     }
 }
 
-/// Which processes get the signals that are passed on.
+/// The processes that receive the signals that are passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The command alone.
@@ -80,91 +75,82 @@ pub enum Scope {
     Group,
 }
 
-/// Where the command stands with the terminal that controls our session, if one does.
+/// The relation of the command to the controlling terminal of the supervisor's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// In a session of its own, or there is no terminal: it is no job of a shell.
+    /// In a session of its own, or without a terminal: no job of a shell.
     Apart,
-    /// In a process group of its own, in a session that a shell leads: should it be stopped, the shell is to know.
+    /// In a process group of its own, in a session that a shell leads. If it is stopped, the shell has to see that.
     OfShell,
-    /// In a process group of its own, in a session that we lead: nothing could continue it after a Ctrl-Z.
+    /// In a process group of its own, in a session that the supervisor leads: no process could continue it after
+    /// Ctrl-Z.
     Ours,
-    /// In our own process group: it hears from the terminal what we hear.
+    /// In the supervisor's own process group: it receives what the terminal sends to that group.
     Shared,
 }
 
-/// What becomes of processes that outlive the command.
+/// What is done about processes that outlive the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orphans {
-    /// They get the stop signal and what is left of the graceful timeout; we end when none is left.
+    /// They get the stop signal and the rest of the graceful timeout; the supervisor ends when none is left.
     Wait,
-    /// The rest of the command's group gets this, if anything, and we end at once (dumb-init).
+    /// The rest of the command's group gets this signal, if one is set, and the supervisor ends at once (dumb-init).
     Signal(Option<Signal>),
-    /// We end at once (tini).
+    /// The supervisor ends at once (tini).
     Leave,
 }
 
-/// The rules of pool mode.
 #[derive(Clone, Debug)]
 pub struct PoolPolicy {
-    /// What signals count as others.
     pub rewrites: Rewrites,
-    /// Signals that workers get too. None of those that the pool acts on.
+    /// Signals that are passed on to workers. None of them is a signal on which the pool itself acts.
     pub forwards: Vec<Signal>,
-    /// Whether each reaped orphan is worth a warning.
+    /// Whether each reaped orphan is logged as a warning.
     pub warn_on_reap: bool,
-    /// How many workers are wanted at first, 1 to [`MOST_WORKERS`].
+    /// Workers wanted at the start, 1 to [`MOST_WORKERS`].
     pub workers: u32,
-    /// How many must be ready for the pool to be ready, 1 to `workers`.
+    /// Ready workers that make the pool ready, 1 to `workers`.
     pub min_ready: u32,
-    /// How many workers may come and go at once.
     pub budget: Budget,
-    /// How workers are stopped.
     pub stop: StopPolicy,
-    /// How long the pool goes on serving after TERM, while it says it is not ready.
+    /// How long the pool serves on after TERM, while it reports that it is not ready.
     pub drain_delay: Duration,
-    /// What happens between the last connection for a worker and its stop signal.
     pub drain: DrainPolicy,
-    /// When a worker counts as ready.
     pub ready: ReadyPolicy,
-    /// When a worker that is ready counts as hung.
     pub hang: HangPolicy,
-    /// When a worker is replaced.
     pub recycle: RecyclePolicy,
-    /// How often the workers are measured, if anything depends on that.
+    /// The interval of the measurements; `None` if nothing depends on them.
     pub measure_every: Option<Duration>,
-    /// When a dead worker is replaced, and when no more.
     pub respawn: RespawnPolicy,
-    /// Whether a reload reads the configuration anew before it begins.
+    /// Whether a reload reads the configuration again before it begins.
     pub rereads: bool,
-    /// When everything is stopped as at TERM, if ever: in real time since the start.
+    /// When everything is stopped as after TERM, in real time since the start; `None` is never.
     pub deadline: Option<Monotonic>,
 }
 
-/// The most workers: each needs a process and a few descriptors.
+/// The highest number of workers: each needs a process and a few descriptors.
 pub const MOST_WORKERS: u32 = 1024;
 
-/// One budget for whatever replaces workers: limits, reloads, scaling, crashes.
+/// One budget for all causes of replacement: limits, reloads, scaling, crashes.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// How many workers more than wanted may be alive.
+    /// How many workers beyond the wanted number may be alive.
     pub max_surge: Share,
     /// How many slots may be without a ready worker by plan.
     pub max_unavailable: Share,
-    /// The least time between the starts of two planned replacements.
+    /// The shortest time between the starts of two planned replacements.
     pub gap: Duration,
 }
 
-/// A number of workers, or a part of those that are wanted.
+/// A number of workers, or a percentage of the wanted number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     Number(u32),
-    /// Hundredths.
     Percent(u32),
 }
 
 impl Budget {
-    /// How many more than `wanted` may be alive; a part is rounded up.
+    /// How many workers beyond `wanted` may be alive; a percentage is rounded up.
     #[must_use]
     pub fn surge(&self, wanted: u32) -> u32 {
         match self.max_surge {
@@ -173,15 +159,15 @@ impl Budget {
         }
     }
 
-    /// How many of `wanted` may be missing; a part is rounded down. One at least where no more may be alive either: nothing
-    /// could be replaced.
+    /// How many of `wanted` may be missing; a percentage is rounded down. At least one if the surge is zero:
+    /// otherwise no worker could be replaced.
     #[must_use]
     pub fn unavailable(&self, wanted: u32) -> u32 {
         let most = self.as_asked(wanted);
         if self.surge(wanted) == 0 { most.max(1) } else { most }
     }
 
-    /// Whether no worker could be replaced if both were taken literally.
+    /// Whether no worker could be replaced if both numbers were taken literally.
     #[must_use]
     pub fn is_none(&self, wanted: u32) -> bool {
         self.surge(wanted) == 0 && self.as_asked(wanted) == 0
@@ -204,107 +190,103 @@ impl fmt::Display for Share {
     }
 }
 
-/// Rounded down after `more` hundredths are added.
+/// `percent` of `whole`, rounded down after `more` hundredths are added.
 fn hundredths(whole: u32, percent: u32, more: u64) -> u32 {
     let sum = u64::from(whole).saturating_mul(u64::from(percent)).saturating_add(more);
     u32::try_from(sum / 100).unwrap_or(u32::MAX)
 }
 
-/// How a worker is emptied before it is stopped.
+/// What happens between the last new connection of a worker and its stop signal.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainPolicy {
     /// Whether there are listeners at all.
     pub listens: bool,
-    /// Whether new connections can be kept from a single worker: each has a listener of its own.
+    /// Whether new connections can be kept from a single worker: each worker has a listener of its own.
     pub steered: bool,
-    /// Whether the successor of one that has left may have its listeners while it is still there: not where each has a
-    /// line of the scoreboard.
+    /// Whether a successor may share the listeners of a worker that has stopped accepting and still runs. Not if each
+    /// lane has a line of the scoreboard.
     pub shares: bool,
-    /// Whether it learns that it is to say goodbye to its clients: by a signal, or where it looks itself.
+    /// Whether a worker is asked to say goodbye to its clients: by a signal, or in a place that it looks at itself.
     pub told: bool,
     /// The signal for that.
     pub hint: Option<Signal>,
-    /// From the moment when nothing waits for it any more to its stop signal.
+    /// The drain time: from an empty queue to the stop signal. Shorter if no client is left.
     pub time: Duration,
 }
 
-/// When a worker counts as ready: at the first of the signs that are heeded.
+/// When a worker counts as ready: at the first of these signs.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadyPolicy {
-    /// Whether there are listeners on which it could be seen to accept.
+    /// Whether there are listeners on which a worker could be seen accepting.
     pub observe: bool,
-    /// Whether it is believed when it says that it is ready.
+    /// Whether `READY=1` counts.
     pub believe: bool,
-    /// Whether it is asked by a probe.
+    /// Whether an answered probe counts.
     pub probe: bool,
-    /// This long after its start it counts as ready whatever was seen.
+    /// The uptime that counts as ready, whatever else was seen; `None` if uptime does not count.
     pub after: Option<Duration>,
-    /// This long after its start it is given up if it is not ready.
+    /// The time after the start at which a worker that is not ready is given up.
     pub start_timeout: Patience,
 }
 
-/// When a worker that is ready counts as hung.
+/// When a ready worker counts as hung. `None` is no such check.
 #[derive(Clone, Copy, Debug)]
 pub struct HangPolicy {
-    /// It has to say `WATCHDOG=1` this often (sd_notify(3)).
+    /// The longest time between two `WATCHDOG=1` (sd_notify(3)).
     pub watchdog: Option<Duration>,
-    /// Its accept queue may stand still this long before it is steered away from, and this long again.
+    /// How long the accept queue may stand still before new connections are steered elsewhere; after this time again
+    /// the worker counts as hung.
     pub accept_stall: Option<Duration>,
-    /// It has to answer probes.
     pub probe: Option<ProbePolicy>,
-    /// What a hung worker gets first, to show where it hangs.
+    /// The signal that a hung worker gets first, to show where it hangs.
     pub abort_signal: Signal,
-    /// How long that may take before `SIGKILL`.
+    /// The time between `abort_signal` and `SIGKILL`.
     pub abort_time: Duration,
 }
 
-/// How a worker that is ready is probed.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbePolicy {
     /// From one answer, or its absence, to the next probe.
     pub interval: Duration,
-    /// Failures in a row that make it hung, at least 1.
+    /// Consecutive failures that make a worker hung, at least 1.
     pub failures: u32,
 }
 
-/// When a worker is replaced by plan.
+/// When a worker is replaced by plan. `None` is no such limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RecyclePolicy {
-    /// By requests served.
+    /// Requests served.
     pub max_requests: Option<Jittered<u64>>,
-    /// By age since its start.
+    /// Age since the start.
     pub max_age: Option<Jittered<Duration>>,
-    /// By memory, in bytes, in [`memory_samples`](Self::memory_samples) measurements in a row.
+    /// Bytes, exceeded in [`memory_samples`](Self::memory_samples) consecutive measurements.
     pub max_memory: Option<Jittered<u64>>,
-    /// By memory, in bytes, at once and without a replacement first.
+    /// Bytes; the worker is ended at once, before there is a replacement.
     pub max_memory_hard: Option<u64>,
-    /// The heaviest, when the whole container takes more than this many hundredths of its limit, in
-    /// [`memory_samples`](Self::memory_samples) measurements in a row.
+    /// Percent of the container's memory limit. If the container uses more in
+    /// [`memory_samples`](Self::memory_samples) consecutive measurements, the heaviest worker is replaced.
     pub memory_pressure: Option<u32>,
     /// See [`max_memory`](Self::max_memory); at least 1.
     pub memory_samples: u32,
-    /// Whether the worker itself ends at its limit of requests (it was told by `{max_requests}`):
-    /// then an exit with code 0 once it was ready is planned.
+    /// Whether the worker itself ends at its limit of requests, which `{max_requests}` passes to it: then an exit
+    /// with code 0 after it was ready is planned.
     pub counted_by_worker: bool,
 }
 
-/// A limit and how far beyond it a worker's own limit may be drawn.
+/// A limit that is drawn for each worker between `base` and `base + jitter`.
 #[derive(Clone, Copy, Debug)]
 pub struct Jittered<T> {
-    /// The least a worker's limit can be.
     pub base: T,
-    /// The most that is added to it.
     pub jitter: T,
 }
 
-/// How dead workers come back.
+/// When dead workers are replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct RespawnPolicy {
-    /// The wait after the second failure in a row (the first is answered at once); doubles from there.
+    /// The wait after the second failure in a row (there is none after the first); it doubles from there.
     pub backoff: Duration,
     pub backoff_max: Duration,
-    /// How many restarts of one slot within `window` are accepted while no worker is ready; `None` is no limit.
+    /// Restarts of one slot within `window` that are accepted while no worker is ready; `None` is no limit.
     pub max_restarts: Option<u32>,
-    /// See `max_restarts`.
     pub window: Duration,
 }

@@ -1,13 +1,12 @@
-//! Chance, from a seed: the same seed gives the same history.
+//! Random numbers from a seed: the same seed gives the same history.
 
 use core::time::Duration;
 
-/// A `splitmix64` generator (Steele, Lea, Flood 2014). Good enough to spread workers out; not for secrets.
+/// A `splitmix64` generator (Steele, Lea, Flood 2014). Good enough for jitter; not for secrets.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator that will always give the same numbers for the same seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -20,14 +19,14 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 to `most`, both included, all equally likely (to within 2^-64).
+    /// A uniform number from 0 to `most`, both included (to within 2^-64).
     pub fn up_to(&mut self, most: u64) -> u64 {
         let wide = u128::from(self.next()).wrapping_mul(u128::from(most).wrapping_add(1));
         // The upper half of a 64 by 65 bit product is at most `most`.
         u64::try_from(wide >> 64).unwrap_or(most)
     }
 
-    /// A span from zero to `most`, in whole microseconds.
+    /// A uniform span from zero to `most`, in whole microseconds.
     pub fn span_up_to(&mut self, most: Duration) -> Duration {
         let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.up_to(micros))

@@ -1,24 +1,23 @@
-//! Signals by name and number, real-time ones too.
+//! Signals by name and number, including real-time signals. What a mode does at a signal is not known here.
 
 use alloc::vec::Vec;
 use core::fmt;
 
 /// A signal number, 1 to 64.
 ///
-/// `nix::Signal` has no name for real-time signals, yet `SIGRTMIN+3` is a common stop signal, so
-/// the names are kept here. Numbers are those of Linux on x86, arm, riscv, power and s390
-/// (signal(7)); `RTMIN` is 34, as glibc counts it.
+/// `nix::Signal` has no name for real-time signals, but `SIGRTMIN+3` is a common stop signal: so the names are kept
+/// here. The numbers are those of Linux on x86, arm, riscv, power and s390 (signal(7)); `RTMIN` is 34, as in glibc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
-/// Names of 1 to 31, in order.
+/// The names of 1 to 31, in order.
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
     "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
     "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
-/// Other names in use for some of them (signal(7), "Standard signals").
+/// Other names for some of them (signal(7), "Standard signals").
 const ALIASES: [(&str, i32); 3] = [("IOT", 6), ("CLD", 17), ("POLL", 29)];
 
 const RTMIN: i32 = 34;
@@ -46,13 +45,12 @@ impl Signal {
     pub const PROF: Self = Self(27);
     pub const WINCH: Self = Self(28);
 
-    /// The signal with this number, if there is one.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
         (1..=RTMAX).contains(&number).then_some(Self(number))
     }
 
-    /// Reads `TERM`, `SIGTERM`, `15`, `RTMIN+3`, `SIGRTMAX-1`, in any case.
+    /// Reads `TERM`, `SIGTERM`, `15`, `RTMIN+3` or `SIGRTMAX-1`, in upper or lower case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Ok(number) = text.parse::<i32>() {
@@ -65,20 +63,19 @@ impl Signal {
         standard.or_else(alias).or_else(|| real_time(name)).and_then(Self::from_number)
     }
 
-    /// Those that are queued, each as often as it is sent: the real-time signals, and the two that C libraries keep for
-    /// themselves (signal(7)).
+    /// The signals that the kernel queues, once for each time they are sent: the real-time signals, and 32 and 33,
+    /// which C libraries use themselves (signal(7)).
     pub fn queued() -> impl Iterator<Item = Self> {
         (RTMIN.saturating_sub(2)..=RTMAX).map(Self)
     }
 
-    /// The number, as kill(2) takes it.
     #[must_use]
     pub fn number(self) -> i32 {
         self.0
     }
 
-    /// Whether it ends a process that does not know it, though its sender meant none to end: not what asks to stop, nor
-    /// what asks for a core dump.
+    /// Whether the signal ends a process that does not know it, although its sender did not mean to end it: so not a
+    /// signal that asks to stop, nor one that asks for a core dump.
     #[must_use]
     pub fn ends_the_unaware(self) -> bool {
         const SUCH: [&str; 12] =
@@ -87,53 +84,52 @@ impl Signal {
         name.map_or(self.0 >= RTMIN, |name| SUCH.contains(name))
     }
 
-    /// Whether it does no harm to a process that does not handle it: it is ignored, or lets it go on.
+    /// Whether the signal does no harm to a process that does not handle it: it is ignored, or continues the process.
     #[must_use]
     pub fn is_harmless(self) -> bool {
         [Self::CHLD, Self::CONT, Self::URG, Self::WINCH].contains(&self)
     }
 
-    /// Whether its default is to stop a process.
+    /// Whether the default action is to stop the process.
     #[must_use]
     pub fn stops(self) -> bool {
         self == Self::STOP || self.is_terminal_stop()
     }
 
-    /// Whether it stops a process that does not handle it, other than `STOP` itself: what a terminal's driver and
-    /// shells stop jobs with.
+    /// Whether the signal, other than `STOP`, stops a process that does not handle it: terminal drivers and shells
+    /// stop jobs by these.
     #[must_use]
     pub fn is_terminal_stop(self) -> bool {
         [Self::TSTP, Self::TTIN, Self::TTOU].contains(&self)
     }
 }
 
-/// Which signals are passed on as others, or not at all; a signal without a rule stays itself.
+/// Signals that are passed on as others, or not at all. A signal without a rule stays itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewrites(Vec<Rewrite>);
 
-/// A rule: this signal becomes that, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewrite {
-    /// The signal that comes.
+    /// The signal that is received.
     pub from: Signal,
-    /// The one that is passed on; `None` drops it.
+    /// The signal that is passed on; `None` drops it.
     pub to: Option<Signal>,
 }
 
 impl Rewrites {
-    /// The rules in the order in which they were given: the last one for a signal counts, as with dumb-init's `-r`.
+    /// Rules in the order of the command line: the last one for a signal counts, as with dumb-init's `-r`.
     #[must_use]
     pub fn new(rules: Vec<Rewrite>) -> Self {
         Self(rules)
     }
 
-    /// What a signal becomes.
+    /// The signal that is passed on; `None` if it is dropped.
     #[must_use]
     pub fn of(&self, signal: Signal) -> Option<Signal> {
         self.0.iter().rev().find(|rule| rule.from == signal).map_or(Some(signal), |rule| rule.to)
     }
 
-    /// The rules that count, by the signal that comes.
+    /// The rules that count, ordered by the received signal.
     #[must_use]
     pub fn rules(&self) -> Vec<Rewrite> {
         let mut rules: Vec<Rewrite> = Vec::new();
@@ -164,7 +160,7 @@ fn digits(text: &str) -> Option<i32> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// `TERM`, `RTMIN+3`: the name without `SIG`, as logs and messages give it.
+/// `TERM`, `RTMIN+3`: the name without `SIG`, as in logs and messages.
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let index = usize::try_from(self.0.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -177,13 +173,13 @@ impl fmt::Display for Signal {
     }
 }
 
-/// A signal as it reached us, with what the kernel says of its origin (sigaction(2), `siginfo_t`).
+/// A received signal, with what the kernel reports of its origin (sigaction(2), `siginfo_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     pub signal: Signal,
-    /// `si_code`: zero from kill(2), negative from sigqueue(3) and its like.
+    /// `si_code`: zero from kill(2), negative from sigqueue(3) and the like.
     pub code: i32,
-    /// The sender's pid as we see it; 0 when it is outside our PID namespace.
+    /// The sender's pid in the supervisor's PID namespace; 0 if the sender is outside of it.
     pub sender: i32,
     /// The sender's real user id.
     pub uid: u32,
@@ -191,19 +187,19 @@ pub struct Received {
     pub value: u64,
 }
 
-/// `SI_KERNEL` (sigaction(2)): no process sent it, as with the keys of a terminal.
+/// `SI_KERNEL` (sigaction(2)): no process sent the signal, as with the keys of a terminal.
 const FROM_KERNEL: i32 = 0x80;
 
 impl Received {
-    /// Whether the terminal's driver sent it to its whole foreground group: a key was hit, the window was resized, or
-    /// a process in the background reads or writes.
+    /// Whether the terminal's driver sent the signal to a whole process group: a key was pressed, the window was
+    /// resized, or a background process reads or writes.
     #[must_use]
     pub fn is_from_terminal(&self) -> bool {
         let by_keys = [Signal::INT, Signal::QUIT, Signal::WINCH].contains(&self.signal);
         self.code == FROM_KERNEL && (by_keys || self.signal.is_terminal_stop())
     }
 
-    /// A signal as kill(2) sends it, from outside our PID namespace.
+    /// A signal as from kill(2), from outside of the PID namespace.
     #[must_use]
     pub fn plain(signal: Signal) -> Self {
         Self { signal, code: 0, sender: 0, uid: 0, value: 0 }

@@ -1,4 +1,4 @@
-//! The end of everything: what is left is asked to stop, waited for, and killed.
+//! The end of all processes: they are asked to stop, waited for, and killed. When that begins is not decided here.
 
 use super::action::{Action, Recipients};
 use super::signal::Signal;
@@ -6,34 +6,31 @@ use super::time::{Monotonic, reached};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// A process killed while it forks can leave a child behind that we did not see: look again this often.
+/// The interval of further kills: a process that is killed while it forks can leave a child that was not seen.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
 
-/// A process in uninterruptible sleep does not die of `SIGKILL`: leave without it after this long.
+/// A process in uninterruptible sleep does not die of `SIGKILL`: after this time the supervisor exits without it.
 const KILL_MARGIN: Duration = Duration::from_secs(5);
 
-/// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinalStop {
-    /// Everything left got the stop signal.
+    /// All processes were sent the stop signal.
     Stopping { kill_at: Option<Monotonic> },
-    /// Everything left got `SIGKILL`.
+    /// All processes were sent `SIGKILL`.
     Killing {
-        /// When to kill what has appeared since.
+        /// When to kill the processes that have appeared since.
         again_at: Monotonic,
-        /// When to leave without waiting any longer.
+        /// When to exit although processes are left.
         leave_at: Monotonic,
     },
 }
 
 impl FinalStop {
-    /// Kills every descendant.
     pub fn kill_all(now: Monotonic, out: &mut Vec<Action>) -> Self {
         out.push(Action::Signal { to: Recipients::Everyone, signal: Signal::KILL });
         Self::Killing { again_at: now + KILL_AGAIN, leave_at: now + KILL_MARGIN }
     }
 
-    /// The next moment at which [`tick`](Self::tick) has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match self {
@@ -42,7 +39,7 @@ impl FinalStop {
         }
     }
 
-    /// Does what is due. Returns whether there is no point in waiting any longer.
+    /// Kills, or kills again, if that is due. Returns what the caller has to do.
     pub fn tick(&mut self, now: Monotonic, out: &mut Vec<Action>) -> Tick {
         match *self {
             Self::Stopping { kill_at } if reached(kill_at, now) => {
@@ -60,13 +57,12 @@ impl FinalStop {
     }
 }
 
-/// What a [`FinalStop::tick`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
-    /// Nothing has changed but time.
+    /// Nothing.
     Wait,
-    /// The graceful timeout was over: everything left was killed just now.
+    /// The graceful timeout is over: all processes were killed just now.
     KilledAll,
-    /// What is left cannot be killed; go.
+    /// The processes that are left cannot be killed: exit.
     Leave,
 }

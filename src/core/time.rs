@@ -1,12 +1,10 @@
-//! Time as the core sees it: a distance from the start, handed in with every event.
+//! Time in the core: a distance from the start, passed in with every event. The core never reads a clock.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// A moment on the supervisor's monotonic clock, as the time since its start.
-///
-/// The core never reads a clock, so a test can let years pass in microseconds. Arithmetic
-/// saturates: a deadline too far away is simply never reached.
+/// A moment on the supervisor's monotonic clock, as the time since its start. Arithmetic saturates: a deadline that
+/// is too far away is never reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Monotonic(pub Duration);
 
@@ -32,17 +30,17 @@ impl Sub<Duration> for Monotonic {
     }
 }
 
-/// How long to wait before the next, harder step.
+/// The limit of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// At most this long; zero means at once.
+    /// Zero means at once.
     For(Duration),
-    /// For ever (`infinity` on the command line).
+    /// `infinity` on the command line.
     Forever,
 }
 
 impl Patience {
-    /// The deadline of a wait that begins at `now`; `None` if there is none.
+    /// The deadline of a wait that begins at `now`; `None` is never.
     #[must_use]
     pub fn deadline(self, now: Monotonic) -> Option<Monotonic> {
         match self {
@@ -52,7 +50,7 @@ impl Patience {
     }
 }
 
-/// The earlier of two deadlines, where `None` is never.
+/// The earlier of two deadlines; `None` is never.
 #[must_use]
 pub fn earlier(a: Option<Monotonic>, b: Option<Monotonic>) -> Option<Monotonic> {
     match (a, b) {
@@ -61,7 +59,6 @@ pub fn earlier(a: Option<Monotonic>, b: Option<Monotonic>) -> Option<Monotonic> 
     }
 }
 
-/// Whether a deadline has come.
 #[must_use]
 pub fn reached(deadline: Option<Monotonic>, now: Monotonic) -> bool {
     deadline.is_some_and(|at| at <= now)

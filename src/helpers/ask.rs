@@ -1,4 +1,4 @@
-//! The application's own readiness: whom to ask, how, and what the answer means.
+//! Readiness checks over HTTP: the request, and the meaning of the answer.
 
 use crate::http::client::{Get, NoAnswer, exchange};
 use crate::os::socket::connection;
@@ -10,20 +10,18 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Why the application is not ready, in words that need no escaping in JSON.
+/// Why a ready check failed, in words that need no escaping in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckFailure {
-    /// It cannot be connected to.
     Connect(io::ErrorKind),
-    /// It did not answer in time.
     TimedOut,
-    /// It answered with this status.
+    /// A status that is not a success.
     Status(u16),
-    /// It answered with something else than HTTP, or not at all.
+    /// The answer is not HTTP, or there is none.
     NoAnswer(NoAnswer),
-    /// The command ended with this code; 128 + n if signal n ended it.
+    /// The command's exit code; 128 + n if signal n ended it.
     Code(u8),
-    /// The command could not be started.
+    /// The command could not be started; the errno.
     NotStarted(i32),
 }
 
@@ -42,10 +40,10 @@ impl fmt::Display for CheckFailure {
     }
 }
 
-/// Asks a server once, over TCP. Good is a status from 200 to 399.
+/// Sends one request over TCP. Success is a status from 200 to 399.
 ///
 /// # Errors
-/// What came instead.
+/// Why the check failed.
 pub async fn ask_tcp(to: SocketAddr, host: &str, path: &str, within: Duration) -> Result<(), CheckFailure> {
     let get = get(host, path)?;
     within_time(within, async {
@@ -59,7 +57,7 @@ pub async fn ask_tcp(to: SocketAddr, host: &str, path: &str, within: Duration) -
 /// The same on a unix socket.
 ///
 /// # Errors
-/// What came instead.
+/// Why the check failed.
 pub async fn ask_unix(to: PathBuf, path: &str, within: Duration) -> Result<(), CheckFailure> {
     let get = get("localhost", path)?;
     within_time(within, async {
@@ -70,7 +68,7 @@ pub async fn ask_unix(to: PathBuf, path: &str, within: Duration) -> Result<(), C
     .await
 }
 
-/// What [`is_path`](crate::values::ready_target::is_path) takes fits.
+/// Every path that [`is_path`](crate::values::ready_target::is_path) accepts is accepted here.
 fn get(host: &str, path: &str) -> Result<Get, CheckFailure> {
     Get::new(host, path).ok_or(CheckFailure::Connect(io::ErrorKind::InvalidInput))
 }
@@ -95,7 +93,6 @@ mod tests {
     use super::*;
     use crate::values::ready_target::is_path;
 
-    /// What an option takes as a path can be asked for.
     #[test]
     fn every_path_that_is_taken_fits_into_a_request() {
         for byte in 0..=0x7f_u8 {

@@ -1,7 +1,5 @@
-//! `--on-event`: a program is run for each transition.
-//!
-//! Bounded in every way, and nobody waits for it but the end, for a moment: the last things to happen are those that are
-//! asked about most.
+//! `--on-event`: a program runs for each transition. Hooks are bounded in number and time, and only the end of the
+//! supervisor waits for them, for a limited time: the last events are those that users ask about most.
 
 use super::run::{Ended, HelperKind, Runner};
 use crate::core::exit::Exit;
@@ -14,49 +12,47 @@ use std::io;
 use std::time::Duration;
 use tracing::warn;
 
-/// Hooks that may run at once.
+/// Hooks that may run at the same time.
 const MOST_RUNNING: usize = 4;
 
-/// Events that may wait for their turn.
+/// Events that may wait.
 const MOST_WAITING: usize = 64;
 
-/// How long one may take.
+/// The time limit of one hook.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// After one could not be started, none is tried for this long: each try may hold the loop up.
+/// If a hook cannot be started, the next is tried after this time: each try may block the loop.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// What those that run or wait have when nobody else is left, and what the very last ones have at least.
+/// The time for hooks that run or wait when no other process is left, and the shortest time for the very last ones.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 const VERY_LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Events that wait for their turn.
+/// The events that wait for their hook.
 #[derive(Debug, Default)]
 pub struct Hooks {
     words: Option<Words>,
     waiting: VecDeque<(u64, Happened)>,
-    /// Events so far.
+    /// The number of events so far.
     count: u64,
     dropped: u64,
     paused_until: Option<Monotonic>,
-    /// When the end waits no longer.
+    /// When the end stops waiting for hooks.
     ends_at: Option<Monotonic>,
-    /// The end has waited as long as it does.
+    /// Whether the end has waited for [`LAST_WORDS`].
     had_last_words: bool,
 }
 
 impl Hooks {
-    /// Runs this, if it is anything.
+    /// `None` if no hook is configured.
     pub fn new(words: Option<Words>) -> Self {
         Self { words, ..Self::default() }
     }
 
-    /// Whether there is anything to run.
     pub fn are_wanted(&self) -> bool {
         self.words.is_some()
     }
 
-    /// Something has happened.
     pub fn push(&mut self, note: &Note) {
         if self.words.is_none() {
             return;
@@ -70,33 +66,32 @@ impl Hooks {
         }
     }
 
-    /// The next whose turn it is.
+    /// The next event, if its hook may start now.
     fn next(&mut self, now: Monotonic, running: usize) -> Option<(u64, Happened)> {
         self.paused_until = self.paused_until.filter(|until| *until > now);
         let may = running < MOST_RUNNING && self.paused_until.is_none();
         if may { self.waiting.pop_front() } else { None }
     }
 
-    /// Tells of those that were dropped since this was last asked.
+    /// Logs the events that were dropped since the last call.
     pub fn log_dropped(&mut self) {
         if let Some(count) = self.dropped() {
             warn!(count, "events dropped: hooks are too slow, or there was no time for them");
         }
     }
 
-    /// How many were dropped since this was last asked.
+    /// The number of events that were dropped since the last call.
     fn dropped(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.dropped)).filter(|dropped| *dropped > 0)
     }
 
-    /// No more of those that wait.
+    /// Drops the events that wait.
     pub fn give_up(&mut self) {
         let waiting = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
         self.dropped = self.dropped.saturating_add(waiting);
         self.waiting.clear();
     }
 
-    /// How many wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -105,17 +100,15 @@ impl Hooks {
         let to_start = self.paused_until.filter(|_| !self.waiting.is_empty() && running < MOST_RUNNING);
         earlier(to_start, self.ends_at)
     }
-    /// When [`poll`](Self::poll) has something to do.
     pub fn next_deadline(&self, runner: &Runner) -> Option<Monotonic> {
         self.next_deadline_with(running(runner))
     }
 
-    /// Whether any runs or waits.
     pub fn are_left(&self, runner: &Runner) -> bool {
         !self.waiting.is_empty() || running(runner) > 0
     }
 
-    /// Starts those whose turn it is. Returns true when the end has waited for them as long as it does.
+    /// Starts the hooks that are due. Returns whether the end has now waited long enough.
     pub fn poll(&mut self, now: Monotonic, runner: &mut Runner) -> bool {
         let is_over = reached(self.ends_at, now);
         if is_over {
@@ -141,7 +134,7 @@ impl Hooks {
         is_over
     }
 
-    /// Only hooks are left, as far as is known, and they may finish: whether the end is to wait for them.
+    /// Only hooks are left, as far as is known. Returns whether the end waits for them.
     pub fn hold_end_back(&mut self, now: Monotonic, runner: &mut Runner) -> bool {
         if self.had_last_words {
             return false;
@@ -151,7 +144,8 @@ impl Hooks {
         until > now
     }
 
-    /// At the end: until when those that run or wait, that of the very end among them, have time.
+    /// The supervisor ends. Returns until when the hooks that run or wait have time, including the hook of the end
+    /// itself.
     pub fn last_words(&mut self, now: Monotonic, runner: &mut Runner) -> Monotonic {
         let left = if self.had_last_words { VERY_LAST_WORDS } else { LAST_WORDS };
         let until = self.ends_at.unwrap_or(now + left).max(now + VERY_LAST_WORDS);
@@ -160,7 +154,6 @@ impl Hooks {
         until
     }
 
-    /// One has ended.
     pub fn ended(pid: Pid, Ended { killed, .. }: Ended, exit: Exit) {
         match exit {
             _ if killed => warn!(pid = pid.0, "hook killed: it took too long"),

@@ -1,4 +1,4 @@
-//! Programs and questions beside the command. They know nothing of workers, nor of the loop, which looks after them.
+//! Programs and requests beside the command. They know neither workers nor the loop that runs them.
 
 pub mod ask;
 pub mod hooks;
@@ -15,7 +15,6 @@ use ready_check::Checker;
 use run::{HelperKind, Runner};
 use std::task::{Context, Poll};
 
-/// All of them.
 pub struct Helpers {
     pub runner: Runner,
     pub hooks: Hooks,
@@ -23,7 +22,7 @@ pub struct Helpers {
 }
 
 impl Helpers {
-    /// Whether there is anything to be run while the command runs.
+    /// Whether helpers may run beside the command.
     pub fn run_more(&self) -> bool {
         self.checker.is_some() || self.hooks.are_wanted()
     }
@@ -33,14 +32,13 @@ impl Helpers {
         self.checker.as_mut().map_or(Poll::Pending, |checker| checker.poll_ready(cx))
     }
 
-    /// When there is something to do.
     pub fn next_deadline(&self, core: &Core) -> Option<Monotonic> {
         let of_hooks = earlier(self.runner.next_deadline(), self.hooks.next_deadline(&self.runner));
         let of_check = self.checker.as_ref().and_then(|it| it.next_deadline(&core.snapshot(), &self.runner));
         earlier(of_hooks, of_check)
     }
 
-    /// A child has ended and is still a zombie; tells whether it was one of these.
+    /// A child has ended and is still a zombie. Returns whether it was a helper.
     pub fn ended(&mut self, now: Monotonic, pid: Pid, exit: Exit) -> bool {
         let Some(ended) = self.runner.reaped(pid) else { return false };
         match (ended.kind, &mut self.checker) {
@@ -51,12 +49,12 @@ impl Helpers {
         true
     }
 
-    /// Whether hooks run or wait.
     pub fn have_hooks(&self) -> bool {
         self.hooks.are_left(&self.runner)
     }
 
-    /// Whether the core is not to hear yet which children are left: only hooks are, as far as is known, and they may finish.
+    /// Whether the core must not hear yet which children are left: only hooks are left, as far as is known, and they
+    /// may finish.
     pub fn hold_end_back(&mut self, now: Monotonic, core: &Core) -> bool {
         if !self.have_hooks() {
             return false;
@@ -68,8 +66,8 @@ impl Helpers {
         ends && self.hooks.hold_end_back(now, &mut self.runner)
     }
 
-    /// These workers, and helpers while there are any: none of them is an orphan. Where no worker is left, helpers have
-    /// had their time.
+    /// The processes that are no orphans: these workers, and helpers while there are workers. If no worker is left,
+    /// helpers have had their time.
     pub fn spared(&self, mut workers: Vec<Pid>) -> Vec<Pid> {
         if !workers.is_empty() {
             workers.extend(self.runner.all().map(|(pid, _)| pid));

@@ -1,4 +1,5 @@
-//! `--ready-check`: the application's own word on whether it is ready.
+//! `--ready-check`: asks the application whether it is ready, and keeps its last answer. What the endpoint does with
+//! that is not known here.
 
 use super::ask::{self, CheckFailure};
 use super::run::{HelperKind, Runner};
@@ -11,18 +12,18 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-/// What came of a question.
+/// The number of a check and its result.
 type CheckAnswer = (u64, Result<(), CheckFailure>);
 
-/// Asks, one question at a time.
+/// Makes one check at a time.
 #[derive(Debug)]
 pub struct Checker {
     check: settings::ReadyCheck,
     state: CheckState,
     stage: Stage,
-    /// Questions so far.
+    /// The number of checks so far.
     count: u64,
-    /// Whether the workers were ready when we last looked.
+    /// Whether the pool was ready at the last call of `begin`.
     were_ready: bool,
     sender: mpsc::Sender<CheckAnswer>,
     answers: mpsc::Receiver<CheckAnswer>,
@@ -36,7 +37,7 @@ enum Stage {
 }
 
 impl Checker {
-    /// `passes` says whether it did in the program before us in this process.
+    /// `passes` is whether the check passed in the previous program of this process.
     pub fn new(check: settings::ReadyCheck, passes: bool) -> Self {
         let (sender, answers) = mpsc::channel(1);
         Self {
@@ -51,13 +52,11 @@ impl Checker {
         }
     }
 
-    /// What is to be published.
     pub fn state(&self) -> &CheckState {
         &self.state
     }
 
-    /// The number of the question that is to be asked now, if one is. Workers that have just become ready are asked at
-    /// once.
+    /// The number of the check to make now, if one is due. When the pool becomes ready, it is asked at once.
     fn begin(&mut self, now: Monotonic, ready: bool) -> Option<u64> {
         let were_ready = std::mem::replace(&mut self.were_ready, ready);
         let newly = ready && !were_ready;
@@ -71,7 +70,8 @@ impl Checker {
         }
     }
 
-    /// Takes an answer in; one to another question is ignored. Returns whether it changed anything that is worth a line.
+    /// Handles an answer; an answer to an earlier check is ignored. Returns whether the result differs from the last
+    /// one.
     fn answered(&mut self, now: Monotonic, (id, result): CheckAnswer) -> bool {
         match self.stage {
             Stage::Asking { id: asked, .. } if asked == id => {}
@@ -87,7 +87,7 @@ impl Checker {
         is_news
     }
 
-    /// The question whose time is over: what answers by its end may not end.
+    /// The check whose time is over: a command, for example, that does not end.
     fn overdue(&self, now: Monotonic) -> Option<u64> {
         match self.stage {
             Stage::Asking { id, by } if by <= now => Some(id),
@@ -102,7 +102,7 @@ impl Checker {
         }
     }
 
-    /// Ready when an answer can be taken.
+    /// Ready when there is an answer to take.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.next.is_none()
             && let Poll::Ready(answer) = self.answers.poll_recv(cx)
@@ -115,7 +115,7 @@ impl Checker {
     fn take(&mut self) -> Option<CheckAnswer> {
         self.next.take().or_else(|| self.answers.try_recv().ok())
     }
-    /// Takes answers and asks anew. Returns whether there was an answer.
+    /// Takes answers and begins a check if one is due. Returns whether there was an answer.
     pub fn poll(&mut self, now: Monotonic, snapshot: &Snapshot, runner: &mut Runner) -> bool {
         let mut is_answered = false;
         while let Some(answer) = self.take() {
@@ -160,12 +160,11 @@ impl Checker {
         false
     }
 
-    /// When [`poll`](Self::poll) has something to do, though no answer came.
+    /// When [`poll`](Self::poll) has something to do without an answer.
     pub fn next_deadline(&self, snapshot: &Snapshot, runner: &Runner) -> Option<Monotonic> {
         self.next_deadline_if(may_ask(snapshot) && !lingers(runner))
     }
 
-    /// The command of a check has ended.
     pub fn ended(&mut self, now: Monotonic, id: u64, killed: bool, exit: Exit) {
         let result = match exit {
             _ if killed => Err(CheckFailure::TimedOut),
@@ -187,12 +186,12 @@ impl Checker {
     }
 }
 
-/// Whether there is anybody to ask: workers are ready, and no stop has begun.
+/// Whether there is a server to ask: the pool is ready, and no stop has begun.
 fn may_ask(snapshot: &Snapshot) -> bool {
     snapshot.is_ready()
 }
 
-/// A command that was killed and is still there: no second one beside it.
+/// Whether the command of a check runs, perhaps although it was killed: then no other is started.
 fn lingers(runner: &Runner) -> bool {
     runner.count(|kind| matches!(kind, HelperKind::Check(_))) > 0
 }

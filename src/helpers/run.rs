@@ -1,8 +1,7 @@
-//! Running helpers: children of ours that are neither workers nor the command. The core hears nothing of them.
-//!
-//! Each has a session of its own, so that all it starts can be killed with it, and dies with us: the kernel sees to that
-//! where we are not PID 1. What it leaves in its process group when it ends is killed; what has left the group is an
-//! orphan like all others.
+//! Runs helpers: children that are neither workers nor the command. The core does not hear of them. Each helper has a
+//! session of its own, so that it is killed with all that it starts. It dies with the supervisor: if the supervisor
+//! is not PID 1, the kernel sees to that (prctl(2), `PR_SET_PDEATHSIG`). When a helper ends, the rest of its process
+//! group is killed; a process that has left the group is an orphan like all others.
 
 use crate::core::event::SpawnFailure;
 use crate::core::time::{Monotonic, earlier, reached};
@@ -15,16 +14,15 @@ use std::io;
 use std::time::{Duration, Instant};
 use tracing::debug;
 
-/// How long the program of a helper may take to be executed. Nothing else is heard meanwhile, and it is less important
-/// than a worker.
+/// How long a helper may take to execute its program. The loop waits meanwhile, and a helper matters less than a
+/// worker.
 const EXECUTE_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a helper is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HelperKind {
-    /// Tells of an event.
+    /// Runs for an event.
     Hook,
-    /// Asks the application whether it is ready: this question.
+    /// Makes the ready check of this number.
     Check(u64),
 }
 
@@ -32,33 +30,31 @@ pub enum HelperKind {
 struct Running {
     pid: Pid,
     kind: HelperKind,
-    /// `None` once it is killed.
+    /// `None` after it was killed.
     kill_at: Option<Monotonic>,
 }
 
-/// A helper that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// What it was for.
     pub kind: HelperKind,
-    /// Whether we killed it.
+    /// Whether the supervisor killed it.
     pub killed: bool,
 }
 
-/// How helpers are run, which of them run, and until when.
+/// The helpers that run, and how they are started.
 #[derive(Debug, Default)]
 pub struct Runner {
     env: Vec<(OsString, OsString)>,
     settings: SpawnAttributes,
-    /// Why nothing can be started, if that is known.
+    /// Why no helper can be started, if that is known.
     cannot_spawn: Option<SpawnFailure>,
     running: Vec<Running>,
-    /// Whether the loop was held up by a start.
+    /// Whether a start has blocked the loop since the last call of `take_worked`.
     worked: bool,
 }
 
 impl Runner {
-    /// Each gets `env`; `cannot_spawn` says why none can be started, if that is known.
+    /// `env` is the environment of all helpers; `cannot_spawn` is why none can be started, if that is known.
     pub fn new(
         env: Vec<(OsString, OsString)>,
         settings: SpawnAttributes,
@@ -67,15 +63,15 @@ impl Runner {
         Self { env, settings, cannot_spawn, ..Self::default() }
     }
 
-    /// What each gets in its environment.
+    /// The environment of all helpers.
     pub fn env(&self) -> &[(OsString, OsString)] {
         &self.env
     }
 
-    /// Starts one.
+    /// Starts a helper.
     ///
     /// # Errors
-    /// Says why it could not be started.
+    /// Why it could not be started.
     pub fn start(
         &mut self,
         now: Monotonic,
@@ -109,17 +105,16 @@ impl Runner {
         Ok(())
     }
 
-    /// Whether one was started, or tried, since this was last asked.
+    /// Whether a start was tried since the last call.
     pub fn take_worked(&mut self) -> bool {
         std::mem::take(&mut self.worked)
     }
 
-    /// One runs.
     fn started(&mut self, pid: Pid, kind: HelperKind, kill_at: Monotonic) {
         self.running.push(Running { pid, kind, kill_at: Some(kill_at) });
     }
 
-    /// A child has ended and is still a zombie; `None` if it was no helper. What is left of its group is killed.
+    /// A child has ended and is still a zombie; `None` if it was no helper. The rest of its group is killed.
     pub fn reaped(&mut self, pid: Pid) -> Option<Ended> {
         let ended = self.ended(pid)?;
         let _nobody_left = send::to_group(pid, Signal::KILL);
@@ -132,19 +127,19 @@ impl Runner {
         Some(Ended { kind, killed: kill_at.is_none() })
     }
 
-    /// How many of these run. What does not even die of `SIGKILL` does.
+    /// The number of helpers of this kind that have not ended, including those that survive `SIGKILL`.
     pub fn count(&self, of: impl Fn(HelperKind) -> bool) -> usize {
         self.running.iter().filter(|running| of(running.kind)).count()
     }
 
-    /// They are to be killed then, if not before.
+    /// Brings the kill of these helpers forward to `by`.
     pub fn hasten(&mut self, of: impl Fn(HelperKind) -> bool, by: Monotonic) {
         for running in self.running.iter_mut().filter(|running| of(running.kind)) {
             running.kill_at = running.kill_at.map(|at| at.min(by));
         }
     }
 
-    /// Kills those whose time is over, and returns what came of it.
+    /// Kills the helpers whose time is over, and returns the results.
     pub fn kill_overdue(&mut self, now: Monotonic) -> Vec<io::Result<()>> {
         let kill = |pid: Pid| {
             debug!(pid = pid.0, "helper killed");
@@ -153,7 +148,7 @@ impl Runner {
         self.overdue(now).into_iter().map(kill).collect()
     }
 
-    /// Each once.
+    /// Returns each helper once.
     fn overdue(&mut self, now: Monotonic) -> Vec<Pid> {
         let mut overdue = Vec::new();
         for running in self.running.iter_mut().filter(|running| reached(running.kill_at, now)) {
@@ -163,12 +158,11 @@ impl Runner {
         overdue
     }
 
-    /// When [`kill_overdue`](Self::kill_overdue) has something to do.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         self.running.iter().fold(None, |soonest, running| earlier(soonest, running.kill_at))
     }
 
-    /// All of them, and when they are killed.
+    /// All helpers, and when each is killed; `None` after that.
     pub fn all(&self) -> impl Iterator<Item = (Pid, Option<Monotonic>)> {
         self.running.iter().map(|running| (running.pid, running.kill_at))
     }

@@ -1,4 +1,5 @@
-//! What becomes of children: one that has ended is told while it is a zombie, and released afterwards.
+//! Reaps children. A child that has ended is reported while it is a zombie, and released afterwards: until then no
+//! other process can have its pid.
 
 use crate::core::{Pid, Signal};
 use crate::os::process::proc;
@@ -9,16 +10,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-/// The pause before the kernel, which did not tell which child has ended, is asked again.
+/// The pause before the next look, if the kernel does not tell which child has ended.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// See the module.
 #[derive(Default)]
 pub struct Reaping {
     reaper: Reaper,
-    /// A child may have ended: SIGCHLD came, or the core wants to know.
+    /// A child may have ended: SIGCHLD came, or the core asks for a look.
     pub wanted: bool,
-    /// When to look again though no signal came.
+    /// When to look again without a signal.
     pub again_at: Option<Instant>,
     blind_told: bool,
     refusal_told: bool,
@@ -29,13 +29,13 @@ impl Reaping {
         Self { wanted, ..Self::default() }
     }
 
-    /// Whether it is time to look.
+    /// Whether a look is due.
     pub fn take_due(&mut self) -> bool {
         let again = self.again_at.take_if(|at| *at <= Instant::now()).is_some();
         std::mem::take(&mut self.wanted) || again
     }
 
-    /// The next. A refusal of each kind is worth one line.
+    /// The next change of a child. Each kind of refusal is logged once.
     pub fn look(&mut self, stops: bool) -> WaitOutcome {
         let found = self.reaper.look(stops);
         if let Some(error) = self.reaper.take_refusal() {
@@ -50,12 +50,13 @@ impl Reaping {
         found
     }
 
-    /// Reaps a child that has ended, once it is told.
+    /// Reaps a child that has ended, after it was reported.
     pub fn release(&mut self, pid: Pid) {
         self.reaper.release(pid);
     }
 
-    /// A child that asks its parent to trace it means to be traced by nothing else: we have no use for it.
+    /// A child that asked to be traced by its parent (ptrace(2), `PTRACE_TRACEME`) waits for the supervisor, which
+    /// has no use for tracing.
     pub fn let_run(&mut self, pid: Pid, signal: Signal) {
         match reap::let_run(pid, signal) {
             Ok(()) => debug!(pid = pid.0, signal = %signal, "child had asked to be traced by us: let go"),
@@ -74,7 +75,8 @@ impl Reaping {
     }
 }
 
-/// Whether there are children but those that take descriptors for us. Where that is not to be seen, there may be.
+/// Whether there are children other than those that receive descriptors for the supervisor. If that cannot be seen,
+/// `true`.
 pub fn others_are_left() -> bool {
     let passing = passed::running();
     if passing.is_empty() {

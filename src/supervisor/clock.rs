@@ -1,65 +1,62 @@
-//! The supervisor's clock, which leaves out the time in which we were not running.
+//! The supervisor's clock, which leaves out the time in which the supervisor did not run. It does not know what any
+//! deadline is for.
 //!
-//! `CLOCK_MONOTONIC` goes on while a container is paused (cgroups(7), the freezer), while a machine is suspended in some
-//! ways, and while we are stopped. Our children had no time then either, and what they did not do is not held against
-//! them. That we were not running shows in a wait that ends long after it was to end, and in two readings of the clock
-//! that are far apart although nothing was done in between that takes its time. What any deadline is for, the clock does
-//! not know.
+//! `CLOCK_MONOTONIC` goes on while a container is paused (cgroups(7), the freezer), while a machine is suspended in
+//! some ways, and while the supervisor is stopped. Its children did not run then either, so the missed time must not
+//! count against them. A pause shows in a wait that ends long after its planned end, and in two readings of the clock
+//! that are far apart although no slow work was done in between.
 
 use crate::core::Monotonic;
 use std::cell::Cell;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A wait is this long at most while a deadline runs by which a process is hurt, so that a pause that is over before
-/// the deadline shows as well.
+/// The longest wait while a deadline runs at which a process is hurt. So a pause that ends before the deadline shows
+/// as well.
 pub const BEAT: Duration = Duration::from_secs(1);
 
-/// What is late by less was late, as on a busy machine.
+/// A smaller delay is normal on a busy machine, and is no pause.
 const LEAST: Duration = Duration::from_millis(250);
 
-/// See the module.
 #[derive(Debug)]
 pub struct Clock {
-    /// When the supervisor started, perhaps as another program.
+    /// When the supervisor started, perhaps as an earlier program.
     origin: Instant,
-    /// What was left out since.
+    /// The time that was left out since then.
     lost: Cell<Duration>,
-    /// What of that has been told.
+    /// The part of it that was reported.
     told: Cell<Duration>,
-    /// When it was read last.
+    /// The last reading.
     read: Cell<Instant>,
 }
 
 impl Clock {
-    /// A clock that shows `shows` at this moment, and has left out `lost` before.
+    /// A clock that shows `shows` now, and has left out `lost` before.
     pub fn new(now: Instant, shows: Monotonic, lost: Duration) -> Self {
         let origin = now.checked_sub(shows.0.saturating_add(lost)).unwrap_or(now);
         Self { origin, lost: Cell::new(lost), told: Cell::new(lost), read: Cell::new(now) }
     }
 
-    /// When the supervisor started, in real time.
     pub fn origin(&self) -> Instant {
         self.origin
     }
 
-    /// How far it is behind real time.
+    /// How far the clock is behind real time.
     pub fn lost(&self) -> Duration {
         self.lost.get()
     }
 
-    /// The same, if it has not been told yet.
+    /// The same; `Some` only if it has changed since the last call.
     pub fn news(&self) -> Option<Duration> {
         let lost = self.lost.get();
         (self.told.replace(lost) != lost).then_some(lost)
     }
 
-    /// What it shows now.
     pub fn now(&self) -> Monotonic {
         self.read(Instant::now())
     }
 
-    /// Something was done that may have taken its time, such as to start a program.
+    /// Slow work was done, such as the start of a program: the time since the last reading is no pause.
     pub fn worked(&self) {
         self.read.set(Instant::now());
     }
@@ -76,7 +73,7 @@ impl Clock {
         self.lost.set(self.lost.get().saturating_add(span));
     }
 
-    /// When it will show this, if it goes on without a pause; `None` if that is too far away.
+    /// When the clock will show `at` if there is no pause; `None` if that is out of range.
     pub fn instant(&self, at: Monotonic) -> Option<Instant> {
         self.origin.checked_add(at.0.checked_add(self.lost.get())?)
     }
@@ -85,11 +82,10 @@ impl Clock {
         Monotonic(instant.saturating_duration_since(self.origin).saturating_sub(self.lost.get()))
     }
 
-    /// A wait is over. It began then, was to end at `planned` at the latest, if at all, and ended then.
-    ///
-    /// Of a wait with a long pause in it nobody knows how much came before the pause. So half of its planned part is left
-    /// out too, if the pause was as long: a deadline is not reached at the very moment at which we run again. The clock
-    /// goes on all the same, however often that happens.
+    /// A wait from `began` to `ended` is over; `planned` is its latest planned end, if it had one. If a long pause
+    /// was in the wait, it is unknown how much of the wait came before the pause. So half of the planned part is left
+    /// out too, at most half of the overrun: a deadline is then not reached at the very moment at which the
+    /// supervisor runs again. Even if that happens again and again, the clock goes on.
     pub fn waited(&self, began: Instant, planned: Option<Instant>, ended: Instant) {
         self.read.set(ended);
         let Some(planned) = planned.map(|planned| planned.max(began)) else { return };
@@ -122,7 +118,7 @@ mod tests {
         let start = Instant::now();
         let clock = clock(start);
         assert_eq!((shows(&clock, start + ms(500)), clock.news()), (ms(500), None));
-        // A beat, paused for three seconds half a second after it began.
+        // One beat, with a pause of three seconds that begins after half a second.
         clock.waited(start, Some(start + ms(1_000)), start + ms(3_500));
         assert_eq!((clock.lost(), shows(&clock, start + ms(3_500))), (ms(3_000), ms(500)));
         assert_eq!(clock.instant(Monotonic(ms(4_000))), Some(start + ms(7_000)));
@@ -135,11 +131,11 @@ mod tests {
         let start = Instant::now();
         let clock = clock(start);
         clock.waited(start, Some(start + ms(1_000)), start + ms(1_249));
-        // Something happened before.
+        // An event came before the planned end.
         clock.waited(start, Some(start + ms(10_000)), start + ms(9_000));
-        // Nothing was planned.
+        // No end was planned.
         clock.waited(start, None, start + ms(9_000));
-        // The deadline had passed while we were at work: that is not the wait's.
+        // The deadline had passed before the wait began: the wait has not overrun it.
         clock.waited(start + ms(9_000), Some(start + ms(1_000)), start + ms(9_001));
         assert_eq!(clock.lost(), Duration::ZERO);
         clock.waited(start + ms(9_000), Some(start + ms(1_000)), start + ms(9_250));

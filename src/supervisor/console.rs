@@ -1,4 +1,4 @@
-//! The command's terminal: lent to it, taken back, and what its stop by the terminal means for us.
+//! The command's terminal: how it is lent and taken back, and when the supervisor stops itself.
 
 use crate::core::action::TerminalAction;
 use crate::core::event::Answer;
@@ -6,17 +6,16 @@ use crate::core::{Event, Pid, Signal};
 use crate::os::process::spawn::Placement;
 use crate::os::stdio::terminal::{self, Terminal};
 
-/// See the module.
 pub struct Console {
-    /// `None` where it is none of our business.
+    /// `None` if the supervisor does not handle the terminal.
     terminal: Option<Terminal>,
-    /// Whether we gave it up before the command was there.
+    /// Whether the supervisor gave the terminal up before the command was started.
     pub gave_up: bool,
-    /// Whether we stop even where nobody could continue us (dumb-init).
+    /// Whether the supervisor stops itself even if no process could continue it (dumb-init).
     stops_for_sure: bool,
-    /// Whether the command has it from us.
+    /// Whether the terminal is lent to the command.
     lent: bool,
-    /// The kernel did not make the command's group the foreground group, though it was asked to.
+    /// Whether the kernel did not make the command's group the foreground group when it was asked to.
     lending_refused: bool,
 }
 
@@ -25,7 +24,7 @@ impl Console {
         Self { terminal, gave_up, stops_for_sure, lent: false, lending_refused: false }
     }
 
-    /// While something else than the command runs.
+    /// A console for a process other than the command, which gets no terminal.
     pub fn without_terminal(&self) -> Self {
         Self::new(None, self.gave_up, self.stops_for_sure)
     }
@@ -50,34 +49,34 @@ impl Console {
         }
     }
 
-    /// A job stops as Ctrl-Z stops it, dumb-init for sure.
+    /// Stops the supervisor: with its job as Ctrl-Z does, or unconditionally like dumb-init.
     fn stop_self(&mut self, job: bool, placement: Placement) -> Option<Event> {
         let how = match (job, placement) {
             (true, _) => terminal::Stop::Job,
             (false, _) if self.stops_for_sure => terminal::Stop::ForSure,
             (false, _) => terminal::Stop::LikeTheJob,
         };
-        // Whoever continues us says whose the terminal is then.
+        // The process that continues the supervisor decides which group has the terminal then.
         self.lent &= !job;
         (!terminal::stop_self(how)).then_some(Event::Answered(Answer::StopRefused))
     }
 
-    /// The command runs, placed like this.
     pub fn has_spawned(&mut self, placement: Placement) {
         self.lent = matches!(placement, Placement::Group(Some(_)));
     }
 
-    /// What could not be executed had the terminal for a moment.
+    /// A command that could not be executed had the terminal for a moment.
     pub fn has_not_spawned(&self, placement: Placement) {
         if let (Some(terminal), Placement::Group(Some(_))) = (&self.terminal, placement) {
             terminal.take_back_from_nobody();
         }
     }
 
-    /// Whether the terminal is there for a child that this signal has stopped; `None` where that is none of our business.
+    /// Whether the terminal is available for a child that this signal has stopped; `None` if the supervisor does not
+    /// handle that.
     pub fn is_to_be_had(&self, pid: Pid, signal: Signal) -> Option<bool> {
         let terminal = self.terminal.as_ref()?;
-        // Below a script, another process may stop and continue the command alone.
+        // If a script leads the group, another process may stop and continue the command alone.
         if signal == Signal::STOP && !terminal::leads_group() {
             return None;
         }

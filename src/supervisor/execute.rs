@@ -1,4 +1,5 @@
-//! Carrying actions out, each by its owner: the kernel, the terminal, the workers.
+//! Carries actions out, each by its owner: the kernel, the terminal, the workers. Why an action was chosen is not
+//! known here.
 
 use super::clock::Clock;
 use super::console::Console;
@@ -12,9 +13,8 @@ use crate::os::process::send;
 use crate::os::process::spawn::Placement;
 use crate::workers::Workers;
 
-/// See the module.
 pub struct Executor {
-    /// What a pool needs.
+    /// `None` without a pool.
     pub workers: Option<Workers>,
     pub sender: Sender,
     pub console: Console,
@@ -24,7 +24,7 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// All but notes and questions to the loop itself.
+    /// Carries an action out, except notes and questions to the loop itself.
     pub fn carry_out(&mut self, action: Action, clock: &Clock, helpers: &Helpers) -> Option<Event> {
         match action {
             Action::Spawn(order) => {
@@ -48,10 +48,10 @@ impl Executor {
         None
     }
 
-    /// A child was stopped. A stop by the terminal matters only where the terminal is our business.
+    /// A child was stopped. A stop by the terminal matters only if the supervisor handles the terminal.
     pub fn child_stopped(&mut self, pid: Pid, signal: Signal) -> Option<Event> {
         if self.starter.placement == Placement::Shared && signal == Signal::TSTP {
-            // The terminal has stopped all of our group, but us.
+            // The terminal has stopped the whole process group except the supervisor.
             self.sender.continue_job_if_stuck();
         }
         let has_terminal = self.console.is_to_be_had(pid, signal)?;

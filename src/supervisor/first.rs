@@ -1,7 +1,7 @@
-//! `--before`: what has to be done once, before anything else is started.
+//! `--before`: commands that run once, before anything else is started.
 //!
-//! It is a life of its own, that of an init whose one command this is: with a deadline, a stop that is passed
-//! on, a graceful timeout and a kill. Meanwhile the endpoint shows what comes after it.
+//! Each command runs as the command of an init of its own: with a deadline, stop signals that are passed on, a
+//! graceful timeout and a kill. The endpoint shows the core that follows.
 
 use super::Supervisor;
 use super::execute::Executor;
@@ -19,20 +19,20 @@ use crate::values::command_line::Words;
 use tracing::{error, info};
 
 impl Supervisor {
-    /// Does what is to be done first; returns the code to end with if that did not go well, or a stop signal came.
+    /// Runs the commands of `--before`. Returns the exit code if one failed or a stop signal came.
     pub(super) async fn prepare(&mut self, commands: &[Words], life: &mut Life<'_>) -> Option<u8> {
         for words in commands {
             let (code, stopped_by) = self.run_first(words, life).await;
             if let Some(signal) = stopped_by {
                 info!(signal = %signal, "stopped before anything was started");
             }
-            // It may have done all it had to do in spite of the signal: we have not.
+            // The command may have succeeded in spite of the signal, but the supervisor has to stop.
             let of_signal = stopped_by.and_then(|signal| u8::try_from(signal.number()).ok());
             let code =
                 if code == 0 { of_signal.map_or(0, |number| number.saturating_add(128)) } else { code };
             if code != 0 {
                 error!(exit_code = code, command = %words, "--before did not go well: nothing is started");
-                // What it has left behind has nothing to be there for.
+                // Its descendants are of no more use.
                 let _gone = send::to_all(Signal::KILL);
                 return Some(code);
             }
@@ -44,7 +44,7 @@ impl Supervisor {
         let stop = life.core.stop_policy();
         let policy = InitPolicy {
             rewrites: only_stops(),
-            // A daemon that it leaves is an orphan later.
+            // A daemon that it leaves behind is an orphan later.
             orphans: Orphans::Leave,
             deadline: self.in_force.start.helpers.deadline,
             limit: self.in_force.start.helpers.before_by,
@@ -80,7 +80,7 @@ impl Supervisor {
     }
 }
 
-/// TERM, INT and QUIT are a TERM to it; what else comes is not meant for it.
+/// TERM, INT and QUIT become TERM; other signals are not meant for it.
 fn only_stops() -> Rewrites {
     let all = (1..=64).filter_map(Signal::from_number).filter(|signal| *signal != Signal::TERM);
     let rule = |from| {

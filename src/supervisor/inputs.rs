@@ -1,4 +1,4 @@
-//! What the loop waits for.
+//! The sources of events for which the loop waits.
 
 use super::children::Reaping;
 use crate::control::Inbox;
@@ -10,16 +10,16 @@ use std::pin::pin;
 use std::task::Poll;
 use tokio::time::{Instant, sleep_until};
 
-/// What comes from outside, but for what workers and helpers say.
+/// All sources but workers and helpers.
 pub struct Inputs {
     pub signals: Signals,
     pub children: Reaping,
-    /// What tasks ask of us.
+    /// Queries of tasks.
     pub inbox: Inbox,
 }
 
 impl Inputs {
-    /// Waits for any of that, and for the deadline; without a deadline no timer is set. With `at_once` it only looks.
+    /// Waits for any source or the deadline; without a deadline no timer is set. With `at_once` it does not wait.
     pub async fn wait(
         &mut self,
         deadline: Option<Instant>,

@@ -1,4 +1,4 @@
-//! A core, and what carries its actions out: that of the command or the pool, or, before it, of what is done first.
+//! A core together with the executor of its actions: for the command or the pool, or for a command of `--before`.
 
 use super::execute::Executor;
 use crate::core::note::{InitNote, SignalNote};
@@ -7,29 +7,27 @@ use std::io;
 use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
-/// See the module.
 pub struct Life<'a> {
     pub core: Core,
     pub execute: Executor,
-    /// Of what is done first alone.
+    /// `Some` only for a command of `--before`.
     pub first: Option<First<'a>>,
 }
 
-/// What goes with a command of `--before`.
+/// What belongs to a command of `--before`.
 pub struct First<'a> {
-    /// The core that comes after it, which the outside sees meanwhile.
+    /// The core of the command or the pool, which the outside sees meanwhile.
     pub next: &'a Core,
-    /// The first stop signal that has come meanwhile.
+    /// The first stop signal that came meanwhile.
     pub stopped_by: Option<Signal>,
 }
 
 impl Life<'_> {
-    /// The core that the outside sees.
     pub fn outside(&self) -> &Core {
         self.first.as_ref().map_or(&self.core, |first| first.next)
     }
 
-    /// The clock has left out a pause in which nothing of ours ran. What goes by other clocks is put right.
+    /// The clock has left out a pause in which no process ran. Deadlines on other clocks are corrected.
     pub fn was_paused(&mut self, lost: Duration) {
         debug!(lost_ms = u64::try_from(lost.as_millis()).unwrap_or(u64::MAX), "time passed without us");
         self.core.is_behind(lost);
@@ -40,7 +38,7 @@ impl Life<'_> {
 }
 
 impl First<'_> {
-    /// Tells of what is done first, in words of its own.
+    /// Logs the notes of a command of `--before` in other words than those of a command.
     pub fn note(&mut self, note: &Note) {
         match *note {
             Note::Init(InitNote::CommandStarted { pid }) => debug!(pid = pid.0, "before the start: it runs"),

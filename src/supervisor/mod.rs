@@ -1,10 +1,11 @@
 //! The loop: wait for one thing to happen, step, carry the actions out, feed the answers back.
 //!
-//! The only place where the core, the kernel and the endpoint meet. It does not ask why an action was chosen.
+//! The only place where the core, the kernel and the endpoint meet. It must not know why an action was chosen.
 //!
-//! Its parts know nothing of it: `execute` carries actions out, with `sending`, `console` and `spawning`; `observers` tells
-//! what happened, with `scrape` and `summary`; `inputs` waits, with `children`; `reload` has the configuration in force;
-//! `clock` leaves out pauses. What it does now and then is in `first`, `requests`, `upgrade` and `stop`.
+//! Its parts do not know the loop: `execute` carries actions out, with `sending`, `console` and `spawning`;
+//! `observers` reports what happened, with `scrape` and `summary`; `inputs` waits, with `children`; `reload` has the
+//! configuration in force; `clock` leaves out pauses. Rarer work of the loop is in `first`, `requests`, `upgrade` and
+//! `stop`.
 
 mod children;
 mod clock;
@@ -58,26 +59,26 @@ use std::{io, mem};
 use tokio::time::Instant;
 use tracing::debug;
 
-/// Rounds of the loop before other tasks get their turn, should there always be something to do; one, if it took long.
+/// Rounds of the loop before other tasks get their turn, if there is always work; one round, if it took long.
 const ROUNDS_BEFORE_YIELD: u32 = 2;
 
-/// A deadline that is seen this late was not waited for.
+/// If a deadline is noticed this late, the loop did not wait for it.
 const LATE: Duration = Duration::from_millis(10);
 
-/// A probe that was under way in a turn of this length has perhaps been answered in time.
+/// If a turn took this long, a probe that was under way may have been answered in time.
 const LONG_TURN: Duration = Duration::from_millis(250);
 
-/// The running supervisor, but for the core and what carries its actions out: these are a [`Life`].
+/// The running supervisor, without the core and the executor of its actions: these are a [`Life`].
 pub struct Supervisor {
     clock: Clock,
     inputs: Inputs,
-    /// Orders whose outcome is waited for.
+    /// Orders whose outcome is awaited.
     waiters: Waiters,
     observers: Observers,
     helpers: Helpers,
     in_force: InForce,
     endpoints: Endpoints,
-    /// Our own program, for when it is exchanged.
+    /// The path of the supervisor's own program, for an upgrade.
     program: io::Result<PathBuf>,
     buffers: Buffers,
 }
@@ -94,7 +95,6 @@ struct Buffers {
 const KEPT_ACTIONS: usize = 32;
 
 impl Supervisor {
-    /// Runs to the end and returns the exit code.
     async fn run(&mut self, life: &mut Life<'_>, before: &[Words]) -> u8 {
         let places = life.execute.workers.as_ref().map(Workers::places).unwrap_or_default();
         allocator::tell_of_want(false);
@@ -108,7 +108,7 @@ impl Supervisor {
 
     async fn live(&mut self, life: &mut Life<'_>) -> u8 {
         self.feed(life, Event::Started);
-        // Where nothing could be started, all that is left to do is to say so.
+        // If nothing could be started, the supervisor only has to report that.
         if life.first.is_none() && life.execute.exit.is_none() {
             self.let_go(life);
         }
@@ -139,23 +139,23 @@ impl Supervisor {
         }
     }
 
-    /// Lets go of what only the start needed.
+    /// Releases what only the start needed.
     fn let_go(&self, life: &Life<'_>) {
-        // While the command loads: it is not kept waiting for this.
+        // This is done while the command loads, so it does not delay the command.
         inherited::close_descriptors();
-        // A pool starts workers here again, and others may be started too.
+        // A pool starts workers in this directory later, and so may helpers.
         if life.execute.workers.is_none() && !self.helpers.run_more() {
             inherited::leave_directory();
         }
         memory::give_back();
     }
 
-    /// Waits for a signal, a notice or the next deadline. Not at all while a child is left to reap. Returns whether the
+    /// Waits for a signal, a notice or the next deadline, but not while a child is left to reap. Returns whether the
     /// clock has left out a pause.
     async fn wait(&mut self, life: &mut Life<'_>) -> bool {
         let of_helpers = if life.first.is_some() { None } else { self.helpers.next_deadline(&life.core) };
         let next = earlier(life.core.next_deadline(), of_helpers);
-        // A pause in the turn before is not one of this wait.
+        // A pause in the turn before must not count as one of this wait.
         self.clock.now();
         let began = Instant::now();
         let beat = self.hurts(life).then(|| began.checked_add(BEAT)).flatten();
@@ -176,14 +176,14 @@ impl Supervisor {
         true
     }
 
-    /// Whether a deadline runs by which a process is hurt.
+    /// Whether a deadline runs at which a process is hurt.
     fn hurts(&self, life: &Life<'_>) -> bool {
         let of_probes = life.execute.workers.as_ref().is_some_and(Workers::probes);
         life.core.hurts() || of_probes || self.helpers.runner.next_deadline().is_some()
     }
 
-    /// If we are late, as after having been suspended, the runtime may have noticed the time and nothing else: what
-    /// workers have said meanwhile must be heard before they are found to have said nothing.
+    /// After a delay, such as a suspension, the runtime may have noticed the time and nothing else. Messages that
+    /// workers have sent meanwhile have to be read before the workers are found to have sent none.
     async fn hear_out(&mut self, life: &mut Life<'_>, paused: bool) {
         let is_late = |at: Monotonic| paused || at + LATE <= self.clock.now();
         if life.execute.workers.is_some() && life.core.next_deadline().is_some_and(is_late) {
@@ -194,7 +194,7 @@ impl Supervisor {
         }
     }
 
-    /// A turn took this long, during which nothing was heard.
+    /// A turn took this long, during which no event was read.
     fn had_turn(&mut self, life: &mut Life<'_>, took: Duration) {
         self.observers.metrics.turns.observe(took);
         if took >= LONG_TURN
@@ -204,8 +204,8 @@ impl Supervisor {
         }
     }
 
-    /// All of them, before the children that have ended: so a signal that came before a death is never taken for
-    /// one that came after. But for real-time signals, of which tens of thousands may wait.
+    /// Takes all signals, before the children that have ended: so a signal that came before a death is never taken
+    /// for a later one. Real-time signals are taken for a limited time, because tens of thousands may be queued.
     fn take_signals(&mut self, life: &mut Life<'_>) {
         let share = TimeShare::begin();
         let mut batch = mem::take(&mut self.buffers.signals);
@@ -240,20 +240,20 @@ impl Supervisor {
         }
     }
 
-    /// Reaps what has ended. Each is told to the core while it is still a zombie, so that what the core wants to
-    /// signal is what it means. Where they end faster than this reaps, the rest waits for the next round.
+    /// Reaps children that have ended. Each is reported to the core while it is still a zombie, so that the core
+    /// signals the process that it means. If they end faster than they are reaped, the rest waits for the next round.
     fn reap(&mut self, life: &mut Life<'_>) {
         if self.inputs.children.take_due() {
             self.reap_ended(life);
         }
-        // There may be places now.
+        // Children that received descriptors may have ended, so there may be room for others.
         passed::tend();
     }
 
     fn reap_ended(&mut self, life: &mut Life<'_>) {
         let share = TimeShare::begin();
         loop {
-            // A pool has no use for those that have stopped.
+            // A pool has no use for stopped children.
             let children_left = match self.inputs.children.look(life.execute.workers.is_none()) {
                 WaitOutcome::Stopped(pid, signal) => {
                     if let Some(event) = life.execute.child_stopped(pid, signal) {
@@ -293,14 +293,15 @@ impl Supervisor {
         }
     }
 
-    /// The core hears of workers and orphans, and not of helpers, nor of children that take descriptors for us.
+    /// The core hears of workers and orphans, but not of helpers, nor of children that receive descriptors for the
+    /// supervisor.
     fn ended(&mut self, life: &mut Life<'_>, pid: Pid, exit: Exit) {
         if passed::ended(pid, exit) {
             return;
         }
         debug!(pid = pid.0, %exit, "child reaped");
         let workers = &mut life.execute.workers;
-        // While it is still known: what it has served is counted with what the others had. Not for the core to hear: a
+        // The worker is still known, so what it has served is added to the total. The core does not need this: a
         // worker that has ended is not due for anything.
         let at_last = workers.as_ref().and_then(|workers| workers.served_at_last(pid));
         self.observers.metrics.counts.served(life.core.served_by(pid).max(at_last));
@@ -308,7 +309,7 @@ impl Supervisor {
         if self.helpers.ended(self.clock.now(), pid, exit) {
             return self.publish_beside(life);
         }
-        // It counts only until the first start has come to something.
+        // This matters only until the first start has succeeded.
         let reached_out = |workers: &mut Workers| workers.outgoing.is_news();
         if !life.core.snapshot().started && workers.as_mut().is_some_and(reached_out) {
             self.feed(life, Event::Pool(PoolFact::ReachedOut));
@@ -316,7 +317,7 @@ impl Supervisor {
         self.feed(life, Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } });
     }
 
-    /// A child was reaped. Mostly it was alone in its group, and then nothing of that is to be killed later.
+    /// A child was reaped. Mostly its group has no other member, and then nothing of it has to be killed later.
     fn left_nobody(&mut self, life: &mut Life<'_>, pid: Pid) {
         if life.core.awaits_group(pid) && send::is_empty_group(pid) {
             self.feed(life, Event::Child { pid, change: ChildChange::GroupEnded });
@@ -329,13 +330,12 @@ impl Supervisor {
         }
     }
 
-    /// Whether [`go_on_measuring`](Self::go_on_measuring) has something to do.
     fn is_measuring(&self, life: &Life<'_>) -> bool {
         self.observers.metrics.is_wanted()
             || life.execute.workers.as_ref().is_some_and(|workers| !workers.to_measure.is_empty())
     }
 
-    /// Measures a few workers: for the core, and for requests that wait for a page.
+    /// Measures a few workers: for the core, and for scrapes that wait for a page.
     fn go_on_measuring(&mut self, life: &mut Life<'_>) {
         if !self.is_measuring(life) {
             return;
@@ -355,7 +355,7 @@ impl Supervisor {
         }
     }
 
-    /// After all else has had its turn.
+    /// Runs after all other work of a turn.
     fn tend_helpers(&mut self, life: &mut Life<'_>) {
         if life.first.is_some() {
             return;
@@ -372,7 +372,7 @@ impl Supervisor {
     }
 
     fn tend_hooks(&mut self) {
-        // The core, which waits for the end, is to hear of it.
+        // The core waits for the end of all children, so it has to hear of it.
         self.inputs.children.wanted |= self.helpers.hooks.poll(self.clock.now(), &mut self.helpers.runner);
         self.heed_start_of_helpers();
     }
@@ -389,13 +389,13 @@ impl Supervisor {
         }
     }
 
-    /// Tells the endpoint what the core knows nothing of.
+    /// Publishes at the endpoint what the core does not know.
     fn publish_beside(&self, life: &Life<'_>) {
         let check = self.helpers.checker.as_ref().map(|checker| checker.state().clone());
         self.observers.published.set_beside(Beside { prepares: life.first.is_some(), check });
     }
 
-    /// Steps the core, carries out what it wants in order, and feeds the answers back until there are none.
+    /// Steps the core, carries out its actions in order, and feeds the answers back until there are none.
     fn feed(&mut self, life: &mut Life<'_>, event: Event) {
         let (mut events, mut actions) =
             (mem::take(&mut self.buffers.events), mem::take(&mut self.buffers.actions));
@@ -429,7 +429,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells everybody who wants to know.
+    /// Reports a note to the log, the workers, the configuration, the observers and the hooks.
     fn note(&mut self, life: &mut Life<'_>, note: &Note) {
         if let Some(first) = &mut life.first {
             return first.note(note);

@@ -1,4 +1,4 @@
-//! What is told beside the log: metrics, the endpoint, the manager above us, and a person at the terminal.
+//! What is reported beside the log: to metrics, the endpoint, the service manager, and a person at the terminal.
 
 use crate::core::{Core, Monotonic, Note, Progress, Snapshot};
 use crate::http::Published;
@@ -8,28 +8,26 @@ use crate::report::systemd::{Manager, Variables};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// See the module.
 pub struct Observers {
     pub metrics: Metrics,
-    /// What the endpoint sees.
+    /// What the endpoint shows.
     pub published: Published,
     manager: Option<Manager>,
     person: Option<Person>,
 }
 
-/// Somebody who looks at a terminal.
+/// A person who looks at a terminal.
 #[derive(Debug)]
 struct Person {
     line: ProgressLine,
     shown: String,
-    /// When the line is another, though nothing happens: it counts seconds.
+    /// When the line changes without an event, because it counts seconds.
     changes_at: Option<Instant>,
 }
 
 impl Observers {
-    /// In init mode neither a manager nor a person: the command speaks for itself.
-    ///
-    /// Where workers' lines go through us, they are to be whole: a line below them would be in their way.
+    /// In init mode there is neither a manager nor a person: the command reports for itself. If workers' lines go
+    /// through the supervisor, there is no progress line: it would break theirs.
     pub fn new(published: Published, is_pool: bool, relays: bool) -> Self {
         let manager = is_pool.then(|| Manager::find(&Variables::read())).flatten();
         let line = is_pool.then(ProgressLine::open).flatten().filter(|_| !relays);
@@ -37,7 +35,6 @@ impl Observers {
         Self { metrics: Metrics::default(), published, manager, person }
     }
 
-    /// A transition.
     pub fn note(&mut self, now: Monotonic, note: &Note) {
         self.metrics.note(now, note);
         if let Some(manager) = &mut self.manager {
@@ -45,7 +42,7 @@ impl Observers {
         }
     }
 
-    /// Everything that follows from an event has been done.
+    /// Called after all actions of an event.
     pub fn look(&mut self, core: &Core, now: Monotonic) {
         let snapshot = core.snapshot();
         self.published.set(snapshot);
@@ -61,13 +58,12 @@ impl Observers {
         }
     }
 
-    /// When [`act`](Self::act) has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let of_manager = self.manager.as_ref().and_then(Manager::next_deadline);
         of_manager.into_iter().chain(self.person.as_ref().and_then(|person| person.changes_at)).min()
     }
 
-    /// Does what is due. Called from the loop, and only from there: a loop that is stuck says nothing.
+    /// Does what is due. Only the loop calls this: so a loop that is stuck reports nothing.
     pub fn act(&mut self, core: &Core, at: Monotonic) {
         let now = Instant::now();
         if self.next_deadline().is_none_or(|due| now < due) {
@@ -95,7 +91,7 @@ impl Person {
     }
 }
 
-/// What is under way, if anything is, and when that reads differently.
+/// The text for what is under way, and when it changes by itself.
 fn words(snapshot: &Snapshot, progress: Progress) -> (String, Option<Duration>) {
     let Snapshot { workers, ready, .. } = snapshot;
     match progress {
@@ -119,7 +115,7 @@ fn words(snapshot: &Snapshot, progress: Progress) -> (String, Option<Duration>) 
     }
 }
 
-/// The seconds that have begun, and when there is one fewer.
+/// The seconds that have begun, and the time until there is one fewer.
 fn count_down(left: Duration) -> (u64, Option<Duration>) {
     let within = Duration::from_nanos(left.subsec_nanos().into());
     let (whole, begun) = (left.as_secs(), u64::from(!within.is_zero()));

@@ -1,4 +1,4 @@
-//! A reload with a configuration file: it is read anew, and what it says of the workers holds from then on.
+//! A reload with a configuration file: the file is read again, and its settings of the workers apply from then on.
 
 use super::spawning::Starter;
 use crate::core::event::Answer;
@@ -14,14 +14,14 @@ use crate::values::error::StartError;
 use crate::workers::Workers;
 use tracing::{error, warn};
 
-/// The settings that hold.
+/// The settings in force.
 #[derive(Debug)]
 pub struct InForce {
-    /// As they were at the start.
+    /// Of the start.
     pub(super) start: Settings,
-    /// The pool's, if they were read anew.
+    /// The pool's settings of the last reload, if there was one.
     pool: Option<PoolSettings>,
-    /// Command and pool as of the generation that has proved itself, while another is tried.
+    /// The command and pool settings of the last confirmed generation, while another is tried.
     before: Option<(Command, Option<PoolSettings>)>,
 }
 
@@ -75,7 +75,7 @@ impl InForce {
         true
     }
 
-    /// What becomes of a new configuration is that of the reload.
+    /// The new configuration is confirmed or taken back with its reload.
     pub fn heed(&mut self, note: &Note, core: &Core, starter: &mut Starter, workers: Option<&mut Workers>) {
         match note {
             Note::Reload(_, ReloadNote::Confirmed) => self.before = None,
@@ -97,8 +97,9 @@ impl InForce {
     }
 }
 
-/// Has the kernel discard the real-time signals that mean nothing to the pool: as many as their senders' limit allows
-/// would wait, and each would take a turn. Of the others one waits at most, and is worth a line.
+/// Lets the kernel discard the real-time signals that have no effect on the pool: otherwise as many could be queued
+/// as their sender's limit allows, and each would have to be read. Of each other signal at most one waits, and it is
+/// logged.
 pub fn discard_unheeded(core: &Core) {
     signals::discard(Signal::queued().filter(|signal| !core.heeds(*signal)));
 }
@@ -109,13 +110,13 @@ fn read() -> Result<Settings, StartError> {
             let given = options.given.clone();
             let new = settings::resolve(*options, &setup::surroundings());
             let new = new.map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))?;
-            // Another user may find and execute what we may not.
+            // Another user may find and execute files that the supervisor's user may not.
             if new.process.user.is_none() && new.process.group.is_none() {
                 setup::check_command(&new)?;
             }
             Ok(new)
         }
-        // The command line is what it was, and that was to run something.
+        // The command line has not changed, and it ran a command at the start.
         Parsed::Print { .. } => Err(StartError::usage("command line", "runs nothing", "start anew")),
     }
 }

@@ -1,4 +1,4 @@
-//! Orders from the control socket: carrying them out, and telling what came of them.
+//! Orders from the control socket: carries them out and reports their outcome.
 
 use super::Supervisor;
 use super::life::Life;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 impl Supervisor {
-    /// Answers what tasks have asked.
+    /// Answers the queries of tasks.
     pub(super) fn take_asks(&mut self, life: &mut Life<'_>) {
         let share = TimeShare::begin();
         while let Some(ask) = self.inputs.inbox.take() {
@@ -36,7 +36,7 @@ impl Supervisor {
         }
     }
 
-    /// Carries an order out, or says why not.
+    /// Carries an order out, or answers why not.
     fn obey(&mut self, life: &mut Life<'_>, order: Order, answer: oneshot::Sender<Outcome>) {
         let before = life.outside().status(self.clock.now());
         let outcome = match waiting::check(order, &before) {
@@ -46,7 +46,7 @@ impl Supervisor {
             }
             Ok(()) => match order {
                 Order::Demand(Request::Stop) => {
-                    // Another one would not be another order, but ask for haste, as a second TERM does.
+                    // A second stop request must not hurry the stop, as a second TERM does.
                     if life.core.snapshot().phase == Phase::Running {
                         self.feed(life, Event::Requested(Request::Stop));
                     }
@@ -86,7 +86,7 @@ impl Supervisor {
     }
 }
 
-/// A worker that is seated has not been reaped: the signal reaches no stranger.
+/// A seated worker has not been reaped, so the signal cannot reach another process.
 fn signal_one(status: &Status, slot: u32, signal: Signal) -> Outcome {
     let Some(pid) = waiting::seated(status, slot).and_then(|worker| worker.pid) else {
         return Outcome::Refused(OrderRefusal::NobodyThere);

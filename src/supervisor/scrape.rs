@@ -1,4 +1,4 @@
-//! Metrics: what is looked at when somebody asks for them.
+//! Metrics that are read when a scraper asks for them.
 
 use super::observers::Observers;
 use crate::core::event::{Measured, WorkerFact};
@@ -12,11 +12,11 @@ use crate::workers::Workers;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// How long workers are measured before other things get their turn. At least one is.
+/// How long workers are measured before other work. At least one is.
 pub const AT_ONCE: Duration = Duration::from_millis(4);
 
 impl Observers {
-    /// Answers with the page of all metrics, or sees to it that [`go_on_measuring`](Self::go_on_measuring) will.
+    /// Answers with the page of all metrics, or makes [`go_on_measuring`](Self::go_on_measuring) do so.
     pub fn scrape(&mut self, answer: oneshot::Sender<Page>, core: &Core, now: Monotonic) {
         if self.metrics.asked(answer) {
             let seats = pages::seats(&core.status(now));
@@ -24,12 +24,11 @@ impl Observers {
         }
     }
 
-    /// The page of the supervisor's own metrics.
     pub fn liveness(&self, status: &Status) -> Page {
         Page::new(pages::liveness(status, &self.own()))
     }
 
-    /// Measures a worker for the core.
+    /// Measures one worker for the core.
     pub fn measure(&mut self, workers: &mut Workers) -> Option<Event> {
         let (pid, lane) = workers.to_measure.pop_front()?;
         let measured = workers.measure(pid, lane);
@@ -42,7 +41,7 @@ impl Observers {
         Some(measured)
     }
 
-    /// Measures a few workers for requests that wait for a page. When none is left, these are answered.
+    /// Measures a few workers for scrapes that wait for a page. After the last one the scrapes are answered.
     pub fn go_on_measuring(
         &mut self,
         begin: Instant,

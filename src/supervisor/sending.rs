@@ -1,4 +1,4 @@
-//! Sending signals, and telling what became of them.
+//! Sends signals, and logs what could not be sent.
 
 use crate::core::action::Forward;
 use crate::core::{Pid, Signal};
@@ -7,16 +7,15 @@ use crate::os::stdio::terminal::{self, Continuer};
 use std::io;
 use tracing::{debug, warn};
 
-/// See the module.
 pub struct Sender {
     asked: Asked,
     sparing: Sparing,
-    /// Whether it was told that a signal was refused.
+    /// Whether it was logged that a signal was refused.
     refusal_told: bool,
 }
 
 impl Sender {
-    /// To workers with these ids, if they are not ours.
+    /// `ids` are the user and group of the workers, if they are not the supervisor's.
     pub fn new(ids: Option<(u32, u32)>) -> Self {
         Self { asked: Asked::default(), sparing: Sparing::new(ids), refusal_told: false }
     }
@@ -34,15 +33,15 @@ impl Sender {
         self.told(received.signal, sent);
     }
 
-    /// Where no shell could continue our group, which the terminal has stopped, those in it go on.
+    /// If the terminal has stopped the supervisor's group and no shell could continue it, its members are continued.
     pub fn continue_job_if_stuck(&mut self) {
         if terminal::continuer() == Continuer::Nobody {
             self.told(Signal::CONT, terminal::continue_job());
         }
     }
 
-    /// A signal that could not be sent is worth a line, never more: the process may be gone, or not ours to signal.
-    /// The latter somebody can mend.
+    /// Logs a signal that could not be sent: the process may be gone, or the supervisor may lack the right. The first
+    /// refusal of a kind that an administrator can remove is a warning.
     pub fn told(&mut self, signal: Signal, sent: io::Result<()>) {
         let Err(error) = sent else { return };
         let hint = match error.kind() {

@@ -1,4 +1,4 @@
-//! Starting the command, or a worker.
+//! Starts the command or a worker.
 
 use super::clock::Clock;
 use super::console::Console;
@@ -14,24 +14,23 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// How long a new process may take to execute its program: a worker, while others are to be looked after, and the
-/// one command, without which there is nothing to do.
+/// How long a new process may take to execute its program: a worker, while the other workers wait for the loop, and
+/// the one command, without which there is no other work.
 const EXECUTE_WORKER_WITHIN: Duration = Duration::from_secs(10);
 const EXECUTE_COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
-/// How the command is started, or a worker.
 pub struct Starter {
     pub command: Command,
-    /// In how many directories of PATH it is not.
+    /// The number of directories in PATH, from the first, that do not have the command.
     pub missing: usize,
     pub environment: Environment,
     pub placement: Placement,
     pub settings: SpawnAttributes,
-    /// Why nothing can be started, if that is known: it would run as another user, or elsewhere.
+    /// Why no process can be started, if that is known: it would run as another user, or in another directory.
     pub cannot_spawn: Option<SpawnFailure>,
-    /// What a new process gets from the kernel when we die.
+    /// The signal that a new process receives when the supervisor dies (prctl(2), `PR_SET_PDEATHSIG`).
     pub death_signal: Option<Signal>,
-    /// Whether it inherits nothing that was not meant for it.
+    /// Whether a new process inherits no descriptors but those meant for it.
     pub closes_others: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Setting everything up. It may fail, as nothing after it may.
+//! Sets everything up. This may fail; nothing after it may.
 
 use super::children::Reaping;
 use super::clock::Clock;
@@ -39,16 +39,16 @@ use tokio::time::Instant;
 use tracing::debug;
 
 impl Supervisor {
-    /// Sets everything up; nothing is started yet. What is returned runs to the end and returns the exit code. It may not
-    /// fail: after the start there is nobody to return an error to.
+    /// Sets everything up; no process is started. The returned function runs to the end and returns the exit code. It
+    /// must not fail, because it has no caller that could handle an error.
     ///
     /// # Errors
-    /// Names what could not be had.
+    /// What could not be set up.
     pub fn start(config: Settings) -> Result<impl FnOnce() -> u8, StartError> {
         let is_pool = config.pool().is_some();
-        // The others tell of it when they try.
         let given = if is_pool { setup::given()? } else { None };
         let mut missing = 0;
+        // In compatibility modes the spawn itself reports a missing command.
         if is_pool || config.style == Style::Ours {
             let checked = setup::check_command(&config);
             missing = checked.or_else(|error| upgrade::only_a_program(&given, error).map(|()| 0))?;
@@ -81,9 +81,9 @@ impl Supervisor {
         let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
         let terminal = place.and_then(|place| place.terminal);
         let console = Console::new(terminal, gave_up, config.style == Style::DumbInit);
-        // What was done by the program before us in this process is not done again.
+        // The previous program in this process has run these commands already.
         let before = if given.is_some() { Vec::new() } else { config.helpers.before.clone() };
-        // Later, elsewhere or for another user it may be where it is not now.
+        // If the command is started later, in another directory or for another user, it may be found elsewhere.
         let stays = !is_pool && config.helpers.before.is_empty() && config.process.chdir.is_none();
         let starter = Starter {
             missing: if stays && settings.identity.is_none() { missing } else { 0 },
@@ -98,7 +98,7 @@ impl Supervisor {
         let ids = starter.settings.identity.as_ref().map(Identity::ids);
         let execute = Executor { workers, sender: Sender::new(ids), console, starter, exit: None };
         let relays = config.pool().is_some_and(|pool| pool.output.is_some());
-        // A child may have ended while the program was exchanged.
+        // A child may have ended during the upgrade.
         let children = Reaping::new(given.is_some());
         let mut life = Life { core, execute, first: None };
         let mut supervisor = Self {
@@ -124,7 +124,8 @@ impl Supervisor {
     }
 }
 
-/// With what identity and limits the command runs, and why it cannot, if that is known and no reason to end.
+/// The identity and limits of the command, and why no process can be started, if that is known and workers from a
+/// handover go on.
 fn run_as(
     config: &Settings,
     given: &Option<ProgramHandover>,
@@ -139,7 +140,7 @@ fn run_as(
     }
 }
 
-/// What is there in one of the modes alone: the command's place, or what a pool needs.
+/// The parts of one mode: the command's place, or the workers of a pool.
 fn of_mode(
     config: &Settings,
     identity: Option<&Identity>,
@@ -150,7 +151,7 @@ fn of_mode(
             let (mut policy, place) = (init.policy.clone(), setup::place(init.placing));
             (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
             policy.stops_itself |= place.job == Job::Shared;
-            // Nothing is left to chance there.
+            // Init mode uses no random numbers.
             Ok((Core::new(Mode::Init(policy), 0), Some(place), None))
         }
         Mode::Pool(pool) => {
@@ -185,7 +186,7 @@ fn helpers(
     cannot_spawn: Option<SpawnFailure>,
     given: Option<&ProgramHandover>,
 ) -> Helpers {
-    // All these settings take a restart: where there is no program now, there will be none.
+    // A change of these settings needs a restart: if there is no helper now, there will be none.
     let env = config.commands().next().map(|_| environment.of_errand()).unwrap_or_default();
     let check_passes = given.is_some_and(|given| given.check_passes);
     Helpers {
@@ -195,7 +196,7 @@ fn helpers(
     }
 }
 
-/// Answers at the endpoints. Must be called inside the runtime.
+/// Serves the endpoints. Must be called inside the runtime.
 fn serve(endpoints: &Endpoints, edge: &Edge) -> Result<(), StartError> {
     let all =
         [("--health", &endpoints.health, Access::Health), ("--control", &endpoints.control, Access::Control)];

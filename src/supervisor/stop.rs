@@ -1,4 +1,4 @@
-//! The end: answers, hooks and workers' output that are on their way may take a moment, and no more.
+//! The end: pending answers, hooks and workers' output get a limited time.
 
 use super::Supervisor;
 use super::life::Life;
@@ -7,16 +7,16 @@ use crate::workers::Workers;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a reader of workers' output who is there takes in this time.
+/// The longest time for workers' output: enough for a reader that reads.
 const LONGEST: Duration = Duration::from_secs(1);
-/// What is left of that when the graceful timeout is over.
+/// The shortest, even if the graceful timeout is over.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Turns that other tasks get at the end, to say what they have to say: the answer to the order that ended us, above all.
+/// Turns of other tasks at the end, mainly for the answer to the order that ended the supervisor.
 const LAST_TURNS: u32 = 4;
 
 impl Supervisor {
-    /// Nothing runs any more, and this is the exit code.
+    /// All processes have ended.
     pub(super) async fn finish(&mut self, life: &mut Life<'_>, code: u8) -> u8 {
         if let Some(workers) = &mut life.execute.workers {
             workers.lanes.leave();
@@ -38,7 +38,7 @@ impl Supervisor {
         }
     }
 
-    /// Hooks that run or wait, that of the very end among them, have a moment.
+    /// Gives the hooks that run or wait a limited time, including the hook of the end itself.
     async fn last_words(&mut self, life: &mut Life<'_>) {
         if self.helpers.have_hooks() {
             let until = self.helpers.hooks.last_words(self.clock.now(), &mut self.helpers.runner);

@@ -1,4 +1,4 @@
-//! What is told once: where the pool serves, when it does, and what it has come to, when it ends.
+//! Lines that need more than the core knows: where the pool serves, when it is ready, and its totals, when it ends.
 
 use super::observers::Observers;
 use crate::core::note::PoolNote;
@@ -10,7 +10,6 @@ use crate::setup::Endpoints;
 use crate::workers::Workers;
 
 impl Observers {
-    /// Writes the line for a transition, with what the core does not know.
     pub fn log(
         &self,
         now: Monotonic,
@@ -53,7 +52,7 @@ fn log_ready(ready: u32, core: &Core, workers: Option<&Workers>, endpoints: &End
     });
 }
 
-/// One worker stands for all: they run the same command.
+/// One worker is enough: all run the same command.
 fn look_whether_hint_is_taken(now: Monotonic, core: &Core, workers: Option<&mut Workers>) {
     let Some(signal) = core.drain_signal() else { return };
     let status = core.status(now);

@@ -1,4 +1,4 @@
-//! USR2: the program that is now in our place takes this process over, with its workers and listeners.
+//! USR2: the program that is now in the supervisor's place takes this process over, with its workers and listeners.
 
 use super::Supervisor;
 use crate::core::event::{Answer, SpawnFailure};
@@ -25,14 +25,14 @@ use std::path::Path;
 use std::time::Duration;
 use tracing::{error, warn};
 
-/// How long the next program may take to read the command line and answer. Meanwhile nothing else is heard.
+/// How long the next program may take to read the command line and answer. The loop waits meanwhile.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// `ENOENT`, errno(3); the same on every Linux.
+/// `ENOENT` (errno(3)); the same on every Linux architecture.
 const NOT_FOUND: i32 = 2;
 
-/// Where another program of ours has given us its workers, a program that cannot be found, the command or a hook, must not be
-/// their end: it is told, and each start of it is tried.
+/// With workers from a handover, a missing program (the command or a hook) must not end the supervisor: it is logged,
+/// and each start of the program is tried.
 pub(super) fn only_a_program(given: &Option<ProgramHandover>, error: StartError) -> Result<(), StartError> {
     if given.is_none() {
         return Err(error);
@@ -41,8 +41,8 @@ pub(super) fn only_a_program(given: &Option<ProgramHandover>, error: StartError)
     Ok(())
 }
 
-/// Where another program of ours has given us its workers, what is wrong with the start of more must not be their end: it is
-/// told, and each start fails.
+/// With workers from a handover, an error that concerns the start of more workers must not end the supervisor: it is
+/// logged, and each start fails.
 pub(super) fn only_new_workers(
     given: &Option<ProgramHandover>,
     error: StartError,
@@ -54,10 +54,10 @@ pub(super) fn only_new_workers(
     Ok(SpawnFailure { step: "find what to start", errno: NOT_FOUND, code: error.code() })
 }
 
-/// What a program answers that is asked by [`HANDOVER_TERMS`] whether it could take over.
+/// The answer of a program that is asked by [`HANDOVER_TERMS`] whether it could take over.
 ///
 /// # Errors
-/// As the start would: a command that is not there, a user who is not known. And what makes no pool takes nothing over.
+/// As at the start, for example a missing command or an unknown user; also if the settings make no pool.
 pub fn answer(settings: &Settings) -> Result<String, StartError> {
     if settings.pool().is_none() {
         return Err(StartError::usage("workers, bind", "this would be no pool any more", "start anew"));
@@ -66,7 +66,7 @@ pub fn answer(settings: &Settings) -> Result<String, StartError> {
     Ok(terms(settings))
 }
 
-/// The format, and a line for each socket: both programs must have the same.
+/// The format, and a line for each socket: both programs must have the same terms.
 fn terms(settings: &Settings) -> String {
     let mut lines = vec![format!("handover {FORMAT}")];
     if let Some(pool) = settings.pool() {
@@ -86,9 +86,9 @@ fn terms(settings: &Settings) -> String {
 }
 
 impl Supervisor {
-    /// Returns only if it failed: then everything is as before.
+    /// Returns only if the upgrade failed: then everything is as before.
     pub(super) fn upgrade(&self, workers: Option<&Workers>, mut pool: Handover) -> Event {
-        // The next program knows them as what is left of a group, and kills them at the same time.
+        // The next program treats helpers as leftovers, and kills them at the same time.
         pool.leftovers.extend(self.helpers.runner.all().filter(|(_, kill_at)| kill_at.is_some()));
         let waiting = self.helpers.hooks.waiting();
         if waiting > 0 {
@@ -109,8 +109,8 @@ impl Supervisor {
 
     fn exchange(&self, program: &Path, workers: &Workers, pool: Handover) -> io::Result<&'static str> {
         let args = entry::args();
-        // A program that could not go on must not get here: from PID 1 there is no way back. One that does not know the
-        // second variable prints a plan for people, and starts nothing either.
+        // A program that could not go on must not be executed, because PID 1 cannot go back. A program that does not
+        // know the second variable prints a plan for people, and starts nothing either.
         let listen = workers.adopted.to_hand_over();
         let given_some = !workers.adopted.addresses.is_empty();
         let variables = [("PREFORK_EXPLAIN", "true"), (HANDOVER_TERMS, "true"), (LISTEN, listen.as_str())];

@@ -1,28 +1,26 @@
-//! Where to listen: an address as users write it.
+//! Addresses to listen on, in the forms that users write. Nothing is bound or looked up here.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
-/// The most that fits into `sun_path` with its final zero (unix(7)).
+/// The longest path that fits into `sun_path` with its final zero (unix(7)).
 const LONGEST_UNIX_PATH: usize = 107;
 
-/// An address to bind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// TCP, over IPv4 or IPv6; `[::]` takes both.
+    /// IPv4 or IPv6; `[::]` takes both.
     Tcp(SocketAddr),
-    /// A unix stream socket at this path.
+    /// A unix stream socket.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// Reads `HOST:PORT`, `[V6]:PORT`, `:PORT` (all IPv4 addresses, as gunicorn has it) and `unix:PATH`.
-    /// HOST is an IP address or `localhost`: names are not looked up, since an init should not
-    /// depend on DNS.
+    /// Reads `HOST:PORT`, `[V6]:PORT`, `:PORT` (all IPv4 addresses, as in gunicorn) and `unix:PATH`. HOST is an IP
+    /// address or `localhost`: names are not looked up, because an init must not depend on DNS.
     ///
     /// # Errors
-    /// What is wrong, and what would be right.
+    /// The problem and the remedy.
     pub fn parse(text: &str) -> Result<Self, (&'static str, &'static str)> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path.len() {
@@ -57,7 +55,7 @@ impl Address {
 }
 
 impl Address {
-    /// Whether only one of them can be bound. Port 0 is another each time; `[::]` takes IPv4 too.
+    /// Whether only one of the two can be bound. Port 0 is a different port each time; `[::]` takes IPv4 too.
     #[must_use]
     pub fn collides_with(&self, other: &Self) -> bool {
         match (self, other) {
@@ -77,7 +75,7 @@ fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
     path.components().filter(|part| *part != Component::CurDir)
 }
 
-/// Whether one stands for all addresses, and the other is one of them.
+/// Whether `all` stands for all addresses, and `one` is one of them.
 fn covers(all: IpAddr, one: IpAddr) -> bool {
     all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
 }
@@ -91,8 +89,8 @@ impl fmt::Display for Address {
     }
 }
 
-/// Where to connect to, to reach a listener that is bound to this address, from 127.0.0.0/8. `None` for one that
-/// only IPv6 reaches; `[::]` takes IPv4 too.
+/// The address by which a client in 127.0.0.0/8 reaches a listener that is bound to `bound`. `None` if only IPv6
+/// reaches it; `[::]` takes IPv4 too.
 #[must_use]
 pub fn from_loopback(bound: SocketAddr) -> Option<SocketAddr> {
     let ip = match bound.ip() {

@@ -1,17 +1,17 @@
-//! Sizes, and how much is added to a limit at random.
+//! Sizes, and the random part of a limit, in the forms that users write.
 
 use crate::values::duration::parse_duration;
 use std::num::IntErrorKind;
 use std::time::Duration;
 
-/// The letters of units, each 1024 of the one before.
+/// The letters of the units, each 1024 times the one before.
 const UNITS: [&str; 4] = ["K", "M", "G", "T"];
 
-/// Reads a size in bytes: `1073741824`, `512M`, `1.5G`, `800MiB`. K, M, G and T are powers of 1024, as Docker has
-/// them, in capitals or not, with or without `i` and `B`. What is less than a byte is cut off.
+/// Reads a size in bytes: `1073741824`, `512M`, `1.5G`, `800MiB`. K, M, G and T are powers of 1024, as in Docker, in
+/// upper or lower case, with or without `i` and `B`. A part of a byte is cut off.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// The problem and the remedy.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(text.find(|c| !matches!(c, '0'..='9' | '.')).unwrap_or(text.len()));
     let size = unit_of(unit.trim_start()).and_then(|unit| bytes(number, unit));
@@ -22,7 +22,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// How many bytes one of that unit is.
+/// Bytes in one unit.
 fn unit_of(unit: &str) -> Option<u128> {
     let upper = unit.to_ascii_uppercase();
     let letter = upper.strip_suffix('B').unwrap_or(&upper);
@@ -34,9 +34,9 @@ fn unit_of(unit: &str) -> Option<u128> {
     1024u128.checked_pow(u32::try_from(place.saturating_add(1)).ok()?)
 }
 
-/// So many units, of which there may be parts: exact, without floating point.
+/// Exact, without floating point.
 fn bytes(number: &str, unit: u128) -> Option<u128> {
-    /// More digits than this make no difference, and the sum would not fit.
+    /// More digits make no difference, and the product would overflow.
     const MOST_DIGITS: usize = 20;
     let (whole, part) = match number.split_once('.') {
         Some((whole, part)) if unit > 1 && !part.is_empty() => (whole, part),
@@ -57,17 +57,16 @@ fn bytes(number: &str, unit: u128) -> Option<u128> {
     Some(whole.saturating_mul(unit).saturating_add(part))
 }
 
-/// How much may be added at random to a limit, so that not all workers reach theirs at once.
+/// How much may be added at random to a limit, so that not all workers reach theirs at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jitter<T> {
-    /// So much.
     Absolute(T),
-    /// So many hundredths of the limit, from 0 to 100.
+    /// Percent of the limit, 0 to 100.
     Percent(u32),
 }
 
 impl Jitter<u64> {
-    /// The most to be added to this limit.
+    /// The most that is added to this limit.
     #[must_use]
     pub fn of(&self, limit: u64) -> u64 {
         match self {
@@ -78,7 +77,7 @@ impl Jitter<u64> {
 }
 
 impl Jitter<Duration> {
-    /// The most to be added to this limit; 584 years are enough.
+    /// The most that is added to this limit; at most 584 years.
     #[must_use]
     pub fn of(&self, limit: Duration) -> Duration {
         match self {
@@ -95,7 +94,7 @@ fn hundredths(whole: u128, percent: u32) -> u64 {
 /// Reads the jitter of a number: `1000` or `10%`.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// The problem and the remedy.
 pub fn parse_jitter_count(text: &str) -> Result<Jitter<u64>, String> {
     jitter(text, parse_count)
 }
@@ -103,7 +102,7 @@ pub fn parse_jitter_count(text: &str) -> Result<Jitter<u64>, String> {
 /// Reads the jitter of a time: `30s` or `10%`.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// The problem and the remedy.
 pub fn parse_jitter_duration(text: &str) -> Result<Jitter<Duration>, String> {
     jitter(text, parse_duration)
 }
@@ -111,7 +110,7 @@ pub fn parse_jitter_duration(text: &str) -> Result<Jitter<Duration>, String> {
 /// Reads the jitter of a size: `64M` or `10%`.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// The problem and the remedy.
 pub fn parse_jitter_size(text: &str) -> Result<Jitter<u64>, String> {
     jitter(text, parse_size)
 }

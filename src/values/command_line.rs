@@ -1,5 +1,5 @@
-//! A command in one string, as options that take one have it: split into words as a shell does, but run without one, so
-//! that it works in an image that has none.
+//! A command in one string, as in the options that take one. It is split into words as by a shell, but runs without
+//! one, so that it works in an image without a shell.
 
 use std::ffi::OsString;
 
@@ -8,11 +8,10 @@ use std::ffi::OsString;
 pub struct Words(Vec<OsString>);
 
 impl Words {
-    /// Splits by the quoting rules of POSIX shells. Nothing is expanded: for variables, pipes and the like there is
-    /// `sh -c '...'`.
+    /// Splits by the quoting rules of POSIX shells. Nothing is expanded; `sh -c '...'` has variables and pipes.
     ///
     /// # Errors
-    /// What is wrong, and what would be right.
+    /// The problem and the remedy.
     pub fn parse(text: &str) -> Result<Self, String> {
         let words = shlex::split(text).ok_or("a quote is not closed: close it, or escape it with \\")?;
         if words.first().is_none_or(String::is_empty) {
@@ -24,13 +23,11 @@ impl Words {
         Ok(Self(words.into_iter().map(OsString::from).collect()))
     }
 
-    /// The program and its arguments.
     #[must_use]
     pub fn argv(&self) -> &[OsString] {
         &self.0
     }
 
-    /// The program.
     #[must_use]
     pub fn program(&self) -> OsString {
         self.0.first().cloned().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Durations as users write them.
+//! Durations in the forms that users write.
 
 use crate::core::time::Patience;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 /// Longer waits are typing errors.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
-/// Reads `500ms`, `30s`, `1m30s`, `2h`; a bare number is seconds, as with gunicorn and docker stop.
+/// Reads `500ms`, `30s`, `1m30s`, `2h`; a bare number is seconds, as in gunicorn and `docker stop`.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// The problem and the remedy.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let bare = text.parse().ok().map(Duration::from_secs);
     let parsed = bare.or_else(|| humantime::parse_duration(text).ok());
@@ -23,7 +23,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// As [`parse_duration`], or `infinity`.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// The problem and the remedy.
 pub fn parse_patience(text: &str) -> Result<Patience, String> {
     if text == "infinity" {
         return Ok(Patience::Forever);
@@ -31,7 +31,7 @@ pub fn parse_patience(text: &str) -> Result<Patience, String> {
     parse_duration(text).map(Patience::For).map_err(|error| format!("{error}, or infinity"))
 }
 
-/// `12ms`, `3.2s`, `1h 4m`: as exact as a reader wants to know.
+/// `12ms`, `3.2s`, `1h 4m`: rounded down for people.
 #[must_use]
 pub fn in_short(span: Duration) -> String {
     match span.as_secs() {

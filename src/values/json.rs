@@ -1,4 +1,4 @@
-//! JSON as far as our answers need it: objects, lists, numbers and text.
+//! A writer of JSON: objects, lists, numbers and text. It does not read JSON.
 
 use crate::values::printable::misleads;
 use std::fmt::{Display, Write as _};
@@ -9,26 +9,25 @@ use std::io::Write as _;
 pub struct Object(String);
 
 impl Object {
-    /// An empty one.
     #[must_use]
     pub fn new() -> Self {
         Self("{".to_owned())
     }
 
-    /// A member that is JSON already: a number, `true`, or what [`Object::end`] and [`list`] give.
+    /// Adds a member whose value is JSON: a number, `true`, or the result of [`Object::end`] or [`list`].
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Display) -> Self {
         self.push(name, value);
         self
     }
 
-    /// As [`with`](Self::with), in its place.
+    /// As [`with`](Self::with), in place.
     pub fn push(&mut self, name: &str, value: impl Display) {
         let comma = if self.0.len() > 1 { "," } else { "" };
         let _never_fails = write!(self.0, "{comma}\"{name}\":{value}");
     }
 
-    /// The same, or `null`.
+    /// As [`with`](Self::with); `None` is `null`.
     #[must_use]
     pub fn maybe(self, name: &str, value: Option<impl Display>) -> Self {
         match value {
@@ -37,13 +36,13 @@ impl Object {
         }
     }
 
-    /// A member that is text.
+    /// Adds a member whose value is text.
     #[must_use]
     pub fn text(self, name: &str, value: impl Display) -> Self {
         self.with(name, quoted(&value.to_string()))
     }
 
-    /// The whole.
+    /// The whole object.
     #[must_use]
     pub fn end(mut self) -> String {
         self.0.push('}');
@@ -57,14 +56,14 @@ impl Default for Object {
     }
 }
 
-/// A list of what is JSON already.
+/// A list of values that are JSON.
 #[must_use]
 pub fn list(items: impl IntoIterator<Item = String>) -> String {
     let items: Vec<String> = items.into_iter().collect();
     format!("[{}]", items.join(","))
 }
 
-/// Text, with its quotes.
+/// A JSON string.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let mut quoted = vec![b'"'];
@@ -73,13 +72,13 @@ pub fn quoted(text: &str) -> String {
     String::from_utf8(quoted).unwrap_or_default()
 }
 
-/// As the inside of a JSON string (RFC 8259, 7), with what would mislead a terminal escaped too. What is no UTF-8 becomes
-/// U+FFFD.
+/// Appends the inside of a JSON string (RFC 8259, section 7). Characters that would mislead a terminal are escaped
+/// too. Invalid UTF-8 becomes U+FFFD.
 pub fn escape(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
         let mut rest = chunk.valid();
         while let Some(at) = rest.bytes().position(may_be_special) {
-            // No byte that may be special is in the middle of a character.
+            // No byte that may be special is inside of a character.
             let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
             out.extend_from_slice(plain.as_bytes());
             let mut after = special.chars();
@@ -104,8 +103,8 @@ pub fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a character that is to be escaped begins with this byte: of what [`misleads`], C1 begins with C2 in UTF-8, U+061C
-/// with D8, and U+20xx with E2.
+/// Whether a character that has to be escaped may begin with this byte. Of the characters that [`misleads`], those of
+/// C1 begin with C2 in UTF-8, U+061C with D8, and U+20xx with E2.
 fn may_be_special(byte: u8) -> bool {
     matches!(byte, ..b' ' | b'"' | b'\\' | 0x7f | 0xc2 | 0xd8 | 0xe2)
 }

@@ -1,8 +1,7 @@
-//! How the log looks, how much is in it, and what becomes of workers' output.
+//! The forms and levels of the log and of workers' output. `--help` shows the comments on `ValueEnum` variants.
 
 use clap::ValueEnum;
 
-/// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -11,7 +10,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// What becomes of workers' output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum WorkerOutput {
     /// They have our own stdout and stderr.
@@ -23,7 +21,7 @@ pub enum WorkerOutput {
     Json,
 }
 
-/// How important a line must be.
+/// The lowest level that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs)]
 pub enum LogLevel {
@@ -34,7 +32,6 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// In one word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -46,12 +43,9 @@ impl LogLevel {
     }
 }
 
-/// How workers' lines look when they leave us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputStyle {
-    /// `[SLOT PID] ` and the line.
     #[default]
     Prefix,
-    /// An object.
     Json,
 }

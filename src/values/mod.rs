@@ -1,4 +1,4 @@
-//! What users write, as types: the words of options, files and orders. It knows nothing of where they come from.
+//! The values that users write, as types: in options, files and orders. It must not know from which of these they come.
 
 pub mod address;
 pub mod amounts;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Whether it moves a terminal's cursor, or turns the direction of what follows.
+/// Whether a character moves a terminal's cursor, or changes the direction of the text.
 #[must_use]
 pub fn misleads(c: char) -> bool {
     match c {
@@ -11,19 +11,19 @@ pub fn misleads(c: char) -> bool {
     }
 }
 
-/// A replacement for it, if it misleads.
+/// U+FFFD for a character that misleads.
 #[must_use]
 pub fn printable(c: char) -> char {
     if misleads(c) { char::REPLACEMENT_CHARACTER } else { c }
 }
 
-/// Text of several lines, in which only newlines do more than being seen.
+/// Text of several lines, in which only newlines move the cursor.
 #[must_use]
 pub fn page(text: &str) -> String {
     text.chars().map(|c| if c == '\n' { c } else { printable(c) }).collect()
 }
 
-/// Appends it, as JSON escapes it if it misleads: all that does is in the first plane.
+/// Appends a character; one that misleads is escaped as in JSON. All of these are below U+10000.
 pub fn escape_misleading(c: char, out: &mut String) {
     if misleads(c) {
         let _never_fails = write!(out, "\\u{:04x}", u32::from(c));
@@ -36,7 +36,7 @@ pub fn escape_misleading(c: char, out: &mut String) {
 mod tests {
     use super::*;
 
-    /// All of them, and what is beside each.
+    /// All kinds of them, and in `PLAIN` their neighbours.
     pub const MISLEADING: &str = "\u{0}\t\n\r\u{1b}\u{1f}\u{7f}\u{80}\u{85}\u{9b}\u{9f}\u{61c}\u{200e}\u{200f}\
                                   \u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}";
     const PLAIN: &str =

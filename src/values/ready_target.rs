@@ -1,4 +1,4 @@
-//! What `--ready-check` asks, a server over HTTP or a command, and what the application says.
+//! The target of `--ready-check`, a server over HTTP or a command, and the state of the check.
 
 use crate::values::address::Address;
 use crate::values::command_line::Words;
@@ -7,52 +7,48 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The port where an address names none.
+/// The port of an address that names none.
 const HTTP_PORT: &str = ":80";
 
-/// What is asked.
 #[derive(Clone, Debug)]
 pub enum ReadyTarget {
     /// `http://HOST:PORT/path`.
     Http {
-        /// The server.
         to: SocketAddr,
-        /// The server's name, for the request's Host.
+        /// The server's name, for the Host header.
         host: String,
-        /// Begins with `/`, and may have a query.
+        /// Begins with `/`; may have a query.
         path: String,
-        /// As it was written.
+        /// As the user wrote it.
         text: String,
     },
     /// `unix:/run/app.sock:/path`.
     Unix {
-        /// The server.
         to: PathBuf,
-        /// Begins with `/`, and may have a query.
+        /// Begins with `/`; may have a query.
         path: String,
-        /// As it was written.
+        /// As the user wrote it.
         text: String,
     },
     /// `exec:CMD`: exit code 0 is ready.
     Exec(Words),
 }
 
-/// Where `--ready-check` stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckState {
-    /// It has not passed yet, nor failed.
+    /// There is no result yet.
     Awaited,
-    /// The last one passed.
+    /// The last check passed.
     Passes,
-    /// The last one failed, for this: in words that need no escaping in JSON.
+    /// The last check failed, for this reason, in words that need no escaping in JSON.
     Fails(String),
 }
 
 impl CheckState {
-    /// Whether the application is ready, as far as it says.
+    /// Whether the last check passed.
     ///
     /// # Errors
-    /// Says why not.
+    /// Why not.
     pub fn passes(&self) -> Result<(), Cow<'static, str>> {
         match self {
             Self::Passes => Ok(()),
@@ -61,7 +57,7 @@ impl CheckState {
         }
     }
 
-    /// Why not, where the option is named already.
+    /// Why not, for a line that already names the option.
     #[must_use]
     pub fn detail(&self) -> Option<String> {
         match self {
@@ -93,7 +89,7 @@ impl ReadyTarget {
     /// Reads the three forms. HOST is an IP address or `localhost`: names are not looked up.
     ///
     /// # Errors
-    /// What is wrong, and what would be right.
+    /// The problem and the remedy.
     pub fn parse(text: &str) -> Result<Self, String> {
         const FORMS: &str = "use http://HOST:PORT/path, unix:/run/app.sock:/path or exec:CMD";
         if let Some(command) = text.strip_prefix("exec:") {
@@ -109,7 +105,7 @@ impl ReadyTarget {
                 Some(at) => rest.split_at(at),
                 None => (rest, "/"),
             };
-            // A bracket ends an IPv6 address, and a colon in it is no port's.
+            // A bracket ends an IPv6 address, and the colons inside belong to no port.
             let has_port = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest).contains(':');
             let with_port = if has_port { authority.to_owned() } else { format!("{authority}{HTTP_PORT}") };
             return match Address::parse(&with_port).map_err(problem)? {
@@ -141,8 +137,8 @@ impl ReadyTarget {
     }
 }
 
-/// Whether a text can be the path and the query of a request as it is (RFC 9112, section 3.2.1). Servers take more
-/// than the standard's characters; a fragment is none of a request's.
+/// Whether a text can be the path and the query of a request (RFC 9112, section 3.2.1). Servers accept more
+/// characters than the standard does; a fragment is no part of a request.
 #[must_use]
 pub fn is_path(text: &str) -> bool {
     text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"#<>`\"".contains(&byte))

@@ -1,18 +1,14 @@
-//! In whose words the log tells what happens.
+//! The program in whose words the log reports.
 
-/// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
-    /// Our own.
     #[default]
     Ours,
-    /// dumb-init's.
     DumbInit,
-    /// tini's.
     Tini,
 }
 
-/// The beginning of each line of tini's.
+/// The beginning of each of tini's lines.
 #[must_use]
 pub fn tini_prefix(level: &str) -> String {
     format!("[{level:<5} tini ({})] ", std::process::id())

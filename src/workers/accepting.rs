@@ -1,4 +1,4 @@
-//! Whether workers take connections: those that start, and those that once did.
+//! Looks whether workers accept connections: starting workers, and ready workers whose queue does not empty.
 
 use super::Workers;
 use crate::core::event::WorkerFact;
@@ -8,7 +8,7 @@ use crate::os::socket::queue_watch::QueueWatch;
 use tracing::debug;
 
 impl Workers {
-    /// Looks at a worker that starts.
+    /// Looks at a starting worker.
     pub(super) fn observe(&mut self, pid: Pid, lane: Lane) -> Event {
         let ids = self.lanes.ids(lane.0);
         match self.observer.look(pid, &ids) {
@@ -23,7 +23,7 @@ impl Workers {
         }
     }
 
-    /// Watches the queue of a worker, if nothing waits there.
+    /// Watches the queue of a worker, if it is empty; otherwise returns what waits there.
     pub(super) fn watch_queue(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
         let watch = self.queue_watch.as_ref()?;
         let own = self.lanes.own(lane.0);
@@ -42,7 +42,7 @@ impl Workers {
         None
     }
 
-    /// Into whose queues something came.
+    /// The workers into whose watched queues a connection came.
     pub(super) fn woken_queues(&mut self) -> Vec<Event> {
         let lanes = self.queue_watch.as_ref().map(QueueWatch::take).unwrap_or_default();
         let woken = |lane| {
@@ -53,7 +53,7 @@ impl Workers {
         lanes.into_iter().filter_map(woken).collect()
     }
 
-    /// Looks at a worker that is ready.
+    /// Looks at a ready worker.
     pub(super) fn look_whether_accepting(&mut self, pid: Pid, lane: Lane) -> Event {
         let own = self.lanes.own(lane.0);
         let (found, took) = self.observer.look_again(pid, &own);

@@ -1,4 +1,4 @@
-//! What the connections of workers that make way do.
+//! The state of the connections that draining workers have accepted.
 
 use super::Workers;
 use super::in_hand::Hand;
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 impl Workers {
-    /// What the connections of these workers do, to which no new ones have come for so long; `None` if that is not to be
-    /// seen. And the processor time it took.
+    /// The state of the connections of these workers, which have got no new ones for `for_so_long`, and the processor
+    /// time of the look. `None` if the kernel does not show it.
     pub(super) fn look_at_connections(
         &mut self,
         workers: &[Pid],
@@ -51,7 +51,8 @@ impl Workers {
         Ok(found)
     }
 
-    /// Where workers share a listener, new connections come until the stop signal: none is waited for, which is told once.
+    /// Workers that share a listener get new connections until the stop signal, so no connection is waited for. That
+    /// is logged once.
     pub(super) fn tell_of_sharing(&mut self, reason: &Reason) {
         let is_planned = !reason.is_failure() && *reason != Reason::Stop;
         let shares = !self.steers() && self.lanes.addresses().next().is_some();
@@ -67,7 +68,7 @@ impl Workers {
         if !std::mem::replace(&mut self.hands.blindness_told, true) {
             let remedy = match error.kind() {
                 _ if call::is_refused(call::errno(error)) => call::REMEDY,
-                // What sock_diag(7) says where it has nobody to ask.
+                // The error of sock_diag(7) if no kernel module answers.
                 io::ErrorKind::NotFound => {
                     "the kernel has no tcp_diag: load it on the host, with modprobe tcp_diag"
                 }

@@ -1,4 +1,4 @@
-//! Carrying out what concerns the workers of a pool as such: all but their spawn, their signals and their end.
+//! Carries out the actions that concern the workers of a pool, except their spawn, their signals and their end.
 
 use super::Workers;
 use crate::core::action::{ListenerAction, PoolCheck, WorkerAction};
@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 impl Workers {
-    /// What concerns one worker.
+    /// Carries out an action on one worker.
     ///
     /// # Errors
-    /// The signal that was to be sent, and why it was not.
+    /// The signal that could not be sent, and why.
     pub fn act(
         &mut self,
         now: Monotonic,
@@ -59,7 +59,7 @@ impl Workers {
         })
     }
 
-    /// What is to be seen of all of them.
+    /// Makes a look at the whole pool.
     pub fn check(&mut self, now: Monotonic, check: PoolCheck) -> Option<Event> {
         Some(Event::Pool(match check {
             PoolCheck::Lane { lane } => PoolFact::LaneSeen { lane, waiting: self.queue(lane) },
@@ -78,7 +78,7 @@ impl Workers {
         }))
     }
 
-    /// What follows from a transition. Workers have until `graceful` is over.
+    /// Handles a note of the core. `graceful` is the graceful timeout of the workers.
     pub fn heed(&mut self, note: &Note, graceful: Patience) {
         let grace = match (note, graceful) {
             (Note::Worker(_, WorkerNote::Stopping { reason, .. }), _) => return self.tell_of_sharing(reason),
@@ -91,7 +91,6 @@ impl Workers {
         self.end_by = Instant::now().checked_add(grace);
     }
 
-    /// What concerns the listeners.
     pub fn set_listeners(&mut self, action: ListenerAction) {
         match action {
             ListenerAction::Restore { lane } => self.restore(lane),

@@ -1,4 +1,4 @@
-//! Signals for what the application does itself: saying goodbye to its clients, or opening its log anew.
+//! Signals that the application itself handles: to say goodbye to its clients, or to reopen its log.
 
 use super::Workers;
 use crate::core::{Lane, Pid, Signal};
@@ -7,7 +7,7 @@ use crate::os::process::takers::{self, Sent};
 use std::io;
 use tracing::warn;
 
-/// An option, and what helps where its signal is not taken.
+/// An option, and the advice if no process handles its signal.
 const OF_DRAIN: (&str, &str) = (
     "--drain-signal",
     "leave the option out, or have the application catch it and answer Connection: close from then on",
@@ -16,9 +16,10 @@ const OF_FORWARDED: (&str, &str) =
     ("--forward-signal", "leave the option out, or have the application catch it");
 
 impl Workers {
-    /// Tells a worker, where it looks itself and by a signal, which is kept from a process that it would end.
+    /// Gives a worker the hint to say goodbye, by the scoreboard and by a signal. A process that the signal would end
+    /// does not get it.
     pub(super) fn hint(&mut self, pid: Pid, lane: Lane, signal: Option<Signal>) -> io::Result<()> {
-        // The flag first: a handler of the signal may look at it.
+        // The flag comes first: a handler of the signal may look at it.
         if let Some(board) = &self.scoreboard {
             board.say_goodbye(lane.0);
         }
@@ -30,18 +31,18 @@ impl Workers {
         Ok(())
     }
 
-    /// Whether a worker that serves would take the drain signal: the first start tells, and not the first loss.
+    /// Logs at the first start, rather than at the first loss, if a ready worker does not handle the drain signal.
     pub fn look_whether_hint_is_taken(&mut self, pid: Pid, signal: Signal) {
         if !takers::is_taken(pid, signal) {
             self.tell_of_deafness(pid, signal, OF_DRAIN);
         }
     }
 
-    /// Passes a signal on to a worker, and to none that it would end or stop.
+    /// Passes a signal on to a worker, but not to a process that the signal would end or stop.
     pub fn forward(&mut self, pid: Pid, signal: Signal) -> io::Result<()> {
         match takers::send(pid, signal) {
             Sent::ToTakers(sent) => return sent,
-            // Also for its effect: CONT continues what is stopped.
+            // A harmless signal is sent for its other effects: CONT continues a stopped process.
             Sent::ToNobody if signal.is_harmless() => return send::to_process(pid, signal),
             Sent::ToNobody => self.tell_of_deafness(pid, signal, OF_FORWARDED),
             Sent::Gone => {}
@@ -49,7 +50,7 @@ impl Workers {
         Ok(())
     }
 
-    /// All workers run the same command: once a signal is enough.
+    /// One line for each signal is enough: all workers run the same command.
     fn tell_of_deafness(&mut self, pid: Pid, signal: Signal, (option, remedy): (&str, &str)) {
         if !self.deafness_told.contains(&signal) {
             self.deafness_told.push(signal);

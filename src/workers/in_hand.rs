@@ -1,11 +1,12 @@
-//! Which connections have something in hand, by what the kernel remembers of them.
+//! Which connections have something in hand, by what the kernel remembers of them (`tcp_info`, tcp(7)). How the
+//! kernel is asked is not known here.
 //!
 //! ```text
 //!  bytes unread, or came in after the last that went out      a request in hand
 //!  bytes came in, and none ever went out                      a request in hand
-//!  bytes unsent, and some are confirmed now and then          an answer that is being sent
-//!  nothing came in yet, or went out, and that is not long ago perhaps the request, or more of the answer, is on its way
-//!  anything else                                              idle, as a client that keeps its connection is
+//!  bytes unsent, and some are acknowledged now and then       an answer that is being sent
+//!  nothing came in yet, or bytes went out, not long ago       perhaps a request, or more of the answer, is on its way
+//!  anything else                                              idle: a client that keeps its connection
 //! ```
 
 use crate::os::socket::connections::{Connection, Tcp};
@@ -13,36 +14,35 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// An answer of which nothing has gone out for so long is complete, if it did not take longer up to then.
+/// If no byte of an answer has been sent for this time, the answer is complete, unless it took longer up to then.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// If it did take longer: for as long again, and this at most.
+/// If it took longer, for the same time again, but at most this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A client that confirms nothing for so long does not read, or is not there any more.
+/// A client that acknowledges nothing for this time does not read, or is gone.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
-/// For so long a request may have been in hand that cannot be told from an answer in the same tick.
+/// How long a connection counts as busy if a request cannot be told from an answer in the same tick.
 const DOUBTFUL: Duration = Duration::from_secs(10);
 
 /// The longest tick of the kernel's clock.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What was seen of connections before, as far as that matters.
+/// What earlier looks have shown of connections.
 pub struct Hands {
     drain_time: Duration,
-    /// Answers that are being sent: how far they are, and since when.
+    /// Answers that are being sent, by inode: the bytes that are acknowledged, and since when.
     sending: HashMap<u64, (u64, Instant)>,
-    /// Whether it was told that nothing can be seen.
+    /// Whether it was logged that connections, or what they have in hand, cannot be seen.
     pub blindness_told: bool,
 }
 
-/// What a connection has in hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hand {
     Nothing,
     Something,
-    /// A request after the answer to one before.
+    /// A request that follows the answer to an earlier one.
     Another,
 }
 
@@ -51,12 +51,11 @@ impl Hands {
         Self { drain_time, sending: HashMap::new(), blindness_told: false }
     }
 
-    /// The drain time is another.
     pub fn renew(&mut self, drain_time: Duration) {
         self.drain_time = drain_time;
     }
 
-    /// Takes all connections there are.
+    /// Judges all connections in one look. No new connections have come for `for_so_long`.
     pub fn judge(
         &mut self,
         all: &HashMap<u64, Connection>,
@@ -79,7 +78,8 @@ impl Hands {
     }
 }
 
-/// `stuck` is whether nothing that it has written was confirmed for a while; for so long no new connections have come.
+/// `stuck` is whether no byte that it has written was acknowledged for a while. No new connections have come for
+/// `for_so_long`.
 fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long: Duration) -> Hand {
     let Connection { unread, unsent, tcp } = *connection;
     let Some(Tcp { received_ago, sent_ago, heard_ago, received, packets_out, .. }) = tcp else {
@@ -88,8 +88,8 @@ fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long:
     let since = |ago: Duration| ago.saturating_add(TICK) < for_so_long;
     let sends = unsent > 0 && !stuck && heard_ago < STUCK_AFTER;
     let has_request = unread > 0 || received_ago < sent_ago || (received > 0 && packets_out == 0);
-    // In one tick an answer went out and something came in, and nothing since: that was another request, or the word
-    // that the answer has arrived, which mostly comes later.
+    // In one tick data came in and an answer went out, and nothing was heard since. What was heard last is another
+    // request, or the acknowledgement of the answer, which mostly comes later.
     let same_tick = received_ago == sent_ago && heard_ago == sent_ago;
     let perhaps = same_tick && packets_out > 0 && sent_ago < DOUBTFUL;
     if has_request || sends || perhaps {
@@ -103,7 +103,7 @@ fn hand(connection: &Connection, stuck: bool, drain_time: Duration, for_so_long:
         0 => drain_time,
         _ => PAUSE.min(drain_time).max(received_ago.saturating_sub(sent_ago).min(LONGEST_PAUSE)),
     };
-    // A client that asked since then may ask again, and again.
+    // A client that has sent a request since then may send one request after the other.
     if sent_ago < pause && !(received > 0 && since(received_ago)) { Hand::Something } else { Hand::Nothing }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const DRAIN: Duration = Duration::from_secs(1);
 
-    /// Bytes came in and went out so many milliseconds ago.
+    /// Bytes came in and went out these numbers of milliseconds ago.
     fn idle(received_ago: u32, sent_ago: u32) -> Connection {
         let [received_ago, sent_ago] = [received_ago, sent_ago].map(|ago| MS * ago);
         let heard_ago = received_ago.min(sent_ago);

@@ -1,4 +1,4 @@
-//! What is done about new connections: which workers get them, and that none does.
+//! Steers, restores and holds off new connections.
 
 use super::Workers;
 use crate::core::{Lane, Pid};
@@ -30,7 +30,7 @@ impl Workers {
         }
     }
 
-    /// Whether any of these workers still waits for connections, as far as is to be seen.
+    /// Whether any of these workers was seen to wait for connections.
     pub(super) fn await_connections(&self, workers: &[(Pid, Lane)]) -> bool {
         let workers: Vec<_> = workers.iter().map(|(pid, lane)| (*pid, self.lanes.ids(lane.0))).collect();
         let_go::any_waits(&workers, self.ids)

@@ -1,4 +1,4 @@
-//! What workers take and do, measured from outside.
+//! Measurements of workers from outside: memory, requests, queues, listeners.
 
 use super::Workers;
 use crate::core::event::{Measured, PoolFact, WorkerFact};
@@ -28,13 +28,13 @@ impl Workers {
         Event::Worker { pid, fact: WorkerFact::Measured(found) }
     }
 
-    /// What a worker has served in all, by the scoreboard: its line stays until another worker gets it.
+    /// The requests that a worker has served, by the scoreboard: its line stays until another worker gets it.
     pub fn served_at_last(&self, pid: Pid) -> Option<u64> {
         let row = self.rows.iter().find(|row| row.pid == pid)?;
         Some(self.scoreboard.as_ref()?.read(row.lane).finished)
     }
 
-    /// Nothing where there is no limit, or none is to be seen.
+    /// `None` if the container has no limit, or none that can be seen.
     pub(super) fn measure_container(&self) -> Option<PoolFact> {
         let cgroup::Memory { current, reclaimable, limit } = self.cgroup.as_ref()?.memory()?;
         Some(PoolFact::ContainerMeasured { used: current.saturating_sub(reclaimable), limit: limit? })
@@ -44,7 +44,7 @@ impl Workers {
         log::snapshot(worker, &self.as_worker(|| snapshot(worker.pid)));
     }
 
-    /// What a worker listens on that is not ready in time.
+    /// Logs what a worker listens on that is not ready in time.
     pub(super) fn explain_lateness(&self, worker: WorkerRef, lane: Lane, watched: bool) {
         let held = self.as_worker(|| Held::by(worker.pid));
         let elsewhere = held.listening_but_on(&self.lanes.ids(lane.0));
@@ -55,7 +55,7 @@ impl Workers {
         }
     }
 
-    /// Whether a worker has connections of which it should have told.
+    /// Logs, once, that a worker has connections and has not reported requests.
     pub(super) fn check_counting(&self, worker: WorkerRef) {
         let addresses: Vec<Address> = self.lanes.addresses().cloned().collect();
         if !self.uncounted_told.get()
@@ -66,12 +66,12 @@ impl Workers {
         }
     }
 
-    /// Whether the memory of workers is measured by their proportional share.
+    /// Whether memory is measured as the proportional share (`Pss`).
     pub fn measures_shares(&self) -> bool {
         self.memory == Some(Measure::Pss)
     }
 
-    /// With the rights of a worker, if it is of another user.
+    /// Runs `look` with the rights of the workers' user, if that is another user.
     pub fn as_worker<T>(&self, look: impl FnOnce() -> T) -> T {
         privileges::acting_for(self.ids, look)
     }

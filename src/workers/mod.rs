@@ -1,5 +1,5 @@
-//! What the loop holds for a pool, beside what it holds for one command: listeners, and all the ways to learn of a
-//! worker.
+//! What the loop holds for a pool, beside what it holds for one command: the listeners, and all sources of facts
+//! about workers. It decides nothing: facts go to the core as events, and actions come back.
 
 mod accepting;
 mod connections;
@@ -58,61 +58,58 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-/// Lines of the scoreboard, and workers with a pipe or a probe: all that are wanted, and as many that make way.
+/// The number of scoreboard lines, pipes and probes: one for each wanted worker, and as many for retiring workers.
 const MOST_LINES: u32 = 2 * MOST_WORKERS;
 
-/// See the module.
 pub struct Workers {
     pub notices: Notices,
     pub lanes: Lanes,
-    /// Whose listeners were there before us.
     pub adopted: Activation,
     shut: Option<ShutWatch>,
     queue_watch: Option<QueueWatch>,
-    /// Those that run, the oldest first.
+    /// The workers that run, oldest first.
     rows: Vec<WorkerIo>,
     observer: Observer,
     hands: Hands,
     prober: Prober,
     probing: Option<Probing>,
     next_probe: u64,
-    /// Probes before this one count only if they pass: we had no time to take their answers.
+    /// The first probe whose failure counts. Earlier ones count only if they pass, because the loop had no time to
+    /// take their answers.
     counts_from: u64,
     pipes: Option<ReadyPipes>,
     scoreboard: Option<Scoreboard>,
     requests: Requests,
-    /// Whether it was told that no request is counted.
+    /// Whether it was logged that no request is counted.
     uncounted_told: Cell<bool>,
     pub outgoing: Outgoing,
-    /// Workers' output, if it goes through us.
+    /// `None` if workers write to the supervisor's own streams.
     pub output: Option<Relay>,
-    /// When the graceful timeout ends, if that is known.
+    /// When the graceful timeout ends; `None` if that is unknown.
     pub end_by: Option<Instant>,
     memory: Option<Measure>,
     counts_queues: bool,
-    /// Signals that workers do not take, of which that was told.
+    /// Signals of which it was logged that workers do not handle them.
     deafness_told: Vec<Signal>,
-    /// Whether it was told that the kernel does not show queues.
+    /// Whether it was logged that the kernel does not show queues.
     blindness_told: Cell<bool>,
-    /// Workers that are to be measured, a few in each turn.
+    /// Workers that are to be measured, a few in each turn of the loop.
     pub to_measure: VecDeque<(Pid, Lane)>,
     cgroup: Option<Cgroup>,
-    /// Deaths for want of memory that have been told of.
+    /// Kills for want of memory that were reported.
     out_of_memory: u64,
-    /// As whom to look at workers, if they are not ours.
+    /// The user and group of the workers, if they are not the supervisor's.
     ids: Option<(u32, u32)>,
 }
 
-/// What is under way with one worker that runs.
 struct WorkerIo {
     pid: Pid,
-    /// By this its pipe is known; `None` if the program before us has spawned it.
+    /// The key of its pipe; `None` if the previous program has spawned it.
     spawn: Option<u64>,
     lane: u32,
-    /// The probe under way.
     probe: Option<u64>,
     probe_failed: bool,
-    /// It is to be told when something comes into its queue.
+    /// Whether the kernel reports the next connection in its queue.
     queue_watched: bool,
 }
 
@@ -122,17 +119,17 @@ impl WorkerIo {
     }
 }
 
-/// What workers are asked, and where.
+/// The probe request, its target, and its timeout.
 struct Probing {
     to: SocketAddr,
     get: Get,
     within: Duration,
 }
 
-/// What is to be inherited beside the listeners, held until the spawn is over.
+/// The descriptors that a worker inherits beside its listeners, held until the spawn is over.
 pub struct Extras {
     ready: Option<OwnedFd>,
-    /// Its number, as the worker will see it.
+    /// Its number in the worker.
     pub ready_fd: Option<RawFd>,
     scoreboard: Option<(RawFd, u64)>,
     output: [Option<OwnedFd>; 2],
@@ -140,14 +137,14 @@ pub struct Extras {
 }
 
 impl Extras {
-    /// The numbers, as the worker will see them.
+    /// The numbers as the worker sees them.
     pub fn of_worker(&self, order: &SpawnOrder) -> OfWorker {
         let SpawnOrder { slot, number, generation, .. } = *order;
         let notify_socket = self.notify_socket.clone();
         OfWorker { slot, number, generation, notify_socket, scoreboard: self.scoreboard }
     }
 
-    /// What becomes its stdout and stderr, if not ours.
+    /// The worker's stdout and stderr; `None` if they are the supervisor's own.
     pub fn output(&self) -> [Option<BorrowedFd<'_>>; 2] {
         self.output.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd))
     }
@@ -157,7 +154,7 @@ impl Workers {
     /// Must be called inside the runtime.
     ///
     /// # Errors
-    /// If the kernel gives us no socket, epoll or memory: what could not be had.
+    /// What could not be created, if the kernel provides no socket, epoll or memory.
     pub fn new(
         pool: &PoolSettings,
         lanes: Lanes,
@@ -218,7 +215,7 @@ impl Workers {
         })
     }
 
-    /// Measures and asks as this says from now on.
+    /// Applies changed settings.
     pub fn renew(&mut self, pool: &PoolSettings) {
         self.memory = measure(pool);
         self.uncounted_told.set(false);
@@ -226,12 +223,12 @@ impl Workers {
         self.probing = probing(pool, &self.lanes).or(self.probing.take());
     }
 
-    /// Whether connections can be led to single workers.
+    /// Whether new connections can be steered to single workers.
     pub fn steers(&self) -> bool {
         self.lanes.is_steered()
     }
 
-    /// Ready when there is something to take.
+    /// Ready when [`take`](Self::take) has something to return.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let notified = self.notices.poll_ready(cx).is_ready();
         let piped = self.pipes.as_ref().is_some_and(|pipes| pipes.poll_ready(cx).is_ready());
@@ -246,7 +243,7 @@ impl Workers {
         }
     }
 
-    /// What has come in since: notices first, so that a ping is never later than a probe that failed.
+    /// The events that have come in. Notices are first, so that a ping is never later than a failed probe.
     pub fn take(&mut self) -> Vec<Event> {
         if let Some(output) = &mut self.output {
             output.turn();
@@ -260,14 +257,14 @@ impl Workers {
                 events.push(Event::Worker { pid: row.pid, fact: WorkerFact::SaidReady });
             }
         }
-        // One a worker at most.
+        // At most one for each worker.
         while let Some(answer) = self.prober.take() {
             events.extend(self.probe_answered(answer));
         }
         events
     }
 
-    /// Nothing, if the worker has ended since.
+    /// `None` if the worker has ended meanwhile.
     fn probe_answered(&mut self, answer: ProbeAnswer) -> Option<Event> {
         let row = self.rows.iter_mut().find(|row| row.probe == Some(answer.id))?;
         row.probe = None;
@@ -275,7 +272,7 @@ impl Workers {
         let counts = answer.id >= self.counts_from;
         match answer.result {
             Ok(()) => row.probe_failed = false,
-            // The first in a row: whoever reads that it hangs wants to know why.
+            // The first failure in a row is a warning: it shows why the worker is found to hang.
             Err(failure) if counts && !std::mem::replace(&mut row.probe_failed, true) => {
                 warn!(pid = pid.0, "probe failed: {failure}");
             }
@@ -289,8 +286,8 @@ impl Workers {
         Some(Event::Worker { pid, fact: WorkerFact::Probed { passed } })
     }
 
-    /// A worker that has shut its listener down for everybody takes no connections any more: it leaves, whatever it
-    /// thinks. The listener listens again, for the next.
+    /// A worker that has shut its listener down accepts no more connections, and nor does any other holder
+    /// (shutdown(2)): it counts as leaving. The listener listens again, for its successor.
     fn mend_shut(&mut self) -> Vec<Event> {
         let heard = self.shut.as_ref().is_some_and(ShutWatch::is_heard);
         if !heard && !self.lanes.has_mended() {
@@ -302,7 +299,7 @@ impl Workers {
         }
         let mut events = Vec::new();
         for lane in &shut {
-            // Where two have it, the first is on its way out.
+            // If two workers share the lane, the first is retiring.
             if let Some(WorkerIo { pid, .. }) = self.rows.iter().find(|row| row.lane == *lane) {
                 warn!(
                     pid = pid.0,
@@ -314,19 +311,19 @@ impl Workers {
         events
     }
 
-    /// Directories of ours.
+    /// The private directories of the supervisor.
     pub fn places(&self) -> Vec<DirectoryLocation> {
         self.notices.places()
     }
 
-    /// The scoreboard, and how many lines it has.
+    /// The scoreboard, and the number of its lines.
     pub fn scoreboard_fd(&self) -> Option<(BorrowedFd<'_>, u32)> {
         self.scoreboard.as_ref().map(|board| (board.fd(), MOST_LINES))
     }
 
     // Spawning
 
-    /// Gets a worker's listeners and other descriptors ready.
+    /// Prepares the listeners and other descriptors of a worker.
     pub fn prepare(&mut self, order: &SpawnOrder) -> Result<Extras, SpawnFailure> {
         let failure = |step| {
             move |error: io::Error| SpawnFailure {
@@ -336,7 +333,7 @@ impl Workers {
             }
         };
         self.outgoing.begins();
-        // Where its predecessor is still there, it stays as that has it.
+        // If the predecessor still has the lane, its listeners stay as they are.
         let is_anothers = self.rows.iter().any(|row| row.lane == order.lane.0);
         let opened = if is_anothers { Ok(()) } else { self.lanes.open(order.lane.0) };
         opened.map_err(failure("listen"))?;
@@ -348,7 +345,7 @@ impl Workers {
             next_fd = next_fd.saturating_add(1);
             (fd, scoreboard::offset(order.lane.0))
         });
-        // Above whatever the worker will see.
+        // Above all descriptors that the worker will see.
         let least = next_fd.saturating_add(1);
         let ready = self.pipes.as_mut().map(|pipes| pipes.open(order.id.0, least)).transpose();
         let ready = ready.map_err(failure("pipe"))?;
@@ -358,7 +355,7 @@ impl Workers {
         Ok(Extras { ready_fd: ready.as_ref().map(|_| next_fd), ready, scoreboard, output, notify_socket })
     }
 
-    /// What becomes 3, 4, ... in the worker.
+    /// The descriptors that become 3, 4, ... in the worker.
     pub fn fds<'a>(&'a self, order: &SpawnOrder, extras: &'a Extras) -> Vec<BorrowedFd<'a>> {
         let mut fds = self.lanes.fds(order.lane.0);
         fds.extend(self.scoreboard.as_ref().map(Scoreboard::fd));
@@ -366,7 +363,6 @@ impl Workers {
         fds
     }
 
-    /// A worker runs.
     pub fn has_spawned(&mut self, order: &SpawnOrder, pid: Pid) {
         self.rows.push(WorkerIo::new(pid, Some(order.id.0), order.lane));
         self.notices.has_spawned(order.id.0, pid);
@@ -376,7 +372,6 @@ impl Workers {
         }
     }
 
-    /// A worker could not be started.
     pub fn has_not_spawned(&mut self, order: &SpawnOrder) {
         self.notices.forget(order.id.0);
         if let Some(pipes) = &mut self.pipes {
@@ -387,7 +382,8 @@ impl Workers {
         }
     }
 
-    /// A child has ended: its number may come again. Tells whether the kernel has killed somebody for want of memory.
+    /// A child has ended, and its pid may be used again. Returns whether the kernel has killed a process for want of
+    /// memory.
     pub fn has_ended(&mut self, pid: Pid, exit: Exit) -> bool {
         if let Some(output) = &mut self.output {
             output.has_ended(pid);
@@ -404,14 +400,14 @@ impl Workers {
         }
         let kills = self.cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0);
         let grew = kills > self.out_of_memory;
-        // One death, one exit: two at once are two exits.
+        // Each kill belongs to one exit: two kills at once are two exits.
         self.out_of_memory = self.out_of_memory.saturating_add(1).min(kills);
         grew
     }
 
     // Looking at workers
 
-    /// Begins a probe, if there are not too many.
+    /// Begins a probe. If too many are under way, the answer comes at once: `passed` is `None`.
     fn probe(&mut self, pid: Pid, lane: Lane) -> Option<Event> {
         let id = self.next_probe;
         self.next_probe = self.next_probe.wrapping_add(1);
@@ -426,23 +422,22 @@ impl Workers {
         Some(Event::Worker { pid, fact: WorkerFact::Probed { passed: None } })
     }
 
-    /// Whether probes are under way.
     pub fn probes(&self) -> bool {
         self.rows.iter().any(|row| row.probe.is_some())
     }
 
-    /// Nothing of ours ran for a while, of which the clock has left out `lost` in all.
+    /// No process ran for a while. `lost` is all the time that the clock has left out so far.
     pub fn was_paused(&mut self, lost: Duration) {
         self.requests.was_paused(lost);
         self.had_no_time();
     }
 
-    /// Answers to probes may have come, and not have been taken in time.
+    /// Answers to probes may have come and not been taken in time, so failures of probes under way do not count.
     pub fn had_no_time(&mut self) {
         self.counts_from = self.next_probe;
     }
 
-    /// Connections that wait. Where the kernel does not tell, nobody is waited for.
+    /// The number of connections that wait. If the kernel does not tell, none is waited for.
     fn queue(&self, lane: Lane) -> u32 {
         self.lanes.queue(lane.0).unwrap_or_else(|error| {
             if !self.blindness_told.replace(true) {
@@ -453,12 +448,12 @@ impl Workers {
     }
 }
 
-/// Those that the program before us has told of.
+/// The workers from the handover.
 fn kept(given: &ProgramHandover) -> Vec<WorkerIo> {
     given.pool.kept.iter().map(|kept| WorkerIo::new(kept.pid, None, kept.lane)).collect()
 }
 
-/// The least number of a descriptor that is out of the way of those the workers see.
+/// The lowest descriptor number above those that the workers see.
 pub fn least_fd(pool: &PoolSettings) -> RawFd {
     const SCOREBOARD_AND_READY: i32 = 2;
     let listeners = i32::try_from(pool.listeners().count()).unwrap_or(0);

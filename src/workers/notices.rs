@@ -1,9 +1,10 @@
-//! What workers say of themselves: a socket each, and which senders are believed there.
+//! What workers report over their notify sockets: one socket for each worker, and which senders are believed there.
 //!
-//! A worker's socket is in a directory that only its user reaches: then the socket says who speaks. Where workers start
-//! as root they may change to any user, so every process that knows the random name may write to the socket; and an
-//! abstract one can be reached by every process of the network namespace. There a sender is looked up in /proc, and
-//! counts if it descends from the very worker; a few at a time, for it may lie deep below.
+//! A worker's socket is in a directory that only its user reaches, so the socket identifies the sender. Workers that
+//! start as root may change to any user, so every process that knows the random name may write to their sockets; and
+//! every process of the network namespace reaches an abstract socket. In these cases a sender is looked up in /proc,
+//! and counts if it descends from the worker. Only a few are looked up at a time, because a sender may be far down in
+//! the tree of processes.
 
 use super::share::TimeShare;
 use crate::core::{Event, Pid};
@@ -23,50 +24,49 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll};
 use tracing::{debug, warn};
 
-/// Datagrams of one worker that are taken before anything else gets its turn.
+/// The number of datagrams of one worker that are taken before other work.
 const MOST_OF_ONE: usize = 4;
 
-/// Senders that are looked up in /proc before anything else gets its turn.
+/// The number of senders that are looked up in /proc before other work.
 const MOST_LOOKED_UP: usize = 8;
 
-/// Whose word counts.
+/// The senders whose datagrams count without a look in /proc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Believed {
-    /// That of every process that reaches the socket.
+    /// Every process that reaches the socket.
     All,
-    /// That of our own user and root; others are looked up.
+    /// The supervisor's own user, and root.
     OursAndRoot,
-    /// That of a process which has been looked up.
+    /// None: every sender is looked up.
     Descendants,
 }
 
-/// See the module.
 pub struct Notices {
     sockets: NotifySockets,
     workers: HashMap<u64, Speaker>,
-    /// Workers with a datagram whose sender is still to be looked up, the one that waits longest first.
+    /// Workers with a datagram whose sender has to be looked up, the longest waiting first.
     held: VecDeque<u64>,
     directories: Vec<PrivateDirectory>,
-    /// Where new sockets go; without one, they are abstract.
+    /// The directory for new sockets; `None` if they are abstract.
     here: Option<DirectoryLocation>,
     users: Users,
     own_uid: u32,
 }
 
-/// A worker that has a socket.
+/// The owner of a socket.
 struct Speaker {
-    /// Once it runs.
+    /// `None` before the worker runs.
     pid: Option<Pid>,
     believed: Believed,
-    /// A datagram whose sender is to be looked up.
+    /// A datagram whose sender has to be looked up.
     held: Option<Datagram>,
 }
 
 impl Notices {
-    /// Finds a place for sockets that workers with this identity can reach. Must be called inside the runtime.
+    /// Finds a directory that workers with this identity can reach. Must be called inside the runtime.
     ///
     /// # Errors
-    /// If the kernel gives us no epoll, or what was handed over is not there.
+    /// If the kernel provides no epoll, or if a descriptor of the handover is missing.
     pub fn new(identity: Option<&Identity>, given: Option<&Notify>) -> io::Result<Self> {
         let (own_uid, _) = privileges::own_ids();
         let mut notices = Self {
@@ -95,7 +95,7 @@ impl Notices {
     /// As socket(2), bind(2) and epoll_ctl(2).
     pub fn open(&mut self, id: u64) -> io::Result<OsString> {
         let socket = match self.open_here() {
-            // It has been cleared away, its file system is full, or its user has spoilt it.
+            // The directory was removed, its file system is full, or its user has spoilt it.
             Err(error) if self.here.is_some() && is_of_place(&error) => {
                 debug!(%error, "notify sockets need another place");
                 self.find_place();
@@ -117,20 +117,18 @@ impl Notices {
         }
     }
 
-    /// The worker runs.
     pub fn has_spawned(&mut self, id: u64, pid: Pid) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.pid = Some(pid);
         }
     }
 
-    /// The worker could not be started.
     pub fn forget(&mut self, id: u64) {
         self.sockets.retire(id);
         self.workers.remove(&id);
     }
 
-    /// A child has ended: nothing that was said at its socket counts any more.
+    /// A child has ended: datagrams at its socket do not count any more.
     pub fn has_ended(&mut self, pid: Pid) {
         let ended = self.workers.iter().find(|(_, worker)| worker.pid == Some(pid)).map(|(id, _)| *id);
         if let Some(id) = ended {
@@ -138,14 +136,14 @@ impl Notices {
         }
     }
 
-    /// Ready when there is something to take.
+    /// Ready when [`take`](Self::take) has something to return.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Asked first, for it is to wake us later.
+        // The sockets are polled in any case, because that registers the waker.
         let is_ready = self.sockets.poll_ready(cx).is_ready();
         if is_ready || !self.held.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// What has come in since: of each worker a little, one after the other.
+    /// The events that have come in: a few datagrams of each worker in turn.
     pub fn take(&mut self) -> Vec<Event> {
         let share = TimeShare::begin();
         let mut events = Vec::new();
@@ -170,7 +168,7 @@ impl Notices {
         events
     }
 
-    /// Takes one datagram of a worker; whether there may be another.
+    /// Takes one datagram of a worker. Returns whether there may be another.
     fn take_one(
         &mut self,
         id: u64,
@@ -196,9 +194,9 @@ impl Notices {
         true
     }
 
-    // Where they are
+    // Directories
 
-    /// The directories that are to be removed if nobody else does it.
+    /// The directories that the panic hook has to remove.
     pub fn places(&self) -> Vec<DirectoryLocation> {
         self.directories.iter().map(|directory| directory.place().clone()).collect()
     }
@@ -221,7 +219,7 @@ impl Notices {
                  worker; mount a tmpfs at /run to keep others out"
             ),
         }
-        // As often as there is reason to, so none is kept that has no use.
+        // Removes the directories without a socket, each time a new one is found.
         let in_use = |known: &PrivateDirectory| {
             self.sockets.iter().any(|(_, socket)| socket.place() == Some(known.place()))
         };
@@ -229,9 +227,9 @@ impl Notices {
         self.directories.extend(directory);
     }
 
-    // The exchange of our own program
+    // Handover
 
-    /// What the next program is to be told, and the descriptors that go with it.
+    /// The state for the next program, and the descriptors that belong to it.
     pub fn hand_over(&self) -> (Notify, Vec<BorrowedFd<'_>>) {
         let directories = self.directories.iter().map(|directory| {
             let place = directory.place();
@@ -282,7 +280,7 @@ impl Speaker {
     }
 
     fn looked_up(&self, datagram: &Datagram) -> Vec<Event> {
-        // Where /proc does not tell, the worker itself is known by its number.
+        // If /proc does not tell, the worker itself is known by its pid.
         let speaker = proc::child_above(datagram.sender).unwrap_or(datagram.sender);
         let is_its_own = self.pid == Some(speaker);
         if is_its_own { self.said(datagram) } else { Vec::new() }
@@ -298,7 +296,7 @@ impl Believed {
         }
     }
 
-    /// As it is written in the handover.
+    /// The number in the handover.
     fn number(self) -> u8 {
         match self {
             Self::All => 0,
@@ -312,15 +310,15 @@ impl Believed {
     }
 }
 
-/// Whether another place might do: not where descriptors or memory are wanting.
+/// Whether another directory may help: not if descriptors or memory are short.
 fn is_of_place(error: &io::Error) -> bool {
     !listen::is_out_of_descriptors(error) && !listen::is_out_of_memory(error)
 }
 
-/// Which processes are to reach a worker's socket.
+/// The processes that have to reach a worker's socket.
 fn users(identity: Option<&Identity>, own_uid: u32) -> Users {
     match identity {
-        // Root can become any other.
+        // Root can become any other user.
         Some(identity) if identity.uid == 0 => Users::Any,
         None if own_uid == 0 => Users::Any,
         Some(identity) => Users::One(identity.clone()),

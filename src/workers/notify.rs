@@ -1,6 +1,5 @@
-//! What workers tell us of themselves: datagrams of `KEY=VALUE` lines (sd_notify(3)).
-//!
-//! Each worker has a socket of its own, so that it is known who speaks; `workers/notices.rs` has who is believed.
+//! The protocol of the notify sockets: datagrams of `KEY=VALUE` lines (sd_notify(3)). Which senders are believed is
+//! not known here (`workers/notices.rs`).
 
 use crate::core::event::WorkerFact;
 use crate::core::{Event, Pid};
@@ -9,38 +8,38 @@ use crate::values::printable::printable;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// More characters of a status than this are cut.
+/// The longest status, in characters; the rest is cut.
 const LONGEST_STATUS: usize = 200;
 
-/// One thing said.
+/// One line that is understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// `READY=1`: the start-up, or a reload, is done.
+    /// `READY=1`: start-up, or a reload, is complete.
     Ready,
-    /// `STOPPING=1`: it is about to end.
+    /// `STOPPING=1`: the worker is about to end.
     Stopping,
-    /// `RELOADING=1`: it reads its configuration anew, and says `READY=1` when it has.
+    /// `RELOADING=1`: the worker reads its configuration again, and sends `READY=1` afterwards.
     Reloading,
-    /// `WATCHDOG=1`: it is alive.
+    /// `WATCHDOG=1`: the worker is alive.
     Watchdog,
-    /// `WATCHDOG=trigger`: it wants to be treated as if it had not said so in time.
+    /// `WATCHDOG=trigger`: the worker asks to be treated as if `WATCHDOG=1` were late.
     WatchdogTrigger,
-    /// `WATCHDOG_USEC=`: from now on it says so at least as often.
+    /// `WATCHDOG_USEC=`: from now on the worker sends `WATCHDOG=1` at least this often.
     WatchdogUsec(Duration),
-    /// `EXTEND_TIMEOUT_USEC=`: its start-up or its stop needs so much time more, counted from now.
+    /// `EXTEND_TIMEOUT_USEC=`: start-up or stop needs this time more, counted from now.
     ExtendTimeout(Duration),
-    /// `X_PREFORK_REQUESTS=`: how many requests it has served since its start.
+    /// `X_PREFORK_REQUESTS=`: requests that the worker has served since its start.
     Requests(u64),
-    /// `STATUS=`: for people to read. Short, in one line, without control characters.
+    /// `STATUS=`: a text for people; short, in one line, without control characters.
     Status(String),
-    /// `ERRNO=`: why it is about to fail, errno(3).
+    /// `ERRNO=`: the cause of an imminent failure (errno(3)).
     Errno(i32),
 }
 
-/// More words of one datagram are not heard: no program has so much to say at once, and each takes its time.
+/// The number of lines of one datagram that count: no program has more to say at once, and each takes time.
 const MOST_WORDS: usize = 16;
 
-/// The events in a datagram of this worker's, in order. Unknown keys are passed over, as the protocol asks.
+/// The events of a worker's datagram, in order. Unknown keys are ignored, as the protocol asks.
 #[must_use]
 pub fn events(pid: Pid, text: &[u8]) -> Vec<Event> {
     let fact = |word| match word {
@@ -56,15 +55,15 @@ pub fn events(pid: Pid, text: &[u8]) -> Vec<Event> {
     parse(text).filter_map(fact).take(MOST_WORDS).map(|fact| Event::Worker { pid, fact }).collect()
 }
 
-/// All that is said, in order, and as often as it is said. Lines we do not understand are passed over, and so is
-/// the last one of a datagram that was cut, for a part of a number is another number.
+/// All lines that are understood, in order, repeated ones too. Other lines are ignored. So is the last line of a
+/// datagram that was cut, because a part of a number is another number.
 pub fn parse(text: &[u8]) -> impl Iterator<Item = Word> + '_ {
     let whole = match text.iter().rposition(|byte| *byte == b'\n') {
         Some(end) if text.len() >= LONGEST => text.get(..end),
         None if text.len() >= LONGEST => None,
         _ => Some(text),
     };
-    // Programs in C send the zero that ends their string too.
+    // C programs send the terminating zero of their string too.
     let whole = whole.unwrap_or_default();
     let zeros = whole.iter().rev().take_while(|byte| **byte == 0).count();
     let whole = whole.get(..whole.len().saturating_sub(zeros)).unwrap_or_default();
@@ -79,7 +78,7 @@ fn word(line: &[u8]) -> Option<Word> {
         ("RELOADING", "1") => Some(Word::Reloading),
         ("WATCHDOG", "1") => Some(Word::Watchdog),
         ("WATCHDOG", "trigger") => Some(Word::WatchdogTrigger),
-        // Nobody can ping that often.
+        // No process can ping that often.
         ("WATCHDOG_USEC", usec) => {
             number(usec).filter(|usec| *usec > 0).map(Duration::from_micros).map(Word::WatchdogUsec)
         }

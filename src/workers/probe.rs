@@ -1,7 +1,6 @@
-//! Asking one worker over HTTP whether it is well.
-//!
-//! Through the public port, as a client would: where each worker has a listener of its own, our source address says
-//! which of them is meant (127.112.0.0/16). A probe decides nothing; what came of it goes back to the loop.
+//! HTTP probes of single workers. A probe goes through the public port, as a client would. If each worker has a
+//! listener of its own, the source address (127.112.0.0/16) selects the worker. A probe decides nothing: its result
+//! goes back to the loop.
 
 use crate::http::client::{Get, NoAnswer, exchange};
 use hyper::StatusCode;
@@ -14,20 +13,18 @@ use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 
-/// Why a worker cannot be called well.
+/// Why a probe did not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeFailure {
-    /// Not the worker's fault: we have no descriptor, no address or no port to ask from.
+    /// Not the worker's fault: the supervisor has no descriptor, address or port for the probe.
     NotAsked(io::ErrorKind),
-    /// It cannot be connected to.
     Connect(io::ErrorKind),
-    /// It did not answer in time.
     TimedOut,
-    /// It closed the connection before it had answered.
+    /// The worker closed the connection before it had answered.
     Closed,
-    /// It answered with this status.
+    /// A status that is not a success.
     Status(u16),
-    /// It answered with something else, or with a head without end.
+    /// The answer is not HTTP, or its head has no end.
     NotHttp,
 }
 
@@ -44,10 +41,11 @@ impl fmt::Display for ProbeFailure {
     }
 }
 
-/// Asks once. Well is a status from 200 to 399, as the kubelet has it. No redirect is followed, and no body is read.
+/// Sends one probe. Success is a status from 200 to 399, as in the kubelet. Redirects are not followed, and no body
+/// is read.
 ///
 /// # Errors
-/// What came instead.
+/// Why the probe did not pass.
 pub async fn probe(from: Ipv4Addr, to: SocketAddr, get: &Get, within: Duration) -> Result<(), ProbeFailure> {
     match timeout(within, ask(from, to, get)).await {
         Ok(Ok(status)) if (200..400).contains(&status.as_u16()) => Ok(()),
@@ -62,7 +60,7 @@ async fn ask(from: Ipv4Addr, to: SocketAddr, get: &Get) -> Result<StatusCode, Pr
     let socket = TcpSocket::new_v4().map_err(not_asked)?;
     socket.bind((from, 0).into()).map_err(not_asked)?;
     let stream = socket.connect(to).await.map_err(|error| match error.kind() {
-        // All ports of ours are taken.
+        // All ports of this source address are taken.
         kind @ io::ErrorKind::AddrNotAvailable => ProbeFailure::NotAsked(kind),
         kind => ProbeFailure::Connect(kind),
     })?;
@@ -73,33 +71,27 @@ async fn ask(from: Ipv4Addr, to: SocketAddr, get: &Get) -> Result<StatusCode, Pr
     })
 }
 
-/// One probe to be made.
 #[derive(Clone, Debug)]
 pub struct ProbeOrder {
-    /// Comes back with the answer.
+    /// The answer carries this id.
     pub id: u64,
-    /// From which address of ours.
+    /// The source address.
     pub from: Ipv4Addr,
     /// See [`from_loopback`](crate::values::address::from_loopback).
     pub to: SocketAddr,
-    /// What to ask.
     pub get: Get,
-    /// How long all of it may take.
+    /// The timeout of the whole probe.
     pub within: Duration,
 }
 
-/// What came of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeAnswer {
-    /// Which.
     pub id: u64,
-    /// Whether the worker is well.
     pub result: Result<(), ProbeFailure>,
-    /// How long it took.
     pub took: Duration,
 }
 
-/// Makes probes beside the loop, which takes the answers when it comes to it.
+/// Makes probes beside the loop, which takes the answers in its own time.
 #[derive(Debug)]
 pub struct Prober {
     asking: mpsc::Sender<ProbeAnswer>,
@@ -108,15 +100,15 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// No more than `most` probes, and at least one, are under way or wait to be taken.
+    /// At most `most` probes, and at least one, are under way or wait to be taken.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let (asking, answers) = mpsc::channel(most.clamp(1, Semaphore::MAX_PERMITS));
         Self { asking, answers, next: None }
     }
 
-    /// Begins a probe, whose answer will come for sure; whether it is still of interest then is the caller's to know.
-    /// Returns false when there are too many. Must be called inside the runtime.
+    /// Begins a probe. Its answer is certain to come; the caller knows whether it still matters then. Returns false
+    /// if there are too many. Must be called inside the runtime.
     #[must_use]
     pub fn start(&self, order: ProbeOrder) -> bool {
         let Ok(room) = self.asking.clone().try_reserve_owned() else { return false };
@@ -139,7 +131,7 @@ impl Prober {
         if self.next.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Takes one answer; `None` when there is none.
+    /// Takes one answer, if there is one.
     pub fn take(&mut self) -> Option<ProbeAnswer> {
         self.next.take().or_else(|| self.answers.try_recv().ok())
     }
@@ -170,7 +162,7 @@ mod tests {
         runtime().block_on(probe(FROM, to, &get(), within))
     }
 
-    /// A server of one connection, which it hands over once it has read the request, if it does; what it asked for.
+    /// A server of one connection. It reads the request, if `reads`, and passes connection and request to `answer`.
     fn serve<T: Send + 'static>(
         reads: bool,
         answer: impl FnOnce(TcpStream, String) -> T + Send + 'static,
@@ -249,7 +241,7 @@ mod tests {
         ] {
             assert_eq!(asked_of(answer, true), Err(ProbeFailure::NotHttp), "{answer:?}");
         }
-        // Before it was asked, or after.
+        // The server answers before it has read the request, or after.
         let (address, server) = serve(false, |mut stream, _| {
             stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").unwrap();
             let _hung_up = stream.read_to_end(&mut Vec::new());
@@ -280,13 +272,13 @@ mod tests {
 
     #[test]
     fn all_of_it_has_one_deadline() {
-        // Never accepted, but for by the kernel.
+        // Only the kernel accepts the connection.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let begin = std::time::Instant::now();
         let result = ask_once(silent.local_addr().unwrap(), SHORT);
         assert_eq!(result, Err(ProbeFailure::TimedOut));
         assert!(begin.elapsed() >= SHORT);
-        // Never silent for long.
+        // The server is never silent for long.
         let (address, server) = serve(true, |mut stream, _| {
             let mut head = b"HTTP/1.1 200 OK\r\nX: ".iter().chain(std::iter::repeat(&b'y'));
             while stream.write_all(&[*head.next().unwrap()]).is_ok() {
@@ -308,7 +300,7 @@ mod tests {
 
     #[test]
     fn who_cannot_be_reached_and_who_cannot_ask_are_told_apart() {
-        // No other test has this address.
+        // No other test uses this address.
         let gone = TcpListener::bind("127.99.0.9:0").unwrap().local_addr().unwrap();
         assert_eq!(ask_once(gone, LONG), Err(ProbeFailure::Connect(io::ErrorKind::ConnectionRefused)));
         let not_ours = Ipv4Addr::new(203, 0, 113, 250);

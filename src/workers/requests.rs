@@ -1,13 +1,13 @@
-//! Whether a request in a worker's hands is overdue. Workers set those deadlines on `CLOCK_MONOTONIC`, which goes on while
-//! nothing runs: what the supervisor's clock has left out since is added to them.
+//! Whether a request in a worker's hands is overdue. Workers set these deadlines on `CLOCK_MONOTONIC`, which goes on
+//! while nothing runs. So the time that the supervisor's clock has left out since then is added to them.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// What is known of each lane's deadline.
+/// The deadlines of all lanes.
 #[derive(Debug, Default)]
 pub struct Requests {
-    /// What the clock has left out so far.
+    /// The time that the clock has left out so far.
     lost: Duration,
     lanes: HashMap<u32, Known>,
 }
@@ -15,29 +15,27 @@ pub struct Requests {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     deadline: Option<Duration>,
-    /// What had been left out when this deadline was set, at the least.
+    /// The time that had been left out when this deadline was set, or less.
     since: Duration,
-    /// What had been left out at the last look.
+    /// The time that had been left out at the last look.
     looked: Duration,
 }
 
 impl Requests {
-    /// While the clock has left out `lost`.
+    /// `lost` is the time that the clock has left out so far.
     pub fn new(lost: Duration) -> Self {
         Self { lost, lanes: HashMap::new() }
     }
 
-    /// The clock has left out this in all.
     pub fn was_paused(&mut self, lost: Duration) {
         self.lost = lost;
     }
 
-    /// A new worker has this lane.
     pub fn begins(&mut self, lane: u32) {
         self.lanes.insert(lane, Known { deadline: None, since: self.lost, looked: self.lost });
     }
 
-    /// Whether this deadline has passed, by time in which something ran.
+    /// Whether this deadline has passed, without the time in which nothing ran.
     pub fn is_overdue(&mut self, lane: u32, deadline: Option<Duration>, now: Duration) -> bool {
         let lost = self.lost;
         let new = Known { deadline: None, since: lost, looked: lost };
@@ -81,7 +79,7 @@ mod tests {
         requests.was_paused(s(60));
         assert!(!requests.is_overdue(1, Some(s(110)), s(161)));
         assert!(requests.is_overdue(1, Some(s(110)), s(171)));
-        // The next worker has nothing to do with that.
+        // The deadlines of the next worker of the lane are its own.
         requests.was_paused(s(1_000));
         requests.begins(1);
         assert!(requests.is_overdue(1, Some(s(1_200)), s(1_201)));

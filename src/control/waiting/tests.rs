@@ -3,7 +3,7 @@ use crate::core::snapshot::{Slot, Snapshot};
 use crate::report::metrics::sample_worker;
 use std::time::Duration;
 
-/// A running pool in which everybody is ready: pids from 10.
+/// A running pool in which every worker is ready: pids from 10.
 fn pool(workers: u32) -> Status {
     Status {
         summary: Snapshot { phase: Phase::Running, workers, ready: workers, min_ready: 1, started: true },
@@ -32,7 +32,7 @@ fn reload(generation: u32, state: ReloadState) -> Status {
 fn a_reload_with_a_wrong_configuration_was_never_begun() {
     let outcome = |before: &Status, after: &Status| begun(Request::Reload, before, after).outcome(after);
     assert_eq!(outcome(&pool(2), &reload(2, ReloadState::Refused)), Some(Outcome::ReloadRefused));
-    // The one before it goes on.
+    // The reload before it goes on.
     let running = reload(2, ReloadState::Running);
     assert_eq!(outcome(&running, &running), Some(Outcome::ReloadRefused));
     assert_eq!(outcome(&pool(2), &pool(2)), Some(Outcome::ReloadRefused));
@@ -70,7 +70,7 @@ fn a_reload_is_finished_failed_overtaken_or_interrupted() {
         begin().outcome(&stopping),
         Some(Outcome::Interrupted { order: Order::Demand(Request::Reload) })
     );
-    // What ended in the same turn has ended.
+    // An order that ended in the same turn has its own outcome.
     let mut done = reload(2, ReloadState::Finished);
     done.summary.phase = Phase::Stopping;
     assert_eq!(begin().outcome(&done), Some(Outcome::Reloaded { generation: 2 }));
@@ -83,7 +83,7 @@ fn a_worker_is_replaced_when_another_is_ready_in_its_seat() {
     assert_eq!(waiting.outcome(&now), None);
     now.workers.push(sample_worker(1, 20, State::Starting));
     assert_eq!(waiting.outcome(&now), None);
-    // The successor has the seat; the old one makes way.
+    // The successor has the seat; the old worker drains.
     now.workers = vec![
         sample_worker(0, 10, State::Ready),
         sample_worker(1, 20, State::Ready),
@@ -101,10 +101,10 @@ fn a_replacement_that_fails_is_told_and_the_death_of_the_old_one_is_not_that() {
         begun(RECYCLE, &pool(2), &pool(2)).outcome(&now),
         Some(Outcome::ReplacementFailed { slot: 1 })
     );
-    // It failed before: that is known.
+    // The failure is older than the order.
     assert_eq!(begun(RECYCLE, &now, &now).outcome(&now), None);
 
-    // The old one crashes: its place is vacant, then taken.
+    // The old worker crashes: its place is vacant, then taken.
     let mut waiting = begun(RECYCLE, &pool(2), &pool(2));
     now.workers.pop();
     now.slots[1].respawn_in = Some(Duration::ZERO);
@@ -132,7 +132,7 @@ fn of_a_slot_where_nobody_serves_the_next_that_is_ready_is_waited_for() {
 
     let mut vacant = pool(2);
     vacant.slots[1] = Slot { failures: 3, respawn_in: Some(Duration::from_secs(9)), kept_lane: None };
-    // One that has made way is still there.
+    // A worker that was retired still runs.
     vacant.workers[1].state = State::Stopping;
     let mut waiting = begun(RECYCLE, &vacant, &vacant);
     assert_eq!(waiting.outcome(&vacant), None);
@@ -155,7 +155,7 @@ fn a_count_is_reached_when_all_are_ready_and_nobody_else_is_left() {
     assert_eq!(waiting.outcome(&now), Some(Outcome::ScaleFailed { slot: 2 }));
     assert_eq!(waiting.outcome(&pool(4)), Some(Outcome::Overtaken { order: Order::Demand(scale) }));
 
-    // Fewer: those that make way are waited for, and an old failure is none of this order's.
+    // Fewer slots: retiring workers are waited for, and an old failure does not count for this order.
     let mut waiting = begun(scale, &pool(5), &pool(3));
     let mut now = pool(3);
     now.slots[0].failures = 1;

@@ -1,4 +1,4 @@
-//! Workers that take no connections any more, and their successors, which serve those that wait for them.
+//! Workers that have stopped accepting connections, and the successors that serve the connections in their queues.
 
 use super::Pool;
 use super::slot::Slot;
@@ -10,11 +10,12 @@ use crate::time::Monotonic;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// A worker that came back just when a successor came has no other this soon.
+/// If a worker accepts again just as its successor is spawned, the next successor waits for this time.
 const TRIED_AGAIN: Duration = Duration::from_secs(2);
 
 impl Pool {
-    /// Looks at one worker, if it is time: a look may take two milliseconds. Returns whether it does.
+    /// Looks at no more than one worker, if a look is due: a look may take two milliseconds. Returns whether there
+    /// was one.
     pub(super) fn look_whether_accepting(&mut self, now: Monotonic, out: &mut Vec<Action>) -> bool {
         let look_at = |worker: &super::Worker| worker.accepting().and_then(|accepting| accepting.look_at());
         let seated = self.workers.seated_mut();
@@ -26,7 +27,7 @@ impl Pool {
         out.len() > before
     }
 
-    /// A look at a worker found this.
+    /// The result of a look at a worker.
     pub(super) fn accepting_seen(
         &mut self,
         now: Monotonic,
@@ -42,8 +43,8 @@ impl Pool {
         }
     }
 
-    /// The worker of a slot is back: the one that was to take its place goes, if it has the same listeners or nothing
-    /// else calls for it.
+    /// The worker of a slot accepts again. Its successor is retired if it has the same listeners, or if there is no
+    /// other reason for it.
     fn needs_no_successor(&mut self, now: Monotonic, index: usize, out: &mut Vec<Action>) {
         let Some(worker) = self.workers.slot(index).and_then(Slot::seated) else { return };
         let (lane, due) =
@@ -57,8 +58,8 @@ impl Pool {
         self.retire(now, successor, Reason::Scale, out);
     }
 
-    /// The listeners of a slot's worker, if that takes no connections any more: the next in its place serves those that
-    /// wait there. No more than two have the same.
+    /// The lane of a slot's worker, if that worker has stopped accepting: its successor serves the connections that
+    /// wait there. At most two workers share a lane.
     pub(super) fn inherited_lane(&self, index: usize) -> Option<Lane> {
         let left = self.workers.slot(index)?.seated().filter(|worker| worker.is_away())?;
         let have_it = self.workers.iter().filter(|worker| worker.lane == left.lane).count();

@@ -1,13 +1,13 @@
-//! The clock of a pool, which leaves out the time in which nothing ran.
+//! The clock of a pool, which leaves out the time in which nothing ran, and its distance from real time.
 
 use crate::time::Monotonic;
 use core::time::Duration;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PoolClock {
-    /// The last step.
+    /// The time of the last step.
     stepped: Monotonic,
-    /// How far it is behind real time.
+    /// How far the clock is behind real time.
     behind: Duration,
 }
 
@@ -16,7 +16,6 @@ impl PoolClock {
         self.stepped = now;
     }
 
-    /// The moment of the last step.
     pub(super) fn stepped(&self) -> Monotonic {
         self.stepped
     }
@@ -25,17 +24,15 @@ impl PoolClock {
         self.behind = behind;
     }
 
-    /// How far it is behind real time.
     pub(super) fn behind(&self) -> Duration {
         self.behind
     }
 
-    /// When it is this time in the real world.
+    /// The pool's time at a moment of real time.
     pub(super) fn at(&self, real: Monotonic) -> Monotonic {
         real - self.behind
     }
 
-    /// The real time.
     pub(super) fn real(&self, now: Monotonic) -> Monotonic {
         now + self.behind
     }

@@ -1,24 +1,23 @@
-//! The first start: until one worker has been ready, it is not known whether the application can start at all.
+//! The first start: until one worker has been ready, it is unknown whether the application can start at all.
 //!
 //! ```text
 //!  Together ──one fails──▶ Alone: the slot of the first that failed tries again, the others wait
-//!     └──────one is ready─────┴──────────▶ Passed: each slot for itself, as ever after
+//!     └──────one is ready─────┴──────────▶ Passed: each slot for itself from then on
 //! ```
-//! All slots are filled at once, so several workers that start well are not slower. But of a broken application one
-//! traceback more tells as much as one from each slot, and what cannot start is not found out by many sooner than by one.
+//! All slots are filled at once, so several workers that start well do not take longer than one. A broken application
+//! is then tried in one slot only: a traceback from each slot would say no more than one.
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FirstStart {
     stage: FirstStage,
     /// Whether any spawn has ever succeeded.
     spawned: bool,
-    /// Whether a worker may have tried to reach something, as far as is known.
+    /// Whether a worker may have tried to reach a service, as far as is known.
     reached_out: bool,
-    /// Whether enough workers have ever been ready.
+    /// Whether `min_ready` workers have ever been ready at the same time.
     enough: bool,
 }
 
-/// Where the first start is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FirstStage {
     Together,
@@ -31,7 +30,7 @@ impl FirstStart {
         Self { stage: FirstStage::Together, spawned: false, reached_out: false, enough: false }
     }
 
-    /// Another program began it. `enough` is whether enough workers have ever been ready, `any` whether one is.
+    /// A handover. `enough` is whether enough workers have ever been ready, `any` whether one is.
     pub(super) fn take_over(enough: bool, any: bool) -> Self {
         let stage = if enough || any { FirstStage::Passed } else { FirstStage::Together };
         Self { stage, spawned: true, reached_out: false, enough }
@@ -49,12 +48,10 @@ impl FirstStart {
         self.reached_out = true;
     }
 
-    /// One worker is ready.
     pub(super) fn passed(&mut self) {
         self.stage = FirstStage::Passed;
     }
 
-    /// Enough workers are ready.
     pub(super) fn has_enough(&mut self) {
         self.enough = true;
     }
@@ -63,7 +60,7 @@ impl FirstStart {
         self.enough
     }
 
-    /// Whether a vacancy of this slot may be filled.
+    /// Whether this slot, if vacant, may be filled.
     pub(super) fn may_fill(&self, index: usize) -> bool {
         match self.stage {
             FirstStage::Together | FirstStage::Passed => true,
@@ -71,7 +68,6 @@ impl FirstStart {
         }
     }
 
-    /// A worker of this slot has failed.
     pub(super) fn failed(&mut self, slot: usize) {
         match self.stage {
             FirstStage::Together => self.stage = FirstStage::Alone { slot },
@@ -79,7 +75,7 @@ impl FirstStart {
         }
     }
 
-    /// There are this many slots now: should the one that tries be gone, the first that is vacant does.
+    /// The number of slots is now `slots`. If the slot that tries is gone, the first vacant slot tries instead.
     pub(super) fn has_dropped(&mut self, slots: usize, vacant: Option<usize>) {
         match self.stage {
             FirstStage::Alone { slot } if slot >= slots => {
@@ -89,7 +85,8 @@ impl FirstStart {
         }
     }
 
-    /// Whether no worker has ever been ready and none has tried to reach anything: nothing could come up later.
+    /// Whether no worker has ever been ready and none has tried to reach a service: so there is nothing that could
+    /// come up later.
     pub(super) fn waits_for_nothing(&self) -> bool {
         match self.stage {
             FirstStage::Together | FirstStage::Alone { .. } => !self.reached_out,

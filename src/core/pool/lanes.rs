@@ -1,9 +1,9 @@
-//! The lanes of a pool: which get new connections, and which have lost their worker.
+//! The lanes of a pool: which ones get new connections, and which ones have lost their worker.
 //!
-//! A slot that loses its worker keeps the lane for the respawn. Elsewhere a lane can be left with connections in it: its
-//! worker died beside a successor with a lane of its own, or while it was being emptied, or is not to be replaced at all.
-//! New connections go elsewhere, so such a queue is looked at once. If connections wait there, a worker makes way, in its
-//! turn, for one that gets this lane.
+//! A slot that loses its worker keeps the lane for the respawn. Other lanes can be stranded with connections in them:
+//! the worker died beside a successor with a lane of its own, or while it was draining, or its slot is dropped. New
+//! connections go elsewhere, so one look at such a queue is enough. If connections wait there, a worker is replaced,
+//! in its turn, by one that gets this lane.
 
 use crate::action::{Action, ListenerAction, PoolCheck};
 use crate::event::Lane;
@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct LanePlan {
-    /// Where new connections go, in order.
+    /// The lanes that get new connections, in order.
     steered: Vec<Lane>,
     stranded: Vec<Stranded>,
 }
@@ -21,16 +21,15 @@ pub(super) struct LanePlan {
 #[derive(Clone, Copy, Debug)]
 struct Stranded {
     lane: Lane,
-    /// When to look at its queue; `None` once that has been done.
+    /// When to look at the queue; `None` after the look.
     look_at: Option<Monotonic>,
     /// Whether connections wait there.
     waits: bool,
 }
 
 impl LanePlan {
-    /// New connections go to these lanes.
     pub(super) fn steer<L: Iterator<Item = Lane>>(&mut self, lanes: impl Fn() -> L, out: &mut Vec<Action>) {
-        // This comes after each step, and mostly all is as before.
+        // This runs after each step, and mostly nothing has changed.
         if lanes().count() == self.steered.len()
             && lanes().all(|lane| self.steered.binary_search(&lane).is_ok())
         {
@@ -41,12 +40,11 @@ impl LanePlan {
         out.push(Action::Listeners(ListenerAction::Steer { lanes: self.steered.clone() }));
     }
 
-    /// Whether new connections come to this lane.
     pub(super) fn is_steered_to(&self, lane: Lane) -> bool {
         self.steered.contains(&lane)
     }
 
-    /// This lane's worker is gone, and no other is to have it.
+    /// The worker of this lane is gone, and no slot keeps the lane.
     pub(super) fn strand(&mut self, now: Monotonic, lane: Lane) {
         self.give(lane);
         self.stranded.push(Stranded { lane, look_at: Some(now), waits: false });
@@ -57,22 +55,20 @@ impl LanePlan {
         self.stranded.retain(|stranded| stranded.lane != lane);
     }
 
-    /// Whether every lane with connections has a worker, or a slot that gets one.
+    /// Whether every lane with connections has a worker, or a slot that is about to get one.
     pub(super) fn none_stranded(&self) -> bool {
         self.stranded.is_empty()
     }
 
-    /// The stranded lane in which connections wait longest.
+    /// The oldest stranded lane with waiting connections.
     pub(super) fn waiting(&self) -> Option<Lane> {
         self.stranded.iter().find(|stranded| stranded.waits).map(|stranded| stranded.lane)
     }
 
-    /// How many stranded lanes have connections that wait.
     pub(super) fn number_waiting(&self) -> usize {
         self.stranded.iter().filter(|stranded| stranded.waits).count()
     }
 
-    /// Looks at stranded lanes, if it is time.
     pub(super) fn look(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         for stranded in self.stranded.iter_mut().filter(|stranded| reached(stranded.look_at, now)) {
             stranded.look_at = None;
@@ -84,7 +80,7 @@ impl LanePlan {
         self.stranded.iter().fold(None, |soonest, stranded| earlier(soonest, stranded.look_at))
     }
 
-    /// This many connections wait in a stranded lane.
+    /// The result of a look at a stranded lane.
     pub(super) fn seen(&mut self, lane: Lane, waiting: u32) {
         if waiting == 0 {
             self.stranded.retain(|stranded| stranded.lane != lane || stranded.look_at.is_some());

@@ -1,4 +1,4 @@
-//! Workers that come, get ready, make way and go.
+//! The life of the workers in the pool: they are spawned, become ready, are retired and exit.
 
 use super::Pool;
 use super::phase::{Ending, Phase};
@@ -35,7 +35,7 @@ impl Pool {
             (Phase::Ending(Ending { final_stop: FinalStop::Killing { .. }, .. }, _), _) => {
                 Some((Reason::Stop, Some(now)))
             }
-            // It made way before it was there.
+            // It was retired before it was spawned.
             (Phase::Unstarted | Phase::Running { .. } | Phase::Draining { .. }, WorkerPlace::Retiring(_)) => {
                 Some((Reason::Scale, policy.stop.graceful.deadline(now)))
             }
@@ -60,7 +60,7 @@ impl Pool {
         let Some(slot) = self.workers.at(place).map(|worker| worker.slot) else { return };
         out.push(Action::Note(Note::Init(InitNote::SpawnFailed { slot, failure })));
         if !self.first.ever_spawned() && self.is_running() {
-            // The very first: the command is wrong, and nothing runs that would have to be stopped.
+            // The very first spawn: the command is wrong, and no process runs that would have to be stopped.
             self.exit(failure.code, out);
             return;
         }
@@ -112,7 +112,7 @@ impl Pool {
             }
         }
         match self.phase {
-            // What is left of its group goes with everything else.
+            // The final stop kills the rest of its group.
             Phase::Ending(Ending { final_stop: FinalStop::Stopping { .. }, .. }, _) => {
                 self.leftovers.stop_at_the_end(pid, &self.policy.stop, out);
             }
@@ -137,7 +137,7 @@ impl Pool {
         }
     }
 
-    /// The worker in this place is ready. If that makes a successor of it, the old one retires.
+    /// The worker in this place is ready. If it is the successor, the old worker retires.
     pub(super) fn become_ready(
         &mut self,
         now: Monotonic,
@@ -156,7 +156,7 @@ impl Pool {
         if starts {
             self.hint_late(index, out);
         }
-        // One that was told to stop meanwhile is not ready, and proves nothing.
+        // A worker that was asked to stop meanwhile is not ready, and proves nothing.
         if let Some(generation) = generation.filter(|_| starts) {
             self.reload.ready(generation, out);
         }
@@ -166,7 +166,7 @@ impl Pool {
         }
     }
 
-    /// A worker that has made way is emptied and stopped.
+    /// Takes a worker that has left its slot: it drains and is stopped, or is aborted if it hangs.
     pub(super) fn retire(
         &mut self,
         now: Monotonic,
@@ -182,7 +182,7 @@ impl Pool {
         self.workers.retire(worker);
     }
 
-    /// Takes a worker that is no more out of its place, and decides when its slot is filled again.
+    /// Takes a worker that has ended out of its place, and decides when its slot is filled again.
     fn vacate(
         &mut self,
         now: Monotonic,
@@ -205,7 +205,7 @@ impl Pool {
         }
     }
 
-    /// What is said by a worker, or seen of it. One that is not known has ended.
+    /// A fact about a worker. If the pid is unknown, the worker has ended, and the fact is ignored.
     pub(super) fn worker_fact(&mut self, now: Monotonic, pid: Pid, fact: WorkerFact, out: &mut Vec<Action>) {
         match fact {
             WorkerFact::SaidReady => self.workers.with_starting(pid, |starting| starting.said_ready(now)),

@@ -1,4 +1,4 @@
-//! What is measured from time to time: the workers, and the container they are in.
+//! The periodic measurements of the workers and of their container.
 
 use super::Pool;
 use crate::action::{Action, PoolCheck, WorkerAction};
@@ -22,7 +22,8 @@ impl Pool {
         }
     }
 
-    /// Where all together take too much, the heaviest is to be replaced, and no other before it is seen whether that helps.
+    /// If the container uses too much, the heaviest worker is due. No other becomes due before its replacement has
+    /// shown whether that helps.
     pub(super) fn container_measured(
         &mut self,
         now: Monotonic,

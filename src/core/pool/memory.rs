@@ -1,4 +1,5 @@
-//! When the workers and their container are measured, and how often in a row the container was short of memory.
+//! When the workers and their container are measured, and for how many consecutive measurements the container was
+//! short of memory.
 
 use crate::time::{Monotonic, reached};
 use core::time::Duration;
@@ -6,12 +7,12 @@ use core::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemoryWatch {
     measure_at: Option<Monotonic>,
-    /// Measurements in a row that found the container short of memory.
+    /// Consecutive measurements that found the container short of memory.
     short: u32,
 }
 
 impl MemoryWatch {
-    /// The next measurement comes after one interval, if there is one.
+    /// Sets the next measurement one interval from now; `None` ends the measurements.
     pub(super) fn schedule(&mut self, now: Monotonic, every: Option<Duration>) {
         self.measure_at = every.map(|every| now + every);
     }
@@ -24,8 +25,8 @@ impl MemoryWatch {
         self.measure_at
     }
 
-    /// Counts a measurement. Returns whether the container was short of memory in this many in a row; then the count
-    /// starts anew.
+    /// Counts a measurement. Returns whether the container was short in `in_a_row` consecutive ones; if so, the count
+    /// restarts.
     pub(super) fn measured(&mut self, is_short: bool, in_a_row: u32) -> bool {
         self.short = if is_short { self.short.saturating_add(1) } else { 0 };
         let acts = is_short && self.short >= in_a_row;

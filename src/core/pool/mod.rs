@@ -1,11 +1,11 @@
-//! Pool mode: N slots on listeners, and the order in which workers come and go.
+//! Pool mode: N slots on listeners, and the order in which workers come and go. The table says what follows from each
+//! event; in every other cell nothing follows but a note.
 //!
 //! ```text
 //!  Unstarted ──▶ Running ──TERM──▶ Draining ──drain delay over──▶ Closing ──nothing waits──▶ Ending ───none left───▶ Gone
 //!                   ├──INT, QUIT, no drain delay──────────────────▶│                          ▲
 //!                   └──crash loop, none to close for──────────────────────────────────────────┘
 //! ```
-//! What follows from what happens; in every other cell nothing does but a note:
 //!
 //! | phase                      | event                       | what follows                                       |
 //! |----------------------------|-----------------------------|----------------------------------------------------|
@@ -41,9 +41,9 @@
 //! | all but Gone               | a group ended               | it is not killed later                             |
 //! | Gone                       | any                         | nothing at all                                     |
 //!
-//! Each part knows itself alone: `workers`, `reload`, `lanes`, `memory`, `phase`, `first`, `clock`. What one means for
-//! another is in the other files: what comes and goes (`lifecycle`, `verdict`), what is spawned and replaced next
-//! (`replace`, `reloading`), what gets connections and what hangs (`steering`, `accepting`), and the end of all (`stop`,
+//! The parts `workers`, `reload`, `lanes`, `memory`, `phase`, `first` and `clock` know only themselves. The other
+//! files connect them: what comes and goes (`lifecycle`, `verdict`), what is spawned and replaced next (`replace`,
+//! `reloading`), what gets connections and what hangs (`steering`, `accepting`), and the end of the pool (`stop`,
 //! `refusing`, `waits`).
 
 mod accepting;
@@ -90,7 +90,6 @@ use reload::Reload;
 use slot::{Role, Slot};
 use workers::PoolWorkers;
 
-/// The state of pool mode.
 #[derive(Clone, Debug)]
 pub struct Pool {
     policy: PoolPolicy,
@@ -124,7 +123,7 @@ impl Pool {
 
     /// See [`Core::step`](super::Core::step).
     pub fn step(&mut self, now: Monotonic, event: Event, out: &mut Vec<Action>) {
-        // The loop may be in the middle of a reaping round when `Exit` is said.
+        // The loop may be in the middle of a round of reaping when `Exit` is returned.
         if matches!(self.phase, Phase::Gone(_)) {
             return;
         }
@@ -132,16 +131,16 @@ impl Pool {
         let woken = matches!(event, Event::Started | Event::DeadlinePassed);
         self.handle(now, event, out);
         self.advance(now, out);
-        // A spawn holds the loop up until the program is executed, and a look takes its time. So nothing but the
-        // clock leads to one: should it be time already, the loop comes at once, but it hears what waits outside
-        // first, a TERM too.
+        // A spawn blocks the loop until the program is executed, and a look takes time. So only the clock leads to
+        // one: if it is already time, the loop comes back at once, but it first reads what waits outside, a TERM for
+        // example.
         if woken {
             let looks = self.look(now, out);
-            // Nothing else may be in hand: what has been read from the kernel would be lost with this program.
+            // No other action may be pending: what has been read from the kernel would be lost with this program.
             if out.is_empty() && self.upgrades_now() {
                 return self.upgrade(now, out);
             }
-            // What a look finds may make a spawn needless.
+            // The result of a look may make a spawn needless.
             if self.phase.serves() && !looks {
                 self.spawn_one(now, out);
             }
@@ -149,8 +148,8 @@ impl Pool {
         self.steer(out);
     }
 
-    /// Looks at what it is time for: at one worker that starts, at one that may not accept any more, at queues. Returns
-    /// whether what it finds may make a spawn needless.
+    /// Makes the looks that are due: at one starting worker, at one that may have stopped accepting, at queues.
+    /// Returns whether the result may make a spawn needless.
     fn look(&mut self, now: Monotonic, out: &mut Vec<Action>) -> bool {
         let starting =
             self.workers.iter_mut().filter_map(|worker| Some((worker.starting()?.look_at()?, worker)));
@@ -175,7 +174,7 @@ impl Pool {
                     self.memory.schedule(now, self.policy.measure_every);
                 }
             }
-            // Pings that wait are heard before this, and after anything else.
+            // The loop reads the pings that wait before it sends this event.
             Event::DeadlinePassed => self.workers.iter_mut().for_each(|worker| worker.all_heard(now, out)),
             Event::Signalled(received) => self.signalled(now, received, out),
             Event::Spawned { id, result: Ok(pid) } => self.spawned(now, id, pid, out),
@@ -184,7 +183,7 @@ impl Pool {
                 self.exited(now, pid, exit, out_of_memory, out);
             }
             Event::Child { pid: group, change: ChildChange::GroupEnded } => self.leftovers.forget(group),
-            // A worker that does not move is found by what it does not do.
+            // A stopped worker is found by what it does not do.
             Event::Child { change: ChildChange::Stopped { .. }, .. } => {}
             Event::Reaped { children_left } => self.reaped(children_left, out),
             Event::Worker { pid, fact } => self.worker_fact(now, pid, fact, out),
@@ -259,7 +258,7 @@ impl Pool {
         }
     }
 
-    /// Where fewer workers are wanted than had to be ready, all of them have to be.
+    /// The configured `min_ready`, or all workers if fewer are wanted.
     fn min_ready(&self) -> u32 {
         self.policy.min_ready.min(self.workers.wanted())
     }
@@ -285,7 +284,7 @@ impl Pool {
         }
     }
 
-    /// Brings the state in line with the clock and with itself. After `Exit` there is nothing to bring in line.
+    /// Brings the state in line with the clock and with itself.
     fn advance(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Gone(_)) {
             return;

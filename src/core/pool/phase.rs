@@ -1,4 +1,5 @@
-//! How far a pool has come: it starts, runs, and ends in steps.
+//! The phases of a pool, from its start to its end, and the deadlines of each. The table in `pool/mod.rs` says which event
+//! leads from one to the next.
 
 use crate::in_hand::InHand;
 use crate::policy::DrainPolicy;
@@ -8,42 +9,42 @@ use crate::stop::FinalStop;
 use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// How long a worker that starts is waited for to be seen waiting for connections, or to take those that wait where no
-/// other serves.
+/// How long a pool that closes waits for a starting worker to be seen waiting for connections, or to take those that
+/// wait if no other worker serves.
 const START_AWAITED_FOR: Duration = Duration::from_millis(100);
 
-/// From the stop signal to the refusal, at most.
+/// The longest time from the stop signal to the refusal of connections.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
-/// From the stop signal to the first look whether a worker still waits; the pause doubles with each.
+/// From the stop signal to the first look whether a worker still waits for connections; the pause doubles with each
+/// look.
 const LOOK_AFTER: Duration = Duration::from_millis(20);
 
-/// See the table of the pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Phase {
     Unstarted,
     Running {
-        /// The supervisor's own program is to be exchanged.
+        /// Whether the supervisor's program is to be replaced.
         upgrade: bool,
     },
-    /// Not ready, still serving.
+    /// Not ready, still serving, for the drain delay.
     Draining {
         until: Monotonic,
         shutdown: Shutdown,
     },
-    /// No new connections come in; those that have are being served.
+    /// New connections are held off; those that have come in are served.
     Closing(Closing, Shutdown),
-    /// Workers are being stopped, then whatever else descends from us.
+    /// Workers are being stopped, then all other descendants.
     Ending(Ending, Shutdown),
-    /// `Exit` has been said.
+    /// `Exit` has been returned.
     Gone(Shutdown),
 }
 
-/// Why the pool ends, and how often it has been told to.
+/// Why the pool ends, and how often it was asked to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shutdown {
     pub(super) cause: Cause,
-    /// Stop signals so far.
+    /// The number of stop signals received.
     pub(super) signals: u32,
 }
 
@@ -59,7 +60,7 @@ pub(super) enum Cause {
 }
 
 impl Phase {
-    /// Whether a worker that is lost is replaced: until connections are held off, they come in.
+    /// Whether a lost worker is replaced: new connections come in until they are held off.
     pub(super) fn serves(&self) -> bool {
         match self {
             Self::Running { .. } | Self::Draining { .. } => true,
@@ -67,7 +68,7 @@ impl Phase {
         }
     }
 
-    /// Whether all processes are being stopped.
+    /// Whether the pool ends.
     pub(super) fn stops(&self) -> bool {
         match self {
             Self::Unstarted | Self::Running { .. } => false,
@@ -75,7 +76,7 @@ impl Phase {
         }
     }
 
-    /// Whether a deadline runs by which all workers are killed.
+    /// Whether a deadline runs at which all workers are killed.
     pub(super) fn hurts(&self) -> bool {
         match self {
             Self::Unstarted | Self::Running { .. } | Self::Draining { .. } | Self::Gone(_) => false,
@@ -94,7 +95,7 @@ impl Phase {
         }
     }
 
-    /// Counts a stop signal, where the pool ends already.
+    /// Counts a stop signal if the pool ends already.
     pub(super) fn count_signal(&mut self) {
         match self {
             Self::Unstarted | Self::Running { .. } => {}
@@ -105,7 +106,6 @@ impl Phase {
         }
     }
 
-    /// As the outside sees it.
     pub(super) fn seen(&self) -> snapshot::Phase {
         let cause = self.shutdown().map(|shutdown| shutdown.cause);
         match (self, cause) {
@@ -138,18 +138,19 @@ impl Shutdown {
     }
 }
 
-/// The last connections are being served.
+/// The last connections are served.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
     since: Monotonic,
-    /// Whether some worker may serve that is not known to.
+    /// Whether a worker that is not known to be ready may still serve.
     awaits_starting: bool,
-    /// All queues together, and what was taken from them.
+    /// All queues together, and the connections that were taken from them.
     pub(super) in_hand: InHand,
     look_at: Monotonic,
-    /// When the workers are stopped though a client waits, or is busy: half of their time is left then.
+    /// When the workers are stopped although a client waits or is busy: half of the graceful timeout is left then.
+    /// `None` is never.
     give_up_at: Option<Monotonic>,
-    /// When the graceful timeout ends, which begins with this phase.
+    /// When the graceful timeout ends, which begins with this phase; `None` is never.
     kill_at: Option<Monotonic>,
 }
 
@@ -170,23 +171,22 @@ impl Closing {
         self.since
     }
 
-    /// Whether a worker that starts is still waited for, whatever serves.
+    /// Whether a starting worker is waited for, whether or not others serve.
     pub(super) fn is_young(&self, now: Monotonic) -> bool {
         now < self.since + START_AWAITED_FOR
     }
 
-    /// Whether some worker may serve that is not known to.
     pub(super) fn set_awaits_starting(&mut self, awaits: bool) {
         self.awaits_starting = awaits;
     }
 
-    /// This many connections wait for all workers together.
+    /// The number of connections that wait for all workers together.
     pub(super) fn queues_seen(&mut self, now: Monotonic, waiting: u32) {
         self.in_hand.queue.seen(now, waiting);
         self.look_at = now + self.pause(now);
     }
 
-    /// Whether to look at the queues now.
+    /// Whether a look at the queues is due; if so, the next one is scheduled.
     pub(super) fn looks(&mut self, now: Monotonic) -> bool {
         let looks = self.look_at <= now;
         if looks {
@@ -195,12 +195,11 @@ impl Closing {
         looks
     }
 
-    /// When what is left is killed.
     pub(super) fn kill_at(&self) -> Option<Monotonic> {
         self.kill_at
     }
 
-    /// Whether all that came in has been served, or its time is over.
+    /// Whether all connections that came in are served, or their time is over.
     pub(super) fn is_done(&self, now: Monotonic) -> bool {
         let served = !self.awaits_starting && self.in_hand.is_done(now);
         served || reached(self.give_up_at, now)
@@ -220,16 +219,16 @@ impl Closing {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
     pub(super) final_stop: FinalStop,
-    /// When orphans are asked to stop although there are workers left.
+    /// When orphans are asked to stop although workers are left.
     orphans_at: Option<Monotonic>,
-    /// Whether all descendants were asked to stop, since no worker was left.
+    /// Whether all descendants were asked to stop after the last worker had ended.
     orphans_asked: bool,
-    /// Until connections are refused, if there are any.
+    /// `None` if connections are refused already, or were never held off.
     refusing: Option<Refusing>,
 }
 
 impl Ending {
-    /// The stop signal is sent now. `refuses` is whether connections are held off and to be refused later.
+    /// The stop signal is sent now. `refuses` is whether connections are held off and have to be refused later.
     pub(super) fn new(now: Monotonic, kill_at: Option<Monotonic>, refuses: bool) -> Self {
         Self {
             final_stop: FinalStop::Stopping { kill_at },
@@ -239,12 +238,12 @@ impl Ending {
         }
     }
 
-    /// Brings the kill forward, if it is still to come. Returns whether it is.
+    /// Brings the kill forward, if it is still to come. Returns whether it is still to come.
     pub(super) fn hasten(&mut self, now: Monotonic, kill_at: Monotonic) -> bool {
         match &mut self.final_stop {
             FinalStop::Stopping { kill_at: set } => {
                 *set = earlier(*set, Some(kill_at));
-                // No process is asked twice, so once more does no harm.
+                // No process is asked twice, so another round does no harm.
                 self.orphans_at = halfway(now, *set);
                 true
             }
@@ -252,12 +251,12 @@ impl Ending {
         }
     }
 
-    /// Whether to ask orphans to stop now, though there are workers left.
+    /// Whether to ask orphans to stop now although workers are left.
     pub(super) fn orphans_are_due(&mut self, now: Monotonic) -> bool {
         self.orphans_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// No worker is left. Returns whether to ask orphans to stop now: once.
+    /// No worker is left. Returns, once, whether to ask orphans to stop now.
     pub(super) fn only_orphans_left(&mut self) -> bool {
         match self.final_stop {
             FinalStop::Stopping { .. } if !self.orphans_asked => {
@@ -268,12 +267,12 @@ impl Ending {
         }
     }
 
-    /// Connections are held off and not refused yet, if they are.
+    /// `None` if connections are refused already, or were never held off.
     pub(super) fn refusing(&mut self) -> Option<&mut Refusing> {
         self.refusing.as_mut()
     }
 
-    /// Returns whether that has not been done.
+    /// Returns whether connections are still to be refused: once.
     pub(super) fn refuses(&mut self) -> bool {
         self.refusing.take().is_some()
     }
@@ -293,7 +292,6 @@ pub(super) struct Refusing {
 }
 
 impl Refusing {
-    /// The stop signal is sent now.
     fn new(now: Monotonic, kill_at: Option<Monotonic>) -> Self {
         let latest = now + REFUSED_WITHIN;
         Self {
@@ -303,12 +301,12 @@ impl Refusing {
         }
     }
 
-    /// Whether connections are refused though a worker may wait for them.
+    /// Whether connections are refused although a worker may wait for them.
     pub(super) fn is_over(&self, now: Monotonic) -> bool {
         self.by <= now
     }
 
-    /// Whether to look now whether any worker waits for connections.
+    /// Whether a look at the listeners of the workers is due.
     pub(super) fn looks(&mut self, now: Monotonic) -> bool {
         let looks = self.look_at <= now;
         if looks {
@@ -319,7 +317,7 @@ impl Refusing {
     }
 }
 
-/// When half of the time that is left has passed: orphans leave too, though some worker may take all of it.
+/// The middle of the time that is left: orphans get the second half, even if a worker takes all of it.
 fn halfway(now: Monotonic, kill_at: Option<Monotonic>) -> Option<Monotonic> {
     kill_at.map(|at| now + at.since(now) / 2)
 }

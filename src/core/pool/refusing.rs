@@ -1,8 +1,8 @@
-//! When connections are refused at the end: once no worker waits for them any more.
+//! When the ending pool refuses connections: after the last worker has stopped waiting for them.
 //!
-//! A listener that refuses (shutdown(2)) wakes whatever waits for connections at it with an error, again and again:
-//! servers print tracebacks, spin, or end with a failure. So the stop signal goes first. Until the workers have heard it
-//! new connections are held off; where they cannot be, they are refused at once.
+//! shutdown(2) on a listener wakes every process that waits on it with an error, again and again: servers print
+//! tracebacks, spin, or end with a failure. So the stop signal is sent first, and new connections are held off until
+//! the workers have handled it. On listeners where that is not possible, connections are refused at once.
 
 use super::Pool;
 use super::phase::Phase;
@@ -12,7 +12,6 @@ use crate::worker::Worker;
 use alloc::vec::Vec;
 
 impl Pool {
-    /// Does what is due.
     pub(super) fn go_on_refusing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let no_worker = self.workers.is_empty();
         let Phase::Ending(ending, _) = &mut self.phase else { return };
@@ -27,14 +26,14 @@ impl Pool {
         }
     }
 
-    /// Whether any worker still waits for connections.
+    /// `awaited` is whether any worker still waits for connections.
     pub(super) fn listeners_seen(&mut self, awaited: bool, out: &mut Vec<Action>) {
         if !awaited {
             self.refuse(out);
         }
     }
 
-    /// Refuses new connections, if that has not been done.
+    /// Refuses new connections, once.
     pub(super) fn refuse(&mut self, out: &mut Vec<Action>) {
         if let Phase::Ending(ending, _) = &mut self.phase
             && ending.refuses()

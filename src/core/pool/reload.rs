@@ -1,12 +1,13 @@
-//! Generations: a reload replaces every worker, one after the other, if the first one of the new generation gets ready.
+//! Generations: a reload replaces every worker, one after the other, if the first one of the new generation becomes
+//! ready.
 //!
 //! ```text
 //!  Idle ──HUP──▶ Canary ──spawn──▶ tried ──ready──▶ Rolling ──all are new──▶ Idle
 //!                  ▲                 └──ended──▶ failed: the old generation goes on
-//!                  └── another HUP, at any time: what is newer than new wins
+//!                  └── another HUP, at any time: the newest generation wins
 //! ```
-//! A version can get ready and fail then: as soon as a new worker has, no more slots are given to the new generation
-//! before every slot has served for a while.
+//! A new version can become ready and fail later. After such a failure no more slots are given to the new generation
+//! until every slot has served for [`HEALTHY_AFTER`].
 
 use crate::action::Action;
 use crate::backoff::HEALTHY_AFTER;
@@ -23,11 +24,11 @@ const FIRST: u32 = 1;
 
 #[derive(Clone, Debug)]
 pub(super) struct Reload {
-    /// The generation that has proved itself.
+    /// The newest generation that had a ready worker.
     current: u32,
-    /// The last one that was asked for.
+    /// The generation of the last request.
     newest: u32,
-    /// How the last one ended.
+    /// The result of the last reload.
     last: Option<snapshot::Reload>,
     stage: ReloadStage,
     before: Option<Saved>,
@@ -36,7 +37,7 @@ pub(super) struct Reload {
 #[derive(Clone, Copy, Debug)]
 enum ReloadStage {
     Idle,
-    /// All others depend on the first worker of the new generation.
+    /// The rest depends on the first worker of the new generation.
     Canary {
         to: u32,
         since: Monotonic,
@@ -49,18 +50,18 @@ enum ReloadStage {
     },
 }
 
-/// A worker of the new generation has failed after it had proved itself.
+/// A worker of the new generation has failed after the first was ready.
 #[derive(Clone, Copy, Debug)]
 struct Pause {
-    /// Since when every slot has served from then on.
+    /// Since when every slot has served without a break; `None` if one does not.
     whole_since: Option<Monotonic>,
 }
 
-/// What was in force before, while a generation with another policy has not proved itself.
+/// The policy before the reload, until the new generation is confirmed or has failed.
 #[derive(Clone, Debug)]
 struct Saved {
     policy: PoolPolicy,
-    /// How many workers are wanted once it has, if not as many as now.
+    /// The number of workers that the new policy wants, if it differs.
     scale_to: Option<u32>,
 }
 
@@ -69,12 +70,11 @@ impl Reload {
         Self::take_over(FIRST, FIRST)
     }
 
-    /// These were handed over.
     pub(super) fn take_over(current: u32, newest: u32) -> Self {
         Self { current, newest, last: None, stage: ReloadStage::Idle, before: None }
     }
 
-    /// The generation that has proved itself.
+    /// The newest generation that had a ready worker.
     pub(super) fn current(&self) -> u32 {
         self.current
     }
@@ -83,7 +83,7 @@ impl Reload {
         self.newest
     }
 
-    /// Which generation is to take over, if one is.
+    /// The generation that is to take over; `None` if no reload is under way.
     pub(super) fn to(&self) -> Option<u32> {
         match self.stage {
             ReloadStage::Idle => None,
@@ -91,7 +91,7 @@ impl Reload {
         }
     }
 
-    /// Which generation is to take over, if it has proved itself.
+    /// The same, after its first worker was ready.
     pub(super) fn rolls_to(&self) -> Option<u32> {
         match self.stage {
             ReloadStage::Rolling { to, .. } => Some(to),
@@ -104,7 +104,7 @@ impl Reload {
         self.to().unwrap_or(self.current)
     }
 
-    /// Since when a worker of this generation is to make way for a newer one.
+    /// Since when a worker of this generation is due for replacement by a newer one.
     pub(super) fn outdated_since(&self, generation: u32) -> Option<Monotonic> {
         match self.stage {
             ReloadStage::Canary { to, since, .. } | ReloadStage::Rolling { to, since, .. }
@@ -116,8 +116,8 @@ impl Reload {
         }
     }
 
-    /// When the next worker may make way for a newer generation, as far as that has done well; None is not before it
-    /// does.
+    /// When the next worker may be replaced by one of the new generation; `None` if there is no reload, or while a
+    /// slot does not serve after a failure.
     pub(super) fn goes_on_at(&self) -> Option<Monotonic> {
         match self.stage {
             ReloadStage::Idle => None,
@@ -130,8 +130,8 @@ impl Reload {
         }
     }
 
-    /// Whether everything waits for the first worker of a generation: it is tried, or a slot that was emptied by plan,
-    /// if `any_emptied`, is about to get it.
+    /// Whether planned replacements wait for the first worker of a generation: it is being tried, or a slot that was
+    /// emptied by plan (`any_emptied`) is about to get it.
     pub(super) fn awaits_canary(&self, any_emptied: impl FnOnce() -> bool) -> bool {
         match self.stage {
             ReloadStage::Canary { tried, .. } => tried.is_some() || any_emptied(),
@@ -139,28 +139,29 @@ impl Reload {
         }
     }
 
-    /// The reload that is under way, or the last one. One that failed is not forgotten while an older one goes on.
+    /// The reload that is under way, or the last one: of both, the one with the higher generation. So a failed reload
+    /// stays visible while an older one goes on.
     pub(super) fn seen(&self) -> Option<snapshot::Reload> {
         let running =
             self.to().map(|generation| snapshot::Reload { generation, state: ReloadState::Running });
         running.into_iter().chain(self.last).max_by_key(|reload| reload.generation)
     }
 
-    /// Every worker that is alive is to make way for a new one.
+    /// A reload begins: every living worker is to be replaced.
     pub(super) fn begin(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.newest = self.newest.saturating_add(1);
         self.stage = ReloadStage::Canary { to: self.newest, since: now, tried: None };
         out.push(Action::Note(Note::Reload(self.newest, ReloadNote::Started)));
     }
 
-    /// It does not begin: the configuration is wrong.
+    /// The reload does not begin: the configuration is wrong.
     pub(super) fn refuse(&mut self, out: &mut Vec<Action>) {
         self.newest = self.newest.saturating_add(1);
         self.last = Some(snapshot::Reload { generation: self.newest, state: ReloadState::Refused });
         out.push(Action::Note(Note::Reload(self.newest, ReloadNote::Refused)));
     }
 
-    /// Everything ends.
+    /// The pool ends.
     pub(super) fn stop(&mut self) {
         self.stage = ReloadStage::Idle;
     }
@@ -173,7 +174,8 @@ impl Reload {
         }
     }
 
-    /// Any worker of the new generation will do: another than the one that is tried may have come after a crash.
+    /// A worker of this generation is ready. It need not be the one that is tried: another may have been spawned
+    /// after a crash.
     pub(super) fn ready(&mut self, generation: u32, out: &mut Vec<Action>) {
         if let ReloadStage::Canary { to, since, .. } = self.stage
             && to == generation
@@ -184,8 +186,8 @@ impl Reload {
         }
     }
 
-    /// A worker has ended, or could not be started. `any_older` is whether some worker is of an older generation than
-    /// the one that has proved itself. Returns whether it was the first of its generation.
+    /// A worker has ended, or could not be started. `any_older` is whether some worker is older than the current
+    /// generation. Returns whether the worker was the first of its generation.
     pub(super) fn lost(
         &mut self,
         now: Monotonic,
@@ -214,7 +216,7 @@ impl Reload {
         }
     }
 
-    /// One that had proved itself when this one overtook it goes on.
+    /// The first worker of a generation failed. An older reload that this one had overtaken goes on.
     fn failed(
         &mut self,
         now: Monotonic,
@@ -232,21 +234,20 @@ impl Reload {
         }
     }
 
-    /// A worker that is not wanted any more was perhaps the first of its generation.
+    /// A retired worker may have been the first of its generation.
     pub(super) fn dropped(&mut self, id: SpawnId) {
         if let ReloadStage::Canary { tried, .. } = &mut self.stage {
             *tried = tried.filter(|tried| *tried != id);
         }
     }
 
-    /// Whether every slot serves now.
     pub(super) fn all_serve(&mut self, now: Monotonic, all_serve: bool) {
         if let ReloadStage::Rolling { pause: Some(pause), .. } = &mut self.stage {
             pause.whole_since = if all_serve { pause.whole_since.or(Some(now)) } else { None };
         }
     }
 
-    /// Every worker is new, and no old one is left.
+    /// Every worker is of the new generation.
     pub(super) fn finish(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let ReloadStage::Rolling { to, since, .. } = self.stage else { return };
         self.stage = ReloadStage::Idle;
@@ -256,18 +257,18 @@ impl Reload {
         out.push(Action::Note(Note::Reload(to, ReloadNote::Finished { took: now.since(since) })));
     }
 
-    /// Another policy with this number of workers is in force until the reload that follows has proved itself or failed.
+    /// A policy with this number of workers is in force until the next reload is confirmed or fails.
     pub(super) fn save(&mut self, old: PoolPolicy, workers: u32) {
         let saved = self.before.get_or_insert(Saved { policy: old, scale_to: None });
         saved.scale_to = Some(workers).filter(|workers| *workers != saved.policy.workers);
     }
 
-    /// The policy has proved itself. Returns how many workers it wants, if not as many as before.
+    /// The new policy is confirmed. Returns the number of workers that it wants, if it differs.
     pub(super) fn confirm_policy(&mut self) -> Option<u32> {
         self.before.take()?.scale_to
     }
 
-    /// What was in force before, if that was another.
+    /// The policy that was in force before; `None` if it has not changed.
     pub(super) fn restore_policy(&mut self) -> Option<PoolPolicy> {
         Some(self.before.take()?.policy)
     }

@@ -1,4 +1,4 @@
-//! What a reload does to the workers: see [`Reload`](super::reload::Reload).
+//! What a reload does to the workers. The generations are in [`Reload`](super::reload::Reload).
 
 use super::Pool;
 use super::slot::{Seat, Slot};
@@ -10,7 +10,6 @@ use crate::time::Monotonic;
 use alloc::vec::Vec;
 
 impl Pool {
-    /// Every worker is to be replaced.
     pub(super) fn reload_asked(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if self.policy.rereads {
             out.push(Action::Ask(Ask::ReadConfiguration));
@@ -19,7 +18,7 @@ impl Pool {
         }
     }
 
-    /// The configuration was read, and is in force if it was accepted.
+    /// The configuration was read. If it was accepted, it is in force.
     pub(super) fn configuration_read(&mut self, now: Monotonic, accepted: bool, out: &mut Vec<Action>) {
         if accepted {
             self.reload(now, out);
@@ -28,14 +27,13 @@ impl Pool {
         }
     }
 
-    /// Every worker that is alive is to make way for a new one.
     fn reload(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.reload.begin(now, out);
         self.workers.plan_from(now);
         let mut overtaken = Vec::new();
         for slot in self.workers.slots_mut() {
             overtaken.extend(slot.successor.take());
-            // What made them fail may just have been mended.
+            // The cause of their failures may just have been repaired.
             slot.retry_at = slot.gap_until;
             if let Seat::Vacant { spawn_at, .. } = &mut slot.seat {
                 *spawn_at = (*spawn_at).min(now.max(slot.gap_until));
@@ -46,13 +44,11 @@ impl Pool {
         }
     }
 
-    /// Whether no planned replacement may begin, since the first worker of a generation is awaited.
     pub(super) fn awaits_canary(&self) -> bool {
         let is_emptied = |slot: &Slot| matches!(slot.seat, Seat::Vacant { lane: None, .. });
         self.reload.awaits_canary(|| self.workers.slots().iter().any(is_emptied))
     }
 
-    /// A worker has ended, or could not be started.
     pub(super) fn reload_has_lost(
         &mut self,
         now: Monotonic,
@@ -70,7 +66,7 @@ impl Pool {
         self.workers.plan_from(self.workers.planned_from().max(now));
     }
 
-    /// Whether all workers are new by now, and no old one is left.
+    /// Ends the reload if all workers are of the new generation and no old one is left.
     pub(super) fn go_on_reloading(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.reload.all_serve(now, self.workers.unavailable() == 0);
         let Some(to) = self.reload.rolls_to() else { return };
@@ -88,8 +84,8 @@ impl Pool {
     /// See [`Core::renew`](crate::Core::renew).
     pub fn renew(&mut self, policy: PoolPolicy) {
         let old = &self.policy;
-        // What the listeners are, whether there is a path to probe, and what workers are told of themselves was decided
-        // at the start; the time of the whole run counts from there.
+        // The listeners, the existence of a path to probe, and what workers were given at their start (the watchdog)
+        // cannot change. The deadline of the whole run counts from the start.
         let drain = DrainPolicy { listens: old.drain.listens, steered: old.drain.steered, ..policy.drain };
         let hang = HangPolicy {
             probe: policy.hang.probe.filter(|_| old.hang.probe.is_some()).or(old.hang.probe),
@@ -104,7 +100,7 @@ impl Pool {
         self.reload.save(old, self.policy.workers);
     }
 
-    /// The reload has failed: what is respawned is of the old generation, under the old policy.
+    /// The reload has failed: respawned workers belong to the old generation and get the old policy.
     fn restore_policy(&mut self) {
         if let Some(policy) = self.reload.restore_policy() {
             self.memory.schedule(self.clock.stepped(), policy.measure_every);

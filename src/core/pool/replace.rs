@@ -1,7 +1,7 @@
 //! Which worker is spawned next, and which is replaced: one budget for limits, reloads, scaling and crashes.
 //!
-//! A spawn needs room: fewer alive than wanted and `max_surge` together. A vacancy has its room kept, so a planned
-//! replacement never takes it away.
+//! A spawn needs room: fewer workers alive than the wanted number plus `max_surge`. Room is reserved for each
+//! vacancy, so a planned replacement never takes it.
 
 use super::Pool;
 use super::slot::{Role, Seat, Slot};
@@ -17,7 +17,7 @@ use crate::worker::{Accepting, Worker};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Two spawns in one slot are at least this far apart, even when a worker ends by plan at once.
+/// The shortest time between two spawns in one slot, even if a worker ends by plan at once.
 const SPAWN_GAP: Duration = Duration::from_millis(100);
 
 impl Pool {
@@ -29,7 +29,7 @@ impl Pool {
         self.policy.budget.surge(self.workers.wanted())
     }
 
-    /// Whether one worker more than there are, and than are to come, has room.
+    /// Whether there is room for one worker beside those that live and those that vacancies wait for.
     pub(super) fn may_surge(&self) -> bool {
         self.workers.alive().saturating_add(self.workers.vacancies()) < self.most_alive()
     }
@@ -39,7 +39,8 @@ impl Pool {
         self.workers.unavailable() < self.policy.budget.unavailable(self.workers.wanted())
     }
 
-    /// When a vacancy is to be filled, or a replacement may begin. While there is no room, an exit leads on.
+    /// When a vacancy is to be filled, or a replacement may begin. `None` while there is no room: then an exit is
+    /// awaited.
     pub(super) fn next_spawn_deadline(&self) -> Option<Monotonic> {
         if self.workers.is_spawning() {
             return None;
@@ -53,7 +54,7 @@ impl Pool {
         vacancies.chain(planned).fold(None, |soonest, at| earlier(soonest, Some(at)))
     }
 
-    /// Why and since when the worker of a slot is to be replaced by plan, and from when on that may be.
+    /// Why the worker of a slot is to be replaced by plan, since when, and the earliest time for it.
     pub(super) fn wants_replacement(&self, slot: &Slot) -> Option<(Reason, Monotonic, Monotonic)> {
         let worker = slot.seated().filter(|worker| worker.is_ready() && slot.successor.is_none())?;
         if let Some((reason, since)) = worker.due() {
@@ -64,7 +65,7 @@ impl Pool {
         Some((Reason::Reload, since, slot.retry_at.max(self.reload.goes_on_at()?)))
     }
 
-    /// When the next planned replacement may begin. None where the budget allows none.
+    /// When the next planned replacement may begin; `None` if the budget allows none.
     fn next_planned(&self) -> Option<Monotonic> {
         if !self.is_running() || self.awaits_canary() || !(self.may_surge() || self.may_break()) {
             return None;
@@ -73,7 +74,7 @@ impl Pool {
         waiting.map(|(_, _, from)| from.max(self.workers.planned_from())).min()
     }
 
-    /// The slot that is replaced next: of those whose time has come the one that has waited longest.
+    /// The slot that is replaced next: the one that has waited longest of those whose time has come.
     fn planned_now(&self, now: Monotonic) -> Option<usize> {
         if self.next_planned().is_none_or(|at| at > now) {
             return None;
@@ -85,7 +86,7 @@ impl Pool {
         waiting.min().map(|(_, index)| index)
     }
 
-    /// Starts at most one worker; others wait until that is answered.
+    /// Starts at most one worker, and none while a spawn is not answered.
     pub(super) fn spawn_one(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if self.workers.is_spawning() {
             return;
@@ -105,20 +106,19 @@ impl Pool {
         }
     }
 
-    /// Begins a planned replacement: with the new worker where there is room for it, else with the end of the old one.
+    /// Begins a planned replacement: with the new worker if there is room, otherwise with the end of the old one.
     fn replace(&mut self, now: Monotonic, index: usize, out: &mut Vec<Action>) {
         self.workers.plan_from(now + self.policy.budget.gap);
         if self.may_surge() {
             return self.spawn(now, index, Role::Successor, out);
         }
         let reason = self.workers.slot(index).and_then(|slot| self.wants_replacement(slot));
-        // A reload knows by this that no worker came in its place yet.
+        // `Reload` takes a vacant seat without a lane as a slot that was emptied by plan.
         let lane = self.inherited_lane(index).filter(|_| self.reload.to().is_none());
         let (Some((reason, ..)), Some(slot)) = (reason, self.workers.slot_mut(index)) else { return };
         let vacant = Seat::Vacant { spawn_at: now.max(slot.gap_until), lane };
         if let Seat::Taken(old) = core::mem::replace(&mut slot.seat, vacant) {
             slot.backoff.served(old.served(now));
-            // Not all serve any more.
             self.reload.all_serve(now, false);
             self.retire(now, old, reason, out);
         }
@@ -149,25 +149,23 @@ impl Pool {
         out.push(Action::Spawn(order));
     }
 
-    /// The listeners for a new worker: those where connections may wait since they lost their worker, else the first that
-    /// are free.
+    /// The lane of a new worker: the one that its slot keeps or shares, else a stranded one with waiting connections,
+    /// else the lowest free one.
     fn lane_for(&self, index: usize, role: Role) -> Lane {
         let kept = self.workers.slot(index).and_then(Slot::kept_lane).filter(|_| role == Role::Seated);
         let inherited = self.inherited_lane(index).filter(|_| role == Role::Successor);
         kept.or(inherited).or_else(|| self.lanes.waiting()).unwrap_or_else(|| self.workers.free_lane())
     }
 
-    /// One more.
     pub(super) fn scale_up(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.scale_to(now, self.workers.wanted().saturating_add(1), out);
     }
 
-    /// One fewer.
     pub(super) fn scale_down(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.scale_to(now, self.workers.wanted().saturating_sub(1), out);
     }
 
-    /// This many workers, at least one. Those with the highest numbers make way.
+    /// Sets the number of workers, at least one. The slots with the highest numbers are dropped.
     pub(super) fn scale_to(&mut self, now: Monotonic, workers: u32, out: &mut Vec<Action>) {
         let (from, workers) = (self.workers.wanted(), workers.clamp(1, MOST_WORKERS));
         if workers == from {

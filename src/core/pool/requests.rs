@@ -1,4 +1,5 @@
-//! Requests over the control socket, whose outcome is seen in the status, and signals that are passed on to the workers.
+//! Requests over the control socket, and signals that are passed on to the workers. The outcome of a request is seen
+//! in the status only.
 
 use super::Pool;
 use super::slot::Seat;
@@ -24,7 +25,7 @@ impl Pool {
 
     fn recycle(&mut self, now: Monotonic, slot: u32, out: &mut Vec<Action>) {
         let Some(slot) = self.workers.numbered_mut(slot) else { return };
-        // What made the last replacement fail may just have been mended.
+        // The cause of the last failure may just have been repaired.
         slot.retry_at = slot.gap_until;
         match &mut slot.seat {
             Seat::Taken(worker) => worker.becomes_due(now, Reason::Asked, out),
@@ -32,7 +33,6 @@ impl Pool {
         }
     }
 
-    /// Whether a signal does anything but appear in the log.
     pub fn heeds(&self, signal: Signal) -> bool {
         match self.policy.rewrites.of(signal) {
             Some(
@@ -50,8 +50,8 @@ impl Pool {
         }
     }
 
-    /// To every worker that has been ready and has not been told to stop. One that starts may not have its handler yet,
-    /// and would end of it; what it has just opened, it need not open again.
+    /// Sends a signal to every worker that has been ready and was not asked to stop. A starting worker may not have
+    /// its handler yet, and would end; files that it has just opened need no reopening.
     pub(super) fn forward(&self, signal: Signal, came: Signal, out: &mut Vec<Action>) {
         let hears = |worker: &&Worker| match worker.state {
             WorkerState::Ready { .. } | WorkerState::Draining(_) => true,

@@ -1,4 +1,4 @@
-//! A stable place in the pool: one worker, and sometimes a successor beside it.
+//! A stable place in the pool: one worker, and sometimes a successor beside it. It does not know the other slots.
 //!
 //! ```text
 //!  seat:  Vacant{spawn_at, lane} ──spawn──▶ Taken(worker) ──exit──▶ Vacant
@@ -23,16 +23,15 @@ pub struct Slot {
     pub seat: Seat,
     /// The replacement that is not ready yet.
     pub successor: Option<Worker>,
-    /// No replacement is tried before this: the last one failed, or has only just come.
+    /// The earliest time of the next planned replacement: the last one failed, or has only just come.
     pub retry_at: Monotonic,
-    /// No worker at all is spawned before this: two spawns keep a gap.
+    /// The earliest time of the next spawn of any kind.
     pub gap_until: Monotonic,
     pub backoff: Backoff,
-    /// Its worker was found to hang and was ended, and no other has been ready since.
+    /// Whether the last worker was ended because it hung, and no other has been ready since.
     pub recovers: bool,
 }
 
-/// The worker that serves for a slot.
 // Most seats are taken: boxing the worker would buy nothing.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
@@ -40,13 +39,12 @@ pub enum Seat {
     /// No worker.
     Vacant {
         spawn_at: Monotonic,
-        /// The listeners of the one that died: connections may wait there.
+        /// The lane of the worker that died, in which connections may wait.
         lane: Option<Lane>,
     },
     Taken(Worker),
 }
 
-/// Which of a slot's workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Seated,
@@ -54,7 +52,6 @@ pub enum Role {
 }
 
 impl Slot {
-    /// A slot to be filled at once.
     pub fn new(now: Monotonic) -> Self {
         Self {
             seat: Seat::Vacant { spawn_at: now, lane: None },
@@ -80,7 +77,7 @@ impl Slot {
         }
     }
 
-    /// The listeners that are kept for the next worker.
+    /// The lane that is kept for the next worker.
     pub fn kept_lane(&self) -> Option<Lane> {
         match self.seat {
             Seat::Vacant { lane, .. } => lane,
@@ -114,7 +111,7 @@ impl Slot {
         }
     }
 
-    /// The worker in `role` is ready. If it is the successor it takes the seat; the old one is returned.
+    /// The worker in `role` is ready. A successor takes the seat, and the old worker is returned.
     pub fn become_ready(
         &mut self,
         role: Role,

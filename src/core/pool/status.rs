@@ -1,4 +1,4 @@
-//! What people and metrics see of a pool.
+//! The published view of a pool.
 
 use super::Pool;
 use super::phase::{Ending, Phase};
@@ -118,8 +118,7 @@ fn of_worker(worker: &Worker, counted_by_worker: bool, now: Monotonic) -> snapsh
     }
 }
 
-/// What a worker has served, as far as it is known. One that counts for itself does not tell; others do when the first
-/// was served.
+/// Requests that a worker has served; `None` if it counts by itself, or has no limit and has reported none.
 fn counted(worker: &Worker, counted_by_worker: bool) -> Option<u64> {
     let is_counted = worker.limits.requests.is_some() && !counted_by_worker;
     Some(worker.requests).filter(|requests| *requests > 0 || is_counted)

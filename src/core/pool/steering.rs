@@ -1,4 +1,4 @@
-//! Which workers get new connections, and what becomes of workers that hang.
+//! Which workers get new connections, which give way to stranded lanes, and the end of workers that hang.
 
 use super::Pool;
 use super::slot::Slot;
@@ -12,7 +12,7 @@ use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 
 impl Pool {
-    /// New connections go to workers that serve; while none does, to those that may soon.
+    /// New connections go to workers that serve; if none does, to those that are expected to serve soon.
     pub(super) fn steer(&mut self, out: &mut Vec<Action>) {
         if !self.policy.drain.steered || !self.phase.serves() {
             return;
@@ -28,14 +28,15 @@ impl Pool {
         self.lanes.steer(|| lanes(wanted), out);
     }
 
-    /// This lane's worker is gone, and no other is to have it. To be looked at when new connections go elsewhere.
+    /// The worker of this lane is gone, and no slot keeps the lane. Its queue is looked at, because new connections
+    /// now go elsewhere.
     pub(super) fn leave(&mut self, now: Monotonic, lane: Lane) {
         if self.policy.drain.steered && self.phase.serves() && !self.workers.has_lane(lane) {
             self.lanes.strand(now, lane);
         }
     }
 
-    /// As many workers make way as there are lanes in which connections wait.
+    /// Makes one worker due for each stranded lane with waiting connections.
     pub(super) fn settle_stranded(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let makes_way = |worker: &Worker| matches!(worker.due(), Some((Reason::Queue, _)));
         let replaced = self.workers.slots().iter().filter(|slot| slot.seated().is_some_and(makes_way));
@@ -60,9 +61,8 @@ impl Pool {
         }
     }
 
-    /// Ends workers that hang, as many at once as may be unavailable, and one at least: were it the database that
-    /// hangs, all would, and with all of them gone nothing would be better. Their slots are filled again as after a
-    /// crash.
+    /// Ends workers that hang, as many at once as may be unavailable, and at least one. If all hang on one cause, a
+    /// database for example, ending them all would help nothing. Their slots are filled again as after a crash.
     pub(super) fn end_hung(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let at_once = self.policy.budget.unavailable(self.workers.wanted()).max(1);
         while number(self.workers.slots().iter().filter(|slot| slot.recovers).count()) < at_once {

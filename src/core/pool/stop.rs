@@ -1,15 +1,16 @@
-//! The end of a pool: no new connection comes in, what has come is served, the workers are stopped, then whatever else
-//! descends from us.
+//! The end of a pool: new connections are held off, those that have come in are served, the workers are stopped, then
+//! all other descendants.
 //!
 //! ```text
 //!  hold connections off ──▶ nothing waits in any queue ──▶ the drain time passes, none is busy ──▶ the stop signal
 //!                                                                                     ──▶ refuse (`refusing`)
 //! ```
-//! A client that tries to connect meanwhile waits, and is refused then: that is safe to try again elsewhere. A connection
-//! that waits, or was taken and not read, when its worker gets the stop signal would be lost.
+//! A client that tries to connect meanwhile waits, and is refused in the end, so it can safely try elsewhere. A
+//! connection is lost if it waits in the queue, or was accepted and not read, when its worker gets the stop signal.
 //!
-//! A worker that starts may serve already, and only not have been seen to: it is looked at once more. Connections may wait
-//! for it, too, from when no other was there: while others serve, it has time to take them, else a moment.
+//! A starting worker may serve already without having been seen to, so it is looked at once more. Connections that
+//! came before any other worker was there may wait in its queue. If others serve, it has the whole time to take them,
+//! otherwise only a moment ([`Closing::is_young`]).
 
 use super::Pool;
 use super::phase::{Cause, Closing, Ending, Phase, Shutdown};
@@ -25,11 +26,11 @@ use crate::worker::{Worker, WorkerState};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// What is left of the graceful timeout, at most, after a second stop signal.
+/// The most that is left of the graceful timeout after a second stop signal.
 const HURRIED_GRACE: Duration = Duration::from_secs(5);
 
 impl Pool {
-    /// A stop signal came.
+    /// A stop signal, or a request that means the same.
     pub(super) fn asked_to_stop(&mut self, now: Monotonic, signal: Signal, out: &mut Vec<Action>) {
         self.phase.count_signal();
         match self.phase {
@@ -61,13 +62,13 @@ impl Pool {
         let drain_delay = if signal == Signal::TERM { self.policy.drain_delay } else { Duration::ZERO };
         out.push(Action::Note(Note::Pool(PoolNote::ShutdownStarted { signal, drain_delay })));
         self.reload.stop();
-        // With no delay, `advance` ends the phase at once.
+        // Without a delay, `advance` ends the phase in the same step.
         let shutdown = Shutdown { cause, signals: 1 };
         self.phase = Phase::Draining { until: now + drain_delay, shutdown };
         self.undecided_were_stopped(now, out);
     }
 
-    /// The deadline of the whole run, on our clock.
+    /// The deadline of the whole run, on the pool's clock.
     pub(super) fn stop_at(&self) -> Option<Monotonic> {
         self.policy.deadline.map(|at| self.clock.at(at))
     }
@@ -77,7 +78,7 @@ impl Pool {
         self.clock.is_behind(behind);
     }
 
-    /// The deadline is a TERM of our own.
+    /// At the deadline of the whole run, the pool does as after TERM.
     pub(super) fn stop_in_time(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if self.is_running() && reached(self.stop_at(), now) {
             out.push(Action::Note(Note::Init(InitNote::DeadlinePassed { after: self.clock.real(now).0 })));
@@ -85,7 +86,8 @@ impl Pool {
         }
     }
 
-    /// The drain delay is over: no new connections come in, if any worker serves those that have.
+    /// The drain delay is over. Connections are held off if a worker may serve those that have come in; otherwise the
+    /// pool ends.
     fn begin_closing(&mut self, now: Monotonic, shutdown: Shutdown, out: &mut Vec<Action>) {
         let kill_at = self.policy.stop.graceful.deadline(now);
         let may_serve =
@@ -105,7 +107,7 @@ impl Pool {
         self.phase = Phase::Closing(Closing::new(now, kill_at, &self.policy.drain), shutdown);
     }
 
-    /// Ends the drain delay once it is over, or is for no worker.
+    /// Ends the drain delay at its time, or as soon as no worker is left for it.
     pub(super) fn go_on_draining(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if let Phase::Draining { until, shutdown } = self.phase
             && (until <= now || self.nobody_comes(until))
@@ -114,7 +116,7 @@ impl Pool {
         }
     }
 
-    /// Does what is due.
+    /// Ends the workers when all connections are served or their time is over.
     pub(super) fn go_on_closing(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Phase::Closing(mut closing, shutdown) = self.phase else { return };
         let in_moment = closing.is_young(now);
@@ -129,7 +131,7 @@ impl Pool {
         let may_serve = |worker: &Worker| matches!(&worker.state, WorkerState::Starting(starting) if starting.may_serve(since));
         let awaits_starting = in_moment && self.workers.iter().any(may_serve);
         closing.set_awaits_starting(awaits_starting);
-        // Of those that start, none serves: an empty queue is all there is to see.
+        // No starting worker has been seen to serve: an empty queue is all that can be waited for.
         let nobody_serves = !awaits_starting && !some_serve;
         let cap = closing.kill_at().map(|at| at.since(now));
         if lanes.is_empty() || closing.is_done(now) || nobody_serves && closing.in_hand.queue.is_quiet() {
@@ -144,7 +146,7 @@ impl Pool {
         self.phase = Phase::Closing(closing, shutdown);
     }
 
-    /// The worker of this slot was not known to serve when the others got the hint.
+    /// The worker of this slot was not known to serve when the other workers got the hint.
     pub(super) fn hint_late(&mut self, index: usize, out: &mut Vec<Action>) {
         let worker = self.workers.slot_mut(index).and_then(Slot::seated_mut);
         if let (Phase::Closing(..), Some(worker)) = (self.phase, worker.filter(|worker| worker.is_ready())) {
@@ -154,7 +156,7 @@ impl Pool {
         }
     }
 
-    /// Asks every worker to stop, within the graceful timeout or `cap` if that is less.
+    /// Asks every worker to stop within the graceful timeout, or within `cap` if that is shorter.
     pub(super) fn begin_ending(
         &mut self,
         now: Monotonic,
@@ -168,8 +170,8 @@ impl Pool {
         if listens && !self.workers.is_empty() && !matches!(self.phase, Phase::Closing(..)) {
             out.push(Action::Listeners(ListenerAction::HoldOff));
         }
-        // Refusing wakes every worker that waits at a listener, again and again: a thousand of them leave us no processor
-        // to signal the last one.
+        // A refusal wakes every worker that waits on a listener, again and again: with a thousand of them, no
+        // processor time is left to signal the last one. So the stop signals come first.
         self.stop_all(kill_at, out);
         if listens {
             out.push(Action::Listeners(ListenerAction::Refuse { held_off: self.workers.is_empty() }));
@@ -181,7 +183,6 @@ impl Pool {
         }
     }
 
-    /// Brings the kill forward.
     fn hasten(&mut self, now: Monotonic, kill_at: Monotonic, out: &mut Vec<Action>) {
         if let Phase::Ending(ending, _) = &mut self.phase
             && ending.hasten(now, kill_at)
@@ -195,7 +196,7 @@ impl Pool {
         self.workers.iter_mut().for_each(|worker| worker.stop(Reason::Stop, kill_at, policy, out));
     }
 
-    /// Does what is due.
+    /// Asks orphans to stop, kills, or exits, whichever is due.
     pub(super) fn go_on_ending(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if let Phase::Ending(ending, _) = &mut self.phase {
             if ending.orphans_are_due(now) {
@@ -213,7 +214,7 @@ impl Pool {
         }
     }
 
-    /// All that has ended is reaped: perhaps nothing is left, perhaps only orphans are.
+    /// All ended children are reaped: perhaps no child is left, perhaps only orphans.
     pub(super) fn reaped(&mut self, children_left: bool, out: &mut Vec<Action>) {
         let no_worker = self.workers.is_empty();
         let Phase::Ending(ending, _) = &mut self.phase else { return };

@@ -1,4 +1,4 @@
-//! Ends of workers of which it is not known yet what they mean.
+//! Ends of workers that cannot be judged yet: see [`verdict`](super::verdict).
 
 use super::slot::Role;
 use crate::backoff::WorkerFailure;
@@ -8,7 +8,8 @@ use crate::note::WorkerRef;
 use crate::time::Monotonic;
 use core::time::Duration;
 
-/// Our own stop signal comes within this time of a worker's, if it comes at all.
+/// If a worker was stopped by a sender that stops everything, the supervisor's own stop signal comes within this
+/// time.
 pub(super) const OUR_STOP_WITHIN: Duration = Duration::from_millis(100);
 
 /// A worker that has ended and left its place.
@@ -19,22 +20,21 @@ pub(super) struct Death {
     pub(super) slot: usize,
     pub(super) role: Role,
     pub(super) lane: Lane,
-    /// A successor has taken its seat.
+    /// Whether a successor has taken its seat.
     pub(super) succeeded: bool,
-    /// When it began.
     pub(super) spawned: Monotonic,
 }
 
-/// One that may have been asked to stop by a sender that stops everything.
+/// The end of a worker that may have been asked to stop by a sender that stops everything.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Undecided {
-    /// If no stop signal has come to us by then, nothing asked it to stop.
+    /// If the supervisor has received no stop signal by then, the worker was not asked to stop.
     pub(super) by: Monotonic,
     pub(super) death: Death,
     pub(super) worker: WorkerRef,
     pub(super) exit: Exit,
     pub(super) uptime: Duration,
-    /// What its end means then.
+    /// The meaning of the end in that case.
     pub(super) reason: Reason,
     pub(super) failure: Option<WorkerFailure>,
 }

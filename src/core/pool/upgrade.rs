@@ -1,7 +1,5 @@
-//! USR2: the supervisor's program is exchanged, and the pool goes on in the next one.
-//!
-//! It waits for a moment of rest, in which every worker is ready and none makes way: then there is little to
-//! hand over, and nothing that could go wrong halfway.
+//! USR2: the supervisor's program is replaced, and the pool goes on in the next one. The upgrade waits until every
+//! worker is ready and none is being replaced: then there is little to hand over, and no change is half done.
 
 use super::Pool;
 use super::first::FirstStart;
@@ -21,7 +19,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 impl Pool {
-    /// The signal came.
     pub(super) fn upgrade_asked(&mut self, out: &mut Vec<Action>) {
         self.phase = Phase::Running { upgrade: true };
         out.push(Action::Note(Note::Pool(PoolNote::UpgradeAsked { at_rest: self.is_at_rest() })));
@@ -39,12 +36,11 @@ impl Pool {
             && self.workers.slots().iter().all(rests)
     }
 
-    /// Whether it was asked for and may be.
+    /// Whether an upgrade was asked for and is possible now.
     pub(super) fn upgrades_now(&self) -> bool {
         matches!(self.phase, Phase::Running { upgrade: true }) && self.is_at_rest()
     }
 
-    /// Hands over.
     pub(super) fn upgrade(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.phase = Phase::Running { upgrade: false };
         out.push(Action::Ask(Ask::Upgrade(Box::new(self.hand_over(now)))));
@@ -90,7 +86,7 @@ impl Pool {
         }
     }
 
-    /// The pool that was handed over. What is not known of a worker is as if it had just become ready.
+    /// The pool that was handed over. A worker's unknown properties are those of a worker that has just become ready.
     pub fn take_over(policy: PoolPolicy, seed: u64, given: &Handover) -> Self {
         let mut pool = Self::new(PoolPolicy { workers: given.workers.max(1), ..policy }, seed);
         pool.reload = Reload::take_over(given.generation, given.newest);

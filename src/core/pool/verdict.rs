@@ -1,9 +1,9 @@
-//! What the end of a worker means, and where that is not to be known at once.
+//! The meaning of a worker's end, which cannot always be known at once.
 //!
-//! A stop may be for all processes: a service manager, or kill(2) for a process group or for all, sends it to the
-//! workers too. The kernel sends it to one process after the other, so a worker may be seen to have ended before our
-//! own signal is. A worker that ends as one that was asked to stop is judged a moment later. Meanwhile no worker takes
-//! its place, and new connections go elsewhere.
+//! A stop may be meant for all processes: a service manager, or kill(2) for a process group or for all, signals the
+//! workers too. The kernel signals one process after the other, so a worker may be seen to have ended before the
+//! supervisor's own signal is read. So a worker that ends like one that was asked to stop is judged a moment later.
+//! Meanwhile no worker takes its place, and new connections go elsewhere.
 
 use super::Pool;
 use super::phase::{Cause, Phase, Shutdown};
@@ -19,16 +19,17 @@ use crate::worker::WorkerState;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Of the workers that start, this many are looked at when the pool is given up: what one does, the others would do.
+/// When the pool is given up, this number of starting workers is explained in the log: the others would show the
+/// same.
 const MOST_EXPLAINED: usize = 4;
 
 impl Pool {
-    /// Whether a worker that ended so may have been asked to stop by another than us, so that its end was no failure.
+    /// Whether a process other than the supervisor may have asked the worker to stop, so that its end was no failure.
     pub(super) fn may_be_asked(&self, exit: Exit, reason: Reason) -> bool {
         [Reason::Crash, Reason::BootError].contains(&reason) && exit.is_as_asked(self.policy.stop.signal)
     }
 
-    /// Judges those of which our own stop signal would have come by now.
+    /// Judges the ends that are no longer undecided: the supervisor's own stop signal would have come by now.
     pub(super) fn judge_undecided(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         while let Some(undecided) = self.workers.decided(now) {
             let Undecided { death, worker, exit, uptime, reason, failure, .. } = undecided;
@@ -37,7 +38,7 @@ impl Pool {
         }
     }
 
-    /// All processes are being stopped: so were those.
+    /// The pool ends, so the undecided workers were stopped with it.
     pub(super) fn undecided_were_stopped(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         for Undecided { death, worker, exit, uptime, .. } in self.workers.take_undecided() {
             let reason = Reason::Stop;
@@ -46,7 +47,7 @@ impl Pool {
         }
     }
 
-    /// Takes a worker that has ended out of its slot, which stays empty until the end is judged.
+    /// Takes a worker that has ended out of its slot. The slot stays empty until the end is judged.
     pub(super) fn take_out(&mut self, now: Monotonic, index: usize, role: Role) -> Option<Death> {
         let death = self.workers.take_out(now, index, role)?;
         if death.succeeded || role == Role::Successor {
@@ -55,7 +56,6 @@ impl Pool {
         Some(death)
     }
 
-    /// Decides when the slot of a worker is filled again, and what else follows from its end.
     pub(super) fn judge(
         &mut self,
         now: Monotonic,
@@ -66,7 +66,7 @@ impl Pool {
     ) {
         let (serves, running) = (self.phase.serves(), self.is_running());
         let Death { id, generation, slot: index, role, lane, succeeded, spawned } = death;
-        // Another may have got ready since it ended.
+        // Another worker may have become ready since this one ended.
         let alone = self.workers.ready() == 0;
         let (mut failures, mut gives_up) = (0, None);
         let at = match failure {
@@ -75,7 +75,7 @@ impl Pool {
         };
         let mut delay = at.since(now);
         let waits = !self.first.may_fill(index);
-        // No worker is to take the place of those that were stopped with all the others.
+        // Workers that were stopped together with the supervisor are not replaced during the drain delay.
         let not_before = match self.phase {
             Phase::Draining { until, .. } if reason == Reason::Stop => until,
             Phase::Unstarted
@@ -90,21 +90,21 @@ impl Pool {
             let from = at.max(not_before).max(slot.gap_until);
             match (role, &mut slot.seat) {
                 (Role::Successor, _) => slot.retry_at = from,
-                // Nothing waits for that time.
+                // No spawn waits for that time.
                 (Role::Seated, _) if succeeded => delay = Duration::ZERO,
                 (Role::Seated, Seat::Vacant { spawn_at, lane: kept }) if *kept == Some(lane) => {
                     *spawn_at = from;
-                    // A pool that is to stop has no reason to give up.
+                    // A pool that is being stopped has no reason to give up.
                     if let Some(failure) = failure.filter(|_| running) {
                         gives_up =
                             slot.backoff.count_restart(now, failure, &self.policy.respawn).filter(|_| alone);
                     }
                     if waits {
-                        // It is not known for how long.
+                        // The length of the wait is unknown.
                         delay = Duration::ZERO;
                     }
                 }
-                // Another has come meanwhile.
+                // Another worker has come meanwhile.
                 (Role::Seated, Seat::Vacant { .. } | Seat::Taken(_)) => delay = Duration::ZERO,
             }
         }
@@ -122,10 +122,9 @@ impl Pool {
         }
     }
 
-    /// When the next attempt of a slot may come after this failure of a worker that was spawned at `spawned`.
-    ///
-    /// Where no worker has ever been ready and none has tried to reach anything, there is nothing that could come up
-    /// later: then the waits are the least that the policy allows, and count from the start of the attempt before.
+    /// When a slot may try again after this failure of a worker that was spawned at `spawned`. If no worker has ever
+    /// been ready and none has tried to reach a service, there is nothing that could come up later: then the waits
+    /// are the shortest that the policy allows, and count from the start of the failed attempt.
     fn try_again_at(
         &mut self,
         now: Monotonic,
@@ -142,21 +141,21 @@ impl Pool {
         }
     }
 
-    /// The pool is given up. Of servers with a port of their own one has it and never gets ready, and the others fail: it
-    /// alone shows why.
+    /// The pool is given up. If the servers have a fixed port of their own, one has the port and never becomes ready,
+    /// and the others fail. Only the one that still starts shows why.
     fn explain_those_that_start(&self, out: &mut Vec<Action>) {
         if !self.policy.drain.listens {
             return;
         }
         let workers = self.workers.in_slots();
         let starting = workers.filter(|worker| matches!(worker.state, WorkerState::Starting(_)));
-        // Of one that is not over its time only the listeners are of interest.
+        // Its start timeout is not over, so only its listeners matter.
         starting
             .take(MOST_EXPLAINED)
             .for_each(|worker| worker.act(WorkerAction::ExplainLateness { watched: false }, out));
     }
 
-    /// Whether all workers were stopped with us, so that the drain delay is for none.
+    /// Whether all workers were stopped together with the supervisor, so that none is left for the drain delay.
     pub(super) fn nobody_comes(&self, until: Monotonic) -> bool {
         let was_stopped =
             |slot: &Slot| matches!(slot.seat, Seat::Vacant { spawn_at, .. } if spawn_at == until);

@@ -1,4 +1,4 @@
-//! What workers that make way have in hand, which is waited for.
+//! The connections that workers have in hand when they drain or the pool closes, and the log of long waits for them.
 
 use super::Pool;
 use super::phase::Phase;
@@ -20,7 +20,7 @@ impl Pool {
         found: Option<Connections>,
         took: Duration,
     ) {
-        // Each has its part of the time that looks may take in all.
+        // All draining workers together use no more time for looks than one alone would.
         let looked_at = |worker: &&Worker| matches!(worker.state, WorkerState::Draining(_));
         let together = number(self.workers.iter().filter(looked_at).count());
         self.workers.with(pid, |worker| {
@@ -41,7 +41,7 @@ impl Pool {
         }
     }
 
-    /// At the end all are looked at together.
+    /// While the pool closes, the connections of all workers are looked at together.
     pub(super) fn look_at_all_connections(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let Phase::Closing(closing, _) = &mut self.phase else { return };
         if let Some(since) = closing.in_hand.look(now) {
@@ -53,7 +53,7 @@ impl Pool {
         }
     }
 
-    /// Tells of a wait that has lasted, once, and what would shorten it.
+    /// Logs a long wait, once, and what would shorten it.
     pub(super) fn tell_of_waits(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let surge = self.surge_to_go_on();
         for worker in self.workers.iter_mut() {
@@ -66,7 +66,7 @@ impl Pool {
         }
     }
 
-    /// With how many more workers alive the next replacement would begin, where one waits for nothing else.
+    /// The surge that would let the next replacement begin; `None` if none waits, or if it waits for something else.
     pub(super) fn surge_to_go_on(&self) -> Option<u32> {
         let waits = |slot: &Slot| self.wants_replacement(slot).is_some();
         let is_held_up = self.is_running() && !self.may_surge() && !self.may_break();

@@ -1,6 +1,5 @@
-//! The slots, the workers in them, those that make way, and those whose end is not understood yet.
-//!
-//! It must not know why a worker comes or goes.
+//! The slots, the workers in them, the retiring workers, and the ends that are still undecided. It must not know why
+//! a worker comes or goes.
 
 use super::slot::{Role, Seat, Slot};
 use super::undecided::{Death, OUR_STOP_WITHIN, Undecided};
@@ -12,17 +11,16 @@ use alloc::vec::Vec;
 
 #[derive(Clone, Debug)]
 pub(super) struct PoolWorkers {
-    /// As many as workers are wanted.
+    /// One for each wanted worker.
     slots: Vec<Slot>,
-    /// Workers that have made way and have not been reaped yet.
+    /// Workers that have left their slot and have not been reaped.
     retiring: Vec<Worker>,
     undecided: Vec<Undecided>,
     next_spawn: u64,
-    /// No planned replacement begins before this.
+    /// The earliest time of the next planned replacement.
     planned_from: Monotonic,
 }
 
-/// Where a worker is: in a slot, or on its way out.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum WorkerPlace {
     InSlot(usize, Role),
@@ -30,7 +28,6 @@ pub(super) enum WorkerPlace {
 }
 
 impl PoolWorkers {
-    /// Every slot is vacant.
     pub(super) fn new(wanted: u32) -> Self {
         Self {
             slots: (0..wanted).map(|_| Slot::new(Monotonic::default())).collect(),
@@ -40,8 +37,6 @@ impl PoolWorkers {
             planned_from: Monotonic::default(),
         }
     }
-
-    // Slots
 
     pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
@@ -71,9 +66,7 @@ impl PoolWorkers {
         self.slots.pop()
     }
 
-    // Workers
-
-    /// All that are alive: by slot, in it the seated one first, then those that make way.
+    /// All living workers: by slot, the seated one before its successor, then the retiring ones.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Worker> {
         self.in_slots().chain(&self.retiring)
     }
@@ -102,12 +95,10 @@ impl PoolWorkers {
         &mut self.retiring
     }
 
-    /// It makes way from now on.
     pub(super) fn retire(&mut self, worker: Worker) {
         self.retiring.push(worker);
     }
 
-    /// One that made way has ended.
     pub(super) fn remove_retired(&mut self, index: usize) -> Option<Worker> {
         (index < self.retiring.len()).then(|| self.retiring.remove(index))
     }
@@ -147,9 +138,6 @@ impl PoolWorkers {
         });
     }
 
-    // Counts
-
-    /// How many workers are wanted.
     pub(super) fn wanted(&self) -> u32 {
         number(self.slots.len())
     }
@@ -158,12 +146,12 @@ impl PoolWorkers {
         number(self.iter().count())
     }
 
-    /// Slots that are served.
+    /// The number of slots with a worker that serves.
     pub(super) fn ready(&self) -> u32 {
         number(self.seated().filter(|worker| worker.serves()).count())
     }
 
-    /// Slots without a worker that serves.
+    /// The number of slots without a worker that serves.
     pub(super) fn unavailable(&self) -> u32 {
         self.wanted().saturating_sub(self.ready())
     }
@@ -180,15 +168,13 @@ impl PoolWorkers {
         self.iter().any(|worker| matches!(worker.state, WorkerState::Spawning))
     }
 
-    // What a new worker gets
-
     pub(super) fn next_id(&mut self) -> SpawnId {
         let id = SpawnId(self.next_spawn);
         self.next_spawn = self.next_spawn.saturating_add(1);
         id
     }
 
-    /// The number of the next spawn, for the next program.
+    /// For the handover.
     pub(super) fn next_spawn(&self) -> u64 {
         self.next_spawn
     }
@@ -197,20 +183,19 @@ impl PoolWorkers {
         self.next_spawn = number;
     }
 
-    /// The lowest number that no living worker has, one that was killed and does not end included. A spawn has room, so
-    /// it is less than `wanted` and `max_surge` together.
+    /// The lowest number that no living worker has, including one that was killed and has not ended. A spawn needs
+    /// room, so the result is below the wanted number plus `max_surge`.
     pub(super) fn free_number(&self) -> u32 {
         let taken: BTreeSet<u32> = self.iter().map(|worker| worker.number).collect();
         (0..=number(taken.len())).find(|free| !taken.contains(free)).unwrap_or(0)
     }
 
-    /// The first lane that is free.
     pub(super) fn free_lane(&self) -> Lane {
         let taken: BTreeSet<Lane> = self.lanes().collect();
         (0..=number(taken.len())).map(Lane).find(|lane| !taken.contains(lane)).unwrap_or(Lane(0))
     }
 
-    /// Whether a worker has this lane, or the next of a slot gets it.
+    /// Whether a worker has this lane, or a slot keeps it.
     pub(super) fn has_lane(&self, lane: Lane) -> bool {
         self.lanes().any(|taken| taken == lane)
     }
@@ -219,7 +204,6 @@ impl PoolWorkers {
         self.iter().map(|worker| worker.lane).chain(self.slots.iter().filter_map(Slot::kept_lane))
     }
 
-    /// When a planned replacement may begin.
     pub(super) fn planned_from(&self) -> Monotonic {
         self.planned_from
     }
@@ -228,9 +212,7 @@ impl PoolWorkers {
         self.planned_from = at;
     }
 
-    // Ends
-
-    /// Takes a worker that has ended out of its slot, which stays empty until the end is judged.
+    /// Takes a worker that has ended out of its slot. The slot stays empty until the end is judged.
     pub(super) fn take_out(&mut self, now: Monotonic, index: usize, role: Role) -> Option<Death> {
         let slot = self.slots.get_mut(index)?;
         let worker = slot.at(role)?;
@@ -255,12 +237,11 @@ impl PoolWorkers {
         Some(Death { id, generation, slot: index, role, lane, succeeded, spawned })
     }
 
-    /// What this end means is decided later.
     pub(super) fn leave_undecided(&mut self, undecided: Undecided) {
         self.undecided.push(undecided);
     }
 
-    /// The next end of those of which our own stop signal would have come by now.
+    /// Removes and returns an end that is no longer undecided.
     pub(super) fn decided(&mut self, now: Monotonic) -> Option<Undecided> {
         let at = self.undecided.iter().position(|undecided| undecided.by <= now)?;
         Some(self.undecided.remove(at))

@@ -1,4 +1,5 @@
-//! Whether a worker that is ready goes on taking connections.
+//! Whether a ready worker goes on accepting connections. It does not know how a look is made, nor what follows for
+//! the pool.
 //!
 //! ```text
 //!  Watched ──something comes──▶ Rests ──100 ms──▶ does something wait? ──no──▶ Watched
@@ -7,87 +8,89 @@
 //!                                 ├── it accepts ────── Looked at ──it does not──▶ Absent ──nor does it now──▶ away
 //!                                 └────────────────────── it accepts again ◀────────┴──────────────────────────┘
 //! ```
-//! There is no look while nothing waits. A worker that is away gets no new connections; it may only pause (its threads
-//! are all busy, it has no descriptor left), so nothing else is done about it before it has been away for a while,
-//! unless it has closed its listener or said that it leaves.
+//! No look is made while the queue is empty. A worker that is away gets no new connections. It may only pause (its
+//! threads are all busy, or it has no free descriptor), so nothing else is done until it has been away for a while,
+//! unless it has closed its listener or said `STOPPING=1`.
 
 use crate::event::Found;
 use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// How long a queue in which something was is left alone, and how often a worker that does not accept is looked at.
+/// The pause after a connection came into the queue, and between two looks at a worker that does not accept.
 const REST: Duration = Duration::from_millis(100);
 
-/// Rests end together, so that a loaded pool does not wake for each worker alone.
+/// Rests end together, so that a loaded pool does not wake for each worker separately.
 const GRID: Duration = Duration::from_millis(20);
 
-/// asyncio and others pause for a second when they have no descriptor left: longer than that is no pause.
+/// asyncio and other servers pause for a second when they have no free descriptor: a longer absence is no pause.
 const LEAVES_AFTER: Duration = Duration::from_millis(1_200);
 
-/// A worker that was never seen to accept is looked at after the first of these, then after twice as long, up to the
-/// second.
+/// The pause between the looks at a worker that was never seen accepting: it begins with the first of these and
+/// doubles up to the second.
 const UNKNOWN_AT_FIRST: Duration = Duration::from_secs(1);
 const UNKNOWN_AT_LAST: Duration = Duration::from_secs(60);
 
 /// The longest pause between two looks at a worker that stays away.
 const AWAY_AT_LAST: Duration = Duration::from_secs(1);
 
-/// The pause after a look, in multiples of what it took; a shorter one where the look was cut short.
+/// The pause after a look, in multiples of its processor time; the second if the look was cut short.
 const LOOK_SHARE: u32 = 20;
 const LOOK_ON_SHARE: u32 = 4;
 const LOOK_ON: Duration = Duration::from_millis(1);
 
-/// A pause this soon after the last one is not logged.
+/// A pause within this time after the end of a logged one is not logged.
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
-/// One that says that it leaves is replaced when it has been seen to accept or not, or this long after.
+/// A worker that said `STOPPING=1` is replaced once it is known whether it still accepts, and at the latest after
+/// this time.
 const DECIDED_WITHIN: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Accepting {
     state: AcceptingState,
-    /// The pause after a look that shows nothing.
+    /// The pause after the next look that shows nothing.
     unknown: Duration,
-    /// A pause before this is not logged.
+    /// A pause before this time is not logged.
     quiet_until: Monotonic,
-    /// Until when it is not known whether one that leaves has left.
+    /// The latest time at which it is known whether a worker that said `STOPPING=1` still accepts.
     undecided: Option<Monotonic>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum AcceptingState {
-    /// It has no queue of its own.
+    /// The worker has no queue of its own.
     Unwatched,
-    /// The kernel tells when something waits.
+    /// The kernel reports the next connection in the queue.
     Watched,
-    /// The queue is looked at then, and watched.
+    /// At `until` the queue is watched again.
     Rests { until: Monotonic },
-    /// It is looked at then.
+    /// The worker is looked at next.
     Suspected { look_at: Monotonic },
-    /// It did not accept when it was looked at, since then.
+    /// The looks since `since` have shown that it does not accept.
     Absent { since: Monotonic, look_at: Monotonic, away: bool, told: bool, closed: bool },
 }
 
-/// What a look came to.
+/// The consequence of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     AsBefore,
-    /// It accepts no more. `tell`: whether the log is to say so.
+    /// The worker does not accept any more. `tell`: whether to log that.
     Away {
         tell: bool,
     },
-    /// It accepts again. `tell`: whether the log has said that it did not.
+    /// The worker accepts again. `tell`: whether its absence was logged.
     Back {
         tell: bool,
     },
-    /// It has been away too long to come back. `tell`: whether the log is to say that it is away.
+    /// The worker has been away too long to come back. `tell`: whether to log its absence.
     Left {
         tell: bool,
     },
 }
 
 impl Accepting {
-    /// Of a worker that is ready now. `steered` is whether it has a queue of its own, `seen` whether it was seen to accept.
+    /// For a worker that is ready now. `steered` is whether it has a queue of its own, `seen` whether it was seen
+    /// accepting.
     pub fn new(now: Monotonic, steered: bool, seen: bool) -> Self {
         let state = match (steered, seen) {
             (false, _) => AcceptingState::Unwatched,
@@ -97,31 +100,31 @@ impl Accepting {
         Self { state, unknown: UNKNOWN_AT_FIRST, quiet_until: Monotonic::default(), undecided: None }
     }
 
-    /// Whether new connections are not taken.
+    /// Whether the worker does not accept new connections.
     pub fn is_away(&self) -> bool {
         matches!(self.state, AcceptingState::Absent { away: true, .. })
     }
 
-    /// Whether it has closed its listener as well: it does not come back.
+    /// Whether it has closed its listener as well, so it does not come back.
     pub fn has_closed(&self) -> bool {
         matches!(self.state, AcceptingState::Absent { away: true, closed: true, .. })
     }
 
-    /// Something came into its queue.
+    /// A connection came into its queue.
     pub fn queue_woke(&mut self, now: Monotonic) {
         if matches!(self.state, AcceptingState::Watched) {
             self.rest(now, REST);
         }
     }
 
-    /// This many connections wait for it.
+    /// The number of connections in its queue.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
         if matches!(self.state, AcceptingState::Watched) && waiting > 0 {
             self.state = AcceptingState::Suspected { look_at: now };
         }
     }
 
-    /// It says that it leaves: perhaps it accepts no more.
+    /// The worker said `STOPPING=1`: perhaps it does not accept any more.
     pub fn says_it_leaves(&mut self, now: Monotonic) {
         if let AcceptingState::Watched | AcceptingState::Rests { .. } | AcceptingState::Suspected { .. } =
             self.state
@@ -131,12 +134,12 @@ impl Accepting {
         }
     }
 
-    /// Until when it is not known whether it has left.
+    /// The latest time at which it is known whether the worker still accepts; zero if that is known.
     pub fn undecided_until(&self) -> Monotonic {
         self.undecided.unwrap_or_default()
     }
 
-    /// Whether to have its queue watched from now on.
+    /// Whether its queue is to be watched from now on.
     pub fn watches_queue(&mut self, now: Monotonic) -> bool {
         let rested = matches!(self.state, AcceptingState::Rests { until } if until <= now);
         if rested {
@@ -145,7 +148,6 @@ impl Accepting {
         rested
     }
 
-    /// When to look at it.
     pub fn look_at(&self) -> Option<Monotonic> {
         match self.state {
             AcceptingState::Suspected { look_at } | AcceptingState::Absent { look_at, .. } => Some(look_at),
@@ -153,7 +155,7 @@ impl Accepting {
         }
     }
 
-    /// Whether to look at it now.
+    /// Whether a look is due; if so, the next one is scheduled.
     pub fn look(&mut self, now: Monotonic) -> bool {
         let looks = reached(self.look_at(), now);
         if looks {
@@ -169,7 +171,7 @@ impl Accepting {
         }
     }
 
-    /// A look found this. `took` is its processor time; `leaves`: whether the worker said that it leaves.
+    /// The result of a look. `took` is its processor time; `leaves` is whether the worker said `STOPPING=1`.
     pub fn seen(&mut self, now: Monotonic, found: Found, took: Duration, leaves: bool) -> Turn {
         if self.look_at().is_none() {
             return Turn::AsBefore;
@@ -225,7 +227,7 @@ impl Accepting {
                 self.unknown = self.unknown.saturating_mul(2).min(UNKNOWN_AT_LAST);
                 Turn::AsBefore
             }
-            // It cannot be seen any more: what was known is what there is.
+            // The kernel shows nothing any more: the last result stands.
             (AcceptingState::Absent { .. }, Found::Unknown) => {
                 self.look_again_at(now + pause.max(AWAY_AT_LAST));
                 Turn::AsBefore
@@ -241,7 +243,7 @@ impl Accepting {
         }
     }
 
-    /// Nothing new comes: whether it would be taken does not matter any more.
+    /// No new connection comes, so it does not matter whether the worker accepts.
     pub fn need_not_accept(&mut self) {
         self.state = AcceptingState::Unwatched;
     }
@@ -262,7 +264,7 @@ impl Accepting {
     }
 }
 
-/// The next moment that is a multiple of the grid.
+/// The next moment that is a multiple of [`GRID`].
 fn on_the_grid(at: Monotonic) -> Monotonic {
     let grid = GRID.as_nanos().max(1);
     let beyond = at.0.as_nanos().checked_rem(grid).unwrap_or(0);

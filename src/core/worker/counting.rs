@@ -1,12 +1,12 @@
-//! Whether the application counts the requests of a worker that is to be replaced by their number.
+//! Whether the application reports the requests of a worker that is to be replaced after a number of them.
 //!
-//! Where they are to be reported to us, and none is, people are told, should the worker have connections. When to look
-//! is decided here: a minute after it is ready, and then less and less often. One report ends it.
+//! If it reports none although the worker has connections, the log says so. The time of the looks is decided here: a
+//! minute after the worker is ready, then at growing intervals. One report ends them.
 
 use crate::time::{Monotonic, reached};
 use core::time::Duration;
 
-/// From when it is ready to the first look, and the longest pause between two.
+/// The time from ready to the first look, and the longest pause between two looks.
 const FIRST: Duration = Duration::from_secs(60);
 const RARELY: Duration = Duration::from_secs(60 * 60);
 
@@ -17,7 +17,7 @@ pub struct Counting {
 }
 
 impl Counting {
-    /// It is ready from now on.
+    /// The worker is ready now.
     pub fn new(now: Monotonic) -> Self {
         Self { look_at: now + FIRST, pause: FIRST }
     }
@@ -26,7 +26,7 @@ impl Counting {
         self.look_at
     }
 
-    /// Whether to look now.
+    /// Whether a look is due; if so, the next one is scheduled.
     pub fn is_due(&mut self, now: Monotonic) -> bool {
         let due = reached(Some(self.look_at), now);
         if due {

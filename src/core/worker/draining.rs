@@ -1,13 +1,13 @@
-//! A worker that is being emptied before it is stopped.
+//! A worker that drains before it is stopped.
 //!
 //! ```text
 //!  no new connections ──▶ nothing waits in its queue ──▶ hint ──▶ the drain time passes, none is busy ──▶ stop signal
 //!                            ▲                                       │
 //!                            └──────── something waits again ◀───────┘
 //! ```
-//! The drain time is there for connections it has taken and not read yet: an asyncio server that is told to stop
-//! closes those. And for clients that keep their connections, to hear `Connection: close` with their next answer. What
-//! is in hand then is waited for, as [`InHand`] has it.
+//! During the drain time, the worker reads the connections that it has accepted: an asyncio server that is stopped
+//! closes those that it has not read. Clients that keep their connections see `Connection: close` with their next
+//! answer. The worker is then kept for what it has in hand: see [`InHand`].
 
 use crate::event::Pid;
 use crate::exit::Reason;
@@ -17,7 +17,7 @@ use crate::queue::LOOK_EVERY;
 use crate::time::{Monotonic, earlier, reached};
 use core::time::Duration;
 
-/// A connection in the queue has this long, though the graceful timeout is shorter.
+/// The shortest time for connections in the queue, even if the graceful timeout is shorter.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +25,13 @@ pub struct Draining {
     pub pid: Pid,
     pub reason: Reason,
     hinted: bool,
-    /// Its queue, and what it has taken.
+    /// Its queue, and the connections that it has accepted.
     pub in_hand: InHand,
-    /// When to look at its queue next, if it has one of its own.
+    /// When to look at its queue next; `None` if it has none of its own.
     look_at: Option<Monotonic>,
-    /// When it is stopped though connections wait.
+    /// When it is stopped although connections wait; `None` is never.
     give_up_at: Option<Monotonic>,
-    /// It takes no connections and ends by itself: a client in its queue waits for another.
+    /// The worker has stopped accepting and ends by itself: other workers serve its queue.
     has_left: bool,
 }
 
@@ -54,17 +54,17 @@ impl Draining {
         }
     }
 
-    /// It takes no connections any more and ends by itself: it needs no signal before its time is over.
+    /// The worker has stopped accepting and ends by itself: it needs no signal before its time is over.
     pub fn of_one_that_left(self) -> Self {
         Self { has_left: true, look_at: None, ..self }
     }
 
-    /// Another serves those that wait in its queue.
+    /// Another worker serves its queue.
     pub fn without_queue(self, now: Monotonic) -> Self {
         Self { in_hand: self.in_hand.without_queue(now), look_at: None, ..self }
     }
 
-    /// This many connections wait for it.
+    /// The number of connections in its queue.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
         self.in_hand.queue.seen(now, waiting);
         if waiting > 0 {
@@ -72,22 +72,21 @@ impl Draining {
         }
     }
 
-    /// Whether it is time to tell it to say goodbye to its clients; once.
+    /// Whether to send the hint to say goodbye now: once.
     pub fn hints(&mut self) -> bool {
         !self.has_left && self.in_hand.queue.is_quiet() && !core::mem::replace(&mut self.hinted, true)
     }
 
-    /// Whether connections still wait for it when its time is over.
+    /// Whether its time is over although connections wait in its queue.
     pub fn is_cut_short(&self, now: Monotonic) -> bool {
         !self.has_left && !self.in_hand.queue.is_quiet() && reached(self.give_up_at, now)
     }
 
-    /// Whether it is to be stopped.
     pub fn is_done(&self, now: Monotonic) -> bool {
         if self.has_left { reached(self.give_up_at, now) } else { self.in_hand.is_done(now) }
     }
 
-    /// Whether to look at its queue now.
+    /// Whether a look at its queue is due; if so, the next one is scheduled.
     pub fn checks_queue(&mut self, now: Monotonic) -> bool {
         let looks = reached(self.look_at, now);
         if looks {
@@ -96,7 +95,7 @@ impl Draining {
         looks
     }
 
-    /// Whether it is stopped at some time even if connections wait.
+    /// Whether there is a time at which it is stopped even if connections wait.
     pub fn gives_up(&self) -> bool {
         self.give_up_at.is_some()
     }

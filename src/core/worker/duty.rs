@@ -1,4 +1,4 @@
-//! Whether a ready worker is to go on, and if not, why.
+//! Whether a ready worker goes on serving, and if not, why. What is then done is not known here.
 //!
 //! | state   | becomes due | says it leaves | hangs | shows that it lives | accepts again          |
 //! |---------|-------------|----------------|-------|---------------------|------------------------|
@@ -13,17 +13,18 @@ use crate::time::Monotonic;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
     Serving,
-    /// It is to be replaced in turn.
+    /// The worker is to be replaced in turn.
     Due {
         why: Reason,
         since: Monotonic,
     },
-    /// It said that it is about to end, and is to be replaced in turn.
+    /// The worker said `STOPPING=1`, and is to be replaced in turn.
     Leaving {
         why: Reason,
         since: Monotonic,
     },
-    /// It hangs, and is stopped at once, before a successor is there. `leaves` is whether it has said since that it is about to end.
+    /// The worker hangs, and is stopped at once, before it has a successor. `leaves` is whether it has said
+    /// `STOPPING=1`.
     Hung {
         since: Monotonic,
         leaves: bool,
@@ -31,7 +32,7 @@ pub enum Duty {
 }
 
 impl Duty {
-    /// Why and since when it is to be replaced in turn.
+    /// Why and since when the worker is to be replaced in turn.
     pub fn due(self) -> Option<(Reason, Monotonic)> {
         match self {
             Self::Due { why, since } | Self::Leaving { why, since } => Some((why, since)),
@@ -46,7 +47,7 @@ impl Duty {
         }
     }
 
-    /// Whether it said that it is about to end.
+    /// Whether the worker said `STOPPING=1`.
     pub fn leaves(self) -> bool {
         match self {
             Self::Leaving { .. } | Self::Hung { leaves: true, .. } => true,
@@ -54,7 +55,7 @@ impl Duty {
         }
     }
 
-    /// It is to be replaced, if it is not anyway. Returns whether that is news.
+    /// The worker is to be replaced. Returns whether that is new.
     pub fn becomes_due(&mut self, now: Monotonic, why: Reason) -> bool {
         let is_news = *self == Self::Serving;
         if is_news {
@@ -71,7 +72,7 @@ impl Duty {
         };
     }
 
-    /// One that leaves is replaced anyway. Returns whether it is known to hang from now on.
+    /// A leaving worker is replaced anyway. Returns whether the worker hangs from now on.
     pub fn hangs(&mut self, now: Monotonic) -> bool {
         match self {
             Self::Serving | Self::Due { .. } => {
@@ -82,8 +83,8 @@ impl Duty {
         }
     }
 
-    /// It shows that it lives. It is still to be replaced if it said that it leaves; its limits tell for themselves.
-    /// Returns whether that is news.
+    /// The worker shows that it lives. If it leaves, it is still to be replaced; a limit makes it due again by
+    /// itself. Returns whether it was hung.
     pub fn is_alive(&mut self) -> bool {
         match *self {
             Self::Hung { since, leaves: true } => *self = Self::Leaving { why: Reason::Stop, since },
@@ -93,7 +94,7 @@ impl Duty {
         true
     }
 
-    /// It is not to be replaced for being away any more.
+    /// The worker is no longer due for having stopped accepting.
     pub fn accepts_again(&mut self) {
         match self {
             Self::Due { why: Reason::Stop, .. } => *self = Self::Serving,

@@ -1,4 +1,4 @@
-//! What the end of a worker means.
+//! The meaning of a worker's end: a reason, and whether it counts as a failure of the slot.
 
 use super::{Draining, Duty, Worker, WorkerState};
 use crate::backoff::{CANNOT_BOOT_CODES, WorkerFailure};
@@ -7,7 +7,7 @@ use crate::signal::Signal;
 use crate::time::Monotonic;
 
 impl Worker {
-    /// What its end means. `out_of_memory` is whether the kernel has killed a process for want of memory.
+    /// `out_of_memory` is whether the kernel has killed a process for want of memory.
     pub fn ended(
         &self,
         now: Monotonic,
@@ -20,9 +20,9 @@ impl Worker {
             return (Reason::Oom, Some(WorkerFailure::Died));
         }
         match self.state {
-            // We asked for it: whatever it ended with, uvicorn's death by the stop signal too, is as planned.
+            // The supervisor asked for it: every exit is as planned, also uvicorn's death by the stop signal.
             WorkerState::Stopping { reason, .. } | WorkerState::Killed { reason, .. } => {
-                // A worker that goes beyond the hard limit does so again: not without a pause.
+                // A worker that exceeds the hard limit will do so again, so the next one waits.
                 let failed = reason.is_failure() || reason == Reason::MaxMemory;
                 let how =
                     if reason == Reason::BootTimeout { WorkerFailure::TooLate } else { WorkerFailure::Died };
@@ -41,7 +41,8 @@ impl Worker {
             WorkerState::Ready { .. } if counted_by_worker && exit == Exit::Code(0) => {
                 (Reason::MaxRequests, None)
             }
-            // Asked by another, it left in order: uvicorn ends by the signal that it got.
+            // Another process asked the worker to stop, and it ended in order: uvicorn ends by the signal that it
+            // received.
             WorkerState::Ready { accepting, .. } if accepting.is_away() && is_orderly(exit) => {
                 (Reason::Stop, None)
             }
@@ -60,7 +61,7 @@ impl Worker {
     }
 }
 
-/// What the end of a worker means that was up.
+/// The meaning of the end of a worker that was up.
 fn of_one_that_served(exit: Exit, counted_by_worker: bool) -> (Reason, Option<WorkerFailure>) {
     if counted_by_worker && exit == Exit::Code(0) {
         (Reason::MaxRequests, None)
@@ -69,7 +70,7 @@ fn of_one_that_served(exit: Exit, counted_by_worker: bool) -> (Reason, Option<Wo
     }
 }
 
-/// Whether a worker that took no more connections ended of its own accord, or as it was asked.
+/// Whether a worker that had stopped accepting ended by itself, or by a signal that asks to stop.
 fn is_orderly(exit: Exit) -> bool {
     match exit {
         Exit::Code(code) => code == 0,

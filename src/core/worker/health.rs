@@ -1,4 +1,4 @@
-//! The signs of life that a worker owes while it is ready: pings, answers to probes, a queue that moves.
+//! The signs of life that a ready worker has to give: pings, answers to probes, an accept queue that moves.
 
 use crate::note::Verdict;
 use crate::policy::{HangPolicy, ProbePolicy};
@@ -7,9 +7,9 @@ use core::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Health {
-    /// Whether it has to say `WATCHDOG=1`.
+    /// `None` if it does not have to send `WATCHDOG=1`.
     ping: Option<Pings>,
-    /// Whether it has to answer probes.
+    /// `None` if it is not probed.
     probe: Option<Probes>,
     queue: QueueProgress,
 }
@@ -17,40 +17,40 @@ pub struct Health {
 #[derive(Clone, Copy, Debug)]
 struct Pings {
     every: Duration,
-    /// By when it has to say it next; `None` once it is known to hang.
+    /// The latest time of the next ping; `None` once the worker is known to hang.
     by: Option<Monotonic>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Probes {
-    /// When to probe it next; not while a probe is under way.
+    /// When to probe next; `None` while a probe is under way.
     at: Option<Monotonic>,
     failures: u32,
 }
 
-/// What was seen of its accept queue.
+/// The progress of its accept queue.
 #[derive(Clone, Copy, Debug, Default)]
 struct QueueProgress {
-    /// Connections that waited for it when its queue was last measured.
+    /// Connections in the queue at the last measurement.
     waiting: u32,
-    /// Since when some wait and none was taken, as far as was seen.
+    /// Since when connections wait and none was seen to be taken.
     still_since: Option<Monotonic>,
-    /// It gets no new connections, since its queue stands still.
+    /// The queue stands still, so the worker gets no new connections.
     suspected: bool,
 }
 
-/// What a measurement of the queue came to.
+/// The consequence of a measurement of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueTurn {
     AsBefore,
-    /// It is suspected from now on, or no more.
+    /// The suspicion begins or ends.
     Turned(Verdict),
-    /// Without any new connection it has stood still for as long again.
+    /// The queue has stood still for the same time again, without a new connection.
     Hangs,
 }
 
 impl Health {
-    /// `ping_every` is what the worker said of itself (`WATCHDOG_USEC`).
+    /// `ping_every` is the interval that the worker itself announced (`WATCHDOG_USEC`).
     pub fn new(now: Monotonic, ping_every: Option<Duration>, policy: &HangPolicy) -> Self {
         let ping = |configured| {
             let every = ping_every.unwrap_or(configured);
@@ -67,12 +67,12 @@ impl Health {
         self.queue.suspected
     }
 
-    /// How often it has to ping, if it has to.
+    /// The interval of the pings; `None` if the worker does not have to ping.
     pub fn ping_every(&self) -> Option<Duration> {
         self.ping.map(|ping| ping.every)
     }
 
-    /// Returns whether that was waited for.
+    /// Returns whether the worker has to ping.
     pub fn pinged(&mut self, now: Monotonic) -> bool {
         if let Some(ping) = &mut self.ping {
             ping.by = Some(now + ping.every);
@@ -80,36 +80,36 @@ impl Health {
         self.ping.is_some()
     }
 
-    /// Whether it should have pinged by now.
+    /// Whether the ping is late.
     pub fn is_overdue(&self, now: Monotonic) -> bool {
         reached(self.ping_by(), now)
     }
 
-    /// From now on it has to say it this often, if it has to at all.
+    /// The worker announced another interval. Without effect if it does not have to ping.
     pub fn set_ping_every(&mut self, now: Monotonic, every: Duration) {
         if let Some(ping) = &mut self.ping {
             *ping = Pings { every, by: ping.by.map(|_| now + every) };
         }
     }
 
-    /// It leaves, and need not ping any more.
+    /// The worker leaves, and does not have to ping any more.
     pub fn owes_no_ping(&mut self) {
         self.ping = None;
     }
 
-    /// It is known to hang: that it does not ping is no news any more.
+    /// The worker is known to hang: missing pings tell nothing new.
     pub fn not_to_ping(&mut self) {
         if let Some(ping) = &mut self.ping {
             ping.by = None;
         }
     }
 
-    /// Whether to probe it now.
+    /// Whether a probe is due; if so, it is under way from now on.
     pub fn probe(&mut self, now: Monotonic) -> bool {
         self.probe.as_mut().is_some_and(|probe| probe.at.take_if(|at| *at <= now).is_some())
     }
 
-    /// A probe ended. Returns whether it is one failure too many.
+    /// A probe has ended. Returns whether there were too many consecutive failures.
     pub fn probed(&mut self, now: Monotonic, passed: Option<bool>, policy: &ProbePolicy) -> bool {
         let Some(probe) = &mut self.probe else { return false };
         probe.at = Some(now + policy.interval);
@@ -124,7 +124,7 @@ impl Health {
         false
     }
 
-    /// This many connections wait for it. `steered_to` is whether new ones come.
+    /// The number of connections in its queue. `steered_to` is whether new ones come.
     pub fn queue_measured(
         &mut self,
         now: Monotonic,
@@ -135,7 +135,6 @@ impl Health {
         self.queue.measured(now, waiting, steered_to, patience)
     }
 
-    /// Whether it has to ping by some time.
     pub fn awaits_ping(&self) -> bool {
         self.ping_by().is_some()
     }
@@ -160,7 +159,8 @@ impl QueueProgress {
                 false => QueueTurn::AsBefore,
             };
         }
-        // With new ones coming, a queue that is as long as before may have moved as well: that alone proves nothing.
+        // If new connections come, a queue of the same length may have moved as well: the length alone proves
+        // nothing.
         if moved || (self.suspected && steered_to) {
             self.still_since = Some(now);
         }

@@ -1,11 +1,11 @@
-//! The life of one worker, from the order to spawn it until it is reaped.
+//! The life of one worker, from the order to spawn it until it is reaped. It must not know the other workers. What
+//! follows from each event is in this table; in every other cell nothing follows.
 //!
 //! ```text
 //!  Spawning ──▶ Starting ──▶ Ready ──▶ Draining ──▶ Stopping ──▶ Killed ──▶ (reaped)
 //!                  │           └── hung, or not to be emptied ──▲
 //!                  └──────── not wanted, or too late ───────────┘
 //! ```
-//! What follows from what happens; in every other cell nothing does:
 //!
 //! | state    | event                   | what follows                                                      |
 //! |----------|-------------------------|-------------------------------------------------------------------|
@@ -80,47 +80,44 @@ use core::time::Duration;
 pub struct Worker {
     pub id: SpawnId,
     pub slot: u32,
-    /// No other living worker has it.
+    /// The lowest number that no other living worker had at its spawn.
     pub number: u32,
     pub lane: Lane,
     pub generation: u32,
-    /// Drawn once, here, and never again.
     pub limits: Limits,
-    /// The moment of the order, then of the spawn.
+    /// The time of the order, later of the spawn.
     pub spawned: Monotonic,
-    /// Requests it has told us of.
+    /// Requests that it has reported.
     pub requests: u64,
-    /// What it took when it was measured last, in bytes.
+    /// Bytes at the last measurement.
     pub memory: u64,
-    /// Measurements in a row that found it beyond its limit of memory, and when the last one was.
+    /// Consecutive measurements beyond its limit of memory, and the time of the last one.
     heavy: u32,
     weighed: Monotonic,
-    /// Until it has reported a request, if it has to.
+    /// `None` if it does not have to report requests.
     counting: Option<Counting>,
-    /// How long it had been ready when it was ended without being replaced first.
+    /// How long it had been ready when it was stopped before it had a successor.
     served: Duration,
     pub state: WorkerState,
 }
 
-/// Where a worker is in its life.
 #[derive(Clone, Copy, Debug)]
 pub enum WorkerState {
-    /// Ordered, not answered yet.
+    /// The order is given and not answered.
     Spawning,
-    /// Runs, not ready yet.
+    /// It runs and is not ready yet.
     Starting(Starting),
-    /// Serves.
+    /// It serves.
     Ready { pid: Pid, since: Monotonic, duty: Duty, health: Health, accepting: Accepting },
-    /// Gets no new connections and finishes those it has.
+    /// It receives no new connections and finishes those it has.
     Draining(Draining),
-    /// It got the stop signal.
+    /// It was sent the stop signal.
     Stopping { pid: Pid, reason: Reason, kill_at: Option<Monotonic> },
-    /// It got `SIGKILL`.
+    /// It was sent `SIGKILL`.
     Killed { pid: Pid, reason: Reason },
 }
 
 impl Worker {
-    /// A worker for which this order is given now.
     pub fn new(now: Monotonic, order: &SpawnOrder) -> Self {
         Self {
             id: order.id,
@@ -140,7 +137,7 @@ impl Worker {
         }
     }
 
-    /// A worker that was there before us.
+    /// A worker that was started by the previous program.
     pub fn kept(now: Monotonic, id: SpawnId, kept: &Kept, policy: &PoolPolicy) -> Self {
         let Kept { slot, number, lane, generation, pid, spawned, ready, requests, limits, .. } = *kept;
         let health = Health::new(now, kept.ping_every, &policy.hang);
@@ -164,7 +161,7 @@ impl Worker {
         }
     }
 
-    /// The process, from `Spawned` to `Exited`.
+    /// `Some` from `Spawned` to `Exited`.
     pub fn pid(&self) -> Option<Pid> {
         match self.state {
             WorkerState::Spawning => None,
@@ -180,12 +177,12 @@ impl Worker {
         matches!(self.state, WorkerState::Ready { .. })
     }
 
-    /// Whether it takes connections, or has been doing so and has not been told to stop.
+    /// Whether it is ready or drains.
     pub fn has_served(&self) -> bool {
         matches!(self.state, WorkerState::Ready { .. } | WorkerState::Draining(_))
     }
 
-    /// Whether it is ready, and not known to hang.
+    /// Whether it is ready and not known to hang.
     pub fn serves(&self) -> bool {
         self.is_ready() && self.hung_since().is_none()
     }
@@ -216,7 +213,7 @@ impl Worker {
         }
     }
 
-    /// Since when it is known to hang, if nothing has been done about it.
+    /// Since when it is known to hang; `None` also after it was stopped for that.
     pub fn hung_since(&self) -> Option<Monotonic> {
         match self.state {
             WorkerState::Ready { duty, .. } => duty.hung_since(),
@@ -228,7 +225,7 @@ impl Worker {
         }
     }
 
-    /// How long it has been ready, or was when it had to be ended at once; zero otherwise.
+    /// How long it has been ready, or had been when it was stopped before it had a successor; zero in other states.
     pub fn served(&self, now: Monotonic) -> Duration {
         match self.state {
             WorkerState::Ready { since, .. } => now.since(since),
@@ -241,7 +238,7 @@ impl Worker {
         WorkerRef { slot: self.slot, generation: self.generation, pid }
     }
 
-    /// Has something done about it, from `Spawned` to `Exited`.
+    /// Asks the loop to do something about the worker, if it has a pid.
     pub fn act(&self, act: WorkerAction, out: &mut Vec<Action>) {
         if let Some(pid) = self.pid() {
             out.push(Action::Worker { worker: self.reference(pid), lane: self.lane, act });
@@ -259,9 +256,6 @@ impl Worker {
         }
     }
 
-    // What happened
-
-    /// The order was carried out.
     pub fn spawned(
         &mut self,
         now: Monotonic,
@@ -276,7 +270,7 @@ impl Worker {
         out.push(Action::Note(Note::Worker(worker, WorkerNote::Spawned { limits: self.limits })));
     }
 
-    /// It cannot be seen accepting, ever.
+    /// The kernel does not show whether it waits for connections.
     pub fn unobservable(&mut self, out: &mut Vec<Action>) {
         if self.starting().is_some_and(Starting::cannot_be_seen)
             && let Some(pid) = self.pid()
@@ -285,7 +279,7 @@ impl Worker {
         }
     }
 
-    /// It is ready. Told once.
+    /// It is ready. Without effect in any state but `Starting`.
     pub fn become_ready(&mut self, now: Monotonic, by: ReadyBy, policy: &PoolPolicy, out: &mut Vec<Action>) {
         if let WorkerState::Starting(Starting { pid, ping_every, .. }) = self.state {
             let health = Health::new(now, ping_every, &policy.hang);
@@ -304,9 +298,7 @@ impl Worker {
         }
     }
 
-    // What is done with it
-
-    /// Looks at it, if it starts and it is time.
+    /// Looks at it, if it starts and a look is due.
     pub fn look(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let spawned = self.spawned;
         if self.starting().is_some_and(|starting| starting.look(now, spawned)) {
@@ -314,7 +306,7 @@ impl Worker {
         }
     }
 
-    /// Looks at its queue and its connections, if it is being emptied and it is time.
+    /// Looks at its queue and its connections, if it drains and a look is due.
     pub fn look_at_queue(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let WorkerState::Draining(draining) = &mut self.state else { return };
         let (queue, connections) = (draining.checks_queue(now), draining.in_hand.look(now));
@@ -326,7 +318,7 @@ impl Worker {
         }
     }
 
-    /// Takes new connections from it and lets it finish those it has, then stops it.
+    /// Lets it finish the connections that it has, then stops it. It gets no new ones.
     pub fn drain(&mut self, now: Monotonic, reason: Reason, policy: &PoolPolicy, out: &mut Vec<Action>) {
         match self.state {
             WorkerState::Ready { pid, duty, accepting, .. } if policy.drain.steered || policy.drain.told => {
@@ -352,7 +344,7 @@ impl Worker {
         }
     }
 
-    /// Asks it to stop. `SIGCONT` follows, since a stopped process does not see the signal.
+    /// Asks it to stop. `SIGCONT` follows, because a stopped process does not see the signal.
     pub fn stop(
         &mut self,
         reason: Reason,
@@ -372,7 +364,7 @@ impl Worker {
         }
     }
 
-    /// Has a hung worker show where it hangs, and end.
+    /// Sends a hung worker the signal that shows where it hangs, and then ends it.
     pub fn abort(&mut self, now: Monotonic, policy: &PoolPolicy, out: &mut Vec<Action>) {
         if let WorkerState::Ready { pid, .. } = self.state {
             self.served = self.served(now);
@@ -397,7 +389,8 @@ impl Worker {
         out.push(Action::Note(Note::Worker(worker, WorkerNote::Stopping { reason, signal })));
     }
 
-    /// Does what is due by the clock. Whether it counts as ready from now on is the slot's business.
+    /// Does what is due by the clock. Returns the sign by which a starting worker is ready now; the slot makes it
+    /// ready.
     pub fn tick(&mut self, now: Monotonic, policy: &PoolPolicy, out: &mut Vec<Action>) -> Option<ReadyBy> {
         let heavy = self.heavy >= policy.recycle.memory_samples.max(1);
         if let Some(reason) = self.limits.due(now, self.spawned, self.requests, heavy) {
@@ -460,7 +453,6 @@ impl Worker {
         None
     }
 
-    /// When [`tick`](Self::tick) has something to do.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match &self.state {
             WorkerState::Starting(starting) => starting.next_deadline(),
@@ -477,7 +469,7 @@ impl Worker {
         }
     }
 
-    /// Whether a deadline runs by which it is hurt.
+    /// Whether a deadline runs at which it is stopped or killed.
     pub fn may_be_hurt(&self) -> bool {
         match &self.state {
             WorkerState::Starting(starting) => starting.fail_at.is_some(),

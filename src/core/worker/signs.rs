@@ -1,4 +1,5 @@
-//! What a worker that is ready shows of itself: that it lives, hangs, leaves, or takes too much.
+//! The signs by which a ready worker is found alive, hung, leaving, too heavy, or due. What follows is up to the
+//! pool.
 
 use super::accepting::Turn;
 use super::health::QueueTurn;
@@ -12,14 +13,15 @@ use crate::time::{Monotonic, earlier};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// One that takes more memory than it ever may is not given more than this to stop.
+/// The longest graceful timeout of a worker beyond the hard limit of memory.
 const HARD_LIMIT_GRACE: Duration = Duration::from_secs(5);
 
-/// Where other things are measured more often, memory counts this often, and a little more for a loop that is early.
+/// The shortest time between two measurements that count for the limit of memory, even if other values are measured
+/// more often. It is below one second, because the loop may be early.
 const WEIGH_EVERY: Duration = Duration::from_millis(900);
 
 impl Worker {
-    /// It has shown that it lives, though it may have been taken for hung; so it is not, if nothing has been done yet.
+    /// The worker shows that it lives. If it was taken for hung and has not been stopped, it serves again.
     fn is_alive(&mut self, out: &mut Vec<Action>) {
         if let WorkerState::Ready { pid, duty, .. } = &mut self.state
             && duty.is_alive()
@@ -30,10 +32,10 @@ impl Worker {
         }
     }
 
-    /// It hangs: what comes of that is the pool's business. One that leaves owes no sign of life any more.
+    /// The worker hangs; the pool decides what follows. A leaving worker does not have to give signs of life.
     pub(super) fn hangs(&mut self, now: Monotonic, sign: Sign, out: &mut Vec<Action>) {
         if let WorkerState::Ready { pid, duty, health, accepting, .. } = &mut self.state {
-            // That one is away is known, and no reason to hurt it.
+            // A worker that is known to be away is not hurt for that.
             let is_known = accepting.is_away() && matches!(sign, Sign::AcceptStall | Sign::Probe);
             if is_known || !duty.hangs(now) {
                 return;
@@ -46,7 +48,6 @@ impl Worker {
         }
     }
 
-    /// It said `WATCHDOG=1`.
     pub fn pinged(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if let WorkerState::Ready { health, .. } = &mut self.state
             && health.pinged(now)
@@ -55,14 +56,14 @@ impl Worker {
         }
     }
 
-    /// Nothing more is to be heard of what it said up to now: perhaps it should have pinged.
+    /// All messages that the worker sent up to now have been read: so a missing ping is certain.
     pub fn all_heard(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if matches!(&self.state, WorkerState::Ready { health, .. } if health.is_overdue(now)) {
             self.hangs(now, Sign::Watchdog, out);
         }
     }
 
-    /// It said how often it will say `WATCHDOG=1`.
+    /// It announced how often it will send `WATCHDOG=1`.
     pub fn watchdog_set(&mut self, now: Monotonic, every: Duration) {
         match &mut self.state {
             WorkerState::Starting(starting) => starting.ping_every = Some(every),
@@ -74,7 +75,7 @@ impl Worker {
         }
     }
 
-    /// It said that it is about to end: it gets no new connections, and a replacement.
+    /// It said `STOPPING=1`: it is about to end, so it gets no new connections, and a successor.
     pub fn said_stopping(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if let WorkerState::Ready { duty, health, accepting, .. } = &mut self.state {
             if !duty.leaves() {
@@ -88,12 +89,11 @@ impl Worker {
         }
     }
 
-    /// It said `WATCHDOG=trigger`.
     pub fn triggered(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.hangs(now, Sign::Watchdog, out);
     }
 
-    /// A probe ended. Returns whether that makes it ready.
+    /// A probe has ended. Returns whether the worker becomes ready by it.
     pub fn probed(
         &mut self,
         now: Monotonic,
@@ -125,17 +125,17 @@ impl Worker {
         false
     }
 
-    /// It takes more than the others, and all together too much.
+    /// All workers together take too much memory, and this one takes most.
     pub fn too_heavy(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.becomes_due(now, Reason::MaxMemory, out);
     }
 
-    /// Another is to have a queue that lost its worker.
+    /// Its successor gets a stranded lane.
     pub fn makes_way(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         self.becomes_due(now, Reason::Queue, out);
     }
 
-    /// If it is ready, and nothing else has made it due.
+    /// Makes a ready worker due, if it is not due already.
     pub fn becomes_due(&mut self, now: Monotonic, reason: Reason, out: &mut Vec<Action>) {
         let requests = self.requests;
         if let WorkerState::Ready { pid, duty, .. } = &mut self.state
@@ -147,7 +147,7 @@ impl Worker {
         }
     }
 
-    /// It was measured. `steered_to` is whether new connections come to it.
+    /// The result of a measurement. `steered_to` is whether new connections come to the worker.
     pub fn measured(
         &mut self,
         now: Monotonic,
@@ -184,7 +184,7 @@ impl Worker {
         let pid = *pid;
         match health.queue_measured(now, waiting, steered_to, patience) {
             QueueTurn::Hangs => self.hangs(now, Sign::AcceptStall, out),
-            // One note, whether it was suspected only or known to hang.
+            // One note, whether it was only suspected or known to hang.
             QueueTurn::Turned(Verdict::Alive) if self.hung_since().is_some() => self.is_alive(out),
             QueueTurn::Turned(verdict) => {
                 let worker = self.reference(pid);
@@ -194,12 +194,12 @@ impl Worker {
         }
     }
 
-    /// Whether it was seen to take no connections any more.
+    /// Whether it was seen to have stopped accepting.
     pub fn is_away(&self) -> bool {
         self.accepting().is_some_and(Accepting::is_away)
     }
 
-    /// See the module; `None` if it is not ready.
+    /// `None` if it is not ready.
     pub fn accepting(&self) -> Option<&Accepting> {
         match &self.state {
             WorkerState::Ready { accepting, .. } => Some(accepting),
@@ -222,14 +222,14 @@ impl Worker {
         }
     }
 
-    /// Something came into its queue.
+    /// A connection came into its queue.
     pub fn queue_woke(&mut self, now: Monotonic) {
         if let Some(accepting) = self.accepting_mut() {
             accepting.queue_woke(now);
         }
     }
 
-    /// This many connections wait in its queue.
+    /// The number of connections in its queue.
     pub fn queue_seen(&mut self, now: Monotonic, waiting: u32) {
         match &mut self.state {
             WorkerState::Ready { accepting, .. } => accepting.queue_seen(now, waiting),
@@ -241,14 +241,14 @@ impl Worker {
         }
     }
 
-    /// Looks whether it accepts, if it is time.
+    /// Looks whether it accepts, if a look is due.
     pub fn look_whether_accepting(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         if self.accepting_mut().is_some_and(|accepting| accepting.look(now)) {
             self.act(WorkerAction::CheckAccepting, out);
         }
     }
 
-    /// A look found this. Returns whether it accepts again.
+    /// The result of a look. Returns whether the worker accepts again.
     pub fn accepting_seen(
         &mut self,
         now: Monotonic,
@@ -283,7 +283,7 @@ impl Worker {
         false
     }
 
-    /// Nothing new comes: whether it would be taken does not matter any more.
+    /// No new connection comes, so it does not matter whether the worker accepts.
     pub fn need_not_accept(&mut self) {
         if let Some(accepting) = self.accepting_mut() {
             accepting.need_not_accept();

@@ -1,4 +1,4 @@
-//! A worker that runs and is not ready yet: the signs that are waited for.
+//! A worker that runs and is not ready yet: the signs of readiness that are awaited, and their deadlines.
 
 use crate::event::Pid;
 use crate::note::ReadyBy;
@@ -6,18 +6,18 @@ use crate::policy::ReadyPolicy;
 use crate::time::{Monotonic, Patience, earlier, reached};
 use core::time::Duration;
 
-/// A worker that said `READY=1` and was not seen accepting counts as ready after this long: gunicorn
-/// says it before its own workers exist, but a program may also wait in ways that cannot be seen.
+/// The time after `READY=1` at which a worker counts as ready that was not seen accepting: gunicorn sends it before
+/// its own workers exist, but a program may also wait in a way that cannot be seen.
 const CONFIRM_READY: Duration = Duration::from_secs(5);
 
-/// Looks at a starting worker come this often at first, then every 20th of its age, and at least every `LOOK_RARELY`.
+/// The interval of the looks: at first the shortest, then a twentieth of the worker's age, at most the longest.
 const LOOK_OFTEN: Duration = Duration::from_millis(5);
 const LOOK_RARELY: Duration = Duration::from_millis(100);
 
-/// The pause after a look, in multiples of what it took: looks take a twentieth of our time at most.
+/// The pause after a look, in multiples of its processor time: looks take a twentieth of the time at most.
 const LOOK_SHARE: u32 = 20;
 
-/// The same for a look that was cut short, and the least pause.
+/// The same after a look that was cut short, and the shortest such pause.
 const LOOK_ON_SHARE: u32 = 4;
 const LOOK_ON: Duration = Duration::from_millis(1);
 
@@ -27,32 +27,32 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct Starting {
     pub pid: Pid,
-    /// When to look at it next, if looking makes sense.
+    /// When to look next; `None` if a look can show nothing.
     look_at: Option<Monotonic>,
-    /// The least pause between two looks, by what the last one cost.
+    /// The shortest pause between two looks, by the cost of the last one.
     look_pause: Duration,
-    /// Before this the cost of the last look forbids another.
+    /// No look before this time, because of the cost of the last one.
     rested_at: Monotonic,
-    /// When a look last showed all of it, and it did not wait for connections.
+    /// The last complete look that showed that it did not wait for connections.
     unseen_at: Option<Monotonic>,
-    /// Whether its word counts.
+    /// Whether `READY=1` counts.
     believed: bool,
-    /// When it said `READY=1`.
+    /// When it sent `READY=1`.
     said_at: Option<Monotonic>,
-    /// When to probe it next; not while a probe is under way.
+    /// When to probe next; `None` while a probe is under way.
     probe_at: Option<Monotonic>,
-    /// From here on its end is that of a worker that was up.
+    /// From this time on its end counts as that of a worker that was up.
     lived_at: Option<Monotonic>,
-    /// From here on it is ready by its age: later after failures.
+    /// From this time on it is ready by its uptime: later after failures.
     uptime_at: Option<Monotonic>,
-    /// When it is given up.
+    /// When it is given up; `None` is never.
     pub fail_at: Option<Monotonic>,
-    /// How often it has to say `WATCHDOG=1`, if it said that itself.
+    /// The interval that it announced by `WATCHDOG_USEC`.
     pub ping_every: Option<Duration>,
 }
 
 impl Starting {
-    /// `probation` is how long it has to live at least, should its life be all that is to be seen.
+    /// `probation` is the shortest uptime that counts as ready, if uptime counts.
     pub fn new(now: Monotonic, pid: Pid, policy: &ReadyPolicy, probation: Duration) -> Self {
         let most = match policy.start_timeout {
             Patience::For(limit) => limit / 2,
@@ -75,27 +75,26 @@ impl Starting {
         }
     }
 
-    /// It said `READY=1`.
     pub fn said_ready(&mut self, now: Monotonic) {
         if self.believed {
             self.said_at.get_or_insert(now);
         }
     }
 
-    /// It asks for this much time from now.
+    /// It asks for more time to start, counted from now.
     pub fn extend(&mut self, now: Monotonic, by: Duration) {
         self.fail_at = self.fail_at.map(|at| at.max(now + by));
     }
 
-    /// Whether it has lived long enough to be ready, had the workers before it not failed.
+    /// Whether its uptime would make it ready if the workers before it had not failed.
     pub fn has_lived(&self, now: Monotonic) -> bool {
         reached(self.lived_at, now)
     }
 
-    /// When it counts as ready without being seen to accept, and why.
+    /// When it counts as ready without being seen accepting, and by which sign.
     pub fn assumed_ready(&self) -> Option<(Monotonic, ReadyBy)> {
-        // Believed at once where nothing better is to be had, else given time to be seen, but never
-        // given up with that word.
+        // `READY=1` counts at once if no look can show more. Otherwise there is time for a look, but a worker that
+        // sent it is never given up.
         let notified = self.said_at.map(|said| match self.look_at {
             Some(_) => (said + CONFIRM_READY).min(self.fail_at.unwrap_or(said + CONFIRM_READY)),
             None => said,
@@ -105,12 +104,11 @@ impl Starting {
         notified.into_iter().chain(lived).min_by_key(|(at, _)| *at)
     }
 
-    /// When to look at it next.
     pub fn look_at(&self) -> Option<Monotonic> {
         self.look_at
     }
 
-    /// Whether to look at it now.
+    /// Whether a look is due; if so, the next one is scheduled.
     pub fn look(&mut self, now: Monotonic, spawned: Monotonic) -> bool {
         let looks = reached(self.look_at, now);
         if looks {
@@ -120,7 +118,8 @@ impl Starting {
         looks
     }
 
-    /// A look did not show it accepting. `took` is its processor time; `more`: it was cut short, and goes on soon.
+    /// A look did not show it accepting. `took` is the look's processor time; `more` is whether it was cut short and
+    /// goes on soon.
     pub fn not_seen(&mut self, now: Monotonic, took: Duration, more: bool) {
         let Some(look_at) = &mut self.look_at else { return };
         if more {
@@ -134,28 +133,27 @@ impl Starting {
         }
     }
 
-    /// The next look comes as soon as may be.
+    /// Brings the next look forward.
     pub fn look_soon(&mut self, now: Monotonic) {
         let soon = (now + LOOK_OFTEN).max(self.rested_at);
         self.look_at = self.look_at.map(|at| at.min(soon));
     }
 
-    /// Whether no look since then has shown that it takes no connections yet.
+    /// Whether no look since `since` has shown that it does not accept yet.
     pub fn may_serve(&self, since: Monotonic) -> bool {
         self.look_at.is_none() || self.unseen_at.is_none_or(|at| at <= since)
     }
 
-    /// The kernel does not let us look. Returns whether that is news.
+    /// The kernel does not allow looks. Returns whether that is new.
     pub fn cannot_be_seen(&mut self) -> bool {
         self.look_at.take().is_some()
     }
 
-    /// Whether to probe it now.
+    /// Whether a probe is due; if so, it is under way from now on.
     pub fn probe(&mut self, now: Monotonic) -> bool {
         self.probe_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// A probe ended.
     pub fn probed(&mut self, now: Monotonic) {
         self.probe_at = Some(now + PROBE_EVERY);
     }

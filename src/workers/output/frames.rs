@@ -1,41 +1,40 @@
-//! Lines out of the pieces in which a pipe yields them.
+//! Splits the pieces that a pipe yields into lines.
 
-/// Longer lines are cut into parts: a JSON log line or a traceback is shorter as a rule, and a worker that never ends its line
-/// may not take all memory.
+/// Longer lines are cut into parts, because a worker that never ends its line must not take all memory. Most JSON log
+/// lines and tracebacks are shorter.
 pub const LONGEST: usize = 64 * 1024;
 
-/// No character of UTF-8 is longer.
+/// The longest UTF-8 character, in bytes.
 const LONGEST_CHARACTER: usize = 4;
 
 /// A line, or a part of one, without its newline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it says. A carriage return before the newline belongs to that.
+    /// May end in a carriage return.
     pub text: &'a [u8],
-    /// The line goes on in the next frame.
+    /// Whether the line continues in the next frame.
     pub partial: bool,
 }
 
-/// What has come of a line that has not ended yet: [`LONGEST`] at most.
+/// The begun line, at most [`LONGEST`] bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frames {
     begun: Vec<u8>,
 }
 
 impl Frames {
-    /// That began with this.
     #[must_use]
     pub fn begun_with(begun: &[u8]) -> Self {
         Self { begun: begun.to_vec() }
     }
 
-    /// What has come of the last line.
+    /// The bytes of the line that has not ended.
     #[must_use]
     pub fn begun(&self) -> &[u8] {
         &self.begun
     }
 
-    /// Takes a piece in and tells of the lines that have ended, and of parts of one that is too long.
+    /// Takes in a piece. Calls `tell` for each line that ends in it, and for each part of a line that is too long.
     pub fn feed(&mut self, mut piece: &[u8], mut tell: impl FnMut(Frame<'_>)) {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = piece.split_at(end);
@@ -54,7 +53,7 @@ impl Frames {
         }
     }
 
-    /// Tells of a last line without a newline, if there is one: nothing more will come.
+    /// Calls `tell` for a last line without a newline, if there is one. No piece may follow.
     pub fn finish(&mut self, mut tell: impl FnMut(Frame<'_>)) {
         if !self.begun.is_empty() {
             self.end(&mut tell);
@@ -63,7 +62,7 @@ impl Frames {
 
     fn end(&mut self, tell: &mut impl FnMut(Frame<'_>)) {
         tell_whole(&self.begun, tell);
-        // Most lines come in one piece: no room is kept for this one.
+        // Most lines come in one piece, so this buffer is not kept.
         self.begun = Vec::new();
     }
 }
@@ -73,7 +72,7 @@ fn tell_whole(line: &[u8], tell: &mut impl FnMut(Frame<'_>)) {
     tell(Frame { text, partial: false });
 }
 
-/// Tells of parts until no more than [`LONGEST`] is left, and returns what is.
+/// Calls `tell` for parts of the line until at most [`LONGEST`] bytes are left, and returns the rest.
 fn tell_parts<'a>(mut line: &'a [u8], tell: &mut impl FnMut(Frame<'_>)) -> &'a [u8] {
     while line.len() > LONGEST {
         let (text, rest) = line.split_at(cut(line));
@@ -83,7 +82,7 @@ fn tell_parts<'a>(mut line: &'a [u8], tell: &mut impl FnMut(Frame<'_>)) -> &'a [
     line
 }
 
-/// Where to cut a line that is too long: not within a character, if it is UTF-8.
+/// Where to cut a line that is too long: in UTF-8, between two characters.
 fn cut(line: &[u8]) -> usize {
     let goes_on = |at: &usize| line.get(*at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
     let least = LONGEST.saturating_sub(LONGEST_CHARACTER);
@@ -151,7 +150,7 @@ mod tests {
             let told = told(&text.as_bytes().chunks(4099).collect::<Vec<_>>());
             assert!(told.len() > 1 && told.iter().all(|(text, _)| std::str::from_utf8(text).is_ok()));
         }
-        // What is no text is cut somewhere.
+        // Bytes that are no text are cut anywhere.
         let garbage = vec![0x80; 2 * LONGEST];
         assert_eq!(told(&[&garbage]).iter().map(|(text, _)| text.len()).sum::<usize>(), 2 * LONGEST);
     }

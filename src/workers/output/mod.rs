@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  worker's stdout ──pipe──▶ frames ──▶ render ──┐
-//!  worker's stderr ──pipe──▶ frames ──▶ render ──┴▶ sink ──▶ our stdout, our stderr
+//!  worker's stderr ──pipe──▶ frames ──▶ render ──┴▶ sink ──▶ stdout, stderr
 //! ```
-//! One sink a stream of ours, or one for both where they are the same. While its reader takes nothing, nothing is read
-//! from the pipes that lead to it: so a worker waits in its write, as it would without us, and the loop waits for nobody.
-//! Pipes are read until their end, whether or not the worker lives: nothing that was written is lost with it, and what it
-//! has left behind may go on writing.
+//! There is one sink for each of the supervisor's streams, or one for both if they are the same. While the reader of
+//! a sink takes nothing, the pipes that lead to it are not read: so a worker blocks in its write, as it would without
+//! the supervisor, and the loop never waits. Pipes are read to their end, whether or not the worker lives: no output
+//! is lost with the worker, and its descendants may go on writing.
 
 pub mod frames;
 pub mod origin;

@@ -1,4 +1,4 @@
-//! Where a line of workers' output comes from.
+//! The origin of a line of workers' output.
 
 /// One of a worker's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,10 +10,8 @@ pub enum OutputStream {
 }
 
 impl OutputStream {
-    /// Both.
     pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
 
-    /// The number of its descriptor.
     #[must_use]
     pub fn fd(self) -> i32 {
         match self {
@@ -23,15 +21,10 @@ impl OutputStream {
     }
 }
 
-/// Where a line comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The worker's slot.
     pub slot: u32,
-    /// Its generation.
     pub generation: u32,
-    /// Its process.
     pub pid: i32,
-    /// Which of its streams.
     pub stream: OutputStream,
 }

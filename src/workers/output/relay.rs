@@ -1,4 +1,5 @@
-//! What reads workers' pipes and writes to our streams: a turn at a time, between other things.
+//! Reads workers' pipes and writes to the supervisor's streams, a turn at a time. How a line looks is not known here
+//! (`render`).
 
 use super::frames::{Frame, Frames};
 use super::origin::{Origin, OutputStream};
@@ -22,59 +23,59 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-/// What is read at once: a quarter of what a pipe holds.
+/// The size of one read: a quarter of a pipe's capacity.
 const PIECE: usize = 16 * 1024;
 
-/// How long that is done for one of our streams before anything else gets its turn.
+/// The time for one stream before other work.
 const A_TURN: Duration = Duration::from_millis(1);
 
-/// When so much waits to be written, nothing more is read. A piece of empty lines is a hundred times as long as JSON.
+/// The bytes that may wait to be written before reading stops. A piece of empty lines becomes a hundred times its
+/// size in JSON.
 const MOST_WAITING: usize = 256 * 1024;
 
-/// What has been written by a worker that has ended fits into its pipe. Who goes on writing is another.
+/// The number of reads from the pipe of a worker that has ended: its own output fits into the pipe. Further output
+/// comes from another process.
 const PIECES_OF_THE_DEAD: u32 = 8;
 
-/// Two of each worker that is wanted or makes way, and as many of daemons that workers have left behind.
+/// Two pipes for each wanted or retiring worker, and as many for daemons that workers have left behind.
 const MOST_PIPES: usize = 8 * (MOST_WORKERS as usize);
 
-/// All workers' output on its way.
 pub struct Relay {
     style: OutputStyle,
-    /// As whom workers run, if not as we do.
+    /// The user and group of the workers, if they are not the supervisor's.
     owner: Option<(u32, u32)>,
     outs: Vec<Out>,
-    /// Where each stream goes; `None` where it cannot be written to without waiting.
+    /// The sink of each stream; `None` if the stream cannot be written to without waiting.
     ways: [Option<usize>; 2],
     ends: HashMap<u64, WorkerPipe>,
     next_key: u64,
     room: Vec<u8>,
 }
 
-/// One of our streams, and the pipes that lead to it.
+/// One of the supervisor's streams, and the pipes that lead to it.
 struct Out {
     stream: OutputStream,
     sink: Sink,
     pipes: OutputPipes,
-    /// Pipes of workers that have ended, to be read once more, and how often at most.
+    /// Pipes of workers that have ended, and the number of reads that are left for each.
     closing: VecDeque<(u64, u32)>,
-    /// What was written last is lost.
+    /// Whether the last write failed.
     fails: bool,
 }
 
-/// A pipe and what has come through it.
 struct WorkerPipe {
     reader: PipeReader,
     frames: Frames,
     label: Label,
     origin: Origin,
     out: usize,
-    /// The spawn it was opened for.
+    /// The spawn for which it was opened.
     id: u64,
-    /// Its worker has ended; somebody else may have the other end.
+    /// Whether its worker has ended; another process may hold the other end.
     is_left: bool,
 }
 
-/// What reading once has shown.
+/// What one read has shown.
 #[derive(PartialEq, Eq)]
 enum Heard {
     More,
@@ -85,7 +86,7 @@ impl Relay {
     /// Must be called inside the runtime.
     ///
     /// # Errors
-    /// As epoll_create1(2), or if what was handed over is not there.
+    /// As epoll_create1(2), or if a descriptor of the handover is missing.
     pub fn new(
         style: OutputStyle,
         owner: Option<(u32, u32)>,
@@ -132,7 +133,7 @@ impl Relay {
 
     // The workers
 
-    /// Opens pipes for a worker that is to be spawned, and returns its ends: what becomes 1 and 2.
+    /// Opens pipes for a worker that is to be spawned. Returns the ends that become 1 and 2.
     ///
     /// # Errors
     /// As pipe(2) and epoll_ctl(2).
@@ -179,7 +180,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Daemons that go on writing after their workers are listened to, but not without a limit.
+    /// Output of daemons is read after their workers have ended, but the number of such pipes is limited.
     fn make_room(&mut self) {
         if self.ends.len() >= MOST_PIPES {
             let left = self.ends.iter().filter(|(_, end)| end.is_left).map(|(key, _)| *key);
@@ -197,7 +198,6 @@ impl Relay {
         }
     }
 
-    /// A worker runs.
     pub fn has_spawned(&mut self, order: &SpawnOrder, pid: Pid) {
         for end in self.ends.values_mut().filter(|end| end.id == order.id.0) {
             end.origin.pid = pid.0;
@@ -205,14 +205,13 @@ impl Relay {
         }
     }
 
-    /// A worker could not be started.
     pub fn has_not_spawned(&mut self, order: &SpawnOrder) {
         let keys: Vec<u64> =
             self.ends.iter().filter(|(_, end)| end.id == order.id.0).map(|(key, _)| *key).collect();
         keys.into_iter().for_each(|key| self.remove(key));
     }
 
-    /// A worker has ended: what it has written comes before what is said of its end, if the reader is there.
+    /// A worker has ended: its output is written before its end is logged, if the reader takes it.
     pub fn has_ended(&mut self, pid: Pid) {
         let mut found = false;
         for (key, end) in self.ends.iter_mut().filter(|(_, end)| end.origin.pid == pid.0 && !end.is_left) {
@@ -226,21 +225,19 @@ impl Relay {
         }
     }
 
-    // The loop
-
-    /// Ready when there may be something to do.
+    /// Ready when [`turn`](Self::turn) may have something to do.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Each is asked, so that each will tell.
+        // Each sink is polled, so that each registers the waker.
         let ready = self.outs.iter().filter(|out| out.poll_ready(cx).is_ready()).count();
         if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Reads and writes for a while, without waiting.
+    /// Reads and writes for [`A_TURN`], without waiting.
     pub fn turn(&mut self) {
         self.turn_within(A_TURN);
     }
 
-    /// Pipes of workers that have ended are read in any case.
+    /// Pipes of workers that have ended are read even if the time is over.
     fn turn_within(&mut self, limit: Duration) {
         let time = match self.style {
             OutputStyle::Prefix => String::new(),
@@ -251,7 +248,7 @@ impl Relay {
         }
     }
 
-    /// At our own end: reads what is left, and waits for the readers so long at most.
+    /// The supervisor ends: reads what is left, and waits for the readers for `limit` at most.
     pub async fn finish(&mut self, limit: Duration) {
         let end = Instant::now().checked_add(limit).unwrap_or_else(Instant::now);
         for (key, pipe) in &self.ends {
@@ -270,9 +267,9 @@ impl Relay {
         }
     }
 
-    // The exchange of our own program
+    // Handover
 
-    /// What the next program is to know, and the bytes that go with it.
+    /// The state for the next program, and the bytes that belong to it.
     #[must_use]
     pub fn hand_over(&self) -> (handover::Output, Vec<u8>) {
         let mut bytes = Vec::new();
@@ -297,7 +294,7 @@ impl Relay {
         (handover::Output { bytes: -1, waiting, pipes }, bytes)
     }
 
-    /// What must stay open for it.
+    /// The descriptors that have to stay open for it.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.ends.values().map(|end| end.reader.as_fd())
     }
@@ -323,7 +320,7 @@ impl Relay {
             };
             let origin = Origin { slot, generation, pid, stream };
             if let Some(out) = self.way(stream) {
-                // Spawned it is already.
+                // Its worker was spawned before, so no spawn refers to it.
                 self.add_end(reader, frames, origin, out, u64::MAX)?;
             }
         }
@@ -370,7 +367,7 @@ impl Out {
         self.write();
     }
 
-    /// Once.
+    /// Reads once.
     fn read(&mut self, key: u64, ends: &mut HashMap<u64, WorkerPipe>, room: &mut [u8], time: &str) -> Heard {
         let Some(WorkerPipe { reader, frames, label, .. }) = ends.get_mut(&key) else { return Heard::All };
         let mut tell = |frame: Frame<'_>| label.write(frame, time, self.sink.text());
@@ -399,7 +396,7 @@ impl Out {
                 info!(stream = name(self.stream), "workers' output is taken again");
             }
             Ok(()) => {}
-            // The reader has gone, perhaps; then a worker that writes would wait for ever, or end.
+            // Perhaps the reader is gone. A worker that writes itself would then block for ever, or end.
             Err(error) if !std::mem::replace(&mut self.fails, true) => {
                 warn!(stream = name(self.stream), %error, "workers' output is lost: it cannot be written");
             }

@@ -1,4 +1,4 @@
-//! How a worker's line looks when it leaves us.
+//! The form of a worker's line in the supervisor's output.
 
 use super::frames::Frame;
 use super::origin::{Origin, OutputStream};
@@ -6,7 +6,7 @@ use crate::values::json::escape;
 use crate::values::log::OutputStyle;
 use std::io::Write;
 
-/// What is the same in all lines of a worker on one stream, ready to be written.
+/// The part that all lines of a worker on one stream share.
 #[derive(Debug, Default)]
 pub struct Label {
     style: OutputStyle,
@@ -15,7 +15,6 @@ pub struct Label {
 }
 
 impl Label {
-    /// Of this worker.
     #[must_use]
     pub fn new(style: OutputStyle, origin: &Origin) -> Self {
         let Origin { slot, generation, pid, stream } = origin;
@@ -48,7 +47,7 @@ impl Label {
                 out.extend_from_slice(br#"{"timestamp":""#);
                 out.extend_from_slice(time.as_bytes());
                 out.extend_from_slice(label);
-                // It ends the line, as the newline does.
+                // The carriage return ends the line, as the newline does.
                 let text = if frame.partial {
                     frame.text
                 } else {
