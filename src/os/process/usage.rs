@@ -179,7 +179,7 @@ mod tests {
         let worker = Python::new(&format!("{hold}{family}"));
         let rss = memory(worker.pid(), Measure::Rss).unwrap();
         let pss = memory(worker.pid(), Measure::Pss).unwrap();
-        // What the three share, the interpreter, is in RSS three times.
+        // The interpreter, which the three share, counts three times in RSS.
         assert!((150 * MB..250 * MB).contains(&rss), "{rss}");
         assert!((145 * MB..rss).contains(&pss), "{pss} of {rss}");
         let own = resident(worker.pid()).unwrap();
@@ -208,7 +208,7 @@ mod tests {
         );
         assert_eq!(proc::children(worker.pid()).len(), 100);
         let rss = memory(worker.pid(), Measure::Rss).unwrap();
-        // A child has no more than its parent has.
+        // A child has no more than its parent.
         assert!(rss <= 64 * (resident(worker.pid()).unwrap() + MB), "{rss}");
         assert!(rss >= 64 * 20 * MB, "{rss}");
     }
@@ -256,7 +256,7 @@ mod tests {
         let script = "import signal\nprint('ready', flush=True)\nsignal.pause()";
         let worker = Python::of_user(NOBODY, script);
         let pid = worker.pid();
-        // Rights are a thread's own. These are what a container has by default: not SYS_PTRACE.
+        // Capabilities belong to a thread. These are a container's default: no SYS_PTRACE.
         let look = move || {
             privileges::keep_only(&[privileges::SETUID, privileges::SETGID, privileges::DAC_OVERRIDE])
                 .unwrap();
@@ -267,7 +267,7 @@ mod tests {
         };
         for (measured, expected) in std::thread::spawn(look).join().unwrap() {
             let (measured, expected) = (measured.unwrap(), expected.unwrap());
-            // It may have gone on a little in between.
+            // The worker may have run a little in between.
             assert!(measured.abs_diff(expected) < MB, "{measured}, not {expected}");
         }
     }
