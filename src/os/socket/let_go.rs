@@ -70,8 +70,7 @@ mod tests {
         Listener::endpoint(&here, 1, 40, Rights::OURS).unwrap()
     }
 
-    /// A child that holds a listener and runs this program, which writes a byte once it is set up and ends with its
-    /// stdin.
+    /// A child that holds a listener and runs this program, which writes a byte once set up and ends with its stdin.
     fn child(program: &str, listener: &Listener) -> Child {
         let inherited = nix::unistd::dup(listener.as_fd()).unwrap();
         let mut child = Command::new("python3")

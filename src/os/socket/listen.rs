@@ -1,5 +1,5 @@
 //! Listeners: bound before the first worker and held to the end. While the supervisor holds one, its queue survives any
-//! worker's death, and no client is refused. What waits and who serves is unknown here: see `lanes`.
+//! worker's death, and no client is refused. Which worker gets one is decided in `lanes`.
 
 use super::connections;
 use crate::os::call::named;
