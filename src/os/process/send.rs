@@ -45,8 +45,7 @@ pub fn to_group(group: Pid, signal: Signal) -> io::Result<()> {
     or_by_descriptor(sent, group, signal, TO_GROUP)
 }
 
-/// Where kill(2) is refused, tries pidfd_send_signal(2). If that fails too, or does not know groups, returns the first
-/// error.
+/// Where kill(2) is refused, tries pidfd_send_signal(2); if that fails too, returns the first error.
 fn or_by_descriptor(sent: io::Result<()>, to: Pid, signal: Signal, flags: libc::c_uint) -> io::Result<()> {
     sent.or_else(|error| {
         let refused = call::is_refused(call::errno(&error));
