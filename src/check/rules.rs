@@ -12,7 +12,7 @@ use crate::values::address::Address;
 use humantime::format_duration as time;
 use std::time::Duration;
 
-/// The default times until `docker stop`, and Kubernetes at a pod's end, kill.
+/// The default times after which `docker stop` and Kubernetes (at a pod's end) kill.
 const DOCKER: Duration = Duration::from_secs(10);
 const KUBERNETES: Duration = Duration::from_secs(30);
 

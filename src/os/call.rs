@@ -1,5 +1,5 @@
 //! Names a system call that the kernel refuses: a sandbox's filter (seccomp(2)) or a security module answers `EPERM` or
-//! `ENOSYS`, and the operator who configures it must know which call to allow.
+//! `ENOSYS`, and its operator must know which call to allow.
 
 use crate::core::exit::code;
 use crate::values::error::StartError;

@@ -1,5 +1,5 @@
 //! Sends signals. Errors are returned and never fatal: `ESRCH` means that the process is gone, `EPERM` that it runs as
-//! a user whom we may not signal (no `CAP_KILL`).
+//! a user that we may not signal (no `CAP_KILL`).
 
 use super::proc::Awareness;
 use super::queued::{QueuedInfo, queue_to_process};
