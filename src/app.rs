@@ -17,8 +17,8 @@ use tracing::warn;
 
 /// Runs what the command line asks for, and returns the exit code.
 ///
-/// A subcommand is the first word only: after `--`, or after any option, `check` and `status` are commands to run like all
-/// others. Under the name of another init there are no subcommands.
+/// A subcommand is the first word only: after `--`, or after any option, `check` and `status` are commands to run like
+/// all others. Under the name of another init there are no subcommands.
 ///
 /// # Errors
 /// One line for the first error before anything is started.
