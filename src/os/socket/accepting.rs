@@ -69,7 +69,7 @@ impl Observer {
     #[must_use]
     pub fn look(&mut self, worker: Pid, listeners: &[SocketId]) -> (Seen, Duration) {
         costing(|| {
-            // Without either, its listeners cannot be recognized.
+            // Its listeners are recognized by a /proc of our own, and by their ids: both are needed.
             if !proc::is_ours() || listeners.is_empty() {
                 return Seen::Refused;
             }

@@ -14,8 +14,8 @@ use crate::os::socket::listen::SocketId;
 use std::time::{Duration, Instant};
 
 impl Observer {
-    /// Looks whether a ready worker waits at these listeners: at those with waiting connections or, without any, at
-    /// all. Also returns the processor time of the look.
+    /// Looks whether a ready worker waits at those of these listeners that have waiting connections; if none has, at all
+    /// of them. Also returns the processor time of the look.
     #[must_use]
     pub fn look_again(&mut self, worker: Pid, listeners: &[OwnListener<'_>]) -> (Found, Duration) {
         costing(|| {
