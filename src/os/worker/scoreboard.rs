@@ -23,8 +23,8 @@
 //! | 32 to 63 | reserved: zero |
 //!
 //! To say goodbye is to answer every further request with `Connection: close` (RFC 9112, 9.6), so that keep-alive
-//! clients connect again, to another worker. A server that does this loses no request, without a `--drain-signal`: only
-//! the server knows when it is between two requests. The flag stays set to the worker's end.
+//! clients connect again, to another worker. A server that does this loses no request and needs no `--drain-signal`:
+//! only the server knows when it is between two requests. The flag stays set to the worker's end.
 //!
 //! The order of writes: at its begin a request counts as begun, then the deadline is set; at its end the next deadline
 //! is set, then the request counts as done.
