@@ -1,4 +1,4 @@
-//! Which command it is, and what becomes of it: the only part that knows all of them.
+//! Chooses the command and runs it: the only part that knows all commands.
 
 use crate::check::plan;
 use crate::os::entry;
@@ -17,11 +17,11 @@ use tracing::warn;
 
 /// Runs what the command line asks for, and returns the exit code.
 ///
-/// A subcommand is the first word, and nothing else: behind `--`, or behind any option, `check` and `status` are commands
-/// to run like all others. Under the name of another init there is none.
+/// A subcommand is the first word only: after `--`, or after any option, `check` and `status` are commands to run like
+/// all others. Under the name of another init there are no subcommands.
 ///
 /// # Errors
-/// One line for the first thing that is wrong before anything is started.
+/// One line for the first error before anything is started.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
     let is_ours = compat::style(args.first().map(OsString::as_os_str).unwrap_or_default()) == Style::Ours;
@@ -63,7 +63,7 @@ fn start(options: Options) -> Result<u8, StartError> {
         log::print(&text, false);
         return Ok(0);
     }
-    // First: it may be why something else is wrong.
+    // First: a misspelt variable may be the cause of a later error.
     for unknown in &options.unknown {
         warn!("{unknown}");
     }

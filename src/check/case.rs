@@ -1,4 +1,4 @@
-//! What the rules look at, and what they say.
+//! The facts that the rules judge, and the warnings that they return.
 
 use super::installed;
 use crate::core::Mode;
@@ -13,23 +13,21 @@ use crate::settings::servers::{Between, Invocation, Server, ServerKind};
 use crate::settings::surroundings::Surroundings;
 use std::path::Path;
 
-/// Something that a reviewer would say.
+/// A remark of a reviewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// A name that stays.
+    /// A stable name.
     pub id: &'static str,
-    /// What is wrong, with the numbers.
+    /// The problem, with its numbers.
     pub reason: String,
-    /// What to do.
     pub remedy: String,
 }
 
-/// What has a say beside the settings.
+/// The facts outside the settings.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
-    /// How many CPUs there are for us.
+    /// The CPUs that we may use.
     pub cpus: u32,
-    /// The container's memory limit, in bytes.
     pub memory_limit: Option<u64>,
     /// Whether the command would run as root.
     pub command_is_root: bool,
@@ -39,18 +37,18 @@ pub struct Context {
     pub gunicorn_args: Vec<String>,
     /// `UVICORN_WORKERS` and the like, which uvicorn reads before its command line, as arguments.
     pub uvicorn_args: Vec<String>,
-    /// Whether gunicorn finds a configuration file where it starts.
+    /// The first two parts of the version of the gunicorn that would run, if known.
     pub gunicorn_file: bool,
     /// Which gunicorn would run, as far as is known: the first two parts of its version.
     pub gunicorn_version: Option<(u32, u32)>,
-    /// Variables that look like ours, and are none.
+    /// Variables whose names resemble ours, but have no effect.
     pub unknown: Vec<Unknown>,
-    /// Whether a shell that is before the server starts it as another process, whatever its script.
+    /// Whether the shell before the server starts it as another process, whatever its script says.
     pub shell_forks: bool,
 }
 
 impl Context {
-    /// Those of this process, but for whom the command runs as.
+    /// Looks at this process and its surroundings. The user of the command is assumed to be ours.
     #[must_use]
     pub fn look(surroundings: &Surroundings, config: &Settings) -> Self {
         let (uid, _) = privileges::own_ids();
@@ -70,7 +68,7 @@ impl Context {
         }
     }
 
-    /// What servers read from the environment, and nothing that takes a look at anything else but a shell.
+    /// The variables that servers read, and whether the shell forks; looks at nothing else.
     #[must_use]
     pub fn of_servers(config: &Settings) -> Self {
         let gunicorn_args = std::env::var("GUNICORN_CMD_ARGS").unwrap_or_default();
@@ -88,7 +86,7 @@ impl Context {
     }
 }
 
-/// The argument that a variable stands for: `--workers=4` for `UVICORN_WORKERS`.
+/// The argument for which a variable stands: `--workers=4` for `UVICORN_WORKERS`.
 pub(super) fn uvicorn_arg(name: &str, value: &str) -> Option<String> {
     const OFF: [&str; 5] = ["", "0", "false", "no", "off"];
     let option = name.strip_prefix("UVICORN_")?.to_ascii_lowercase().replace('_', "-");
@@ -99,18 +97,17 @@ fn words(config: &Settings) -> Vec<String> {
     config.command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
-/// What the rules look at.
+/// All that a rule may look at.
 #[derive(Debug)]
 pub struct Case<'a> {
-    /// What would be started.
     pub config: &'a Settings,
-    /// What was given.
+    /// The options that were given.
     pub given: &'a [GivenOption],
-    /// How long the platform waits, if that was said.
+    /// The time that the platform waits; `None` if it was not given.
     pub termination_grace: Option<Patience>,
-    /// What has a say beside the settings.
+    /// The facts outside the settings.
     pub around: &'a Context,
-    /// What the command comes to.
+    /// The parsed command.
     pub program: Invocation,
 }
 
@@ -143,12 +140,12 @@ impl<'a> Case<'a> {
         self.given.iter().any(|given| given.field == field)
     }
 
-    /// Whether the server may be told by a file of its own what its command line does not say.
+    /// Whether a file of the server's own may set what its command line does not.
     pub(super) fn has_file(&self, server: &Server) -> bool {
         server.names_file() || (server.kind == ServerKind::Gunicorn && self.around.gunicorn_file)
     }
 
-    /// The variable that says this to uvicorn, unless its command line does.
+    /// `variable`, if that is how uvicorn gets one of these options, rather than by its command line.
     pub(super) fn uvicorn_variable(
         &self,
         server: &Server,
@@ -162,7 +159,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// What a server of this kind is told by variables.
+/// The arguments that a server of this kind reads from variables.
 fn of_variables(kind: ServerKind, around: &Context) -> &[String] {
     match kind {
         ServerKind::Gunicorn => &around.gunicorn_args,

@@ -1,16 +1,16 @@
-//! Which of the findings are so certain that the start of a pool says them too.
+//! The findings that are certain enough for the start of a pool to report.
 //!
-//! Nothing but the settings, the words of the command and variables is looked at here: a finding that a file of the server's
-//! own, or a shell's `$VARIABLE`, might make wrong is not certain.
+//! They depend on the settings, the words of the command and variables alone: a finding that a file of the server's
+//! own, or a shell's `$VARIABLE`, might disprove is not certain.
 
 use super::case::{Case, Warning};
 use super::rules::all;
 use crate::settings::servers::{BIND, Between, Server, ServerKind};
 
-/// Whether a finding is certain in a case in which there is one.
+/// Whether a rule's finding is certain in this case.
 type Judge = fn(&Case<'_>) -> bool;
 
-/// The rules whose findings may be.
+/// The rules whose findings may be certain.
 const CERTAIN: [(&str, Judge); 4] = [
     ("tiny-memory", |_| true),
     ("runner-socket", |_| true),
@@ -18,7 +18,7 @@ const CERTAIN: [(&str, Judge); 4] = [
     ("server-workers", workers),
 ];
 
-/// What is certain, as `check` says it.
+/// The certain findings, worded as `check` does.
 pub(super) fn warnings(case: &Case<'_>) -> Vec<Warning> {
     let judge_of = |id: &str| CERTAIN.iter().find(|(known, _)| *known == id).map(|(_, judge)| judge);
     let found = all().filter_map(|rule| {
@@ -29,7 +29,7 @@ pub(super) fn warnings(case: &Case<'_>) -> Vec<Warning> {
     found.collect()
 }
 
-/// The server, if its arguments are what it will see.
+/// The server, if no shell changes its arguments.
 fn literal<'a>(case: &'a Case<'_>) -> Option<&'a Server> {
     let server = case.program.server.as_ref()?;
     (!server.mentions("$") && !server.mentions("`")).then_some(server)
@@ -38,7 +38,7 @@ fn literal<'a>(case: &'a Case<'_>) -> Option<&'a Server> {
 fn socket(case: &Case<'_>) -> bool {
     let Some(server) = literal(case) else { return false };
     if case.config.pool().is_none_or(|pool| pool.bind.is_empty()) {
-        // Others may share a port (SO_REUSEPORT) by a setting that is not seen here.
+        // Other servers may share a port (SO_REUSEPORT) by a setting that is not visible here.
         let on_same_port = matches!(server.kind, ServerKind::Uvicorn | ServerKind::FastApi);
         return on_same_port && !server.has(&["--uds"]) && server.value(&["--port"]) != Some("0");
     }
@@ -50,7 +50,7 @@ fn socket(case: &Case<'_>) -> bool {
     }
 }
 
-/// One master with several below it may be meant; several with several are not.
+/// One master with several workers may be intended; several masters with several workers are not.
 fn workers(case: &Case<'_>) -> bool {
     let theirs = literal(case).and_then(|server| server.number(&["--workers", "-w"]));
     case.pool().is_some_and(|pool| pool.workers > 1) && theirs.is_some_and(|theirs| theirs > 1)

@@ -1,21 +1,21 @@
-//! What is installed here, as far as names of files tell: nothing is run.
+//! What is installed here, judged by names of files: nothing is run.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// More files than this are not looked through.
+/// The most entries of a directory that are read.
 const MOST: usize = 4096;
 
-/// The first two parts of the version of the gunicorn that a command line runs: from the packages beside the first of its
-/// words that is gunicorn or a Python.
+/// The first two parts of the version of the gunicorn that a command line runs, from the packages beside its first word
+/// that is gunicorn or a Python.
 pub(super) fn gunicorn(command: &[OsString]) -> Option<(u32, u32)> {
     let runs_it = |word: &&OsString| {
         let name = Path::new(word).file_name().and_then(OsStr::to_str).unwrap_or_default();
         name == "gunicorn" || name.starts_with("python")
     };
     let program = find(command.iter().find(runs_it)?)?;
-    // A link into an environment stands for what is there; an environment's Python is a link out of it.
+    // Both are tried: a link into an environment leads to its packages; an environment's Python is a link out of it.
     let real = fs::canonicalize(&program).ok();
     [Some(program), real].into_iter().flatten().find_map(|program| {
         let lib = program.parent()?.parent()?.join("lib");
@@ -27,7 +27,7 @@ pub(super) fn gunicorn(command: &[OsString]) -> Option<(u32, u32)> {
     })
 }
 
-/// Of `gunicorn-27.0.1.dist-info`.
+/// Parses `gunicorn-27.0.1.dist-info`.
 fn version(name: &str) -> Option<(u32, u32)> {
     let mut parts = name.strip_prefix("gunicorn-")?.split(['.', '-']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -38,14 +38,14 @@ fn entries(directory: &Path) -> impl Iterator<Item = String> {
     found.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
-/// Whether a shell is dash, which starts even the last command of its script as a process of its own; bash and zsh give
-/// their place up for it.
+/// Whether a shell is dash, which forks even for the last command of its script; bash and zsh execute it in their
+/// place.
 pub(super) fn is_dash(shell: &str) -> bool {
     let real = find(OsStr::new(shell)).and_then(|shell| fs::canonicalize(shell).ok());
     real.is_some_and(|real| real.file_name() == Some(OsStr::new("dash")))
 }
 
-/// Where a program is.
+/// The path of a program.
 fn find(program: &OsStr) -> Option<PathBuf> {
     if Path::new(program).components().count() > 1 {
         return Some(program.into());

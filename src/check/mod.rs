@@ -1,5 +1,5 @@
-//! `prefork-init check`: the resolved settings, each with the layer that it came from, and what an experienced reviewer
-//! would say of them. Nothing is started, bound or changed.
+//! `prefork-init check`: the resolved settings, each with the layer that it came from, and an experienced reviewer's
+//! remarks. Starts, binds and changes nothing.
 
 mod case;
 mod certain;
@@ -25,7 +25,7 @@ use case::{Case, Context, Warning};
 use options::{CheckRequest, Setting, Value};
 use std::ffi::OsString;
 
-/// What is wrong for certain with a pool that is about to start.
+/// The certain problems of a pool that is about to start.
 #[must_use]
 pub fn certain(config: &Settings, given: &[GivenOption]) -> Vec<Warning> {
     if config.pool().is_none() {
@@ -61,7 +61,7 @@ fn examine(asked: CheckRequest, given: &[GivenOption]) -> Result<u8, StartError>
     Ok(u8::from(warnings.iter().any(|warning| report.is_denied(warning))))
 }
 
-/// What a pool takes from other programs' variables, where no option says it.
+/// Adds the values that a pool takes from other programs' variables where no option is given.
 fn resolve(settings: &mut [Setting], config: &Settings, surroundings: &Surroundings) {
     let Some(pool) = config.pool() else { return };
     let mut take = |name: &str, value: Value, from: (&str, &Option<OsString>)| {

@@ -1,4 +1,4 @@
-//! `check [OPTIONS] [--] COMMAND`: our own options, and three more.
+//! `check [OPTIONS] [--] COMMAND`: our own options, and four more.
 
 use super::rules;
 use crate::settings::given::{Only, Source};
@@ -9,7 +9,6 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 
-/// The name of the subcommand.
 pub(crate) const NAME: &str = "check";
 
 const ABOUT: &str = "\
@@ -22,46 +21,40 @@ would say of it; --all prints the defaults too. Run it where the command will ru
 
 Exit codes: 0 valid, 1 there is a warning that --deny names, 2 invalid, 125 to 127 as the start would end.";
 
-/// What `check` is asked for.
 #[derive(Debug)]
 pub struct CheckRequest {
-    /// What would be started.
     pub options: Options,
-    /// Each of them as it was given, in the order of the help.
+    /// Every option in the order of the help.
     pub settings: Vec<Setting>,
-    /// As one JSON object.
+    /// Print one JSON object.
     pub json: bool,
-    /// What is not set, too.
+    /// Print also the settings that are not set.
     pub all: bool,
-    /// Warnings that are errors; `all` is every one.
+    /// Ids of warnings that count as errors; `all` stands for every one.
     pub deny: Vec<String>,
 }
 
-/// An option, and what it has come to.
+/// An option and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// Its long name; `command` for the command.
     pub name: String,
-    /// The group that it has in the help.
+    /// Its group in the help.
     pub heading: String,
-    /// What it is.
     pub value: Value,
-    /// Who said so; `None` is the default.
+    /// The layer that set it; `None` for the default.
     pub source: Option<Source>,
-    /// The mode that alone has a use for it.
+    /// The only mode that uses it; `None` if both do.
     pub only: Option<Only>,
 }
 
 /// A setting's value, as the user would write it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// It is not set.
     None,
-    /// On or off.
     Is(bool),
-    /// One value.
     One(String),
-    /// Of an option that takes several.
+    /// The values of an option that takes several.
     Many(Vec<String>),
 }
 
@@ -95,7 +88,7 @@ fn ids() -> Id {
     Id(PossibleValuesParser::new(rules::all().map(|rule| rule.id).chain(["all"])))
 }
 
-/// The id of a warning, with blanks around it as behind a comma.
+/// The id of a warning, with optional blanks, as after a comma.
 #[derive(Clone)]
 struct Id(PossibleValuesParser);
 
@@ -146,7 +139,7 @@ fn list() -> String {
     rules::all().map(|rule| format!("{:<width$}  {}\n", rule.id, rule.about)).collect()
 }
 
-/// Every option that can be given in more than one layer, and the command first.
+/// The command, then every option that has a variable, and so more than one layer.
 fn settings(layered: &Layered) -> Vec<Setting> {
     let Layered { options, command, .. } = layered;
     let source_of = |field: &str| {
@@ -161,7 +154,7 @@ fn settings(layered: &Layered) -> Vec<Setting> {
         source: source_of("command").or(by_flag),
         only: None,
     }];
-    // The variables of the command may have been taken off.
+    // `layers::parse` may have removed the variables of `command`.
     let own = Options::command();
     let is_own =
         |arg: &&Arg| own.get_arguments().any(|own| own.get_id() == arg.get_id() && own.get_env().is_some());
@@ -192,7 +185,7 @@ fn value(arg: &Arg, layered: &Layered) -> Value {
     }
 }
 
-/// The default that is not clap's but that of our name or mode: the help says it as clap would.
+/// A default that clap does not know, since it depends on our name or mode: from the text of the help.
 fn default_in_words(arg: &Arg) -> Option<String> {
     let help = arg.get_help()?.to_string();
     let (_, default) = help.split_once("[default: ")?;

@@ -1,4 +1,4 @@
-//! `--explain`: what would be done, in words.
+//! `--explain`: what the settings would do, in words.
 
 use super::plan_lines::{Plan, kill, rewrites};
 use super::plan_pool;
@@ -14,10 +14,10 @@ use crate::setup;
 use crate::values::error::StartError;
 use humantime::format_duration as time;
 
-/// The plan, a line each for who gets which signal, what happens at the end, and which limits apply, here and now.
+/// The plan, in lines: which process gets which signal, what happens at the end, which limits apply, here and now.
 ///
 /// # Errors
-/// As the start would: a command that is not there, a user who is not known.
+/// As the start would: a command that does not exist, an unknown user.
 pub fn plan(config: &Settings) -> Result<String, StartError> {
     let account = setup::preflight(config)?;
     let mut plan = Plan::default();
@@ -149,7 +149,7 @@ fn one_command(plan: &mut Plan, config: &Settings, InitSettings { policy, placin
     }
 }
 
-/// The names of the signals of which this holds, but for those that nobody can catch.
+/// The names of the signals for which this holds, without those that cannot be caught.
 fn signals(holds: impl Fn(Signal) -> bool) -> String {
     let all = (1..=64).filter_map(Signal::from_number);
     let caught = all.filter(|signal| ![Signal::KILL, Signal::STOP, Signal::CHLD].contains(signal));
@@ -158,9 +158,9 @@ fn signals(holds: impl Fn(Signal) -> bool) -> String {
     names.join(", ")
 }
 
-/// Where the command goes, and whether into our own group.
+/// Where the command runs, and whether in our own group.
 fn place(placing: Placing) -> (&'static str, bool) {
-    // The one way that changes something.
+    // Handled here: `setup::place` would change our terminal.
     if placing == Placing::WithOurTerminal {
         let has_terminal = terminal::leads_session() && Terminal::controlling().is_some();
         let place =

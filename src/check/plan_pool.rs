@@ -77,7 +77,7 @@ pub(super) fn listeners(plan: &mut Plan, pool: &PoolSettings) {
     }
 }
 
-/// Which users may connect to a unix socket, unless all may.
+/// Which users may connect to a unix socket; empty if all may.
 fn rights(pool: &PoolSettings) -> String {
     match (pool.bind_mode, &pool.bind_group) {
         (0o666, None) => String::new(),

@@ -1,4 +1,4 @@
-//! What `check` prints.
+//! The output of `check`.
 
 use super::case::Warning;
 use super::options::{Setting, Value};
@@ -8,18 +8,15 @@ use crate::values::json::{Object, list, quoted};
 use crate::values::printable::page;
 use std::fmt::Write;
 
-/// All that there is to print.
+/// All that is printed.
 #[derive(Debug)]
 pub struct Report<'a> {
-    /// What would be started.
     pub config: &'a Settings,
-    /// The settings.
     pub settings: &'a [Setting],
-    /// Whether those too are shown that are not set.
+    /// Whether settings are shown that are not set.
     pub all: bool,
-    /// What a reviewer says.
     pub warnings: &'a [Warning],
-    /// Which of it is an error.
+    /// The ids of warnings that count as errors.
     pub deny: &'a [String],
 }
 
@@ -34,7 +31,7 @@ impl Report<'_> {
         if self.config.pool().is_some() { ("pool", Only::Pool) } else { ("init", Only::Init) }
     }
 
-    /// For people: what is set, or all settings that the mode has a use for, in columns, and the warnings.
+    /// For people: the set settings, or all that the mode uses, in columns, and the warnings.
     #[must_use]
     pub fn text(&self) -> String {
         let (mode, only) = self.mode();
@@ -43,7 +40,7 @@ impl Report<'_> {
         let settings: Vec<&Setting> = self.settings.iter().filter(used).collect();
         let names = settings.iter().map(|setting| setting.name.chars().count()).max().unwrap_or(0);
         let values = settings.iter().map(|setting| shown(&setting.value).chars().count());
-        // One long value should not push everything to the right.
+        // One long value should not push all columns to the right.
         let values = values.filter(|width| *width <= WIDEST).max().unwrap_or(0);
         let mut text = format!("mode: {mode}\n");
         let mut heading = "";
@@ -75,7 +72,7 @@ impl Report<'_> {
             (count, 0) => writeln!(text, "\nvalid, warnings: {count}"),
             (count, denied) => writeln!(text, "\nvalid, warnings: {count}, denied: {denied}"),
         };
-        // What is in a value may not look like a line of ours, nor move the cursor.
+        // A value must not look like a line of ours, nor move the cursor.
         page(&text)
     }
 
@@ -103,7 +100,7 @@ impl Report<'_> {
     }
 }
 
-/// Columns for values, in characters.
+/// The widest column of values, in characters.
 const WIDEST: usize = 40;
 
 fn shown(value: &Value) -> String {
@@ -118,7 +115,7 @@ fn shown(value: &Value) -> String {
     text.replace('\n', "\u{fffd}")
 }
 
-/// The layer's name, and which file or variable.
+/// The name of the layer, and its file or variable.
 fn layer(source: Option<&Source>) -> (&'static str, Option<&str>) {
     match source {
         None => ("default", None),

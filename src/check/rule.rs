@@ -1,15 +1,14 @@
-//! What a rule is.
+//! The form of a rule.
 
 use super::case::Case;
 
-/// A rule.
 #[derive(Clone, Copy)]
 pub struct Rule {
-    /// Its name, which stays.
+    /// A stable name.
     pub id: &'static str,
-    /// What it is about, in general.
+    /// The subject, in general.
     pub about: &'static str,
-    /// What it has to say of a case: the reason and the remedy.
+    /// Judges a case; `None` if there is nothing to say.
     pub look: fn(&Case<'_>) -> Option<Finding>,
 }
 

@@ -1,4 +1,4 @@
-//! What a reviewer says of the settings themselves. Each rule is a function of the case alone.
+//! The rules about the settings themselves. Each is a function of the case alone.
 
 use super::case::{Case, Warning};
 use super::rule::{Finding, Rule};
@@ -12,7 +12,7 @@ use crate::values::address::Address;
 use humantime::format_duration as time;
 use std::time::Duration;
 
-/// How long Docker waits after `docker stop`, and Kubernetes when it ends a pod, unless told otherwise.
+/// The default times after which `docker stop` and Kubernetes (at a pod's end) kill.
 const DOCKER: Duration = Duration::from_secs(10);
 const KUBERNETES: Duration = Duration::from_secs(30);
 
@@ -39,12 +39,11 @@ const RULES: [Rule; 19] = [
     Rule { id: "no-start-limit", about: "a worker that never gets ready is waited for without end", look: no_start_limit },
 ];
 
-/// All rules.
 pub fn all() -> impl Iterator<Item = Rule> {
     RULES.into_iter().chain(server_rules::RULES)
 }
 
-/// What all rules have to say.
+/// The findings of all rules.
 #[must_use]
 pub fn warnings(case: &Case<'_>) -> Vec<Warning> {
     let found = all().filter_map(|rule| {
@@ -54,7 +53,7 @@ pub fn warnings(case: &Case<'_>) -> Vec<Warning> {
     found.collect()
 }
 
-/// The most that one worker takes before something is done, or else what it is expected to take, and what says so.
+/// The most memory of one worker before a limit acts, or else its expected memory; with the option that says so.
 fn memory_of_a_worker(case: &Case<'_>, recycle: &RecyclePolicy) -> Option<(&'static str, u64)> {
     let hard = recycle.max_memory_hard.map(|limit| ("--max-memory-hard", limit));
     let soft = recycle.max_memory.map(|limit| ("--max-memory", limit.base.saturating_add(limit.jitter)));
@@ -162,7 +161,7 @@ fn termination_grace(case: &Case<'_>) -> Option<Finding> {
     }
 }
 
-/// What to set, a little below what the platform gives.
+/// A time a little below the platform's.
 fn below(grace: Duration, delay: Duration) -> String {
     const TO_SPARE: Duration = Duration::from_secs(1);
     match grace.saturating_sub(delay).saturating_sub(TO_SPARE) {
@@ -277,7 +276,7 @@ fn no_worker_left(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
-/// In init mode the whole process group gets the signals, a shell's child too; a worker gets them alone.
+/// In init mode the whole process group gets the signals, also a shell's child; in a pool the worker alone gets them.
 fn shell_wrapper(case: &Case<'_>) -> Option<Finding> {
     let alone = case.init().is_none_or(|init| init.scope == Scope::Process);
     let between = case.program.between.as_ref().filter(|_| alone)?;
@@ -303,7 +302,7 @@ fn unknown_variable(case: &Case<'_>) -> Option<Finding> {
     (!unknown.is_empty()).then(|| (all.join("; "), "write it as --help has it, or leave it out".to_owned()))
 }
 
-/// Nothing that serves takes less than this.
+/// Every server takes more than this, in bytes.
 const TINY: u64 = 1 << 20;
 
 fn tiny_memory(case: &Case<'_>) -> Option<Finding> {
@@ -326,7 +325,7 @@ fn tiny_memory(case: &Case<'_>) -> Option<Finding> {
     ))
 }
 
-/// Node marks what it inherits as close-on-exec, whatever it starts.
+/// Node marks all descriptors that it inherits as close-on-exec.
 fn runner_socket(case: &Case<'_>) -> Option<Finding> {
     let has_listener = case.config.pool()?.listeners().next().is_some();
     let Some(Between::Runner(name)) = case.program.between.as_ref().filter(|_| has_listener) else {

@@ -1,4 +1,4 @@
-//! What a reviewer knows of single servers.
+//! The rules about particular servers.
 
 use super::case::Case;
 use super::rule::{Finding, Rule};
@@ -25,7 +25,6 @@ pub(super) const RULES: [Rule; 10] = [
 
 const WORKERS: [&str; 2] = ["--workers", "-w"];
 
-/// The server of a pool.
 fn of_pool<'a>(case: &'a Case<'_>) -> Option<&'a Server> {
     case.pool()?;
     case.program.server.as_ref()
@@ -33,7 +32,7 @@ fn of_pool<'a>(case: &'a Case<'_>) -> Option<&'a Server> {
 
 fn socket(case: &Case<'_>) -> Option<Finding> {
     let (pool, server) = (case.pool()?, of_pool(case)?);
-    // Each has a port of its own, or a path: that is meant.
+    // Each worker has a port or a path of its own: that is intended.
     if OF_ONE_WORKER.iter().any(|own| server.mentions(own)) {
         return None;
     }
@@ -142,7 +141,7 @@ fn max_requests(case: &Case<'_>) -> Option<Finding> {
         ServerKind::Gunicorn | ServerKind::Hypercorn => "--max-requests",
         _ => return None,
     };
-    // With our own number in it, it is ours.
+    // With our own placeholder in it, the limit is ours.
     let theirs =
         server.value(&[option]).filter(|limit| *limit != "0" && !limit.contains("{max_requests}"))?;
     let name = &server.name;
@@ -187,7 +186,7 @@ fn graceful_timeout(case: &Case<'_>) -> Option<Finding> {
             format!("{name} waits {} for its requests, and is killed after our {}", time(theirs), time(ours)),
             format!("{name} {option} {}, or a longer --graceful-timeout", ours.as_secs()),
         )),
-        // A word of the user's own is meant.
+        // A value that the user gave is intended.
         Patience::For(ours) if theirs < ours && said.is_none() => Some((
             format!(
                 "{name} breaks off by itself what is in hand {} after the stop signal, though it would have our {}",
@@ -207,7 +206,7 @@ fn graceful_timeout(case: &Case<'_>) -> Option<Finding> {
     }
 }
 
-/// The first gunicorn that has a control socket.
+/// The first gunicorn with a control socket.
 const WITH_CONTROL_SOCKET: (u32, u32) = (25, 1);
 
 fn control_socket(case: &Case<'_>) -> Option<Finding> {

@@ -12,12 +12,12 @@ fn container() -> Context {
     Context { cpus: 2, memory_limit: Some(4 << 30), ..Context::default() }
 }
 
-/// What is said of a command line, whose words are separated by a space and may hold `~` for one.
+/// The warnings for a command line, whose words are separated by spaces; `~` stands for a space in a word.
 fn look(line: &str, around: &Context) -> Vec<Warning> {
     judged(line, around, rules::warnings)
 }
 
-/// What the start of a pool would say, too.
+/// The warnings that the start of a pool would log too.
 fn at_start(line: &str, around: &Context) -> Vec<&'static str> {
     judged(&full(line), around, certain::warnings).iter().map(|warning| warning.id).collect()
 }
@@ -37,14 +37,14 @@ fn judged(line: &str, around: &Context, judge: fn(&Case<'_>) -> Vec<Warning>) ->
     judge(&Case::new(&config, &given, grace, around))
 }
 
-/// A pool about which there is nothing to say; without a command.
+/// A pool without any warning, and without a command.
 const GOOD: &str = "-n 4 -b :8000 --health :9000 --max-age 6h --max-age-jitter 10% --max-memory 512M --probe /health \
                     --drain-delay 5s --graceful-timeout 20s --termination-grace 30s";
 
 const UVICORN: &str = "uvicorn app:app --fd {fd}";
 const GUNICORN: &str = "gunicorn -w 1 --graceful-timeout 20 --no-control-socket app:app";
 
-/// Rule, what is said, and a command line; `G` stands for [`GOOD`].
+/// The rule, a part of its reason, and a command line; `G` stands for [`GOOD`].
 #[rustfmt::skip]
 const TRIGGERS: [(&str, &str, &str); 70] = [
     ("memory-overcommit", "4 workers (and 1 more during a replacement) x 1G of --max-memory = 5G, more than the container's 4G", "-n 4 --max-memory 1G x"),
@@ -119,10 +119,10 @@ const TRIGGERS: [(&str, &str, &str); 70] = [
     ("server-daemon", "uwsgi goes to the background", "uwsgi --daemonize /log"),
 ];
 
-/// Those of the surroundings, or of layers that a command line alone has not.
+/// Rules that need facts or layers other than a command line.
 const TRIGGERED_BELOW: [&str; 4] = ["web-concurrency", "runs-as-root", "setting-ignored", "unknown-variable"];
 
-/// What comes near, and is fine.
+/// Command lines close to a trigger that are fine.
 #[rustfmt::skip]
 const SILENT: [(&str, &str); 57] = [
     ("memory-overcommit", "-n 4 --max-memory 800M x"),
@@ -259,7 +259,7 @@ fn gunicorn_has_more_arguments_in_its_variable() {
     assert_eq!(said("G uvicorn app:app --fd {fd}", &around, "server-socket"), None);
 }
 
-/// uvicorn's options have variables, which its command line overrules.
+/// uvicorn's options have variables; its command line takes precedence.
 #[test]
 fn uvicorn_has_more_arguments_in_its_variables() {
     let args =
@@ -311,7 +311,7 @@ fn a_variable_that_is_misspelt_is_told_with_the_nearest() {
     assert_eq!(said("x", &container(), "unknown-variable"), None);
 }
 
-/// What the start of a pool says, and what is left to `check`.
+/// The findings that the start of a pool logs, and those that only `check` has.
 #[test]
 fn what_is_certain_is_said_at_the_start_too() {
     for (line, ids) in [
@@ -329,7 +329,7 @@ fn what_is_certain_is_said_at_the_start_too() {
         ("G uvicorn app:app --workers 2", &["server-socket", "server-workers"]),
         ("G npm start", &["runner-socket"]),
         ("-n 2 --max-memory 500 x", &["tiny-memory"]),
-        // Nothing is wrong, or it may be right after all.
+        // Correct, or possibly correct.
         ("G uvicorn app:app --fd {fd}", &[]),
         ("G sh -c exec~uvicorn~\"$@\" sh app:app --fd {fd}", &[]),
         ("G hypercorn -c conf.toml app:app", &[]),

@@ -1,4 +1,4 @@
-//! The address at which to ask.
+//! The address of the supervisor that is asked.
 
 use super::endpoint::EndpointKind;
 use super::found::only_one;
@@ -8,25 +8,23 @@ use crate::values::error::StartError;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-/// What the command line says of it.
+/// The addresses on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointAddresses {
-    /// The control socket.
     pub control: Option<Address>,
-    /// The health endpoint.
     pub health: Option<Address>,
 }
 
-/// Where status is to be asked: at either, and of two at the control socket. If it is not said where, at the one that
+/// The address for status: the control socket, else the health endpoint. If none is given, that of the supervisor that
 /// runs here.
 ///
 /// # Errors
-/// If it is not known where, or it cannot be read.
+/// If no address is known, or it cannot be parsed.
 pub fn of_status(given: &EndpointAddresses) -> Result<Address, StartError> {
     find_or_look(given, &[EndpointKind::Control, EndpointKind::Health])
 }
 
-/// Where orders are taken.
+/// The address for orders.
 ///
 /// # Errors
 /// As [`of_status`].
@@ -34,11 +32,11 @@ pub fn of_orders(given: &EndpointAddresses) -> Result<Address, StartError> {
     find_or_look(given, &[EndpointKind::Control])
 }
 
-/// Where health is to be asked: at either, and of two at the endpoint that is for it. A probe is not to guess, and does
-/// not look.
+/// The address for a health check: the health endpoint, else the control socket. A probe must not guess, so no
+/// supervisor is searched for.
 ///
 /// # Errors
-/// If it is not said where, or it cannot be read.
+/// If no address is given, or it cannot be parsed.
 pub fn of_health(given: &EndpointAddresses) -> Result<Address, StartError> {
     let places = [EndpointKind::Health, EndpointKind::Control];
     if let Some(address) = find(given, &places)? {
@@ -53,7 +51,7 @@ fn find_or_look(given: &EndpointAddresses, places: &[EndpointKind]) -> Result<Ad
     reachable(find(given, places)?.map_or_else(|| only_one(places), Ok)?)
 }
 
-/// The command line, then what the one that runs was told, as it was told.
+/// The address on the command line, else in the supervisor's own settings.
 fn find(given: &EndpointAddresses, places: &[EndpointKind]) -> Result<Option<Address>, StartError> {
     let on_command_line = places.iter().find_map(|place| given.at(*place));
     if on_command_line.is_some() {
@@ -76,7 +74,7 @@ impl EndpointAddresses {
     }
 }
 
-/// What the one that runs was told by what both of us can read: its environment, then the file that this names.
+/// The supervisor's setting, as far as this process sees it: its environment, else the file that this names.
 fn settings(place: EndpointKind) -> Result<Option<Address>, StartError> {
     let (flag, variable) = place.names();
     let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -96,7 +94,7 @@ fn settings(place: EndpointKind) -> Result<Option<Address>, StartError> {
     address.map(Some).map_err(|(problem, remedy)| StartError::value(from, text, problem, remedy))
 }
 
-/// An address that stands for all is asked at the loopback address; `[::]` takes IPv4 too.
+/// Replaces a wildcard address by the loopback address; `[::]` takes IPv4 too.
 fn reachable(address: Address) -> Result<Address, StartError> {
     match address {
         Address::Tcp(listens) if listens.port() == 0 => {

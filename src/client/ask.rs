@@ -15,16 +15,15 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
-/// How long an answer may take that nothing has to be done for.
+/// The time for an answer that needs no work.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// The longest answer: the status of 1024 workers, twice over.
+/// The most bytes of an answer: twice the status of 1024 workers.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// Between two tries for room in a listener's queue.
+/// The pause between attempts while a listener's queue is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
-/// Why there is no answer.
 #[derive(Debug)]
 pub(super) struct Trouble {
     address: Address,
@@ -36,7 +35,7 @@ pub(super) enum AskFailure {
     Unreachable(io::Error),
     NoAnswer(NoAnswer),
     Late,
-    /// Nothing that could be asked for.
+    /// No valid request.
     Unspeakable,
 }
 
@@ -70,7 +69,8 @@ impl From<Trouble> for StartError {
     }
 }
 
-/// Where many connect at once, the listener's queue is full for a moment: connect(2) would wait for room in it.
+/// If many connect at once, the listener's queue is full for a moment: a non-blocking connect(2) then fails with
+/// EAGAIN.
 async fn connect(path: &Path) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(path).await {
@@ -80,7 +80,7 @@ async fn connect(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
-/// One request, and its answer's status and text.
+/// Sends one request; returns the answer's status and text.
 pub(super) async fn ask(
     address: &Address,
     method: Method,

@@ -1,4 +1,4 @@
-//! Where a supervisor can be asked.
+//! The two endpoints of a supervisor.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndpointKind {

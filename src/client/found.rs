@@ -1,19 +1,19 @@
-//! Finding the one that runs here, where it is not said where to ask.
+//! Finds the supervisor that runs here, for a client without an address.
 
 use super::endpoint::EndpointKind;
 use crate::os::process::sign::{self, PresenceSign};
 use crate::values::address::Address;
 use crate::values::error::StartError;
 
-/// Where the one pool is that runs here, or the one of us that runs one command.
+/// The address of the only pool that runs here or, without a pool, of the only supervisor.
 ///
 /// # Errors
-/// If there is none, or it cannot be asked there, or there are several: they are listed.
+/// If there is none, it has no such endpoint, or there are several: they are listed.
 pub(super) fn only_one(places: &[EndpointKind]) -> Result<Address, StartError> {
     choose(sign::seen(), places).and_then(believed)
 }
 
-/// Another user may have put another socket where the path says.
+/// Refuses a socket of another user, which may have been put at that path.
 fn believed(address: Address) -> Result<Address, StartError> {
     match &address {
         Address::Unix(path) if !sign::is_believed_socket(path) => {
@@ -39,7 +39,7 @@ fn at(sign: &PresenceSign, places: &[EndpointKind]) -> Option<Address> {
 fn choose(mut found: Vec<(i32, PresenceSign)>, places: &[EndpointKind]) -> Result<Address, StartError> {
     let (flag, variable) = places.first().map_or(("", ""), |place| place.names());
     if found.iter().any(|(_, sign)| sign.is_pool) {
-        // `docker run --init` has one of us above the pool.
+        // `docker run --init` has a prefork-init above the pool.
         found.retain(|(_, sign)| sign.is_pool);
     }
     match &found[..] {

@@ -1,7 +1,7 @@
-//! `status`, `ctl` and `healthcheck`: asking one of us that runs, and turning its answer into an exit code.
+//! `status`, `ctl` and `healthcheck`: ask a running supervisor, and turn its answer into an exit code.
 //!
-//! What is shown is worded by the one that is asked, so an older client understands a newer supervisor. No name is
-//! looked up, and nothing but a socket is needed: it works FROM scratch.
+//! The supervisor words what is shown, so an older client works with a newer supervisor. No name is resolved, and
+//! nothing but a socket is needed: it works FROM scratch.
 
 mod address;
 mod ask;
@@ -25,35 +25,31 @@ use std::time::Duration;
 
 #[derive(Debug)]
 pub struct ClientRequest {
-    /// Where to ask, as far as the command line says.
+    /// The addresses on the command line.
     pub given: EndpointAddresses,
     pub task: Task,
 }
 
-/// What is to be asked.
 #[derive(Debug)]
 pub enum Task {
-    /// What runs.
     Status {
-        /// Again and again.
+        /// Repeat each second.
         watch: bool,
-        /// As JSON.
         json: bool,
     },
-    /// That something is done.
+    /// Have an order carried out.
     Order {
-        /// The order.
+        /// The path of the request.
         path: String,
-        /// How long to wait for it.
+        /// The longest wait for its end.
         timeout: Duration,
-        /// Answer in JSON.
         json: bool,
     },
-    /// Whether all is well.
+    /// Ask whether all is well.
     Check {
-        /// In which respect.
+        /// The path of the request.
         path: &'static str,
-        /// How long the answer may take.
+        /// The longest wait for the answer.
         timeout: Duration,
     },
 }
@@ -61,7 +57,7 @@ pub enum Task {
 /// Asks, prints the answer, and returns the exit code.
 ///
 /// # Errors
-/// If it is not known where to ask, or there is no answer.
+/// If no address is known, or there is no answer.
 pub fn run(request: &ClientRequest) -> Result<u8, StartError> {
     let runtime = runtime()?;
     if !matches!(request.task, Task::Status { watch: true, .. }) {
@@ -100,7 +96,8 @@ pub fn run(request: &ClientRequest) -> Result<u8, StartError> {
     }
 }
 
-/// Prints an answer, in which nothing misleads whatever program gave it: what is wrong goes to stderr, unless a program is to read it.
+/// Prints an answer, made safe for a terminal, since any program may have sent it. An error goes to stderr, unless it
+/// is JSON.
 fn show(status: StatusCode, text: &str, json: bool) -> u8 {
     let code = match status {
         StatusCode::ACCEPTED => code::LATE,

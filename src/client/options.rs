@@ -1,6 +1,5 @@
-//! `status`, `ctl` and `healthcheck`: one of us asks another that runs.
-//!
-//! The variables of the pool are not looked at here, but for the two that say where it can be asked.
+//! The command lines of `status`, `ctl` and `healthcheck`. Of the variables, only the two with a supervisor's addresses
+//! are read.
 
 use crate::client::{self, EndpointAddresses, Task};
 use crate::core::Signal;
@@ -134,7 +133,7 @@ pub(crate) fn definitions() -> Vec<clap::Command> {
     Asking::command().get_subcommands().cloned().collect()
 }
 
-/// Reads the command line of one of these subcommands.
+/// Reads the command line of a subcommand.
 ///
 /// # Errors
 /// One line for what is wrong.

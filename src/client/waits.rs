@@ -1,4 +1,4 @@
-//! What an order that takes long waits for, told while `ctl` waits for its end.
+//! Reports what a long order waits for, while `ctl` waits for its end.
 
 use super::ask::{ANSWER_WITHIN, ask};
 use crate::report::log;
@@ -12,10 +12,10 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// What is over sooner is not worth a word, and what goes on not worth one more often.
+/// The interval, and the time before the first report: a shorter wait needs none.
 const EVERY: Duration = Duration::from_secs(4);
 
-/// What came of an order; on stderr meanwhile, where it is to be told, what it waits for.
+/// Waits for an order's result; meanwhile, if `tells`, prints on stderr what it waits for.
 pub(super) async fn beside<T>(address: &Address, tells: bool, order: impl Future<Output = T>) -> T {
     let (mut order, mut tell) = (pin!(order), pin!(tell(address)));
     poll_fn(|cx| {
@@ -30,7 +30,7 @@ pub(super) async fn beside<T>(address: &Address, tells: bool, order: impl Future
     .await
 }
 
-/// An older supervisor does not know what it waits for.
+/// Never ends. An older supervisor does not know `/waits`, and nothing is printed.
 async fn tell(address: &Address) -> Infallible {
     let mut told = String::new();
     loop {

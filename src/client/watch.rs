@@ -1,4 +1,4 @@
-//! `status --watch`: the table in place, anew each second.
+//! `status --watch`: shows the table in place, each second.
 
 use super::ask::{ANSWER_WITHIN, ask};
 use super::code;
@@ -18,16 +18,16 @@ use tokio::time::{Instant, sleep_until};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The alternate screen, without a cursor; and back (xterm's control sequences, which every terminal in use has).
+/// The alternate screen without a cursor, and back (xterm's control sequences, which every terminal knows).
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// Ctrl-C is how this is meant to end.
+/// Ctrl-C is the normal end.
 const INT: i32 = 2;
 const ENDS: [i32; 4] = [1, 3, 13, 15];
 const TSTP: i32 = 20;
 
-/// The screen, while it is ours.
+/// The alternate screen, if stdout is a terminal.
 struct Screen {
     is_terminal: bool,
 }
@@ -43,7 +43,7 @@ impl Screen {
         if self.is_terminal { write(sequence) } else { Ok(()) }
     }
 
-    /// What does not fit is cut off: a line that the terminal breaks would push the first one out.
+    /// Cuts what does not fit: a line that the terminal wraps would scroll the first one away.
     fn show(&self, text: &str) -> io::Result<()> {
         if !self.is_terminal {
             return write(text);
@@ -67,8 +67,8 @@ fn write(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Until Ctrl-C, which is how it ends well, another signal, or a stdout without a reader. A missing answer is shown and
-/// not the end: a supervisor that is restarted comes back.
+/// Repeats until Ctrl-C, the normal end, another signal, or a stdout without a reader. A failed request is shown and is
+/// not the end: a supervisor that restarts comes back.
 pub(super) async fn watch(address: &Address, path: &str, json: bool) -> Result<u8, StartError> {
     let mut signals = Signals::open().map_err(|error| refused("signalfd", &error))?;
     let mut screen = (!json).then(Screen::enter);
@@ -96,7 +96,7 @@ pub(super) async fn watch(address: &Address, path: &str, json: bool) -> Result<u
     }
 }
 
-/// The first signal that matters, or none until then; a new size of the window is a reason to draw anew.
+/// The first signal that matters before this time; `None` without one, or to redraw for a new window size.
 async fn signal_before(signals: &mut Signals, at: Instant) -> Option<i32> {
     const WINCH: i32 = 28;
     let mut sleep = pin!(sleep_until(at));

@@ -1,15 +1,15 @@
-//! What the core knows nothing of and readiness depends on.
+//! What readiness depends on and the core does not know.
 
 use crate::values::ready_target::CheckState;
 
-/// What is published beside the snapshot.
+/// Published beside the snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beside {
-    /// A command of `--before` runs: nothing else was started yet.
+    /// A command of `--before` is running: nothing else has been started.
     pub prepares: bool,
-    /// What the application itself says, if it is asked.
+    /// The result of the ready check; `None` if there is no check.
     pub check: Option<CheckState>,
 }
 
-/// Why nothing has started yet while [`Beside::prepares`].
+/// The reason for not being ready while [`Beside::prepares`].
 pub const PREPARES: &str = "the command of --before runs";

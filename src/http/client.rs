@@ -1,4 +1,4 @@
-//! One request on a stream of its own: what a probe, a check and our own clients need of HTTP.
+//! One HTTP request on a stream of its own: for probes, checks and our own client.
 
 use crate::os::socket::connection::ByteStream;
 use http_body_util::{BodyExt, Full, Limited};
@@ -14,12 +14,12 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 
-/// The most an answer's head may take; hyper allows no less.
+/// The most bytes of an answer's head; hyper allows no less.
 const LONGEST_HEAD: usize = 8 * 1024;
 
 const NAME: HeaderValue = HeaderValue::from_static(concat!("prefork-init/", env!("CARGO_PKG_VERSION")));
 
-/// A request, checked once.
+/// A GET request, validated once.
 #[derive(Clone, Debug)]
 pub struct Get {
     host: HeaderValue,
@@ -27,7 +27,7 @@ pub struct Get {
 }
 
 impl Get {
-    /// `GET path` of `host`; `None` if that does not fit into a request. The path may have a query.
+    /// `GET path` of `host`; `None` if either is invalid in a request. The path may have a query.
     #[must_use]
     pub fn new(host: &str, path: &str) -> Option<Self> {
         let path = Some(path).filter(|path| path.starts_with('/'))?;
@@ -35,7 +35,6 @@ impl Get {
         Some(Self { host: HeaderValue::from_str(host).ok()?, path })
     }
 
-    /// As it is sent.
     #[must_use]
     pub fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::default());
@@ -48,14 +47,13 @@ impl Get {
     }
 }
 
-/// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAnswer {
-    /// The other side closed the connection before it had answered.
+    /// The peer closed the connection before its answer.
     Closed,
-    /// It answered with something else than HTTP, or with a head without end.
+    /// The answer is not HTTP, or its head has no end.
     NotHttp,
-    /// The body is longer than we care to read.
+    /// The body is longer than the limit.
     TooLong,
 }
 
@@ -69,11 +67,11 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-/// Sends a request, and returns the answer's status and up to `longest` bytes of body; with `None` no body is read. No
-/// redirect is followed. The caller sees to the time.
+/// Sends a request and returns the answer's status and body, up to `longest` bytes; `None` reads no body. Follows no
+/// redirect. The caller limits the time.
 ///
 /// # Errors
-/// What came instead.
+/// The reason that there is no answer.
 pub async fn exchange(
     stream: impl ByteStream,
     request: Request<Full<Bytes>>,
@@ -82,7 +80,7 @@ pub async fn exchange(
     exchange_on(Box::new(stream), request, longest).await
 }
 
-/// Of one type of stream: hyper is in the binary once.
+/// For one type of stream, so that the binary contains hyper's client once.
 async fn exchange_on(
     stream: Box<dyn ByteStream + '_>,
     request: Request<Full<Bytes>>,
@@ -105,7 +103,7 @@ async fn exchange_on(
     };
     let (mut answer, mut connection) = (pin!(answer), pin!(connection));
     let mut is_open = true;
-    // The connection does the work; the answer knows what came of it.
+    // The connection does the work; `answer` has its result.
     poll_fn(|cx| {
         is_open = is_open && connection.as_mut().poll(cx).is_pending();
         answer.as_mut().poll(cx)
@@ -113,7 +111,7 @@ async fn exchange_on(
     .await
 }
 
-/// It hung up, or said something else, maybe before it was asked.
+/// Whether the peer hung up or sent something else, perhaps before the request.
 fn no_answer(error: hyper::Error) -> NoAnswer {
     let before = error.source().and_then(|cause| cause.downcast_ref());
     let error = before.unwrap_or(&error);

@@ -1,23 +1,22 @@
-//! What liveness, readiness and start-up depend on: a list of checks for each, of which all have to pass.
+//! Liveness, readiness and start-up: a list of checks for each, all of which must pass.
 
 use super::beside::{self, Beside};
 use super::edge::Edge;
 use crate::core::snapshot::{Phase, Snapshot};
 use std::borrow::Cow;
 
-/// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Should this container be restarted? False only when the pool is given up; a loop that hangs does not answer.
+    /// Whether the container should live on. Fails only if the pool is given up; a loop that hangs gives no answer.
     Live,
-    /// Should traffic come?
+    /// Whether traffic should come.
     Ready,
-    /// Has it ever been ready?
+    /// Whether it has ever been ready.
     Started,
 }
 
 impl Question {
-    /// As Kubernetes calls it.
+    /// The name that Kubernetes uses.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -28,21 +27,19 @@ impl Question {
     }
 }
 
-/// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// In one word.
+    /// One word.
     pub name: &'static str,
-    /// Why it does not pass, if it does not.
+    /// `None` if it passes.
     pub failure: Option<HealthFailure>,
 }
 
-/// Why a check does not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthFailure {
     /// For the answer's `reason`.
     pub reason: Cow<'static, str>,
-    /// For `?verbose`; the reason, if there is no more to say.
+    /// For `?verbose`; `None` if the reason says all.
     pub detail: Option<String>,
 }
 
@@ -52,7 +49,7 @@ impl Check {
     }
 }
 
-/// All that a question depends on, in the order in which failures count: the first is the reason that is given.
+/// The checks of a question. The first failure gives the reason.
 #[must_use]
 pub fn checks(question: Question, edge: &Edge) -> Vec<Check> {
     found(question, &edge.published.get(), &edge.published.beside())
@@ -91,12 +88,12 @@ fn found(question: Question, snapshot: &Snapshot, beside: &Beside) -> Vec<Check>
     }
 }
 
-/// While it runs, it is what everything waits for.
+/// Fails while a command of `--before` is running: all else waits for it.
 fn of_before(beside: &Beside) -> Option<Check> {
     beside.prepares.then(|| Check::new("before", Some(beside::PREPARES)))
 }
 
-/// Line by line, as Kubernetes' own servers do it for `?verbose`.
+/// One line for each check, as Kubernetes' own servers answer `?verbose`.
 #[must_use]
 pub fn verbose(question: Question, checks: &[Check]) -> String {
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! `/metrics` and `/metrics/liveness`: which form of the page a scraper gets.
+//! `/metrics` and `/metrics/liveness`: chooses the format for a scraper.
 
 use super::edge::Edge;
 use crate::report::metrics::Page;
@@ -11,7 +11,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers a request for metrics; `None` if it is for something else.
+/// Answers a request for metrics; `None` if it is for another path.
 pub async fn answer<B>(request: &Request<B>, edge: &Edge) -> Option<Response<Full<Bytes>>> {
     let page = match (request.uri().path(), request.method()) {
         ("/metrics" | "/metrics/liveness", method) if ![Method::GET, Method::HEAD].contains(method) => {
@@ -33,8 +33,8 @@ pub async fn answer<B>(request: &Request<B>, edge: &Edge) -> Option<Response<Ful
     })
 }
 
-/// Whether OpenMetrics is asked for by name, and the older format not liked better. The others get the older one, which
-/// every tool reads: `curl | promtool check metrics` has no wish, and knows nothing newer.
+/// Whether the request names OpenMetrics and does not prefer the older format. All others get the older one, which
+/// every tool reads: `curl | promtool check metrics` states no preference, and knows no other.
 fn wants_open_metrics<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
     let (mut open, mut plain) = (0u16, 0u16);
     for range in accept.flat_map(|value| value.split(',')) {
@@ -43,7 +43,7 @@ fn wants_open_metrics<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
         let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
         let best = match kind.as_str() {
             "application/openmetrics-text" => &mut open,
-            // A browser shows it.
+            // A browser displays it.
             "text/plain" | "text/*" | "text/html" => &mut plain,
             _ => continue,
         };
@@ -52,7 +52,7 @@ fn wants_open_metrics<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
     open > 0 && open >= plain
 }
 
-/// `0.25` is 250; what is no quality value (RFC 9110, 12.4.2) is 1000, as if it was not there.
+/// `0.25` is 250; an invalid quality value (RFC 9110, 12.4.2) is 1000, as if it were missing.
 fn thousandths(quality: &str) -> u16 {
     let (whole, fraction) = quality.split_once('.').unwrap_or((quality, ""));
     let parsed = format!("{fraction:0<3}").parse().ok().filter(|_| fraction.len() <= 3);

@@ -1,7 +1,7 @@
-//! The HTTP endpoints: health, for all that can connect, and control, for root and our own user.
+//! The HTTP endpoints: health, for every client that can connect, and control, for root and our own user.
 //!
-//! Both see a [`Snapshot`](crate::core::Snapshot) at once and ask the loop for everything else. They run in the supervisor, so that a busy or
-//! stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
+//! Both see a [`Snapshot`](crate::core::Snapshot) at once and ask the loop for everything else. They run in the
+//! supervisor, so a busy or stopped worker is never mistaken for a dead service, nor a dead one for a busy one.
 
 mod beside;
 pub mod client;
@@ -37,40 +37,39 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-/// A connection lives at most this long, idle or not: probes come seconds apart. One that has given an order has this time
-/// anew each time it is over while the order is under way.
+/// The longest life of a connection, idle or not: probes come seconds apart. While an order is under way, the time
+/// starts again each time it is over.
 const CONNECTION_LIFE: Duration = Duration::from_secs(10);
 
-/// A request's head must have come by then, from the first byte or from the answer before.
+/// The time for a request's head, from the first byte or from the previous answer.
 const HEAD_WITHIN: Duration = Duration::from_secs(3);
 
-/// When more come at once, the oldest makes way: memory is bounded, and idle clients lock no prober out. Those that wait
-/// for what comes of an order make way for none; how many may wait is the loop's to say, which refuses the order of
-/// another.
+/// Above this number the oldest connection is closed: memory is bounded, and idle clients lock no prober out.
+/// Connections that wait for an order are neither counted nor closed; the loop limits those by refusing further orders.
 const MOST_CONNECTIONS: usize = 64;
 
-/// One to the control socket makes way after this time at the soonest: however fast others come, it is heard. They wait in
-/// the kernel's queue meanwhile.
+/// The shortest life of a connection to the control socket: it is heard, however fast others come. They wait in the
+/// kernel's queue meanwhile.
 const CONTROL_LEAST_LIFE: Duration = Duration::from_millis(50);
 
-/// Connections of users that may not ask; each gets a refusal.
+/// The most connections of users that may not ask; each gets a refusal.
 const MOST_REFUSED: usize = 8;
 
-/// Refusals are logged this often.
+/// The shortest interval between log lines about refusals.
 const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
-/// The most a request's head may take; hyper allows no less.
+/// The most bytes of a request's head; hyper allows no less.
 const LONGEST_HEAD: usize = 8 * 1024;
 
-/// Wait after a failed accept(2), EMFILE for instance: trying again at once would spin.
+/// The wait after a failed accept(2), as with EMFILE: an immediate retry would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What may be asked at an endpoint.
+/// What may be asked at an endpoint, by which clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// How we are, by everybody.
+    /// Health, by every client.
     Health,
-    /// That, and to do something, by our own user and root.
+    /// Health and orders, by our own user and root.
     Control,
 }
 
@@ -80,27 +79,27 @@ enum Incoming {
 }
 
 impl Incoming {
-    /// The next connection, and its peer where the kernel tells it.
+    /// The next connection, and its peer if it is a unix socket.
     async fn accept(&self) -> io::Result<(Box<dyn ByteStream>, Option<Peer>)> {
         match self {
             Self::Tcp(listener) => Ok((Box::new(listener.accept().await?.0), None)),
-            // Whatever is accepted may have to wait for its end.
+            // A child may have to close whatever is accepted.
             Self::Unix(_) if !passed::has_room() => Err(io::ErrorKind::QuotaExceeded.into()),
             Self::Unix(listener) => {
                 let stream = listener.accept().await?.0;
                 let peer = stream.peer_cred().ok();
                 let peer = peer.map(|peer| Peer { uid: peer.uid(), pid: peer.pid().unwrap_or(0) });
-                // One type, and one copy of hyper.
+                // One type, so that the binary contains hyper's server once.
                 Ok((connection::guard(stream)?, peer))
             }
         }
     }
 }
 
-/// Serves for as long as the runtime runs. Must be called inside it.
+/// Serves for as long as the runtime runs. Must be called inside the runtime.
 ///
 /// # Errors
-/// If the runtime cannot watch the listener.
+/// If a call is refused, or the runtime cannot watch the listener.
 pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> {
     call::may_serve()?;
     let incoming = match (listener.to_tcp(), listener.to_unix()) {
@@ -110,7 +109,7 @@ pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> 
         }
         (None, Some(unix)) => {
             named("ioctl", unix.set_nonblocking(true))?;
-            // It may have come from another program of ours, which did not know of this.
+            // It may come from an older program of ours, which did not set this.
             let _looked_at_instead = passed::refuse(&unix, true);
             Incoming::Unix(named("epoll_ctl", UnixListener::from_std(unix))?)
         }
@@ -121,11 +120,10 @@ pub fn serve(listener: &Listener, edge: Edge, access: Access) -> io::Result<()> 
     Ok(())
 }
 
-/// A connection that is open.
 struct OpenConnection {
     task: JoinHandle<()>,
     since: Instant,
-    /// Whether it waits for what comes of an order.
+    /// Whether it waits for an order.
     has_order: Arc<AtomicBool>,
 }
 
@@ -135,11 +133,11 @@ impl OpenConnection {
     }
 }
 
-/// Connections that are open, the oldest first.
+/// Open connections, the oldest first.
 struct Open {
     all: VecDeque<OpenConnection>,
     most: usize,
-    /// How long each lives at least.
+    /// The shortest life of each.
     least: Duration,
 }
 
@@ -148,7 +146,7 @@ impl Open {
         Self { all: VecDeque::new(), most, least }
     }
 
-    /// Of those without an order.
+    /// Whether the most connections without an order are open.
     fn is_full(&self) -> bool {
         self.all.iter().filter(|connection| connection.may_go()).count() >= self.most
     }
@@ -156,7 +154,7 @@ impl Open {
     async fn make_room(&mut self) {
         self.all.retain(|connection| !connection.task.is_finished());
         if self.is_full() {
-            // Those that have been asked something answer first.
+            // Connections with a request are answered first.
             tokio::task::yield_now().await;
             self.all.retain(|connection| !connection.task.is_finished());
         }
@@ -207,7 +205,7 @@ async fn accept_all(incoming: Incoming, edge: Edge, access: Access) {
     }
 }
 
-/// Serves one for as long as it may live.
+/// Serves one connection for its life.
 async fn live(
     stream: Box<dyn ByteStream>,
     edge: Edge,
@@ -218,7 +216,7 @@ async fn live(
     while timeout(CONNECTION_LIFE, &mut serve).await.is_err() && has_order.load(Ordering::Relaxed) {}
 }
 
-/// `orders` is whether orders are taken at all, and from this one.
+/// `orders` is `None` where no orders are taken; its inner value is the peer, or `None` if that may give none.
 async fn serve_one(
     stream: Box<dyn ByteStream>,
     edge: Edge,
@@ -229,7 +227,7 @@ async fn serve_one(
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let (edge, asked_before) = (edge.clone(), asked.swap(true, Ordering::Relaxed));
         async move {
-            // Requests that come at once would be answered at once: 16 of each connection before anybody else's turn.
+            // hyper would answer pipelined requests at once, 16 of each connection, before other tasks get their turn.
             if asked_before {
                 tokio::task::yield_now().await;
             }
@@ -248,7 +246,7 @@ async fn serve_one(
     });
     let mut http = http1::Builder::new();
     http.max_buf_size(LONGEST_HEAD).timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-    // A prober may say at once that it will ask no more. A client that has given an order and hangs up waits no longer.
+    // A prober may shut down its side after a request. A client that has given an order and hangs up waits no longer.
     http.half_close(orders.is_none());
     // A prober may hang up early.
     let _hung_up = http.serve_connection(TokioIo::new(stream), service).await;

@@ -1,6 +1,5 @@
-//! The control socket: what the health endpoint has, and orders, which POST gives.
-//!
-//! Each is answered when it is carried out, or after `?wait=D`. Everything is in the path: no body is read.
+//! The control socket: the paths of the health endpoint, and orders, which are given by POST. An order is answered when
+//! it is carried out, or after `?wait=D`. Everything is in the path: no body is read.
 
 use super::edge::Edge;
 use super::peer::Peer;
@@ -16,14 +15,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::info;
 
-/// How long a client waits for its order if it does not say.
+/// The wait for an order if the client gives none.
 const USUAL_WAIT: Duration = Duration::from_secs(300);
 
-/// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Answers one request; without a peer that may ask, with a refusal. `has_order` says meanwhile whether an order
-/// is under way.
+/// Answers one request; without a `peer`, refuses it. `has_order` is true while an order is under way.
 pub(super) async fn answer(
     method: &Method,
     uri: &Uri,
@@ -67,7 +64,8 @@ pub(super) async fn answer(
     }
 }
 
-/// `outcome` is an error if the time is over, which has gone by with such waits, and nothing if the loop does not answer.
+/// Words the result. `outcome` is an error if the time is over, with `waits` as the reason; `None` if the loop does not
+/// answer.
 fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_text: bool) -> HttpResponse {
     let (status, word, message) = match &outcome {
         Ok(Some(outcome)) => {
@@ -103,8 +101,8 @@ fn tell<E>(order: Order, outcome: Result<Option<Outcome>, E>, waits: &str, as_te
     respond(status, object.end() + "\n")
 }
 
-/// As a status, and in one word. An order that cannot be carried out as asked is 4xx; one that was tried in vain is
-/// 500.
+/// The outcome as a status and as one word. An order that cannot be carried out as asked is 4xx; one that was tried in
+/// vain is 500.
 fn verdict(outcome: &Outcome) -> (StatusCode, &'static str) {
     match outcome {
         Outcome::Reloaded { .. } | Outcome::Replaced { .. } | Outcome::Scaled { .. } => {

@@ -2,11 +2,11 @@
 
 use crate::os::process::privileges;
 
-/// The credentials of a client, as the kernel knew them when it connected (`SO_PEERCRED`, unix(7)).
+/// The credentials of a client at the time when it connected (`SO_PEERCRED`, unix(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
     pub(super) uid: u32,
-    /// 0 if it is not in our PID namespace.
+    /// 0 if the process is not in our PID namespace.
     pub(super) pid: i32,
 }
 

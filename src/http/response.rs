@@ -8,13 +8,13 @@ use hyper::{Response, StatusCode, Uri};
 
 pub(super) type HttpResponse = Response<Full<Bytes>>;
 
-/// The value of a parameter behind the question mark, empty if it has none.
+/// The value of a query parameter; empty if it has none.
 pub(super) fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
     let mut pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// The answer to a method that a path does not have.
+/// The answer to a method that a path does not support.
 pub(super) fn only(allowed: &'static str, reason: &str) -> HttpResponse {
     let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, error(reason));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
@@ -25,7 +25,7 @@ pub(super) fn error(reason: &str) -> String {
     Object::new().text("status", "error").text("reason", reason).end() + "\n"
 }
 
-/// JSON. hyper leaves the body out where the request was HEAD.
+/// JSON. For a HEAD request, hyper omits the body.
 pub(super) fn respond(status: StatusCode, body: String) -> HttpResponse {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
@@ -35,7 +35,6 @@ pub(super) fn respond(status: StatusCode, body: String) -> HttpResponse {
     response
 }
 
-/// Text for people.
 pub(super) fn plain(status: StatusCode, body: String) -> HttpResponse {
     let mut response = respond(status, body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -1,4 +1,4 @@
-//! Which path asks what, and the answers.
+//! The paths of the health endpoint and their answers.
 
 use super::edge::Edge;
 use super::health::{self, Check, HealthFailure, Question};
@@ -8,7 +8,7 @@ use crate::core::Snapshot;
 use crate::values::json::Object;
 use hyper::{Method, StatusCode, Uri};
 
-/// The Kubernetes names and the aliases in use elsewhere.
+/// The question of a path: the names that Kubernetes uses, and common aliases.
 fn question(path: &str) -> Option<Question> {
     match path {
         "/livez" | "/healthz" | "/health" | "/health/live" | "/live" => Some(Question::Live),
@@ -18,15 +18,13 @@ fn question(path: &str) -> Option<Question> {
     }
 }
 
-/// What `ctl` asks while it waits: for what a replacement waits, in words.
+/// What replacements wait for, in words; `ctl` asks this while it waits.
 const WAITS: &str = "/waits";
 
-/// Whether there is something at this path.
 pub(super) fn knows(path: &str) -> bool {
     question(path).is_some() || path == "/status" || path == WAITS
 }
 
-/// Answers one request.
 pub async fn answer(method: &Method, uri: &Uri, edge: &Edge) -> HttpResponse {
     let question = question(uri.path());
     if !knows(uri.path()) {

@@ -1,4 +1,4 @@
-//! `/status`: everything there is to see, as JSON, or as a table for people.
+//! `/status`: everything visible, as JSON or as a table for people.
 
 use super::edge::Edge;
 use super::response::{HttpResponse, error, plain, respond};
@@ -11,12 +11,12 @@ use hyper::StatusCode;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Workers that are measured before the loop gets its turn: some 30 microseconds each.
+/// The workers that are measured before the loop gets its turn: about 30 microseconds each.
 const MEASURED_AT_ONCE: usize = 16;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What only we ourselves know.
+/// The supervisor's own facts, which the loop does not report.
 struct OwnProcess {
     pid: u32,
     uptime: Duration,
@@ -35,7 +35,7 @@ pub(super) async fn answer(as_text: bool, edge: &Edge) -> HttpResponse {
     }
 }
 
-/// For which connections workers that make way are kept, a line each.
+/// The connections for which retiring workers are kept, one line for each worker.
 pub(super) async fn waits(edge: &Edge) -> String {
     let Some(status) = edge.desk.status().await else { return String::new() };
     let of_worker = |worker: &Worker| {
@@ -45,7 +45,7 @@ pub(super) async fn waits(edge: &Edge) -> String {
     status.workers.iter().filter_map(of_worker).collect()
 }
 
-/// The resident memory of each worker and its descendants; `None` if that is not to be seen.
+/// The resident memory of each worker and its descendants, in bytes; `None` if it is not visible.
 async fn measure(status: &Status) -> Vec<Option<u64>> {
     let mut memory = Vec::with_capacity(status.workers.len());
     for workers in status.workers.chunks(MEASURED_AT_ONCE) {
@@ -181,7 +181,7 @@ fn rows(status: &Status, memory: &[Option<u64>]) -> Vec<Row> {
         let row = [slot.to_string(), none(), none(), "vacant".to_owned(), none(), none(), none(), when];
         rows.push((slot, row));
     }
-    // Within a slot as they came: the holder of the seat first.
+    // The sort is stable: within a slot, the holder of the seat stays first.
     rows.sort_by_key(|(slot, _)| *slot);
     rows.into_iter().map(|(_, row)| row).collect()
 }

@@ -1,15 +1,14 @@
-//! Memory, and the one line that tells of there being none. Until anything is started, to be without it is an error of the
-//! start like all others; the standard library would abort.
+//! The global allocator: the system's, with one error line when memory runs out before anything is started. std alone
+//! would abort.
 
 use crate::core::exit::code;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The system's, for all of us.
 #[global_allocator]
 static ALLOCATOR: Telling = Telling;
 
-/// Whether nothing is started yet.
+/// Whether nothing has been started yet.
 static STARTS: AtomicBool = AtomicBool::new(false);
 
 const NO_MEMORY: &str =
@@ -17,15 +16,15 @@ const NO_MEMORY: &str =
 
 struct Telling;
 
-/// From now on, or no more, want of memory ends us with a line and [`code::CANNOT_START`].
+/// While `starts` is true, a failed allocation ends the process with a line on stderr and [`code::CANNOT_START`].
 pub fn tell_of_want(starts: bool) {
     STARTS.store(starts, Ordering::Relaxed);
 }
 
 fn told(memory: *mut u8) -> *mut u8 {
     if memory.is_null() && STARTS.load(Ordering::Relaxed) {
-        // SAFETY: as many bytes as we say; runs nothing of ours again. Nobody waits for what it writes to more than for any
-        // error of the start.
+        // SAFETY: the length is that of the text, and neither call allocates. A write that blocks holds up only our own
+        // start.
         unsafe {
             libc::write(libc::STDERR_FILENO, NO_MEMORY.as_ptr().cast(), NO_MEMORY.len());
             libc::_exit(i32::from(code::CANNOT_START));
@@ -34,10 +33,10 @@ fn told(memory: *mut u8) -> *mut u8 {
     memory
 }
 
-// SAFETY: the system's allocator, whose answers are passed on.
+// SAFETY: forwards to the system's allocator.
 unsafe impl GlobalAlloc for Telling {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that it asks for.
+        // SAFETY: the caller makes the promises that `System` asks for.
         told(unsafe { System.alloc(layout) })
     }
 

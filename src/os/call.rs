@@ -1,5 +1,5 @@
-//! A system call that is refused for good, by its name: a sandbox's filter (seccomp(2)) or a security module says `EPERM` or
-//! `ENOSYS`, and the person that is to allow the call has to know which.
+//! Names a system call that the kernel refuses: a sandbox's filter (seccomp(2)) or a security module answers `EPERM` or
+//! `ENOSYS`, and its operator must know which call to allow.
 
 use crate::core::exit::code;
 use crate::values::error::StartError;
@@ -11,10 +11,10 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
-/// What to do about a call that is refused.
+/// The remedy for a refused call.
 pub const REMEDY: &str = "have the sandbox's system call filter (seccomp) allow it";
 
-/// The error that goes with the name.
+/// The inner error that carries the name.
 #[derive(Debug)]
 struct Refused {
     call: &'static str,
@@ -30,10 +30,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Puts the name of the call to an error that says that it is refused; all others are as they were.
-///
-/// # Errors
-/// That of the result.
+/// Adds the name of the call to `EPERM` and `ENOSYS`; leaves all other errors unchanged.
 pub fn named<T, E: Into<io::Error>>(call: &'static str, result: Result<T, E>) -> io::Result<T> {
     result.map_err(|error| {
         let error = error.into();
@@ -46,27 +43,27 @@ pub fn named<T, E: Into<io::Error>>(call: &'static str, result: Result<T, E>) ->
     })
 }
 
-/// The number of an error, with a name or without; 0 if it has none.
+/// The errno of an error, named or not; 0 if it has none.
 #[must_use]
 pub fn errno(error: &io::Error) -> i32 {
     let named = error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>());
     named.map(|named| named.errno).or(error.raw_os_error()).unwrap_or(0)
 }
 
-/// Which call was refused, if [`named`] knew.
+/// The call that was refused, if [`named`] recorded it.
 #[must_use]
 pub fn name(error: &io::Error) -> Option<&'static str> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>()).map(|named| named.call)
 }
 
-/// Whether a call is refused for good, whatever its arguments, rather than failed.
+/// Whether this errno means that the call is refused whatever its arguments are.
 #[must_use]
 pub fn is_refused(errno: i32) -> bool {
     matches!(errno, libc::EPERM | libc::ENOSYS)
 }
 
-/// Whether waiting for events is allowed (epoll_wait(2)), which the runtime takes for granted. Asks of a descriptor that
-/// nobody has: the kernel that knows the call says so.
+/// Checks that epoll_wait(2) is allowed: the runtime takes it for granted. Calls it with a descriptor that does not
+/// exist: a kernel that allows the call answers `EBADF`.
 ///
 /// # Errors
 /// If it is refused.
@@ -76,7 +73,7 @@ pub fn may_wait_for_events() -> io::Result<()> {
     allowed("epoll_wait", Errno::result(unsafe { libc::epoll_wait(-1, event.as_mut_ptr(), 1, 0) }))
 }
 
-/// Whether connections may be accepted, known (`SO_PEERCRED`), heard and answered, asked in the same way.
+/// Checks in the same way the calls that accept, identify (`SO_PEERCRED`), read and answer connections.
 ///
 /// # Errors
 /// The first call that is refused.
@@ -94,7 +91,7 @@ pub fn may_serve() -> io::Result<()> {
     }
 }
 
-/// Whether descriptors may be closed, asked in the same way. std panics where a directory that was read cannot be.
+/// Checks in the same way that descriptors may be closed. std panics when closedir(3) fails.
 ///
 /// # Errors
 /// If it is refused.
@@ -103,7 +100,7 @@ pub fn may_close() -> io::Result<()> {
     allowed("close", Errno::result(unsafe { libc::close(-1) }))
 }
 
-/// Whether messages may be received (recvmsg(2)), asked in the same way.
+/// Checks recvmsg(2) in the same way.
 ///
 /// # Errors
 /// If it is refused.
@@ -116,8 +113,7 @@ pub fn may_receive() -> io::Result<()> {
     allowed("recvmsg", Errno::result(received))
 }
 
-/// Sets the file mode creation mask, and returns the one before. umask(3) of the C library keeps an error to itself.
-/// Allocates nothing.
+/// Sets the file mode creation mask and returns the previous one. libc's umask(3) hides an error. Allocates nothing.
 ///
 /// # Errors
 /// If it is refused; the call itself never fails.
@@ -134,7 +130,7 @@ fn allowed<T>(call: &'static str, result: Result<T, Errno>) -> io::Result<()> {
     }
 }
 
-/// What a runtime is made of, tried call by call, after one could not be made.
+/// Tries one by one the calls that a runtime is made with, after making one has failed.
 ///
 /// # Errors
 /// The first that fails.
@@ -155,15 +151,15 @@ pub fn try_what_a_runtime_needs() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits, and never fails: where the kernel refuses to put us to sleep, others get their turn instead.
+/// Sleeps, and never fails: where nanosleep(2) is refused, yields the processor instead.
 pub fn pause(span: Duration) {
-    // The field is 64 bits wide, or 32; less than a billion fits.
+    // The field has 64 bits, or 32; a number below a billion fits.
     #[allow(clippy::unnecessary_fallible_conversions)]
     let spec = libc::timespec {
         tv_sec: libc::time_t::try_from(span.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: span.subsec_nanos().try_into().unwrap_or(0),
     };
-    // SAFETY: a time, and no room for what is left of it.
+    // SAFETY: the time is valid, and a null pointer discards the remainder.
     unsafe {
         if libc::nanosleep(&raw const spec, ptr::null_mut()) != 0 {
             libc::sched_yield();
@@ -171,13 +167,13 @@ pub fn pause(span: Duration) {
     }
 }
 
-/// Something of the kernel's that we cannot do without.
+/// The start error for a call that we cannot do without.
 #[must_use]
 pub fn refused(what: &str, error: &io::Error) -> StartError {
     StartError::usage(what, error, remedy_of(error)).with_code(code::CANNOT_START)
 }
 
-/// What to do about a call that failed, whatever it was for.
+/// The remedy for a failed call of any kind.
 pub fn remedy_of(error: &io::Error) -> &'static str {
     if name(error).is_some() {
         return REMEDY;

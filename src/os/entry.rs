@@ -1,8 +1,8 @@
-//! The first instructions: `main` as C calls it, without the standard library's own preparations.
+//! The first instructions: `main` as C calls it, without std's own preparations.
 //!
-//! Those read `/proc/self/maps`, install handlers for SIGSEGV and SIGBUS to tell of a stack overflow, and ignore
-//! SIGPIPE: a tenth of our start-up, and three dispositions to undo in every child. What we need of them is here; with
-//! musl, the words of the command line too, which its std has from those preparations alone.
+//! Those read `/proc/self/maps`, install handlers for SIGSEGV and SIGBUS to report a stack overflow, and ignore
+//! SIGPIPE. They cost a tenth of our start-up, and three dispositions to undo in every child. This module does the part
+//! that we need; with musl also the arguments, which std has from those preparations alone.
 
 use super::{allocator, signals, stack};
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
@@ -11,25 +11,25 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-/// Defines `main`: holds all signals, opens missing standard streams, then calls `$run`, a `fn() -> u8`, on a stack
-/// of our own, and ends with its code. To be used once, in `main.rs`, under `#![no_main]`.
+/// Defines `main`: blocks all signals, opens missing standard streams, calls `$run`, a `fn() -> u8`, on a stack of our
+/// own, and ends with its code. To be used once, in `main.rs`, under `#![no_main]`.
 macro_rules! entry_point {
     ($run:path) => {
         // SAFETY: the one `main` of the binary, with the type that C gives it.
-        // That of the unit tests is their harness's.
+        // In unit tests, `main` is the harness's.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         unsafe extern "C" fn main(
             count: std::ffi::c_int,
             words: *const *const std::ffi::c_char,
         ) -> std::ffi::c_int {
-            // SAFETY: what C gives to `main`.
+            // SAFETY: the arguments are those that C gives to `main`.
             std::ffi::c_int::from(unsafe { $crate::os::entry::enter(count, words, $run) })
         }
     };
 }
 pub(crate) use entry_point;
 
-/// What comes before everything else, and then all the rest. Called once, by [`entry_point!`].
+/// Prepares the process and runs the program. Called once, by [`entry_point!`].
 ///
 /// # Safety
 /// `count` and `words` are those of `main`.
@@ -42,7 +42,7 @@ pub unsafe fn enter(count: c_int, words: *const *const c_char, program: fn() -> 
     stack::run(program)
 }
 
-/// Null until `main` has been called: in tests there are no words.
+/// Null until `main` is called; it never is in unit tests.
 static WORDS: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -51,14 +51,14 @@ fn keep(count: c_int, words: *const *const c_char) {
     WORDS.store(words.cast_mut(), Ordering::Relaxed);
 }
 
-/// The words of our command line, `argv[0]` among them.
+/// The arguments, with `argv[0]`.
 #[must_use]
 pub fn args() -> Vec<OsString> {
     let words = WORDS.load(Ordering::Relaxed).cast_const();
     if words.is_null() {
         return Vec::new();
     }
-    // SAFETY: `main` has been given as many, and they stay where they are and as they are.
+    // SAFETY: `main` received this many pointers, and they stay valid and unchanged.
     let words = unsafe { std::slice::from_raw_parts(words, COUNT.load(Ordering::Relaxed)) };
     let words = words.iter().take_while(|word| !word.is_null());
     // SAFETY: as above; each is a C string.
@@ -71,10 +71,10 @@ unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
-/// Our environment, `NAME=value` each, as it is in memory: std's list copies all.
+/// Our environment as `NAME=value` strings in place. std's iterator would copy them all.
 pub(super) fn variables() -> impl Iterator<Item = &'static CStr> {
-    // SAFETY: the C library's own list, which nothing of ours changes: it ends with a null pointer, and all before are C
-    // strings. The list itself is null after clearenv(3) alone.
+    // SAFETY: the C library's own list, which nothing in this process changes: C strings up to a null pointer. The list
+    // itself is null only after clearenv(3).
     let mut next = unsafe { environ };
     std::iter::from_fn(move || {
         // SAFETY: as above; `next` does not go beyond the null pointer.
@@ -89,21 +89,21 @@ pub(super) fn variables() -> impl Iterator<Item = &'static CStr> {
     })
 }
 
-/// Whether the name of any variable begins so, in upper or lower case.
+/// Whether any variable's name begins with this prefix, in upper or lower case.
 #[must_use]
 pub fn has_variable(prefix: &str) -> bool {
     let begins = |name: &[u8]| name.eq_ignore_ascii_case(prefix.as_bytes());
     variables().any(|variable| variable.to_bytes().get(..prefix.len()).is_some_and(begins))
 }
 
-/// A closed 0, 1 or 2 becomes `/dev/null`: else the next thing we open, a listener perhaps, would be taken for it.
-/// open(2) takes the lowest number that is free. Where there is no `/dev/null`, nothing is done.
+/// Opens `/dev/null` for a closed 0, 1 or 2. open(2) takes the lowest free number, so the next thing that we open,
+/// perhaps a listener, would become a standard stream. Does nothing where there is no `/dev/null`.
 fn open_missing_streams() {
     for fd in 0..=2 {
         // SAFETY: takes integers.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         if flags < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EBADF) {
-            // SAFETY: a C string. The descriptor is to stay open.
+            // SAFETY: a C string. The descriptor stays open on purpose.
             unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
         }
     }

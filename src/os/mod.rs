@@ -1,7 +1,5 @@
-//! The kernel. The only place with `unsafe`, `libc` and `nix`; it knows no policy.
-//!
-//! Everything here does one thing when told, says what came of it, and never decides that it
-//! should have been something else.
+//! The kernel: the only place with `unsafe`, `libc` and `nix`. Each function does one thing and returns the result. It
+//! knows no policy: what to do about a result is decided elsewhere.
 
 pub mod allocator;
 pub mod call;

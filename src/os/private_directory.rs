@@ -1,7 +1,7 @@
-//! Directories with a random name that only some users reach: for sockets that have a path.
+//! Directories with a random name that only some users can reach, for sockets that have a path.
 //!
-//! Nothing in them is trusted. What is done inside of one that belongs to another user is done with that user's rights
-//! (setfsuid(2)): a symbolic link in it leads that user to nothing new.
+//! Their content is not trusted. Work inside a directory that belongs to another user is done with that user's rights
+//! (setfsuid(2)), so a symbolic link in it gives that user nothing new.
 
 use crate::os::process::pid1::seed;
 use crate::os::process::privileges::{self, own_ids};
@@ -13,29 +13,29 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// A path with more bytes fits into no address (`sun_path`, unix(7), less the zero at its end).
+/// The longest path, in bytes, that fits into an address: `sun_path` (unix(7)) less the zero at its end.
 pub const LONGEST_PATH: usize = 107;
 
-/// How all names begin, and how one begins that is not finished.
+/// The prefix of all names, and the one before it while a directory is not finished.
 const PREFIX: &str = "prefork-";
 const DRAFT: &str = ".";
 
-/// Entries that are looked at, or removed, at most: another may fill a directory without end.
+/// The most entries that are looked at or removed: another user may fill a directory without end.
 const MOST_ENTRIES: usize = 4_096;
 
-/// Which users' processes reach what is in a directory.
+/// The users whose processes can reach the content of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Users {
-    /// Ours.
+    /// Our own user.
     Ours,
-    /// This one's.
+    /// This user.
     One(Identity),
-    /// All that are told of a name: they can enter (0711), and only we can look around.
+    /// Every process that knows a name: all can enter (0711), only we can list.
     Any,
 }
 
 impl Users {
-    /// The mode of a directory of theirs.
+    /// The mode of a directory for these users.
     fn mode(&self) -> u32 {
         match self {
             Self::Ours | Self::One(_) => 0o700,
@@ -43,22 +43,22 @@ impl Users {
         }
     }
 
-    /// Whether they may search a directory with this owner, group and mode (path_resolution(7)).
+    /// Whether these users may search a directory with this owner, group and mode (path_resolution(7)).
     fn may_search(&self, (uid, gid, mode): (u32, u32, u32)) -> bool {
         let bit = match self {
-            // We have been there.
+            // Resolving the path was a search of our own.
             Self::Ours => return true,
             Self::One(identity) if identity.uid == 0 => return true,
             Self::One(identity) if identity.uid == uid => 0o100,
             Self::One(identity) if identity.gid == gid || identity.groups.contains(&gid) => 0o010,
             Self::One(_) => 0o001,
-            // Any group, and no group at all.
+            // Any group, or none.
             Self::Any => return mode & 0o011 == 0o011,
         };
         mode & bit != 0
     }
 
-    /// Whose their directories are, user and group, if not ours.
+    /// The user and group that own the directory; `None` for our own.
     #[must_use]
     pub fn owner(&self) -> Option<(u32, u32)> {
         match self {
@@ -68,15 +68,16 @@ impl Users {
     }
 }
 
-/// A directory of ours. It is removed when this is dropped.
+/// A directory of ours, removed on drop.
 #[derive(Debug)]
 pub struct PrivateDirectory {
     place: DirectoryLocation,
-    /// Locked (flock(2)): so another of us sees that it is not stale, and systemd-tmpfiles(8) leaves it alone.
+    /// Locked (flock(2)): the lock shows other supervisors that the directory is not stale, and systemd-tmpfiles(8)
+    /// leaves a locked one alone.
     lock: File,
 }
 
-/// Where it is, and whose it is if not ours.
+/// The path of a directory, and its user and group; `None` for our own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryLocation {
     path: PathBuf,
@@ -84,11 +85,11 @@ pub struct DirectoryLocation {
 }
 
 impl PrivateDirectory {
-    /// Makes one in another directory. `longest` is the length, in bytes, of the longest name that will be used in it.
+    /// Makes one in `base`. `longest` is the length, in bytes, of the longest name that will be used in it.
     ///
     /// # Errors
     /// `InvalidFilename` if a path in it would be longer than [`LONGEST_PATH`]; `PermissionDenied` if the users could
-    /// not get there; and as mkdir(2), open(2), fchmod(2), fchown(2) and rename(2).
+    /// not reach it; and as mkdir(2), open(2), fchmod(2), fchown(2) and rename(2).
     pub fn create(base: &Path, users: &Users, longest: usize) -> io::Result<Self> {
         let base = fs::canonicalize(base)?;
         let name = format!("{PREFIX}{:016x}", seed());
@@ -110,26 +111,25 @@ impl PrivateDirectory {
             })
         };
         let lock = match make(owner) {
-            // We may not write there, or not give it away: that user may write there perhaps.
+            // We may lack the right to write there or to change the owner; that user may have the right to write.
             Err(_) if owner.is_some() => privileges::acting_for(owner, || make(None))?,
             made => made?,
         };
         Ok(Self { place: DirectoryLocation { path, owner }, lock })
     }
 
-    /// One that another program of ours made in this process.
+    /// Takes over a directory that our previous program made in this process.
     #[must_use]
     pub fn take_over(place: DirectoryLocation, lock: OwnedFd) -> Self {
         Self { place, lock: File::from(lock) }
     }
 
-    /// Where it is.
     #[must_use]
     pub fn place(&self) -> &DirectoryLocation {
         &self.place
     }
 
-    /// What keeps it locked.
+    /// The descriptor that holds the lock.
     #[must_use]
     pub fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
@@ -143,39 +143,38 @@ impl Drop for PrivateDirectory {
 }
 
 impl DirectoryLocation {
-    /// A place that another program of ours has told of.
+    /// The place of a directory that our previous program handed over.
     #[must_use]
     pub fn new(path: PathBuf, owner: Option<(u32, u32)>) -> Self {
         Self { path, owner }
     }
 
-    /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whose it is, user and group, if not ours.
+    /// The user and group that own it; `None` for our own.
     #[must_use]
     pub fn owner(&self) -> Option<(u32, u32)> {
         self.owner
     }
 
-    /// The path of something in it: by a name of [`NAME`] bytes that cannot be guessed.
+    /// A path in it, with a name of [`NAME`] bytes that cannot be guessed.
     #[must_use]
     pub fn new_path(&self) -> PathBuf {
         self.path.join(random_name())
     }
 
-    /// Does something in it, with its owner's rights.
+    /// Calls `act` with the owner's rights.
     pub fn within<T>(&self, act: impl FnOnce() -> T) -> T {
         privileges::acting_for(self.owner, act)
     }
 
-    /// Removes it and the files in it. What cannot be removed stays.
+    /// Removes the directory and the files in it. What cannot be removed stays.
     pub fn remove(&self) {
         self.within(|| {
-            // Its user may have spoilt it.
+            // Its user may have changed the mode.
             if self.owner.is_some() {
                 let _stays = fs::set_permissions(&self.path, Permissions::from_mode(0o700));
             }
@@ -183,29 +182,29 @@ impl DirectoryLocation {
                 let _stays = fs::remove_file(entry.path());
             }
         });
-        // The owner of the directory above decides which of us may.
+        // Whether we or the owner may remove it depends on the directory above.
         if fs::remove_dir(&self.path).is_err() {
             let _stays = self.within(|| fs::remove_dir(&self.path));
         }
     }
 }
 
-/// How many bytes [`random_name`] has.
+/// The length of [`random_name`], in bytes.
 pub const NAME: usize = 32;
 
-/// 128 bits of chance, as hexadecimal digits.
+/// 128 random bits as hexadecimal digits.
 #[must_use]
 pub fn random_name() -> String {
     format!("{:016x}{:016x}", seed(), seed())
 }
 
-/// Removes directories of ours, and of this owner, that no process has locked: those of one of us that was killed.
+/// Removes finished directories of this owner that no process has locked: a killed supervisor left them behind.
 pub fn remove_stale(base: &Path, users: &Users) {
     let Ok(entries) = fs::read_dir(base) else { return };
     for entry in entries.flatten().take(MOST_ENTRIES) {
         let name = entry.file_name();
         let bytes = name.as_bytes().strip_prefix(DRAFT.as_bytes()).unwrap_or(name.as_bytes());
-        // A draft may be locked in a moment.
+        // A draft may be about to be locked.
         let is_ours = bytes.len() == name.len() && bytes.starts_with(PREFIX.as_bytes());
         if !is_ours || bytes.len() != PREFIX.len().saturating_add(16) {
             continue;
@@ -224,14 +223,15 @@ pub fn remove_stale(base: &Path, users: &Users) {
 }
 
 fn make(draft: &Path, path: &Path, mode: u32, gives: Option<(u32, u32)>) -> io::Result<File> {
-    // Fails where there is anything of that name: a link, too.
+    // Fails if the name exists, also as a link.
     DirBuilder::new().mode(0o700).create(draft)?;
     let directory = open_directory(draft)?;
     directory.set_permissions(Permissions::from_mode(mode))?;
     if let Some((uid, gid)) = gives {
         fchown(&directory, Some(uid), Some(gid))?;
     }
-    // Before it has its name, by which it would be taken for stale. A file system without locks has no stale ones.
+    // Locked before the rename: under its final name an unlocked directory looks stale. On a file system without locks,
+    // none ever looks stale.
     lock(&directory);
     fs::rename(draft, path)?;
     Ok(directory)
@@ -241,7 +241,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
 }
 
-/// Whether no other process had it locked, and we have now.
+/// Whether we hold the lock now: no other process had it.
 fn lock(directory: &File) -> bool {
     // SAFETY: takes integers.
     unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
@@ -296,9 +296,9 @@ mod tests {
             assert!(speaker.send_to(b"READY=1", address).is_err());
         }
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
-        // Other tests open some meanwhile, but not a thousand.
+        // Other tests open descriptors meanwhile, but not a thousand.
         assert!(lowest() < before + 500);
-        // What others have put there goes too.
+        // Files of other processes are removed too.
         fs::write(place.path().join("more"), "").unwrap();
         drop(directory);
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);

@@ -1,9 +1,8 @@
-//! Signals are blocked before anything else happens, and read one by one from a descriptor.
+//! Blocks all signals before anything else happens, and reads them one by one from a descriptor.
 //!
-//! A signalfd(2) keeps what handlers lose: of 2,000 queued real-time signals it delivers 2,000, in
-//! order, with value and sender. A blocked signal is queued even for PID 1 and even where its action
-//! is to be ignored (signal(7)), and as no handler runs in this process, the child of a
-//! `clone(CLONE_VM)` cannot be surprised by one.
+//! signalfd(2) keeps what handlers lose: of 2,000 queued real-time signals it delivers 2,000, in order, with value and
+//! sender. A blocked signal is queued even for PID 1, and even if its action is to be ignored (signal(7)). No handler
+//! runs in this process, so no signal can interrupt the child of a `clone(CLONE_VM)`.
 
 use super::call::named;
 use crate::core::{Received, Signal};
@@ -16,14 +15,14 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A kernel signal set: bit n-1 is signal n. glibc's `sigset_t` hides signals 32 and 33.
+/// The kernel's signal set: bit n-1 is signal n. glibc's `sigset_t` hides signals 32 and 33.
 type SignalMask = u64;
 
-/// The size that the kernel wants to hear with every signal set.
+/// The size that the kernel expects with each signal set.
 const SET_SIZE: usize = size_of::<SignalMask>();
 
-/// The kernel's own `struct sigaction` (sigaction(2), "C library/kernel differences"); only the
-/// handler, which comes first on every architecture we build for, is ever set.
+/// The kernel's own `struct sigaction` (sigaction(2), "C library/kernel differences"). Only the handler is ever set: it
+/// is the first field on every architecture that we build for.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct KernelAction {
@@ -35,26 +34,25 @@ struct KernelAction {
 
 static GIVEN_MASK: AtomicU64 = AtomicU64::new(0);
 
-/// Signals that were ignored when we were started, of those whose disposition we have changed.
+/// The signals that were ignored when we were started, among those whose disposition we have changed.
 static GIVEN_IGNORED: AtomicU64 = AtomicU64::new(0);
 
-/// Signals that the kernel discards: ignored, and not blocked.
+/// The signals that the kernel discards: ignored and not blocked.
 static DISCARDED: AtomicU64 = AtomicU64::new(0);
 
-/// The mask could not be set: what is not blocked is lost, and nothing would ever be heard.
+/// The mask could not be set: unblocked signals would be lost, and signalfd(2) would never report one.
 static MASK_REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// Blocks every signal, and remembers what was blocked, since the command is to have it as we had it. Called once,
-/// before anything else.
+/// Blocks every signal, and keeps the original mask for the command. Called once, before anything else.
 pub(super) fn hold_all() {
     GIVEN_MASK.store(set_mask(SignalMask::MAX), Ordering::Relaxed);
-    // Inherited as ignored, SIGCHLD would make the kernel reap our children behind our back (waitpid(2), "NOTES").
+    // If SIGCHLD is inherited as ignored, the kernel reaps our children itself (waitpid(2), "NOTES").
     change_action(libc::SIGCHLD, libc::SIG_DFL);
 }
 
-/// Has the kernel discard these signals at their sender, and no others. One that is ignored and not blocked is never
-/// queued (signal(7)): it takes neither our time nor room in the queue. The others are held again, from before their
-/// old disposition comes back.
+/// Has the kernel discard exactly these signals when they are sent. An ignored and unblocked signal is never queued
+/// (signal(7)): it costs us no time and takes no room in the queue. Other signals are blocked again before their
+/// original disposition is restored.
 pub fn discard(wanted: impl IntoIterator<Item = Signal>) {
     let wanted = wanted.into_iter().fold(0, |set, signal| set | bit(signal.number()));
     let before = DISCARDED.load(Ordering::Relaxed);
@@ -62,19 +60,19 @@ pub fn discard(wanted: impl IntoIterator<Item = Signal>) {
     for number in members(before & !wanted & !GIVEN_IGNORED.load(Ordering::Relaxed)) {
         set_action(number, libc::SIG_DFL);
     }
-    // Where that is refused, one that is not blocked would end us.
+    // If the change is refused, the unblocked signal would end us.
     let more = members(wanted & !before).filter(|number| change_action(*number, libc::SIG_IGN));
     let more = more.fold(0, |set, number| set | bit(number));
     DISCARDED.store(wanted & before | more, Ordering::Relaxed);
     set_mask(held());
 }
 
-/// What is blocked while we run.
+/// The mask while we run.
 fn held() -> SignalMask {
     SignalMask::MAX & !DISCARDED.load(Ordering::Relaxed)
 }
 
-/// Changes a disposition that is as it was given. Returns whether it did.
+/// Changes a disposition that we have not changed yet. Returns whether that succeeded.
 fn change_action(number: i32, handler: usize) -> bool {
     let old = set_action(number, handler);
     if old == Some(libc::SIG_IGN) {
@@ -87,16 +85,17 @@ fn members(set: SignalMask) -> impl Iterator<Item = i32> {
     (1..=SignalMask::BITS).filter_map(|number| i32::try_from(number).ok()).filter(move |n| set & bit(*n) != 0)
 }
 
-/// Lets signals act again, by default, but for SIGPIPE: where nothing was started and a peer may keep us waiting.
+/// Restores the original mask, so that signals act, but keeps SIGPIPE blocked. For when nothing has been started and a
+/// peer may keep us waiting.
 pub fn let_act() {
     set_mask(GIVEN_MASK.load(Ordering::Relaxed) | bit(libc::SIGPIPE));
 }
 
-/// Sets the dispositions that we changed and, last, the mask to what we were given: from then on signals act. For a
-/// child between its clone and its exec, which they survive if they are "ignored".
+/// Restores the dispositions that we changed and, last, the original mask: from then on signals act. For a child
+/// between clone and exec: "ignored" survives the exec.
 pub(super) fn give_back() {
     let (ignored, discarded) = (GIVEN_IGNORED.load(Ordering::Relaxed), DISCARDED.load(Ordering::Relaxed));
-    // One that comes meanwhile waits for what becomes of it.
+    // A signal that comes meanwhile waits for its final disposition.
     if discarded != 0 {
         set_mask(SignalMask::MAX);
     }
@@ -109,18 +108,18 @@ pub(super) fn give_back() {
     set_mask(GIVEN_MASK.load(Ordering::Relaxed));
 }
 
-/// Sends a TSTP by `raise` and lets it stop us, if the kernel thinks that a process could continue us.
+/// Calls `raise`, which sends us a TSTP, and lets it stop us; the kernel does so only if a process could continue us.
 pub(super) fn let_stop(raise: impl FnOnce() -> libc::c_int) {
     raise();
-    // Acts as soon as it is let through.
+    // It acts as soon as it is unblocked.
     set_mask(held() & !bit(libc::SIGTSTP));
     set_mask(held());
 }
 
-/// What the C library calls a signal in words for people (strsignal(3)).
+/// The C library's description of a signal (strsignal(3)).
 #[must_use]
 pub fn describe(signal: Signal) -> String {
-    // SAFETY: a constant, or a buffer that is ours until the next call: there is one thread.
+    // SAFETY: returns a constant, or a buffer that is valid until the next call: there is one thread.
     let text = unsafe { libc::strsignal(signal.number()) };
     if text.is_null() {
         return format!("SIG{signal}");
@@ -129,26 +128,24 @@ pub fn describe(signal: Signal) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// Whether a signal waits to be taken.
 pub(super) fn is_pending(number: i32) -> bool {
     let mut pending: SignalMask = 0;
-    // SAFETY: the set is as large as we say.
+    // SAFETY: the size is that of the set.
     unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, SET_SIZE) };
     pending & bit(number) != 0
 }
 
-/// What the first program in this process was started with, and what it has made of it.
+/// The signal state that the first program in this process was started with, and what was made of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dispositions {
-    /// The mask that was given: bit n-1 is signal n, here and below.
+    /// The original mask: bit n-1 is signal n, also below.
     pub mask: u64,
-    /// Signals that were ignored, of those that have been changed.
+    /// The signals that were ignored, among those whose disposition was changed.
     pub ignored: u64,
-    /// Signals that the kernel discards.
     pub discarded: u64,
 }
 
-/// What the next program in this process has to know.
+/// The state for the next program in this process.
 #[must_use]
 pub fn given() -> Dispositions {
     Dispositions {
@@ -158,17 +155,17 @@ pub fn given() -> Dispositions {
     }
 }
 
-/// The same, from the program before us. All signals are held until the next [`discard`].
+/// Takes the state over from our previous program. All signals stay blocked until the next [`discard`].
 pub fn take_over(given: Dispositions) {
     GIVEN_MASK.store(given.mask, Ordering::Relaxed);
     GIVEN_IGNORED.store(given.ignored, Ordering::Relaxed);
     DISCARDED.store(given.discarded, Ordering::Relaxed);
 }
 
-/// Returns the mask before.
+/// Sets the mask and returns the previous one.
 fn set_mask(new: SignalMask) -> SignalMask {
     let mut old: SignalMask = 0;
-    // SAFETY: both sets are as large as we say.
+    // SAFETY: the size is that of both sets.
     unsafe {
         if libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const new, &raw mut old, SET_SIZE)
             < 0
@@ -179,30 +176,28 @@ fn set_mask(new: SignalMask) -> SignalMask {
     old
 }
 
-/// A set of one signal.
 fn bit(number: i32) -> SignalMask {
     u32::try_from(number.saturating_sub(1)).ok().and_then(|shift| 1u64.checked_shl(shift)).unwrap_or(0)
 }
 
-/// Sets a disposition and returns the one before, `SIG_DFL` or `SIG_IGN`: handlers do not survive an exec, and we
-/// have none. `None` if it is refused.
+/// Sets a disposition and returns the previous one, `SIG_DFL` or `SIG_IGN`: handlers do not survive an exec, and we
+/// install none. `None` if it is refused.
 fn set_action(number: i32, handler: usize) -> Option<usize> {
     let new = KernelAction { handler, ..KernelAction::default() };
     let mut old = KernelAction::default();
-    // SAFETY: both actions are as large as the kernel's.
+    // SAFETY: both actions have the kernel's layout.
     let result =
         unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, SET_SIZE) };
     (result == 0).then_some(old.handler)
 }
 
-/// The signals with a number below this are not queued: of each, one waits at most (signal(7)).
+/// Signals with a lower number are not queued: at most one of each is pending (signal(7)).
 const FIRST_QUEUED: i32 = 32;
 
-/// The signals sent to this process.
 pub struct Signals {
-    /// Of all signals; of those that are not queued, as soon as there is another for the rest.
+    /// Reports all signals; once `queued` is open, only those that are not queued.
     fd: AsyncFd<OwnedFd>,
-    /// Of real-time signals: from the first one on, which most of us never see.
+    /// Reports real-time signals. Opened at the first one: most processes never get any.
     queued: Option<AsyncFd<OwnedFd>>,
 }
 
@@ -210,7 +205,7 @@ impl Signals {
     /// Opens the descriptor. Must be called inside the runtime.
     ///
     /// # Errors
-    /// As signalfd(2) and epoll_ctl(2) give them.
+    /// As rt_sigprocmask(2), signalfd(2) and epoll_ctl(2).
     pub fn open() -> io::Result<Self> {
         if MASK_REFUSED.load(Ordering::Relaxed) {
             named("rt_sigprocmask", Err(io::Error::from_raw_os_error(libc::EPERM)))?;
@@ -218,9 +213,9 @@ impl Signals {
         Ok(Self { fd: watch(open(SignalMask::MAX)?)?, queued: None })
     }
 
-    /// Ready when there is something to take.
+    /// Ready when a signal can be taken.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Each is asked, so that each will tell.
+        // All are polled, so that each registers the waker.
         let ready = [Some(&self.fd), self.queued.as_ref()].into_iter().flatten().filter(|fd| {
             let ready = fd.poll_read_ready(cx);
             ready.map(|guard| guard.map(|mut guard| guard.retain_ready())).is_ready()
@@ -228,15 +223,15 @@ impl Signals {
         if ready.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Takes what waits, of each signal that is not queued one, into `batch`, which is empty. The first real-time
-    /// signals come here too, 32 at most; afterwards they are [`take_queued`](Self::take_queued)'s. The kernel gives
-    /// the lower numbers first.
+    /// Takes the pending signals, one of each that is not queued, into `batch`, which is empty. The first real-time
+    /// signals come here too, 32 at most; later ones by [`take_queued`](Self::take_queued). The kernel returns lower
+    /// numbers first.
     pub fn take(&mut self, batch: &mut Vec<Received>) {
         let mut any_queued = false;
         take::<MOST_AT_ONCE>(&self.fd, |received| {
             let is_queued = received.signal.number() >= FIRST_QUEUED;
             any_queued |= is_queued;
-            // Sent again while we read: a moment later the kernel would have kept one.
+            // Sent again during the read: a little later the kernel would have merged the two.
             if is_queued || !batch.iter().any(|other| other.signal == received.signal) {
                 batch.push(received);
             }
@@ -246,7 +241,7 @@ impl Signals {
         }
     }
 
-    /// Takes the real-time signal that is next: the lowest number first, and of one number in the order in which they
+    /// Takes the next real-time signal: the lowest number first, and those of one number in the order in which they
     /// were sent.
     pub fn take_queued(&self) -> Option<Received> {
         let mut next = None;
@@ -254,7 +249,8 @@ impl Signals {
         next
     }
 
-    /// From here on no other signal waits behind the queued ones. Without a descriptor for that, it stays as it was.
+    /// Gives real-time signals a descriptor of their own, so that no other signal waits behind them. If that fails,
+    /// nothing changes.
     fn separate(&mut self) {
         let unqueued = bit(FIRST_QUEUED).wrapping_sub(1);
         self.queued = open(!unqueued).and_then(watch).ok();
@@ -264,7 +260,7 @@ impl Signals {
     }
 }
 
-/// Signals read at once from the descriptor of all.
+/// The most signals that one read takes.
 const MOST_AT_ONCE: usize = 32;
 
 fn open(set: SignalMask) -> io::Result<OwnedFd> {
@@ -273,10 +269,10 @@ fn open(set: SignalMask) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A new descriptor, or another set for this one.
+/// Opens a new descriptor for `fd` -1, else changes the set of this one.
 fn signalfd(fd: RawFd, set: SignalMask) -> io::Result<RawFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
-    // SAFETY: the set is as large as we say.
+    // SAFETY: the size is that of the set.
     let fd = unsafe { libc::syscall(libc::SYS_signalfd4, fd, &raw const set, SET_SIZE, flags) };
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     if fd < 0 { named("signalfd4", Err(io::Error::last_os_error())) } else { Ok(fd) }
@@ -292,7 +288,7 @@ fn take<const ROOM: usize>(fd: &AsyncFd<OwnedFd>, each: impl FnMut(Received)) {
 
 /// Fills the records and returns how many.
 fn read(fd: RawFd, infos: &mut [MaybeUninit<libc::signalfd_siginfo>]) -> io::Result<usize> {
-    // SAFETY: the buffer is as large as we say; the kernel writes whole records only.
+    // SAFETY: the buffer is as long as the size says; the kernel writes whole records only.
     let read = unsafe { libc::read(fd, infos.as_mut_ptr().cast(), size_of_val(infos)) };
     let Ok(read) = usize::try_from(read) else { return Err(io::Error::last_os_error()) };
     Ok(read.checked_div(size_of::<libc::signalfd_siginfo>()).unwrap_or(0))
@@ -304,7 +300,7 @@ fn received(info: &libc::signalfd_siginfo) -> Option<Received> {
     Some(Received { signal, code: info.ssi_code, sender, uid: info.ssi_uid, value: info.ssi_ptr })
 }
 
-/// Hands a descriptor to the runtime's epoll.
+/// Registers a descriptor with the runtime's epoll.
 pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd keeps its number for as long as the AsyncFd holds it.
     named("epoll_ctl", unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) })

@@ -1,32 +1,32 @@
-//! A stack of our own: reading the command line takes some 200 kB, and we may be started with less (`ulimit -s 64`,
-//! a small `RLIMIT_STACK` of a pod), which kills without a word.
+//! A stack of our own. Reading the command line takes about 200 kB, and a smaller stack (`ulimit -s 64`, a pod's small
+//! `RLIMIT_STACK`) would end us without a message.
 
 use std::ffi::c_void;
 use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Some more than is needed; only what is touched takes memory. Frames that were not optimised are several times as large.
+/// More than is needed; only touched pages take memory. Unoptimised frames are several times as large.
 const SIZE: usize = if cfg!(debug_assertions) { 8 << 20 } else { 512 << 10 };
 
-/// Where a stack that is full ends us, rather than anything else. No page is larger on those that we build for.
+/// The guard below the stack, where an overflow ends us before it reaches other memory. At least a page on all targets.
 const GUARD: usize = 64 << 10;
 
-/// The lowest address of ours; 0 while we are on the one that we were given.
+/// The lowest usable address of our stack; 0 while we are on the original one.
 static LOWEST: AtomicUsize = AtomicUsize::new(0);
 
-/// The lowest address that may be used of the stack that we are on, if it is ours.
+/// The lowest usable address of the stack; `None` on the original one.
 #[must_use]
 pub(super) fn lowest() -> Option<usize> {
     Some(LOWEST.load(Ordering::Relaxed)).filter(|lowest| *lowest > 0)
 }
 
-/// Calls this on a stack of our own, for good; on the one that we were given where there is no memory for it.
+/// Calls `program` on a stack of our own, which is never freed; on the original one if there is no memory.
 pub(super) fn run(program: fn() -> u8) -> u8 {
     let Ok(base) = map() else { return program() };
     LOWEST.store(base.addr().saturating_add(GUARD), Ordering::Relaxed);
     let mut order = StackOrder { program, code: 0 };
-    // SAFETY: the memory is fresh, ends at a multiple of 16, and is never given back; `order` outlives the call.
+    // SAFETY: the memory is new, ends at a multiple of 16, and is never freed; `order` outlives the call.
     unsafe { switch(base.wrapping_byte_add(GUARD.saturating_add(SIZE)), ptr::from_mut(&mut order)) };
     order.code
 }
@@ -37,14 +37,14 @@ struct StackOrder {
 }
 
 extern "C" fn carry_out(order: *mut StackOrder) {
-    // SAFETY: the caller's, who waits.
+    // SAFETY: `run` owns it, and waits for this call.
     let order = unsafe { &mut *order };
     order.code = (order.program)();
 }
 
 fn map() -> io::Result<*mut c_void> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
-    // SAFETY: asks for fresh memory anywhere, and changes what nobody uses yet.
+    // SAFETY: asks for new memory at any address, and changes only that.
     unsafe {
         let base = libc::mmap(ptr::null_mut(), GUARD.saturating_add(SIZE), libc::PROT_NONE, flags, -1, 0);
         if base == libc::MAP_FAILED {
@@ -60,7 +60,7 @@ fn map() -> io::Result<*mut c_void> {
     }
 }
 
-/// Calls [`carry_out`] on the stack that ends here, and comes back.
+/// Calls [`carry_out`] on the stack that ends at `top`, and returns.
 #[cfg(target_arch = "x86_64")]
 unsafe fn switch(top: *mut c_void, order: *mut StackOrder) {
     // SAFETY: the old stack pointer is kept in a register that the callee restores (System V ABI).
@@ -79,7 +79,7 @@ unsafe fn switch(top: *mut c_void, order: *mut StackOrder) {
     }
 }
 
-/// Calls [`carry_out`] on the stack that ends here, and comes back.
+/// Calls [`carry_out`] on the stack that ends at `top`, and returns.
 #[cfg(target_arch = "aarch64")]
 unsafe fn switch(top: *mut c_void, order: *mut StackOrder) {
     // SAFETY: the old stack pointer is kept in a register that the callee restores (AAPCS64).
@@ -98,7 +98,7 @@ unsafe fn switch(top: *mut c_void, order: *mut StackOrder) {
     }
 }
 
-/// Elsewhere we stay where we are.
+/// Other architectures keep the original stack.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 unsafe fn switch(_top: *mut c_void, order: *mut StackOrder) {
     LOWEST.store(0, Ordering::Relaxed);
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn it_is_deep_and_gives_the_code_back() {
-        // Inlined, it would be on the stack of the caller.
+        // Inlined, its frame would be part of the caller's.
         #[inline(never)]
         fn deep() -> u8 {
             let here = [7u8; SIZE / 2];

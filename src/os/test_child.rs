@@ -1,20 +1,20 @@
-//! A child for unit tests to look at.
+//! Children for unit tests to look at.
 
 use crate::core::Pid;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-/// A Python process, the leader of a group; all of that is killed when dropped.
+/// A Python process that leads a group; the group is killed on drop.
 pub struct Python(Child);
 
 impl Python {
-    /// Returns when it has printed `ready`.
+    /// Returns once the script has printed `ready`.
     pub fn new(script: &str) -> Self {
         Self::of(Command::new("python3").args(["-c", script]))
     }
 
-    /// As another user and group with this id.
+    /// As [`new`](Self::new), with this user and group id.
     pub fn of_user(id: u32, script: &str) -> Self {
         Self::of(Command::new("python3").args(["-c", script]).uid(id).gid(id))
     }
@@ -40,10 +40,10 @@ impl Drop for Python {
     }
 }
 
-/// Does something with a child that has ended and is not reaped.
+/// Calls `act` with a child that has ended and is not reaped.
 pub fn with_zombie(act: impl FnOnce(Pid)) {
     let mut child = Command::new("true").spawn().unwrap();
-    // SAFETY: a null answer is allowed; the child is left a zombie.
+    // SAFETY: a null answer is allowed; the child stays a zombie.
     unsafe { libc::waitid(libc::P_PID, child.id(), std::ptr::null_mut(), libc::WEXITED | libc::WNOWAIT) };
     act(Pid(i32::try_from(child.id()).unwrap()));
     child.wait().unwrap();

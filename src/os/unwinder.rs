@@ -1,8 +1,8 @@
-//! In the place of the unwinder, which `panic = "abort"` never needs: std's backtraces would be all that uses it, and bring
-//! a reader of debug information along (227 kB of the static binary on glibc).
+//! Replaces the unwinder, which `panic = "abort"` never needs. Only std's backtraces would use it, and bring a reader
+//! of debug information along (227 kB of the static binary on glibc).
 //!
-//! Only for `cargo static`, which defines `prefork_no_unwinder`: without its link-time optimisation both unwinders would be
-//! linked. The names and what they return are of the Itanium C++ ABI, Level I.
+//! Only for `cargo static`, which defines `prefork_no_unwinder`: without its link-time optimisation both unwinders
+//! would be linked. Names and return values are those of the Itanium C++ ABI, Level I.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -10,13 +10,13 @@ use std::ptr;
 /// `_URC_END_OF_STACK`
 const END_OF_STACK: c_int = 5;
 
-/// Of no frame.
+/// Reports no frame.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Backtrace(_each: *const c_void, _argument: *mut c_void) -> c_int {
     END_OF_STACK
 }
 
-/// Defines functions that are asked about a frame, of which there is none.
+/// Defines functions that query a frame: there is none.
 macro_rules! of_a_frame {
     ($($name:ident)*) => {$(
         #[unsafe(no_mangle)]
@@ -45,13 +45,13 @@ extern "C" fn _Unwind_SetIP(_frame: *mut c_void, _value: usize) {}
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_DeleteException(_exception: *mut c_void) {}
 
-/// What was to be thrown on.
+/// Resumes an exception, which cannot exist.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume(_exception: *mut c_void) -> ! {
     std::process::abort()
 }
 
-/// Nothing catches.
+/// No frame catches.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_RaiseException(_exception: *mut c_void) -> c_int {
     END_OF_STACK

@@ -1,4 +1,4 @@
-//! Users and groups by name, from passwd(5) and group(5): no name service, which would not be there FROM scratch.
+//! Users and groups by name, from passwd(5) and group(5). No name service: an image FROM scratch has none.
 
 use crate::core::exit::code;
 use crate::os::process::spawn::Identity;
@@ -7,14 +7,13 @@ use crate::values::user::UserSpec;
 use std::fs;
 use std::io;
 
-/// The user that the command runs as, and what its environment says of it.
+/// The user that the command runs as, and its environment's values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The ids.
     pub identity: Identity,
-    /// The user's name, if the id has one.
+    /// The user's name; `None` if the id has none.
     pub name: Option<String>,
-    /// The user's home directory; `/` if it is not known.
+    /// The user's home directory; `/` if unknown.
     pub home: String,
 }
 
@@ -29,7 +28,7 @@ struct User<'a> {
 /// Looks the user up in `/etc`.
 ///
 /// # Errors
-/// If there is no such user or group, or if the user's group cannot be known.
+/// If the user or group does not exist, or the user's group is unknown.
 pub fn find(spec: &UserSpec, group: Option<&str>) -> Result<Account, StartError> {
     let own_group = spec.group.as_deref().or(group);
     let is_number = |name: &str| name.parse::<u32>().is_ok();
@@ -41,8 +40,7 @@ pub fn find(spec: &UserSpec, group: Option<&str>) -> Result<Account, StartError>
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 
-/// Empty where there is no such file, and where we may not read it and do not need to. Full names in it may be in any
-/// encoding.
+/// Empty if the file does not exist, or is unreadable and not needed. Full names in it may have any encoding.
 fn read(option: &str, path: &str, is_needed: bool) -> Result<String, StartError> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
@@ -67,7 +65,7 @@ fn account(spec: &UserSpec, group: Option<&str>, passwd: &str, groups: &str) -> 
     let user = by_name.or_else(|| users(passwd).find(is_it));
     let uid = match (&user, spec.user.parse::<u32>()) {
         (Some(user), _) => user.uid,
-        // (uid_t) -1 is "leave it", setresuid(2).
+        // (uid_t) -1 means "unchanged" (setresuid(2)).
         (None, Ok(uid)) if uid != u32::MAX => uid,
         (None, Ok(_) | Err(_)) => return Err(no_such("--user", &spec.user, "/etc/passwd")),
     };
@@ -111,10 +109,10 @@ fn lines_of(groups: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     })
 }
 
-/// The id of a group by its name, or a number as it is; `option` is what names it.
+/// The id of a group by name or number; `option` appears in errors.
 ///
 /// # Errors
-/// If there is no such group.
+/// If the group does not exist.
 pub fn find_group(option: &str, name: &str) -> Result<u32, StartError> {
     let groups = read(option, GROUP, name.parse::<u32>().is_err())?;
     group_id(name, &groups).ok_or_else(|| {
@@ -128,7 +126,7 @@ fn group_id(name: &str, groups: &str) -> Option<u32> {
     named.or_else(|| name.parse().ok().filter(|gid| *gid != u32::MAX))
 }
 
-/// The supplementary groups of a user, initgroups(3).
+/// The supplementary groups of a user, as initgroups(3) finds them.
 fn groups_of(user: &str, primary: u32, groups: &str) -> Vec<u32> {
     let member = lines_of(groups).filter(|(.., members)| members.split(',').any(|member| member == user));
     let mut found: Vec<u32> = member.map(|(_, gid, _)| gid).filter(|gid| *gid != primary).collect();

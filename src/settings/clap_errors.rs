@@ -1,4 +1,4 @@
-//! What was wrong with the command line, in one line.
+//! Turns an error of the command line into one line.
 
 use crate::values::error::StartError;
 use clap::Arg;
@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ErrorKind};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-/// Options of servers that people give to us, and what to do instead.
+/// Options of servers that users give to us by mistake, with the remedy.
 const OF_SERVERS: [(&[&str], &str); 8] = [
     (
         &["--reload"],
@@ -30,10 +30,10 @@ const OF_SERVERS: [(&[&str], &str); 8] = [
     (&["--fd"], "that is your server's: write --fd {fd} behind the server's name"),
 ];
 
-/// clap explains itself in paragraphs; a log has room for a line.
+/// Words clap's error, which has paragraphs, as one line for the log.
 pub fn one_line(error: &clap::Error, command: &clap::Command, args: &[OsString]) -> StartError {
     let context = |kind| error.get(kind).map(ToString::to_string);
-    // `--workers <N>` is clap's way to name an option.
+    // clap names an option as `--workers <N>`.
     let option =
         context(ContextKind::InvalidArg).map(|arg| arg.split(' ').next().unwrap_or_default().to_owned());
     let value = context(ContextKind::InvalidValue).unwrap_or_default();
@@ -58,7 +58,7 @@ pub fn one_line(error: &clap::Error, command: &clap::Command, args: &[OsString])
         }
         (ErrorKind::UnknownArgument, _) => {
             let of_servers = OF_SERVERS.iter().find(|(names, _)| names.contains(&option.as_str()));
-            // Not where it is `ctl` that was given it.
+            // `ctl`, for example, runs no server.
             let runs_something = command.get_arguments().any(|arg| arg.get_id() == "workers");
             let of_server = of_servers.filter(|_| runs_something).map(|(_, remedy)| (*remedy).to_owned());
             let near = || context(ContextKind::SuggestedArg).map(|known| format!("did you mean {known}?"));
@@ -100,13 +100,13 @@ fn source(option: &str, value: &str, command: &clap::Command, args: &[OsString])
     let has_it = std::env::var_os(variable).is_some_and(|has| {
         has.as_bytes() == value || has.as_bytes().split(|byte| *byte == b',').any(|part| part == value)
     });
-    // Behind `--` there is nothing of ours.
+    // Words after `--` are not ours.
     let own = args.iter().map(|arg| arg.as_bytes()).take_while(|arg| *arg != b"--");
     let is_given = own.into_iter().any(|arg| arg.ends_with(value));
     (has_it && !is_given).then(|| variable.display().to_string())
 }
 
-/// The variable of ours, or else the first argument, that is no text.
+/// The name and value of the variable of ours or, failing that, of the first argument that is not UTF-8.
 fn not_utf8(command: &clap::Command, args: &[OsString]) -> (String, String) {
     let is_bad = |value: &OsStr| value.to_str().is_none();
     let variables = command.get_arguments().filter_map(Arg::get_env);

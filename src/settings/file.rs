@@ -1,7 +1,5 @@
-//! A configuration file: TOML, a key for each option's long name.
-//!
-//! What it says is read as words of a command line, `workers = 4` as `--workers=4`: one way to read a value, and one
-//! way to be wrong.
+//! The configuration file: TOML, with each option's long name as a key. Its settings are read as words of a command
+//! line, `workers = 4` as `--workers=4`, so there is one way to parse a value and one to report an error.
 
 use crate::settings::options::Options;
 use crate::values::error::StartError;
@@ -13,27 +11,25 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
-/// More than anybody writes: what is larger is another file.
+/// The most bytes of a file: a larger one is no configuration.
 const LARGEST: u64 = 1 << 20;
 
-/// What stands for the command line's own words.
+/// The key for the command.
 const COMMAND: &str = "command";
 
-/// Likeness (Jaro) from which a known key is suggested, as clap does for options.
+/// The similarity (Jaro) from which a known key is suggested, as in clap.
 const LIKE: f64 = 0.7;
 
-/// What a file says.
 #[derive(Debug)]
 pub(crate) struct File {
-    /// As it was named.
+    /// The path as it was given.
     pub path: String,
-    /// The command, if there is one.
+    /// Empty if the file has none.
     pub command: Vec<OsString>,
-    /// Its other keys.
+    /// The other keys.
     entries: Vec<Entry>,
 }
 
-/// A key with what is said of it.
 #[derive(Debug)]
 struct Entry {
     key: String,
@@ -47,10 +43,10 @@ enum EntryValues {
 }
 
 impl File {
-    /// Reads a file; `option` is what named it.
+    /// Reads the file of `--config`.
     ///
     /// # Errors
-    /// That it cannot be read, is no TOML, or holds what is no option or cannot be its value.
+    /// If it cannot be read, is no TOML, or has an unknown key or an impossible value.
     pub fn read(path: &Path) -> Result<Self, StartError> {
         let text = text_of(path)
             .map_err(|(problem, remedy)| StartError::value("--config", path.display(), problem, remedy))?;
@@ -66,7 +62,7 @@ impl File {
         })?;
         let known = Options::command();
         let mut file = Self { path: path.to_owned(), command: Vec::new(), entries: Vec::new() };
-        // In their order in the file: the first that is wrong is told.
+        // In the order of the file, so that the first error is reported.
         let mut pairs: Vec<_> = table.into_inner().into_iter().collect();
         pairs.sort_by_key(|(key, _)| key.span().start);
         for (key, value) in pairs {
@@ -101,12 +97,12 @@ impl File {
         Ok(file)
     }
 
-    /// The long names of the options that it says something of.
+    /// The long names of the options that it sets.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.key.as_str())
     }
 
-    /// What it says of these options, as words of a command line.
+    /// Its settings of these options, as words of a command line.
     pub fn words(&self, longs: &[&str]) -> Vec<OsString> {
         let mut words = Vec::new();
         for Entry { key, values } in self.entries.iter().filter(|entry| longs.contains(&entry.key.as_str())) {
@@ -122,11 +118,11 @@ impl File {
     }
 }
 
-/// What the file says of one option that is text, whatever else is wrong in it: who only wants to know where to ask one
-/// that runs has nothing to do with the rest.
+/// One setting of the file as text, whatever errors the rest has: a client that needs an address does not depend on the
+/// other settings.
 ///
 /// # Errors
-/// That it cannot be read, or is no TOML.
+/// If it cannot be read, or is no TOML.
 pub fn setting(path: &Path, key: &str) -> Result<Option<String>, StartError> {
     let wrong =
         |problem: &str, remedy: &str| StartError::value("PREFORK_CONFIG", path.display(), problem, remedy);
@@ -136,14 +132,14 @@ pub fn setting(path: &Path, key: &str) -> Result<Option<String>, StartError> {
     Ok(value.and_then(|texts| texts.into_iter().next()))
 }
 
-/// The text of a regular file; or what is wrong, and what to do.
+/// The text of a regular file; else the problem and the remedy.
 fn text_of(path: &Path) -> Result<String, (String, &'static str)> {
     let told = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => ("not found".to_owned(), "check the path, or that it is mounted"),
         ErrorKind::PermissionDenied => ("it may not be read".to_owned(), "make it readable for our user"),
         _ => (error.to_string(), "name a file that can be read"),
     };
-    // Before it is opened: to open a pipe can take for ever.
+    // Before open(2), which may block on a pipe for ever.
     let found = fs::metadata(path).map_err(told)?;
     if found.is_dir() {
         return Err(("it is a directory".to_owned(), "name the file in it"));
@@ -159,7 +155,7 @@ fn text_of(path: &Path) -> Result<String, (String, &'static str)> {
     String::from_utf8(bytes).map_err(|_| ("not valid UTF-8".to_owned(), "write it without the stray bytes"))
 }
 
-/// The option of this long name: those of subcommands, and help, have no variable.
+/// The option with this long name. Options without a variable, such as help, are not allowed.
 fn find<'a>(known: &'a Command, key: &str) -> Option<&'a Arg> {
     keys(known).find(|(long, _)| *long == key).map(|(_, arg)| arg)
 }
@@ -170,7 +166,7 @@ fn keys(known: &Command) -> impl Iterator<Item = (&str, &Arg)> {
 }
 
 fn remedy_for(known: &Command, key: &str) -> String {
-    // Variables and flags are what people copy from.
+    // Users copy names of variables and flags.
     let plain = key.trim_start_matches('-').to_ascii_lowercase().replace('_', "-");
     let plain = plain.strip_prefix("prefork-").unwrap_or(&plain);
     let longs = keys(known).map(|(long, _)| long).chain([COMMAND]);
@@ -183,7 +179,7 @@ fn remedy_for(known: &Command, key: &str) -> String {
 
 type Wrong = (&'static str, String);
 
-/// What is said of an option, if it can be said of it.
+/// The values for an option, or the problem and the remedy.
 fn values(arg: &Arg, value: &DeValue<'_>) -> Result<EntryValues, Wrong> {
     let long = arg.get_long().unwrap_or_default();
     if matches!(arg.get_action(), ArgAction::SetTrue) {
@@ -207,7 +203,7 @@ fn values(arg: &Arg, value: &DeValue<'_>) -> Result<EntryValues, Wrong> {
     }
 }
 
-/// A value's text, or those of a list. None of them holds a NUL, which no word of a command line can.
+/// The text of a value, or of each in a list. `None` if one contains a NUL, which no word of a command line can.
 fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
     let text = match value {
         DeValue::String(text) => text.to_string(),

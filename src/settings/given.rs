@@ -1,42 +1,37 @@
-//! Which options were given, and how.
+//! Which options were given, and in which layer.
 
 use crate::values::error::StartError;
 use tracing::warn;
 
-/// An option that was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenOption {
     /// The name of its field.
     pub field: String,
-    /// As a flag: `--max-age`.
+    /// Its flag: `--max-age`.
     pub flag: String,
-    /// How it was given.
     pub source: Source,
-    /// What alone can have a use for it.
+    /// The only mode that uses it; `None` if both do.
     pub only: Option<Only>,
 }
 
-/// How an option was given.
+/// The layer in which an option was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// On the command line.
+    /// The command line.
     Flag,
-    /// By this variable: it may be meant for other commands in the same image.
+    /// This variable, which may be meant for other commands in the same image.
     Variable(String),
-    /// In the file of this path, of which the same holds.
+    /// The file of this path, which may be meant for them too.
     File(String),
 }
 
-/// One of our two modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Only {
-    /// A pool of workers.
     Pool,
-    /// One command.
     Init,
 }
 
-/// By what name an option was given, if not as a flag: its variable, or its file and key.
+/// The variable, or the file and key, by which an option was given; `None` for a flag.
 #[must_use]
 pub fn name_of(flag: &str, given: &[GivenOption]) -> Option<String> {
     match &given.iter().find(|given| given.flag == flag)?.source {
@@ -46,8 +41,8 @@ pub fn name_of(flag: &str, given: &[GivenOption]) -> Option<String> {
     }
 }
 
-/// Flags that the mode has no use for are a mistake, not a decoration. A variable, or a setting of a file, may be there
-/// for the image's usual command, and this one is another.
+/// Fails for a flag that the mode does not use. A variable or a setting of a file is ignored with a warning: it may be
+/// meant for the image's usual command, and another was given.
 pub(super) fn none_only_for(
     mode: Only,
     given: &[GivenOption],
@@ -67,7 +62,7 @@ pub(super) fn none_only_for(
     Ok(())
 }
 
-/// A flag that has no use is a mistake; a variable may be there for other commands in the same image.
+/// Fails for a flag without effect; a variable or a setting may be meant for other commands in the same image.
 pub(super) fn useless(
     given: &[GivenOption],
     names: &[&str],

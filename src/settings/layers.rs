@@ -1,4 +1,4 @@
-//! Where settings come from: a default, the file, a variable or a flag; the later one wins.
+//! The layers of settings: default, file, variable, flag. A later one wins.
 
 use super::file::File;
 use super::variables;
@@ -13,33 +13,25 @@ use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// A command line that was read.
 #[derive(Debug)]
 pub enum Parsed<T> {
-    /// It asks for this.
+    /// A request to carry out.
     Asks(T),
-    /// Print this and end: help, version, or what another program whose name we bear says of wrong usage.
-    Print {
-        /// What.
-        text: String,
-        /// To stderr, not to stdout.
-        to_stderr: bool,
-        /// The exit code.
-        code: u8,
-    },
+    /// A text to print before the end: help, version, or another init's message about wrong usage.
+    Print { text: String, to_stderr: bool, code: u8 },
 }
 
 impl<T> Parsed<T> {
-    /// For stdout, and all is well.
+    /// A text for stdout, with code 0.
     #[must_use]
     pub fn text(text: String) -> Self {
         Self::Print { text, to_stderr: false, code: 0 }
     }
 
-    /// The same with something else asked for.
+    /// Converts the request.
     ///
     /// # Errors
-    /// That of the function.
+    /// The function's error.
     pub fn map<U>(self, convert: impl FnOnce(T) -> Result<U, StartError>) -> Result<Parsed<U>, StartError> {
         Ok(match self {
             Self::Asks(asked) => Parsed::Asks(convert(asked)?),
@@ -48,14 +40,13 @@ impl<T> Parsed<T> {
     }
 }
 
-/// What all layers together say.
+/// The settings of all layers.
 #[derive(Debug)]
 pub(crate) struct Layered {
-    /// Our options.
     pub options: Options,
-    /// All options as clap has them, those of a subcommand too.
+    /// clap's matches for all options, with those of a subcommand.
     pub matches: ArgMatches,
-    /// Whose matches they are.
+    /// The command that the matches belong to.
     pub command: Command,
 }
 
@@ -68,8 +59,8 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<Box<Optio
     parse(Options::command, &args)?.map(|layered| Ok(Box::new(layered.options)))
 }
 
-/// Reads a command line, with the variables and the file that it names. `build` makes our options, and those that a
-/// subcommand has beside them.
+/// Reads a command line with the variables and the file that it names. `build` defines our options, and a subcommand's
+/// own.
 ///
 /// # Errors
 /// One line for the first thing that is wrong.
@@ -97,8 +88,8 @@ pub(crate) fn parse(build: impl Fn() -> Command, args: &[OsString]) -> Result<Pa
     Ok(Parsed::Asks(layered))
 }
 
-/// The same once more, with the words of the file before those of the command line. What a flag or a variable says is
-/// not even looked at in the file.
+/// Reads everything again, with the file's words before those of the command line. Settings that a flag or a variable
+/// overrides are not even parsed.
 fn with_file(
     path: &Path,
     mut command: Command,
@@ -130,7 +121,7 @@ fn with_file(
     finish(command, matches, Some(&from_file), args)
 }
 
-/// What a file says that no other layer overrules.
+/// The settings of the file that no other layer overrides.
 struct FromFile<'a> {
     path: &'a str,
     longs: Vec<&'a str>,
@@ -147,7 +138,7 @@ fn finish(
         Options::from_arg_matches(&matches).map_err(|error| clap_errors::one_line(&error, &command, args))?;
     options.given = given(&command, &matches, file);
     if let Some(file) = file {
-        // Who says --pause does not want the command that is usual here.
+        // With --pause given outside the file, the file's command is not wanted.
         let pauses = |given: &GivenOption| given.field == "pause" && !matches!(given.source, Source::File(_));
         if options.command.is_empty() && !(options.init.pause && options.given.iter().any(pauses)) {
             if file.command.first().is_some_and(|program| is_ourselves(program)) {

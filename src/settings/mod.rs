@@ -1,4 +1,4 @@
-//! What is to be done, checked: every rule about options that concerns more than one of them.
+//! The checked settings, and every rule about options that concerns more than one of them.
 
 pub mod clap_errors;
 pub mod compat;
@@ -29,33 +29,30 @@ use crate::settings::surroundings::Surroundings;
 use crate::values::error::StartError;
 use crate::values::style::Style;
 
-/// The checked options.
 #[derive(Debug)]
 pub struct Settings {
-    /// What to run.
     pub command: Command,
-    /// How.
+    /// One command or a pool, with its settings.
     pub mode: Mode<InitSettings, PoolSettings>,
-    /// Where the supervisor itself is asked.
+    /// The addresses at which the supervisor is asked.
     pub endpoint: Endpoint,
-    /// What runs before and beside the command.
+    /// The programs that run before and beside the command.
     pub helpers: HelperSettings,
-    /// In whose words the log is.
+    /// The wording of the log.
     pub style: Style,
-    /// How much is said in their words.
+    /// The verbosity in another init's style.
     pub verbosity: u8,
     /// When to become a subreaper.
     pub subreaper: Subreaper,
-    /// What we get when the process that started us is gone.
+    /// The signal that we get when our parent ends.
     pub parent_death_signal: Option<Signal>,
-    /// As whom, where and under which limits the command runs.
+    /// User, directory and limits of the command.
     pub process: ProcessOptions,
-    /// What is logged, and how.
     pub logging: Logging,
 }
 
 impl Settings {
-    /// What only a pool has.
+    /// The settings of a pool; `None` in init mode.
     #[must_use]
     pub fn pool(&self) -> Option<&PoolSettings> {
         match &self.mode {
@@ -68,7 +65,7 @@ impl Settings {
 /// Checks the options against each other.
 ///
 /// # Errors
-/// The first rule that is broken.
+/// The first broken rule.
 pub fn resolve(options: Options, surroundings: &Surroundings) -> Result<Settings, StartError> {
     let command = Command::new(options.command.clone(), !options.pool.no_placeholders);
     if options.command.is_empty() && !options.init.pause {

@@ -1,16 +1,16 @@
-//! The command as it was given, and as each worker gets it.
+//! The command with placeholders, and as each worker gets it.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// The command and its arguments, placeholders and all.
+/// The command and its arguments, with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     argv: Vec<OsString>,
     placeholders: bool,
 }
 
-/// What placeholders stand for. Exactly these: `{` and `}` mean much to shells and templates.
+/// The values of the placeholders. No other braces are replaced: `{` and `}` have meanings in shells and templates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Values {
     /// `{fd}`: the first listener's descriptor.
@@ -19,47 +19,42 @@ pub struct Values {
     pub worker_id: u32,
     /// `{worker_number}`: the number among the living workers.
     pub worker_number: u32,
-    /// `{max_requests}`: the limit drawn for this worker.
+    /// `{max_requests}`: the limit drawn for this worker; `None` leaves the placeholder.
     pub max_requests: Option<u64>,
-    /// `{notify_fd}`: where a worker may write a line when it is ready, if it has such a descriptor.
+    /// `{notify_fd}`: the descriptor for a ready line; `None` leaves the placeholder.
     pub notify_fd: Option<i32>,
 }
 
-/// The placeholder for the first listener's descriptor.
 pub const FD: &str = "{fd}";
-/// The placeholder for the slot.
 pub const WORKER_ID: &str = "{worker_id}";
-/// The placeholder for the number among the living workers.
 pub const WORKER_NUMBER: &str = "{worker_number}";
 
-/// By which each worker has something of its own: a port, a path.
+/// The placeholders that give each worker something of its own: a port, a path.
 pub const OF_ONE_WORKER: [&str; 2] = [WORKER_ID, WORKER_NUMBER];
-/// The placeholder for the worker's limit of requests.
 pub const MAX_REQUESTS: &str = "{max_requests}";
 
-/// The placeholder for the descriptor on which a worker may say that it is ready.
 pub const NOTIFY_FD: &str = "{notify_fd}";
 
 impl Command {
-    /// A command in which placeholders are replaced if `placeholders` says so.
+    /// Placeholders are replaced only if `placeholders` is true.
     #[must_use]
     pub fn new(argv: Vec<OsString>, placeholders: bool) -> Self {
         Self { argv, placeholders }
     }
 
-    /// The same command, in which nothing is replaced.
+    /// The same command without replacements.
     #[must_use]
     pub fn literal(self) -> Self {
         Self { placeholders: false, ..self }
     }
 
-    /// Whether a placeholder occurs, and would be replaced.
+    /// Whether this placeholder occurs and is replaced.
     #[must_use]
     pub fn mentions(&self, placeholder: &str) -> bool {
         self.placeholders && self.argv.iter().any(|arg| contains(arg.as_bytes(), placeholder.as_bytes()))
     }
 
-    /// Whether any placeholder occurs, and would be replaced.
+    /// Whether any placeholder occurs and is replaced.
     #[must_use]
     pub fn has_placeholders(&self) -> bool {
         [FD, WORKER_ID, WORKER_NUMBER, MAX_REQUESTS, NOTIFY_FD]
@@ -67,7 +62,7 @@ impl Command {
             .any(|placeholder| self.mentions(placeholder))
     }
 
-    /// The arguments as they were given.
+    /// The arguments with their placeholders.
     #[must_use]
     pub fn as_given(&self) -> &[OsString] {
         &self.argv

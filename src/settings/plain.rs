@@ -1,5 +1,5 @@
-//! A command line that asks for nothing: the defaults, without the parser, whose definition of all options takes nine
-//! tenths of a start.
+//! Reads a command line without options: yields the defaults without the parser, whose definition of all options takes
+//! nine tenths of a start.
 
 use crate::core::Signal;
 use crate::core::policy::Share;
@@ -15,8 +15,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// What the parser would read, if all it has is a command, with `--` before it or without. `has_variables` is whether any
-/// variable has our prefix. Its first word is no subcommand.
+/// The result of the parser, if the command line is only a command, with or without `--` before it; else `None`.
+/// `has_variables` says whether any variable has our prefix. The first word must not be a subcommand.
 #[must_use]
 pub fn read(args: &[OsString], has_variables: bool) -> Option<Box<Options>> {
     let words = args.get(1..)?;
@@ -37,7 +37,7 @@ const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// As the options themselves have them; the test below holds the two equal.
+/// The options' own defaults; the test below compares the two.
 fn defaults(command: Vec<OsString>) -> Options {
     Options {
         command,
@@ -167,10 +167,10 @@ mod tests {
 
     const NAME: &str =
         "settings::plain::tests::it_is_what_the_parser_reads_whatever_the_words_and_the_environment";
-    /// Set in the children, which have an environment of their own.
+    /// Set in the children, each of which has a different environment.
     const SEED: &str = "SEED_OF_PLAIN_COMMAND_LINES";
 
-    /// All command lines of up to two of these words behind our name, and as many longer ones.
+    /// All command lines of one or two of these words after our name, and 400 longer ones.
     fn command_lines(seed: u64) -> Vec<Vec<OsString>> {
         let words = [
             &b"--"[..],
@@ -206,7 +206,7 @@ mod tests {
         lines.into_iter().map(line).collect()
     }
 
-    /// How many there are of those that are read without the parser.
+    /// Compares both readers, and returns how many lines are read without the parser.
     fn compare(lines: &[Vec<OsString>]) -> usize {
         let has_variables = entry::has_variable(PREFIX);
         let plain = lines.iter().filter_map(|args| Some((args, read(args, has_variables)?)));

@@ -1,10 +1,10 @@
-//! What is decided once, at the start: listeners, users, and what workers inherit.
+//! Settings that are fixed at the start: listeners, users, and what workers inherit.
 
 use crate::core::Mode;
 use crate::core::policy::ReadyPolicy;
 use crate::settings::{PoolSettings, Settings};
 
-/// The options that `new` sets otherwise than `old`, of those that take a restart or an upgrade.
+/// The options that differ in `new` and can change only by a restart or an upgrade.
 #[must_use]
 pub fn changed(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let (Mode::Pool(pool), Mode::Pool(new_pool)) = (&old.mode, &new.mode) else { return vec!["workers"] };

@@ -1,15 +1,15 @@
-//! As much of a shell's language as it takes to see what a script ends as.
+//! The part of a shell's language that shows which command a script ends with.
 
-/// The last command of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastCommand {
     /// Its words, without `exec`.
     pub words: Vec<String>,
-    /// Whether the shell makes way for it; or has traps, and is meant to stay.
+    /// Whether it takes the shell's place by `exec`; also true if the script sets traps, so that the shell is meant to
+    /// stay.
     pub replaces_shell: bool,
 }
 
-/// The last command of `sh -c` with this script, if there is one.
+/// The last command of `sh -c` with this script.
 #[must_use]
 pub fn last_command(script: &str) -> Option<LastCommand> {
     let commands = commands(script);
@@ -24,14 +24,14 @@ pub fn last_command(script: &str) -> Option<LastCommand> {
     Some(LastCommand { words, replaces_shell: execs || traps })
 }
 
-/// Whether a word sets a variable.
+/// Whether a word assigns a variable.
 pub(super) fn is_assignment(word: &str) -> bool {
     let is_name =
         |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     word.split_once('=').is_some_and(|(name, _)| is_name(name))
 }
 
-/// Words, quotes taken off, of each command that has any.
+/// The words, without quotes, of each command that has any.
 fn commands(script: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;
@@ -51,7 +51,7 @@ fn commands(script: &str) -> Vec<Vec<String>> {
                 word.get_or_insert_default();
             }
             (None, '#') if word.is_none() => while chars.next_if(|next| *next != '\n').is_some() {},
-            // `2>&1` and `>&2` are no end of a command.
+            // `2>&1` and `>&2` do not end a command.
             (None, '&') if word.as_ref().is_some_and(|word| word.ends_with('>')) => {
                 word.get_or_insert_default().push(c);
             }

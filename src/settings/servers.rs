@@ -1,9 +1,9 @@
-//! Which program a command line is about: behind `env`, `python -m`, `poetry run`, a shell, and the like.
+//! Finds the server in a command line: behind `env`, `python -m`, `poetry run`, a shell, and the like.
 
 use super::script;
 use std::path::Path;
 
-/// Servers of which something is known.
+/// The servers that have rules of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum ServerKind {
@@ -18,41 +18,38 @@ pub enum ServerKind {
     Uwsgi,
 }
 
-/// A server and its own arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Which.
     pub kind: ServerKind,
-    /// As it was called.
+    /// The name in the command line, without its directory.
     pub name: String,
-    /// What follows its name.
+    /// The words after its name.
     pub args: Vec<String>,
 }
 
-/// What a command line comes to.
+/// A command line, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invocation {
-    /// Who stays between us and the program: a shell or a package's runner.
+    /// The program that stays between us and the server: a shell or a package's runner.
     pub between: Option<Between>,
-    /// The server, if it is one we know.
+    /// The server, if it is a known one.
     pub server: Option<Server>,
-    /// The words behind everything that is known to start other programs.
+    /// The words after all programs that are known to start others.
     comes_to: Vec<String>,
 }
 
-/// Who stays between us and the program.
+/// A program that stays between us and the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Between {
-    /// A shell that does not give its place up with `exec`.
+    /// A shell that does not use `exec`.
     Shell(String),
     /// npm and the like, which start a shell.
     Runner(String),
-    /// uv, which passes the usual signals on, but stays.
+    /// uv, which forwards the usual signals but stays.
     Uv,
 }
 
 impl Between {
-    /// What it is called.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -62,7 +59,7 @@ impl Between {
     }
 }
 
-/// More layers than anybody wraps around a server.
+/// The most wrappers around a server.
 const DEEPEST: usize = 16;
 
 /// Options of `uv run` and `env` that take the next word.
@@ -84,7 +81,7 @@ const TAKE_A_WORD: [&str; 14] = [
 ];
 
 impl Invocation {
-    /// Looks through what is known to start other programs.
+    /// Skips programs that are known to start others.
     #[must_use]
     pub fn of(command: &[String]) -> Self {
         let mut words = command.to_vec();
@@ -131,18 +128,18 @@ impl Invocation {
     }
 }
 
-/// Where systems, and images, have their tools.
+/// The directories of tools in systems and images.
 const OF_SYSTEM: [&str; 7] =
     ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/busybox"];
 
-/// Programs that may take a socket: puma by `LISTEN_FDS`, and what runs an application's own code.
+/// Programs that may take a socket: puma by `LISTEN_FDS`, and runtimes of an application's own code.
 const MAY_TAKE: [&str; 7] = ["puma", "node", "nodejs", "deno", "bun", "java", "dotnet"];
 
-/// Their first arguments with which they run no application.
+/// First arguments with which a runtime runs no application.
 const RUN_NONE: [&str; 8] = ["-e", "-p", "-i", "-v", "-version", "--version", "--eval", "--help"];
 
-/// Whether a command may take a listener from us, as far as its words tell: a server that is known to, a runtime with an
-/// application, a program of the user's own. Not a shell, a tool, or an interpreter by itself.
+/// Whether a command may take a listener, judged by its words: a server that is known to, a runtime with an
+/// application, or a program of the user's own; not a shell, a tool, or an interpreter alone.
 #[must_use]
 pub fn may_take_listener(command: &[String]) -> bool {
     let mut program = Invocation::of(command);
@@ -183,8 +180,8 @@ fn server(name: &str, args: Vec<String>) -> Option<Server> {
 }
 
 impl ServerKind {
-    /// The option for how long the server itself waits for its requests at the stop signal, and its default in seconds; no
-    /// default is to wait for as long as it is let live. Looked up in gunicorn 27.0.1, hypercorn 0.18.0, uvicorn 0.54.0.
+    /// The option for the server's own wait for its requests at the stop signal, and its default in seconds; `None` as
+    /// a default is no limit. From gunicorn 27.0.1, hypercorn 0.18.0, uvicorn 0.54.0.
     #[must_use]
     pub fn grace(self) -> Option<(&'static str, Option<u64>)> {
         match self {
@@ -196,11 +193,11 @@ impl ServerKind {
     }
 }
 
-/// Options by which servers are told where to listen.
+/// Servers' options for the address.
 pub const BIND: [&str; 2] = ["--bind", "-b"];
 
 impl Server {
-    /// Whether it takes a listener that it inherits; `None` is unknown.
+    /// Whether it takes an inherited listener; `None` if unknown.
     #[must_use]
     pub fn takes_listener(&self) -> Option<bool> {
         match self.kind {
@@ -212,13 +209,13 @@ impl Server {
         }
     }
 
-    /// Whether a file of its own is named, in which it may be told anything.
+    /// Whether it reads a file of its own, which may contain any setting.
     #[must_use]
     pub fn names_file(&self) -> bool {
         matches!(self.kind, ServerKind::Gunicorn | ServerKind::Hypercorn) && self.has(&["--config", "-c"])
     }
 
-    /// The value of the last of its options that has one of these names: `--workers 4`, `--workers=4`, `-w 4`, `-w4`.
+    /// The value of the last option with one of these names: `--workers 4`, `--workers=4`, `-w 4`, `-w4`.
     #[must_use]
     pub fn value(&self, names: &[&str]) -> Option<&str> {
         let mut found = None;
@@ -233,7 +230,7 @@ impl Server {
         found
     }
 
-    /// Whether one of these is among its arguments, with a value or without.
+    /// Whether one of these options is given, with or without a value.
     #[must_use]
     pub fn has(&self, names: &[&str]) -> bool {
         self.args.iter().any(|arg| {
@@ -241,13 +238,13 @@ impl Server {
         })
     }
 
-    /// The option's value as a number, if it is one.
+    /// The option's value, if it is a number.
     #[must_use]
     pub fn number(&self, names: &[&str]) -> Option<u64> {
         self.value(names)?.parse().ok()
     }
 
-    /// Whether a text is a part of an argument.
+    /// Whether any argument contains this text.
     #[must_use]
     pub fn mentions(&self, text: &str) -> bool {
         self.args.iter().any(|arg| arg.contains(text))
@@ -276,7 +273,7 @@ fn is_python(name: &str) -> bool {
     version.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
-/// What `-m` names, and what follows.
+/// The words after `-m`.
 fn module(args: &[String]) -> Option<Vec<String>> {
     let mut args = args.iter();
     loop {

@@ -1,19 +1,19 @@
-//! What has a say beside the options.
+//! Inputs beside the options.
 
 use crate::os::container::capacity::Capacity;
 use crate::settings::rules::activation;
 use std::ffi::OsString;
 
-/// What other programs' conventions say in our environment, and what is looked at only where it matters.
+/// Variables of other programs' conventions, and functions for what is needed only in some cases.
 #[derive(Debug)]
 pub struct Surroundings {
-    /// `WEB_CONCURRENCY`: how many workers (gunicorn, uvicorn, puma).
+    /// `WEB_CONCURRENCY`: the number of workers (gunicorn, uvicorn, puma).
     pub web_concurrency: Option<OsString>,
-    /// `PORT`: where to listen (gunicorn, and most platforms).
+    /// `PORT`: the port to listen on (gunicorn, and most platforms).
     pub port: Option<OsString>,
-    /// `LISTEN_FDS` and its like: sockets that are there already.
+    /// `LISTEN_FDS` and the like: inherited sockets.
     pub activation: Option<activation::ListenVariables>,
-    /// What `--workers auto` goes by.
+    /// The basis of `--workers auto`.
     pub capacity: fn() -> Capacity,
     /// Whether our stdin is a terminal.
     pub terminal: fn() -> bool,

@@ -1,24 +1,23 @@
-//! Variables whose names begin as those of our options do, and that are none of them: as a rule misspelt.
+//! Variables with our prefix that belong to no option: usually misspelt.
 
 use crate::values::variables as names;
 use clap::Command;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// A variable that looks like one of ours, and has no effect.
+/// A variable that resembles one of ours, and has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
-    /// Its name.
     pub name: String,
-    /// The variable of ours that is nearest, if one is near.
+    /// The most similar variable of ours, if one is similar enough.
     pub nearest: Option<String>,
 }
 
-/// How the names of all of them begin.
+/// The prefix of our variables' names.
 pub const PREFIX: &str = "PREFORK_";
 
-/// What workers, the next program in our process, the examples and tests are told: inherited where one of us runs below
-/// another. Hooks have variables with a prefix of their own.
+/// Variables that we set for workers, the next program in our process, the examples and tests: inherited where one
+/// prefork-init runs below another. Hooks have variables with a prefix of their own.
 const TOLD: [&str; 10] = [
     names::WORKER_ID,
     names::WORKER_NUMBER,
@@ -32,19 +31,19 @@ const TOLD: [&str; 10] = [
     "PREFORK_DEBUG_PANIC",
 ];
 
-/// What other programs call an option of ours.
+/// Other programs' names for our options.
 const SYNONYMS: [(&str, &str); 3] = [("PORT", "BIND"), ("HOST", "BIND"), ("ADDRESS", "BIND")];
 
-/// Likeness (Jaro, without the prefix) from which a name is taken for a misspelt one.
+/// The similarity (Jaro, without the prefix) from which a name counts as misspelt.
 const LIKE: f64 = 0.75;
 
-/// More of them are not looked for: the command waits for it.
+/// The most that are looked for: the start waits for it.
 const MOST: usize = 16;
 
-/// What is longer, in bytes, is none of our names misspelt, and is told in part.
+/// A name with more bytes is not compared, and is shown in part.
 const LONGEST: usize = 64;
 
-/// Those of our environment, [`MOST`] at most; `known` has the variables of our options.
+/// The unknown variables of our environment, [`MOST`] at most; `known` has those of our options.
 pub(crate) fn unknown(known: &Command) -> Vec<Unknown> {
     std::env::vars_os().filter_map(|(name, value)| look(known, &name, &value)).take(MOST).collect()
 }
@@ -54,7 +53,7 @@ fn look(known: &Command, name: &OsStr, value: &OsStr) -> Option<Unknown> {
         let start = name.as_bytes().get(..PREFIX.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()))
     };
-    // An empty variable is none.
+    // An empty variable counts as unset.
     if !begins(name) || value.is_empty() {
         return None;
     }
@@ -78,8 +77,8 @@ fn look(known: &Command, name: &OsStr, value: &OsStr) -> Option<Unknown> {
     Some(Unknown { name: text.into_owned(), nearest: nearest.map(|own| format!("{PREFIX}{own}")) })
 }
 
-/// A Service named `prefork` or `prefork-init` puts its address into every container of its namespace, under names such
-/// as `PREFORK_SERVICE_HOST`, `PREFORK_PORT` and `PREFORK_PORT_80_TCP_ADDR`.
+/// A Kubernetes Service named `prefork` or `prefork-init` puts its address into every container of its namespace, under
+/// names such as `PREFORK_SERVICE_HOST`, `PREFORK_PORT` and `PREFORK_PORT_80_TCP_ADDR`.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
     let is_link = || {

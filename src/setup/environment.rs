@@ -1,4 +1,4 @@
-//! The environment that the command gets: ours, less what would mislead it, plus what it should know.
+//! The environment of the command: ours, without what would mislead it, plus what it should know.
 
 use crate::os::users::Account;
 use crate::values::variables::{
@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// Variables about our own relation to a service manager, which a worker would take for its own.
+/// Variables between us and our service manager, which a worker would mistake for its own.
 const OF_OUR_MANAGER: [&str; 7] = [
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -22,34 +22,32 @@ const OF_OUR_MANAGER: [&str; 7] = [
 
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
-/// What one worker is told of itself.
+/// The values that differ between workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfWorker {
-    /// Its slot.
     pub slot: u32,
     /// Its number among the living workers.
     pub number: u32,
-    /// Its generation.
     pub generation: u32,
-    /// Where it may say how it fares.
+    /// The address of its notify socket.
     pub notify_socket: OsString,
-    /// The scoreboard's descriptor, and where its line begins.
+    /// The scoreboard's descriptor, and the offset of its line in bytes.
     pub scoreboard: Option<(i32, u64)>,
 }
 
 /// The variables of a process, with their values.
 type Variables = Vec<(OsString, OsString)>;
 
-/// What every worker gets.
+/// The variables of every worker, or of the command.
 #[derive(Debug)]
 pub struct Environment {
-    /// `None` where it is ours, untouched.
+    /// `None` for ours, unchanged.
     base: Option<Variables>,
     listen_pid: bool,
 }
 
 impl Environment {
-    /// Init mode: untouched, but for `LISTEN_PID`: if it names us, it means the command (sd_listen_fds(3)).
+    /// For init mode: unchanged, except that a `LISTEN_PID` that names us will name the command (sd_listen_fds(3)).
     #[must_use]
     pub fn of_init() -> Self {
         let is_own = |pid| pid == OsString::from(std::process::id().to_string());
@@ -59,13 +57,13 @@ impl Environment {
         Self { base: listen_pid.then(others), listen_pid }
     }
 
-    /// Pool mode: without our own settings, and without `WEB_CONCURRENCY`, which a `uvicorn --fd` would take to
-    /// start as many again; with the listeners, by these names.
+    /// For a pool: without our own settings and without `WEB_CONCURRENCY`, by which a `uvicorn --fd` would start as
+    /// many workers again; with the listeners, under these names.
     #[must_use]
     pub fn of_pool(listeners: &[String], watchdog: Option<Duration>) -> Self {
         let ours = crate::settings::options::own_variables();
         let misleading = |name: &OsString| {
-            // Given to us, they are about us: a pool below a pool.
+            // Inherited, they describe us: a pool below a pool.
             let of_a_worker = [WORKER_ID, WORKER_NUMBER, GENERATION, SCOREBOARD_FD, SCOREBOARD_OFFSET];
             ["WEB_CONCURRENCY", HANDOVER_FD, HANDOVER_LISTEN]
                 .iter()
@@ -86,7 +84,7 @@ impl Environment {
         Self { base: Some(base), listen_pid: count > 0 }
     }
 
-    /// Says whom the command runs as: `HOME`, and `USER` and `LOGNAME` where the user has a name.
+    /// Sets `HOME` and, if the user has a name, `USER` and `LOGNAME`.
     #[must_use]
     pub fn for_account(mut self, account: &Account) -> Self {
         const OF_USER: [&str; 3] = ["HOME", "USER", "LOGNAME"];
@@ -100,7 +98,6 @@ impl Environment {
         self
     }
 
-    /// Exactly these variables.
     #[must_use]
     pub fn exactly(base: Variables) -> Self {
         Self { base: Some(base), listen_pid: false }
@@ -110,8 +107,8 @@ impl Environment {
         self.base.clone().unwrap_or_else(|| std::env::vars_os().collect())
     }
 
-    /// What a program gets that is neither a worker nor the command: nothing about listeners, nor where to say how it
-    /// fares, nor what we were told ourselves of an event.
+    /// The environment of a helper: without listeners, notify socket, and the variables of an event that we were given
+    /// ourselves.
     #[must_use]
     pub fn of_errand(&self) -> Variables {
         let misleading = |name: &OsString| {
@@ -120,7 +117,7 @@ impl Environment {
         self.all().into_iter().filter(|(name, _)| !misleading(name)).collect()
     }
 
-    /// The environment of the command; ours where it is `None`.
+    /// `None` for ours, unchanged.
     #[must_use]
     pub fn of_command(&self) -> Option<&[(OsString, OsString)]> {
         self.base.as_deref()
@@ -142,7 +139,7 @@ impl Environment {
         env
     }
 
-    /// Whether `LISTEN_PID` is to be set, which only the new process can do.
+    /// Whether `LISTEN_PID` must be set, which only the new process can do.
     #[must_use]
     pub fn sets_listen_pid(&self) -> bool {
         self.listen_pid

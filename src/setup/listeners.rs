@@ -1,4 +1,4 @@
-//! Binding what is listened on.
+//! Binds the pool's listeners and the supervisor's endpoints, or takes them over.
 
 use super::refused;
 use crate::core::exit::code;
@@ -29,14 +29,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use tracing::{debug, info, warn};
 
-/// Probes come one at a time; a handful may wait.
+/// Probes come one at a time; a few may wait.
 const ENDPOINT_BACKLOG: u32 = 128;
 
-/// Binds all listeners of the pool, each with a number from `least_fd`. Where the kernel cannot steer connections, the
-/// policy does without.
+/// Binds all listeners of the pool, with descriptors from `least_fd`. If the kernel cannot steer connections, adapts
+/// the policy.
 ///
 /// # Errors
-/// The first that cannot be bound; or a probe is needed that cannot be steered.
+/// The first address that cannot be bound; or a required probe that cannot be steered.
 pub fn lanes(
     pool: &PoolSettings,
     policy: &mut PoolPolicy,
@@ -82,7 +82,7 @@ pub fn lanes(
     Ok(lanes)
 }
 
-/// Does without what needs a listener per worker.
+/// Drops the rules that need a listener per worker.
 pub fn without_steering(policy: &mut PoolPolicy) {
     policy.drain.steered = false;
     if policy.hang.probe.take().is_some() | policy.hang.accept_stall.take().is_some() {
@@ -90,7 +90,7 @@ pub fn without_steering(policy: &mut PoolPolicy) {
     }
 }
 
-/// Why there are as many workers as there are, and what is wrong with it.
+/// Logs the origin of the number of workers, and its problems.
 fn tell_size(sizing: &Sizing, min_ready: u32) {
     let Sizing { capacity, worker_memory, .. } = sizing;
     info!(
@@ -110,7 +110,7 @@ fn tell_size(sizing: &Sizing, min_ready: u32) {
 /// Which users may connect to unix sockets of `--bind`.
 ///
 /// # Errors
-/// If there is no such group, or we may not give it a file.
+/// If the group does not exist, or we may not give it a file.
 fn rights_of_bind(pool: &PoolSettings) -> Result<Rights, StartError> {
     let has_file = pool.bind.iter().any(|address| matches!(address, Address::Unix(_)));
     let Some(name) = pool.bind_group.as_ref().filter(|_| has_file) else {
@@ -127,14 +127,12 @@ fn rights_of_bind(pool: &PoolSettings) -> Result<Rights, StartError> {
 
 const REMEDY_OF_GROUP: &str = "name a group of our user, or start as root, with the capability CHOWN";
 
-/// Where we are asked.
+/// The endpoints at which the supervisor is asked.
 #[derive(Debug)]
 pub struct Endpoints {
-    /// The health endpoint.
     pub health: Option<Listener>,
-    /// The control socket.
     pub control: Option<Listener>,
-    /// By which `status` and `ctl` find us. Held for its end.
+    /// Lets `status` and `ctl` find us for as long as it is open.
     _sign: Option<OwnedFd>,
 }
 
@@ -142,12 +140,12 @@ impl Endpoints {
     /// Binds them, or takes them over.
     ///
     /// # Errors
-    /// The first that cannot be bound.
+    /// The first address that cannot be bound.
     pub fn open(config: &Settings, given: Option<&ProgramHandover>) -> Result<Self, StartError> {
         let open = |option, address: &Option<Address>, rights, fd| -> Result<_, StartError> {
             address.as_ref().map(|address| endpoint(option, address, rights, fd)).transpose()
         };
-        // It tells, and takes no orders.
+        // It answers questions and takes no orders.
         let health_fd = given.and_then(|given| given.health);
         let health = open("--health", &config.endpoint.health, Rights::EVERYBODY, health_fd)?;
         if let Some(health) = &health {
@@ -170,7 +168,6 @@ impl Endpoints {
         Ok(Self { health, control, _sign: sign })
     }
 
-    /// All there are.
     pub fn iter(&self) -> impl Iterator<Item = &Listener> {
         self.health.iter().chain(&self.control)
     }
@@ -189,7 +186,7 @@ fn endpoint(
     listener.map_err(|error| not_bound(option, address, &error))
 }
 
-/// What the program before us in this process has told, if there was one. To be asked for before anything is opened.
+/// The handover of the previous program in this process, if there was one. To be called before anything is opened.
 ///
 /// # Errors
 /// If it is not understood.
@@ -201,7 +198,7 @@ pub fn given() -> Result<Option<ProgramHandover>, StartError> {
     let given = given.ok_or_else(|| handover_error("it is not understood"))?;
     signals::take_over(given.signals);
     open_files::take_over(given.files);
-    // The rest of a worker's line comes first.
+    // If stderr ends within a worker's line, the rest of that comes before our log lines.
     let torn = |output: &Output| {
         output.waiting.iter().any(|waiting| waiting.torn && channel::are_same(waiting.stream, STDERR))
     };
@@ -226,7 +223,7 @@ fn taken_over(pool: &PoolSettings, given: &ProgramHandover, spread: Spread, leas
     Lanes::take_over(&addresses, adopted, places, spread, pool.backlog, least_fd)
 }
 
-/// Takes the sockets that we are given.
+/// Moves the inherited sockets to their final descriptors.
 fn adopt(pool: &PoolSettings, least_fd: i32) -> Result<Vec<Listener>, StartError> {
     let given = (FIRST_FD..).zip(&pool.adopted.addresses);
     let taken = given.map(|(fd, address)| activation::take(fd, address, least_fd));
@@ -246,10 +243,10 @@ fn not_bound(option: &str, address: &Address, error: &io::Error) -> StartError {
     StartError::value(option, address, problem, remedy).with_code(code::CANNOT_START)
 }
 
-/// More of them are not named.
+/// The most processes that are named.
 const MOST_OCCUPANTS: usize = 4;
 
-/// What has the address, and what to do about it; nothing, if that is not to be seen. A server that was started through a
+/// The processes that occupy the address, with a remedy; `None` if none is visible. A server that was started through a
 /// shell outlives a supervisor that is killed, and keeps the port.
 fn in_use(address: &Address, error: &io::Error) -> Option<(String, String)> {
     let occupants = occupant::of(address);

@@ -1,4 +1,4 @@
-//! Getting what the supervisor needs before it runs, or saying in one line why it cannot be had.
+//! Obtains what the supervisor needs before it runs, or reports in one line why it cannot.
 
 use crate::core::exit::code;
 use crate::core::policy::Job;
@@ -35,7 +35,7 @@ pub use crate::os::call::refused;
 pub use listeners::{Endpoints, given, lanes, without_steering};
 pub use process::{account, give_up_rights, settings};
 
-/// What other programs' conventions say in our environment, and what our streams are.
+/// Reads other programs' variables, and prepares the looks at the machine and at stdin.
 #[must_use]
 pub fn surroundings() -> Surroundings {
     let read = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -48,8 +48,8 @@ pub fn surroundings() -> Surroundings {
     }
 }
 
-/// Under another init's name its own words are used, unless our format or level is asked for or there is a pool, of which
-/// it knows nothing.
+/// Starts the log. Under another init's name it has that init's wording, unless our format or level is asked for, or a
+/// pool, which that init does not know.
 pub fn start_log(options: &Options) {
     let command = options.command.first().map(|command| command.display().to_string()).unwrap_or_default();
     let (style, format) = (options.defaults.style, options.logging.log_format);
@@ -63,10 +63,10 @@ pub fn start_log(options: &Options) {
     log::start(&command, format, LogLevel::Warn, Some((voice, &options.said_first)));
 }
 
-/// What can be found out before anything is bound or started: the account of the command, if it is to be another than ours.
+/// Checks what can be checked before anything is bound or started. Returns the command's account; `None` if it is ours.
 ///
 /// # Errors
-/// As the start would: a command or a directory that is not there, a user who is not known.
+/// As the start would: a command or a directory that does not exist, an unknown user.
 pub fn preflight(config: &Settings) -> Result<Option<Account>, StartError> {
     check_command(config)?;
     let account = account(&config.process)?;
@@ -74,8 +74,8 @@ pub fn preflight(config: &Settings) -> Result<Option<Account>, StartError> {
     Ok(account)
 }
 
-/// Whether the command could be executed, so that a typing error does not bind a port first. Returns in how many directories
-/// of PATH it is not.
+/// Checks that the command can be executed, so that a typing error does not first bind a port. Returns the number of
+/// PATH's first directories in which it is missing.
 ///
 /// # Errors
 /// Not found (127) or cannot be executed (126).
@@ -83,7 +83,7 @@ pub fn check_command(config: &Settings) -> Result<usize, StartError> {
     if matches!(&config.mode, Mode::Init(init) if init.policy.pause) {
         return check_errands(&config.helpers).map(|()| 0);
     }
-    // A program's name may hold a placeholder: that of the first worker stands for all.
+    // A program's name may contain a placeholder: the first worker's stands for all.
     let argv = config.command.with(&Values {
         fd: FIRST_FD,
         worker_id: 0,
@@ -96,7 +96,7 @@ pub fn check_command(config: &Settings) -> Result<usize, StartError> {
     check_errands(&config.helpers).map(|()| missing)
 }
 
-/// The same for the commands that options have.
+/// Checks the commands of options in the same way.
 fn check_errands(helpers: &HelperSettings) -> Result<(), StartError> {
     helpers.commands().try_for_each(|(option, words)| check_program(option, &words.program()).map(|_| ()))
 }
@@ -126,20 +126,19 @@ fn check_program(what: &str, program: &OsStr) -> Result<usize, StartError> {
     }
 }
 
-/// Where the command is started, and what we have to do with the terminal.
+/// Where the command is started, and its relation to the terminal.
 #[derive(Debug)]
 pub struct CommandPlace {
-    /// Its session and group.
     pub placement: Placement,
-    /// What it is to the terminal.
+    /// Its relation to the terminal.
     pub job: Job,
-    /// The terminal, if we have to do with it later.
+    /// The terminal, if we need it later.
     pub terminal: Option<Terminal>,
-    /// Whether we have given it up, of which the kernel tells.
+    /// Whether we gave the terminal up, and the kernel signals that.
     pub gave_up: bool,
 }
 
-/// Finds out what terminal there is, and where the command of init mode goes.
+/// Looks for a terminal, and decides where the command of init mode runs.
 #[must_use]
 pub fn place(placing: Placing) -> CommandPlace {
     let without_terminal = |placement, job| CommandPlace { placement, job, terminal: None, gave_up: false };
@@ -152,7 +151,7 @@ pub fn place(placing: Placing) -> CommandPlace {
             CommandPlace { gave_up: terminal::give_up(), ..apart(Placement::SessionWithTerminal(0)) }
         }
         Placing::As(wanted @ (ProcessGroup::Auto | ProcessGroup::Group)) => match Terminal::controlling() {
-            // To hand it over is refused: in our own group, the command has it as we have it.
+            // The foreground cannot be handed over: in our own group, the command has the terminal as we do.
             Some(terminal) if !terminal.can_be_lent() => shared(),
             Some(terminal) if terminal::leads_session() => own_group(terminal, Job::Ours),
             Some(terminal)
@@ -164,12 +163,12 @@ pub fn place(placing: Placing) -> CommandPlace {
                     // The init of a new PID namespace on an old terminal: the shell outside does not see the command.
                     own_group(terminal, Job::Ours)
                 } else {
-                    // In the background it hears of no `fg` but what our group hears.
+                    // In the background, only our own group learns of `fg`.
                     shared()
                 }
             }
             Some(_) if !terminal::has_known_group() => shared(),
-            // A part of a job, or with its output elsewhere: what has the terminal's keys is the job as a whole.
+            // A part of a job, or its output goes elsewhere: the terminal's keys are for the job as a whole.
             Some(_) if wanted == ProcessGroup::Auto => shared(),
             None if terminal::is_hidden() => shared(),
             None if wanted == ProcessGroup::Auto => apart(Placement::Session),
@@ -184,7 +183,7 @@ fn own_group(terminal: Terminal, job: Job) -> CommandPlace {
     CommandPlace { placement, job, terminal: Some(terminal), gave_up: false }
 }
 
-/// Gets the orphans, and the news of our parent's death.
+/// Asks for our parent's death signal, and becomes a subreaper.
 pub fn relations(config: &Settings) {
     if let Some(signal) = config.parent_death_signal
         && let Err(error) = pid1::ask_for_parent_death_signal(signal, pid1::parent())
@@ -207,8 +206,8 @@ pub fn relations(config: &Settings) {
     }
 }
 
-/// What the command gets should we die without having stopped it: workers the stop signal, lest they go on without
-/// us; the one command what we die of, if that is `SIGKILL` at our own parent's death.
+/// The signal that the command gets if we die without stopping it: for workers the stop signal, so that they do not run
+/// on without us; for the one command `SIGKILL`, if that is what we get at our own parent's death.
 #[must_use]
 pub fn death_signal_of_command(config: &Settings) -> Option<Signal> {
     match &config.mode {

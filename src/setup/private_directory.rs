@@ -1,4 +1,4 @@
-//! Where private directories go.
+//! Chooses the place of private directories.
 
 use crate::os::private_directory::{PrivateDirectory, Users, remove_stale};
 use std::ffi::OsString;
@@ -6,15 +6,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tracing::debug;
 
-/// The variable with a directory of our user's own.
+/// The variable that names a directory of our own user.
 const OF_USER: &str = "XDG_RUNTIME_DIR";
 
-/// The others, in this order: what is gone after the next boot first. Where the file system is read-only, a container
-/// still has the third.
+/// The other places: first those whose content does not survive a boot. A container with a read-only file system still
+/// has /dev/shm.
 const OF_ALL: [&str; 3] = ["/run", "/dev/shm", "/tmp"];
 
-/// Makes a private directory for these users' processes in the first place that does and where what it is for works.
-/// `longest` is the length of the longest name in it, in bytes.
+/// Makes a private directory for these users' processes in the first place where that succeeds and `works` does too.
+/// `longest` is the length, in bytes, of the longest name in it.
 pub fn private_directory(
     users: &Users,
     longest: usize,
@@ -29,9 +29,9 @@ pub fn private_directory(
     })
 }
 
-/// Where to try.
+/// The places to try.
 fn bases(users: &Users, of_user: Option<OsString>) -> Vec<PathBuf> {
-    // Another user's workers have no business there.
+    // Another user's workers cannot use our user's directory.
     let of_user = of_user.filter(|_| !matches!(users, Users::One(_))).map(PathBuf::from);
     let of_user = of_user.filter(|path| path.is_absolute());
     of_user.into_iter().chain(OF_ALL.iter().map(|base| Path::new(base).to_owned())).collect()

@@ -1,4 +1,4 @@
-//! As whom, where and with which rights the command runs.
+//! The user, directory and capabilities of the command.
 
 use crate::core::exit::code;
 use crate::os::process::privileges::{
@@ -15,10 +15,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use tracing::warn;
 
-/// The account that the command runs under, if it is to be another than ours.
+/// The account of the command; `None` if it is ours.
 ///
 /// # Errors
-/// If it is not known, or we may not change to it.
+/// If it is unknown, or we may not change to it.
 pub fn account(process: &ProcessOptions) -> Result<Option<Account>, StartError> {
     let account = match (&process.user, &process.group) {
         (None, None) => return Ok(None),
@@ -49,7 +49,7 @@ pub fn account(process: &ProcessOptions) -> Result<Option<Account>, StartError> 
     Err(StartError::value(option, value, "we may not change to it", remedy).with_code(code::CANNOT_START))
 }
 
-/// What the command changes of itself before it is executed.
+/// The attributes that the command's process sets before it executes.
 ///
 /// # Errors
 /// If its directory is none.
@@ -67,7 +67,7 @@ pub fn settings(
             match std::fs::metadata(path) {
                 Ok(found) if !found.is_dir() => return Err(cannot(&"it is not a directory")),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(cannot(&"not found")),
-                // Where we may not look, the command's user may.
+                // If we may not look, the command's user perhaps may.
                 Ok(_) | Err(_) => {}
             }
             Some(CString::new(path.as_os_str().as_bytes()).map_err(|error| cannot(&error))?)
@@ -82,19 +82,19 @@ pub fn settings(
     })
 }
 
-/// Gives up the rights that we have no use for once everything is bound, if the command has another user's anyway. One
-/// that stays root may not get them back by its exec (`PR_SET_NO_NEW_PRIVS`).
+/// Gives up the capabilities that are not needed once everything is bound, if the command runs as another user. A
+/// command that stays root might not regain them by its exec (`PR_SET_NO_NEW_PRIVS`).
 pub fn give_up_rights(settings: &spawn::SpawnAttributes, config: &Settings) {
     if settings.identity.as_ref().is_none_or(|identity| identity.uid == 0) {
         return;
     }
     let mut needed = vec![KILL, SETUID, SETGID, SYS_PTRACE];
-    // A socket's path is removed at the end, from whosever directory.
+    // The path of a socket is removed at the end, perhaps from another user's directory.
     let bind = config.pool().into_iter().flat_map(|pool| &pool.bind);
     let mut addresses = bind.chain(&config.endpoint.health).chain(&config.endpoint.control);
     let has_path = addresses.any(|address| matches!(address, Address::Unix(_)));
     let mut listeners = config.pool().into_iter().flat_map(PoolSettings::listeners);
-    // For one worker more there is one listener more.
+    // A further worker needs a further listener.
     let is_low =
         |address: &Address| matches!(address, Address::Tcp(address) if (1..1024).contains(&address.port()));
     needed.extend(listeners.any(is_low).then_some(NET_BIND_SERVICE));

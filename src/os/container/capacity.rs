@@ -1,31 +1,30 @@
-//! How much of the machine is ours: processors, and memory.
+//! How many processors and how much memory we may use.
 //!
-//! What limits us may be set for any cgroup above ours, and all of those hold: the tightest that is to be seen counts.
-//! Inside a container that is mostly its own alone, as the root of what is mounted.
+//! A limit may be set on our cgroup and on every one above it, and all of them hold: the tightest visible one counts.
+//! Inside a container usually only its own is visible, as the root of the mount.
 
 use super::cgroup::{MOUNT, inside, limit_of, path_of, value_of};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A mask of processors has so many words at first, which is what `cpu_set_t` has, and at last. The kernel's own limit
-/// on x86 is 8192 processors, or 128 words.
+/// The size of a processor mask in 64-bit words, at first (that of `cpu_set_t`) and at most. The kernel's own limit on
+/// x86 is 8192 processors, or 128 words.
 const LEAST_MASK: usize = 16;
 const MOST_MASK: usize = 1024;
 
-/// What there is for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Processors that we may run on (sched_getaffinity(2)): `taskset`, cpusets; 1 at least.
+    /// Processors that we may run on (sched_getaffinity(2)), after `taskset` and cpusets; at least 1.
     pub processors: u32,
-    /// The tightest quota of processor time.
+    /// The tightest quota of processor time; `None` if there is none.
     pub quota: Option<Quota>,
-    /// The container's memory limit, in bytes: the tightest one.
+    /// The container's tightest memory limit, in bytes; `None` if there is none.
     pub memory_limit: Option<u64>,
     /// All memory of the machine, in bytes.
     pub machine_memory: Option<u64>,
 }
 
-/// So much time of one processor in each period.
+/// The time on one processor that is allowed in each period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Time to run, in microseconds.
@@ -35,7 +34,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Thousandths of a processor, the last one begun.
+    /// Thousandths of a processor, rounded up.
     #[must_use]
     pub fn millis(self) -> u64 {
         self.time.saturating_mul(1000).div_ceil(self.period.max(1))
@@ -43,7 +42,6 @@ impl Quota {
 }
 
 impl Capacity {
-    /// Looks around.
     #[must_use]
     pub fn here() -> Self {
         let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -51,7 +49,7 @@ impl Capacity {
         Self { processors: processors(), quota, memory_limit, machine_memory: machine_memory() }
     }
 
-    /// How many processors that comes to, 1 at least: a quota of one and a half keeps two busy.
+    /// The number of processors after the quota, rounded up, at least 1: a quota of one and a half keeps two busy.
     #[must_use]
     pub fn cpus(&self) -> u32 {
         let quota = self.quota.map(|quota| quota.millis().div_ceil(1000));
@@ -59,17 +57,17 @@ impl Capacity {
         self.processors.min(quota).max(1)
     }
 
-    /// How much memory we may take, in bytes: the container's limit, or all that the machine has if that is less.
+    /// The memory that we may use, in bytes: the container's limit or the machine's memory, whichever is less.
     #[must_use]
     pub fn memory(&self) -> Option<u64> {
         self.memory_limit.into_iter().chain(self.machine_memory).min()
     }
 }
 
-/// The tightest quota, and the tightest limit of memory, in bytes, of our cgroup and all above it.
+/// The tightest quota and the tightest memory limit (in bytes) of our cgroup and all above it.
 fn limits_in(mount: &Path, membership: &str) -> (Option<Quota>, Option<u64>) {
     let unified = chain(mount, path_of(membership, None));
-    // Version 1 has a directory for each tree, under the names of its controllers as the distribution orders them.
+    // Version 1 has a tree for each controller; the names of combined ones differ by distribution.
     let tree = |names: &[&str], controller| {
         let root = names.iter().map(|name| mount.join(name)).find(|root| root.is_dir());
         root.map(|root| chain(&root, path_of(membership, Some(controller)))).unwrap_or_default()
@@ -84,14 +82,14 @@ fn limits_in(mount: &Path, membership: &str) -> (Option<Quota>, Option<u64>) {
     )
 }
 
-/// The directories of a cgroup and of all above it, as far as they are to be seen; of the root alone if the path is
-/// not, for then it is ours.
+/// The directories of a cgroup and of all visible ones above it. If the path is not visible, the root of the mount is
+/// our own cgroup, and the only one.
 fn chain(root: &Path, path: Option<&str>) -> Vec<PathBuf> {
     let path = path.and_then(inside).filter(|path| root.join(path).is_dir());
     path.unwrap_or(Path::new("")).ancestors().map(|path| root.join(path)).collect()
 }
 
-/// What is set for this one.
+/// The quota that this directory sets.
 fn quota_in(directory: &Path) -> Option<Quota> {
     let read = |file| fs::read_to_string(directory.join(file)).ok();
     let (time, period) = match read("cpu.max") {
@@ -106,7 +104,7 @@ fn quota_in(directory: &Path) -> Option<Quota> {
     Some(Quota { time: number(time)?, period: number(period)? })
 }
 
-/// What is set for this one. Version 1 tells in `memory.stat` of those above, too, that we cannot see.
+/// The limit that this directory sets. In version 1, `memory.stat` includes the limits of invisible cgroups above.
 fn memory_limit_in(directory: &Path) -> Option<u64> {
     let read = |file| fs::read_to_string(directory.join(file)).ok();
     if let Some(text) = read("memory.max") {
@@ -118,11 +116,11 @@ fn memory_limit_in(directory: &Path) -> Option<u64> {
     own.into_iter().chain(above).min()
 }
 
-/// Those that we may run on. The kernel refuses a mask that is too small for all that there might be.
+/// The number of processors in our affinity mask. The kernel refuses a mask that is smaller than its own.
 fn processors() -> u32 {
     let mut mask = vec![0u64; LEAST_MASK];
     while mask.len() <= MOST_MASK {
-        // SAFETY: the mask has room for as many bytes as we say; any bits are a valid mask.
+        // SAFETY: the length is that of the mask; any bits are a valid mask.
         let result =
             unsafe { libc::sched_getaffinity(0, size_of_val(mask.as_slice()), mask.as_mut_ptr().cast()) };
         if result == 0 {
@@ -139,7 +137,7 @@ fn machine_memory() -> Option<u64> {
         let mut info: libc::sysinfo = std::mem::zeroed();
         (libc::sysinfo(&raw mut info) == 0).then_some(info)?
     };
-    // The word is 64 bits wide, or 32.
+    // The field has 64 bits, or 32.
     #[allow(clippy::useless_conversion)]
     let total = u64::from(info.totalram);
     total.checked_mul(u64::from(info.mem_unit.max(1))).filter(|total| *total > 0)
@@ -174,7 +172,7 @@ mod tests {
             let files = [
                 (format!("{own}/cpu.max"), own_cpu),
                 (format!("{slice}/cpu.max"), slice_cpu),
-                // The controllers are not on everywhere in between.
+                // The controllers are not enabled at every level in between.
                 ("a.slice/b.slice/cgroup.procs".to_owned(), ""),
                 (format!("{own}/memory.max"), own_memory),
                 (format!("{slice}/memory.max"), slice_memory),
@@ -208,7 +206,7 @@ mod tests {
             let lines = format!("5:{names}:/docker/abc\n4:memory:/docker/abc\n3:cpuset:/other\n0::/x\n");
             assert_eq!(limits(&files, &lines), (Some(1500), Some(512 << 20)), "{root}");
         }
-        // As a container's root, whose path on the host is not to be seen.
+        // In a container, where the path on the host is not visible.
         let files = [
             ("cpu/cpu.cfs_quota_us", "50000\n"),
             ("cpu/cpu.cfs_period_us", "100000\n"),
@@ -265,7 +263,7 @@ mod tests {
     #[test]
     fn this_machine_has_processors_and_memory() {
         let here = Capacity::here();
-        // std rounds a quota down, and knows of no more processors than we.
+        // std rounds a quota down, and sees no more processors than we do.
         let std = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
         assert!(here.cpus() >= std && here.cpus() <= here.processors, "{here:?}, std: {std}");
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap();

@@ -1,20 +1,19 @@
-//! What our memory cgroup knows: how many of us were killed for want of memory, and how much is left.
+//! What our memory cgroup reports: processes killed for lack of memory, and the memory in use.
 //!
-//! Version 2 is one tree at `/sys/fs/cgroup`; version 1 has one a controller, memory's at `/sys/fs/cgroup/memory`
-//! (cgroups(7)). A container mostly sees its own cgroup as the root of the tree, whatever `/proc/self/cgroup` calls
-//! it.
+//! Version 2 is one tree at `/sys/fs/cgroup`; version 1 has one per controller, memory's at `/sys/fs/cgroup/memory`
+//! (cgroups(7)). A container usually sees its own cgroup as the root of the tree, whatever path `/proc/self/cgroup`
+//! shows.
 
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// Where the tree, or those of version 1, are.
+/// Where version 2's tree is, or the directory of version 1's trees.
 pub(crate) const MOUNT: &str = "/sys/fs/cgroup";
 
-/// Version 1 says that there is no limit by one that nothing reaches: the largest number of whole pages.
+/// Version 1 has no word for "no limit": it shows the largest number of whole pages, which nothing reaches.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// A memory cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     directory: PathBuf,
@@ -27,27 +26,27 @@ enum Version {
     Two,
 }
 
-/// How much memory a cgroup has, in bytes.
+/// The memory of a cgroup, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// In use: by processes, but by the page cache too.
+    /// In use, by processes and by the page cache.
     pub current: u64,
-    /// Of that, what the kernel takes back as soon as it needs to: files that have not been used lately. What is left
-    /// is what the kubelet calls the working set.
+    /// The part of `current` that the kernel takes back on demand: files not used lately. The rest is what the kubelet
+    /// calls the working set.
     pub reclaimable: u64,
-    /// Its own limit, if there is one. One further up in the tree may be lower.
+    /// The cgroup's own limit; `None` if there is none. One further up in the tree may be lower.
     pub limit: Option<u64>,
 }
 
 impl Cgroup {
-    /// Our own, found by `/proc/self/cgroup`. `None` where none is to be seen: no memory controller, the root of a
-    /// host, or a sandbox.
+    /// Our own, found by `/proc/self/cgroup`. `None` where none is visible: no memory controller, the root of a host,
+    /// or a sandbox.
     #[must_use]
     pub fn find() -> Option<Self> {
         Self::find_in(Path::new(MOUNT), &fs::read_to_string("/proc/self/cgroup").ok()?)
     }
 
-    /// The one whose files are in this directory.
+    /// The cgroup whose files are in this directory.
     #[must_use]
     pub fn at(directory: &Path) -> Option<Self> {
         let version = if directory.join("memory.events").exists() {
@@ -66,31 +65,29 @@ impl Cgroup {
         unified.or_else(memory)
     }
 
-    /// The one of that path, or the root of what is mounted if that path is not to be seen here.
+    /// The cgroup at this path, or the root of the mount if the path is not visible.
     fn below(mount: &Path, path: &str) -> Option<Self> {
         let own = inside(path).and_then(|path| Self::at(&mount.join(path)));
         own.or_else(|| Self::at(mount))
     }
 
-    /// How many processes the kernel has killed for want of memory, since the cgroup was made: with those of the
-    /// cgroups below it in version 2, without them in version 1. Which limit it was does not matter, only which process
-    /// died.
-    /// `None` where it is not told, as by kernels before 4.13.
+    /// How many processes the kernel has killed for lack of memory since the cgroup was made. Version 2 counts those of
+    /// the cgroups below it, version 1 does not. Any limit counts, also one further up. `None` where the kernel does
+    /// not report it, as before 4.13.
     #[must_use]
     pub fn oom_kills(&self) -> Option<u64> {
         value_of("oom_kill", &self.read(self.by_version("memory.oom_control", "memory.events"))?)
     }
 
-    /// How much memory it has.
     #[must_use]
     pub fn memory(&self) -> Option<Memory> {
         let current = self.read(self.by_version("memory.usage_in_bytes", "memory.current"))?;
         let limit = self.read(self.by_version("memory.limit_in_bytes", "memory.max"));
         let stat = match fs::read_to_string(self.directory.join("memory.stat")) {
             Ok(stat) => stat,
-            // A sandbox may show less than the kernel has.
+            // A sandbox may show fewer files than the kernel.
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            // Without what is reclaimable, the cache of files would be taken for want of memory.
+            // Without the reclaimable part, the page cache would look like a lack of memory.
             Err(_) => return None,
         };
         let reclaimable = value_of(self.by_version("total_inactive_file", "inactive_file"), &stat);
@@ -113,8 +110,8 @@ impl Cgroup {
     }
 }
 
-/// Our path in the tree of a controller of version 1, or in that of version 2. `membership` is a line
-/// `id:controllers:/path` for each tree; version 2 has id 0 and names no controllers.
+/// Our path in the tree of a controller of version 1, or (`None`) in that of version 2. `membership` has one line
+/// `id:controllers:/path` per tree; version 2 has id 0 and names no controllers.
 pub(crate) fn path_of<'a>(membership: &'a str, controller: Option<&str>) -> Option<&'a str> {
     membership.lines().find_map(|line| {
         let (id, rest) = line.split_once(':')?;
@@ -127,19 +124,20 @@ pub(crate) fn path_of<'a>(membership: &'a str, controller: Option<&str>) -> Opti
     })
 }
 
-/// A path below the mount. One that leads out of our cgroup namespace begins with `/..` (cgroup_namespaces(7)).
+/// The path relative to the mount. `None` for one outside our cgroup namespace: it begins with `/..`
+/// (cgroup_namespaces(7)).
 pub(crate) fn inside(path: &str) -> Option<&Path> {
     let path = Path::new(path.trim_start_matches('/'));
     path.components().all(|part| matches!(part, Component::Normal(_))).then_some(path)
 }
 
-/// Of a line `name value`.
+/// The value in the line `name value`.
 pub(crate) fn value_of(name: &str, text: &str) -> Option<u64> {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
     text.lines().find_map(value)
 }
 
-/// `max`, or a number of bytes.
+/// Parses `max` (`None`) or a number of bytes.
 pub(crate) fn limit_of(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)
 }
@@ -152,7 +150,6 @@ pub(crate) mod tests {
     use std::process::Command;
     use std::time::{Duration, Instant};
 
-    /// A tree of directories with these files.
     pub(in crate::os) fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -228,7 +225,7 @@ pub(crate) mod tests {
         drop(root);
         assert_eq!((cgroup.oom_kills(), cgroup.memory()), (None, None));
 
-        // What is not there reclaims nothing; what cannot be read once is unknown.
+        // A missing file reclaims nothing; a file that cannot be read leaves the value unknown.
         let root = tree(&[("memory.events", ""), ("memory.current", "100")]);
         let cgroup = Cgroup::at(root.path()).unwrap();
         assert_eq!(cgroup.memory(), Some(Memory { current: 100, reclaimable: 0, limit: None }));
@@ -236,11 +233,11 @@ pub(crate) mod tests {
         assert_eq!(cgroup.memory(), None);
     }
 
-    /// A cgroup of its own; removed when dropped.
+    /// A new cgroup; removed when dropped.
     struct Small(PathBuf);
 
     impl Small {
-        /// Below ours in version 1; in version 2 beside it: one with processes of its own can have none below.
+        /// Below ours in version 1; beside ours in version 2, where a cgroup that has processes can have none below it.
         fn beside(own: &Cgroup) -> io::Result<Self> {
             let parent = match own.version {
                 Version::One => &own.directory,
@@ -258,7 +255,7 @@ pub(crate) mod tests {
 
     impl Drop for Small {
         fn drop(&mut self) {
-            // Processes that have ended may count as members a moment longer.
+            // Processes that have ended may count as members for a moment.
             let begin = Instant::now();
             while fs::remove_dir(&self.0).is_err() && begin.elapsed() < Duration::from_secs(10) {
                 std::thread::yield_now();
@@ -284,7 +281,7 @@ pub(crate) mod tests {
         assert_eq!(cgroup.oom_kills(), Some(0));
         assert_eq!(cgroup.memory().unwrap().limit, None);
         small.write(cgroup.by_version("memory.limit_in_bytes", "memory.max"), &LIMIT.to_string()).unwrap();
-        // Where there is swap, and it is accounted for. Version 1 counts memory in.
+        // The file exists where swap is accounted for. Version 1 counts memory in.
         let (swap, most) = match cgroup.version {
             Version::One => ("memory.memsw.limit_in_bytes", LIMIT.to_string()),
             Version::Two => ("memory.swap.max", "0".to_owned()),
@@ -294,12 +291,12 @@ pub(crate) mod tests {
         }
         assert_eq!(cgroup.memory().unwrap().limit, Some(LIMIT));
 
-        // tail keeps all of a last line that never ends; should the limit not hold, another one does.
+        // tail keeps an endless last line in memory. If the cgroup's limit does not hold, `ulimit` does.
         let script = r#"ulimit -v 1000000 && echo $$ > "$0/cgroup.procs" && exec tail /dev/zero"#;
         let status = Command::new("sh").args(["-c", script]).arg(&small.0).status().unwrap();
         assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
         assert_eq!(cgroup.oom_kills(), Some(1));
-        // Only version 2 tells those above; beside is not above.
+        // Only version 2 counts the kill in the cgroups above; this one is beside ours.
         assert_eq!(own.oom_kills(), Some(before));
     }
 }

@@ -7,8 +7,8 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-/// A worker and its descendants, each before its own children. These are asked for when they are wanted: of a process
-/// that is gone by then there are none.
+/// A worker and its descendants, each before its own children. The iterator reads children only when it is asked for
+/// the next process; a process that is gone by then has none.
 #[derive(Debug)]
 pub struct Family {
     found: Vec<Pid>,
@@ -18,13 +18,13 @@ pub struct Family {
 }
 
 impl Family {
-    /// The most processes.
+    /// Yields `most` processes at most.
     #[must_use]
     pub fn of(worker: Pid, most: usize) -> Self {
         Self { found: vec![worker], place: 0, most, is_cut: false }
     }
 
-    /// Whether there were more, as far as has been asked.
+    /// Whether processes have been left out so far.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut
@@ -42,18 +42,18 @@ impl Iterator for Family {
             self.found.extend(children.into_iter().take(room));
         }
         let pid = self.found.get(self.place).copied();
-        // At the end the last one is not asked again.
+        // Past the end the last process is not read again.
         self.place = self.place.saturating_add(1);
         pid
     }
 }
 
-/// The descriptors of a process: the number of each as a word, and what it is, as in `socket:[1234]`. Those that are
-/// closed meanwhile are left out. Takes two microseconds each, as they are asked for: a caller ends it by its own limits
-/// of number and time.
+/// The descriptors of a process: the number as text, and the target, as in `socket:[1234]`. Those that are closed
+/// meanwhile are left out. Each takes two microseconds, and only when the iterator is asked: the caller limits number
+/// and time.
 ///
 /// # Errors
-/// As open(2), readdir(3) and readlink(2): `EACCES` if the process is of another user.
+/// As open(2), readdir(3) and readlink(2): `EACCES` if the process belongs to another user.
 pub fn descriptors(pid: Pid) -> io::Result<impl Iterator<Item = io::Result<(OsString, PathBuf)>>> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
     Ok(entries.filter_map(|entry| {
@@ -74,7 +74,7 @@ mod tests {
     use std::os::fd::AsRawFd;
     use std::process::{Child, Command, Stdio};
 
-    /// A shell with two children below each other, which end with its stdin.
+    /// A shell, its child and its grandchild, which end when its stdin closes.
     fn three_generations() -> (Child, Pid) {
         let script = "sh -c 'sh -c \"echo up; read -r _\" <&3; :' 3<&0; :";
         let mut command = Command::new("sh");

@@ -1,7 +1,7 @@
-//! Exchanging the program of this process for another: execve(2), with some descriptors left open.
+//! Replaces the program of this process by execve(2), with some descriptors left open.
 //!
-//! The process stays what it is: PID 1, parent of its children, with the signals that wait for it. All of its signals are
-//! blocked, which the next program inherits, so none is lost on the way.
+//! The process remains PID 1, the parent of its children, with its pending signals. All signals are blocked, which the
+//! next program inherits, so none is lost.
 
 use super::open_files;
 use super::spawn::duplicate_above;
@@ -19,15 +19,15 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// More text than this is not taken for a handover.
+/// The longest text, in bytes, that is accepted as a handover.
 const LONGEST: usize = 16 << 20;
 
-/// Where our own program was when we were started: another may be there by now.
+/// The path of our own program when it was started: another file may be there by now.
 ///
 /// # Errors
 /// As readlink(2) of `/proc/self/exe`.
 pub fn own_program() -> io::Result<PathBuf> {
-    /// proc_pid_exe(5): what the kernel adds once the file has been removed, or another was renamed over it.
+    /// What the kernel appends once the file has been removed or another was renamed over it (proc_pid_exe(5)).
     const REMOVED: &[u8] = b" (deleted)";
     let shown = std::env::current_exe()?;
     match shown.as_os_str().as_bytes().strip_suffix(REMOVED) {
@@ -36,12 +36,12 @@ pub fn own_program() -> io::Result<PathBuf> {
     }
 }
 
-/// Runs a program with these arguments and these variables more, and returns what it prints; nothing if it does not end
-/// with code 0 within this time, or prints without end. All waits for it: it is to be short. What it leaves behind is killed,
-/// and not waited for, though it may hold the pipe open.
+/// Runs a program with these arguments and additional variables, and returns what it prints; `None` if it does not end
+/// with code 0 within this time, or prints too much. Blocks the whole supervisor, so the program must be short.
+/// Processes that it leaves behind are killed and not waited for, though they may hold the pipe open.
 ///
 /// # Errors
-/// As execve(2), and as the calls by which a child is waited for and heard.
+/// As execve(2), and as the calls that read from a child and wait for it.
 pub fn ask(
     program: &Path,
     args: &[OsString],
@@ -57,7 +57,7 @@ pub fn ask(
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let execute = move || {
         open_files::give_back()?;
-        // Not by std, which gives what is no program to a shell.
+        // Not by std: execvp(3) has a shell run a file that is not a program.
         Err(image.execute())
     };
     // SAFETY: makes system calls only.
@@ -67,11 +67,11 @@ pub fn ask(
     let heard = hear_out(&child, &mut out, begin, within);
     let group = libc::pid_t::try_from(child.id()).unwrap_or(0);
     if group > 1 {
-        // SAFETY: takes integers. It is not reaped, so the group is its own.
+        // SAFETY: takes integers. The child is not reaped, so the group is its own.
         unsafe { libc::kill(group.saturating_neg(), libc::SIGKILL) };
     }
     let mut went_well = false;
-    // A process in uninterruptible sleep does not die of that: the loop reaps it later.
+    // A process in uninterruptible sleep does not die of SIGKILL: the loop reaps it later.
     for _ in 0..MOST_LOOKS_AT_ITS_END {
         match child.try_wait() {
             Ok(None) => call::pause(LOOK_EVERY),
@@ -86,13 +86,13 @@ pub fn ask(
     Ok(text.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
-/// How often it is looked at, which sends nothing when it is done.
+/// The interval of looks at the child: SIGCHLD is blocked.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// A second's worth.
+/// A second of looks at [`LOOK_EVERY`].
 const MOST_LOOKS_AT_ITS_END: u32 = 1000;
 
-/// All that is printed until it ends; nothing if that does not go well.
+/// All output until the child ends; `None` if it is too long or comes too late.
 fn hear_out(
     child: &Child,
     out: &mut ChildStdout,
@@ -102,7 +102,7 @@ fn hear_out(
     named("fcntl", fcntl(&*out, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)))?;
     let mut text = Vec::new();
     loop {
-        // First: what it has printed before its end is in the pipe then.
+        // Before reading: once the child has ended, all its output is in the pipe.
         let ended = has_ended(child)?;
         loop {
             let mut piece = [0; 4096];
@@ -127,11 +127,11 @@ fn hear_out(
     }
 }
 
-/// Whether a child has ended; it is left a zombie.
+/// Whether a child has ended; it stays a zombie.
 fn has_ended(child: &Child) -> io::Result<bool> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: there is room for the answer, which is plain numbers; with nothing to tell the pid stays zero.
+    // SAFETY: there is room for the answer, which is plain numbers; while the child runs, the pid stays zero.
     unsafe {
         let asked = Errno::result(libc::waitid(libc::P_PID, child.id(), info.as_mut_ptr(), options));
         named("waitid", asked)?;
@@ -139,7 +139,7 @@ fn has_ended(child: &Child) -> io::Result<bool> {
     }
 }
 
-/// Puts bytes into a file without a name, for [`received`].
+/// Writes bytes into a memory file, for [`received`].
 ///
 /// # Errors
 /// As memfd_create(2) and write(2).
@@ -153,11 +153,11 @@ pub fn put_down(bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
     file.write_all(bytes)?;
     file.seek(SeekFrom::Start(0))?;
-    // Not one of those that a program may have to have.
+    // Not at 3: programs may expect a descriptor of their own there.
     duplicate_above(OwnedFd::from(file).as_fd(), 3)
 }
 
-/// The text that was put down, by the number of its descriptor.
+/// The text from the descriptor of this number.
 ///
 /// # Errors
 /// As read(2).
@@ -167,7 +167,7 @@ pub fn received(fd: RawFd) -> io::Result<String> {
     Ok(text)
 }
 
-/// The bytes that were put down, however many.
+/// The bytes from the descriptor of this number, without a limit.
 ///
 /// # Errors
 /// As read(2).
@@ -177,21 +177,21 @@ pub fn received_bytes(fd: RawFd) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A descriptor that was left open for us; from here on it is closed on exec.
+/// Takes a descriptor that was left open for us, and closes it on exec from now on.
 ///
 /// # Errors
-/// As fcntl(2): there is no such descriptor.
+/// `InvalidInput` for a standard stream; as fcntl(2): there is no such descriptor.
 pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     if fd <= 2 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     closes_on_exec(fd, true)?;
-    // SAFETY: it is open, and by its number nobody here can have it: nothing has been opened before this but by std, which
-    // does not keep it.
+    // SAFETY: it is open, and no other part of the program can own it: only std has opened descriptors before this, and
+    // it does not keep them.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Becomes another program, with this environment and these descriptors left open. Returns only if that failed.
+/// Executes another program with this environment and these descriptors left open. Returns only on failure.
 #[must_use]
 pub fn exchange(
     program: &Path,
@@ -215,7 +215,7 @@ pub fn exchange(
     error
 }
 
-/// A program with its arguments and its environment, laid out as execve(2) wants them.
+/// A program, its arguments and its environment, in the layout of execve(2).
 struct Image {
     path: CString,
     args: Vec<*const libc::c_char>,
@@ -223,7 +223,7 @@ struct Image {
     _strings: [Vec<CString>; 2],
 }
 
-// SAFETY: the pointers are to strings of its own, and are only read.
+// SAFETY: the pointers refer to strings that it owns, and are only read.
 unsafe impl Send for Image {}
 // SAFETY: as above.
 unsafe impl Sync for Image {}
@@ -245,9 +245,9 @@ impl Image {
         })
     }
 
-    /// Returns only if it fails. Makes a system call, and nothing else.
+    /// Returns only on failure. Makes one system call and nothing else.
     fn execute(&self) -> io::Error {
-        // SAFETY: both lists end with a null pointer, and their strings live as long.
+        // SAFETY: both lists end with a null pointer, and `self` owns their strings.
         unsafe { libc::execve(self.path.as_ptr(), self.args.as_ptr(), self.env.as_ptr()) };
         io::Error::last_os_error()
     }

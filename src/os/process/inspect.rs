@@ -1,4 +1,4 @@
-//! What a process was doing, for the log, before it is killed for doing nothing.
+//! What a hung process is doing, for the log, before it is killed.
 
 use super::proc::{self, cpu_of, field};
 use super::usage;
@@ -10,33 +10,32 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// More descriptors than this are not looked at.
+/// The most descriptors that are looked at.
 const MOST_FDS: usize = 1024;
 
-/// A process at one moment, as far as /proc tells; each is `None` where it does not.
+/// A process at one moment, from /proc; a field is `None` where /proc does not show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessSnapshot {
     /// The letter of its main thread's state: `R` runs, `S` sleeps, `D` waits for a device and cannot be killed, `T` is
     /// stopped, `Z` has ended (proc_pid_stat(5)).
     pub state: Option<char>,
-    /// The function of the kernel in which its main thread sleeps (proc_pid_wchan(5)).
+    /// The kernel function in which its main thread sleeps (proc_pid_wchan(5)).
     pub wchan: Option<String>,
     /// The number of the system call in which its main thread sleeps (proc_pid_syscall(5)).
     pub syscall: Option<i64>,
     /// Its resident memory in bytes, without its children's.
     pub rss: Option<u64>,
-    /// How many threads it has.
     pub threads: Option<u32>,
     /// How many of its descriptors, of the first 1024, are sockets: connections and listeners.
     pub sockets: Option<u32>,
-    /// Processor time that all its threads have used, in user and kernel mode, ended ones too. It counts in steps of
-    /// 10 ms as a rule. Two snapshots with the same have done nothing in between.
+    /// Processor time of all its threads, in user and kernel mode, with those that have ended, in steps of 10 ms as a
+    /// rule. If it is equal in two snapshots, the process did nothing in between.
     pub cpu: Option<Duration>,
 }
 
-/// Looks at a process; of a worker of another user, within [`acting_as`](super::privileges::acting_as), or `wchan`,
-/// `syscall` and `sockets` are `None`. Takes some 80 microseconds, and two more for each descriptor. It waits for
-/// nothing that the process does: none of the files needs the lock of its memory map.
+/// Looks at a process. For a worker of another user, call it within [`acting_as`](super::privileges::acting_as), or
+/// `wchan`, `syscall` and `sockets` are `None`. Takes about 80 microseconds, and two for each descriptor. No file that
+/// it reads needs the lock of the process's memory map, so it never waits for the process.
 #[must_use]
 pub fn snapshot(pid: Pid) -> ProcessSnapshot {
     if !proc::is_ours() {
@@ -58,13 +57,13 @@ pub fn snapshot(pid: Pid) -> ProcessSnapshot {
 /// `utime` and `stime`.
 const OWN_TIME: RangeInclusive<usize> = 14..=15;
 
-/// `0` stands for nothing, and for what we may not see.
+/// `0` stands for "none", and for "not permitted".
 fn wchan_of(text: &str) -> Option<String> {
     let name = text.trim();
     (!matches!(name, "" | "0")).then(|| name.to_owned())
 }
 
-/// `43 0x3 ...`; `running` and `-1 ...` are no calls.
+/// The number in `43 0x3 ...`; `running` and `-1 ...` are no calls.
 fn syscall_of(text: &str) -> Option<i64> {
     text.split_ascii_whitespace().next()?.parse().ok().filter(|number| *number >= 0)
 }
@@ -87,7 +86,7 @@ mod tests {
     use crate::os::test_child::{Python, with_zombie};
     use std::time::Instant;
 
-    /// The snapshot of a child, as soon as that is as it should be.
+    /// The first snapshot of a child that satisfies the condition.
     fn snapshot_when(child: &Python, is_right: impl Fn(&ProcessSnapshot) -> bool) -> ProcessSnapshot {
         let begin = Instant::now();
         loop {
@@ -129,14 +128,14 @@ mod tests {
         let waits = [libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
         #[cfg(target_arch = "x86_64")]
         let waits = [waits.as_slice(), &[libc::SYS_epoll_wait]].concat();
-        // It leaves that no more: what is seen next goes together.
+        // The process stays in that call: from now on the values belong together.
         snapshot_when(&worker, |seen| seen.syscall.is_some_and(|call| waits.contains(&call)));
         let seen = snapshot(worker.pid());
         assert!((seen.state, seen.syscall.is_some()) == (Some('S'), true), "{seen:?}");
         assert_eq!((seen.threads, seen.sockets), (Some(2), Some(3)), "{seen:?}");
         assert!(seen.rss.unwrap() > 20 << 20, "{seen:?}");
         assert!(seen.cpu.unwrap() < Duration::from_secs(20), "{seen:?}");
-        // Kernels built without their own symbols have no name to show.
+        // Kernels built without symbols have no name to show.
         let has_names = fs::metadata("/proc/kallsyms").is_ok();
         assert!(seen.wchan.is_some() || !has_names, "{seen:?}");
     }

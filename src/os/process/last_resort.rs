@@ -1,7 +1,7 @@
-//! If we fail inside, the children are still stopped in order.
+//! Stops the children in order after an internal error.
 //!
-//! An abort makes PID 1 end with 139, and the kernel kills everybody else at once. So the panic hook does by hand
-//! what the core would have done, with nothing but system calls and no state that the panic may have spoilt.
+//! An abort makes PID 1 end with 139, and the kernel kills all other processes at once. So the panic hook does what the
+//! core would have done, with system calls alone and no state that the panic may have damaged.
 
 use super::reap::{self, Reaper, WaitOutcome};
 use super::send;
@@ -14,7 +14,7 @@ use crate::os::private_directory::DirectoryLocation;
 use crate::os::stdio::stderr::Stderr;
 use std::time::{Duration, Instant};
 
-/// Nothing can hurry us any more, so even `infinity` ends.
+/// A stop cannot be shortened any more, so even `infinity` has an end.
 const LONGEST_GRACE: Duration = Duration::from_secs(30);
 
 /// A process in uninterruptible sleep does not die of `SIGKILL`.
@@ -22,8 +22,8 @@ const KILL_MARGIN: Duration = Duration::from_secs(5);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// From here on a panic, anywhere, stops all descendants, waits for them, kills what is left after the graceful
-/// timeout, removes these directories, and ends with [`code::INTERNAL`].
+/// Installs the hook: a panic stops all descendants, waits for them, kills the rest after the graceful timeout, removes
+/// these directories, and ends with [`code::INTERNAL`].
 pub fn stop_in_order_on_panic(policy: StopPolicy, directories: Vec<DirectoryLocation>) {
     std::panic::set_hook(Box::new(move |panic| {
         let line = format!("prefork-init: internal error, stopping everything: {panic}\n").replace('\n', " ");
@@ -38,7 +38,7 @@ pub fn stop_in_order_on_panic(policy: StopPolicy, directories: Vec<DirectoryLoca
             everybody_gone_within(KILL_MARGIN);
         }
         directories.iter().for_each(DirectoryLocation::remove);
-        // SAFETY: ends the process without running anything of ours again.
+        // SAFETY: ends the process and runs no more code of ours.
         unsafe { libc::_exit(i32::from(code::INTERNAL)) };
     }));
 }

@@ -1,4 +1,4 @@
-//! Where a command is, as execvp(3) looks for it.
+//! Finds a command as execvp(3) does.
 
 use crate::os::call;
 use std::ffi::{OsStr, OsString};
@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Looks for a command as execvp(3) does, without running it. Returns in how many directories of PATH it is not, up to the
-/// first that has anything of its name: access(2) goes by other ids than execve(2), which tells what may be executed.
+/// Looks for a command without running it. Returns the number of PATH's directories before the first that has a file of
+/// its name. Only execve(2) knows which file may be executed: access(2) uses other ids.
 ///
 /// # Errors
 /// `NotFound`, or `PermissionDenied` where all that was found cannot be executed.
@@ -19,7 +19,7 @@ pub fn find(command: &OsStr) -> io::Result<usize> {
         match std::fs::metadata(&path) {
             Ok(found) if found.is_file() && may_be_executed(&path) => return Ok(missing),
             Ok(_) => result = Err(io::Error::from_raw_os_error(libc::EACCES)),
-            // We may not look: execve(2) will tell.
+            // We may not look there: execve(2) decides.
             Err(error) if call::is_refused(call::errno(&error)) => return Ok(missing),
             Err(_) if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {
                 missing = missing.saturating_add(1);
@@ -30,19 +30,19 @@ pub fn find(command: &OsStr) -> io::Result<usize> {
     result
 }
 
-/// Whether access(2) does not deny it. Where it fails for another reason, it is for execve(2) to decide.
+/// Whether access(2) does not deny it. If it fails for another reason, execve(2) decides.
 fn may_be_executed(path: &Path) -> bool {
     nix::unistd::access(path, nix::unistd::AccessFlags::X_OK) != Err(nix::errno::Errno::EACCES)
 }
 
-/// The paths at which a command may be: itself if it has a slash, else in each directory of PATH.
+/// The paths at which a command may be: itself if it has a slash, else one in each directory of PATH.
 pub(crate) fn candidates(command: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
     let command = command.as_bytes();
-    // Nothing is not a name: it is not found, as execvp(3) has it, rather than each directory denied.
+    // The empty name is "not found", as in execvp(3), rather than a directory that is denied.
     if command.contains(&b'/') || command.is_empty() {
         return vec![command.to_vec()];
     }
-    // The default is that of confstr(3), _CS_PATH, with the directories where images install.
+    // The default is confstr(3)'s _CS_PATH, preceded by the directory where images install programs.
     let path = path.map_or(&b"/usr/local/bin:/usr/bin:/bin"[..], OsStr::as_bytes);
     path.split(|byte| *byte == b':')
         .map(|dir| if dir.is_empty() { command.to_vec() } else { [dir, b"/", command].concat() })

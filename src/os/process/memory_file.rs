@@ -4,8 +4,8 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// A new one, which may be sealed and is closed on exec. Not executable, which some systems insist on (`vm.memfd_noexec`,
-/// proc_sys_vm(5)), and kernels before 6.3 do not know.
+/// A new file, closed on exec, that may be sealed. It is not executable, as some systems require (`vm.memfd_noexec`,
+/// proc_sys_vm(5)); kernels before 6.3 do not know that flag.
 ///
 /// # Errors
 /// As memfd_create(2).

@@ -1,4 +1,4 @@
-//! Processes of workers, and of others like us.
+//! Processes: starting, signalling, inspecting and reaping them, and what concerns our own.
 
 pub mod descriptors;
 pub mod exec;

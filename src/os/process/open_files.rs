@@ -1,19 +1,19 @@
-//! How many files we may have open (`RLIMIT_NOFILE`, getrlimit(2)): a pool takes all that it may have, since each worker
-//! costs it some, and its children get what it was given. Many programs take a high limit for a number of things to do.
+//! The limit on open files (`RLIMIT_NOFILE`, getrlimit(2)). A pool raises its own, since each worker costs descriptors.
+//! Its children get the original: many programs take a high limit for an amount of work.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What we were given, while ours is another.
+/// The limit that we were started with, while ours differs.
 static GIVEN: AtomicU64 = AtomicU64::new(UNCHANGED);
-/// No limit is as high: `RLIM_INFINITY`, and what is infinite is not raised.
+/// Never the value of a limit that is raised: `RLIM_INFINITY` cannot be.
 const UNCHANGED: u64 = libc::RLIM_INFINITY;
 
-/// Raises our limit as far as it goes. What we were given is remembered for our children.
+/// Raises our limit to the maximum, and remembers the original for our children.
 ///
 /// # Errors
-/// As getrlimit(2) and setrlimit(2): then it is as before.
+/// As getrlimit(2) and setrlimit(2); the limit is then unchanged.
 pub fn raise() -> io::Result<()> {
     let mut limits = MaybeUninit::<libc::rlimit>::zeroed();
     // SAFETY: there is room for the answer, which is two integers.
@@ -25,24 +25,24 @@ pub fn raise() -> io::Result<()> {
         return Ok(());
     }
     set(libc::rlimit { rlim_cur: limits.rlim_max, ..limits })?;
-    // Another program of ours may have been given less before, and has told of it.
+    // A previous program of ours may have handed over the original.
     let _told_before =
         GIVEN.compare_exchange(UNCHANGED, limits.rlim_cur, Ordering::Relaxed, Ordering::Relaxed);
     Ok(())
 }
 
-/// What we were given, if ours is another.
+/// The limit that we were started with; `None` if ours is the same.
 #[must_use]
 pub fn given() -> Option<u64> {
     Some(GIVEN.load(Ordering::Relaxed)).filter(|given| *given != UNCHANGED)
 }
 
-/// The same, where another program of ours was given it in this process.
+/// Takes over the original limit from our previous program in this process.
 pub fn take_over(given: Option<u64>) {
     GIVEN.store(given.unwrap_or(UNCHANGED), Ordering::Relaxed);
 }
 
-/// Sets the limit to what we were given. For a child between its fork and its exec: system calls only.
+/// Sets the original limit again. For a child between fork and exec: system calls only.
 ///
 /// # Errors
 /// As prlimit(2).

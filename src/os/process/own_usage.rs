@@ -1,26 +1,24 @@
-//! What we ourselves use.
+//! The supervisor's own use of resources.
 
 use super::usage;
 use std::fs;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// See the module; what cannot be had is `None`.
+/// A field is `None` where the kernel does not show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnUsage {
     /// Processor time in user and kernel mode (getrusage(2)).
     pub cpu: Duration,
-    /// Resident memory, bytes.
+    /// Resident memory, in bytes.
     pub resident: Option<u64>,
-    /// Address space, bytes.
+    /// Address space, in bytes.
     pub virtual_memory: Option<u64>,
-    /// Open descriptors.
     pub open_fds: Option<u64>,
-    /// How many descriptors we may open: `RLIMIT_NOFILE`; `None` if there is no limit.
+    /// The limit on open descriptors, `RLIMIT_NOFILE`; `None` if there is no limit.
     pub max_fds: Option<u64>,
 }
 
-/// Looks at ourselves.
 #[must_use]
 pub fn own_usage() -> OwnUsage {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -35,14 +33,14 @@ pub fn own_usage() -> OwnUsage {
     }
 }
 
-/// Does something, and tells what it cost: the processor time of this thread.
+/// Calls `act`, and returns with its result the processor time of this thread that it took.
 pub fn costing<T>(act: impl FnOnce() -> T) -> (T, Duration) {
     let begin = processor_time();
     let done = act();
     (done, processor_time().saturating_sub(begin))
 }
 
-/// The time for which this thread has had a processor (clock_gettime(2)).
+/// The processor time of this thread (clock_gettime(2)).
 fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: there is room for the answer.

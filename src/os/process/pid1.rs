@@ -1,19 +1,18 @@
-//! What it takes to get the orphans.
+//! Our place among processes: PID 1 or subreaper, our parent, and the seed for random numbers.
 
 use super::queued::to_ourselves_from;
 use crate::core::Signal;
 use std::io;
 
-/// Whether we are the init of our PID namespace.
 #[must_use]
 pub fn is_pid1() -> bool {
     std::process::id() == 1
 }
 
-/// Makes orphaned descendants come to us, as they come to PID 1 (`PR_SET_CHILD_SUBREAPER`, prctl(2)).
+/// Makes orphaned descendants our children, as PID 1's are (`PR_SET_CHILD_SUBREAPER`, prctl(2)).
 ///
 /// # Errors
-/// Where a sandbox refuses it; we then still serve, but orphans go elsewhere.
+/// If a sandbox refuses it; we still run, but orphans go elsewhere.
 pub fn become_subreaper() -> io::Result<()> {
     // SAFETY: takes four integers and touches no memory.
     match unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } {
@@ -22,8 +21,8 @@ pub fn become_subreaper() -> io::Result<()> {
     }
 }
 
-/// Whether orphaned descendants come to us: that we are to get them outlives an exec, so the program before us may have
-/// seen to it (`PR_GET_CHILD_SUBREAPER`, prctl(2)). Not, where a sandbox refuses to tell.
+/// Whether orphaned descendants become our children (`PR_GET_CHILD_SUBREAPER`, prctl(2)). The attribute outlives an
+/// exec, so our previous program may have set it. False where a sandbox refuses the call.
 #[must_use]
 pub fn is_subreaper() -> bool {
     let mut is: libc::c_int = 0;
@@ -31,12 +30,11 @@ pub fn is_subreaper() -> bool {
     unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut is) == 0 && is != 0 }
 }
 
-/// Asks for a signal when the process that started us is gone (`PR_SET_PDEATHSIG`, prctl(2)). If it is no longer
-/// `parent`, the signal comes at once, and as the kernel would have sent it: from there. One from ourselves would have
-/// no sender to believe.
+/// Asks for a signal when our parent ends (`PR_SET_PDEATHSIG`, prctl(2)). If the parent is not `parent` any more, the
+/// signal comes at once with `parent` as its sender, as from the kernel: one from ourselves would not be believed.
 ///
 /// # Errors
-/// Where a sandbox refuses it.
+/// If a sandbox refuses it.
 pub fn ask_for_parent_death_signal(signal: Signal, parent: i32) -> io::Result<()> {
     // SAFETY: take integers and touch no memory.
     unsafe {
@@ -47,14 +45,13 @@ pub fn ask_for_parent_death_signal(signal: Signal, parent: i32) -> io::Result<()
     }
 }
 
-/// Whose child we are.
 #[must_use]
 pub fn parent() -> i32 {
     // SAFETY: always succeeds.
     unsafe { libc::getppid() }
 }
 
-/// The signal that was asked for, if one was.
+/// The parent death signal, if one is set.
 #[must_use]
 pub fn parent_death_signal() -> Option<Signal> {
     let mut number: libc::c_int = 0;
@@ -63,11 +60,12 @@ pub fn parent_death_signal() -> Option<Signal> {
     Signal::from_number(number)
 }
 
-/// Eight bytes of chance for the core's generator (getrandom(2)); the time of day if there are none.
+/// Eight random bytes for the core's generator (getrandom(2)); without them, the clock's nanoseconds mixed with our
+/// pid.
 #[must_use]
 pub fn seed() -> u64 {
     let mut seed = [0u8; 8];
-    // SAFETY: the buffer is as large as we say.
+    // SAFETY: the length is that of the buffer.
     let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), libc::GRND_NONBLOCK) };
     if usize::try_from(got) == Ok(seed.len()) {
         return u64::from_ne_bytes(seed);

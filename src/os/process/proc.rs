@@ -1,4 +1,4 @@
-//! Our descendants, as /proc tells them (proc(5)). Without /proc there are none.
+//! Our descendants, and the state of processes, from /proc (proc(5)). Without /proc there are none.
 
 use crate::core::action::Target;
 use crate::core::{Pid, Signal};
@@ -11,33 +11,29 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// A process as `/proc/PID/stat` shows it.
+/// A process from `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its id.
     pub pid: Pid,
-    /// Its parent's.
     pub parent: Pid,
-    /// Its process group's.
     pub group: Pid,
-    /// Its session's.
     pub session: Pid,
-    /// When it was started, in clock ticks since the boot: with the id, it is no other process.
+    /// The start time in clock ticks since boot. With the pid it identifies the process.
     pub started: u64,
 }
 
 impl Process {
-    /// What no other process has.
+    /// The pair that no other process has.
     #[must_use]
     pub fn identity(&self) -> (Pid, u64) {
         (self.pid, self.started)
     }
 }
 
-/// Chains of parents longer than this are not followed: no process of ours is that deep.
+/// The longest chain of parents that is followed: no process of ours is that deep.
 pub(crate) const DEEPEST: usize = 64;
 
-/// The process with this id, zombies too.
+/// The process with this id, also a zombie.
 #[must_use]
 pub fn process(pid: Pid) -> Option<Process> {
     let stat = stat(pid)?;
@@ -49,13 +45,12 @@ pub fn process(pid: Pid) -> Option<Process> {
     Some(Process { pid, parent, group, session, started })
 }
 
-/// Ourselves.
 #[must_use]
 pub fn own() -> Option<Process> {
     process(own_pid())
 }
 
-/// Whether a terminal controls our session, as far as /proc tells.
+/// Whether our session has a controlling terminal. False where /proc does not show it.
 #[must_use]
 pub fn has_terminal() -> bool {
     // Field 7, proc_pid_stat(5): the terminal's device number.
@@ -63,26 +58,26 @@ pub fn has_terminal() -> bool {
     stat.is_some_and(|stat| stat.split_ascii_whitespace().nth(4).is_some_and(|device| device != "0"))
 }
 
-/// Whether a process ignores a signal; not, if /proc does not tell.
+/// Whether a process ignores a signal. False where /proc does not show it.
 #[must_use]
 pub fn ignores(pid: Pid, signal: Signal) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     is_in_set(&status, "SigIgn:", bit_of(signal)).unwrap_or(false)
 }
 
-/// What becomes of a signal that is sent to a process.
+/// The effect that a signal would have on a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reception {
     /// Its program gets it: it catches it, or all its threads block it (signalfd(2)) or wait for it (sigwait(3)). A
-    /// runtime may catch all signals and end at those that the program did not ask for, as Ruby's does.
+    /// runtime may catch all signals and still end at those that the program did not ask for, as Ruby's does.
     Taken,
-    /// It would be ignored, or have its default effect; or /proc does not tell.
+    /// It would be ignored or have its default effect; or /proc does not show it.
     NotTaken,
     /// The process is a zombie, or gone.
     Gone,
 }
 
-/// See [`Reception`].
+/// The effect of a signal on a process now.
 #[must_use]
 pub fn reception(pid: Pid, signal: Signal) -> Reception {
     match (state(pid), is_ours()) {
@@ -97,48 +92,47 @@ pub fn reception(pid: Pid, signal: Signal) -> Reception {
     }
 }
 
-/// Whether the set of signals with this name in `/proc/PID/status` has this bit.
+/// Whether the signal set of this name in `/proc/PID/status` has this bit.
 fn is_in_set(status: &str, name: &str, bit: u64) -> Option<bool> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     u64::from_str_radix(line.trim(), 16).ok().map(|set| set & bit != 0)
 }
 
-/// A signal's bit in the sets of `/proc/PID/status`.
+/// The bit of a signal in the sets of `/proc/PID/status`.
 fn bit_of(signal: Signal) -> u64 {
     let shift = u32::try_from(signal.number().saturating_sub(1)).unwrap_or(u32::MAX);
     1u64.checked_shl(shift).unwrap_or(0)
 }
 
-/// The letter that stands for what a process does: `T` is stopped.
+/// The letter of a process's state: `T` is stopped (proc_pid_stat(5)).
 #[must_use]
 pub fn state(pid: Pid) -> Option<char> {
     stat(pid)?.trim_start().chars().next()
 }
 
-/// Whether a process runs: of one that has ended and is not reaped the kernel shows no descriptors, and that it may not be
-/// looked at.
+/// Whether a process exists and is not a zombie. The kernel shows a zombie's descriptors as forbidden, not as gone.
 pub(crate) fn runs(pid: Pid) -> bool {
     state(pid).is_some_and(|state| state != 'Z')
 }
 
-/// The fields of `/proc/PID/stat` from the state on.
+/// The fields of `/proc/PID/stat` from the third, the state, on.
 pub(crate) fn stat(pid: Pid) -> Option<String> {
     if !is_ours() {
         return None;
     }
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
-    // The name, in parentheses, may itself hold spaces and parentheses: the last one ends it.
+    // The name, in parentheses, may contain spaces and parentheses: the last one ends it.
     text.rsplit_once(')').map(|(_, fields)| fields.to_owned())
 }
 
-/// All processes that descend from us, in no order.
+/// All our descendants, in no order.
 #[must_use]
 pub fn descendants() -> Vec<Process> {
     descendants_but(&[])
 }
 
-/// All processes that descend from us, but for these and what descends from them.
+/// All our descendants except these and their descendants.
 #[must_use]
 pub fn descendants_but(except: &[Pid]) -> Vec<Process> {
     let except: HashSet<Pid> = except.iter().copied().collect();
@@ -158,15 +152,15 @@ pub fn descendants_but(except: &[Pid]) -> Vec<Process> {
     }
 }
 
-/// What is left of a worker's process group, among those that descend from us. Every worker's group is a session
-/// too; one that has received its number since, inside another worker's session, is a stranger.
+/// The members of a dead worker's process group that descend from us. Each worker's group is also a session: a group
+/// that has received the same number since, inside another worker's session, is a stranger.
 #[must_use]
 pub fn remains_of(group: Pid) -> Vec<Pid> {
     let is_member = |process: &Process| process.group == group && process.session == group;
     descendants().into_iter().filter(is_member).map(|process| process.pid).collect()
 }
 
-/// The processes that a signal is for, among those that descend from us. The leader of a group must be there.
+/// The processes among our descendants that a signal is for, with a zombie leader.
 #[must_use]
 pub fn targets(to: Target) -> Vec<Process> {
     match to {
@@ -175,21 +169,21 @@ pub fn targets(to: Target) -> Vec<Process> {
     }
 }
 
-/// What a process would make of a signal that it was not expecting.
+/// Whether a process expects a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awareness {
-    /// It handles, ignores or blocks it, or a thread sleeps in sigwait(3), which the kernel shows as not blocking.
+    /// It handles, ignores or blocks it, or a thread sleeps in sigwait(3), where the kernel shows the signal as not
+    /// blocked.
     Aware,
-    /// It does not know it: the signal would have its default effect.
+    /// It does not: the signal would have its default effect.
     Unaware,
-    /// It seems not to know it, but runs just now: it may have left sigwait(3) this very moment, where its mask is not
-    /// restored yet.
+    /// As `Unaware`, but a thread is running: it may have just left sigwait(3), and its mask may not be restored yet.
     Running,
-    /// There is no /proc to tell.
+    /// /proc does not show it.
     Unknown,
 }
 
-/// See [`Awareness`].
+/// Whether a process expects a signal, by the state of all its threads.
 #[must_use]
 pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
     let bit = bit_of(signal);
@@ -201,7 +195,7 @@ pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
     let mut all_block = true;
     for thread in threads.flatten() {
         let Ok(status) = fs::read_to_string(thread.path().join("status")) else { continue };
-        // One that has ended hears nothing.
+        // A thread that has ended receives nothing.
         if status.lines().any(|line| line.starts_with("State:\tZ") || line.starts_with("State:\tX")) {
             continue;
         }
@@ -213,7 +207,7 @@ pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
         if ignores || catches {
             return Awareness::Aware;
         }
-        // One that does not block it may be hit.
+        // A thread that does not block it may receive it.
         all_block &= blocks;
         match by_its_call(pid, &thread.path(), bit) {
             sure @ (Awareness::Aware | Awareness::Unknown) => return sure,
@@ -224,12 +218,12 @@ pub fn awareness(pid: Pid, signal: Signal) -> Awareness {
     if all_block { Awareness::Aware } else { found }
 }
 
-/// What the system call in which a thread of a process sleeps says of it.
+/// The verdict from the system call in which a thread sleeps.
 fn by_its_call(pid: Pid, thread: &Path, bit: u64) -> Awareness {
     let call = match fs::read_to_string(thread.join("syscall")) {
         Ok(call) => call,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Awareness::Unknown,
-        // It has ended, or the kernel does not tell.
+        // The thread has ended, or the kernel does not show its calls.
         Err(_) => return Awareness::Unaware,
     };
     let mut words = call.split_ascii_whitespace();
@@ -243,7 +237,7 @@ fn by_its_call(pid: Pid, thread: &Path, bit: u64) -> Awareness {
     }
 }
 
-/// Whether the set of signals at this address, for which a thread of a process sleeps in sigwait(3), holds this one.
+/// Whether the signal set at this address, on which a thread sleeps in sigwait(3), has this bit.
 fn awaits(pid: Pid, address: &str, bit: u64) -> bool {
     let address = address.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
     let mut set = [0u8; 8];
@@ -252,11 +246,11 @@ fn awaits(pid: Pid, address: &str, bit: u64) -> bool {
     memory.ok().and_then(read).is_some() && u64::from_ne_bytes(set) & bit != 0
 }
 
-/// Whether /proc shows our own PID namespace: that of another (`unshare --pid` without `--mount-proc`) would have us
-/// take strangers for our own.
+/// Whether /proc is that of our own PID namespace. In that of another (`unshare --pid` without `--mount-proc`),
+/// strangers would look like our processes.
 #[must_use]
 pub fn is_ours() -> bool {
-    // Only what was seen is kept: it may fail this once, for want of memory for one.
+    // Only a success is kept: one failure may be a moment's lack of memory.
     static OURS: OnceLock<bool> = OnceLock::new();
     if let Some(ours) = OURS.get() {
         return *ours;
@@ -265,7 +259,7 @@ pub fn is_ours() -> bool {
     *OURS.get_or_init(|| link.as_os_str() == std::process::id().to_string().as_str())
 }
 
-/// The child of ours from which a process descends, or which it is.
+/// Our child from which a process descends, or the process itself if it is our child.
 #[must_use]
 pub fn child_above(pid: Pid) -> Option<Pid> {
     let own = own_pid();
@@ -279,13 +273,13 @@ pub fn child_above(pid: Pid) -> Option<Pid> {
     None
 }
 
-/// Our own children; none where that is not to be seen.
+/// Our own children; none where /proc does not show them.
 #[must_use]
 pub fn own_children() -> Vec<Pid> {
     if is_ours() { children(own_pid()) } else { Vec::new() }
 }
 
-/// The children of a process, all its threads' together.
+/// The children of all threads of a process.
 #[must_use]
 pub fn children(pid: Pid) -> Vec<Pid> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
@@ -293,7 +287,7 @@ pub fn children(pid: Pid) -> Vec<Pid> {
     for thread in threads.flatten() {
         match fs::read_to_string(thread.path().join("children")) {
             Ok(list) => found.extend(list.split_ascii_whitespace().filter_map(|p| p.parse().ok()).map(Pid)),
-            // A kernel built without CONFIG_PROC_CHILDREN: the long way.
+            // A kernel built without CONFIG_PROC_CHILDREN: search all processes.
             Err(_) => return all().into_iter().filter(|p| p.parent == pid).map(|p| p.pid).collect(),
         }
     }
@@ -304,7 +298,6 @@ fn all() -> Vec<Process> {
     pids().into_iter().filter_map(process).collect()
 }
 
-/// All processes in our PID namespace.
 #[must_use]
 pub fn pids() -> Vec<Pid> {
     if !is_ours() {
@@ -318,12 +311,12 @@ fn own_pid() -> Pid {
     Pid(i32::try_from(std::process::id()).unwrap_or(0))
 }
 
-/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5). The text begins with the third.
+/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5). The text begins with field 3.
 pub(crate) fn field(stat: &str, number: usize) -> Option<u64> {
     stat.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
-/// The sum of these fields of processor time.
+/// The sum of these fields, which count clock ticks.
 pub(crate) fn cpu_of(stat: &str, fields: RangeInclusive<usize>) -> Option<Duration> {
     let ticks = fields.map(|number| field(stat, number)).sum::<Option<u64>>()?;
     // SAFETY: takes an integer.

@@ -1,4 +1,4 @@
-//! Signals that carry their sender and a value (rt_sigqueueinfo(2)).
+//! Signals that carry a sender and a value (rt_sigqueueinfo(2)).
 
 use crate::core::{Pid, Received, Signal};
 use std::io;
@@ -9,7 +9,7 @@ pub(super) struct QueuedInfo {
     signo: i32,
     errno: i32,
     code: i32,
-    // A union with pointers in C, hence aligned like one.
+    // In C a union that contains pointers: hence its alignment.
     fields: QueuedFields,
     padding: [u64; 12],
 }
@@ -43,7 +43,7 @@ pub(super) fn queue_to_process(pid: Pid, signal: Signal, info: &QueuedInfo) -> i
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Sends ourselves a signal as if it came from another process by kill(2): only to itself may a process say so
+/// Sends ourselves a signal that looks like kill(2) from another process. A process may do so only to itself
 /// (rt_sigqueueinfo(2)).
 pub(crate) fn to_ourselves_from(sender: i32, signal: Signal) -> io::Result<()> {
     let info = QueuedInfo::from(&Received { sender, ..Received::plain(signal) });

@@ -1,5 +1,5 @@
-//! Sending signals. Errors come back and are never fatal: `ESRCH` means it is gone already,
-//! `EPERM` that it runs as a user whom we may not signal (no `CAP_KILL`).
+//! Sends signals. Errors are returned and never fatal: `ESRCH` means that the process is gone, `EPERM` that it runs as
+//! a user that we may not signal (no `CAP_KILL`).
 
 use super::proc::Awareness;
 use super::queued::{QueuedInfo, queue_to_process};
@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// `SI_TKILL` (sigaction(2)): only the kernel may give it.
+/// `SI_TKILL` (sigaction(2)): only the kernel may set it.
 const SI_TKILL: i32 = -6;
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP` (pidfd_send_signal(2), Linux 6.9).
@@ -27,7 +27,7 @@ pub fn to_process(pid: Pid, signal: Signal) -> io::Result<()> {
     if pid.0 <= 1 {
         return Ok(());
     }
-    // SAFETY: takes two integers. A pid below 2 would mean a group, everybody, or init.
+    // SAFETY: takes two integers. A pid below 2 would mean a group, every process, or init.
     let sent = check(unsafe { libc::kill(pid.0, signal.number()) });
     or_by_descriptor(sent, pid, signal, 0)
 }
@@ -40,12 +40,12 @@ pub fn to_group(group: Pid, signal: Signal) -> io::Result<()> {
     if group.0 <= 1 {
         return Ok(());
     }
-    // SAFETY: takes two integers. A group below 2 would mean our own, everybody, or init's.
+    // SAFETY: takes two integers. A group below 2 would mean our own, every process, or init's.
     let sent = check(unsafe { libc::kill(group.0.saturating_neg(), signal.number()) });
     or_by_descriptor(sent, group, signal, TO_GROUP)
 }
 
-/// Where kill(2) is refused, pidfd_send_signal(2) may not be; if it is, or knows no groups, the first error stands.
+/// Where kill(2) is refused, tries pidfd_send_signal(2); if that fails too, returns the first error.
 fn or_by_descriptor(sent: io::Result<()>, to: Pid, signal: Signal, flags: libc::c_uint) -> io::Result<()> {
     sent.or_else(|error| {
         let refused = call::is_refused(call::errno(&error));
@@ -54,7 +54,7 @@ fn or_by_descriptor(sent: io::Result<()>, to: Pid, signal: Signal, flags: libc::
     })
 }
 
-/// Passes a signal on as it came: one that was queued with a value (sigqueue(3)) keeps its value and its sender.
+/// Forwards a signal unchanged: one that was queued with a value (sigqueue(3)) keeps its value and its sender.
 ///
 /// # Errors
 /// As kill(2) and rt_sigqueueinfo(2).
@@ -73,7 +73,7 @@ pub fn forward(to: Target, received: &Received) -> io::Result<()> {
     match queue_to_group(group, received.signal, &info) {
         Ok(()) => Ok(()),
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(error),
-        // An older kernel, or a sandbox that does not know the call: to the leader, then to the others.
+        // An older kernel, or a sandbox that does not know the call: send to the leader, then to the others.
         Err(_) => {
             let sent = queue_to_process(group, received.signal, &info);
             for other in proc::targets(to) {
@@ -86,26 +86,25 @@ pub fn forward(to: Target, received: &Received) -> io::Result<()> {
     }
 }
 
-/// Keeps a signal from processes that it would end only because they do not know it.
+/// Forwards signals but spares processes that do not expect them: the default effect would end them.
 #[derive(Debug)]
 pub struct Sparing {
-    /// The user and group to look as: those of the processes, if they are not ours.
+    /// The user and group whose rights the look at /proc needs; `None` for our own.
     ids: Option<(u32, u32)>,
-    /// Processes that were seen to know a signal: while one runs, this cannot be seen.
+    /// Processes that were seen to expect a signal: while a process runs, that is not visible.
     known: HashSet<(Pid, u64, Signal)>,
 }
 
 impl Sparing {
-    /// Looks with the eyes of this user and group.
     #[must_use]
     pub fn new(ids: Option<(u32, u32)>) -> Self {
         Self { ids, known: HashSet::new() }
     }
 
-    /// As [`forward`], but to those that know the signal. Where /proc does not tell, to all.
+    /// As [`forward`], but only to processes that expect the signal; where /proc does not show it, to all.
     ///
     /// # Errors
-    /// As [`forward`]; of several errors the first.
+    /// As [`forward`]; the first of several errors.
     pub fn forward(&mut self, to: Target, received: &Received) -> io::Result<()> {
         let processes = proc::targets(to);
         if processes.is_empty() {
@@ -119,7 +118,7 @@ impl Sparing {
         let aware: Vec<proc::Process> = privileges::acting_for(ids, look);
         let mut result = Ok(());
         for process in aware {
-            // An error is no reason to pass over the others.
+            // After an error, the other processes still get the signal.
             result = result.and(forward(Target::Process(process.pid), received));
         }
         result
@@ -148,13 +147,13 @@ impl Sparing {
     }
 }
 
-/// More than this is not remembered.
+/// The most processes that are remembered.
 const MOST_KNOWN: usize = 4_096;
 
-/// Continues those that are stopped (`T` in `/proc/PID/stat`, proc(5)), or may be: without /proc it cannot be known.
+/// Continues the processes that are stopped (`T` in `/proc/PID/stat`, proc(5)); without /proc, all of them.
 ///
 /// # Errors
-/// As kill(2); of several errors the first.
+/// As kill(2); the first of several errors.
 pub fn continue_stopped(to: Target) -> io::Result<()> {
     let (Target::Process(leader) | Target::Group(leader)) = to;
     if proc::state(leader).is_none_or(|state| state == 'T') {
@@ -164,13 +163,13 @@ pub fn continue_stopped(to: Target) -> io::Result<()> {
     to_each(members.filter(|pid| proc::state(*pid) == Some('T')), Signal::CONT)
 }
 
-/// Signals all our descendants: everybody, if we are PID 1; else those that /proc shows.
+/// Signals all our descendants: every process, if we are PID 1; else those that /proc shows.
 ///
 /// # Errors
-/// The last error but `ESRCH`.
+/// The first error other than `ESRCH`.
 pub fn to_all(signal: Signal) -> io::Result<()> {
     if pid1::is_pid1() {
-        // SAFETY: takes two integers. As PID 1 of our namespace, -1 is everybody in it but ourselves.
+        // SAFETY: takes two integers. For PID 1 of a namespace, -1 means every other process in it.
         let sent = ignore_gone(check(unsafe { libc::kill(-1, signal.number()) }));
         if !sent.as_ref().is_err_and(|error| call::is_refused(call::errno(error))) {
             return sent;
@@ -179,7 +178,7 @@ pub fn to_all(signal: Signal) -> io::Result<()> {
     if signal != Signal::KILL {
         return to_each(proc::descendants().into_iter().map(|process| process.pid), signal);
     }
-    // A process that forks and ends faster than we look is not seen the first time.
+    // One walk may miss a process that forks and ends meanwhile.
     let mut seen = HashSet::new();
     let mut result = Ok(());
     for _ in 0..MOST_WALKS {
@@ -193,49 +192,50 @@ pub fn to_all(signal: Signal) -> io::Result<()> {
     result
 }
 
-/// Walks over all descendants in one go of killing.
+/// The most walks over all descendants in one kill.
 const MOST_WALKS: u32 = 8;
 
-/// Whether a process group has no member left. A leader that was not reaped is one.
+/// Whether a process group has no member. An unreaped leader is a member.
 #[must_use]
 pub fn is_empty_group(group: Pid) -> bool {
-    // SAFETY: takes two integers, and sends nothing. A group below 2 would mean our own, everybody, or init's.
+    // SAFETY: takes two integers, and sends nothing. A group below 2 would mean our own, every process, or init's.
     let asked = if group.0 > 1 { check(unsafe { libc::kill(group.0.saturating_neg(), 0) }) } else { Ok(()) };
     asked.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 
-/// Signals those members of a process group that descend from us.
+/// Signals the members of a process group that descend from us.
 ///
 /// # Errors
-/// The last error but `ESRCH`.
+/// The first error other than `ESRCH`.
 pub fn to_remains(group: Pid, signal: Signal) -> io::Result<()> {
-    // A walk through all of /proc is only for a group that has members.
+    // Avoids a walk through all of /proc for an empty group.
     if is_empty_group(group) {
         return Ok(());
     }
     to_each(proc::remains_of(group).into_iter(), signal)
 }
 
-/// How long processes that run may take, all together, until it is seen whether they know a signal.
+/// The longest wait, for all running processes together, until each is seen to expect a signal or not.
 const WAIT_FOR_SLEEP: Duration = Duration::from_millis(5);
 
-/// The processes that were asked to stop: none is asked twice, since a second request means "at once" to many servers.
+/// The processes that were asked to stop. None is asked twice: to many servers a second request means "at once".
 #[derive(Debug, Default)]
 pub struct Asked {
     who: HashSet<(Pid, u64)>,
-    /// Without /proc, all at once.
+    /// Set when every process was asked at once, without /proc.
     everybody: bool,
 }
 
 impl Asked {
-    /// A target is about to get a stop signal: its processes of now count as asked. One that is forked later does not:
-    /// it may never hear of it. Processes that are gone are forgotten, for this may come for years.
+    /// Counts the present processes of a target as asked: it is about to get a stop signal. A process that is forked
+    /// later may never receive it, so it does not count. Forgets processes that are gone, since this may be called for
+    /// years.
     pub fn note(&mut self, to: Target) {
         self.who.retain(|(pid, started)| proc::process(*pid).is_some_and(|now| now.started == *started));
         self.who.extend(proc::targets(to).iter().map(proc::Process::identity));
     }
 
-    /// Whether a process was asked, or is below one that was and lives: that one does something for its own end.
+    /// Whether a process was asked, or has an ancestor that was asked and still lives: that ancestor takes care of it.
     fn knows(&self, process: proc::Process, all: &HashMap<Pid, proc::Process>) -> bool {
         let mut next = Some(process);
         for _ in 0..proc::DEEPEST {
@@ -248,12 +248,12 @@ impl Asked {
         false
     }
 
-    /// Sends a signal, and `SIGCONT` since a stopped process does not see it, to our descendants but for these
-    /// workers, what is below them, and these groups. As PID 1 without /proc: to everybody,
-    /// once there are no workers.
+    /// Sends a signal to our descendants, except to these workers, their descendants and these groups; then `SIGCONT`,
+    /// since a stopped process does not receive the first. As PID 1 without /proc: to every process, once there are no
+    /// workers.
     ///
     /// # Errors
-    /// The last error but `ESRCH`.
+    /// The first error other than `ESRCH`.
     pub fn ask_orphans(&mut self, workers: &[Pid], groups: &[Pid], signal: Signal) -> io::Result<()> {
         let descendants = proc::descendants_but(workers);
         if descendants.is_empty() && workers.is_empty() && pid1::is_pid1() {
@@ -276,7 +276,7 @@ impl Asked {
 fn to_each(pids: impl Iterator<Item = Pid>, signal: Signal) -> io::Result<()> {
     let mut result = Ok(());
     for pid in pids {
-        // An error is no reason to pass over the others.
+        // After an error, the other processes still get the signal.
         result = result.and(ignore_gone(to_process(pid, signal)));
     }
     result
@@ -290,7 +290,7 @@ fn queue_to_group(group: Pid, signal: Signal, info: &QueuedInfo) -> io::Result<(
     by_descriptor(group, signal, info, TO_GROUP)
 }
 
-/// As pidfd_send_signal(2); null stands for the plain signal of kill(2).
+/// As pidfd_send_signal(2); a null `info` means a plain signal, as from kill(2).
 fn by_descriptor(to: Pid, signal: Signal, info: *const QueuedInfo, flags: libc::c_uint) -> io::Result<()> {
     // SAFETY: takes two integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, to.0, 0) };

@@ -1,6 +1,6 @@
-//! How one of us finds another that runs: each holds a sign up, a file without a path that says where it can be asked.
+//! How a client finds a running supervisor: each holds a sign, a file without a path that contains its addresses.
 //!
-//! It is there as long as its process, and no longer; nothing has to be written anywhere, or cleaned up.
+//! The sign exists exactly as long as its process, so nothing has to be written to a directory or cleaned up.
 
 use super::descriptors::descriptors;
 use crate::core::Pid;
@@ -14,28 +14,28 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What `/proc/PID/fd` calls it, after `memfd:`.
+/// The file's name, which `/proc/PID/fd` shows after `memfd:`.
 const NAME: &CStr = c"prefork-init";
 const LINK: &str = "/memfd:prefork-init";
 
-/// More descriptors of a process are not looked at, nor a longer sign, nor processes after this time.
+/// The limits of a search: descriptors of a process, bytes of a sign, and the time for all processes.
 const MOST_FDS: usize = 65_536;
 const LONGEST: u64 = 4_096;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What one of us says of itself, for another of us to find it.
+/// What a supervisor shows of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresenceSign {
-    /// Whether it is a pool.
     pub is_pool: bool,
-    /// Where it takes orders.
+    /// The address of its control socket.
     pub control: Option<Address>,
-    /// Where its health endpoint is.
+    /// The address of its health endpoint.
     pub health: Option<Address>,
 }
 
 impl PresenceSign {
-    /// As text: a word a line, and after some an address. A socket's path is whole: the reader is elsewhere.
+    /// As text: one word a line, in some followed by an address. A socket's path is absolute, since the reader has
+    /// another working directory.
     #[must_use]
     pub fn write(&self) -> String {
         let kind = if self.is_pool { "pool" } else { "init" };
@@ -46,7 +46,7 @@ impl PresenceSign {
         format!("{kind}\n{}{}", line("control", &self.control), line("health", &self.health))
     }
 
-    /// What is not understood is left out: another version may say more.
+    /// Skips lines that it does not understand: another version may write more.
     fn read(text: &str) -> Self {
         let place = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -64,7 +64,7 @@ fn whole(address: &Address) -> Address {
     }
 }
 
-/// Holds this up, for as long as the descriptor is open. It has no effect on what others may do.
+/// Holds a sign up for as long as the descriptor is open.
 ///
 /// # Errors
 /// As memfd_create(2) and write(2).
@@ -74,8 +74,8 @@ pub fn hold_up(sign: &PresenceSign) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// The signs of all that run here, in our mount and PID namespace, as our own user or as root: others are not believed.
-/// Those of other users the kernel does not show. Each with its pid.
+/// The signs of all supervisors in our mount and PID namespaces, with their pids. Only those of our own user and of
+/// root are believed; the kernel hides those of other users.
 #[must_use]
 pub fn seen() -> Vec<(i32, PresenceSign)> {
     let begin = Instant::now();
@@ -89,7 +89,7 @@ pub fn seen() -> Vec<(i32, PresenceSign)> {
         .filter_map(|pid| Some((pid, sign_of(pid)?)))
         .collect();
     found.sort_by_key(|(pid, _)| *pid);
-    // A child between its fork and its exec, or one that takes descriptors for us, has all that we have.
+    // A child between fork and exec, or one that closes passed descriptors for us, has a copy of all our descriptors.
     let parent = |pid: &Pid| proc::process(*pid).map(|process| process.parent);
     let is_copy = |(pid, sign): &(Pid, PresenceSign)| {
         found.iter().any(|(other, held)| Some(*other) == parent(pid) && held == sign)
@@ -99,13 +99,13 @@ pub fn seen() -> Vec<(i32, PresenceSign)> {
     originals.map(|(pid, sign)| (pid.0, sign)).collect()
 }
 
-/// Whether this is our own user's, or root's.
+/// Whether this belongs to our own user or to root.
 fn is_believed(path: &Path) -> bool {
     let (uid, _) = privileges::own_ids();
     fs::symlink_metadata(path).is_ok_and(|found| [0, uid].contains(&found.uid()))
 }
 
-/// Whether this is a socket of our own user's, or of root's.
+/// Whether this is a socket of our own user or of root.
 #[must_use]
 pub fn is_believed_socket(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
@@ -122,7 +122,7 @@ fn sign_of(pid: Pid) -> Option<PresenceSign> {
         |target: &Path| target.to_str().is_some_and(|target| target.trim_end_matches(" (deleted)") == LINK);
     let mut open = descriptors(pid).ok()?.flatten().take(MOST_FDS);
     let (fd, _) = open.find(|(_, target)| is_sign(target))?;
-    // A descriptor of our own, which begins at the beginning.
+    // Opened anew: a descriptor of our own has its offset at the beginning.
     let mut text = String::new();
     File::open(format!("/proc/{pid}/fd/{}", fd.display()))
         .ok()?

@@ -1,30 +1,30 @@
-//! Signals for those processes alone that can take them: the default effect of most is the end of the process.
+//! Signals only for processes that can take them: the default effect of most signals is the end of the process.
 
 use crate::core::{Pid, Signal};
 use crate::os::process::proc::{self, Reception};
 use crate::os::process::send;
 use std::io;
 
-/// More processes of one worker are not looked at.
+/// The most processes of one worker that are looked at.
 const MOST_PROCESSES: usize = 64;
 
-/// What became of a signal.
+/// The outcome of [`send`].
 #[derive(Debug)]
 pub enum Sent {
-    /// It was sent to the processes that take it; or tried to.
+    /// At least one process takes it; this is the result of kill(2).
     ToTakers(io::Result<()>),
     /// No process takes it.
     ToNobody,
-    /// There is no process any more.
+    /// No process is left.
     Gone,
 }
 
-/// Sends a signal to a worker if it takes it (see [`Reception`]). If it does not, as a shell around the server, to its
-/// children that do, and so on: each process is judged by itself, and one that takes the signal is left to tell its
-/// own children. The worker must not have been reaped.
+/// Sends a signal to a worker if it takes it (see [`Reception`]). If it does not, as a shell around the server, sends
+/// it to those of its children that do, and so on down. A process that takes the signal is left to pass it to its own
+/// children. The worker must not be reaped yet.
 ///
 /// # Errors
-/// As kill(2), within the result; of several errors the first.
+/// As kill(2), within the result; the first of several errors.
 #[must_use]
 pub fn send(worker: Pid, signal: Signal) -> Sent {
     let (found, somebody) = takers(worker, signal);
@@ -33,7 +33,7 @@ pub fn send(worker: Pid, signal: Signal) -> Sent {
     }
     let mut sent = Ok(());
     for pid in found {
-        // An error is no reason to pass over the others.
+        // After an error, the other processes still get the signal.
         sent = sent.and(send::to_process(pid, signal));
     }
     Sent::ToTakers(sent)
@@ -45,7 +45,7 @@ pub fn is_taken(worker: Pid, signal: Signal) -> bool {
     !takers(worker, signal).0.is_empty()
 }
 
-/// The processes that take it, and whether there are any at all.
+/// The processes that take it, and whether any process exists that does not.
 fn takers(worker: Pid, signal: Signal) -> (Vec<Pid>, bool) {
     let (mut family, mut found, mut somebody) = (vec![worker], Vec::new(), false);
     let mut place = 0usize;
@@ -86,7 +86,7 @@ mod tests {
             let (mut child, pid) = say_when_up(&format!("{trap}; echo up; read -r _"));
             assert_eq!(takers(pid, Signal::USR2), (if takes { vec![pid] } else { vec![] }, !takes), "{trap}");
             child.kill().unwrap();
-            // A zombie is no process any more.
+            // A zombie counts as gone.
             while proc::state(pid) != Some('Z') {
                 std::thread::yield_now();
             }

@@ -1,6 +1,6 @@
-//! How much memory and other things a worker has, with all that descends from it.
+//! The memory, processor time and descriptors of a worker and its descendants.
 //!
-//! What /proc shows of a worker of another user depends on the user that looks: then call this within
+//! What /proc shows of a worker of another user depends on our ids: call this within
 //! [`acting_as`](super::privileges::acting_as), or [`Measure::Pss`] silently becomes [`Measure::Rss`].
 
 use super::proc;
@@ -9,38 +9,39 @@ use std::collections::VecDeque;
 use std::fs;
 use std::time::Duration;
 
-/// More processes of one worker than this are not looked at.
+/// The most processes of one worker that are looked at.
 const MOST_PROCESSES: usize = 64;
 
-/// How memory is measured. Both leave out what is swapped out.
+/// How memory is measured. Neither counts swapped memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// Resident memory, from `/proc/PID/statm` (proc_pid_statm(5)): some 10 microseconds a process. What several
-    /// processes share counts in each. Kernels from 6.2 on count in batches, so it is up to 128 kB off a processor.
+    /// Resident memory, from `/proc/PID/statm` (proc_pid_statm(5)): about 10 microseconds a process. Memory that
+    /// several processes share counts in each. Kernels from 6.2 on count in batches, with an error of up to 128 kB per
+    /// processor.
     Rss,
-    /// The proportional share, from `/proc/PID/smaps_rollup` (proc_pid_smaps(5)): what n processes share counts 1/n in
-    /// each. The kernel walks the page tables for it, with the process's map locked: some 10 microseconds for each MB,
-    /// and as long as it takes where the process itself holds that lock.
+    /// The proportional share, from `/proc/PID/smaps_rollup` (proc_pid_smaps(5)): memory that n processes share counts
+    /// 1/n in each. The kernel walks the page tables with the process's map locked: about 10 microseconds for each MB,
+    /// and longer while the process itself holds that lock.
     Pss,
 }
 
-/// The memory of a worker and its descendants, 64 processes at most, in bytes. `None` if it is gone, a zombie, or
-/// /proc is not ours. A process of which the share cannot be read counts with what is resident.
+/// The memory of a worker and its descendants, 64 processes at most, in bytes. `None` if the worker is gone or a
+/// zombie, or /proc is not ours. A process whose share cannot be read counts with its resident memory.
 ///
-/// A child between its vfork(2) and its exec has its parent's memory, and counts as much again, by either measure
-/// (after fork(2): by RSS). So one sample above a limit proves nothing; two in a row do.
+/// A child between vfork(2) and exec has its parent's memory, and counts it a second time by either measure (after
+/// fork(2): by RSS). So one sample above a limit proves nothing; two in a row do.
 #[must_use]
 pub fn memory(worker: Pid, measure: Measure) -> Option<u64> {
     if !proc::is_ours() {
         return None;
     }
     let own = of_one(worker, measure)?;
-    // One that has ended meanwhile has none.
+    // A process that has ended meanwhile has no memory.
     let others = below(worker).into_iter().filter_map(|child| of_one(child, measure));
     Some(others.fold(own, u64::saturating_add))
 }
 
-/// The descendants of a worker: with it they are 64 at most.
+/// The descendants of a worker, 63 at most.
 fn below(worker: Pid) -> Vec<Pid> {
     let mut found = Vec::new();
     let mut parents = VecDeque::from([worker]);
@@ -57,22 +58,21 @@ fn below(worker: Pid) -> Vec<Pid> {
     found
 }
 
-/// What a worker and its descendants use, 64 processes at most.
+/// The resources of a worker and its descendants, 64 processes at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// How many processes they are.
     pub processes: u32,
-    /// Resident memory in bytes; what several share counts in each.
+    /// Resident memory in bytes; memory that several processes share counts in each.
     pub resident: u64,
-    /// Processor time in user and kernel mode, with that of children that have ended and were waited for, in steps of 10 ms
-    /// as a rule.
+    /// Processor time in user and kernel mode, with that of children that have ended and were waited for, in steps of
+    /// 10 ms as a rule.
     pub cpu: Duration,
     /// Open descriptors; `None` if those of the worker itself cannot be seen.
     pub open_fds: Option<u64>,
 }
 
-/// Looks at a worker. `None` if it is gone, a zombie, or /proc is not ours. Takes some 50 microseconds a process, waits for
-/// no lock of its memory map, and on kernels before 6.2 takes a microsecond more for each open descriptor.
+/// Looks at a worker. `None` if it is gone or a zombie, or /proc is not ours. Takes about 50 microseconds a process,
+/// waits for no lock of its memory map, and on kernels before 6.2 takes a microsecond more for each open descriptor.
 #[must_use]
 pub fn usage(worker: Pid) -> Option<Usage> {
     let mut sum = usage_of_one(worker)?;
@@ -87,7 +87,7 @@ pub fn usage(worker: Pid) -> Option<Usage> {
 
 fn usage_of_one(pid: Pid) -> Option<Usage> {
     let stat = proc::stat(pid)?;
-    // Own time, and that of children that were waited for.
+    // Its own time, and that of children that were waited for.
     let (cpu, resident) = (proc::cpu_of(&stat, 14..=17)?, proc::field(&stat, 24)?);
     if stat.trim_start().starts_with(['Z', 'X']) {
         return None;
@@ -100,8 +100,8 @@ fn usage_of_one(pid: Pid) -> Option<Usage> {
     })
 }
 
-/// How many descriptors a process has open, by its name in /proc. From 6.2 on the kernel tells it as the directory's size
-/// (proc_pid_fd(5)); before, that is 0, and they are counted, up to a bound.
+/// The number of open descriptors of a process, by its name in /proc. From 6.2 on the kernel shows it as the
+/// directory's size (proc_pid_fd(5)); before, the size is 0, and they are counted up to a limit.
 pub(crate) fn open_fds(process: &str) -> Option<u64> {
     const MOST_COUNTED: usize = 10_000;
     let directory = format!("/proc/{process}/fd");
@@ -118,7 +118,7 @@ fn of_one(pid: Pid, measure: Measure) -> Option<u64> {
     }
 }
 
-/// The resident memory of one process, in bytes; `None` if it is gone or a zombie, which has no memory at all.
+/// The resident memory of one process, in bytes; `None` if it is gone or a zombie, which has no memory.
 pub(crate) fn resident(pid: Pid) -> Option<u64> {
     let pages = resident_pages(&fs::read_to_string(format!("/proc/{pid}/statm")).ok()?)?;
     Some(pages.saturating_mul(page()?))
@@ -130,7 +130,7 @@ pub(crate) fn page() -> Option<u64> {
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()
 }
 
-/// The second of `size resident shared text lib data dt`, in pages; `None` if there is no address space.
+/// The second field of `size resident shared text lib data dt`, in pages; `None` if there is no address space.
 fn resident_pages(statm: &str) -> Option<u64> {
     let mut fields = statm.split_ascii_whitespace().map(str::parse);
     match (fields.next()?, fields.next()?) {
@@ -143,7 +143,7 @@ fn proportional(pid: Pid) -> Option<u64> {
     proportional_bytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?)
 }
 
-/// From the line `Pss:   316 kB`.
+/// The value of the line `Pss:   316 kB`, in bytes.
 fn proportional_bytes(rollup: &str) -> Option<u64> {
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -179,7 +179,7 @@ mod tests {
         let worker = Python::new(&format!("{hold}{family}"));
         let rss = memory(worker.pid(), Measure::Rss).unwrap();
         let pss = memory(worker.pid(), Measure::Pss).unwrap();
-        // What the three share, the interpreter, is in RSS three times.
+        // The interpreter, which the three share, counts three times in RSS.
         assert!((150 * MB..250 * MB).contains(&rss), "{rss}");
         assert!((145 * MB..rss).contains(&pss), "{pss} of {rss}");
         let own = resident(worker.pid()).unwrap();
@@ -208,7 +208,7 @@ mod tests {
         );
         assert_eq!(proc::children(worker.pid()).len(), 100);
         let rss = memory(worker.pid(), Measure::Rss).unwrap();
-        // A child has no more than its parent has.
+        // A child has no more than its parent.
         assert!(rss <= 64 * (resident(worker.pid()).unwrap() + MB), "{rss}");
         assert!(rss >= 64 * 20 * MB, "{rss}");
     }
@@ -256,7 +256,7 @@ mod tests {
         let script = "import signal\nprint('ready', flush=True)\nsignal.pause()";
         let worker = Python::of_user(NOBODY, script);
         let pid = worker.pid();
-        // Rights are a thread's own. These are what a container has by default: not SYS_PTRACE.
+        // Capabilities belong to a thread. These are a container's default: no SYS_PTRACE.
         let look = move || {
             privileges::keep_only(&[privileges::SETUID, privileges::SETGID, privileges::DAC_OVERRIDE])
                 .unwrap();
@@ -267,7 +267,7 @@ mod tests {
         };
         for (measured, expected) in std::thread::spawn(look).join().unwrap() {
             let (measured, expected) = (measured.unwrap(), expected.unwrap());
-            // It may have gone on a little in between.
+            // The worker may have run a little in between.
             assert!(measured.abs_diff(expected) < MB, "{measured}, not {expected}");
         }
     }

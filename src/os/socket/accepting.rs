@@ -1,10 +1,9 @@
-//! Readiness without cooperation: is this worker waiting for connections?
+//! Readiness without cooperation: whether a worker waits for connections.
 //!
-//! Four marks, any of which will do, in the worker or a descendant: an epoll set that holds the
-//! listener (`tfd:` lines of `/proc/PID/fdinfo/*`, proc(5)); a thread that sleeps in accept(2) on it; a
-//! thread that sleeps in poll(2) or select(2) on it; a connection that came in through it, for under
-//! load a worker never sleeps. They appear within milliseconds of the first possible answer, and only
-//! after the application's own start-up.
+//! One of four marks is enough, in the worker or a descendant: an epoll set that contains the listener (`tfd:` lines of
+//! `/proc/PID/fdinfo/*`, proc(5)); a thread that sleeps in accept(2) on it; a thread that sleeps in poll(2) or
+//! select(2) on it; an accepted connection, since under load a worker never sleeps. They appear within milliseconds of
+//! the first possible answer, and only after the application's own start-up.
 
 mod again;
 mod marks;
@@ -23,54 +22,54 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use walk::{BUDGET, Gone, Walk};
 
-/// Asking for the connections takes a millisecond or more where the kernel's table is large. It is
-/// followed by a pause that is longer by this factor.
+/// A query for connections takes a millisecond or more if the kernel's table is large. The pause after it is longer by
+/// this factor.
 const PAUSE: u32 = 20;
 
-/// What a look at a worker found.
+/// The result of a look at a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// It waits for connections, or has one.
     Accepting,
-    /// It does not, or not yet.
+    /// It shows no mark yet.
     NotYet,
-    /// There is more to look at.
+    /// The time ran out: the next look continues.
     NotAll,
-    /// The kernel does not let us look: it runs as another user.
+    /// The kernel refuses the look, as for a worker of another user.
     Refused,
 }
 
-/// Looks at workers.
+/// Looks at workers, and remembers where each waits.
 #[derive(Debug)]
 pub struct Observer {
     addresses: Vec<Address>,
-    /// When the kernel may be asked for connections again.
+    /// The time of the next permitted query for connections.
     ask_at: Instant,
-    /// Looks that are not finished; forgotten with their worker.
+    /// Unfinished looks, dropped with their worker.
     walks: HashMap<Pid, Walk>,
-    /// Where workers were seen to wait, until they end.
+    /// The epoll sets in which each worker was seen to wait.
     marks: HashMap<Pid, Vec<Mark>>,
-    /// Looks at workers that do not wait there any more, and for which listeners.
+    /// Unfinished looks at workers that have left a set, and the listeners concerned.
     again: HashMap<Pid, (Vec<SocketId>, Walk)>,
-    /// The user and group to look as: the workers' own user and group, if they are not ours.
+    /// The workers' user and group, whose rights the look needs; `None` for our own.
     ids: Option<(u32, u32)>,
 }
 
 impl Observer {
-    /// Sees which workers wait for connections to these addresses, with the eyes of the workers' user and group.
+    /// Observes workers that listen at these addresses, with the rights of their user and group.
     #[must_use]
     pub fn new(addresses: Vec<Address>, ids: Option<(u32, u32)>) -> Self {
         let (walks, marks, again) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self { addresses, ask_at: Instant::now(), walks, marks, again, ids }
     }
 
-    /// Looks at a worker and its descendants, whether they wait for connections to one of the listeners that the
-    /// worker was given; these are to be the same at each look at the same worker. Returns what it cost too, in processor time: where others have the
-    /// processor, a look takes long and costs no more.
+    /// Looks whether a worker or a descendant waits for connections to one of its listeners, which must be the same at
+    /// each look. Also returns the processor time of the look: on a busy machine the elapsed time says nothing of its
+    /// cost.
     #[must_use]
     pub fn look(&mut self, worker: Pid, listeners: &[SocketId]) -> (Seen, Duration) {
         costing(|| {
-            // By nothing else its listeners could be known.
+            // Its listeners are recognized by a /proc of our own, and by their ids: both are needed.
             if !proc::is_ours() || listeners.is_empty() {
                 return Seen::Refused;
             }
@@ -78,7 +77,7 @@ impl Observer {
         })
     }
 
-    /// Takes some 10 to 60 microseconds a process.
+    /// Takes about 10 to 60 microseconds a process.
     fn seen(&mut self, worker: Pid, listeners: &[SocketId]) -> Seen {
         let begin = Instant::now();
         let mut walk = self.walks.remove(&worker).unwrap_or_else(|| Walk::new(worker));
@@ -100,14 +99,14 @@ impl Observer {
         if self.came_in(&walk.others) { Seen::Accepting } else { Seen::NotYet }
     }
 
-    /// A child has ended: its number may come again.
+    /// Drops all knowledge of a worker that has ended: its pid may be reused.
     pub fn forget(&mut self, worker: Pid) {
         self.walks.remove(&worker);
         self.marks.remove(&worker);
         self.again.remove(&worker);
     }
 
-    /// Where a worker was seen to wait. What is known of its other listeners stays.
+    /// Remembers where a worker waits. The marks of its other listeners stay.
     fn remember(&mut self, worker: Pid, marks: Vec<Mark>) {
         if marks.is_empty() {
             return;
@@ -117,7 +116,7 @@ impl Observer {
         known.extend(marks);
     }
 
-    /// Whether one of these sockets is a connection to a listener of ours.
+    /// Whether one of these sockets is a connection that came in through our addresses.
     fn came_in(&mut self, sockets: &[u64]) -> bool {
         let begin = Instant::now();
         if sockets.is_empty() || begin < self.ask_at {

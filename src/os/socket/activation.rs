@@ -1,4 +1,4 @@
-//! Sockets that another program bound for us: socket activation, sd_listen_fds(3).
+//! Sockets that another program bound for us: socket activation (sd_listen_fds(3)).
 
 use super::connections;
 use super::listen::{Listener, bound_address};
@@ -17,12 +17,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use tracing::debug;
 
-/// Where a descriptor listens that we were given.
+/// The address of a listening socket that we inherited.
 ///
 /// # Errors
-/// What it is instead, in words.
+/// What the descriptor is instead, in words.
 pub fn look(fd: RawFd) -> Result<Address, &'static str> {
-    // SAFETY: the number is looked at, and not kept. If nobody has it, the kernel says so.
+    // SAFETY: the number is used in this call only. If it is not open, the kernel says so.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let kind = match socket::getsockopt(&fd, sockopt::SockType) {
         Ok(kind) => kind,
@@ -56,10 +56,10 @@ pub fn look(fd: RawFd) -> Result<Address, &'static str> {
     }
 }
 
-/// What it is cannot be known.
+/// The kind of socket cannot be determined.
 const REFUSED: &str = "a sandbox's filter (seccomp) refuses us the look: getsockopt, getsockname";
 
-/// Takes it from its number, which is one of those that workers will see, to one from `least` on.
+/// Moves a listener from its number, which a worker's listeners will use, to one that is at least `least`.
 ///
 /// # Errors
 /// As fcntl(2).
@@ -68,19 +68,19 @@ pub fn take(fd: RawFd, address: &Address, least: RawFd) -> io::Result<Listener> 
     Ok(Listener::adopt(duplicate_above(low.as_fd(), least)?, address))
 }
 
-/// Has a TCP listener that listens already begin a group (`SO_REUSEPORT`), with a program that sends all to it as long as
-/// it is alone. The kernel makes a group of it only when another begins to listen at the same address; for that moment
-/// there is one that hears nothing: it drops whatever has passed a router, or comes from this machine
-/// (`IP_MINTTL`, ip(7)), and a client that is dropped asks again. What waits in the queue stays there.
+/// Makes a listening TCP socket the first of a group (`SO_REUSEPORT`), with a program that steers all connections to it
+/// while it is alone. The kernel makes a group only when a second socket begins to listen at the address. For that
+/// moment there is a deaf one: it drops segments that have passed a router or come from this machine (`IP_MINTTL`,
+/// ip(7)), and a dropped client tries again. Connections in the queue stay.
 ///
 /// # Errors
-/// Why the listener is better shared; it is as it was. `EADDRINUSE`: another user made it, or some of its connections are
-/// older than the option and without `SO_REUSEADDR`. `AlreadyExists`: others are in its group whose places are not to be
-/// known. `EINVAL`: it is bound to a device.
+/// The reason for sharing the listener instead; it is unchanged. `EADDRINUSE`: another user made it, or some of its
+/// connections are older than the option and lack `SO_REUSEADDR`. `AlreadyExists`: its group has other members, whose
+/// places cannot be known. `EINVAL`: it is bound to a device.
 pub fn begin_group(listener: &Listener, live: &[u32], least: RawFd) -> io::Result<()> {
     let &Address::Tcp(address) = listener.address() else { return Err(io::ErrorKind::Unsupported.into()) };
     let allowed = listener.allows_more()?;
-    // One that does not allow it is alone.
+    // Without the option it is alone.
     if allowed && connections::listening(address)? != HashSet::from([listener.id()?.inode]) {
         let others = "others listen at the same address";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, others));
@@ -93,13 +93,13 @@ pub fn begin_group(listener: &Listener, live: &[u32], least: RawFd) -> io::Resul
     begun
 }
 
-/// Makes a listener at this address deaf: it drops what asks for a connection, unanswered, if that has passed a router,
-/// or comes from this machine (`IP_MINTTL`, ip(7)). A client that was answered before gets in.
+/// Makes a listener deaf: it silently drops requests for a connection that have passed a router or come from this
+/// machine (`IP_MINTTL`, ip(7)). A client that was already answered gets in.
 ///
 /// # Errors
 /// As setsockopt(2).
 pub fn deafen(listener: &Listener, address: SocketAddr) -> io::Result<()> {
-    /// Nothing has more.
+    /// The maximum of a TTL.
     const HIGHEST: libc::c_int = 255;
     let deafen = |level, option| set_number(listener.as_fd(), level, option, HIGHEST);
     if address.is_ipv6() {
@@ -121,8 +121,8 @@ fn begin_with_deaf(listener: &Listener, address: SocketAddr, live: &[u32], least
 /// `include/uapi/linux/in6.h`
 const IPV6_MINHOPCOUNT: libc::c_int = 73;
 
-/// Makes a listener beside one that somebody else has made as that is, as far as its connections inherit it and services
-/// are set up with it (systemd.socket(5)).
+/// Copies to our listener the options of an inherited one that its connections inherit and that systemd.socket(5) can
+/// set.
 pub fn copy_options(from: &Listener, to: &Listener) {
     const OPTIONS: [(libc::c_int, libc::c_int); 7] = [
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
@@ -142,11 +142,11 @@ pub fn copy_options(from: &Listener, to: &Listener) {
     }
 }
 
-/// An option that is a number.
+/// The value of an integer option.
 fn number(fd: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
     let mut length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
-    // SAFETY: there is room for as much as we say.
+    // SAFETY: the length is that of the value.
     let result = unsafe {
         let value = (&raw mut value).cast();
         libc::getsockopt(fd.as_raw_fd(), level, option, value, &raw mut length)
@@ -162,7 +162,7 @@ fn set_number(
     value: libc::c_int,
 ) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
-    // SAFETY: the value is as long as we say.
+    // SAFETY: the length is that of the value.
     let result =
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), length) };
     Errno::result(result)?;
@@ -177,7 +177,7 @@ mod tests {
 
     const LEAST: RawFd = 40;
 
-    /// A listener that somebody else made, and where a client finds it.
+    /// A listener of another program, and the address for a client.
     fn given(address: &str) -> (TcpListener, Listener, SocketAddr) {
         let theirs = TcpListener::bind(address).unwrap();
         let address = theirs.local_addr().unwrap();
@@ -189,7 +189,7 @@ mod tests {
         (theirs, Listener::adopt(ours, &Address::Tcp(address)), to)
     }
 
-    /// A child that another test forks has copies of what is open until it executes its program.
+    /// Waits for children that other tests fork: they hold copies of our descriptors until they execute.
     fn wait_until_alone(listener: &Listener) {
         let &Address::Tcp(address) = listener.address() else { panic!("{:?}", listener.address()) };
         let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
@@ -214,7 +214,7 @@ mod tests {
                     clients
                 })
             };
-            // Again and again, as each of our programs does that gets it; clients come meanwhile.
+            // Repeated, since each later program of ours does this too; clients connect meanwhile.
             for _ in 0..20 {
                 wait_until_alone(&listener);
                 begin_group(&listener, &[0], LEAST).unwrap();

@@ -1,4 +1,4 @@
-//! Connections over unix sockets whose other end may pass us descriptors.
+//! Connections over unix sockets whose peer may pass us descriptors.
 
 use super::passed;
 use nix::errno::Errno;
@@ -12,13 +12,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
-/// A connection of any kind.
 pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
-/// A connection from which no descriptor gets into our hands. Where the kernel refuses them to their sender, it is what it
-/// was. Must be called inside the runtime.
+/// Wraps a connection so that no passed descriptor gets into our hands. Returns it unchanged where the kernel refuses
+/// passed descriptors. Must be called inside the runtime.
 ///
 /// # Errors
 /// If the runtime cannot watch it.
@@ -26,7 +25,7 @@ pub fn guard(stream: UnixStream) -> io::Result<Box<dyn ByteStream>> {
     if passed::are_refused(&stream) {
         return Ok(Box::new(stream));
     }
-    // What has come already, and what comes until now, may have some.
+    // Earlier data may carry descriptors.
     Ok(Box::new(Guarded::new(OwnedFd::from(stream.into_std()?))?))
 }
 
@@ -46,13 +45,13 @@ pub async fn connect(path: &Path) -> io::Result<Box<dyn ByteStream>> {
     Ok(Box::new(Guarded::new(fd)?))
 }
 
-/// A connection that is looked at before anything is read from it. It ends where descriptors come.
+/// A connection that is peeked at before each read. It ends when descriptors arrive.
 #[derive(Debug)]
 struct Guarded(Option<AsyncFd<OwnedFd>>);
 
 impl Guarded {
     fn new(fd: OwnedFd) -> io::Result<Self> {
-        // An urgent byte is otherwise dropped with all that comes along, by a read that does not show it (`SO_OOBINLINE`).
+        // Otherwise a read drops an urgent byte, and what comes with it, without showing them (`SO_OOBINLINE`).
         let inline = socket::setsockopt(&fd, sockopt::OobInline, &true);
         match inline.map_err(io::Error::from) {
             // SAFETY: an OwnedFd keeps its number for as long as the AsyncFd holds it.

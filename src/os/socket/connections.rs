@@ -1,5 +1,5 @@
-//! Which sockets are connections that came in through our listeners, as the kernel tells: sock_diag(7) for
-//! TCP, which finds those of one port, and /proc/net/unix.
+//! The connections that came in through our listeners, from sock_diag(7), which finds TCP connections by port, and from
+//! /proc/net/unix.
 
 mod diag;
 mod in_hand;
@@ -18,8 +18,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-/// The inodes of those connections to these addresses that a process has accepted; what the kernel does not
-/// tell is left out.
+/// The inodes of accepted connections to these addresses. Those that the kernel does not show are left out.
 #[must_use]
 pub fn accepted(addresses: &[Address]) -> HashSet<u64> {
     let mut found = HashSet::new();
@@ -29,7 +28,7 @@ pub fn accepted(addresses: &[Address]) -> HashSet<u64> {
         }
     }
     found.extend(accepted_unix(addresses));
-    // A connection that waits in the queue has no inode yet.
+    // A connection in the queue has no inode yet.
     found.remove(&0);
     found
 }
@@ -38,23 +37,23 @@ fn tcp(address: SocketAddr, found: &mut HashSet<u64>) -> io::Result<()> {
     each(address, STATES, NOTHING_MORE, |message| found.extend(u32_at(message, INODE).map(u64::from)))
 }
 
-/// How many connections wait for accept(2) in the queue of the unix listener with this inode (`struct unix_diag_req`,
+/// The number of connections in the accept queue of the unix listener with this inode (`struct unix_diag_req`,
 /// `UDIAG_SHOW_RQLEN`).
 ///
 /// # Errors
-/// What the kernel says: `ENOENT` if there is none, or if this kernel tells nothing of unix sockets.
+/// The kernel's answer: `ENOENT` if there is no such socket, or the kernel lacks the query for unix sockets.
 pub fn waiting(inode: u64) -> io::Result<u32> {
     queue(inode).map(|[waiting, _]| waiting)
 }
 
-/// How many wait, and how many may, before connect(2) waits or fails.
+/// The length of that queue, and its limit, above which connect(2) waits or fails.
 ///
 /// # Errors
 /// As [`waiting`].
 pub fn queue(inode: u64) -> io::Result<[u32; 2]> {
     let inode = u32::try_from(inode).map_err(|_| io::ErrorKind::NotFound)?;
     let family = u32::try_from(libc::AF_UNIX).unwrap_or(0);
-    // Whatever its state and its cookie are.
+    // Any state and any cookie.
     let fields = [family.to_le(), u32::MAX, inode, SHOW_QUEUE, u32::MAX, u32::MAX];
     let kernel = ask(libc::NLM_F_REQUEST, &fields.map(u32::to_ne_bytes).concat())?;
     let mut buffer = [0; 512];
@@ -90,7 +89,7 @@ mod tests {
             let listener = TcpListener::bind(host).unwrap();
             let local = listener.local_addr().unwrap();
             let address = [Address::Tcp(local)];
-            // The port that we were given may just have been the near end of somebody's connection.
+            // The port may be the local end of another process's connection.
             let strangers = accepted(&address);
             let ours = || &accepted(&address) - &strangers;
             let client = TcpStream::connect(local).unwrap();
@@ -100,7 +99,7 @@ mod tests {
             drop(client);
             assert_eq!(ours(), HashSet::from([inode(&server)]), "the client hung up");
             drop(server);
-            // Another test's child may hold a copy until it executes.
+            // A child of another test may hold a copy until it executes.
             let begin = std::time::Instant::now();
             while !ours().is_empty() {
                 assert!(begin.elapsed().as_secs() < 10, "it is closed, and counts");

@@ -1,8 +1,8 @@
-//! A listener whose queue is full, so that the kernel drops each request for a connection, unanswered. A client that is
-//! steered to it asks again after a second; a client that was answered before gets in at the listener that answered.
+//! A listener with a full queue, so that the kernel silently drops each request for a connection. A client that is
+//! steered to it tries again after a second; a client that was already answered gets in at the listener that answered.
 //!
-//! A socket filter (`SO_ATTACH_FILTER`) that drops them needs `CAP_NET_ADMIN` on a TCP socket since some 6.18, which in
-//! containers even root has not. This needs nothing.
+//! A socket filter (`SO_ATTACH_FILTER`) would drop them too, but on a TCP socket it needs `CAP_NET_ADMIN` since about
+//! 6.18, which even root lacks in containers. This needs no capability.
 
 use super::listen::Listener;
 use crate::os::call::named;
@@ -15,25 +15,25 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-/// With none, each request would come with the kernel's warning of a flood.
+/// With 0, the kernel would log a warning of a flood for each request.
 const BACKLOG: u32 = 1;
 
-/// A queue takes one more than it should.
+/// The number of connections that fill the queue: it takes one more than its backlog.
 const FULL: usize = 2;
 
-/// The longest wait for a connection to ourselves, in milliseconds. It takes none.
+/// The longest wait for a connection to ourselves, in milliseconds. Usually there is no wait.
 const WITHIN: u16 = 500;
 
 #[derive(Debug)]
 pub struct FullQueue {
     listener: Listener,
-    /// The connections in the queue: our own.
+    /// Our own connections, which fill the queue.
     _clients: Vec<OwnedFd>,
 }
 
 impl FullQueue {
-    /// Adds one to the listeners at this one's address. `lead` is called to have connections from an address led to it, while
-    /// others go where they did: it is not full yet.
+    /// Adds one at the address of `beside`. `lead` is called to steer connections from one address to it, while all
+    /// others go on as before: it is not full yet.
     ///
     /// # Errors
     /// As socket(2), bind(2), listen(2) and connect(2); `TimedOut` if we cannot connect to ourselves.
@@ -45,7 +45,7 @@ impl FullQueue {
         let &Address::Tcp(address) = beside.address() else { return Err(io::ErrorKind::Unsupported.into()) };
         let listener = beside.bind_more(least_fd)?;
         listener.listen(BACKLOG)?;
-        // `[::]` takes IPv4 too.
+        // `[::]` accepts IPv4 too.
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
         let to = if address.ip().is_unspecified() { local } else { address };
         let mut clients = Vec::new();
@@ -76,7 +76,7 @@ impl FullQueue {
     }
 }
 
-/// A client at a port that the kernel chooses.
+/// An unconnected client socket at a port that the kernel chooses.
 fn client_at(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;

@@ -1,4 +1,4 @@
-//! Which sockets a worker holds, and what descends from it.
+//! The sockets that a worker and its descendants hold.
 
 use super::inode_of;
 use crate::core::Pid;
@@ -9,12 +9,11 @@ use crate::os::socket::listen::SocketId;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// More processes or descriptors than this are not looked at, nor any after this time.
+/// The most processes, the most descriptors of each, and the time for all.
 const MOST_PROCESSES: usize = 64;
 const MOST_FDS: usize = 1024;
 const BUDGET: Duration = Duration::from_millis(50);
 
-/// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     sockets: HashSet<u64>,
@@ -22,8 +21,9 @@ pub struct Held {
 }
 
 impl Held {
-    /// Looks at a worker and its descendants; of one of another user, within
-    /// [`acting_as`](crate::os::process::privileges::acting_as). Takes two microseconds for each descriptor, and 50 ms at most.
+    /// Looks at a worker and its descendants; for a worker of another user, call it within
+    /// [`acting_as`](crate::os::process::privileges::acting_as). Takes two microseconds for each descriptor, and 50 ms
+    /// at most.
     #[must_use]
     pub fn by(worker: Pid) -> Self {
         if !proc::is_ours() {
@@ -61,14 +61,13 @@ impl Held {
         self.all
     }
 
-    /// Whether any of these is among them.
     #[must_use]
     pub fn has_any(&self, inodes: &HashSet<u64>) -> bool {
         !self.sockets.is_disjoint(inodes)
     }
 
-    /// Where those of them listen that are none of these: as in `127.0.0.1:8000` and `unix:/run/app.sock`, in order.
-    /// What the kernel does not tell is left out.
+    /// The addresses of the held sockets that listen and are not in `known`, as `127.0.0.1:8000` or
+    /// `unix:/run/app.sock`, sorted. Those that the kernel does not show are left out.
     #[must_use]
     pub fn listening_but_on(&self, known: &[SocketId]) -> Vec<String> {
         let is_other = |inode: &u64| !known.iter().any(|known| known.inode == *inode);
@@ -110,7 +109,7 @@ mod tests {
         let unix = UnixListener::bind(&path).unwrap();
         let [at_four, at_six] = [&four, &six].map(|listener| listener.local_addr().unwrap().to_string());
         let at_unix = format!("unix:{}", path.display());
-        // A look can end early on a busy machine, and the kernel's list can miss a line while other sockets close.
+        // A look may end early on a busy machine, and the kernel's list may miss a line while other sockets close.
         let named = |known: &[SocketId], addresses: &[&String]| {
             (0..1000).any(|_| {
                 let found = own().listening_but_on(known);

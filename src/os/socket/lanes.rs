@@ -1,8 +1,8 @@
-//! Lanes: to steer connections takes a listener for each worker, and a choice of those that get any.
+//! Lanes: the listeners between which connections are steered.
 //!
-//! A lane is a number from 0; one worker at a time has it. A TCP address has a listener for each lane, all of them held
-//! here to the end, so a queue outlives its worker. A unix socket has one for all lanes, as has every address if
-//! connections are not to be steered or cannot be.
+//! A lane is a number from 0; one worker at a time has it. A TCP address has a listener for each lane, and the
+//! supervisor keeps all of them open to the end, so a queue outlives its worker. A unix socket has one listener for all
+//! lanes, and so has every address if connections are not to be steered or cannot be.
 
 mod end;
 mod group;
@@ -18,39 +18,36 @@ use group::{FULL_QUEUE, Group, RefusalLevel, begin_group};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
-/// How connections get to workers.
+/// How connections are spread over the workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
-    /// Each has its own listener, and the kernel chooses one that is live.
+    /// Each worker has its own listener, and the kernel chooses one that is live.
     PerWorker,
-    /// All have one listener, and the first to accept gets the connection.
+    /// All workers have one listener, and the first to accept gets the connection.
     Shared,
 }
 
-/// All listeners of a pool.
 #[derive(Debug)]
 pub struct Lanes {
     places: Vec<Binding>,
-    /// Those that connections go to.
+    /// The lanes that get connections.
     live: Vec<u32>,
     backlog: u32,
     least_fd: RawFd,
-    /// Descriptors for the full queues, kept for when there may be no others.
+    /// Reserved descriptors for the full queues, for when no others can be opened.
     reserve: Vec<OwnedFd>,
-    /// Tells of listeners that a worker has shut down; without it, any may have been.
+    /// Reports listeners that a worker has shut down; if `None`, any may have been.
     shut: Option<ShutSet>,
-    /// Lanes of which one was, and which [`Lanes::mend_shut`] has not returned yet.
+    /// Lanes with such a listener that [`Lanes::mend_shut`] has not returned yet.
     mended: Vec<u32>,
-    /// What is to be refused.
     refusal: RefusalLevel,
     fell_back: Option<io::Error>,
 }
 
-/// An address.
 #[derive(Debug)]
 enum Binding {
     One(Listener),
-    /// Another program's.
+    /// Bound by another program.
     Adopted(Listener),
     Group(Group),
 }
@@ -59,16 +56,16 @@ enum Binding {
 const DESCRIPTORS_OF_A_FULL_QUEUE: usize = 4;
 
 impl Lanes {
-    /// Binds every address, for this many lanes, and listens. The files of unix sockets that are bound have these
-    /// rights. Until the first [`Lanes::steer`] connections go to lane 0. Where the kernel cannot steer, addresses have
-    /// one listener (see [`Lanes::fell_back`]). Descriptors are numbered from `least_fd`.
+    /// Binds every address for this number of lanes, and listens. The files of unix sockets get these rights. Until the
+    /// first [`Lanes::steer`], connections go to lane 0. Where the kernel cannot steer, addresses have one listener
+    /// (see [`Lanes::fell_back`]). Descriptors are numbered from `least_fd`.
     ///
-    /// Adopted listeners come before those. They are never shut down: a connection that waits in one at the end, or
-    /// comes later, waits for the next process that gets it.
+    /// Adopted listeners come first. They are never shut down: connections that wait at the end, or come later, are for
+    /// the next process that gets the listener.
     ///
     /// # Errors
-    /// The address, and what socket(2), bind(2) or listen(2) says: `EADDRINUSE` if any process listens there, even with
-    /// `SO_REUSEPORT` and as our own user.
+    /// The address, and the error of socket(2), bind(2) or listen(2): `EADDRINUSE` if any process listens there, even
+    /// with `SO_REUSEPORT` and as our own user.
     pub fn adopt(
         adopted: Vec<Listener>,
         addresses: &[Address],
@@ -84,7 +81,7 @@ impl Lanes {
             all.add(listener, true, lanes, spread).map_err(|error| (address, error))?;
         }
         for address in addresses {
-            // While it is by itself, another listener at the address is noticed.
+            // Bound alone, without SO_REUSEPORT, so that another listener at the address is noticed.
             let bound = Listener::bind(address, least_fd, rights);
             let added = bound.and_then(|listener| all.add(listener, false, lanes, spread));
             added.map_err(|error| (address.clone(), error))?;
@@ -108,8 +105,8 @@ impl Lanes {
         }
     }
 
-    /// What another program needs to take these listeners over in this process: for each address the listeners by lane,
-    /// and the lanes in the kernel's order; no order where all lanes have the same one.
+    /// All that our next program in this process needs: for each address the listeners by lane, and the lanes in the
+    /// kernel's order, which is empty where all lanes share one listener.
     pub fn hand_over(&self) -> impl Iterator<Item = (Vec<BorrowedFd<'_>>, &[u32])> {
         self.places.iter().map(|place| match place {
             Binding::One(listener) | Binding::Adopted(listener) => (vec![listener.as_fd()], &[][..]),
@@ -117,8 +114,8 @@ impl Lanes {
         })
     }
 
-    /// The listeners that another program of ours bound in this process, as [`hand_over`](Self::hand_over) told; at the
-    /// first so many addresses it had adopted them. `None` if it does not fit together.
+    /// Takes over the listeners that our previous program handed over by [`hand_over`](Self::hand_over); it had adopted
+    /// those of the first `adopted` addresses. `None` if the parts do not fit together.
     #[must_use]
     pub fn take_over(
         addresses: &[Address],
@@ -147,13 +144,13 @@ impl Lanes {
         let places = addresses.iter().zip(given).enumerate();
         let places = places.map(|(at, (address, (fds, order)))| place(at < adopted, address, fds, order));
         let mut all = Self::with(places.collect::<Option<_>>()?, backlog, least_fd);
-        // There was one before: it was closed with the other program.
+        // The previous program had a reserve too: it was closed at its exec.
         let _as_many_as_can_be = all.keep_reserve();
         all.watch_all();
         Some(all)
     }
 
-    /// A full queue takes three descriptors, at the very end, when there may be none left.
+    /// Reserves the descriptors of the full queues: they are opened at the very end, when no others may be left.
     fn keep_reserve(&mut self) -> io::Result<()> {
         let groups = self.places.iter().filter(|place| matches!(place, Binding::Group(_))).count();
         while self.reserve.len() < groups.saturating_mul(DESCRIPTORS_OF_A_FULL_QUEUE) {
@@ -167,7 +164,7 @@ impl Lanes {
         let alone = if adopted { Binding::Adopted } else { Binding::One };
         let all_share = spread == Spread::Shared;
         let mut place = match listener.address() {
-            // One that all share is in a group too: so clients can be held off by a full queue.
+            // A shared listener is a group too, so that a full queue can hold clients off.
             Address::Tcp(_) => match begin_group(&listener, adopted, &self.live, self.least_fd) {
                 Ok(()) => {
                     let listeners = vec![listener];
@@ -197,47 +194,46 @@ impl Lanes {
         self.keep_reserve()
     }
 
-    /// Why the kernel cannot steer, if it was asked to.
+    /// Why the kernel cannot steer; `None` if it can, or was not asked to.
     #[must_use]
     pub fn fell_back(&self) -> Option<&io::Error> {
         self.fell_back.as_ref()
     }
 
-    /// Where it listens; with the ports that the kernel chose if port 0 was asked for.
+    /// The addresses, with the ports that the kernel chose for port 0.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.places.iter().filter_map(|place| Some(place.listener(0)?.address()))
     }
 
-    /// Whether a connection to any of the addresses is steered.
     #[must_use]
     pub fn is_steered(&self) -> bool {
         self.places.iter().any(|place| matches!(place, Binding::Group(group) if !group.all_share))
     }
 
-    /// Makes sure that there is this lane, and all before it. It gets no connections before it is steered to.
+    /// Makes this lane and all before it. A new lane gets no connections before it is steered to.
     ///
     /// # Errors
-    /// As socket(2), bind(2) and listen(2): `EMFILE`, or `EACCES` for a port below 1024 if the right to it was given
-    /// up. What there was stays as it was.
+    /// As socket(2), bind(2) and listen(2): `EMFILE`, or `EACCES` for a port below 1024 without the capability. The
+    /// lanes that existed are unchanged.
     pub fn open(&mut self, lane: u32) -> io::Result<()> {
         let least_fd = self.least_fd;
         let lanes = lane.saturating_add(1);
         self.each_group(|group, _| group.extend(lanes, least_fd))?;
         self.watch_all();
         self.mend()?;
-        // The worker that had it is gone.
+        // The worker that shut it down is gone.
         self.mended.retain(|other| *other != lane);
         self.each_group(|group, _| group.make_blocking(lane))
     }
 
-    /// The listeners that the worker of this lane gets, one per address, in the order of the addresses. None if the
-    /// lane was not opened.
+    /// The listeners for the worker of this lane, one per address, in the order of the addresses; empty if the lane was
+    /// not opened.
     #[must_use]
     pub fn fds(&self, lane: u32) -> Vec<BorrowedFd<'_>> {
         self.listeners(lane).into_iter().map(AsFd::as_fd).collect()
     }
 
-    /// As others' view of their descriptors names the listeners of this lane.
+    /// The listeners of this lane, as /proc shows them.
     #[must_use]
     pub fn ids(&self, lane: u32) -> Vec<SocketId> {
         self.listeners(lane).into_iter().filter_map(|listener| listener.id().ok()).collect()
@@ -247,12 +243,11 @@ impl Lanes {
         self.places.iter().map(|place| place.listener(lane)).collect::<Option<_>>().unwrap_or_default()
     }
 
-    /// Sends new connections to the live lanes only, as many to each, from now on; what waits in the queue of another
-    /// stays there. If none of them is open, connections go where they did. Listeners that a worker has shut down
-    /// listen again.
+    /// Steers new connections to the live lanes in equal parts; those in other queues stay there. If none of the live
+    /// lanes is open, nothing changes. Also repairs listeners that a worker has shut down.
     ///
     /// # Errors
-    /// As setsockopt(2) and listen(2), the first; other addresses are steered all the same.
+    /// As setsockopt(2) and listen(2), the first of several; the other addresses are steered all the same.
     pub fn steer(&mut self, live: &[u32]) -> io::Result<()> {
         if self.refusal != RefusalLevel::No {
             return Ok(());
@@ -264,14 +259,16 @@ impl Lanes {
         self.each_group(|group, live| group.steer(live)).and(mended)
     }
 
-    /// To be called when a worker is ready, and when one has ended. Workers change how many connections may wait
-    /// (listen(2)), and some end with shutdown(2), which ends the listening for all that have the socket: both is put
-    /// right. What waited for one that was shut down is lost. A unix socket that was shut down stays so.
+    /// Repairs the listeners of a lane; to be called when its worker is ready and when it has ended. Workers change the
+    /// backlog (listen(2)), and some end with shutdown(2), which stops the socket listening for all holders.
+    /// Connections that waited in a listener that was shut down are lost. A unix socket cannot be repaired after
+    /// shutdown(2).
     ///
     /// # Errors
-    /// As listen(2) and setsockopt(2), the first.
+    /// As listen(2) and setsockopt(2), the first of several.
     pub fn restore(&mut self, lane: u32) -> io::Result<()> {
-        // First, or a listener that was shut down would listen, and its new place in the list would go unnoticed.
+        // Before listen(2): that would revive a listener that was shut down, and its new place in the list would be
+        // missed.
         let result = self.mend();
         if self.refusal != RefusalLevel::No {
             return result;
@@ -280,29 +277,28 @@ impl Lanes {
         first_error(listeners.map(|listener| listener.listen(self.backlog)).chain([result]))
     }
 
-    /// What wakes the loop when a worker has shut a listener down; `None` where the kernel gave us no epoll(7).
+    /// The set that wakes the loop when a worker shuts a listener down; `None` without epoll(7).
     #[must_use]
     pub fn shut_set(&self) -> Option<&ShutSet> {
         self.shut.as_ref()
     }
 
-    /// Lanes of which a worker has shut a listener down for everybody since this was asked last; none of ours once all
-    /// are refused. They listen again, if they can.
+    /// Repairs listeners, and returns the lanes of which a worker has shut one down since the last call; no lane of
+    /// ours once all are refused.
     ///
     /// # Errors
-    /// As [`restore`](Self::restore), beside the lanes.
+    /// As [`restore`](Self::restore); the lanes are returned too.
     pub fn mend_shut(&mut self) -> (Vec<u32>, io::Result<()>) {
         let result = self.mend();
         (std::mem::take(&mut self.mended), result)
     }
 
-    /// Whether [`mend_shut`](Self::mend_shut) has something to tell that was found on another occasion.
+    /// Whether an earlier repair found lanes that [`mend_shut`](Self::mend_shut) has not returned yet.
     #[must_use]
     pub fn has_mended(&self) -> bool {
         !self.mended.is_empty()
     }
 
-    /// Watches the listeners that are not watched yet.
     fn watch_all(&mut self) {
         let Some(shut) = &self.shut else { return };
         let mut watched = Ok(());
@@ -314,13 +310,13 @@ impl Lanes {
             }
             group.watched = group.listeners.len();
         }
-        // One that is not watched must be asked each time, and so all are.
+        // If one cannot be watched, all are checked at each repair instead.
         if watched.is_err() {
             self.shut = None;
         }
     }
 
-    /// Has all listen that do not, and are to.
+    /// Makes all listeners listen again that should.
     fn mend(&mut self) -> io::Result<()> {
         let shut = self.shut.as_ref().map(ShutSet::take);
         let Self { places, live, backlog, refusal, mended, .. } = self;
@@ -340,8 +336,8 @@ impl Lanes {
         }))
     }
 
-    /// How many connections wait for the worker of this lane. Those that wait for any worker are counted too; those
-    /// whose client has been answered and has not confirmed it yet are not.
+    /// The number of connections that wait for the worker of this lane, with those that wait for any worker. A
+    /// connection whose handshake the client has not completed does not count.
     ///
     /// # Errors
     /// As getsockopt(2) and sock_diag(7).
@@ -353,7 +349,7 @@ impl Lanes {
         Ok(sum)
     }
 
-    /// How many connections wait in the listeners that are this lane's alone, and how many may; `None` if it has none.
+    /// The queue of the listeners that only this lane has; `None` if it has none.
     #[must_use]
     pub fn own_queue(&self, lane: u32) -> Option<Queue> {
         Queue::of(
@@ -361,25 +357,26 @@ impl Lanes {
         )
     }
 
-    /// The same of those that all lanes share.
+    /// The queue of the listeners that all lanes share; `None` if there are none.
     #[must_use]
     pub fn shared_queue(&self) -> Option<Queue> {
         Queue::of(self.places.iter().filter(|place| place.is_shared()).filter_map(|place| place.listener(0)))
     }
 
-    /// Answers no request for a TCP connection, until connections are steered again, so that the queues get empty: a
-    /// client that asks now asks again after a second. One that was answered gets in, and a probe too. Unix sockets
-    /// have no such thing: their clients wait in the queue.
+    /// Answers no request for a TCP connection until the next steering, so that the queues become empty: such a client
+    /// tries again after a second. A client that was already answered gets in, and so does a probe. Clients of unix
+    /// sockets cannot be held off, and wait in the queue.
     ///
     /// # Errors
-    /// The first; all are tried. As `FullQueue::open`, which needs a few descriptors. Where the kernel cannot steer, as
-    /// [`SteeringProgram::filter`]: mostly `CAP_NET_ADMIN` is needed, and steering does not undo it.
+    /// The first of several; all addresses are tried. As `FullQueue::open`, which needs a few descriptors. Where the
+    /// kernel cannot steer, as [`SteeringProgram::filter`]: it mostly needs `CAP_NET_ADMIN`, and steering does not undo
+    /// it.
     pub fn hold_off(&mut self) -> io::Result<()> {
         self.reserve.clear();
         let drop = SteeringProgram::drop_requests();
         let shared = first_error(self.places.iter().map(|place| match place {
             Binding::One(one) if matches!(one.address(), Address::Tcp(_)) => drop.filter(one.as_fd()),
-            // The filter would stay when we are gone, and lets no client in.
+            // On an adopted listener the filter would outlive us, and let no client in.
             Binding::One(_) | Binding::Adopted(_) | Binding::Group(_) => Ok(()),
         }));
         let least_fd = self.least_fd;
@@ -407,7 +404,7 @@ impl Lanes {
     }
 }
 
-/// All is done, whatever came of the first.
+/// The first error, after all results were produced.
 fn first_error(results: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
     let mut first = Ok(());
     for result in results {
@@ -416,17 +413,16 @@ fn first_error(results: impl Iterator<Item = io::Result<()>>) -> io::Result<()> 
     first
 }
 
-/// Connections that wait to be accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
-    /// How many do.
+    /// The number of connections.
     pub length: u32,
-    /// How many may: more are turned away.
+    /// The most that can wait: further ones are turned away.
     pub limit: u32,
 }
 
 impl Queue {
-    /// Of several listeners together; what the kernel does not tell is left out.
+    /// The sum over several listeners; those that the kernel does not show are left out. `None` without any.
     fn of<'a>(listeners: impl Iterator<Item = &'a Listener>) -> Option<Self> {
         let each =
             listeners.filter_map(|listener| Some((listener.queue().ok()?, listener.queue_limit().ok()?)));

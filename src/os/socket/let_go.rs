@@ -1,4 +1,4 @@
-//! Whether workers that were told to stop still wait for connections: then they would trip over a listener that refuses.
+//! Whether stopping workers still wait for connections: a listener that refuses would then disturb them.
 
 use super::inode_of;
 use crate::core::Pid;
@@ -9,15 +9,15 @@ use crate::os::socket::listen::SocketId;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// More processes of one worker are not looked at.
+/// The most processes of one worker that are looked at.
 const MOST_PROCESSES: usize = 64;
 
-/// A look takes no longer; what was not looked at by then may wait.
+/// The time for one look; what it does not cover may wait.
 const BUDGET: Duration = Duration::from_millis(5);
 
-/// Whether any of these workers, or a descendant, may still wait for connections at one of its listeners. It does not if
-/// it has none of them, or waits by epoll(7) and not for them. What is not to be seen may wait. Looks as this user and
-/// group.
+/// Whether any of these workers or a descendant may still wait for connections at one of its listeners. A process does
+/// not if it holds none, or waits by epoll(7) for others; an invisible one may. `ids` are those whose rights the look
+/// needs.
 #[must_use]
 pub fn any_waits(workers: &[(Pid, Vec<SocketId>)], ids: Option<(u32, u32)>) -> bool {
     let end = Instant::now().checked_add(BUDGET);
@@ -34,7 +34,7 @@ fn family_waits(worker: Pid, listeners: &[SocketId], end: Option<Instant>) -> bo
         || family.is_cut()
 }
 
-/// `None` if its descriptors are not to be seen.
+/// `None` if its descriptors are not visible.
 fn waits(pid: Pid, listeners: &[SocketId], end: Option<Instant>) -> Option<bool> {
     let (mut holds, mut polls) = (false, false);
     for open in descriptors(pid).ok()? {
@@ -70,7 +70,7 @@ mod tests {
         Listener::endpoint(&here, 1, 40, Rights::OURS).unwrap()
     }
 
-    /// A child that holds a listener, has this program say when it is there, and ends with its stdin.
+    /// A child that holds a listener and runs this program, which writes a byte once set up and ends with its stdin.
     fn child(program: &str, listener: &Listener) -> Child {
         let inherited = nix::unistd::dup(listener.as_fd()).unwrap();
         let mut child = Command::new("python3")
@@ -101,7 +101,7 @@ mod tests {
             let mut child = child(&format!("{program}{END}"), &listener);
             let pid = Pid(child.id().cast_signed());
             let ids = vec![listener.id().unwrap()];
-            // A look that has no time is taken for one that saw a worker wait.
+            // A look that runs out of time answers that a worker waits.
             let seen = |ids: Vec<SocketId>, wanted: bool| {
                 let begin = Instant::now();
                 while any_waits(&[(pid, ids.clone())], None) != wanted {

@@ -1,6 +1,5 @@
-//! Listeners: bound before the first worker, held to the end.
-//!
-//! While the supervisor holds a listener, its queue survives any worker's death, and no client is refused.
+//! Listeners: bound before the first worker and held to the end. While the supervisor holds one, its queue survives any
+//! worker's death, and no client is refused. Which worker gets one is decided in `lanes`.
 
 use super::connections;
 use crate::os::call::named;
@@ -23,27 +22,25 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// What identifies a socket from outside the process that has it: its inode, as `/proc/PID/fdinfo` shows it.
+/// Identifies a socket in another process: its inode and device, as `/proc/PID/fdinfo` shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketId {
-    /// Inode number.
     pub inode: u64,
-    /// Number of the file system, which for sockets is one of the kernel's own.
+    /// The kernel's internal file system for sockets.
     pub device: u64,
 }
 
-/// A bound, listening socket.
 #[derive(Debug)]
 pub struct Listener {
     fd: OwnedFd,
     address: Address,
     /// Held for its drop.
     _file: Option<SocketFile>,
-    /// Another program's, which gives it to the next after us.
+    /// Bound by another program, which passes it on after us.
     adopted: bool,
 }
 
-/// The file of a unix socket; removed when we end, if it is still ours.
+/// The file of a unix socket; removed on drop if it is still ours.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -51,14 +48,14 @@ struct SocketFile {
 }
 
 impl Listener {
-    /// Binds, and does not listen yet: no client can connect. TCP listeners get `SO_REUSEADDR`, and `TCP_NODELAY`,
-    /// which accepted connections inherit: `uvicorn --fd` cannot set it, and without it each keep-alive request takes
-    /// 44 ms. The file of a unix socket has these rights. The descriptor's number is at least `least`, out of the way
-    /// of those the workers will see.
+    /// Binds without listening: no client can connect yet. TCP listeners get `SO_REUSEADDR`, and `TCP_NODELAY`, which
+    /// accepted connections inherit: `uvicorn --fd` cannot set it, and without it each keep-alive request takes 44 ms.
+    /// The file of a unix socket gets these rights. The descriptor's number is at least `least`, above those that
+    /// workers use.
     ///
     /// # Errors
-    /// As socket(2) and bind(2); `EADDRINUSE` for a unix socket only if a program listens on it, or if it is none. As
-    /// chown(2) for the group of its file.
+    /// As socket(2) and bind(2), and chown(2) for the group of the file. For a unix socket `EADDRINUSE` only if a
+    /// program listens on it, or the file is no socket.
     pub fn bind(address: &Address, least: RawFd, rights: Rights) -> io::Result<Self> {
         let (fd, file) = match address {
             Address::Tcp(address) => (bind_tcp(*address, None)?, None),
@@ -69,7 +66,7 @@ impl Listener {
         Self::new(fd, address, file, least)
     }
 
-    /// As [`Listener::bind`], and listens. Where the kernel can, it passes no descriptors to what is accepted.
+    /// Binds as [`Listener::bind`], and listens. Where the kernel can, accepted connections refuse passed descriptors.
     ///
     /// # Errors
     /// As [`Listener::bind`] and listen(2).
@@ -88,22 +85,22 @@ impl Listener {
         Ok(Self { fd, address, _file: file, adopted: false })
     }
 
-    /// Binds one more socket to where this TCP listener is, which must [allow](Listener::allow_more) it. It listens
-    /// not yet.
+    /// Binds another socket at the address of this TCP listener, which must [allow](Listener::allow_more) it. It does
+    /// not listen yet.
     ///
     /// # Errors
-    /// As socket(2) and bind(2); `EADDRINUSE` if that is not allowed, or another user has it.
+    /// As socket(2) and bind(2); `EADDRINUSE` if it is not allowed, or another user's socket is there.
     pub fn bind_more(&self, least: RawFd) -> io::Result<Self> {
         let Address::Tcp(address) = self.address else { return Err(io::ErrorKind::Unsupported.into()) };
-        // The kernel has two sockets in one group only if they are alike in this too.
+        // The kernel puts two sockets into one group only if they are equal in this option too.
         let v6_only =
             address.is_ipv6() && named("getsockopt", socket::getsockopt(&self.fd, sockopt::Ipv6V6Only))?;
         let fd = duplicate_above(bind_tcp(address, Some(v6_only))?.as_fd(), least)?;
         Ok(Self { fd, address: Address::Tcp(address), _file: None, adopted: false })
     }
 
-    /// One that another program bound: a unix socket's file stays its own. Accepted connections get `TCP_NODELAY`, as
-    /// those of ours do.
+    /// Adopts a listener of another program, which keeps the file of a unix socket. Accepted connections get
+    /// `TCP_NODELAY`, as those of our own listeners do.
     #[must_use]
     pub fn adopt(fd: OwnedFd, address: &Address) -> Self {
         if matches!(address, Address::Tcp(_)) {
@@ -112,7 +109,7 @@ impl Listener {
         Self { fd, address: address.clone(), _file: None, adopted: true }
     }
 
-    /// The one that another program of ours bound in this process, to this address.
+    /// Takes over a listener that our previous program in this process bound to this address.
     #[must_use]
     pub fn take_over(fd: OwnedFd, address: &Address) -> Self {
         let file = match address {
@@ -123,8 +120,8 @@ impl Listener {
         Self { fd, address, _file: file, adopted: false }
     }
 
-    /// Whether other sockets of the same user may listen where this one does (`SO_REUSEPORT`, socket(7)). Set after
-    /// bind(2), the bind itself was still refused if anybody was there.
+    /// Whether other sockets of the same user may listen at this address (`SO_REUSEPORT`, socket(7)). Set after
+    /// bind(2), so that the bind itself fails if another socket is there.
     ///
     /// # Errors
     /// As setsockopt(2).
@@ -132,7 +129,7 @@ impl Listener {
         named("setsockopt", socket::setsockopt(&self.fd, sockopt::ReusePort, &allow))
     }
 
-    /// Whether they may, see [`allow_more`](Listener::allow_more).
+    /// The value that [`allow_more`](Listener::allow_more) sets.
     ///
     /// # Errors
     /// As getsockopt(2).
@@ -140,7 +137,7 @@ impl Listener {
         named("getsockopt", socket::getsockopt(&self.fd, sockopt::ReusePort))
     }
 
-    /// Sets the length of the accept queue, listen(2); also on a socket that listens already.
+    /// Listens, or changes the backlog of a socket that listens already (listen(2)).
     ///
     /// # Errors
     /// As listen(2).
@@ -149,7 +146,7 @@ impl Listener {
         named("listen", socket::listen(&self.fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN)))
     }
 
-    /// Has accept(2) wait, as at first, for all that have it.
+    /// Makes accept(2) block again, for all holders of the socket.
     ///
     /// # Errors
     /// As fcntl(2).
@@ -158,14 +155,14 @@ impl Listener {
         Ok(())
     }
 
-    /// Where it listens; with the port that the kernel chose if port 0 was asked for.
+    /// The address, with the port that the kernel chose for port 0.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Whether it listens: not if a process that has it too has called shutdown(2). What waited in the queue of a TCP
-    /// listener is gone then; it can listen again. A unix listener that was shut down is lost, and not told of.
+    /// Whether it listens. It does not once any holder has called shutdown(2): then the queue of a TCP listener is
+    /// lost, but it can listen again. A unix listener is lost for good, and this does not show it.
     ///
     /// # Errors
     /// As getsockopt(2).
@@ -176,11 +173,11 @@ impl Listener {
         }
     }
 
-    /// How many connections wait to be accepted: `tcpi_unacked`, which for a listener is that (tcp(7)), or what
-    /// sock_diag(7) tells.
+    /// The number of connections in the accept queue: `tcpi_unacked`, which for a listener means that (tcp(7)), or the
+    /// answer of sock_diag(7).
     ///
     /// # Errors
-    /// As getsockopt(2); for a unix socket whatever the kernel says who tells nothing of those.
+    /// As getsockopt(2); for a unix socket, as the query of the kernel.
     pub fn queue(&self) -> io::Result<u32> {
         match self.address {
             Address::Tcp(_) => {
@@ -191,8 +188,8 @@ impl Listener {
         }
     }
 
-    /// How many may wait to be accepted: `tcpi_sacked`, which for a listener is that: the length that listen(2) was
-    /// given last, or `net.core.somaxconn` if that is less.
+    /// The limit of the accept queue: `tcpi_sacked`, which for a listener is the backlog last given to listen(2), or
+    /// `net.core.somaxconn` if that is less.
     ///
     /// # Errors
     /// As [`queue`](Self::queue).
@@ -203,8 +200,7 @@ impl Listener {
         }
     }
 
-    /// Refuses each client that comes from now on, for all that have it: shutdown(2). What waits in the queue of a TCP
-    /// listener is reset.
+    /// Refuses all new clients, for all holders of the socket (shutdown(2)). Connections in a TCP queue are reset.
     ///
     /// # Errors
     /// As shutdown(2).
@@ -212,7 +208,7 @@ impl Listener {
         Ok(socket::shutdown(self.fd.as_raw_fd(), socket::Shutdown::Read)?)
     }
 
-    /// How others' view of their descriptors will name it.
+    /// Its identity in the descriptors of other processes.
     ///
     /// # Errors
     /// As fstat(2).
@@ -221,7 +217,7 @@ impl Listener {
         Ok(SocketId { inode: stat.st_ino, device: stat.st_dev })
     }
 
-    /// A TCP listener as one of std's, which shares its socket. A unix listener cannot be one.
+    /// A copy of a TCP listener for std; `None` for a unix listener.
     #[must_use]
     pub fn to_tcp(&self) -> Option<TcpListener> {
         match &self.address {
@@ -230,7 +226,7 @@ impl Listener {
         }
     }
 
-    /// A unix listener as one of std's, which shares its socket. A TCP listener cannot be one.
+    /// A copy of a unix listener for std; `None` for a TCP listener.
     #[must_use]
     pub fn to_unix(&self) -> Option<UnixListener> {
         match &self.address {
@@ -247,7 +243,7 @@ impl AsFd for Listener {
 }
 
 impl SocketFile {
-    /// We may leave the directory that the path begins in.
+    /// The path is made absolute: we may change the working directory.
     fn new(path: &Path) -> io::Result<Self> {
         Ok(Self { identity: identity(path)?, path: std::path::absolute(path)? })
     }
@@ -255,12 +251,12 @@ impl SocketFile {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // It stays open until we end: with it the kernel closes what waits in its queue, descriptors that were passed
-        // too, and for that a process that ends does not linger.
+        // Stays open until we end: a close here would close what waits in the queue, also passed descriptors, and may
+        // linger; for a process that ends, the kernel does not linger.
         if matches!(self.address, Address::Unix(_)) {
             let _stays_open = self.fd.try_clone().map(IntoRawFd::into_raw_fd);
         }
-        // A worker may have shut it down on its way out.
+        // A worker may have shut it down as it ended.
         if self.adopted && self.is_listening().is_ok_and(|listens| !listens) {
             let _gone = socket::listen(&self.fd, Backlog::MAXCONN);
         }
@@ -269,7 +265,7 @@ impl Drop for Listener {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A successor may have put its own socket there meanwhile.
+        // A successor may have put its own socket there.
         if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
             let _gone = fs::remove_file(&self.path);
         }
@@ -282,17 +278,18 @@ const TCP_LISTEN: u8 = 10;
 fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
-    // SAFETY: there is room for as much as we say.
+    // SAFETY: the length is that of the buffer.
     let result = unsafe {
         let info = info.as_mut_ptr().cast();
         libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, &raw mut length)
     };
     named("getsockopt", Errno::result(result))?;
-    // SAFETY: it is plain numbers, and what an older kernel does not know is zero.
+    // SAFETY: plain numbers; those that an older kernel does not fill are zero.
     Ok(unsafe { info.assume_init() })
 }
 
-/// More: where others listen who [allow](Listener::allow_more) it, and whether they take IPv6 alone.
+/// `more` is for a further socket at an address that [allows](Listener::allow_more) it, and says whether it takes IPv6
+/// alone.
 fn bind_tcp(address: SocketAddr, more: Option<bool>) -> io::Result<OwnedFd> {
     let shared = more.is_some();
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
@@ -309,13 +306,13 @@ fn bind_tcp(address: SocketAddr, more: Option<bool>) -> io::Result<OwnedFd> {
     }
     named("bind", socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address)))?;
     match bound_address(fd.as_fd()) {
-        // No client would know where we are.
+        // Without the port that the kernel chose, no client can be told the address.
         None if address.port() == 0 => {
             named("getsockname", socket::getsockname::<SockaddrStorage>(fd.as_raw_fd()))?;
             Ok(fd)
         }
-        // A port that the kernel chose is lost by shutdown(2), to which any worker has the right (`SOCK_BINDPORT_LOCK`
-        // is not set). One that was asked for is not.
+        // shutdown(2), which any worker may call, releases a port that the kernel chose (`SOCK_BINDPORT_LOCK` is not
+        // set) but not one that was requested: bind again to the same number.
         Some(chosen) if address.port() == 0 => {
             socket::setsockopt(&fd, sockopt::ReusePort, &true)?;
             let asked_for = bind_tcp(chosen, Some(!chosen.ip().is_unspecified()))?;
@@ -330,7 +327,7 @@ fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     named("socket", socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None))
 }
 
-/// The near end of a socket, getsockname(2), if it is one of TCP.
+/// The local address (getsockname(2)) of a TCP socket; `None` for others.
 #[must_use]
 pub fn bound_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     let name = socket::getsockname::<SockaddrStorage>(fd.as_raw_fd()).ok()?;
@@ -352,11 +349,11 @@ fn bind_unix(path: &Path) -> io::Result<(OwnedFd, SocketFile)> {
     Ok((fd, SocketFile::new(path)?))
 }
 
-/// Whether this is a socket on which nothing listens any more. A program whose accept queue is full listens: no room in
-/// it is waited for.
+/// Whether the path is a socket on which no program listens any more. A program with a full accept queue listens:
+/// connect(2) does not wait for room.
 ///
 /// # Errors
-/// As socket(2), and if connect(2) is refused: then it cannot be known.
+/// As socket(2), and if connect(2) is refused: then the answer is unknown.
 fn is_stale(path: &Path) -> io::Result<bool> {
     if !fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         return Ok(false);
@@ -365,7 +362,7 @@ fn is_stale(path: &Path) -> io::Result<bool> {
     let client = named("socket", socket::socket(AddressFamily::Unix, SockType::Stream, flags, None))?;
     let _let_go_instead = passed::refuse(&client, true);
     let connected = socket::connect(client.as_raw_fd(), &UnixAddr::new(path)?);
-    // What listens there may have sent something by now.
+    // A listening program may have sent data or descriptors by now.
     passed::let_go(client);
     match connected {
         Err(error @ (Errno::EPERM | Errno::ENOSYS)) => named("connect", Err(error)),
@@ -373,13 +370,13 @@ fn is_stale(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether it failed for want of descriptors, and not because of the address.
+/// Whether it failed for lack of descriptors rather than for the address.
 #[must_use]
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// Whether it failed for want of the kernel's memory, which may be there the next moment.
+/// Whether it failed for lack of kernel memory, which may pass.
 #[must_use]
 pub fn is_out_of_memory(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS))

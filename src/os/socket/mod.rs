@@ -1,4 +1,4 @@
-//! Sockets to which others can pass descriptors, and those that workers hold.
+//! Sockets: listeners and lanes, what waits in them, which processes hold them, and descriptors that peers pass to us.
 
 pub mod accepting;
 pub mod activation;
@@ -20,7 +20,7 @@ pub mod taker;
 
 use std::path::Path;
 
-/// The number in `socket:[1234]`, as which `/proc/PID/fd` shows a socket.
+/// The inode in `socket:[1234]`, as `/proc/PID/fd` shows a socket.
 pub(super) fn inode_of(target: &Path) -> Option<u64> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }

@@ -1,18 +1,18 @@
-//! What the kernel counts about listeners, in our network namespace.
+//! The kernel's counters of our network namespace.
 
 use std::fs;
 
-/// Connections that a full accept queue has cost, of all TCP listeners of the namespace since it was made: in a container
-/// mostly our own.
+/// Connections lost to full accept queues, of all TCP listeners of the namespace since it was made: in a container
+/// usually our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
     /// `ListenOverflows`: the queue was full.
     pub overflows: u64,
-    /// `ListenDrops`: dropped for whatever reason, these among them.
+    /// `ListenDrops`: dropped for any reason, with those above.
     pub drops: u64,
 }
 
-/// Reads `/proc/self/net/netstat`; `None` where there is none.
+/// Reads `/proc/self/net/netstat`; `None` if it is missing or lacks them.
 #[must_use]
 pub fn listening() -> Option<Listening> {
     parse(&fs::read_to_string("/proc/self/net/netstat").ok()?)
@@ -25,7 +25,7 @@ fn parse(text: &str) -> Option<Listening> {
     })
 }
 
-/// Lines come in pairs, names and values: `TcpExt: SyncookiesSent ...` and `TcpExt: 0 ...`.
+/// The value in a pair of lines, names and values: `TcpExt: SyncookiesSent ...` and `TcpExt: 0 ...`.
 fn value(text: &str, group: &str, wanted: &str) -> Option<u64> {
     let of_group = |line| str::strip_prefix(line, group)?.strip_prefix(':');
     let mut lines = text.lines().filter_map(of_group);
@@ -34,15 +34,15 @@ fn value(text: &str, group: &str, wanted: &str) -> Option<u64> {
     pairs.into_iter().find(|(name, _)| *name == wanted)?.1.parse().ok()
 }
 
-/// How often any process in the network namespace has tried to reach something: TCP connections begun, UDP datagrams
-/// sent, and what had no route. It only grows. `None` where the kernel does not tell.
+/// How often processes of the network namespace have tried to reach a peer: TCP connections begun, UDP datagrams sent,
+/// and packets without a route. It only grows. `None` if the kernel does not show it.
 #[must_use]
 pub fn outgoing() -> Option<u64> {
     let version_6 = fs::read_to_string("/proc/self/net/snmp6").unwrap_or_default();
     outgoing_in(&fs::read_to_string("/proc/self/net/snmp").ok()?, &version_6)
 }
 
-/// In the second a name and a value a line.
+/// `version_6` has one name and value a line.
 fn outgoing_in(text: &str, version_6: &str) -> Option<u64> {
     let counted = [("Tcp", "ActiveOpens"), ("Udp", "OutDatagrams"), ("Ip", "OutNoRoutes")];
     let sum = counted.iter().map(|(group, name)| value(text, group, name)).sum::<Option<u64>>()?;

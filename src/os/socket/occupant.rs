@@ -1,4 +1,4 @@
-//! What has an address that we want: a server that has outlived the supervisor that started it, for one.
+//! The processes that occupy an address we want: for one, a server that has outlived the supervisor that started it.
 
 use super::inode_of;
 use crate::core::Pid;
@@ -11,22 +11,20 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Descriptors of one process that are looked at, and the time for all processes: we are about to end, and the end may be
-/// waited for.
+/// The most descriptors of one process that are looked at, and the time for all: our end may be awaited.
 const MOST_FDS: usize = 65_536;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A process that has a socket.
+/// A process that holds such a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupant {
-    /// Which.
     pub pid: Pid,
-    /// What it is called: `/proc/PID/comm`.
+    /// Its name, from `/proc/PID/comm`.
     pub name: String,
 }
 
-/// The processes that have a socket that keeps others from listening at this address, as far as they are to be seen:
-/// in our PID namespace, and ours, or anyone's if we are root.
+/// The visible processes that hold a socket which prevents listening at this address: in our PID namespace, of our own
+/// user, or of any user if we are root.
 #[must_use]
 pub fn of(address: &Address) -> Vec<Occupant> {
     let (begin, sockets) = (Instant::now(), Sockets::at(address));
@@ -36,10 +34,10 @@ pub fn of(address: &Address) -> Vec<Occupant> {
     found
 }
 
-/// Sockets that listen at an address, by their inodes.
+/// The sockets that listen at an address, by inode.
 enum Sockets {
     Tcp(HashSet<u64>),
-    /// With the paths that they were bound to, by the file's name, and the path that is asked for.
+    /// Those with the wanted file name, with the path that each was bound to, and the wanted path.
     Unix(HashMap<u64, PathBuf>, PathBuf),
 }
 
@@ -60,7 +58,7 @@ impl Sockets {
                 !listening.is_empty() && sockets(pid).any(|socket| listening.contains(&socket))
             }
             Self::Unix(named, wanted) => {
-                // A relative path is as a rule one from where the process still is.
+                // A relative path is usually relative to the directory where the process still is.
                 let is_there = |bound: &PathBuf| {
                     let from = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
                     from.join(bound) == *wanted
@@ -94,7 +92,7 @@ mod tests {
         Sockets::at(&Address::parse(address).unwrap()).are_held_by(Pid(own))
     }
 
-    /// The kernel's table can miss a line while other sockets close: the other tests close some.
+    /// The kernel's table may miss a line while other sockets close, as in other tests.
     fn becomes_ours(address: &str) -> bool {
         (0..1000).any(|_| is_ours(address))
     }

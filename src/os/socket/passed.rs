@@ -1,11 +1,12 @@
-//! Descriptors that others pass to us over unix sockets (`SCM_RIGHTS`, unix(7)).
+//! Descriptors that peers pass to us over unix sockets (`SCM_RIGHTS`, unix(7)).
 //!
-//! The last close of one may take as long as its sender likes: of a TCP socket with unsent data and `SO_LINGER`, or of a
-//! file on a file system that does not answer. It happens wherever a message is read without taking what comes along,
-//! and where a socket is closed in whose queue one waits. So no such descriptor ever enters our table or leaves a queue
-//! in our context. Where the kernel can (`SO_PASSRIGHTS`, Linux 6.16), it refuses them to their sender. Otherwise a look
-//! that takes nothing (`MSG_PEEK`) without room for any tells whether some come along (`MSG_CTRUNC`), and then a child
-//! takes them, or the whole connection, with it when it ends: a process that ends does not linger.
+//! The last close of a descriptor may take as long as its sender likes: of a TCP socket with unsent data and
+//! `SO_LINGER`, or of a file on a file system that does not answer. A close happens when a message is read without
+//! taking its descriptors, and when a socket is closed with one in its queue. So no such descriptor may enter our table
+//! or leave a queue in our context. Where the kernel can (`SO_PASSRIGHTS`, Linux 6.16), it refuses them to their
+//! sender. Otherwise a look that takes nothing (`MSG_PEEK`), without room for any, shows whether some come along
+//! (`MSG_CTRUNC`). Then a child takes them, or the whole connection, and closes them as it ends: for a process that
+//! ends, the kernel does not linger.
 
 use crate::core::Pid;
 use crate::core::exit::Exit;
@@ -24,32 +25,32 @@ const PASS_RIGHTS: libc::c_int = 83;
 /// The most children that take descriptors at a time.
 pub const MOST: usize = 4;
 
-/// The most connections that wait for one of them; more are not to be accepted.
+/// The most connections that wait for such a child; then no more may be accepted.
 const MOST_WAITING: usize = 64;
 
-/// Pause after the kernel gave us no child.
+/// The pause after a fork failed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A child that is this old has closed all that it does not need.
+/// The age at which a child has certainly closed the descriptors that it does not need.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// What the descriptors of one message take: no message carries more (`SCM_MAX_FD`, unix(7)).
+/// The size of the most descriptors that one message carries (`SCM_MAX_FD`, unix(7)).
 const RIGHTS: libc::c_uint = size_of::<[RawFd; 253]>() as libc::c_uint;
 
-/// More pieces than a socket's queue has room for.
+/// More pieces than fit into a socket's queue.
 const MOST_PIECES: usize = 4096;
 
-/// What has become of a child.
+/// The states of a child.
 const RUNS: u8 = 0;
 const DONE: u8 = 1;
 const FAILED: u8 = 2;
 
-/// A child that takes descriptors, as seen by the socket for which it does.
+/// The state of a child, for the socket on whose behalf it runs.
 #[derive(Clone, Debug)]
 pub(super) struct Fate(Arc<AtomicU8>);
 
 impl Fate {
-    /// Whether it did what it was to do; `None` while it runs.
+    /// Whether it succeeded; `None` while it runs.
     pub fn is_done(&self) -> Option<bool> {
         match self.0.load(Ordering::Relaxed) {
             RUNS => None,
@@ -58,21 +59,20 @@ impl Fate {
     }
 }
 
-/// A child that runs.
 struct Child {
     pid: Pid,
     fate: Fate,
     since: Instant,
 }
 
-/// All that there is; children are of the process, and so is this.
+/// All children: they belong to the process, and so does this.
 struct Children {
     running: Vec<Child>,
     /// Connections to be closed by a child.
     waiting: VecDeque<OwnedFd>,
-    /// Not before then: the kernel gave us none.
+    /// The earliest time of the next fork, after one failed.
     retry_at: Option<Instant>,
-    /// Then there may be a child for what waits.
+    /// The time when [`tend`] may find a child for what waits.
     look_at: Option<Instant>,
 }
 
@@ -83,8 +83,8 @@ fn children() -> MutexGuard<'static, Children> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the kernel refuse descriptors that are sent to this unix socket (the sender gets an error), or pass them again.
-/// Accepted connections inherit it from their listener.
+/// Has the kernel refuse descriptors that are sent to this unix socket (the sender gets an error), or accept them
+/// again. Accepted connections inherit the setting.
 ///
 /// # Errors
 /// As setsockopt(2); `ENOPROTOOPT` before Linux 6.16.
@@ -92,38 +92,38 @@ pub fn refuse(socket: impl AsFd, refuse: bool) -> io::Result<()> {
     let value = libc::c_int::from(!refuse);
     let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
     let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: there is an integer of the length that we say.
+    // SAFETY: the length is that of the integer.
     let result =
         unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, PASS_RIGHTS, (&raw const value).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether the kernel refuses them: it may have taken the order without knowing it.
+/// Whether the kernel refuses them: an older one may accept the option without knowing it.
 pub fn are_refused(socket: impl AsFd) -> bool {
     let mut value: libc::c_int = -1;
     let mut length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
     let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: there is room for as much as we say.
+    // SAFETY: the length is that of the integer.
     let result = unsafe {
         libc::getsockopt(fd, libc::SOL_SOCKET, PASS_RIGHTS, (&raw mut value).cast(), &raw mut length)
     };
     result == 0 && value == 0
 }
 
-/// What is first in a socket's queue.
+/// The first message in a socket's queue.
 pub(super) struct Head {
-    /// How many bytes of it were written to the buffer.
+    /// The number of its bytes in the buffer.
     pub length: usize,
-    /// The process that sent it and its user, where the socket tells (`SO_PASSCRED`).
+    /// The sending process and its user, if the socket shows them (`SO_PASSCRED`).
     pub sender: Option<(Pid, u32)>,
-    /// Whether descriptors come along.
+    /// Whether descriptors come with it.
     pub carries: bool,
 }
 
-/// Looks at what is first in the queue, and takes nothing.
+/// Looks at the first message, and takes nothing.
 ///
 /// # Errors
-/// As recvmsg(2); `WouldBlock` where the queue is empty.
+/// As recvmsg(2); `WouldBlock` if the queue is empty.
 pub(super) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8], credentials: bool) -> io::Result<Head> {
     // SAFETY: takes an integer.
     let space = unsafe { libc::CMSG_SPACE(CREDENTIALS) };
@@ -133,15 +133,15 @@ pub(super) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8], credentials: bool) -> 
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
     if credentials {
-        // Exactly as much as they take, and they come first: no descriptor has room.
+        // Room for credentials alone, which come first: none is left for a descriptor.
         message.msg_control = room.as_mut_ptr().cast();
         message.msg_controllen = space as _;
     }
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-    // SAFETY: all that the message points to lives here, and is as long as it says.
+    // SAFETY: all that the message points to lives here, and has the length that it says.
     let length = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: the kernel has filled in what the message says now; credentials are three integers.
+    // SAFETY: the kernel has filled what the message describes; credentials are three integers.
     let sender = unsafe {
         let first = libc::CMSG_FIRSTHDR(&raw const message);
         first
@@ -156,7 +156,7 @@ pub(super) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8], credentials: bool) -> 
 /// The length of `struct ucred`.
 const CREDENTIALS: libc::c_uint = size_of::<libc::ucred>() as libc::c_uint;
 
-/// Takes the first `length` bytes, which are known to carry nothing; of a datagram the whole.
+/// Takes the first `length` bytes, known to carry no descriptors; of a datagram, all of it.
 ///
 /// # Errors
 /// As recv(2).
@@ -164,8 +164,8 @@ pub(super) fn take(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(socket::recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
 }
 
-/// Has a child take the message that is first in the queue. `None` if there are as many children as may be, or the kernel
-/// gave us none: [`may_start`] knows when to try again.
+/// Has a child take the first message. `None` if the most children are running, or fork failed: [`may_start`] says when
+/// to try again.
 pub(super) fn consume(fd: BorrowedFd<'_>) -> Option<Fate> {
     let fd = fd.as_raw_fd();
     // SAFETY: the child ends without returning.
@@ -183,7 +183,7 @@ impl Children {
     }
 }
 
-/// Begins a child that runs this, which calls nothing but what signal-safety(7) allows.
+/// Forks a child that runs this, which makes only calls that signal-safety(7) allows.
 fn start(children: &mut Children, run: impl FnOnce() -> libc::c_int) -> Option<Fate> {
     if !children.may_start() {
         return None;
@@ -192,7 +192,7 @@ fn start(children: &mut Children, run: impl FnOnce() -> libc::c_int) -> Option<F
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         let code = run();
-        // SAFETY: runs nothing of ours.
+        // SAFETY: runs no code of ours.
         unsafe { libc::_exit(code) };
     }
     if pid < 0 {
@@ -205,7 +205,7 @@ fn start(children: &mut Children, run: impl FnOnce() -> libc::c_int) -> Option<F
     Some(fate)
 }
 
-/// A child of ours has ended; tells whether it was one of these, of which nothing else needs to know.
+/// Records the end of a child. Returns whether it was one of these: the rest of the program ignores them.
 pub fn ended(pid: Pid, exit: Exit) -> bool {
     let mut children = children();
     let Some(at) = children.running.iter().position(|child| child.pid == pid) else { return false };
@@ -214,26 +214,26 @@ pub fn ended(pid: Pid, exit: Exit) -> bool {
     true
 }
 
-/// Those that run.
+/// The pids of the running children.
 #[must_use]
 pub fn running() -> Vec<Pid> {
     children().running.iter().map(|child| child.pid).collect()
 }
 
-/// When [`tend`] is to be called, if something waits though there is a place for it.
+/// The time at which [`tend`] is to be called; `None` if nothing waits for a time.
 #[must_use]
 pub fn retry_at() -> Option<Instant> {
     let children = children();
     children.retry_at.into_iter().chain(children.look_at).min()
 }
 
-/// Whether there is room for one more connection, should it have to be closed by a child.
+/// Whether one more connection could be left to a child to close.
 #[must_use]
 pub fn has_room() -> bool {
     children().waiting.len() < MOST_WAITING
 }
 
-/// Has children close what waits for it, as far as there are places.
+/// Has children close what waits, as far as children can be started.
 pub fn tend() {
     let mut children = children();
     if children.retry_at.is_some_and(|at| at <= Instant::now()) {
@@ -248,29 +248,29 @@ pub fn tend() {
     }
 }
 
-/// Closes a unix socket. Nothing in its queue is closed in our context.
+/// Closes a unix socket without closing any passed descriptor in our context.
 pub fn let_go(socket: OwnedFd) {
     let _not_connected = socket::shutdown(socket.as_raw_fd(), Shutdown::Read);
-    // What waits now is all that ever will.
+    // After shutdown(2) no more data comes.
     if carries(&socket) {
         let_go_unread(socket);
     }
 }
 
-/// The same, of one at whose queue we must not look.
+/// As [`let_go`], for a socket whose queue we must not look at.
 pub(super) fn let_go_unread(socket: OwnedFd) {
     children().waiting.push_back(socket);
     tend();
 }
 
-/// Reads the queue to its end; tells whether descriptors are left in it.
+/// Reads the queue to its end. Returns whether descriptors are left in it.
 fn carries(socket: &OwnedFd) -> bool {
     let credentials = socket::getsockopt(socket, sockopt::PassCred).unwrap_or(false);
     let mut buffer = [0; 4096];
     for _ in 0..MOST_PIECES {
         match peek(socket.as_fd(), &mut buffer, credentials) {
             Ok(Head { carries: true, .. }) => return true,
-            // The end of a stream. An empty datagram is one of those that are taken.
+            // The end of a stream. An empty datagram has a sender, and is taken.
             Ok(Head { length: 0, sender: None, .. }) => return false,
             Ok(Head { length, .. }) => {
                 let piece = buffer.get_mut(..length).unwrap_or_default();
@@ -278,7 +278,7 @@ fn carries(socket: &OwnedFd) -> bool {
                     return false;
                 }
             }
-            // The queue is empty, or the peer has hung up with something unread.
+            // Tried again: a signal, or a peer that has hung up with data unread.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
             Err(_) => return false,
@@ -287,13 +287,13 @@ fn carries(socket: &OwnedFd) -> bool {
     true
 }
 
-/// A child gets a copy of the socket and ends when ours is closed: then its own end closes it. Not while another may have
-/// a copy that it is about to close, for that might be the last.
+/// Gives a copy of the socket to a child, which ends after ours is closed: its end is then the last close. Not while a
+/// younger child may still hold a copy that it is about to close: that might be the last.
 fn close_by_child(children: &mut Children, socket: OwnedFd) -> Result<(), OwnedFd> {
     if let Some(until) = children.running.iter().filter_map(|child| child.since.checked_add(SETTLED)).max()
         && until > Instant::now()
     {
-        // As a rule the end of that other one comes first.
+        // Usually that child ends before.
         children.look_at = Some(until);
         return Err(socket);
     }
@@ -313,17 +313,17 @@ fn close_by_child(children: &mut Children, socket: OwnedFd) -> Result<(), OwnedF
     }
 }
 
-/// What children do: system calls, and nothing else.
+/// The code of the children: system calls and nothing else.
 mod child {
     use super::{CREDENTIALS, RIGHTS, RawFd};
 
-    /// Takes the first message of the queue and all that comes along, and returns the exit code.
+    /// Takes the first message with its descriptors, and returns the exit code.
     pub unsafe fn take_one(fd: RawFd) -> libc::c_int {
         let mut room = [0u64; 160];
         let mut byte = 0u8;
         let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-        // SAFETY: what the message points to lives here, and is as long as it says: (16 + 12 + 4) + (16 + 4 * 253 + 4)
-        // bytes, which are less.
+        // SAFETY: all that the message points to lives here, and has the length that it says: (16 + 12 + 4) + (16 + 4 *
+        // 253 + 4) bytes, less than `room`.
         unsafe {
             close_all_but(fd, fd);
             let mut message: libc::msghdr = std::mem::zeroed();
@@ -336,10 +336,10 @@ mod child {
         }
     }
 
-    /// Waits until we have closed our copy of `fd`.
+    /// Waits until the parent has closed its copy of `fd`.
     pub unsafe fn hold(fd: RawFd, pipe: RawFd) -> libc::c_int {
         let mut byte = 0u8;
-        // SAFETY: there is room for a byte. Nothing is ever written: the end comes when we have closed ours.
+        // SAFETY: there is room for a byte. None is ever written: the pipe ends when the parent has closed its end.
         unsafe {
             close_all_but(fd, pipe);
             while libc::read(pipe, (&raw mut byte).cast(), 1) < 0 && *libc::__errno_location() == libc::EINTR
@@ -349,11 +349,11 @@ mod child {
         0
     }
 
-    /// A child that cannot end must keep nothing of ours open: neither a listener nor the pipe of a worker. None of these
-    /// is the last copy.
+    /// Closes all other descriptors: a child that cannot end must not keep a listener or a worker's pipe open. None of
+    /// these is a last copy.
     unsafe fn close_all_but(one: RawFd, other: RawFd) {
         let (low, high) = (one.min(other).cast_unsigned(), one.max(other).cast_unsigned());
-        // The middle range is empty where both are one; the first where that is 0, which wraps to what is no range.
+        // The middle range is empty if both are equal. The first range wraps, and is skipped, if `low` is 0.
         let ranges = [
             (0, low.wrapping_sub(1)),
             (low.wrapping_add(1), high.wrapping_sub(1)),
@@ -374,9 +374,9 @@ mod child {
         }
     }
 
-    /// No descriptor has a larger number.
+    /// The largest descriptor number.
     const MOST_NUMBER: libc::c_uint = i32::MAX.cast_unsigned();
 
-    /// Where the kernel does not know close_range(2): RLIMIT_NOFILE as a rule.
+    /// Without close_range(2): the usual RLIMIT_NOFILE.
     const USUAL_LIMIT: libc::c_uint = 1024;
 }

@@ -1,4 +1,4 @@
-//! Wakes the loop when something comes into the queue of a listener: once, until it is watched again (epoll(7),
+//! Wakes the loop when a connection enters a listener's queue: once, until it is watched again (epoll(7),
 //! `EPOLLONESHOT`).
 
 use crate::os::worker::epoll_set::EpollSet;
@@ -7,12 +7,12 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 
-/// Queues of listeners, by lane.
+/// The watched queues, by lane.
 #[derive(Debug)]
 pub struct QueueWatch(EpollSet);
 
 impl QueueWatch {
-    /// Watches nothing yet. Must be called inside the runtime.
+    /// Must be called inside the runtime.
     ///
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
@@ -20,22 +20,22 @@ impl QueueWatch {
         EpollSet::new().map(Self)
     }
 
-    /// Watches this listener of this lane until something waits there; if something does, that is told at once.
+    /// Watches a listener of this lane until a connection waits there. If one waits already, that is reported at once.
     ///
     /// # Errors
     /// As epoll_ctl(2).
     pub fn watch(&self, listener: BorrowedFd<'_>, lane: u32) -> io::Result<()> {
         let event = || EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, lane.into());
-        // It is there but for the first time.
+        // It is in the set already, except the first time.
         self.0.change(listener, event()).or_else(|_| self.0.add(listener, event()))
     }
 
-    /// Ready when there may be something to take.
+    /// Ready when [`take`](Self::take) may find a lane.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.poll_ready(cx)
     }
 
-    /// The lanes into which something came. Each listener is told once, so it comes to an end.
+    /// The lanes whose queue was entered. Each is reported once, so the loop ends.
     #[must_use]
     pub fn take(&self) -> Vec<u32> {
         let mut lanes = Vec::new();

@@ -10,31 +10,30 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// The permissions and the group of a socket's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// The permissions, chmod(2).
+    /// The permissions, as for chmod(2).
     pub mode: u32,
-    /// The group, if it is not to be the one that new files here get.
+    /// The group; `None` for the one that new files in the directory get.
     pub group: Option<u32>,
 }
 
 impl Rights {
-    /// A user that gets to its directory may connect, as to a TCP port. So do gunicorn and uvicorn: a proxy runs as
-    /// another user.
+    /// Every user that can reach the directory may connect, as to a TCP port, and as with gunicorn and uvicorn: a proxy
+    /// runs as another user.
     pub const EVERYBODY: Self = Self { mode: 0o666, group: None };
 
-    /// Of our own user and root.
+    /// Only our own user and root may connect.
     pub const OURS: Self = Self { mode: 0o600, group: None };
 
-    /// Binds a socket to a path, whose file has these rights before any client can connect: the socket may not listen
-    /// yet. The permissions are there from the file's first moment on, unless its directory has a default ACL, by which
-    /// umask(2) does not go, or umask(2) is refused. No other thread may be creating files in this process meanwhile.
+    /// Calls `bind`, which must not listen yet, and gives the socket's file these rights, so that they hold before any
+    /// client can connect. The file has the permissions from its first moment, unless its directory has a default ACL,
+    /// which replaces umask(2), or umask(2) is refused. No other thread of this process may create files meanwhile.
     ///
     /// # Errors
-    /// As `bind`; `EPERM`, by the name of chown(2), if we may not give a file to the group.
+    /// As `bind`; `EPERM`, under the name of chown(2), if we may not give a file to the group.
     pub(in crate::os) fn bind<T>(self, path: &Path, bind: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        // nix panics where it is refused.
+        // Not nix's umask, which panics if the call is refused.
         let ours = call::umask(!self.mode & 0o777);
         let bound = bind();
         if let Ok(ours) = ours {
@@ -45,7 +44,7 @@ impl Rights {
         Ok(bound)
     }
 
-    /// What the file has not got yet. It is held while it is changed: another in its place is not.
+    /// Sets the rights that the file lacks. It is held open meanwhile, so a file that replaces it stays untouched.
     fn settle(self, path: &Path) -> io::Result<()> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file: OwnedFd = named("open", open(path, flags, Mode::empty()))?;
@@ -54,7 +53,7 @@ impl Rights {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         if let Some(group) = self.group.filter(|group| *group != found.st_gid) {
-            // SAFETY: the path is empty: it is about the descriptor, which stays open.
+            // SAFETY: with the empty path, the call changes the file of the descriptor, which stays open.
             let given = unsafe {
                 let (fd, same) = (file.as_raw_fd(), libc::uid_t::MAX);
                 libc::fchownat(fd, c"".as_ptr(), same, group, libc::AT_EMPTY_PATH)
@@ -69,7 +68,7 @@ impl Rights {
     }
 }
 
-/// Whether giving the file to the group is what failed.
+/// Whether the change of the group failed.
 #[must_use]
 pub fn is_of_group(error: &io::Error) -> bool {
     call::name(error) == Some("chown") || call::errno(error) == Errno::EINVAL as i32

@@ -1,5 +1,5 @@
-//! Noticing that a worker has shut a listener down for everybody (shutdown(2)): the kernel then reports `EPOLLHUP`, at
-//! once, and in the order in which that happened.
+//! Notices that a worker has shut a listener down for all holders (shutdown(2)): the kernel reports `EPOLLHUP` at once,
+//! in the order of the shutdowns.
 
 use crate::os::worker::epoll_set::EpollSet;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -7,12 +7,12 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 
-/// Listeners, watched for that and nothing else.
+/// The watched listeners.
 #[derive(Debug)]
 pub struct ShutSet(Epoll);
 
 impl ShutSet {
-    /// Watches nothing yet.
+    /// Makes an empty set.
     ///
     /// # Errors
     /// As epoll_create1(2).
@@ -20,16 +20,16 @@ impl ShutSet {
         Ok(Self(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
     }
 
-    /// Watches this one too, under this name. It is not to be closed.
+    /// Adds a listener under this name. It must stay open.
     ///
     /// # Errors
     /// As epoll_ctl(2).
     pub fn watch(&self, listener: BorrowedFd<'_>, name: u64) -> io::Result<()> {
-        // Told once each time: one that cannot listen again would wake us for ever.
+        // Edge-triggered: a listener that cannot listen again would wake us for ever.
         Ok(self.0.add(listener, EpollEvent::new(EpollFlags::EPOLLET, name))?)
     }
 
-    /// Those that have been shut down since this was asked last, the first one first.
+    /// The names of the listeners that were shut down since the last call, in order.
     #[must_use]
     pub fn take(&self) -> Vec<u64> {
         let mut names = Vec::new();
@@ -44,12 +44,12 @@ impl ShutSet {
     }
 }
 
-/// Wakes the loop for what a [`ShutSet`] has to tell.
+/// Wakes the loop when a [`ShutSet`] has something to report.
 #[derive(Debug)]
 pub struct ShutWatch(EpollSet);
 
 impl ShutWatch {
-    /// Of this set. Must be called inside the runtime.
+    /// Wakes for this set. Must be called inside the runtime.
     ///
     /// # Errors
     /// As fcntl(2) and epoll_ctl(2).
@@ -57,13 +57,13 @@ impl ShutWatch {
         Ok(Self(EpollSet::sharing(&set.0)?))
     }
 
-    /// Ready when one may have been shut down.
+    /// Ready when a listener may have been shut down.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.poll_ready(cx)
     }
 
-    /// Whether the set has perhaps something to tell. It is about to be asked: [`poll_ready`](Self::poll_ready) waits for
-    /// what comes from now on.
+    /// Whether the set may have something to report. Call it before reading the set: [`poll_ready`](Self::poll_ready)
+    /// then waits for later events.
     #[must_use]
     pub fn is_heard(&self) -> bool {
         self.0.clear()

@@ -1,9 +1,9 @@
-//! Which of many listeners at one address gets a new connection: a program of classic BPF
-//! (`SO_ATTACH_REUSEPORT_CBPF`, socket(7)) that the kernel runs for each. Needs no privilege.
+//! Chooses which of many listeners at one address gets a new connection: a classic BPF program
+//! (`SO_ATTACH_REUSEPORT_CBPF`, socket(7)) that the kernel runs for each connection. It needs no privilege.
 //!
-//! The kernel has the listeners of a group in a list: a listener that begins to listen is added at its end, and when
-//! one stops, the last takes its place. The program returns a position in that list; where there is none of that
-//! number, the kernel chooses by a hash of the connection's addresses. What replaces a program does so at once.
+//! The kernel keeps the listeners of a group in a list: a new one is added at the end, and when one stops, the last
+//! takes its place. The program returns a position in that list; if no listener has it, the kernel chooses by a hash of
+//! the connection's addresses. A new program replaces the old one at once.
 
 use nix::errno::Errno;
 use std::collections::HashSet;
@@ -12,16 +12,15 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// A program of classic BPF.
 #[derive(Clone, Debug)]
 pub struct SteeringProgram(Vec<libc::sock_filter>);
 
-/// The first half of the source address of a probe.
+/// The first two bytes of a probe's source address.
 const PROBE: [u8; 2] = [127, 112];
 
-/// From where to connect over IPv4 to reach the listener of this lane, whether or not others reach it. Nobody outside
-/// this machine has such an address: what comes from elsewhere with one is dropped, unless
-/// `net.ipv4.conf.*.route_localnet` is set. Of lanes there are 65,536.
+/// The IPv4 source address from which a connection reaches the listener of this lane, live or not. Such addresses exist
+/// on this machine only: packets from outside with one are dropped, unless `net.ipv4.conf.*.route_localnet` is set.
+/// There is one for each of 65,536 lanes.
 #[must_use]
 pub fn probe_source(lane: u32) -> Ipv4Addr {
     let [_, _, high, low] = lane.to_be_bytes();
@@ -29,8 +28,8 @@ pub fn probe_source(lane: u32) -> Ipv4Addr {
 }
 
 impl SteeringProgram {
-    /// Spreads connections evenly, by chance, over the live ones of the lanes whose listeners are the kernel's list,
-    /// and leads probes to theirs. None if none is live.
+    /// Spreads connections evenly, at random, over the live lanes of `order`, the kernel's list, and sends probes to
+    /// their lanes. `None` if no lane is live.
     #[must_use]
     pub fn spread(order: &[u32], live: &[u32]) -> Option<Self> {
         let live: HashSet<u32> = live.iter().copied().collect();
@@ -42,7 +41,7 @@ impl SteeringProgram {
         let mut program = lead_probes(order);
         program.push(load(libc::SKF_AD_OFF.saturating_add(libc::SKF_AD_RANDOM)));
         program.push(all(libc::BPF_ALU | libc::BPF_MOD, count));
-        // From the n-th live one to its position: over each hole before it, however wide.
+        // From the n-th live lane to its position: adds the width of each run of others before it.
         let mut position: u32 = 0;
         for run in is_live.chunk_by(|a, b| a == b) {
             let width = u32::try_from(run.len()).ok()?;
@@ -56,13 +55,13 @@ impl SteeringProgram {
         Some(Self(program))
     }
 
-    /// The same, but that what comes from there goes to the listener at that position.
+    /// Sends connections from one address to the listener at this position, and leaves the rest unchanged.
     #[must_use]
     pub fn with_exception(mut self, from: SocketAddr, position: u32) -> Self {
         let words = |ip: &[u8]| -> Vec<u32> {
             ip.chunks_exact(4).filter_map(|word| Some(u32::from_be_bytes(*word.first_chunk()?))).collect()
         };
-        // Where the source and the port are after a header without options.
+        // The offsets of the source address and port in a header without options.
         let (protocol, source, at, port_at) = match from {
             SocketAddr::V4(from) => (IPV4, words(&from.ip().octets()), 12, 20),
             SocketAddr::V6(from) => (IPV6, words(&from.ip().octets()), 8, 40),
@@ -73,7 +72,7 @@ impl SteeringProgram {
         let port = all(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, net(port_at).cast_unsigned());
         tests.push((port, from.port().into()));
         let mut program = vec![all(libc::BPF_RET, position)];
-        // From the end: past what is there, if it is not so.
+        // From the end: each failed test skips the rest.
         for (load, value) in tests.into_iter().rev() {
             let rest = u8::try_from(program.len()).unwrap_or(u8::MAX);
             program.splice(..0, [load, test(libc::BPF_JEQ, value, 0, rest)]);
@@ -82,8 +81,8 @@ impl SteeringProgram {
         Self(program)
     }
 
-    /// Drops each request for a connection, unanswered: a TCP header with SYN and without ACK. All else passes, so who
-    /// was answered already gets in.
+    /// Silently drops each request for a connection: a TCP header with SYN and without ACK. All else passes, so a
+    /// client that was already answered gets in.
     #[must_use]
     pub fn drop_requests() -> Self {
         const FLAGS: u32 = 13;
@@ -98,16 +97,16 @@ impl SteeringProgram {
         ])
     }
 
-    /// Lets it choose for the group that this TCP listener is of, or begins: it has `SO_REUSEPORT`.
+    /// Attaches the program to the group of this TCP listener, which has `SO_REUSEPORT`.
     ///
     /// # Errors
-    /// As setsockopt(2): `ENOPROTOOPT` where there is no such option, `ENOMEM` if it is too long for
-    /// `net.core.optmem_max`, `EINVAL` if it is longer than 4096 instructions or the listener's group is none.
+    /// As setsockopt(2): `ENOPROTOOPT` if the option does not exist, `ENOMEM` if the program is too long for
+    /// `net.core.optmem_max`, `EINVAL` if it is longer than 4096 instructions or the listener has no group.
     pub fn choose(&self, listener: BorrowedFd<'_>) -> io::Result<()> {
         self.attach(listener, libc::SO_ATTACH_REUSEPORT_CBPF)
     }
 
-    /// Lets it decide what this socket receives.
+    /// Attaches the program as a filter of what this socket receives.
     ///
     /// # Errors
     /// As setsockopt(2): `EPERM` for a TCP socket without `CAP_NET_ADMIN`, on some kernels (6.18.44 for one).
@@ -117,18 +116,18 @@ impl SteeringProgram {
 
     fn attach(&self, socket: BorrowedFd<'_>, option: c_int) -> io::Result<()> {
         let len = u16::try_from(self.0.len()).map_err(|_| Errno::EINVAL)?;
-        // The kernel copies it.
+        // The kernel copies the program.
         let program = libc::sock_fprog { len, filter: self.0.as_ptr().cast_mut() };
         let size = libc::socklen_t::try_from(size_of_val(&program)).unwrap_or(0);
         let value = (&raw const program).cast();
-        // SAFETY: the program has as many instructions as it says, and they are only read.
+        // SAFETY: the length is that of the program, which is only read.
         let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, size) };
         Errno::result(result)?;
         Ok(())
     }
 }
 
-/// Leads a probe to the listener of its lane, and lets all else pass. A lane is mostly at the position of its number.
+/// Sends a probe to the listener of its lane; all else continues. Most lanes are at the position of their number.
 fn lead_probes(order: &[u32]) -> Vec<libc::sock_filter> {
     const SOURCE: c_int = libc::SKF_NET_OFF.saturating_add(12);
     let [high, low] = PROBE;
@@ -140,7 +139,7 @@ fn lead_probes(order: &[u32]) -> Vec<libc::sock_filter> {
     }
     lead.push(all(libc::BPF_RET | libc::BPF_A, 0));
     let length = u32::try_from(lead.len()).unwrap_or(u32::MAX);
-    // A test reaches over 255 instructions, a jump over any number.
+    // A test can skip 255 instructions, a jump any number.
     let mut program = vec![
         // A listener on [::] gets IPv6 too.
         load(libc::SKF_AD_OFF.saturating_add(libc::SKF_AD_PROTOCOL)),
@@ -162,17 +161,17 @@ const IPV4: u32 = 0x0800;
 /// `ETH_P_IPV6`
 const IPV6: u32 = 0x86dd;
 
-/// Loads 32 bits; where a negative offset leads, bpf(4) does not tell but `linux/filter.h`.
+/// Loads 32 bits. `linux/filter.h` defines the negative offsets.
 fn load(offset: c_int) -> libc::sock_filter {
     all(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset.cast_unsigned())
 }
 
-/// An instruction after which the next follows.
+/// An instruction without a branch.
 fn all(code: u32, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: u16::try_from(code).unwrap_or(u16::MAX), jt: 0, jf: 0, k }
 }
 
-/// Compares with a number, and skips so many instructions if it is so, and if it is not.
+/// Compares with a number, and skips `jt` instructions if the test holds, `jf` if not.
 fn test(how: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { jt, jf, ..all(libc::BPF_JMP | how, k) }
 }
@@ -209,7 +208,7 @@ mod tests {
         program.0.iter().map(show).collect()
     }
 
-    /// What the program returns for a connection, and chance.
+    /// The program's result for a connection and a random number.
     fn run(program: &SteeringProgram, source: Option<Ipv4Addr>, random: u32) -> u32 {
         let (mut at, mut a) = (0, 0);
         loop {

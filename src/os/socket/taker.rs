@@ -1,4 +1,4 @@
-//! Datagrams to which descriptors may belong, from the queue of one socket, in order.
+//! Takes datagrams that may carry descriptors from the queue of one socket, in order.
 
 use super::passed::{self, Fate, Head};
 use std::cell::RefCell;
@@ -7,35 +7,35 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::core::Pid;
 
-/// A datagram and its sender, for which the kernel vouches (`SCM_CREDENTIALS`, unix(7)).
+/// A datagram and its sender, as the kernel vouches for it (`SCM_CREDENTIALS`, unix(7)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// The process that sent it, in our PID namespace; 0 is none that we can see.
+    /// The sending process in our PID namespace; 0 if it is not visible.
     pub sender: Pid,
     /// Its user.
     pub uid: u32,
-    /// What it said.
     pub text: Vec<u8>,
 }
 
-/// Takes datagrams from a socket that shows their senders (`SO_PASSCRED`). One that descriptors come with is returned at
-/// once and taken by a child; until that has ended, the socket is held: none after it is taken.
+/// Takes datagrams from a socket that shows their senders (`SO_PASSCRED`). One that carries descriptors is returned at
+/// once, and a child removes it from the queue; until the child has ended, the socket is held: no later datagram is
+/// taken.
 #[derive(Debug, Default)]
 pub struct Taker(RefCell<TakerState>);
 
 #[derive(Debug, Default)]
 struct TakerState {
-    /// What is first in the queue, if it was told and has not been taken yet.
+    /// The first datagram in the queue, if it was returned but not removed yet.
     told: Option<Datagram>,
-    /// The child that takes it. Without one there was no place for it.
+    /// The child that removes it; `None` if none could be started.
     child: Option<Fate>,
-    /// The kernel refuses descriptors to their senders meanwhile.
+    /// Whether the kernel refuses descriptors to their senders meanwhile.
     refuses: bool,
 }
 
 impl Taker {
-    /// Whether the socket is held now: it is not to be waited for. The end of a child of ours is news, and otherwise
-    /// [`passed::retry_at`] tells when to ask again.
+    /// Whether the socket is held: then waiting for it is useless. The end of a child changes this, and otherwise
+    /// [`passed::retry_at`] says when to ask again.
     #[must_use]
     pub fn is_held(&self) -> bool {
         let mut state = self.0.borrow_mut();
@@ -49,13 +49,13 @@ impl Taker {
         state.told.is_some() && !passed::may_start()
     }
 
-    /// Takes the next one, cut to `longest` bytes.
+    /// Takes the next datagram, cut to `longest` bytes.
     ///
     /// # Errors
-    /// As recvmsg(2): `WouldBlock` if none waits. `ResourceBusy` if the socket is held.
+    /// As recvmsg(2): `WouldBlock` if none waits; `ResourceBusy` if the socket is held.
     pub fn take(&self, fd: BorrowedFd<'_>, longest: usize) -> io::Result<Datagram> {
         let held = || io::Error::from(io::ErrorKind::ResourceBusy);
-        // Twice: one that was told before is no news once it is taken.
+        // Twice: the first may have been returned before, and is then only removed.
         for _ in 0..2 {
             if self.is_held() {
                 return Err(held());
@@ -85,17 +85,17 @@ impl Taker {
         state.child = passed::consume(fd);
         let refuse = state.child.is_none();
         if refuse != state.refuses {
-            // Where the kernel does not know it, they wait in the queue.
+            // On an older kernel they wait in the queue.
             let _waits = passed::refuse(fd, refuse);
             state.refuses = refuse;
         }
     }
 
-    /// Closes the socket. What is in its queue is not told.
+    /// Closes the socket. The datagrams in its queue are lost.
     pub fn let_go(&self, socket: OwnedFd) {
         let state = self.0.take();
         match state.child {
-            // It may be taking something: a look at that might be the last to let it go.
+            // The child may be taking a message: after a look of ours, we might hold it last.
             Some(child) if child.is_done().is_none() => passed::let_go_unread(socket),
             Some(_) | None => passed::let_go(socket),
         }
@@ -127,7 +127,7 @@ mod tests {
         sendmsg::<()>(to.as_raw_fd(), &[IoSlice::new(text.as_bytes())], rights, MsgFlags::empty(), None)
     }
 
-    /// The loop's part: waits for the end of one of the children.
+    /// Does the loop's part: reaps one of the children.
     fn reap_one() {
         let begin = Instant::now();
         loop {
@@ -149,7 +149,7 @@ mod tests {
         std::fs::read_dir("/proc/self/fd").unwrap().count()
     }
 
-    /// One test: the children are the process's, and the tests of a process share it.
+    /// One test for all: children belong to the process, which all tests share.
     #[test]
     fn what_is_passed_is_told_in_order_and_taken_by_children_of_which_there_are_few() {
         let (ours, theirs) = pair();
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(take().unwrap(), "two");
         assert!(taker.is_held());
         assert_eq!(take().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-        // No process has it any more once the child has ended.
+        // Once the child has ended, no process has the writer.
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
         reap_one();
         assert!(!taker.is_held());
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(take().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert!(descriptors() < before + 150, "two hundred were passed; other tests open some");
 
-        // A child that failed may not have taken anything: the same is not told twice, and is taken by another.
+        // A child that failed may have taken nothing: the datagram is not returned twice, and another child takes it.
         send(&theirs, "four", &[0]).unwrap();
         send(&theirs, "four", &[0]).unwrap();
         assert_eq!(take().unwrap(), "four");
@@ -187,7 +187,7 @@ mod tests {
         reap_one();
         assert_eq!(take().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
-        // No more than a few at a time; beyond that, the kernel refuses, or they wait.
+        // Beyond the most children, the kernel refuses descriptors, or they wait.
         let others: Vec<_> = (0..=passed::MOST).map(|_| (pair(), Taker::default())).collect();
         for ((ours, theirs), taker) in &others {
             send(theirs, "x", &[0]).unwrap();
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(send(theirs, "y", &[0]).is_err(), passed::are_refused(ours));
         reap_one();
         assert!(!taker.is_held());
-        // Now there is a place for it, and it was told already.
+        // Now a child can be started; the datagram was returned already.
         assert_eq!(taker.take(ours.as_fd(), 9).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
         assert!(!passed::are_refused(ours));
         for _ in 0..passed::MOST {
@@ -207,7 +207,7 @@ mod tests {
         }
         assert!(!taker.is_held());
 
-        // Closed with something in the queue, for which there is a place, or there is none yet.
+        // Closed with a message in the queue, whether a child can be started or not.
         let (mut reader, writer) = io::pipe().unwrap();
         for ((ours, theirs), taker) in others {
             send(&theirs, "z", &[writer.as_raw_fd()]).unwrap();
@@ -216,7 +216,7 @@ mod tests {
         drop(writer);
         for _ in 0..=passed::MOST {
             reap_one();
-            // One after the other: a copy of the next must not be left with the last.
+            // One after the other: a child must not hold a copy of the next socket.
             passed::tend();
         }
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);

@@ -1,15 +1,15 @@
-//! What stands at the bottom of a terminal while log lines scroll above it.
+//! The line at the bottom of a terminal, above which log lines scroll.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
-/// To the first column, and everything from there to the end erased (ECMA-48: EL).
+/// Returns to the first column and erases to the end of the line (ECMA-48: EL).
 const ERASE: &[u8] = b"\r\x1b[K";
 
-/// What stands at the bottom of the terminal now, as it was drawn; empty if nothing does.
+/// The line as it is drawn now; empty if there is none.
 static SHOWN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Remembers what is drawn now; what to write for it, if anything.
+/// Replaces the line, and returns the bytes to write; `None` if nothing changes.
 pub(super) fn replace(drawn: Vec<u8>) -> Option<Vec<u8>> {
     let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if shown.is_empty() && drawn.is_empty() {
@@ -20,7 +20,7 @@ pub(super) fn replace(drawn: Vec<u8>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A log line with what it takes to put it above the progress line, if there is one.
+/// The bytes that write a log line above the bottom line, if there is one.
 pub(super) fn above(line: &[u8]) -> Cow<'_, [u8]> {
     let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if shown.is_empty() { Cow::Borrowed(line) } else { Cow::Owned([ERASE, line, shown.as_slice()].concat()) }

@@ -1,7 +1,7 @@
-//! Writing to a standard stream without ever waiting for its reader.
+//! Writes to a standard stream without ever waiting for its reader.
 //!
-//! `O_NONBLOCK` on the descriptor is no way: it belongs to the open file, which the workers share. So each write says for
-//! itself that it will not wait, or goes through an open file of our own.
+//! `O_NONBLOCK` on the descriptor is not possible: it belongs to the open file description, which the workers share. So
+//! each write is non-blocking by itself, or uses an open file of our own.
 
 use super::terminal::is_controlling;
 use std::ffi::{CStr, CString};
@@ -9,29 +9,27 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// A pipe takes this much at once or nothing (pipe(7), `PIPE_BUF`).
+/// A pipe takes up to this many bytes at once or none (pipe(7), `PIPE_BUF`).
 pub const AT_ONCE: usize = 4096;
 
-/// The number of our stderr.
 pub const STDERR: RawFd = libc::STDERR_FILENO;
 
-/// Where we are typed to.
 pub const STDIN: RawFd = libc::STDIN_FILENO;
 
-/// Another name of a terminal that belongs to another user, which can be opened only if it is our own.
+/// A name of our terminal that can be opened even if the terminal belongs to another user.
 const OWN_TERMINAL: &CStr = c"/dev/tty";
 
-/// What a stream is, as far as writing goes.
+/// How to write to a stream.
 #[derive(Debug)]
 enum ChannelKind {
     /// A file has no reader to wait for.
     File,
-    /// A pipe; `RWF_NOWAIT` works, as far as we know.
+    /// A pipe; `RWF_NOWAIT` works, as far as is known.
     Pipe,
-    /// A pipe where it does not: POLLOUT means that a whole `PIPE_BUF` fits (poll(2)).
+    /// A pipe without `RWF_NOWAIT`: POLLOUT means that a whole `PIPE_BUF` fits (poll(2)).
     OldPipe,
     Socket,
-    /// A terminal or another device, opened again with `O_NONBLOCK`: there POLLOUT says only that something fits.
+    /// A terminal or another device, opened again with `O_NONBLOCK`: there POLLOUT means only that something fits.
     Own(OwnedFd),
     /// A device that cannot be opened again.
     Closed,
@@ -45,7 +43,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// 1 is stdout, 2 is stderr.
+    /// The stream of this number: 1 is stdout, 2 is stderr.
     #[must_use]
     pub fn of(fd: RawFd) -> Self {
         let mode = stat(fd).map_or(0, |stat| stat.st_mode);
@@ -58,20 +56,20 @@ impl Channel {
         Self { fd, kind }
     }
 
-    /// Whether nothing can be written, for want of a way that does not wait.
+    /// Whether there is no way to write without waiting.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.kind, ChannelKind::Closed)
     }
 
-    /// Writes as much as fits, and does not wait. To a pipe up to [`AT_ONCE`] bytes go together or not at all.
+    /// Writes as much as fits without waiting. A pipe takes up to [`AT_ONCE`] bytes at once or none.
     ///
     /// # Errors
     /// As write(2); `WouldBlock` if nothing fits.
     pub fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if matches!(self.kind, ChannelKind::Pipe) {
             let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-            // SAFETY: one part, as long as it says; -1 is "where the file stands".
+            // SAFETY: one part, with its length; offset -1 means the current position.
             let wrote = unsafe { libc::pwritev2(self.fd, &raw const part, 1, -1, libc::RWF_NOWAIT) };
             if let Ok(wrote) = usize::try_from(wrote) {
                 return Ok(wrote);
@@ -97,7 +95,7 @@ impl Channel {
         }
     }
 
-    /// Writes, and waits for room where there is no other way.
+    /// Writes, and waits for room if there is no other way.
     ///
     /// # Errors
     /// As [`write_now`](Self::write_now).
@@ -106,7 +104,7 @@ impl Channel {
     }
 }
 
-/// What to wait for until more fits.
+/// The descriptor to poll for room.
 impl AsRawFd for Channel {
     fn as_raw_fd(&self) -> RawFd {
         match &self.kind {
@@ -120,7 +118,7 @@ impl AsRawFd for Channel {
     }
 }
 
-/// Whether two descriptors lead to the same file, pipe, socket or terminal.
+/// Whether two descriptors refer to the same file, pipe, socket or terminal.
 #[must_use]
 pub fn are_same(one: RawFd, other: RawFd) -> bool {
     let identity = |fd| stat(fd).map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev));
@@ -138,8 +136,8 @@ fn open_again(fd: RawFd) -> Option<OwnedFd> {
     open(&name).or_else(|| open(OWN_TERMINAL).filter(|own| are_same_terminal(own.as_raw_fd(), fd)))
 }
 
-/// Whether both are the same terminal. Where the kernel does not tell which one each is (gVisor knows no `TIOCGDEV`), both
-/// are the one that controls our session, or are not taken to be the same.
+/// Whether both are the same terminal. Where the kernel does not say which one each is (gVisor lacks `TIOCGDEV`), only
+/// if both are our session's controlling terminal.
 fn are_same_terminal(one: RawFd, other: RawFd) -> bool {
     match (device(one), device(other)) {
         (Some(one), Some(other)) => one == other,
@@ -155,7 +153,7 @@ fn open(name: &CStr) -> Option<OwnedFd> {
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Which terminal this is (`TIOCGDEV`, ioctl_tty(2)): `/dev/tty` has a number of its own.
+/// The device number of a terminal (`TIOCGDEV`, ioctl_tty(2)): `/dev/tty` itself has another.
 fn device(fd: RawFd) -> Option<u32> {
     let mut device = 0u32;
     // SAFETY: the call writes one integer.
@@ -163,26 +161,25 @@ fn device(fd: RawFd) -> Option<u32> {
 }
 
 fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    // SAFETY: the buffer is as long as we say.
+    // SAFETY: the length is that of the buffer.
     let wrote = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
     usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
 }
 
 fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: the buffer is as long as we say.
+    // SAFETY: the length is that of the buffer.
     let wrote = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
     usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
 }
 
 fn has_room(fd: RawFd) -> bool {
-    // SAFETY: a standard stream: nobody here closes it.
+    // SAFETY: a standard stream, which this program never closes.
     let stream = unsafe { BorrowedFd::borrow_raw(fd) };
     let mut fds = [nix::poll::PollFd::new(stream, nix::poll::PollFlags::POLLOUT)];
     nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-/// Whether a descriptor is a terminal.
 #[must_use]
 pub fn is_terminal(fd: RawFd) -> bool {
     // SAFETY: takes an integer.

@@ -1,5 +1,5 @@
-//! Lines on their way to one of our standard streams, in order and whole. What its reader does not take yet waits here, and
-//! nobody waits for that.
+//! Whole lines on their way to one of our standard streams, in order. What the stream's reader has not taken waits
+//! here, and the loop does not wait for it.
 
 use super::channel::{self, Channel};
 use super::stderr;
@@ -9,25 +9,25 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Room that is kept for next time.
+/// The capacity, in bytes, that is kept for later lines.
 const KEPT_ROOM: usize = 64 * 1024;
 
 /// One of our standard streams.
 #[derive(Debug)]
 pub struct Sink {
-    /// Goes before the channel whose descriptor it watches.
+    /// Dropped before the channel whose descriptor it watches.
     waiting: Option<AsyncFd<Watched>>,
     channel: Channel,
-    /// Whole lines, but for the part of the first that is written.
+    /// Whole lines; the first `written` bytes are written.
     text: Vec<u8>,
     written: usize,
-    /// A part of a line was written, and the rest has to be next.
+    /// A part of a line was written: the rest must be next.
     torn: bool,
-    /// Our own log lines go the same way.
+    /// Whether our own log lines go to the same stream.
     has_log: bool,
 }
 
-/// A descriptor that is held elsewhere.
+/// A descriptor that another value owns.
 #[derive(Debug)]
 struct Watched(RawFd);
 
@@ -38,7 +38,7 @@ impl AsRawFd for Watched {
 }
 
 impl Sink {
-    /// The stream with this number, 1 or 2. `None` if there is no way to write to it that does not wait.
+    /// The stream of this number, 1 or 2. `None` if every way to write to it may wait.
     #[must_use]
     pub fn of(fd: RawFd) -> Option<Self> {
         let channel = Some(Channel::of(fd)).filter(|channel| !channel.is_closed())?;
@@ -46,36 +46,35 @@ impl Sink {
         Some(Self { waiting: None, channel, text: Vec::new(), written: 0, torn: false, has_log })
     }
 
-    /// Where lines are put; each must end with its newline before [`write`](Self::write).
+    /// The buffer for lines; each must end with its newline before [`write`](Self::write).
     pub fn text(&mut self) -> &mut Vec<u8> {
         &mut self.text
     }
 
-    /// How much waits.
+    /// The number of waiting bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.text.len().saturating_sub(self.written)
     }
 
-    /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the reader is to take something first.
+    /// Whether the stream is full.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// What waits, and whether it begins within a line: for the program that takes over.
+    /// The waiting bytes, and whether they begin within a line: for our next program.
     #[must_use]
     pub fn rest(&self) -> (&[u8], bool) {
         (self.text.get(self.written..).unwrap_or_default(), self.torn)
     }
 
-    /// The same, from the program before us.
+    /// Takes over what [`rest`](Self::rest) returned in our previous program.
     pub fn take_over(&mut self, rest: &[u8], torn: bool) {
         self.text.extend_from_slice(rest);
         self.torn = torn;
@@ -96,10 +95,10 @@ impl Sink {
         }
     }
 
-    /// Writes as much as fits, with our own log lines that have waited.
+    /// Writes as much as fits, with our own held log lines.
     ///
     /// # Errors
-    /// As write(2): then all that waited is lost.
+    /// As write(2): then all waiting bytes are lost.
     pub fn write(&mut self) -> io::Result<()> {
         loop {
             self.let_log_in();
@@ -132,7 +131,7 @@ impl Sink {
         self.torn = last.is_some_and(|last| *last != b'\n');
     }
 
-    /// At the end of a line.
+    /// Inserts our held log lines at the end of the current line.
     fn let_log_in(&mut self) {
         if !self.has_log {
             return;
@@ -152,20 +151,20 @@ impl Sink {
         }
     }
 
-    /// Waits until more fits: the kernel tells.
+    /// Watches the stream until more fits.
     fn wait(&mut self) -> io::Result<()> {
         self.hold_log(true);
         self.text.drain(..self.written);
         self.written = 0;
         match &self.waiting {
-            // It is no news that something fitted before.
+            // Clears the readiness of before.
             Some(waiting) => {
                 let _cleared: io::Result<()> =
                     waiting.try_io(Interest::WRITABLE, |_| Err(io::ErrorKind::WouldBlock.into()));
             }
             None => {
                 let watched = Watched(self.channel.as_raw_fd());
-                // SAFETY: the channel keeps its descriptor, and lives longer than this.
+                // SAFETY: the channel keeps its descriptor, and outlives this.
                 let waiting = unsafe { AsyncFd::register_with_interest(watched, Interest::WRITABLE) };
                 self.waiting = Some(waiting.map_err(io::Error::from)?);
             }

@@ -1,8 +1,8 @@
-//! Our own lines on stderr, without ever waiting for its reader.
+//! Our own log lines on stderr, without ever waiting for its reader.
 //!
-//! A full pipe or a paused terminal would stop PID 1, and with it the reaping and the health endpoint. A line that does
-//! not fit is dropped and counted. While workers' lines go the same way and wait there, ours wait with them: they must not
-//! come in the middle of one.
+//! A full pipe or a paused terminal would stop PID 1, and with it reaping and the health endpoint. A line that does not
+//! fit is dropped and counted. While workers' lines wait for the same stream, ours wait with them, so that none comes
+//! within another.
 
 use super::bottom_line::above;
 use super::channel::{self, AT_ONCE, Channel};
@@ -13,10 +13,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Longer lines are cut, so that a pipe takes each as a whole.
 const LONGEST: usize = AT_ONCE;
 
-/// So much of ours waits for workers' lines at most.
+/// The most bytes of ours that wait for workers' lines.
 const MOST_HELD: usize = 64 * 1024;
 
-/// Lines that wait for those of workers.
+/// Our lines that wait for those of workers.
 static HELD: Mutex<HeldLines> = Mutex::new(HeldLines { holds: false, lines: Vec::new() });
 
 struct HeldLines {
@@ -28,39 +28,37 @@ fn held() -> MutexGuard<'static, HeldLines> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on lines are kept, for [`take_held`]; or no more.
+/// Sets whether lines are held for [`take_held`].
 pub fn hold(holds: bool) {
     held().holds = holds;
 }
 
-/// The lines that were kept since.
+/// Takes the held lines.
 #[must_use]
 pub fn take_held() -> Vec<u8> {
     std::mem::take(&mut held().lines)
 }
 
-/// All lines that were ever dropped.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How many log lines were dropped since the start, since nothing read them.
+/// The number of log lines that were dropped since the start, because the stream was full.
 #[must_use]
 pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Our stderr.
 #[derive(Debug)]
 pub struct Stderr {
-    /// `None` is not looked at yet.
+    /// Opened at the first write.
     channel: Option<Channel>,
     dropped: u64,
-    /// The last line was cut by a terminal that took only a part of it.
+    /// The last line was cut: the terminal took only a part of it.
     cut: bool,
     tell: fn(u64) -> String,
 }
 
 impl Stderr {
-    /// `tell` makes the line that says how many were dropped, with its newline.
+    /// `tell` makes the line that reports the number of dropped lines, with its newline.
     #[must_use]
     pub fn new(tell: fn(u64) -> String) -> Self {
         Self { channel: None, dropped: 0, cut: false, tell }
@@ -85,24 +83,24 @@ impl Stderr {
         if self.cut { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
-    /// Writes a line for which waiting does no harm: where a terminal cannot be opened again, it waits for room.
+    /// Writes a line when waiting does no harm: it waits for room on a terminal that cannot be opened again.
     pub fn write_at_start(&mut self, line: &[u8]) {
         let _nobody_to_tell = self.channel().write_or_wait(line);
     }
 
-    /// Writes a line after which nothing will be heard of us: it does not wait for anybody's.
+    /// Writes our last line; it is not held for workers' lines.
     pub fn write_at_end(&mut self, line: &[u8]) {
         let _nobody_to_tell = self.channel().write_now(line);
     }
 
-    /// Writes what may as well be missing.
+    /// Writes bytes that may be lost.
     pub(crate) fn draw(&mut self, bytes: &[u8]) {
         if !held().holds {
             let _missing = self.channel().write_now(bytes);
         }
     }
 
-    /// Says how many lines were dropped, if there were any and there is room again.
+    /// Reports the number of dropped lines once there is room again.
     fn tell_dropped(&mut self) {
         if self.dropped == 0 {
             return;
@@ -138,7 +136,6 @@ impl Write for Stderr {
     }
 }
 
-/// Whether stderr is a terminal.
 #[must_use]
 pub fn is_terminal() -> bool {
     channel::is_terminal(libc::STDERR_FILENO)

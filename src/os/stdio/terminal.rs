@@ -1,6 +1,7 @@
-//! The terminal that controls our session: whose keys are whose (tty_ioctl(4), credentials(7)).
+//! The controlling terminal of our session, and which process group is in its foreground (tty_ioctl(4),
+//! credentials(7)).
 //!
-//! All our signals are blocked, TTOU too, so that no call here can stop us, in the background either.
+//! All our signals are blocked, TTOU too, so no call here can stop us, even in the background.
 
 use crate::core::{Pid, Signal};
 use crate::os::process::proc;
@@ -9,39 +10,36 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-/// Our controlling terminal.
 #[derive(Debug)]
 pub struct Terminal {
     fd: RawFd,
-    /// Keeps `fd`, if we had to open it.
+    /// Owns `fd`, if we had to open it.
     _own: Option<OwnedFd>,
 }
 
 impl Terminal {
-    /// Looks among the standard streams, and else for `/dev/tty`. `None` if no terminal controls our session.
+    /// Looks among the standard streams, then at `/dev/tty`. `None` if no terminal controls our session.
     #[must_use]
     pub fn controlling() -> Option<Self> {
         if let Some(fd) = (0..=2).find(|fd| is_controlling(*fd)) {
             return Some(Self { fd, _own: None });
         }
-        // In a sandbox it may be something else by that name.
+        // In a sandbox the name may be another file.
         let own = open_own(0).filter(|own| is_controlling(own.as_raw_fd()))?;
         Some(Self { fd: own.as_raw_fd(), _own: Some(own) })
     }
 
-    /// Its descriptor.
     #[must_use]
     pub fn fd(&self) -> RawFd {
         self.fd
     }
 
-    /// Whether it is our stdin.
     #[must_use]
     pub fn is_stdin(&self) -> bool {
         is_controlling(libc::STDIN_FILENO)
     }
 
-    /// Whether it is our stdout. In a pipeline (`prefork-init cat | less`) others of the job need it as well.
+    /// Whether it is our stdout. In a pipeline (`prefork-init cat | less`) other processes of the job need it too.
     #[must_use]
     pub fn is_stdout(&self) -> bool {
         is_controlling(libc::STDOUT_FILENO)
@@ -51,16 +49,16 @@ impl Terminal {
     #[must_use]
     pub fn is_ours(&self) -> bool {
         match self.foreground() {
-            // Some group outside of our PID namespace, as ours is.
+            // A group outside our PID namespace, as ours is.
             Ok(0) => !has_known_group() && may_read(),
             Ok(group) => group == own_group(),
-            // Of the session that we lead, nobody was there before us.
+            // We lead its session, and no group has been in the foreground yet.
             Err(_) => leads_session(),
         }
     }
 
-    /// Whether it is ours to give to this group of the command: our own group is in the foreground, or, where no shell has
-    /// a claim to it, nobody or this group itself.
+    /// Whether we may give it to this group of the command: our own group is in the foreground; or, where no shell has
+    /// a claim, this group or an empty one is.
     #[must_use]
     pub fn is_to_be_had(&self, by: Pid) -> bool {
         let has_no_claim = |group| group == by.0 || group > 1 && has_nobody(group);
@@ -68,8 +66,8 @@ impl Terminal {
         self.is_ours() || no_shell && self.foreground().is_ok_and(has_no_claim)
     }
 
-    /// Whether the kernel lets us say which group is in the foreground. To try it changes nothing: ours is said to be, if
-    /// it is. From the background it cannot be tried.
+    /// Whether the kernel lets us set the foreground group. The attempt sets our own group, which is there already. It
+    /// cannot be tried from the background.
     #[must_use]
     pub fn can_be_lent(&self) -> bool {
         if self.is_ours() && has_known_group() {
@@ -90,15 +88,15 @@ impl Terminal {
         unsafe { libc::tcsetpgrp(self.fd, group) == 0 }
     }
 
-    /// Makes a group the foreground group, if [`is_to_be_had`](Self::is_to_be_had). Returns whether that was done; `None`
-    /// if it was not to be.
+    /// Makes a group the foreground group. Returns whether that succeeded; `None` if
+    /// [`is_to_be_had`](Self::is_to_be_had) forbids it.
     pub fn lend(&self, group: Pid) -> Option<bool> {
         let is_it = || self.foreground().is_ok_and(|foreground| foreground != group.0);
         self.is_to_be_had(group).then(|| self.set_foreground(group.0) && !is_it())
     }
 
-    /// Makes ours the foreground group, if this one still is, or one without a member left: a shell may have taken the
-    /// terminal meanwhile.
+    /// Makes our group the foreground group if this group or an empty one is: a shell may have taken the terminal
+    /// meanwhile.
     pub fn take_back_from(&self, group: Pid) {
         match self.foreground() {
             Ok(foreground) if foreground == group.0 => self.make_ours(),
@@ -107,7 +105,7 @@ impl Terminal {
         }
     }
 
-    /// Makes ours the foreground group, if the one that is has no members.
+    /// Makes our group the foreground group if the present one is empty.
     pub fn take_back_from_nobody(&self) {
         if self.foreground().is_ok_and(|foreground| foreground > 1 && has_nobody(foreground)) {
             self.make_ours();
@@ -121,21 +119,20 @@ impl Terminal {
     }
 }
 
-/// Opens the terminal that controls our session by the name that it has everywhere.
+/// Opens our session's controlling terminal by its universal name.
 fn open_own(flags: libc::c_int) -> Option<OwnedFd> {
     let flags = flags | libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: a C string. A terminal that is opened so does not become ours.
+    // SAFETY: a C string. With O_NOCTTY the terminal does not become our controlling one.
     let fd = unsafe { libc::open(c"/dev/tty".as_ptr(), flags) };
     // SAFETY: the kernel has just given us this descriptor.
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Whether our group may read our terminal now, as only the foreground group may: in the background, where TTIN is
-/// blocked, a read fails with EIO (termios(3) of POSIX, 11.1.4). Nothing is read, and nobody waited for: the descriptor
-/// is our own.
+/// Whether our group may read the terminal now, as only the foreground group may: in the background with TTIN blocked,
+/// a read fails with EIO (POSIX, 11.1.4). Reads nothing and waits for nothing: the descriptor is our own.
 fn may_read() -> bool {
     let Some(own) = open_own(libc::O_NONBLOCK) else { return false };
-    // SAFETY: nothing is written to the buffer.
+    // SAFETY: zero bytes are written to the buffer.
     let read = unsafe { libc::read(own.as_raw_fd(), ptr::null_mut(), 0) };
     read == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
 }
@@ -145,22 +142,21 @@ fn own_group() -> libc::pid_t {
     unsafe { libc::getpgrp() }
 }
 
-/// Whether a process group is empty.
 fn has_nobody(group: libc::pid_t) -> bool {
     // SAFETY: takes integers; signal 0 only asks.
     let asked = unsafe { libc::kill(group.saturating_neg(), 0) };
     asked < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
 }
 
-/// Whether our PID namespace knows our process group: as the init of a new one on an old terminal, we are in a group of
-/// the namespace outside, of which we see no number.
+/// Whether our PID namespace knows our process group. The init of a new namespace on an old terminal belongs to a group
+/// of the outer one, whose number is not visible.
 #[must_use]
 pub fn has_known_group() -> bool {
     own_group() > 0
 }
 
-/// Whether this descriptor is the terminal that controls our session, not only any: only of that one, and of the other end
-/// of any, does the kernel tell the foreground group. gVisor knows no `TIOCGSID`, which tells those apart.
+/// Whether this descriptor is our session's controlling terminal. The kernel returns a foreground group only for that
+/// one, and for the other end of any; `TIOCGSID`, which gVisor lacks, distinguishes the two.
 pub(crate) fn is_controlling(fd: RawFd) -> bool {
     let mut session: libc::pid_t = -1;
     // SAFETY: take integers and room for one.
@@ -170,8 +166,8 @@ pub(crate) fn is_controlling(fd: RawFd) -> bool {
     }
 }
 
-/// Whether a terminal controls our session after all, though [`Terminal::controlling`] found none: /proc knows of one, and
-/// all that could be asked of it is refused.
+/// Whether a terminal controls our session though [`Terminal::controlling`] found none: /proc shows one, but every call
+/// about it is refused.
 #[must_use]
 pub fn is_hidden() -> bool {
     // SAFETY: takes an integer.
@@ -179,22 +175,21 @@ pub fn is_hidden() -> bool {
     is_terminal && proc::has_terminal()
 }
 
-/// Whether we lead our session.
 #[must_use]
 pub fn leads_session() -> bool {
     // SAFETY: take integers.
     unsafe { libc::getsid(0) == libc::getpid() }
 }
 
-/// Whether we lead our process group, as a process does that a shell with job control started.
+/// Whether we lead our process group, as a process started by a shell with job control does.
 #[must_use]
 pub fn leads_group() -> bool {
     // SAFETY: always succeeds.
     own_group() == unsafe { libc::getpid() }
 }
 
-/// Gives up the terminal on stdin, as dumb-init does. Returns whether the kernel tells everybody with HUP and CONT, as
-/// it does if we lead the session.
+/// Gives up the terminal on stdin, as dumb-init does. Returns whether the kernel sends HUP and CONT to the foreground
+/// group, as it does if we lead the session.
 #[must_use]
 pub fn give_up() -> bool {
     let leads = leads_session();
@@ -203,7 +198,7 @@ pub fn give_up() -> bool {
     gave_up && leads
 }
 
-/// How many rows and columns the terminal on stdout has, if it is one and knows.
+/// Rows and columns of the terminal on stdout; `None` if it is no terminal or does not report them.
 #[must_use]
 pub fn size() -> Option<(usize, usize)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
@@ -216,26 +211,27 @@ pub fn size() -> Option<(usize, usize)> {
 /// How to stop ourselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// With all others of our process group, as Ctrl-Z stops a job.
+    /// With all of our process group, as Ctrl-Z stops a job.
     Job,
-    /// As one of a job that Ctrl-Z has stopped.
+    /// As a process of a job that Ctrl-Z has stopped.
     LikeTheJob,
-    /// The process that may continue us.
+    /// Unconditionally, by SIGSTOP: the sender will continue us.
     ForSure,
 }
 
-/// What continues a job that Ctrl-Z has stopped.
+/// What would continue a job that Ctrl-Z has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Continuer {
     /// A shell with job control. Such a shell ignores TSTP itself.
     Shell,
-    /// Nothing: our group's parent is an init that leads the terminal's session, say. The kernel would let us stop there.
+    /// Nothing: for example, our group's parent is an init that leads the terminal's session. The kernel would let us
+    /// stop.
     Nobody,
-    /// There is no /proc to tell, or the parent is outside of our PID namespace.
+    /// There is no /proc, or the parent is outside our PID namespace.
     Unknown,
 }
 
-/// See [`Continuer`].
+/// Finds the process that would continue our job.
 #[must_use]
 pub fn continuer() -> Continuer {
     let tstp = Signal::TSTP;
@@ -244,7 +240,7 @@ pub fn continuer() -> Continuer {
     for _ in 0..proc::DEEPEST {
         let Some(parent) = proc::process(above.parent) else { return Continuer::Unknown };
         if parent.group != own.group {
-            // What we ignore too, we may all have been given.
+            // If we ignore TSTP too, both may have inherited that.
             let is_shell = parent.session == own.session
                 && proc::ignores(parent.pid, tstp)
                 && !proc::ignores(own.pid, tstp);
@@ -255,7 +251,7 @@ pub fn continuer() -> Continuer {
     Continuer::Unknown
 }
 
-/// Continues all of our own process group.
+/// Continues all of our process group.
 ///
 /// # Errors
 /// As kill(2).
@@ -264,8 +260,8 @@ pub fn continue_job() -> io::Result<()> {
     if unsafe { libc::kill(0, libc::SIGCONT) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Stops us until a CONT comes. Returns whether it did: PID 1 cannot be stopped, the kernel stops no job whose group
-/// is orphaned (setpgid(2)), and we do not stop a job that no shell could continue.
+/// Stops us until a CONT comes. Returns whether it did: PID 1 cannot be stopped, the kernel stops no orphaned process
+/// group (setpgid(2)), and we do not stop a job that no shell could continue.
 pub fn stop_self(how: Stop) -> bool {
     if how != Stop::ForSure && continuer() != Continuer::Shell {
         return false;
@@ -276,7 +272,7 @@ pub fn stop_self(how: Stop) -> bool {
             Stop::ForSure => {
                 libc::kill(libc::getpid(), libc::SIGSTOP);
             }
-            // The caller is hit as well, and stops as soon as it may.
+            // Our group includes us: we stop as soon as TSTP is unblocked.
             Stop::Job => signals::let_stop(|| libc::kill(0, libc::SIGTSTP)),
             Stop::LikeTheJob => signals::let_stop(|| libc::kill(libc::getpid(), libc::SIGTSTP)),
         }

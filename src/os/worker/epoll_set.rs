@@ -1,4 +1,4 @@
-//! An epoll(7) set that the runtime waits for: many descriptors, which come and go, behind one.
+//! An epoll(7) set registered with the runtime: many descriptors that come and go, behind one.
 
 use crate::os::call::named;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
@@ -8,11 +8,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// The set, registered with the runtime.
 #[derive(Debug)]
 pub struct EpollSet(AsyncFd<WatchedSet>);
 
-/// As the runtime wants to have it.
+/// The set as a type that the runtime accepts.
 #[derive(Debug)]
 struct WatchedSet(Epoll);
 
@@ -23,7 +22,7 @@ impl AsRawFd for WatchedSet {
 }
 
 impl EpollSet {
-    /// An empty one. Must be called inside the runtime.
+    /// Makes an empty set. Must be called inside the runtime.
     ///
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
@@ -31,7 +30,7 @@ impl EpollSet {
         Self::register(named("epoll_create1", Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC))?)
     }
 
-    /// The same set as that one. Must be called inside the runtime.
+    /// Registers a copy of that set's descriptor. Must be called inside the runtime.
     ///
     /// # Errors
     /// As fcntl(2) and epoll_ctl(2).
@@ -41,12 +40,12 @@ impl EpollSet {
 
     fn register(set: Epoll) -> io::Result<Self> {
         let set = WatchedSet(set);
-        // SAFETY: the set owns its descriptor, and nobody exchanges it.
+        // SAFETY: the set owns its descriptor, and never replaces it.
         let registered = unsafe { AsyncFd::register_with_interest(set, Interest::READABLE) };
         named("epoll_ctl", registered).map(Self)
     }
 
-    /// Waits for this too.
+    /// Adds a descriptor.
     ///
     /// # Errors
     /// As epoll_ctl(2).
@@ -54,7 +53,7 @@ impl EpollSet {
         named("epoll_ctl", self.0.get_ref().0.add(fd, event))
     }
 
-    /// Waits for something else of this one, which is in the set: unlike to add it anew, that takes no memory.
+    /// Changes the events of a descriptor in the set; unlike a new one, that takes no memory.
     ///
     /// # Errors
     /// As epoll_ctl(2).
@@ -62,7 +61,7 @@ impl EpollSet {
         named("epoll_ctl", self.0.get_ref().0.modify(fd, &mut event))
     }
 
-    /// Waits for this no more.
+    /// Removes a descriptor.
     ///
     /// # Errors
     /// As epoll_ctl(2).
@@ -70,7 +69,7 @@ impl EpollSet {
         Ok(self.0.get_ref().0.delete(fd)?)
     }
 
-    /// Ready when there may be something to take.
+    /// Ready when [`take`](Self::take) may find an event.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         if let Ok(mut guard) = ready!(self.0.poll_read_ready(cx)) {
             guard.retain_ready();
@@ -78,7 +77,7 @@ impl EpollSet {
         Poll::Ready(())
     }
 
-    /// Has [`poll_ready`](Self::poll_ready) wait for what happens from now on. Returns whether it was ready.
+    /// Makes [`poll_ready`](Self::poll_ready) wait for later events. Returns whether it was ready.
     pub fn clear(&self) -> bool {
         let mut was_ready = false;
         let _nothing = self.0.try_io(Interest::READABLE, |_| {
@@ -88,8 +87,8 @@ impl EpollSet {
         was_ready
     }
 
-    /// Writes what has happened to the beginning of `events`, without waiting, and returns how many those are. After
-    /// none, and only then, [`poll_ready`](Self::poll_ready) waits.
+    /// Writes events to the beginning of `events` without waiting, and returns their number. Only after it has returned
+    /// 0 does [`poll_ready`](Self::poll_ready) wait.
     pub fn take(&self, events: &mut [EpollEvent]) -> usize {
         let taken =
             self.0.try_io(Interest::READABLE, |set| match set.0.wait(events, EpollTimeout::ZERO)? {

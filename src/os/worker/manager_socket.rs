@@ -1,4 +1,4 @@
-//! The socket of our manager (`$NOTIFY_SOCKET`, sd_notify(3)): datagrams to it, and never a wait.
+//! Sends datagrams to our manager's socket (`$NOTIFY_SOCKET`, sd_notify(3)) without waiting.
 
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr};
 use std::ffi::OsStr;
@@ -7,7 +7,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The sending end.
 #[derive(Debug)]
 pub struct ManagerSocket {
     fd: OwnedFd,
@@ -15,11 +14,12 @@ pub struct ManagerSocket {
 }
 
 impl ManagerSocket {
-    /// Opens an end of our own. `name` is a path, or an abstract name after an `@`. Whether somebody is there is not
-    /// looked at: a manager may be away for a moment.
+    /// Opens a sending socket. `name` is a path, or an abstract name after an `@`. Does not check for a receiver: a
+    /// manager may be away for a moment.
     ///
     /// # Errors
-    /// `InvalidInput` if it is neither (systemd also knows `vsock:`, for virtual machines); `ENAMETOOLONG`; as socket(2).
+    /// `InvalidInput` if the name has another form (systemd also knows `vsock:`, for virtual machines); `ENAMETOOLONG`;
+    /// as socket(2).
     pub fn open(name: &OsStr) -> io::Result<Self> {
         let to = match name.as_bytes() {
             [b'@', name @ ..] if !name.is_empty() => UnixAddr::new_abstract(name)?,
@@ -34,7 +34,7 @@ impl ManagerSocket {
     /// Sends one datagram.
     ///
     /// # Errors
-    /// As sendto(2): `EAGAIN` if the manager's queue is full, `ENOENT` or `ECONNREFUSED` if no process is there.
+    /// As sendto(2): `EAGAIN` if the manager's queue is full, `ENOENT` or `ECONNREFUSED` if it has no receiver.
     pub fn send(&self, text: &str) -> io::Result<()> {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         socket::sendto(self.fd.as_raw_fd(), text.as_bytes(), &self.to, flags)?;

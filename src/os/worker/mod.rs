@@ -1,4 +1,4 @@
-//! What connects us with one worker: sockets, pipes and shared memory.
+//! The channels between the supervisor and one worker: sockets, pipes and shared memory.
 
 pub mod epoll_set;
 pub mod manager_socket;

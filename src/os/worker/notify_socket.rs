@@ -1,7 +1,7 @@
-//! A socket at which a worker tells of itself (`$NOTIFY_SOCKET`, sd_notify(3)).
+//! The socket on which a worker reports its state (`$NOTIFY_SOCKET`, sd_notify(3)).
 //!
-//! It has a path in a private directory, so that the file system decides which processes reach it; or, where there is no
-//! such directory, an abstract name, which every process of the network namespace reaches.
+//! It has a path in a private directory, so that the file system decides which processes reach it; without such a
+//! directory, an abstract name, which every process of the network namespace reaches.
 
 use crate::os::call::{self, named};
 use crate::os::private_directory::{DirectoryLocation, random_name};
@@ -17,29 +17,28 @@ use std::path::{Path, PathBuf};
 
 pub use crate::os::socket::taker::Datagram;
 
-/// Longer datagrams are cut: the notices we understand are short.
+/// Longer datagrams are cut, in bytes: the notices that we understand are short.
 pub const LONGEST: usize = 4096;
 
-/// The receiving end.
 #[derive(Debug)]
 pub struct NotifySocket {
     /// Closed with care, see [`Taker::let_go`].
     fd: ManuallyDrop<OwnedFd>,
     taker: Taker,
     address: OsString,
-    /// Where its directory is, if it has a path.
+    /// Its directory; `None` for an abstract name.
     place: Option<DirectoryLocation>,
 }
 
 impl NotifySocket {
-    /// Opens one in this directory, with this mode: processes that may write to it reach it.
+    /// Opens a socket in this directory. `mode` decides which processes may write to it.
     ///
     /// # Errors
     /// As socket(2), bind(2), chmod(2) and rename(2).
     pub fn open(place: &DirectoryLocation, mode: u32) -> io::Result<Self> {
         let fd = new()?;
-        // /proc/net/unix shows all processes by what path it was bound. So it gets the one that is told in confidence
-        // afterwards.
+        // /proc/net/unix shows every process the path at which a socket was bound. So the path that the worker is given
+        // is another, set by a rename.
         let (draft, path) = (place.new_path(), place.new_path());
         place.within(|| {
             named("bind", socket::bind(fd.as_raw_fd(), &UnixAddr::new(&draft)?))?;
@@ -51,7 +50,7 @@ impl NotifySocket {
         Ok(Self::take_over(fd, path.into(), Some(place.clone())))
     }
 
-    /// Opens one with a random abstract name.
+    /// Opens a socket with a random abstract name.
     ///
     /// # Errors
     /// As socket(2) and bind(2).
@@ -62,43 +61,44 @@ impl NotifySocket {
         Ok(Self::take_over(fd, format!("@{name}").into(), None))
     }
 
-    /// One that another program of ours opened in this process: its address, and where its directory is.
+    /// Takes over a socket that our previous program opened in this process.
     #[must_use]
     pub fn take_over(fd: OwnedFd, address: OsString, place: Option<DirectoryLocation>) -> Self {
         Self { fd: ManuallyDrop::new(fd), taker: Taker::default(), address, place }
     }
 
-    /// The value for `$NOTIFY_SOCKET`: a path, or a name after an `@`, which stands for the zero byte of an abstract one.
+    /// The value for `$NOTIFY_SOCKET`: a path, or an abstract name with an `@` in place of its zero byte.
     #[must_use]
     pub fn address(&self) -> &OsStr {
         &self.address
     }
 
-    /// Where its directory is, if it has a path.
+    /// Its directory; `None` for an abstract name.
     #[must_use]
     pub fn place(&self) -> Option<&DirectoryLocation> {
         self.place.as_ref()
     }
 
-    /// Whether a child takes descriptors that have come, or will: until it has ended, nothing else is taken.
+    /// Whether a child is taking, or will take, descriptors that have arrived: until it ends, nothing else is taken.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.taker.is_held()
     }
 
-    /// Takes one datagram that waits; `None` when there is none. Descriptors sent along are closed by a child, which is
-    /// what the sender of `BARRIER=1` waits for, and until it has ended none is taken; we store none (`FDSTORE=1`).
+    /// Takes one waiting datagram; `None` if there is none. A child closes descriptors that come with it, which is what
+    /// the sender of `BARRIER=1` waits for; until it has ended no datagram is taken. None is stored (`FDSTORE=1`).
     pub fn take(&self) -> Option<Datagram> {
         self.taker.take(self.fd.as_fd(), LONGEST).ok()
     }
 
-    /// Ends it, as when it is dropped.
+    /// Drops it.
     pub fn retire(self) {}
 
-    /// Speaks to it as its directory's owner, and hears that: not every file system has sockets.
+    /// Sends it a datagram with the rights of its directory's owner, and receives that: some file systems have no
+    /// sockets.
     ///
     /// # Errors
-    /// As connect(2) and send(2); `BrokenPipe` if nothing comes.
+    /// As connect(2) and send(2); `BrokenPipe` if nothing arrives.
     pub fn try_out(&self) -> io::Result<()> {
         let speaks = || {
             let speaker = std::os::unix::net::UnixDatagram::unbound()?;
@@ -113,14 +113,14 @@ impl NotifySocket {
     }
 }
 
-/// Its file goes, it takes nothing more, and is closed with care: descriptors in its queue would be closed with it.
+/// Removes its file and stops receiving. Closed with care, since a close would close the descriptors in its queue.
 impl Drop for NotifySocket {
     fn drop(&mut self) {
         if let Some(place) = &self.place {
             let _gone_already = place.within(|| fs::remove_file(Path::new(&self.address)));
         }
         let _takes_nothing_more = socket::shutdown(self.fd.as_raw_fd(), Shutdown::Read);
-        // SAFETY: nothing looks at it any more.
+        // SAFETY: `fd` is not used again.
         let fd = unsafe { ManuallyDrop::take(&mut self.fd) };
         self.taker.let_go(fd);
     }

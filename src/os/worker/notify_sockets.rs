@@ -1,4 +1,4 @@
-//! Many notify sockets behind one epoll(7) set.
+//! All workers' notify sockets behind one epoll(7) set.
 
 use super::epoll_set::EpollSet;
 use super::notify_socket::{Datagram, NotifySocket};
@@ -7,19 +7,19 @@ use std::collections::HashMap;
 use std::io;
 use std::task::{Context, Poll};
 
-/// Sockets that [`NotifySockets::waiting`] tells of at once.
+/// The most sockets that [`NotifySockets::waiting`] returns at once.
 pub const MOST_AT_ONCE: usize = 64;
 
 /// The sockets, each by a number.
 pub struct NotifySockets {
     set: EpollSet,
     sockets: HashMap<u64, NotifySocket>,
-    /// Those that are held, see [`NotifySocket::is_held`]: nothing is waited for there.
+    /// Those that are held ([`NotifySocket::is_held`]) and therefore not waited for.
     held: Vec<u64>,
 }
 
 impl NotifySockets {
-    /// None are open. Must be called inside the runtime.
+    /// Makes an empty collection. Must be called inside the runtime.
     ///
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
@@ -27,7 +27,7 @@ impl NotifySockets {
         Ok(Self { set: EpollSet::new()?, sockets: HashMap::new(), held: Vec::new() })
     }
 
-    /// Listens at this one too. One that had the number is retired.
+    /// Adds a socket, and drops the one that had the number.
     ///
     /// # Errors
     /// As epoll_ctl(2).
@@ -41,7 +41,6 @@ impl NotifySockets {
         Ok(())
     }
 
-    /// Hears nothing more from this one.
     pub fn retire(&mut self, id: u64) {
         self.held.retain(|held| *held != id);
         if let Some(socket) = self.sockets.remove(&id) {
@@ -50,19 +49,18 @@ impl NotifySockets {
         }
     }
 
-    /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &NotifySocket)> {
         self.sockets.iter().map(|(id, socket)| (*id, socket))
     }
 
-    /// Ready when there may be something to take.
+    /// Ready when a datagram may wait.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let is_ready = self.set.poll_ready(cx);
         if self.held.iter().any(|id| !self.is_held(*id)) { Poll::Ready(()) } else { is_ready }
     }
 
-    /// The numbers of some where something is to be taken; the kernel has those it has told of wait for all others. After
-    /// none, and only then, [`poll_ready`](Self::poll_ready) waits.
+    /// The numbers of sockets where a datagram waits, some at a time; epoll(7) returns them in turn. Only after it has
+    /// returned none does [`poll_ready`](Self::poll_ready) wait.
     #[must_use]
     pub fn waiting(&mut self) -> Vec<u64> {
         self.wait_again();
@@ -71,7 +69,7 @@ impl NotifySockets {
         events.iter().take(count).map(EpollEvent::data).collect()
     }
 
-    /// Takes one datagram that waits at this one.
+    /// Takes one datagram that waits at this socket.
     #[must_use]
     pub fn take(&mut self, id: u64) -> Option<Datagram> {
         let socket = self.sockets.get(&id)?;
@@ -86,11 +84,11 @@ impl NotifySockets {
         self.sockets.get(&id).is_some_and(NotifySocket::is_held)
     }
 
-    /// Waits again for those that are held no more.
+    /// Waits again for those that are not held any more.
     fn wait_again(&mut self) {
         let Self { set, sockets, held } = self;
         held.retain(|id| match sockets.get(id) {
-            // No error is to be expected, since it is in the set.
+            // The socket is in the set, so no error is expected.
             Some(socket) => {
                 socket.is_held() || set.change(socket, EpollEvent::new(EpollFlags::EPOLLIN, *id)).is_err()
             }

@@ -1,7 +1,7 @@
-//! Pipes through which workers' output comes.
+//! The pipes through which workers' output comes.
 //!
-//! The worker's end is an ordinary pipe, on which a write waits while nothing reads; ours does not wait. Each end has
-//! its own open file, so the one can differ from the other (pipe(7)).
+//! The worker's end is an ordinary pipe, which blocks its writer while it is full; ours does not block. The two ends
+//! have separate open file descriptions, so their flags can differ (pipe(7)).
 
 use super::epoll_set::EpollSet;
 use crate::os::process::privileges;
@@ -13,11 +13,11 @@ use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::task::{Context, Poll};
 
-/// Pipes taken from the kernel at once. It puts those it has told of behind the others.
+/// The most pipes taken from the kernel at once. It moves reported ones behind the others.
 const AT_ONCE: usize = 16;
 
-/// Opens a pipe: our end, and the worker's, whose number is at least `least`, out of the way of those that the worker
-/// will see. It belongs to the user and group that the worker runs as, or it could not open its own `/dev/stdout`.
+/// Opens a pipe: our end, and the worker's, whose number is at least `least`, above those that the worker uses. It
+/// belongs to the worker's user and group, without which the worker could not open its own `/dev/stdout`.
 ///
 /// # Errors
 /// As pipe(2) and fcntl(2).
@@ -27,16 +27,16 @@ pub fn open(least: RawFd, owner: Option<(u32, u32)>) -> io::Result<(PipeReader, 
     Ok((reader, duplicate_above(writer.as_fd(), least)?))
 }
 
-/// Those that are read from, each by its key.
+/// The pipes that are read from, each by its key.
 #[derive(Debug)]
 pub struct OutputPipes {
     set: EpollSet,
-    /// What the kernel has told of and was not looked at yet.
+    /// Keys that the kernel has reported and [`take`](Self::take) has not returned.
     told: VecDeque<u64>,
 }
 
 impl OutputPipes {
-    /// None yet. Must be called inside the runtime.
+    /// Makes an empty set. Must be called inside the runtime.
     ///
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
@@ -44,7 +44,7 @@ impl OutputPipes {
         Ok(Self { set: EpollSet::new()?, told: VecDeque::new() })
     }
 
-    /// Reads from this one too.
+    /// Adds a pipe.
     ///
     /// # Errors
     /// As epoll_ctl(2).
@@ -52,18 +52,17 @@ impl OutputPipes {
         self.set.add(reader, EpollEvent::new(EpollFlags::EPOLLIN, key))
     }
 
-    /// Reads from this one no more: a child may have a copy of it, until it executes.
+    /// Removes a pipe. Closing it is not enough: a child may have a copy until it executes.
     pub fn forget(&self, reader: &PipeReader) {
         let _gone = self.set.delete(reader);
     }
 
-    /// Ready when there may be something to read.
+    /// Ready when a pipe may have something to read.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.told.is_empty() { self.set.poll_ready(cx) } else { Poll::Ready(()) }
     }
 
-    /// The key of the next pipe from which there is something to read, or that has ended; it may be forgotten already.
-    /// All have their turn.
+    /// The key of the next pipe that can be read or has ended, in turn. It may be forgotten already.
     pub fn take(&mut self) -> Option<u64> {
         if self.told.is_empty() {
             let mut events = [EpollEvent::empty(); AT_ONCE];

@@ -1,8 +1,7 @@
-//! Readiness by a line: the worker writes it to a descriptor that it was given.
+//! Readiness by a line that the worker writes to an inherited descriptor, as s6's `notification-fd`.
 //!
-//! As s6's `notification-fd` has it: a newline, and whatever is before it, means ready, and then we hang up. No kernel
-//! need vouch for the sender: only the worker, and what it passes the other end on to, can write. It is a pipe, through
-//! which no descriptor can come.
+//! A newline, with any text before it, means ready; then we close our end. No credentials are needed: only the worker,
+//! and processes to which it passes its end, can write. It is a pipe, through which no descriptor can come.
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -15,33 +14,31 @@ use std::task::{Context, Poll};
 use super::epoll_set::EpollSet;
 use crate::os::process::spawn::duplicate_above;
 
-/// A process that writes more without a newline is not speaking to us.
+/// The most bytes before a newline: a process that writes more does not mean us.
 const LONGEST_LINE: usize = 4096;
 
-/// Ends that are read before anything else gets its turn; each is read once.
+/// The most pipes that are read in one turn; each is read once.
 const MOST_AT_ONCE: usize = 32;
 
-/// What a worker has said; nothing more comes from it.
+/// The outcome for one worker, after which its pipe is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// As given to [`ReadyPipes::open`].
+    /// The id given to [`ReadyPipes::open`].
     pub id: u64,
-    /// What it said.
     pub what: ReadyOutcome,
 }
 
-/// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyOutcome {
     /// It is ready.
     Ready,
-    /// It, and all who had it from it, closed the descriptor without saying so.
+    /// It, and all processes that had the descriptor from it, closed it without a line.
     Closed,
-    /// It wrote too much that is no line.
+    /// It wrote too much without a newline.
     Flooded,
 }
 
-/// Our ends, by the workers they lead to. One epoll set holds them all, since they come and go.
+/// Our ends by worker, in one epoll set since they come and go.
 #[derive(Debug)]
 pub struct ReadyPipes {
     set: EpollSet,
@@ -49,7 +46,7 @@ pub struct ReadyPipes {
     most: usize,
 }
 
-/// Our end, and the part of a line that has come through it.
+/// Our end, and the part of a line that has come.
 #[derive(Debug)]
 struct ReadEnd {
     pipe: File,
@@ -57,7 +54,7 @@ struct ReadEnd {
 }
 
 impl ReadyPipes {
-    /// None are open, and never more than `most` will be. Must be called inside the runtime.
+    /// Opens no pipe yet, and never more than `most`. Must be called inside the runtime.
     ///
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
@@ -65,18 +62,18 @@ impl ReadyPipes {
         Ok(Self { set: EpollSet::new()?, ends: HashMap::new(), most })
     }
 
-    /// Opens a pipe and returns the worker's end, to be closed here as soon as the worker has it. Its number is at
-    /// least `least`, out of the way of those the worker will see. One that was open under this id is closed.
+    /// Opens a pipe and returns the worker's end, to be closed as soon as the worker has a copy. Its number is at least
+    /// `least`, above those that the worker uses. A pipe that was open under this id is closed.
     ///
     /// # Errors
-    /// As pipe(2), fcntl(2) and epoll_ctl(2); `QuotaExceeded` when there are as many as may be.
+    /// As pipe(2), fcntl(2) and epoll_ctl(2); `QuotaExceeded` if the most are open.
     pub fn open(&mut self, id: u64, least: RawFd) -> io::Result<OwnedFd> {
         self.forget(id);
         if self.ends.len() >= self.most {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let (ours, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        // Not theirs: what they write must not be refused because we are slow.
+        // Our end only: the worker's writes must not fail because we are slow.
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let theirs = duplicate_above(theirs.as_fd(), least)?;
         self.set.add(&ours, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
@@ -88,18 +85,18 @@ impl ReadyPipes {
     /// EPIPE.
     pub fn forget(&mut self, id: u64) {
         if let Some(end) = self.ends.remove(&id) {
-            // Closing would do, but for a child that has a copy of it until it executes.
+            // Closing is not enough: a child may have a copy until it executes.
             let _gone = self.set.delete(&end.pipe);
         }
     }
 
-    /// Ready when there may be something to take.
+    /// Ready when a pipe may have something to read.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.set.poll_ready(cx)
     }
 
-    /// Reads what waits, of each worker a piece, and returns those of whom nothing more is to be expected. When it is
-    /// empty, there may be more to take; [`poll_ready`](Self::poll_ready) knows.
+    /// Reads one piece from each waiting pipe, and returns the outcomes. An empty result does not mean that nothing
+    /// waits: see [`poll_ready`](Self::poll_ready).
     pub fn take(&mut self) -> Vec<Told> {
         let mut events = [EpollEvent::empty(); MOST_AT_ONCE];
         let waiting = self.set.take(&mut events);
@@ -163,7 +160,7 @@ mod tests {
             File::from(self.pipes.open(id, 100).unwrap())
         }
 
-        /// What is told next, waiting for it.
+        /// Waits for the next outcomes.
         fn next(&mut self) -> Vec<Told> {
             let pipes = &mut self.pipes;
             let wait = async {
@@ -179,12 +176,12 @@ mod tests {
             self.runtime.block_on(limited).unwrap()
         }
 
-        /// Reads all that waits; what was written has arrived already. Nothing is told.
+        /// Reads all that has been written, and expects no outcome.
         fn says_nothing(&mut self) {
             let pipes = &mut self.pipes;
             self.runtime.block_on(async {
                 loop {
-                    // The runtime hears of the kernel's events between two turns.
+                    // The runtime polls the kernel between two turns.
                     tokio::task::yield_now().await;
                     let is_ready = poll_fn(|cx| Poll::Ready(pipes.poll_ready(cx).is_ready())).await;
                     if !is_ready {
@@ -238,7 +235,7 @@ mod tests {
         bench.says_nothing();
         drop(worker);
         assert_eq!(bench.next(), told(1, ReadyOutcome::Closed));
-        // But what was said before the end was.
+        // A line before the end counts.
         let mut worker = bench.open(2);
         worker.write_all(b"\n").unwrap();
         drop(worker);
@@ -280,8 +277,8 @@ mod tests {
         let refused = bench.pipes.open(MOST, 3).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
         bench.pipes.forget(0);
-        // Its own takes its place. Another test's child may hold a copy of our ends until it executes: what is written
-        // to them may still be taken, and is never told.
+        // The worker's new pipe replaces the old one. Another test's child may hold a copy of our ends until it
+        // executes: a line in one may still be taken, and has no outcome.
         let mut again = bench.open(1);
         let _hung_up = workers[0].write_all(b"\n");
         let _hung_up = workers[1].write_all(b"\n");

@@ -1,41 +1,41 @@
-//! The scoreboard: memory in which each worker shows what it has in hand, and which we read without asking it.
+//! The scoreboard: shared memory in which each worker shows its requests, which we read without asking the worker.
 //!
-//! It is a memfd (memfd_create(2)) that the workers inherit, a line of 64 bytes for each. To write there costs a
-//! worker no system call, and a worker that hangs cannot keep us from reading it.
+//! It is a memfd (memfd_create(2)) that the workers inherit, with a line of 64 bytes for each. Writing costs a worker
+//! no system call, and a worker that hangs cannot prevent the reading.
 //!
 //! # What a worker does
 //!
-//! | variable | what it says |
+//! | variable | what it contains |
 //! |---|---|
 //! | `PREFORK_SCOREBOARD_FD` | the number of the descriptor |
-//! | `PREFORK_SCOREBOARD_OFFSET` | where its line begins, in bytes; a multiple of 64 |
+//! | `PREFORK_SCOREBOARD_OFFSET` | the offset of its line, in bytes; a multiple of 64 |
 //!
-//! It maps the file from its beginning (mmap(2), `MAP_SHARED`, readable and writable; an offset into it would have to
-//! be a multiple of the page size) and keeps three numbers in its line, each 8 bytes in the machine's own order,
-//! written by one store; a fourth one is ours:
+//! It maps the file from its beginning (mmap(2), `MAP_SHARED`, readable and writable; an offset would have to be a
+//! multiple of the page size) and keeps three numbers in its line, each 8 bytes in native order, written by one store;
+//! the supervisor writes a fourth:
 //!
 //! | at | number |
 //! |---|---|
-//! | 0 | requests it has begun, from its start |
-//! | 8 | requests it is done with, however they ended; never more than begun |
-//! | 16 | by when the request in hand must be done, the earliest if there are several: nanoseconds of `CLOCK_MONOTONIC` (clock_gettime(2)); 0 if there is none, or it may take as long as it likes |
-//! | 24 | written by us, read by the worker: not zero asks it to say goodbye, for it gets no new connections any more and will be stopped |
+//! | 0 | requests begun since its start |
+//! | 8 | requests done, with any result; never more than begun |
+//! | 16 | the time by which the request in hand must be done, the earliest of several: nanoseconds of `CLOCK_MONOTONIC` (clock_gettime(2)); 0 if there is none, or no limit |
+//! | 24 | written by us, read by the worker: if not zero, it should say goodbye, since it gets no new connections and will be stopped |
 //! | 32 to 63 | reserved: zero |
 //!
-//! To say goodbye is to answer every further request with `Connection: close` (RFC 9112, 9.6), so that clients that
-//! keep their connections come back by a new one, which goes to another worker. Who does it loses nobody, without a
-//! `--drain-signal`: only the server knows when it is between two requests. The flag stays set to the worker's end.
+//! To say goodbye is to answer every further request with `Connection: close` (RFC 9112, 9.6), so that keep-alive
+//! clients connect again, to another worker. A server that does this loses no request and needs no `--drain-signal`:
+//! only the server knows when it is between two requests. The flag stays set to the worker's end.
 //!
-//! The order of the writes: at its begin a request counts as begun, then the deadline is set; at its end the next
-//! deadline is set, then it counts as done.
+//! The order of writes: at its begin a request counts as begun, then the deadline is set; at its end the next deadline
+//! is set, then the request counts as done.
 //!
-//! All are zero when a worker is started. Its own numbers have one writer: of a worker that is several processes only
-//! one may write, or all by atomic additions. A process that takes over from another in the same worker (as gunicorn's
-//! do) goes on with the numbers it finds, and counts as done what its predecessor had in hand.
+//! All numbers are zero when a worker starts. Its own have one writer: in a worker of several processes only one may
+//! write, or all by atomic additions. A process that replaces another in the same worker (as gunicorn's do) continues
+//! the numbers that it finds, and counts its predecessor's requests in hand as done.
 //!
-//! The variables pass on to a worker's children, the descriptor perhaps not, and its number may then be another file's.
-//! So look before you write: only the scoreboard is sealed against shrinking (`F_GET_SEALS`, fcntl(2)). Its size is
-//! fixed. A worker could write into another's line; workers trust each other, as they do with the listener.
+//! A worker's children inherit the variables, but perhaps not the descriptor, and its number may then be another
+//! file's. So check before writing: only the scoreboard is sealed against shrinking (`F_GET_SEALS`, fcntl(2)). Its size
+//! is fixed. A worker could write into another's line; workers trust each other, as they do with the listener.
 //!
 //! `examples/scoreboard.py` does all this for ASGI and WSGI, in the standard library alone.
 
@@ -48,34 +48,30 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A cache line on most machines: workers do not slow each other down.
+/// A cache line on most machines, so that workers do not slow each other down.
 const LINE: u64 = 64;
 
-/// What `/proc/PID/fd` calls it, after `memfd:`.
+/// The file's name, which `/proc/PID/fd` shows after `memfd:`.
 const NAME: &CStr = c"prefork-scoreboard";
 
 type ScoreboardRow = [AtomicU64; 8];
 
-/// A line for each worker.
 #[derive(Debug)]
 pub struct Scoreboard {
     fd: OwnedFd,
     memory: Mapping,
 }
 
-/// What a worker's line says.
+/// The numbers of a worker's line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    /// Requests begun.
     pub started: u64,
-    /// Requests done.
     pub finished: u64,
-    /// By when the oldest in hand must be done, on the clock that [`now`] reads.
+    /// The deadline of the oldest request in hand, on the clock of [`now`].
     pub deadline: Option<Duration>,
 }
 
-/// The time on the clock of the deadlines: since the boot, without the time asleep (`CLOCK_MONOTONIC`,
-/// clock_gettime(2)).
+/// The clock of the deadlines: time since boot without suspension (`CLOCK_MONOTONIC`, clock_gettime(2)).
 #[must_use]
 pub fn now() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -86,12 +82,12 @@ pub fn now() -> Duration {
 }
 
 impl Scoreboard {
-    /// With so many lines, at least one: as many as workers will ever live at a time, for it cannot grow. What is not
-    /// written takes no memory, 64 lines a page. The descriptor's number is at least `least`, out of the way of those
-    /// the workers will see; it is closed on exec.
+    /// Makes one with this number of lines, at least one: the most workers that will ever live at a time, for it cannot
+    /// grow. Unwritten pages, of 64 lines each, take no memory. The descriptor's number is at least `least`, above
+    /// those that workers use; it is closed on exec.
     ///
-    /// Nobody can change its size from here on: were it cut short, our next look would kill us with `SIGBUS`. Nor can
-    /// anybody seal it against writing, which would lock out the workers to come.
+    /// The size is sealed: if a worker cut the file short, our next read would kill us with `SIGBUS`. So are the seals:
+    /// a seal against writing would lock out later workers.
     ///
     /// # Errors
     /// As memfd_create(2), ftruncate(2), fcntl(2) and mmap(2).
@@ -112,7 +108,7 @@ impl Scoreboard {
         Ok(Self { fd, memory })
     }
 
-    /// The one that another program of ours made in this process; so many lines must be there.
+    /// Takes over the one that our previous program made in this process; it must have this number of lines.
     ///
     /// # Errors
     /// As mmap(2).
@@ -127,23 +123,23 @@ impl Scoreboard {
         self.fd.as_fd()
     }
 
-    /// Sets a line to zero: before a worker that is to have it is started, and after all that is left of its last owner
-    /// is gone. One that is not there stays so.
+    /// Sets a line to zero: before its next worker starts, and after the last leftovers of its previous one are gone.
+    /// Does nothing for a line that does not exist.
     pub fn clear(&self, line: u32) {
         for word in self.memory.line(line).into_iter().flatten() {
             word.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Asks the worker of a line to say goodbye to its clients, as in `Connection: close`: it gets no new ones.
+    /// Asks the worker of a line to say goodbye to its clients by `Connection: close`.
     pub fn say_goodbye(&self, line: u32) {
         if let Some([_, _, _, goodbye, ..]) = self.memory.line(line) {
             goodbye.store(1, Ordering::Relaxed);
         }
     }
 
-    /// What a line says; zeros for one that is not there. The numbers are each whole, but read one after the other: a
-    /// worker that is busy writes in between. `finished` is read first, so there are never more done than begun.
+    /// Reads a line; zeros for one that does not exist. Each number is whole, but a busy worker may write between the
+    /// reads. `finished` is read first, so it is never more than `started`.
     #[must_use]
     pub fn read(&self, line: u32) -> Line {
         let Some([started, finished, deadline, ..]) = self.memory.line(line) else { return Line::default() };
@@ -157,7 +153,7 @@ impl Scoreboard {
     }
 }
 
-/// Where a line begins, in bytes.
+/// The offset of a line, in bytes.
 #[must_use]
 pub fn offset(line: u32) -> u64 {
     u64::from(line).saturating_mul(LINE)
@@ -171,12 +167,12 @@ struct Mapping {
 }
 
 impl Mapping {
-    /// The file must have so many lines, for good.
+    /// The file must always have this number of lines.
     fn new(fd: &OwnedFd, lines: u32) -> io::Result<Self> {
         let lines = usize::try_from(lines).map_err(|_| io::ErrorKind::InvalidInput)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let length = lines.saturating_mul(size_of::<ScoreboardRow>());
-        // SAFETY: asks for fresh addresses anywhere.
+        // SAFETY: asks for new addresses, anywhere.
         let base =
             unsafe { libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
         if base == libc::MAP_FAILED {
@@ -188,8 +184,8 @@ impl Mapping {
 
     fn line(&self, line: u32) -> Option<&ScoreboardRow> {
         let line = usize::try_from(line).ok().filter(|line| *line < self.lines)?;
-        // SAFETY: within the mapping, which is aligned to a page and lives as long as `self`; the file cannot become
-        // shorter. Other processes write there, so it is only touched by atomic operations.
+        // SAFETY: within the mapping, which is aligned to a page and lives as long as `self`; the file cannot shrink.
+        // Other processes write there, so it is accessed by atomic operations only.
         Some(unsafe { self.base.add(line).as_ref() })
     }
 }
@@ -211,7 +207,7 @@ mod tests {
     use crate::values::variables::{SCOREBOARD_FD, SCOREBOARD_OFFSET};
     use std::ffi::OsString;
 
-    /// Runs a script as a worker is run, with this line of the scoreboard. Returns its exit code.
+    /// Runs a script as a worker with this line of the scoreboard. Returns its exit code.
     fn run(board: &Scoreboard, line: u32, argv: &[&str], more: &[(&str, &str)]) -> i32 {
         let argv: Vec<_> = argv.iter().map(OsString::from).collect();
         let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
@@ -245,7 +241,7 @@ mod tests {
         Scoreboard::new(2048, FIRST_FD + 1).unwrap()
     }
 
-    /// What a worker does, from its variables to its line.
+    /// The steps of a worker from its variables to its line.
     const MAP: &str = "import fcntl, mmap, os, sys, time\n\
         fd, offset = (int(os.environ['PREFORK_SCOREBOARD_' + name]) for name in ('FD', 'OFFSET'))\n\
         assert fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK\n\
@@ -316,7 +312,7 @@ mod tests {
         assert_eq!((offset(0), offset(1), offset(u32::MAX)), (0, 64, 64 * u64::from(u32::MAX)));
     }
 
-    /// Python that calls the example as servers do. `line` is the same memory, seen by itself.
+    /// Python that calls the example as servers do. `line` is a separate view of the same memory.
     const ASGI: &str = "import asyncio, scoreboard\n\
         async def main():\n\
         \x20 begun, go = asyncio.Queue(), asyncio.Event()\n\

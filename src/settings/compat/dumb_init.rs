@@ -24,7 +24,6 @@ const VERSION: &str = "dumb-init v1.2.5\n";
 
 const WRONG: u8 = 1;
 
-/// Reads its command line.
 pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError> {
     let name = args.first().map(|name| name.display().to_string()).unwrap_or_default();
     let mut rules = Vec::new();
@@ -67,7 +66,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
     Ok(Parsed::Asks(options))
 }
 
-/// What it does where no option says otherwise.
+/// dumb-init's defaults.
 const DEFAULTS: Defaults = Defaults {
     style: Style::DumbInit,
     placing: Placing::WithOurTerminal,
@@ -80,7 +79,7 @@ const DEFAULTS: Defaults = Defaults {
 fn apply(options: &mut Options, setsid: bool, rules: Vec<Rewrite>) {
     let mut all = Vec::new();
     if setsid {
-        // In a session of its own no shell watches it, and these would do nothing.
+        // In a session of its own no shell watches the command, and these would have no effect.
         let stops = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
         all.extend(stops.map(|from| Rewrite { from, to: Some(Signal::STOP) }));
     } else {
@@ -88,7 +87,7 @@ fn apply(options: &mut Options, setsid: bool, rules: Vec<Rewrite>) {
         options.init.process_group.get_or_insert(ProcessGroup::None);
     }
     all.extend(rules);
-    // What our own variable says is said later, and wins.
+    // Rules of our own variable come later, and win.
     all.append(&mut options.signals.rewrite_signal);
     options.signals.rewrite_signal = all;
 }
@@ -97,7 +96,7 @@ fn to_stderr(text: &str, code: u8) -> Parsed<Box<Options>> {
     Parsed::Print { text: text.to_owned(), to_stderr: true, code }
 }
 
-/// `s:r` as `sscanf("%d:%d")` reads it: what follows the second number does not matter.
+/// `s:r` as `sscanf("%d:%d")` reads it: text after the second number is ignored.
 fn rewrite(text: &OsStr) -> Option<Rewrite> {
     let text = text.to_str()?;
     let (from, rest) = number(text)?;
@@ -110,7 +109,7 @@ fn rewrite(text: &OsStr) -> Option<Rewrite> {
     Some(Rewrite { from, to })
 }
 
-/// A number as scanf(3) takes it, and what follows.
+/// A number as scanf(3) reads it, and the text after it.
 fn number(text: &str) -> Option<(i32, &str)> {
     let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\u{b}');
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -145,8 +144,7 @@ variables: prefork-init --help lists them.
     )
 }
 
-/// 2 for whatever the command's execution fails of; 1 if there is not even a process; our own code where we have less than
-/// it takes us to start.
+/// 2 for any failure to execute the command; 1 if no process could be made; our own code if our pipe could not be made.
 #[must_use]
 pub fn start_failure_code(failure: &SpawnFailure) -> u8 {
     match failure.step {

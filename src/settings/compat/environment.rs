@@ -1,4 +1,4 @@
-//! What the variables of ours say beside another init's command line.
+//! Reads our own variables beside another init's command line.
 
 use crate::settings::defaults::Defaults;
 use crate::settings::layers::{self, Parsed};
@@ -6,7 +6,7 @@ use crate::settings::options::{self, Options};
 use crate::values::error::StartError;
 use std::ffi::OsString;
 
-/// Our own options as the environment alone has them, for this command.
+/// Our own options from the environment alone, with this command.
 pub(super) fn from_environment(
     command: Vec<OsString>,
     defaults: Defaults,
@@ -17,14 +17,14 @@ pub(super) fn from_environment(
             options.defaults = defaults;
             Ok(options)
         }
-        // Nothing in the environment asks for that.
+        // No variable asks for that.
         Parsed::Print { .. } => Err(StartError::usage("environment", "asks for help", "unset it")),
     }
 }
 
-/// Whether no command is to be run, which the originals cannot.
+/// Whether `PREFORK_PAUSE` asks to run no command, which the original inits cannot do.
 pub(super) fn asks_for_pause() -> bool {
     let value = std::env::var_os("PREFORK_PAUSE").filter(|value| !value.is_empty());
-    // What is neither is an error that our own options tell.
+    // For any other value, our own parser reports the error.
     value.is_some_and(|value| options::boolean(&value).unwrap_or(true))
 }

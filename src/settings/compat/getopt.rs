@@ -1,50 +1,46 @@
-//! getopt_long(3) as far as our originals use it: bundled short options, long ones that may be shortened, and the
-//! first word that is no option ends them.
-//!
-//! Not clap: it neither shortens nor acts on options in their order, and its messages are others.
+//! getopt_long(3) as far as the original inits use it: bundled short options, long ones that may be abbreviated, and
+//! the first word that is no option ends them. Not clap, which neither abbreviates nor keeps the options' order, and
+//! has other messages.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// An option of a program.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownOption {
-    /// Its letter.
     pub short: u8,
-    /// Its long name, if it has one.
+    /// Empty if it has none.
     pub long: &'static str,
-    /// Whether it takes an argument.
     pub takes_argument: bool,
 }
 
-/// What comes next on the command line.
+/// The next item on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// An option, by its letter, and its argument.
+    /// An option's letter and its argument.
     Option(u8, OsString),
-    /// Something that getopt(3) complains about, in its words but for the program's name.
+    /// An error in the words of getopt(3), without the program's name.
     Wrong(String),
-    /// The rest is the command.
+    /// The remaining words.
     Command(Vec<OsString>),
 }
 
-/// A command line on its way through.
+/// The unread part of a command line.
 #[derive(Debug)]
 pub struct Getopt<'a> {
     known: &'a [KnownOption],
     rest: std::slice::Iter<'a, OsString>,
-    /// What is left of a bundle of short options.
+    /// The rest of a bundle of short options.
     bundle: &'a [u8],
 }
 
 impl<'a> Getopt<'a> {
-    /// The words after the program's name.
+    /// Skips the program's name.
     #[must_use]
     pub fn new(known: &'a [KnownOption], args: &'a [OsString]) -> Self {
         Self { known, rest: args.get(1..).unwrap_or_default().iter(), bundle: &[] }
     }
 
-    /// Goes one option on.
+    /// Reads one option.
     pub fn next(&mut self) -> Next {
         if let Some((letter, rest)) = self.bundle.split_first() {
             return self.short(*letter, rest);

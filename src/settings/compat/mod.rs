@@ -1,9 +1,8 @@
 //! Other inits, by their own names.
 //!
-//! Called as `dumb-init` or `tini` (the last part of `argv[0]`, by a link or a copy), we take that program's command
-//! line and variables, and answer with its exit codes. What it decides becomes [`Options`] like anybody's, so the
-//! `PREFORK_...` variables work beside it, and win. Where ours differs on purpose is told in
-//! tests/compat/differences.md.
+//! Called as `dumb-init` or `tini` (the last part of `argv[0]`, by a link or a copy), we read that program's command
+//! line and variables, and answer with its exit codes. Its options become [`Options`], so the `PREFORK_...` variables
+//! work too, and win. Intended differences are in tests/compat/differences.md.
 
 pub mod dumb_init;
 mod environment;
@@ -17,7 +16,7 @@ use crate::values::style::Style;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// Reads the command line of whoever `argv[0]` says we are.
+/// Reads the command line in the style of the program that `argv[0]` names.
 ///
 /// # Errors
 /// One line for the first thing that is wrong.
@@ -30,8 +29,8 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Parsed<Box<Optio
     }
 }
 
-/// Whom a name stands for. Releases are named `tini-static-arm64` or `dumb-init_1.2.5_x86_64`, and Docker calls its
-/// tini `docker-init`.
+/// The program that a name stands for. Releases are named `tini-static-arm64` or `dumb-init_1.2.5_x86_64`, and Docker
+/// calls its tini `docker-init`.
 pub fn style(name: &OsStr) -> Style {
     let name = Path::new(name).file_name().and_then(OsStr::to_str).unwrap_or_default();
     let is = |known: &str| {

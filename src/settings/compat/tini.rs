@@ -29,10 +29,10 @@ const VERSION: &str = concat!("tini version 0.19.0 - prefork-init ", env!("CARGO
 
 const WRONG: u8 = 1;
 
-/// Signals that it leaves to their default: nobody sends them to a supervisor, and as PID 1 it never sees them.
+/// Signals that tini leaves at their default: they are not sent to a supervisor, and as PID 1 it never sees them.
 const FAULTS: [&str; 7] = ["FPE", "ILL", "SEGV", "BUS", "ABRT", "TRAP", "SYS"];
 
-/// `-p` knows no others.
+/// Signals that `-p` does not know.
 const NOT_FOR_P: [&str; 3] = ["STKFLT", "PWR", "IO"];
 
 #[derive(Default)]
@@ -45,7 +45,6 @@ struct Flags {
     verbosity: u8,
 }
 
-/// Reads its command line.
 pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError> {
     let name = args.first().map(|name| name.display().to_string()).unwrap_or_default();
     if let [_, only] = args
@@ -90,7 +89,7 @@ pub(super) fn read(args: &[OsString]) -> Result<Parsed<Box<Options>>, StartError
     Ok(Parsed::Asks(options))
 }
 
-/// What it does where no option says otherwise.
+/// tini's defaults.
 const DEFAULTS: Defaults = Defaults {
     style: Style::Tini,
     placing: Placing::As(ProcessGroup::Group),
@@ -123,7 +122,7 @@ fn to_stderr(text: &str) -> Parsed<Box<Options>> {
     Parsed::Print { text: text.to_owned(), to_stderr: true, code: WRONG }
 }
 
-/// A full name, `SIGTERM`, of those that every Unix has.
+/// A full name such as `SIGTERM`, of a signal that every Unix has.
 fn death_signal(text: &OsStr) -> Option<Signal> {
     let text = text.to_str()?;
     let signal = Signal::parse(text.strip_prefix("SIG")?)?;
@@ -131,7 +130,7 @@ fn death_signal(text: &OsStr) -> Option<Signal> {
     (plain && !NOT_FOR_P.contains(&signal.to_string().as_str())).then_some(signal)
 }
 
-/// A code as strtol(3) reads it: nothing is 0.
+/// A code as strtol(3) reads it: an empty text is 0.
 fn exit_code(text: &OsStr) -> Option<u8> {
     let text = text.to_str()?.trim_start();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -139,7 +138,7 @@ fn exit_code(text: &OsStr) -> Option<u8> {
     (code == 0 || !text.starts_with('-')).then_some(code)
 }
 
-/// atoi(3), for a number without a sign: digits at the beginning, else 0; below 0 is much.
+/// As atoi(3): the leading digits, else 0; a negative number counts as the maximum.
 fn as_atoi(text: &OsStr) -> u8 {
     let text = text.to_string_lossy();
     let text = text.trim_start();
@@ -149,14 +148,14 @@ fn as_atoi(text: &OsStr) -> u8 {
     if text.starts_with('-') && number > 0 { u8::MAX } else { number }
 }
 
-/// 127 where nothing was found, 126 where it may not be executed, and 1 for everything else that the command fails of.
+/// 127 for "not found", 126 for "not executable", 1 for any other failure of the command.
 #[must_use]
 pub fn start_failure_code(failure: &SpawnFailure) -> u8 {
     const ENOENT: i32 = 2;
     const EACCES: i32 = 13;
     const ENOEXEC: i32 = 8;
     match (failure.code, failure.errno) {
-        // Before there was a process: with less than it takes us to start.
+        // No process was made yet: our own failure.
         _ if failure.step == "pipe" => failure.code,
         (code::NOT_FOUND, ENOENT) => code::NOT_FOUND,
         (code::CANNOT_EXECUTE, EACCES | ENOEXEC) => code::CANNOT_EXECUTE,

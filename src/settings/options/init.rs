@@ -105,7 +105,7 @@ pub enum ProcessGroup {
     None,
 }
 
-/// What becomes of those who outlive the command.
+/// The treatment of processes that outlive the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OrphansOption {
     /// They get the stop signal and the rest of the graceful timeout, and we wait for them.

@@ -227,12 +227,12 @@ pub struct Logging {
     pub explain: bool,
 }
 
-/// An empty variable is none: so `docker run -e PREFORK_HEALTH= ...` undoes what an image sets.
+/// Whether a variable is empty, so unset: `docker run -e PREFORK_HEALTH= ...` undoes what an image sets.
 pub(crate) fn is_empty(name: &OsStr) -> bool {
     std::env::var_os(name).is_some_and(|value| value.is_empty())
 }
 
-/// The variables are meant for the innermost of us: `docker run --init` puts one above an image's own.
+/// Whether the command is prefork-init: variables are for the inner one, below that of `docker run --init`.
 pub(crate) fn runs_ourselves(matches: &ArgMatches) -> bool {
     let command = matches.get_many::<OsString>("command").and_then(|mut words| words.next());
     command.is_some_and(|program| is_ourselves(program))
@@ -249,7 +249,7 @@ pub(crate) fn without_variables(command: clap::Command, which: fn(&OsStr) -> boo
     command.mut_args(|arg| if arg.get_env().is_some_and(which) { arg.env(Resettable::Reset) } else { arg })
 }
 
-/// Help headings of what only a pool can have a use for; some options more, and one less: it can prevent a pool.
+/// Help headings that only a pool uses; further such options; and one exception, which can prevent a pool.
 const OF_POOLS: [&str; 6] = ["Pool", "Replacement", "Readiness", "Hang detection", "Recycling", "Respawn"];
 const OF_POOLS_TOO: [&str; 3] = ["drain_delay", "forward_signal", "worker_output"];
 const NOT_OF_POOLS: &str = "no_placeholders";
@@ -263,13 +263,13 @@ pub(crate) fn only(arg: &Arg) -> Option<Only> {
     }
 }
 
-/// Reads a variable as the options do that are on or off.
+/// Reads a variable as the on-or-off options do.
 #[must_use]
 pub fn boolean(value: &OsStr) -> Option<bool> {
     BoolishValueParser::new().parse_ref(&Options::command(), None, value).ok()
 }
 
-/// The names of the environment variables that are ours.
+/// The names of our options' environment variables.
 #[must_use]
 pub fn own_variables() -> Vec<OsString> {
     Options::command().get_arguments().filter_map(|arg| arg.get_env().map(OsString::from)).collect()

@@ -1,4 +1,4 @@
-//! Reading the values of options. Each error is "problem: remedy".
+//! Parsers for the values of options. Each error is "problem: remedy".
 
 use crate::core::Signal;
 use crate::core::policy::{MOST_WORKERS, Share};
@@ -27,7 +27,7 @@ pub(crate) fn parse_signal(text: &str) -> Result<Signal, String> {
     signal.ok_or_else(|| "no such signal: use a name like TERM, QUIT or RTMIN+3, or a number".to_owned())
 }
 
-/// A signal that a pool has no use for itself.
+/// A signal on which a pool does not act itself.
 pub(super) fn parse_forward(text: &str) -> Result<Signal, String> {
     let signal = parse_signal(text.trim())?;
     match signal {
@@ -109,16 +109,16 @@ pub(super) fn parse_stop_signal(text: &str) -> Result<Signal, String> {
     }
 }
 
-/// A duration that is some time.
+/// A duration of at least [`LEAST_TIME`].
 pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text)?;
     if time < LEAST_TIME { Err("too short: use 10ms or more".to_owned()) } else { Ok(time) }
 }
 
-/// What is watched is watched at most this often.
+/// The shortest interval of any observation.
 const LEAST_TIME: Duration = Duration::from_millis(10);
 
-/// What may follow `GET ` in a request line.
+/// The path of a request line.
 pub(super) fn parse_path(text: &str) -> Result<String, String> {
     let is_path = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_path {
@@ -128,13 +128,13 @@ pub(super) fn parse_path(text: &str) -> Result<String, String> {
     }
 }
 
-/// `90%`, or `90`.
+/// `90%` or `90`.
 pub(super) fn parse_percent(text: &str) -> Result<u32, String> {
     let percent = number_within(text.strip_suffix('%').unwrap_or(text), 1, 100);
     percent.map_err(|_| "not a whole number of percent from 1 to 100: use one, as in 90%".to_owned())
 }
 
-/// A number of workers, or a part of them as in `25%`.
+/// A number of workers, or a part of them, as in `25%`.
 pub(super) fn parse_share(text: &str) -> Result<Share, String> {
     match text.strip_suffix('%') {
         Some(percent) => number_within(percent, 0, 100)

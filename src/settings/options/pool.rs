@@ -126,12 +126,11 @@ pub struct Respawn {
     pub restart_window: Duration,
 }
 
-/// How many workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerCount {
-    /// So many.
+    /// This number.
     Number(u32),
-    /// As many as there is room for: see [`crate::settings::rules::sizing`].
+    /// The number that fits the machine: see [`crate::settings::rules::sizing`].
     Auto,
 }
 
@@ -146,7 +145,7 @@ impl WorkerCount {
     }
 }
 
-/// Who listens where.
+/// Which workers share a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ListenerOption {
     /// Each worker has one: new connections can be kept from a worker that is to be replaced, and none is lost.
@@ -155,7 +154,7 @@ pub enum ListenerOption {
     Shared,
 }
 
-/// A number of restarts, or no limit.
+/// `None` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restarts(pub Option<u32>);
 

@@ -34,18 +34,17 @@ pub struct Readiness {
     pub start_timeout: Patience,
 }
 
-/// What makes a worker ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// The best sign there is.
+    /// The best available sign.
     Auto,
-    /// Its word.
+    /// The worker's notice.
     Notify,
-    /// That it waits for connections.
+    /// The worker waits for connections.
     Accept,
-    /// That it answers.
+    /// The worker answers a probe.
     Probe,
-    /// Time.
+    /// The worker has lived this long.
     Delay(Duration),
 }
 
@@ -166,7 +165,7 @@ pub struct Recycling {
     pub memory_measure: MemoryMeasure,
 }
 
-/// Who counts requests.
+/// What counts requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CountRequests {
     /// The worker, which is told its limit by {max_requests} and ends when it is reached.

@@ -1,4 +1,4 @@
-//! Sockets that we are given: sd_listen_fds(3), from the receiving end.
+//! Inherited sockets: the receiving side of sd_listen_fds(3).
 
 use crate::core::exit::code;
 use crate::os::socket::activation;
@@ -7,24 +7,24 @@ use crate::values::address::Address;
 use crate::values::error::StartError;
 use std::ffi::OsString;
 
-/// In the environment of the program that takes over at USR2, and of one that is asked whether it could: where the sockets
-/// are, a line each. Their descriptors are told by the handover.
+/// In the environment of a program that takes over at USR2, or that is asked whether it could: the sockets' addresses,
+/// one a line. The handover itself has their descriptors.
 pub use crate::values::variables::HANDOVER_LISTEN as VARIABLE;
 
-/// More sockets than this are not given in earnest.
+/// The most inherited sockets: a larger number is an error.
 const MOST: usize = 256;
 
-/// The variables by which sockets are given, if they mean us.
+/// The variables that describe inherited sockets.
 #[derive(Clone, Debug, Default)]
 pub struct ListenVariables {
     count: OsString,
     names: Option<OsString>,
-    /// See [`VARIABLE`].
+    /// The value of [`VARIABLE`].
     handed_over: Option<OsString>,
 }
 
 impl ListenVariables {
-    /// Reads the process's environment. None if `LISTEN_PID` names somebody else.
+    /// Reads our environment. `None` if there are no sockets, or `LISTEN_PID` names another process.
     #[must_use]
     pub fn read() -> Option<Self> {
         let count = std::env::var_os("LISTEN_FDS")?;
@@ -43,20 +43,19 @@ impl ListenVariables {
     }
 }
 
-/// The sockets, in the order of their descriptors, which are from 3 on.
+/// The inherited sockets, in the order of their descriptors, which begin at 3.
 #[derive(Clone, Debug, Default)]
 pub struct Activation {
-    /// Where they listen.
     pub addresses: Vec<Address>,
-    /// What they are called: as many, if they are called anything.
+    /// One for each socket, or none at all.
     pub names: Vec<String>,
 }
 
 impl Activation {
-    /// Looks at what we are given.
+    /// Examines the inherited sockets.
     ///
     /// # Errors
-    /// If a variable is not understood, or a descriptor is not what a worker could serve.
+    /// If a variable is invalid, or a descriptor is no socket that a worker could serve.
     pub fn resolve(variables: Option<&ListenVariables>) -> Result<Self, StartError> {
         let Some(ListenVariables { count, names, handed_over }) = variables else {
             return Ok(Self::default());
@@ -89,7 +88,7 @@ impl Activation {
         Ok(Self { addresses, names: names.unwrap_or_default() })
     }
 
-    /// What [`VARIABLE`] is to be.
+    /// The value for [`VARIABLE`].
     #[must_use]
     pub fn to_hand_over(&self) -> String {
         self.addresses.iter().map(|address| format!("{address}\n")).collect()
@@ -104,7 +103,7 @@ fn look(fd: i32) -> Result<Address, StartError> {
     })
 }
 
-/// As it is displayed: paths of sockets that others bind may be longer, or abstract.
+/// Parses an address as it is displayed: other programs' paths may be longer than ours, or abstract.
 fn parse(text: &str) -> Option<Address> {
     match text.strip_prefix("unix:") {
         Some(path) => Some(Address::Unix(path.into())),

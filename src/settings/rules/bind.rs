@@ -1,4 +1,4 @@
-//! Where a pool listens.
+//! The addresses that a pool binds.
 
 use super::activation::Activation;
 use crate::settings::given::useless;
@@ -9,7 +9,7 @@ use crate::values::address::Address;
 use crate::values::error::StartError;
 use tracing::warn;
 
-/// Where it listens, beside the sockets that are given.
+/// The addresses to bind, beside inherited sockets.
 pub(crate) fn resolve(
     options: &Options,
     surroundings: &Surroundings,
@@ -24,7 +24,7 @@ pub(crate) fn resolve(
     Ok(bound)
 }
 
-/// A flag is meant for this very run. A variable and PORT may be there for when no socket is given.
+/// A flag is meant for this run. A variable and PORT may be meant for runs without inherited sockets.
 fn addresses(
     options: &Options,
     surroundings: &Surroundings,

@@ -1,10 +1,10 @@
-//! How many workers may come and go at once.
+//! The budget of replacements.
 
 use crate::core::policy::{Budget, Share};
 use crate::settings::options::Replacement;
 use crate::values::error::StartError;
 
-/// The budget, if it lets anything be replaced of so many workers.
+/// The budget; an error if it would never allow a replacement with this number of workers.
 pub(crate) fn resolve(replacement: &Replacement, workers: u32) -> Result<Budget, StartError> {
     let Replacement { max_surge, max_unavailable, replacement_gap: gap, .. } = *replacement;
     let budget = Budget { max_surge, max_unavailable, gap };

@@ -1,13 +1,13 @@
-//! Addresses of which only one could be had.
+//! Addresses that cannot be bound together.
 
 use crate::settings::options::{self, Options};
 use crate::values::address::Address;
 use crate::values::error::StartError;
 
-/// Whether all that is listened on can be bound together; `bind` is where the workers' listeners go.
+/// Checks that all addresses can be bound together; `bind` has those of the workers' listeners.
 ///
 /// # Errors
-/// Names the first address that is taken already, and what takes it.
+/// The first address that collides with an earlier one, and that one.
 pub(crate) fn none_collide(options: &Options, bind: &[Address]) -> Result<(), StartError> {
     let of_workers = if options.pool.bind.is_empty() { "PORT" } else { "--bind" };
     let endpoint = &options.endpoint;

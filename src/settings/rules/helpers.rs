@@ -1,4 +1,4 @@
-//! What runs before and beside the command, from the options.
+//! The programs that run before and beside the command.
 
 use crate::core::Monotonic;
 use crate::core::time::Patience;
@@ -9,34 +9,31 @@ use crate::values::error::StartError;
 use crate::values::ready_target::ReadyTarget;
 use std::time::Duration;
 
-/// What runs before and beside the command.
 #[derive(Clone, Debug, Default)]
 pub struct HelperSettings {
-    /// What is run first, one after the other.
+    /// Commands to run first, one after the other.
     pub before: Vec<Words>,
-    /// When all of that must be done, not counting time in which we were not running.
+    /// The time limit for all of `before`, without time in which we were suspended; `None` is no limit.
     pub before_by: Option<Monotonic>,
     /// The deadline of the whole run, in real time.
     pub deadline: Option<Monotonic>,
-    /// What is run at each transition.
+    /// The command to run at each transition.
     pub on_event: Option<Words>,
-    /// The application's own readiness.
     pub check: Option<ReadyCheck>,
 }
 
-/// How the application is asked whether it is ready.
+/// How to ask the application whether it is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyCheck {
-    /// Whom.
     pub target: ReadyTarget,
-    /// From one answer, or its absence, to the next question.
+    /// The pause after an answer, or its absence.
     pub interval: Duration,
-    /// How long an answer may take.
+    /// The longest wait for an answer.
     pub timeout: Duration,
 }
 
 impl HelperSettings {
-    /// Every command there is, by its option.
+    /// All commands, each with its option.
     pub fn commands(&self) -> impl Iterator<Item = (&'static str, &Words)> {
         let of_check = self.check.as_ref().and_then(|check| match &check.target {
             ReadyTarget::Exec(words) => Some(("--ready-check", words)),

@@ -1,4 +1,4 @@
-//! The rules of init mode, from the options and the name by which we are called.
+//! The settings of init mode, from the options and the name by which we are called.
 
 use crate::core::policy::{InitPolicy, Orphans, Scope, StopPolicy};
 use crate::core::time::Patience;
@@ -8,16 +8,14 @@ use crate::settings::options::{Options, OrphansOption, ProcessGroup, ScopeOption
 use crate::values::error::StartError;
 use crate::values::style::Style;
 
-/// What only init mode has.
 #[derive(Clone, Debug)]
 pub struct InitSettings {
-    /// The rules; what the terminal has to do with them is found out later.
+    /// The rules; the terminal's part is determined later.
     pub policy: InitPolicy,
-    /// Where the command runs.
     pub placing: Placing,
 }
 
-/// When to become a subreaper: wherever something is to be waited for.
+/// When to become a subreaper: by default, whenever processes are waited for.
 pub(crate) fn subreaper(options: &Options) -> Subreaper {
     let waits = options.is_given("graceful_timeout") || options.init.orphans == Some(OrphansOption::Wait);
     let default = if waits { Subreaper::Auto } else { options.defaults.subreaper };
@@ -41,14 +39,14 @@ pub(crate) fn resolve(options: &Options) -> Result<InitSettings, StartError> {
     }
     let rewrites = Rewrites::new(options.signals.rewrite_signal.clone());
     let is_other = options.defaults.style != Style::Ours;
-    // The others ask what is left to stop by what TERM is for the command.
+    // The other inits stop leftovers with the signal to which TERM is rewritten.
     let theirs = is_other && !options.is_given("stop_signal");
     let stop_signal = if theirs { rewrites.of(Signal::TERM) } else { Some(options.stopping.stop_signal) };
     let waits = options.is_given("graceful_timeout");
-    // Under another init's name nothing is killed that nothing was said of.
+    // Under another init's name, no process is killed unless a timeout is given.
     let patient = is_other && !waits;
     let graceful = if patient { Patience::Forever } else { options.stopping.graceful_timeout };
-    // A time for the end is for what is left.
+    // A graceful timeout is meant for leftovers, so they are waited for.
     let default = if waits { OrphansOption::Wait } else { options.defaults.orphans };
     let orphans = match init.orphans.unwrap_or(default) {
         OrphansOption::Wait => Orphans::Wait,

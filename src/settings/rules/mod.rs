@@ -1,4 +1,4 @@
-//! Every rule that concerns more than one option.
+//! The rules that concern more than one option.
 
 pub mod activation;
 pub mod bind;

@@ -1,4 +1,4 @@
-//! Which of our two modes is asked for.
+//! Chooses between the two modes.
 
 use crate::settings::options::{Only, Options, Source};
 use crate::settings::placeholders::{Command, FD};
@@ -7,20 +7,17 @@ use crate::settings::surroundings::Surroundings;
 use crate::values::style::Style;
 use tracing::warn;
 
-/// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AskedMode {
-    /// A pool.
     Pool,
-    /// One command.
     Init,
-    /// One command, though variables or the file ask for a pool: they are for another command.
+    /// One command, though variables or the file ask for a pool: those are meant for another command.
     Once,
 }
 
-/// Pool mode is asked for by `--workers`, by `--bind`, or by `{fd}` in the command.
+/// A pool is asked for by `--workers`, by `--bind`, or by `{fd}` in the command.
 pub(crate) fn asked(options: &Options, surroundings: &Surroundings, command: &Command) -> AskedMode {
-    // Another init's command may have any text in it.
+    // Under another init's name, `{fd}` is ordinary text.
     if options.defaults.style == Style::Ours && command.mentions(FD) {
         return AskedMode::Pool;
     }
@@ -30,12 +27,12 @@ pub(crate) fn asked(options: &Options, surroundings: &Surroundings, command: &Co
     if is_for_another(options, surroundings, command) { AskedMode::Once } else { AskedMode::Pool }
 }
 
-/// Whether what asks for a pool is meant for the usual command of an image, and this is a person at a terminal with
-/// another one: `docker run -it IMAGE bash`.
+/// Whether the pool's settings are meant for an image's usual command, and a user at a terminal has given another one:
+/// `docker run -it IMAGE bash`.
 fn is_for_another(options: &Options, surroundings: &Surroundings, command: &Command) -> bool {
     let by_flag =
         options.given.iter().any(|given| given.only == Some(Only::Pool) && given.source == Source::Flag);
-    // Only a file gives a command in this sense, and then it is that of the pool.
+    // Only a file gives the field `command`, and that is the pool's command.
     let usual = options.is_given("command");
     let words =
         || command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
@@ -47,7 +44,7 @@ fn is_for_another(options: &Options, surroundings: &Surroundings, command: &Comm
         && !servers::may_take_listener(&words())
 }
 
-/// Says why there is no pool, though there are settings of one.
+/// Logs why the settings of a pool are ignored.
 pub(crate) fn tell_once(options: &Options) {
     let of_pool = options.given.iter().filter(|given| ["workers", "bind"].contains(&given.field.as_str()));
     let names = of_pool.map(|given| match &given.source {
@@ -73,7 +70,7 @@ mod tests {
     use crate::settings::options::GivenOption;
     use std::ffi::OsString;
 
-    /// Whether it is a pool; `by` is what said `--workers`, and the words are separated by a space.
+    /// Whether a command line becomes a pool; `by` is the source of `--workers`, and spaces separate words.
     fn is_pool(line: &str, by: &Source, terminal: bool) -> bool {
         let words = ["prefork-init", "-n", "2", "-b", ":8000"].map(str::to_owned).into_iter();
         let words = words.chain(line.split(' ').map(|word| word.replace('~', " ")));

@@ -1,4 +1,4 @@
-//! The rules of pool mode, from the options.
+//! The settings of a pool, from the options.
 
 use super::activation::Activation;
 use super::{bind, budget, workers};
@@ -21,59 +21,58 @@ use crate::values::log::OutputStyle;
 use crate::values::log::WorkerOutput;
 use std::time::Duration;
 
-/// When a worker that cannot be seen accepting, because there are no listeners, counts as ready.
+/// The age at which a worker counts as ready without listeners, where it cannot be seen accepting.
 const READY_WITHOUT_LISTENERS: Duration = Duration::from_secs(1);
 
-/// What can be measured is measured this often, and a queue that may stand still only for a while so many times in it.
+/// The interval of measurements; with an accept stall, that divided by the second number if it is less.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 const MEASURES_OF_A_STALL: u32 = 4;
 
-/// What only a pool has.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
     /// The rules.
     pub policy: PoolPolicy,
-    /// Sockets that are there already: the workers' first ones.
+    /// Inherited sockets: the workers' first listeners.
     pub adopted: Activation,
-    /// Where else it listens.
+    /// The addresses that we bind.
     pub bind: Vec<Address>,
-    /// The permissions of unix sockets there.
+    /// The permissions of unix sockets in `bind`.
     pub bind_mode: u32,
-    /// The group of unix sockets there, a name or a number, if it is not ours.
+    /// The group of those, a name or a number; `None` for ours.
     pub bind_group: Option<String>,
-    /// The accept queue's length.
+    /// The length of the accept queue.
     pub backlog: u32,
-    /// Whether each worker is to have a listener of its own.
+    /// Whether each worker should have a listener of its own.
     pub per_worker: bool,
-    /// What workers are probed for.
+    /// The probe of each worker.
     pub probe: Option<ProbeSettings>,
-    /// How memory is measured, if there is a limit.
+    /// How memory is measured; `None` without a limit.
     pub memory: Option<MemoryMeasure>,
-    /// Whether the container's memory counts too.
+    /// Whether the container's memory is measured too.
     pub memory_pressure: bool,
     /// Whether workers count requests in shared memory.
     pub scoreboard: bool,
-    /// Whether each worker gets a descriptor on which it may say that it is ready.
+    /// Whether each worker gets a descriptor for a ready line.
     pub ready_pipe: bool,
-    /// How often each worker has to say `WATCHDOG=1`.
+    /// The interval in which each worker must say `WATCHDOG=1`.
     pub watchdog: Option<Duration>,
-    /// How workers' lines look, if their output goes through us.
+    /// The format of workers' lines; `None` if their output does not pass through us.
     pub output: Option<OutputStyle>,
-    /// What one worker is expected to take, in bytes.
+    /// The expected memory of one worker, in bytes.
     pub worker_memory: Option<u64>,
-    /// How long a client may take for the request on a connection that was just made.
+    /// How long a client may take for the request on a new connection.
     pub drain_time: Duration,
-    /// Where the number of workers comes from, if nobody said how many.
+    /// The origin of the number of workers; `None` if a number was given.
     pub sizing: Option<Sizing>,
 }
 
 impl PoolSettings {
-    /// Where it listens, in the order of the workers' descriptors.
+    /// All addresses, in the order of the workers' descriptors.
     pub fn listeners(&self) -> impl Iterator<Item = &Address> {
         self.adopted.addresses.iter().chain(&self.bind)
     }
 
-    /// What the listeners are called.
+    /// The names of the listeners.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let name = |index: usize| {
@@ -83,12 +82,11 @@ impl PoolSettings {
     }
 }
 
-/// What workers are probed for.
+/// The request of a probe.
 #[derive(Clone, Debug)]
 pub struct ProbeSettings {
-    /// The path of the request.
     pub path: String,
-    /// How long the answer may take.
+    /// The longest wait for the answer.
     pub timeout: Duration,
 }
 
@@ -101,7 +99,7 @@ pub(crate) fn resolve(
     let adopted = Activation::resolve(surroundings.activation.as_ref())?;
     let bind = bind::resolve(options, surroundings, command, &adopted)?;
     let listeners = [&adopted.addresses[..], &bind[..]].concat();
-    // Where the number is left to us, it is not known to the user.
+    // With `auto`, the user does not know the number.
     if options.readiness.min_ready > workers && sizing.is_none() {
         let remedy = format!("use a number from 1 to {workers}");
         let min_ready = options.readiness.min_ready;
@@ -168,7 +166,7 @@ pub(crate) fn resolve(
     })
 }
 
-/// What happens between the last connection for a worker and its stop signal.
+/// The rules between the last connection for a worker and its stop signal.
 fn drain(options: &Options, listeners: &[Address]) -> Result<DrainPolicy, StartError> {
     let Replacement { drain_signal, drain_time, .. } = options.replacement;
     let problem = match drain_signal {
@@ -195,7 +193,7 @@ fn is_tcp(address: &Address) -> bool {
     matches!(address, Address::Tcp(_))
 }
 
-/// When a worker hangs.
+/// The rules for hangs.
 fn hang(options: &Options, listeners: &[Address], probes: bool) -> Result<HangPolicy, StartError> {
     let hangs = &options.hangs;
     let accept_stall = accept_stall(options, listeners.iter().any(is_tcp))?;
@@ -214,7 +212,7 @@ fn hang(options: &Options, listeners: &[Address], probes: bool) -> Result<HangPo
     })
 }
 
-/// A worker must not take what is passed on for what we mean by the same signal.
+/// Signals to forward. A worker must not mistake one for our own use of the same signal.
 fn forwards(options: &Options) -> Result<Vec<Signal>, StartError> {
     let means = [
         (Some(options.stopping.stop_signal), "it is the stop signal"),
@@ -233,7 +231,7 @@ fn forwards(options: &Options) -> Result<Vec<Signal>, StartError> {
     Ok(options.signals.forward_signal.clone())
 }
 
-/// What makes a worker ready.
+/// The signs of readiness.
 fn ready(options: &Options, bind: &[Address]) -> Result<ReadyPolicy, StartError> {
     let start_timeout = options.readiness.start_timeout;
     let nothing = ReadyPolicy { observe: false, believe: false, probe: false, after: None, start_timeout };
@@ -290,7 +288,7 @@ fn probing(options: &Options, bind: &[Address]) -> Result<Option<ProbeSettings>,
     Ok(Some(ProbeSettings { path: path.clone(), timeout: hangs.probe_timeout }))
 }
 
-/// Where probes go.
+/// The address for probes.
 #[must_use]
 pub fn probe_target<'a>(bound: impl IntoIterator<Item = &'a Address>) -> Option<std::net::SocketAddr> {
     bound.into_iter().find_map(|address| match address {
@@ -324,7 +322,7 @@ fn measure_every(options: &Options, recycle: &RecyclePolicy) -> Option<Duration>
     of_limits.then_some(MEASURE_EVERY).into_iter().chain(of_stall.map(|every| every.min(MEASURE_EVERY))).min()
 }
 
-/// A limit with its jitter, which makes no sense alone.
+/// A limit and its jitter, which needs a limit.
 fn limit<T: Copy + PartialEq + Default>(
     (option, value): (&str, Option<T>),
     jitter: Option<Jitter<T>>,

@@ -1,32 +1,31 @@
-//! `--workers auto`: as many workers as there is room for, and why.
+//! `--workers auto`: the number of workers that fits, and its origin.
 //!
-//! 2 x CPUs + 1 is gunicorn's rule of thumb: while one worker of a processor computes, another waits. What does not fit
-//! into the memory is killed sooner or later, so that limits it too, if it is known what a worker takes.
+//! 2 x CPUs + 1 is gunicorn's rule of thumb: while one worker of a processor computes, another waits. Workers that do
+//! not fit into memory are killed sooner or later, so memory limits the number too, if a worker's memory is known.
 
 use crate::core::policy::MOST_WORKERS;
 use crate::os::container::capacity::Capacity;
 use std::fmt;
 
-/// A number of workers, and what it comes from. Shown as `5 = min(2 x 2 CPUs + 1, (2048M - 64M) / 300M)`.
+/// A number of workers and its origin. Shown as `5 = min(2 x 2 CPUs + 1, (2048M - 64M) / 300M)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizing {
-    /// What there is.
     pub capacity: Capacity,
-    /// What one worker takes, in bytes; without it memory does not count.
+    /// The memory of one worker, in bytes; `None` ignores memory.
     pub worker_memory: Option<u64>,
-    /// What of the memory is left for everything else, in bytes.
+    /// The memory to leave for everything else, in bytes.
     pub reserve: u64,
 }
 
 impl Sizing {
-    /// How many workers: 1 at least, [`MOST_WORKERS`] at most.
+    /// From 1 to [`MOST_WORKERS`].
     #[must_use]
     pub fn workers(&self) -> u32 {
         let by_memory = self.by_memory().and_then(|workers| u32::try_from(workers).ok());
         self.by_cpu().min(by_memory.unwrap_or(u32::MAX)).clamp(1, MOST_WORKERS)
     }
 
-    /// What is to be told of it, beside the number: the memory is too small for one, or `min_ready` is more.
+    /// Warnings: the memory is too small for one worker, or `min_ready` is larger than the number.
     #[must_use]
     pub fn warnings(&self, min_ready: u32) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -52,13 +51,13 @@ impl Sizing {
         self.capacity.cpus().saturating_mul(2).saturating_add(1)
     }
 
-    /// How many fit, if it is known.
+    /// The number that fits into memory, if known.
     fn by_memory(&self) -> Option<u64> {
         let (memory, _) = self.memory()?;
         memory.saturating_sub(self.reserve).checked_div(self.worker_memory?)
     }
 
-    /// How much there is, and whether it is all that the machine has.
+    /// The memory, and whether it is the machine's rather than the container's limit.
     fn memory(&self) -> Option<(u64, bool)> {
         let memory = self.capacity.memory()?;
         Some((memory, self.capacity.memory_limit != Some(memory)))
@@ -84,7 +83,7 @@ impl fmt::Display for Sizing {
     }
 }
 
-/// A size as people write it: in M, with a tenth if it is not whole; below that in K or bytes.
+/// A size for people: in M, with a tenth if it is not whole; below that in K or bytes.
 fn size(bytes: u64) -> String {
     const K: u64 = 1 << 10;
     const M: u64 = 1 << 20;
@@ -121,10 +120,10 @@ mod tests {
             (8, Some(50_000), None, None, "3 = 2 x 1 CPU + 1"),
             (2, None, Some(2 * G), Some(300 * M), "5 = min(2 x 2 CPUs + 1, (2048M - 64M) / 300M)"),
             (8, None, Some(2 * G), Some(300 * M), "6 = min(2 x 8 CPUs + 1, (2048M - 64M) / 300M)"),
-            // Exactly, and a byte too little.
+            // Exactly, and one byte less.
             (8, None, Some(664 * M), Some(300 * M), "2 = min(2 x 8 CPUs + 1, (664M - 64M) / 300M)"),
             (8, None, Some(664 * M - 1), Some(300 * M), "1 = min(2 x 8 CPUs + 1, (663.9M - 64M) / 300M)"),
-            // A limit beyond what the machine has is none.
+            // A limit above the machine's memory has no effect.
             (
                 64,
                 None,
@@ -139,7 +138,7 @@ mod tests {
                 Some(G),
                 "63 = min(2 x 64 CPUs + 1, (65536M of the machine - 64M) / 1024M)",
             ),
-            // Too little for one.
+            // Too little for one worker.
             (
                 2,
                 None,
@@ -148,7 +147,7 @@ mod tests {
                 "1 = min(2 x 2 CPUs + 1, (100M - 64M) / 100M), but 1 at least",
             ),
             (2, None, Some(10 * M), Some(M), "1 = min(2 x 2 CPUs + 1, (10M - 64M) / 1M), but 1 at least"),
-            // Too many for us.
+            // More than the most workers.
             (600, None, None, None, "1024 = min(2 x 600 CPUs + 1, 1024)"),
             (
                 u32::MAX,
@@ -180,7 +179,7 @@ mod tests {
         let [more] = &with(G, 6)[..] else { panic!("one warning") };
         assert!(more.starts_with("--min-ready 6 is more") && more.contains("there are 5"), "{more}");
         assert_eq!(with(10 * M, 2).len(), 2);
-        // Where nothing is known of the memory it does not count.
+        // Without a known amount, memory does not count.
         let unknown = Capacity { machine_memory: None, ..capacity(2, None, None) };
         let sizing = Sizing { capacity: unknown, worker_memory: Some(G), reserve: 0 };
         assert_eq!((sizing.to_string().as_str(), sizing.warnings(1).len()), ("5 = 2 x 2 CPUs + 1", 0));

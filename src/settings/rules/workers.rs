@@ -1,4 +1,4 @@
-//! How many workers there are at first.
+//! The initial number of workers.
 
 use crate::core::policy::MOST_WORKERS;
 use crate::settings::given::useless;
@@ -8,7 +8,7 @@ use crate::settings::surroundings::Surroundings;
 use crate::values::amounts::number_within;
 use crate::values::error::StartError;
 
-/// How many, and why, if it was left to us.
+/// The number, and its origin if it is computed.
 pub(crate) fn resolve(
     options: &Options,
     surroundings: &Surroundings,
@@ -30,7 +30,7 @@ pub(crate) fn resolve(
     })
 }
 
-/// `WEB_CONCURRENCY` as a number of workers, under the rules of `--workers`; those who read it know no `auto`.
+/// `WEB_CONCURRENCY` as a number, with the limits of `--workers`; other programs do not know `auto`.
 fn of_web_concurrency(text: &str) -> Result<u32, StartError> {
     number_within(text, 1, MOST_WORKERS).map_err(|problem| {
         StartError::value(
@@ -83,14 +83,14 @@ mod tests {
             ("--workers auto --worker-memory 480M x", 2),
             ("-n auto --worker-memory 480M --memory-reserve 600M x", 1),
             ("-n auto --worker-memory 0 x", 5),
-            // For whoever reads the configuration.
+            // Allowed, as documentation in the configuration.
             ("-n 3 --worker-memory 480M --memory-reserve 1M x", 3),
             ("-b :80 --worker-memory 480M x", 7),
         ] {
             let policy = pool(line).policy;
             assert_eq!((policy.workers, policy.min_ready), (workers, 1), "{line}");
         }
-        // Who leaves it to us may ask for more ready ones than there are.
+        // With `auto`, --min-ready may be larger than the number.
         let told = pool("-n auto --worker-memory 480M --min-ready 3 x").sizing.unwrap().to_string();
         assert_eq!(told, "2 = min(2 x 2 CPUs + 1, (1024M - 64M) / 480M)");
         assert!(pool("-n 3 x").sizing.is_none());

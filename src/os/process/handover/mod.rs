@@ -1,4 +1,4 @@
-//! What one program of ours tells the next in the same process, as text: a line a thing.
+//! The text that one program of ours hands to the next in the same process, one record a line.
 //!
 //! ```text
 //! prefork-init 4
@@ -21,8 +21,8 @@
 //! vacant SLOT LANE SPAWN_AT_US FAILURES
 //! worker SLOT NUMBER LANE GENERATION PID SPAWNED_US READY_US PING_EVERY_US REQUESTS MAX_REQUESTS MAX_AGE_US MAX_MEMORY
 //! ```
-//! `-` stands for none; paths and addresses are hexadecimal, and a directory is meant by its number, from 0. The
-//! version in the first line is that of [`FORMAT`]: a program that does not know it does not take over.
+//! `-` stands for none. Paths and addresses are hexadecimal; a directory is given by its number, from 0. The version in
+//! the first line is [`FORMAT`]: a program that does not know it does not take over.
 
 mod reader;
 mod writer;
@@ -33,24 +33,24 @@ use crate::os::signals::Dispositions;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 
-/// A program that knows another format, or none, cannot take over.
+/// The version. A program that has another does not take over.
 pub const FORMAT: u32 = 4;
 
-/// The variable that holds the number of the descriptor.
+/// The variable that holds the number of the text's descriptor.
 pub use crate::values::variables::HANDOVER_FD as VARIABLE;
 
 fn first_line() -> String {
     format!("prefork-init {FORMAT}")
 }
 
-/// Workers' output on its way.
+/// Workers' output that passes through us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// A file with the bytes of what follows, in this order.
+    /// A file with the bytes of `waiting` and then `pipes`, in their order.
     pub bytes: RawFd,
-    /// What our streams' readers have not taken yet.
+    /// What the readers of our streams have not taken yet.
     pub waiting: Vec<WaitingLine>,
-    /// The pipes from workers, and from what they have left behind.
+    /// The pipes from workers and their leftovers.
     pub pipes: Vec<Pipe>,
 }
 
@@ -59,9 +59,9 @@ pub struct Output {
 pub struct WaitingLine {
     /// 1 is stdout, 2 is stderr.
     pub stream: RawFd,
-    /// How many bytes.
+    /// The length, in bytes.
     pub length: usize,
-    /// Whether a part of the first line was written.
+    /// Whether a part of the first line has been written.
     pub torn: bool,
 }
 
@@ -70,77 +70,66 @@ pub struct WaitingLine {
 pub struct Pipe {
     /// Our end.
     pub fd: RawFd,
-    /// What it is to the worker: 1 is stdout, 2 is stderr.
+    /// The worker's stream: 1 is stdout, 2 is stderr.
     pub stream: RawFd,
-    /// The worker's slot.
     pub slot: u32,
-    /// The worker's generation.
     pub generation: u32,
-    /// The worker's process.
     pub pid: Pid,
-    /// How many bytes of a line have come that has not ended yet.
+    /// The length, in bytes, of the line that has not ended yet.
     pub length: usize,
 }
 
-/// Where workers say how they fare.
+/// The sockets on which workers report their state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notify {
-    /// Private directories.
     pub directories: Vec<Directory>,
-    /// A socket a worker.
+    /// One for each worker.
     pub sockets: Vec<NotifySocketRecord>,
 }
 
-/// A private directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
-    /// What keeps it locked.
+    /// The descriptor that holds the lock.
     pub lock: RawFd,
-    /// Whose it is, user and group, if not ours.
+    /// The user and group that own it; `None` for our own.
     pub owner: Option<(u32, u32)>,
-    /// Where it is.
     pub path: OsString,
 }
 
-/// A worker's notify socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifySocketRecord {
-    /// Its descriptor.
     pub fd: RawFd,
     /// The number of the worker's spawn.
     pub id: u64,
-    /// The worker's process.
     pub pid: Pid,
-    /// In which of the directories it is.
+    /// The index of its directory; `None` for an abstract address.
     pub directory: Option<usize>,
-    /// Which processes are believed there, as a number.
+    /// The processes whose messages are accepted, as a number.
     pub believed: u8,
-    /// What the worker was told.
+    /// The value of the worker's `NOTIFY_SOCKET`.
     pub address: OsString,
 }
 
-/// The core's part, and the descriptors.
+/// All that the next program needs: the core's state and the descriptors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramHandover {
-    /// What the core knows.
     pub pool: Handover,
-    /// What the first program was started with, and what was made of it.
+    /// The dispositions that the first program was started with, and what was made of them.
     pub signals: Dispositions,
-    /// How many files the first program could open at its start, if we may open more.
+    /// The open-file limit that the first program was started with, if we have raised it.
     pub files: Option<u64>,
-    /// Notify sockets.
     pub notify: Notify,
-    /// The scoreboard and how many lines it has.
+    /// The scoreboard's descriptor and its number of lines.
     pub scoreboard: Option<(RawFd, u32)>,
     /// The health endpoint's listener.
     pub health: Option<RawFd>,
     /// The control socket's listener.
     pub control: Option<RawFd>,
-    /// Whether the application said last that it is ready.
+    /// Whether the last readiness check of the application passed.
     pub check_passes: bool,
-    /// Workers' output, if it goes through us.
+    /// `None` if workers write to our streams directly.
     pub output: Option<Output>,
-    /// For each address the listeners by lane, and the lanes in the kernel's order.
+    /// For each address: the listeners by lane, and the lanes in the kernel's order.
     pub places: Vec<(Vec<RawFd>, Vec<u32>)>,
 }
 

@@ -1,4 +1,4 @@
-//! The hand-over from text.
+//! Reads the handover from text.
 
 use super::{Directory, Notify, NotifySocketRecord, Output, Pipe, ProgramHandover, WaitingLine, first_line};
 use crate::core::handover::{Handover, Kept, Vacancy};
@@ -11,7 +11,7 @@ use std::str::{FromStr, SplitAsciiWhitespace};
 use std::time::Duration;
 
 impl ProgramHandover {
-    /// From text; `None` if anything in it is not understood.
+    /// `None` if any part of the text is not understood.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let mut lines = text.lines();

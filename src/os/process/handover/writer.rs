@@ -1,4 +1,4 @@
-//! The hand-over as text.
+//! Writes the handover as text.
 
 use super::{Directory, NotifySocketRecord, Output, Pipe, ProgramHandover, WaitingLine, first_line};
 use crate::core::handover::{Handover, Kept, Vacancy};
@@ -10,7 +10,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 impl ProgramHandover {
-    /// As text.
     #[must_use]
     pub fn write(&self) -> String {
         let Handover { now, behind, workers, generation, newest, next_spawn, ever_ready, .. } = &self.pool;

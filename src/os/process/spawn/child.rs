@@ -1,4 +1,5 @@
-//! What runs between the clone and the exec, on memory that is not ours alone: system calls, and nothing else.
+//! The code between clone and exec. It runs on memory shared with the parent, so it makes system calls and nothing
+//! else.
 
 use super::image::{ChildFailure, ChildImage};
 use super::program::Placement;
@@ -10,10 +11,10 @@ use std::ffi::{CStr, CString};
 use std::mem::size_of;
 use std::ptr;
 
-/// Where `LISTEN_PID=` ends.
+/// The length of `LISTEN_PID=`.
 const LISTEN_PID_DIGITS: usize = 11;
 
-/// What can go wrong, by the number that goes through the pipe.
+/// The steps that can fail, by the number that is sent through the pipe.
 const STEPS: [&str; 13] = [
     "setsid",
     "dup2",
@@ -43,16 +44,16 @@ const DEATH_SIGNAL: u32 = 10;
 const CAPSET: u32 = 11;
 const UMASK: u32 = 12;
 
-/// What a step is called in messages.
+/// The name of a step in messages.
 pub(super) fn name_of(step: u32) -> &'static str {
     usize::try_from(step).ok().and_then(|step| STEPS.get(step)).copied().unwrap_or("execute")
 }
 
-/// Runs in the child, on our memory or a copy of it; never returns.
+/// Runs in the child, on our memory or on a copy of it; never returns.
 pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: the caller passed its `&mut ChildImage`, and does not touch it before we execute or end.
+    // SAFETY: the caller passed its `&mut ChildImage`, and does not touch it until the child executes or ends.
     let image = unsafe { &mut *image.cast::<ChildImage>() };
-    // SAFETY: system calls on memory that was laid out before; no allocation, no lock.
+    // SAFETY: system calls on memory that was prepared before; no allocation, no lock.
     unsafe {
         take_place(image);
         become_who_it_is(image);
@@ -61,8 +62,8 @@ pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
             if libc::prctl(libc::PR_SET_PDEATHSIG, signal.number()) < 0 {
                 fail(image, DEATH_SIGNAL);
             }
-            // Too late for the signal: we have died already.
-            // Where a filter keeps one of the numbers from us, there is nothing to compare.
+            // If the parent has already died, the signal will not come. A filter may hide one of the two numbers: then
+            // there is nothing to compare.
             let parent = libc::getppid();
             if parent >= 0 && image.parent >= 0 && parent != image.parent {
                 libc::_exit(i32::from(code::CANNOT_START));
@@ -84,7 +85,7 @@ pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
         if image.close_others {
             close_others(image.fds.len());
         }
-        // After the descriptors have their numbers, which may be above it.
+        // After the descriptors have their numbers, which may be above the limit.
         let _as_ours = open_files::give_back();
         signals::give_back();
         execute(image);
@@ -92,9 +93,9 @@ pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
     }
 }
 
-/// A terminal that is refused is no reason to fail: without one, most programs run as well.
+/// A refused terminal is not an error: most programs run without one.
 unsafe fn take_place(image: &ChildImage) {
-    // SAFETY: these take integers. All signals are blocked: a TTOU for the change of the foreground group too.
+    // SAFETY: these take integers. All signals are blocked, also TTOU for the change of the foreground group.
     unsafe {
         match image.placement {
             Placement::Session | Placement::SessionWithTerminal(_) if libc::setsid() < 0 => {
@@ -114,15 +115,15 @@ unsafe fn take_place(image: &ChildImage) {
 
 unsafe fn become_who_it_is(image: &ChildImage) {
     let settings = &image.settings;
-    // SAFETY: C strings and a slice that live in `image`. The raw calls change this process alone, where those of
-    // glibc would tell its other threads, of which it believes there may be some.
+    // SAFETY: C strings and a slice that live in `image`. The raw calls change this process alone; glibc's wrappers
+    // would notify other threads, which it believes may exist.
     unsafe {
         if let Some(score) = &image.oom_score_adj
             && !write_file(c"/proc/self/oom_score_adj", score)
         {
             fail(image, OOM);
         }
-        // It never fails, but it may be refused.
+        // umask(2) never fails, but a filter may refuse it.
         if settings.umask.is_some_and(|umask| call::umask(umask).is_err()) {
             fail(image, UMASK);
         }
@@ -143,7 +144,7 @@ unsafe fn become_who_it_is(image: &ChildImage) {
                 fail(image, CAPSET);
             }
         }
-        // One that only the new user may enter.
+        // Again: perhaps only the new user may enter the directory.
         if directory.is_some_and(|path| libc::chdir(path.as_ptr()) < 0) {
             fail(image, CHDIR);
         }
@@ -155,14 +156,14 @@ unsafe fn become_who_it_is(image: &ChildImage) {
 
 unsafe fn write_file(path: &CStr, text: &CString) -> bool {
     let bytes = text.as_bytes();
-    // SAFETY: a C string, and as many bytes as we say.
+    // SAFETY: a C string, and a length that is that of the text.
     unsafe {
         let fd = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
         fd >= 0 && libc::write(fd, bytes.as_ptr().cast(), bytes.len()) >= 0 && libc::close(fd) == 0
     }
 }
 
-/// Writes our pid behind `LISTEN_PID=`, without allocating.
+/// Writes our pid after `LISTEN_PID=`, without allocating.
 fn write_pid(image: &mut ChildImage) {
     let mut digits = [0u8; 10];
     let mut rest = std::process::id();
@@ -181,8 +182,8 @@ fn write_pid(image: &mut ChildImage) {
     }
 }
 
-/// Marks all but the inherited descriptors to be closed by the exec (close_range(2), Linux 5.11). Our own
-/// are so marked already; this is for what we were given ourselves.
+/// Marks all descriptors but the child's own to be closed on exec (close_range(2), Linux 5.11). Those that we opened
+/// are marked already; this is for those that we inherited.
 unsafe fn close_others(inherited: usize) {
     let first = libc::c_uint::try_from(inherited).unwrap_or(0).saturating_add(3);
     // SAFETY: takes integers.
@@ -196,11 +197,11 @@ unsafe fn close_others(inherited: usize) {
     }
 }
 
-/// Where the kernel does not know close_range(2), descriptors above this stay: the usual limit, RLIMIT_NOFILE.
+/// Without close_range(2), descriptors from this number on stay open. It is the usual RLIMIT_NOFILE.
 const MOST_DESCRIPTORS: libc::c_uint = 1024;
 
-/// Tries each path, as execvp(3): one that is missing or unreachable is passed over, one that may not be
-/// executed is remembered. Returns only on failure, with errno set.
+/// Tries each path as execvp(3) does: passes over one that is missing or unreachable, and remembers that one was
+/// denied. Returns only on failure, with errno set.
 unsafe fn execute(image: &mut ChildImage) {
     let mut denied = false;
     for path in &image.paths {
@@ -210,7 +211,7 @@ unsafe fn execute(image: &mut ChildImage) {
             _ if image.is_only_one && errno() != libc::ENOEXEC => return,
             libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
             libc::EACCES => denied = true,
-            // A shell would try to read it as a script, and say something else.
+            // A shell would read it as a script and report another error.
             libc::ENOEXEC if is_elf(path) => {
                 set_errno(libc::ENOEXEC);
                 return;
@@ -221,7 +222,7 @@ unsafe fn execute(image: &mut ChildImage) {
                 }
                 // SAFETY: as above.
                 unsafe { libc::execve(c"/bin/sh".as_ptr(), image.shell_argv.as_ptr(), image.envp.as_ptr()) };
-                // There is no shell, as a rule.
+                // Usually: there is no shell.
                 return;
             }
             _ => return,
@@ -230,11 +231,10 @@ unsafe fn execute(image: &mut ChildImage) {
     set_errno(if denied { libc::EACCES } else { libc::ENOENT });
 }
 
-/// Whether a program that the kernel does not execute is one for another kind of machine (elf(5)). One that we may not
-/// read is none.
+/// Whether a file that the kernel cannot execute is a program for another machine (elf(5)). False if it cannot be read.
 fn is_elf(path: &CStr) -> bool {
     let mut magic = [0u8; 4];
-    // SAFETY: a C string, and a buffer as large as we say.
+    // SAFETY: a C string, and a length that is that of the buffer.
     unsafe {
         let fd = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC);
         let read = if fd < 0 { -1 } else { libc::read(fd, magic.as_mut_ptr().cast(), magic.len()) };
@@ -245,7 +245,7 @@ fn is_elf(path: &CStr) -> bool {
 
 fn fail(image: &ChildImage, step: u32) -> ! {
     let failure = ChildFailure { step, errno: errno() };
-    // SAFETY: `ChildFailure` is two integers; a pipe takes 8 bytes at once; _exit runs nothing of ours.
+    // SAFETY: `ChildFailure` is two integers; a pipe takes 8 bytes at once; _exit runs no code of ours.
     unsafe {
         libc::write(image.error_pipe, ptr::from_ref(&failure).cast(), size_of::<ChildFailure>());
         libc::_exit(i32::from(code::NOT_FOUND))

@@ -1,12 +1,12 @@
-//! Starting a program: one `clone(CLONE_VM)`, nearly as posix_spawn(3) does it.
+//! Starts a program with one `clone(CLONE_VM)`, nearly as posix_spawn(3) does.
 //!
-//! The child shares our memory, so nothing is copied, and we wait until it executes or ends: until a pipe of which it
-//! holds the other end is closed. So the pid that is returned is that of a program that runs. This is sound because
-//! we do nothing but wait meanwhile, because all our signals are blocked and no handler of ours can run in the
-//! child, and because the child allocates nothing: arguments, environment and paths are made before. Not
-//! `CLONE_VFORK`, whose wait has no deadline: a child that is stopped before it executes (`pkill -STOP`), or executes
-//! from a file system that hangs, would make us deaf for good. std's `Command` can neither write the child's own pid
-//! into `LISTEN_PID` nor give back a signal mask.
+//! The child shares our memory, so nothing is copied. We wait until it executes or ends: until the pipe whose other end
+//! it holds is closed. So the pid that is returned is that of a running program. This is sound because we only wait
+//! meanwhile, because all our signals are blocked, so no handler of ours runs in the child, and because the child
+//! allocates nothing: arguments, environment and paths are made before. Not `CLONE_VFORK`: its wait has no deadline,
+//! and a child that is stopped before it executes (`pkill -STOP`), or executes from a file system that hangs, would
+//! make us deaf for good. std's `Command` can neither write the child's own pid into `LISTEN_PID` nor restore a signal
+//! mask.
 
 mod child;
 mod image;
@@ -33,33 +33,32 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// A process in uninterruptible sleep does not die of `SIGKILL`.
+/// The wait after `SIGKILL`: a process in uninterruptible sleep does not die of it.
 const DIE_WITHIN: Duration = Duration::from_secs(1);
 
-/// How to make the new process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
     Clone,
-    /// Where a sandbox refuses the other.
+    /// Where a sandbox refuses `Clone`.
     Fork,
 }
 
-/// Starts the program with the signal mask and the ignored signals that we were started with. Returns when it runs.
+/// Starts the program with the signal mask and the ignored signals that we were started with. Returns once it runs.
 ///
 /// # Errors
-/// Names the step that failed.
+/// The step that failed.
 pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
     let mut image = ChildImage::new(program)?;
-    // Never share memory with another user, not for a moment; and what shares memory shares its OOM score.
+    // Memory is never shared with another user. Processes that share memory also share their OOM score.
     let apart = program.settings.identity.is_some() || program.settings.oom_score_adj.is_some();
     let method = if apart { Method::Fork } else { Method::Clone };
     let mut result = image.run(method);
     for _ in 0..TRIES_MORE {
         result = match result {
-            // A filter may allow the other way, and so may a limit on memory.
+            // A filter, or a limit on memory, may allow fork(2).
             Err(SpawnFailure { step: "clone", errno: libc::EINVAL | libc::EPERM | libc::ENOSYS, .. })
             | Err(SpawnFailure { step: "mmap", .. }) => image.run(Method::Fork),
-            // What was in the way may be gone: others end, and close what they had.
+            // The obstacle may pass: other processes end, and close what they had open.
             Err(SpawnFailure { step: "clone" | "fork" | "pipe", errno, .. }) if passes(errno) => {
                 call::pause(TRY_AGAIN_AFTER);
                 image.run(method)
@@ -73,12 +72,11 @@ pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
     result
 }
 
-/// How often a child that could not be made for want of something is tried again, and after what pause. Nothing else is
-/// heard meanwhile.
+/// The number of further attempts if a resource was short, and the pause before each. The supervisor is deaf meanwhile.
 const TRIES_MORE: u32 = 3;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
-/// Whether an error of fork(2) or pipe(2) may be another the next moment.
+/// Whether an error of fork(2) or pipe(2) may pass within moments.
 fn passes(errno: i32) -> bool {
     matches!(errno, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EINTR)
 }
@@ -165,8 +163,8 @@ impl ChildImage {
             Method::Clone => self.clone_shared().map_err(cannot("clone"))?,
             Method::Fork => self.fork().map_err(cannot("fork"))?,
         };
-        // While it is open here, it tells nothing.
-        // SAFETY: it was ours, and is nobody's now.
+        // While it is open here, the reader sees no end of file.
+        // SAFETY: `writer` owned it, and gives it up here.
         let closed = Errno::result(unsafe { libc::close(writer.into_raw_fd()) });
         let told = match closed {
             Err(Errno::EPERM | Errno::ENOSYS) => {
@@ -182,7 +180,7 @@ impl ChildImage {
                 return Err(SpawnFailure { step, errno, code: code::CANNOT_START });
             }
             ExecOutcome::Failed(failure) => {
-                // SAFETY: a null status is allowed. The child is ending: this does not wait for anything else.
+                // SAFETY: a null status is allowed. The child is already ending, so the wait is short.
                 unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) };
                 failure
             }
@@ -195,8 +193,7 @@ impl ChildImage {
         Err(SpawnFailure { step, errno, code: exec_code(step, errno) })
     }
 
-    /// A pipe that closes itself when the program is executed, whose write end is out of the way of the numbers that
-    /// the listeners will take in the child.
+    /// A pipe that exec closes. Its write end lies above the numbers that the listeners will have in the child.
     fn make_pipe(&self) -> io::Result<(OwnedFd, OwnedFd)> {
         let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         let least = i32::try_from(self.fds.len()).unwrap_or(0).saturating_add(FIRST_FD);
@@ -210,14 +207,14 @@ impl ChildImage {
     fn clone_shared(&mut self) -> io::Result<libc::pid_t> {
         let top = self.stack.as_ref().ok_or(io::ErrorKind::OutOfMemory)?.top();
         let flags = libc::CLONE_VM | libc::SIGCHLD;
-        // SAFETY: the stack and `self` live until the child has executed or ended, or for ever if we cannot know;
-        // until then we only wait. It shares our errno, which we do not look at meanwhile.
+        // SAFETY: the stack and `self` live until the child has executed or ended, or for ever if that cannot be known;
+        // until then we only wait. The child shares our errno, which we do not read meanwhile.
         let pid = unsafe { libc::clone(child::run, top, flags, ptr::from_mut(self).cast()) };
         if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
     }
 
     fn fork(&mut self) -> io::Result<libc::pid_t> {
-        // SAFETY: this process has one thread, and the child calls only what signal-safety(7) allows.
+        // SAFETY: this process has one thread, and the child makes only calls that signal-safety(7) allows.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             child::run(ptr::from_mut(self).cast());
@@ -226,17 +223,17 @@ impl ChildImage {
     }
 }
 
-/// What the child has told through its pipe.
+/// The message in the child's pipe.
 enum ExecOutcome {
     Executed,
     Failed(ChildFailure),
-    /// Nothing, in all the time it had.
+    /// No message within the time limit.
     Nothing,
-    /// We cannot hear what it says: this call is refused.
+    /// The pipe cannot be read: this call is refused.
     Deaf(&'static str, Errno),
 }
 
-/// How often the pipe is looked at where the kernel does not let us wait for it.
+/// The interval of reads where poll(2) is refused.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 fn wait_for(reader: &OwnedFd, limit: Duration) -> ExecOutcome {
@@ -250,9 +247,9 @@ fn wait_for(reader: &OwnedFd, limit: Duration) -> ExecOutcome {
                 Ok(0) => return ExecOutcome::Nothing,
                 Ok(_) => {}
                 Err(_) if left.is_zero() => return ExecOutcome::Nothing,
-                // Stopped and continued ourselves.
+                // We were stopped and continued.
                 Err(Errno::EINTR) => continue,
-                // Refused, or no memory for it.
+                // Refused, or out of memory.
                 Err(_) => match fcntl(reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
                     Ok(_) => can_poll = false,
                     Err(errno) => return ExecOutcome::Deaf("poll", errno),
@@ -261,7 +258,7 @@ fn wait_for(reader: &OwnedFd, limit: Duration) -> ExecOutcome {
         }
         let mut failure = ChildFailure::default();
         let size = size_of::<ChildFailure>();
-        // SAFETY: `ChildFailure` is two integers, and as large as we say.
+        // SAFETY: `ChildFailure` is two integers, and the length is its size.
         let read = unsafe { libc::read(reader.as_raw_fd(), ptr::from_mut(&mut failure).cast(), size) };
         match Errno::result(read) {
             Ok(read) if usize::try_from(read) == Ok(size) => return ExecOutcome::Failed(failure),
@@ -273,7 +270,7 @@ fn wait_for(reader: &OwnedFd, limit: Duration) -> ExecOutcome {
     }
 }
 
-/// Kills a child of ours and reaps it. Returns whether it is gone.
+/// Kills and reaps a child of ours. Returns whether it is gone.
 fn kill(pid: libc::pid_t) -> bool {
     // SAFETY: takes two integers; the child is ours and not reaped.
     unsafe { libc::kill(pid, libc::SIGKILL) };
@@ -290,7 +287,7 @@ fn kill(pid: libc::pid_t) -> bool {
     }
 }
 
-/// The code a shell would end with (POSIX, "Exit Status for Commands").
+/// The code with which a shell would end (POSIX, "Exit Status for Commands").
 fn exec_code(step: &str, errno: i32) -> u8 {
     match (step, errno) {
         ("execute", libc::ENOENT | libc::ENOTDIR) => code::NOT_FOUND,

@@ -1,7 +1,7 @@
-//! Whether a worker waits for connections as it did: where it was seen to wait is asked again, which costs a microsecond
-//! (kcmp(2)), and only if it does not is everything looked at.
+//! Whether a ready worker still waits for connections. The remembered mark is checked first, which costs a microsecond
+//! (kcmp(2)); only if it is gone is everything looked at.
 //!
-//! A worker that was never seen in a set of epoll(7) is not judged: one that is busy shows nothing, like one that has left.
+//! A worker that was never seen in an epoll(7) set is not judged: a busy one shows no mark either.
 
 use super::Observer;
 use super::marks::{Mark, OwnListener, Stands};
@@ -14,8 +14,8 @@ use crate::os::socket::listen::SocketId;
 use std::time::{Duration, Instant};
 
 impl Observer {
-    /// Looks whether a worker that is ready waits for connections to these listeners: to those where something waits, or
-    /// else to all. Returns what it cost too, in processor time.
+    /// Looks whether a ready worker waits at those of these listeners that have waiting connections; if none has, at all
+    /// of them. Also returns the processor time of the look.
     #[must_use]
     pub fn look_again(&mut self, worker: Pid, listeners: &[OwnListener<'_>]) -> (Found, Duration) {
         costing(|| {
@@ -30,7 +30,7 @@ impl Observer {
         let Some(marks) = self.marks.get(&worker) else {
             let all = listeners.iter().map(|own| own.id).collect();
             return match self.search(worker, all) {
-                // A thread that waits is no mark that stays.
+                // A sleeping thread is not a lasting mark.
                 Found::Accepts if self.marks.contains_key(&worker) => Found::Accepts,
                 Found::NotAll => Found::NotAll,
                 Found::Accepts | Found::Absent | Found::Left | Found::Unknown => Found::Unknown,
@@ -61,7 +61,7 @@ impl Observer {
         }
     }
 
-    /// Looks at everything, within the budget.
+    /// Looks at all descriptors, within the budget.
     fn search(&mut self, worker: Pid, listeners: Vec<SocketId>) -> Found {
         let begin = Instant::now();
         let begun = self.again.remove(&worker).filter(|(of, _)| *of == listeners);

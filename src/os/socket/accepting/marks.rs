@@ -1,4 +1,4 @@
-//! Where a worker was seen to wait, and whether it still does.
+//! The marks of a waiting worker, and whether they still hold.
 
 use crate::core::Pid;
 use crate::os::call;
@@ -11,18 +11,17 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// A listener of a worker, and what waits there.
+/// A listener of a worker, and the length of its queue.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnListener<'a> {
-    /// How others name it.
     pub id: SocketId,
-    /// Our copy.
+    /// Our own descriptor of it.
     pub fd: BorrowedFd<'a>,
-    /// How many connections wait.
+    /// The number of waiting connections.
     pub waiting: u32,
 }
 
-/// Where a process waits for a listener: a set of epoll(7), and the number by which the listener was put into it.
+/// An epoll(7) set in which a process waits for a listener, and the descriptor number by which the listener was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pid: Pid,
@@ -31,7 +30,7 @@ pub(super) struct Mark {
     pub(super) listener: SocketId,
 }
 
-/// What a mark says by now.
+/// Whether a mark still holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stands {
     Yes,
@@ -39,7 +38,7 @@ pub(super) enum Stands {
     NotShown,
 }
 
-/// `KCMP_EPOLL_TFD`: compares a file of the first process to a target of a set of the second.
+/// `KCMP_EPOLL_TFD`: compares a file of the first process with a target in an epoll set of the second.
 const KCMP_EPOLL_TFD: libc::c_int = 7;
 
 /// `struct kcmp_epoll_slot`.
@@ -47,14 +46,14 @@ const KCMP_EPOLL_TFD: libc::c_int = 7;
 struct EpollSlot {
     set: u32,
     target: u32,
-    /// Of those with the same number: they were closed, and the number was given again.
+    /// The index among targets with the same number: the number was closed and reused.
     nth: u32,
 }
 
-/// The most targets with the same number that are looked at.
+/// The most targets with the same number that are compared.
 const MOST_ALIKE: u32 = 8;
 
-/// The marks of a process's set of epoll(7), by its number, for these listeners; one each.
+/// The marks in this epoll(7) set for these listeners, one each.
 pub(super) fn marks(pid: Pid, set: &OsStr, listeners: &[SocketId]) -> Vec<Mark> {
     let Some(set) = set.to_str().and_then(|set| set.parse::<u32>().ok()) else { return Vec::new() };
     let mut marks: Vec<Mark> = Vec::new();
@@ -70,12 +69,12 @@ impl Mark {
     pub(super) fn stands(&self, listener: BorrowedFd<'_>) -> Stands {
         match self.is_target(listener) {
             Ok(true) => Stands::Yes,
-            // A kernel that does not know what it is asked has no other word for that.
+            // A kernel without KCMP_EPOLL_TFD answers with an error too.
             Ok(false) | Err(_) => self.is_listed(),
         }
     }
 
-    /// Whether its process lives, and has closed the listener by that number: it does not pause.
+    /// Whether its process lives and has closed the listener of that number, rather than pausing.
     pub(super) fn is_closed(&self) -> bool {
         match fs::read_link(format!("/proc/{}/fd/{}", self.pid, self.target)) {
             Ok(target) => inode_of(&target) != Some(self.listener.inode),
@@ -83,7 +82,7 @@ impl Mark {
         }
     }
 
-    /// Asks kcmp(2).
+    /// Asks by kcmp(2).
     fn is_target(&self, listener: BorrowedFd<'_>) -> nix::Result<bool> {
         for nth in 0..MOST_ALIKE {
             let slot = EpollSlot { set: self.set, target: self.target, nth };
@@ -108,7 +107,7 @@ impl Mark {
         Ok(false)
     }
 
-    /// Reads what /proc tells of the set.
+    /// Asks by /proc.
     fn is_listed(&self) -> Stands {
         match epoll_targets(self.pid, self.set) {
             Ok(targets) if targets.iter().any(|(_, target)| *target == self.listener) => Stands::Yes,
@@ -119,20 +118,20 @@ impl Mark {
     }
 }
 
-/// The targets of a process's set of epoll(7), by the number of its descriptor: under which number each was put into it, and
-/// what it is.
+/// The targets of a process's epoll(7) set, given by its descriptor: the number by which each was added, and the
+/// socket.
 pub fn epoll_targets(pid: Pid, set: impl Display) -> io::Result<Vec<(u32, SocketId)>> {
     let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{set}"))?;
     let target = |line| Some((epoll_number(line)?, epoll_target(line)?));
     Ok(info.lines().filter_map(target).collect())
 }
 
-/// The 7 of a line `tfd: 7 events: 19 ...`.
+/// The 7 in the line `tfd: 7 events: 19 ...`.
 fn epoll_number(line: &str) -> Option<u32> {
     line.strip_prefix("tfd:")?.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The target of a line `tfd: 7 events: 19 data: 7  pos:0 ino:2f3a sdev:8`.
+/// The target in the line `tfd: 7 events: 19 data: 7  pos:0 ino:2f3a sdev:8`.
 fn epoll_target(line: &str) -> Option<SocketId> {
     let line = line.strip_prefix("tfd:")?;
     let field = |name| {
@@ -142,7 +141,7 @@ fn epoll_target(line: &str) -> Option<SocketId> {
     Some(SocketId { inode: field("ino:")?, device: field("sdev:")? })
 }
 
-/// Whether a look is not allowed, by the kernel's rules or by a filter, rather than at something that is gone.
+/// Whether a look was denied by the kernel or a filter, rather than its object gone.
 pub(super) fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied || call::is_refused(call::errno(error))
 }

@@ -1,4 +1,4 @@
-//! A look at a worker and its descendants.
+//! A resumable look at a worker and its descendants.
 
 use super::marks::{Mark, is_denied, marks};
 use crate::core::Pid;
@@ -12,41 +12,40 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// More processes, descriptors or polled entries than this are not looked at.
+/// The most processes, and the most descriptors or polled entries, that are looked at.
 const MOST_PROCESSES: usize = 64;
 const MOST_FDS: usize = 1024;
 
-/// A look is cut short after this time, but has gone on by a process, or by `LEAST_FDS` descriptors, at least: what is
-/// left is looked at the next time.
+/// The time for one call. It covers at least one process, or `LEAST_FDS` descriptors; the next call continues.
 pub(super) const BUDGET: Duration = Duration::from_millis(2);
 const LEAST_FDS: usize = 64;
 
-/// Beyond this it is cut short after any descriptor: a set of epoll(7) may be large.
+/// After this time the call ends at any descriptor: an epoll(7) set may be large.
 const MOST_BUDGET: Duration = Duration::from_millis(10);
 
-/// A look at a worker and its descendants, and how far it has come.
+/// The progress of a look.
 #[derive(Debug)]
 pub(super) struct Walk {
     worker: Pid,
     family: Vec<Pid>,
-    /// Which of the family is looked at, and which of its descriptors is next.
+    /// The index of the process in `family`, and of its next descriptor.
     place: usize,
     entry: usize,
-    /// Whether it holds a listener.
+    /// Whether the process holds a listener.
     holds_listener: bool,
-    /// The sockets the family has, but for the listeners.
+    /// The other sockets of the family.
     pub(super) others: Vec<u64>,
-    /// Where it waits, if it was found in a set of epoll(7).
+    /// The marks, if a listener was found in an epoll(7) set.
     pub(super) marks: Vec<Mark>,
 }
 
-/// What a step of a walk came to.
+/// The result of a step.
 pub(super) enum Gone {
     Found,
     Refused,
-    /// On to the next process.
+    /// This process is done.
     On,
-    /// There is no next.
+    /// All processes are done.
     Through,
     OutOfTime,
 }
@@ -58,7 +57,7 @@ impl Walk {
         Self { worker, family, place: 0, entry: 0, holds_listener: false, others, marks }
     }
 
-    /// Looks at one process.
+    /// Looks at the next process.
     pub(super) fn go_on(&mut self, listeners: &[SocketId], begin: Instant) -> Gone {
         let Some(&pid) = self.family.get(self.place) else { return Gone::Through };
         match self.look_at_descriptors(pid, listeners, begin) {
@@ -68,7 +67,7 @@ impl Walk {
             // A descendant that is gone, or that changed its user.
             Err(_) => self.holds_listener = false,
         }
-        // Threads are looked at only where one could be waiting for the listener.
+        // Only a process that holds a listener can have a thread that waits for it.
         if self.holds_listener {
             match threads_accept(pid, listeners) {
                 Ok(true) => return Gone::Found,
@@ -95,7 +94,7 @@ impl Walk {
             let target = match fs::read_link(entry.path()) {
                 Ok(target) => target,
                 Err(error) if is_denied(&error) => return Err(error),
-                // Closed meanwhile; the others are still worth a look.
+                // Closed meanwhile; the others still count.
                 Err(_) => continue,
             };
             if target == Path::new("anon_inode:[eventpoll]") {
@@ -124,7 +123,7 @@ fn socket_inode(pid: Pid, fd: u64) -> Option<u64> {
     inode_of(&fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?)
 }
 
-/// A filter refuses the call by which the memory of a process is read, whosever.
+/// A filter refuses the call that reads a process's memory, for every process.
 #[derive(Debug, PartialEq, Eq)]
 struct Unreadable;
 
@@ -141,7 +140,7 @@ fn threads_accept(pid: Pid, listeners: &[SocketId]) -> Result<bool, Unreadable> 
     Ok(false)
 }
 
-/// The system call a thread sleeps in: its number and first two arguments.
+/// The system call in which a thread sleeps, with its first two arguments.
 #[derive(Debug, PartialEq, Eq)]
 struct Call {
     number: i64,
@@ -150,7 +149,7 @@ struct Call {
 }
 
 impl Call {
-    /// `43 0x3 0x7ffd... 0x...`; `running` and `-1 ...` are no calls.
+    /// Parses `43 0x3 0x7ffd... 0x...`; `running` and `-1 ...` are no calls.
     fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split_ascii_whitespace();
         let number = fields.next()?.parse().ok()?;
@@ -183,7 +182,7 @@ fn is_select(number: i64) -> bool {
     [libc::SYS_select, libc::SYS_pselect6].contains(&number)
 }
 
-// Newer architectures have only the calls with a signal mask.
+// Newer architectures have only the variants with a signal mask.
 #[cfg(not(target_arch = "x86_64"))]
 fn is_poll(number: i64) -> bool {
     number == libc::SYS_ppoll
@@ -194,7 +193,7 @@ fn is_select(number: i64) -> bool {
     number == libc::SYS_pselect6
 }
 
-/// The descriptors of an array of `struct pollfd` in the memory of a process.
+/// The descriptors in an array of `struct pollfd` in a process's memory.
 fn polled(pid: Pid, address: u64, count: u64) -> Result<Option<Vec<u64>>, Unreadable> {
     let count = usize::try_from(count).unwrap_or(MOST_FDS).min(MOST_FDS);
     let memory = read_memory(pid, address, count.saturating_mul(8))?;
@@ -202,7 +201,7 @@ fn polled(pid: Pid, address: u64, count: u64) -> Result<Option<Vec<u64>>, Unread
     Ok(memory.map(|memory| memory.chunks_exact(8).filter_map(fd).collect()))
 }
 
-/// The descriptors of the read set, a bit each, in the memory of a process.
+/// The descriptors in the read set, one bit each, in a process's memory.
 fn selected(pid: Pid, count: u64, address: u64) -> Result<Option<Vec<u64>>, Unreadable> {
     let count = usize::try_from(count).unwrap_or(MOST_FDS).min(MOST_FDS);
     let Some(memory) = read_memory(pid, address, count.div_ceil(64).saturating_mul(8))? else {
@@ -212,13 +211,13 @@ fn selected(pid: Pid, count: u64, address: u64) -> Result<Option<Vec<u64>>, Unre
     Ok(Some((0..count).filter(|fd| is_set(*fd)).filter_map(|fd| u64::try_from(fd).ok()).collect()))
 }
 
-/// `None` where the kernel does not let us, or there is nothing at the address.
+/// `None` if the kernel denies it or nothing is mapped at the address.
 fn read_memory(pid: Pid, address: u64, length: usize) -> Result<Option<Vec<u8>>, Unreadable> {
     let mut bytes = vec![0; length];
     let Ok(memory) = File::open(format!("/proc/{pid}/mem")) else { return Ok(None) };
     match memory.read_exact_at(&mut bytes, address) {
         Ok(()) => Ok(Some(bytes)),
-        // Of a file that is open the kernel does not say so.
+        // The kernel's own denial comes from open(2); this one is a filter's.
         Err(error) if call::is_refused(call::errno(&error)) => Err(Unreadable),
         Err(_) => Ok(None),
     }

@@ -1,4 +1,4 @@
-//! What connections have sent and received (`struct tcp_info`, tcp(7)), and which of them a worker has.
+//! The traffic of accepted connections (`struct tcp_info`, tcp(7)), and which of them a worker holds.
 
 use super::diag::{self, ESTABLISHED, STATES, ask, attribute, each, read, u32_at};
 use crate::core::Pid;
@@ -11,39 +11,38 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A connection that was accepted, or closed by the client since.
+/// An accepted connection; the client may have closed its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Bytes that the server has not read.
     pub unread: u32,
-    /// Bytes that it has written and the client has not confirmed; of a unix socket: has not read.
+    /// Bytes that the server has written and the client has not acknowledged; for a unix socket: has not read.
     pub unsent: u32,
-    /// What only TCP tells.
+    /// `None` for a unix socket.
     pub tcp: Option<Tcp>,
 }
 
-/// What the kernel remembers of a TCP connection, in its ticks of some milliseconds. Of one that is new the first two are
-/// the time since it was established.
+/// The kernel's record of a TCP connection. Times have the resolution of its ticks, some milliseconds. For a new
+/// connection the first two are the time since it was established.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tcp {
-    /// Since bytes came in.
+    /// Time since bytes came in.
     pub received_ago: Duration,
-    /// Since bytes went out, for the first time or again.
+    /// Time since bytes went out, also if retransmitted.
     pub sent_ago: Duration,
-    /// Since anything came in, if only to confirm.
+    /// Time since any segment came in, also a bare acknowledgement.
     pub heard_ago: Duration,
-    /// Bytes that came in.
     pub received: u64,
-    /// Bytes that went out and were confirmed.
+    /// Bytes that were sent and acknowledged.
     pub confirmed: u64,
-    /// Packets with bytes that went out.
+    /// Segments with data that were sent.
     pub packets_out: u32,
 }
 
 /// All accepted connections to these addresses, by inode.
 ///
 /// # Errors
-/// As socket(2) and sendto(2), or what the kernel answers (`ENOENT`: it was built without): then of these it tells nothing.
+/// As socket(2) and sendto(2), or the kernel's answer: `ENOENT` if it was built without the query.
 pub fn connections(addresses: &[Address]) -> io::Result<HashMap<u64, Connection>> {
     let mut found = HashMap::new();
     for address in addresses {
@@ -68,7 +67,7 @@ fn tcp(address: SocketAddr, found: &mut HashMap<u64, Connection>) -> io::Result<
     })
 }
 
-/// A `struct inet_diag_msg` and its attributes.
+/// Parses a `struct inet_diag_msg` and its attributes.
 fn of_tcp(message: &[u8]) -> Option<(u64, Connection)> {
     let info = attribute(message.get(INET_MESSAGE..)?, 2)?;
     let ago = |at| u32_at(info, at).map(|ms| Duration::from_millis(u64::from(ms)));
@@ -81,7 +80,7 @@ fn of_tcp(message: &[u8]) -> Option<(u64, Connection)> {
         confirmed: number(120)?,
         packets_out: u32_at(info, 156)?,
     };
-    // The client's goodbye takes a number as a byte does.
+    // The client's FIN takes a sequence number, as a byte does.
     let goodbye = u32::from(message.get(1) != Some(&ESTABLISHED));
     let unread = u32_at(message, 56)?.saturating_sub(goodbye);
     let connection = Connection { unread, unsent: u32_at(message, 60)?, tcp: Some(tcp) };
@@ -94,7 +93,7 @@ const INFO: u8 = 1 << 1;
 /// The length of `struct inet_diag_msg`.
 const INET_MESSAGE: usize = 72;
 
-/// Those of all unix sockets that are among these.
+/// Adds the unix sockets with these inodes.
 fn unix(wanted: &HashSet<u64>, found: &mut HashMap<u64, Connection>) -> io::Result<()> {
     let family = u32::try_from(libc::AF_UNIX).unwrap_or(0);
     let fields = [family.to_le(), 1 << ESTABLISHED, 0, diag::SHOW_QUEUE, u32::MAX, u32::MAX];
@@ -107,14 +106,14 @@ fn unix(wanted: &HashSet<u64>, found: &mut HashMap<u64, Connection>) -> io::Resu
     })
 }
 
-/// More processes and descriptors than this are not looked at.
+/// The most processes and descriptors that are looked at.
 const MOST_PROCESSES: usize = 256;
 const MOST_FDS: usize = 1 << 17;
 
-/// Which of these sockets a worker and its descendants have. Takes some two microseconds a descriptor.
+/// Those of these sockets that a worker or a descendant holds. Takes about two microseconds a descriptor.
 ///
 /// # Errors
-/// `EACCES`, `EPERM` if the kernel does not let us look at the worker: it runs as another user.
+/// `EACCES` or `EPERM` if the kernel denies the look at the worker: it runs as another user.
 pub fn owned(worker: Pid, wanted: &HashSet<u64>) -> io::Result<HashSet<u64>> {
     if !proc::is_ours() {
         return Err(io::ErrorKind::NotFound.into());
@@ -127,7 +126,7 @@ pub fn owned(worker: Pid, wanted: &HashSet<u64>) -> io::Result<HashSet<u64>> {
             {
                 return Err(error);
             }
-            // A worker that has ended and is not reaped yet, a descendant that is gone, or that changed its user.
+            // A worker that is a zombie, or a descendant that is gone or changed its user.
             Ok(()) | Err(_) => {}
         }
         if found.len() >= wanted.len() {

@@ -1,4 +1,4 @@
-//! Which sockets listen, and where.
+//! The listening sockets of our network namespace.
 
 use super::diag::{ACCEPTS, INODE, NOTHING_MORE, SOURCE, SOURCE_PORT, each, u32_at, unix_fields};
 use std::collections::{HashMap, HashSet};
@@ -8,14 +8,14 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// The state of a listener (`TCP_LISTEN`), and of a socket that is bound and nothing more (`TCP_BOUND_INACTIVE`).
+/// The states of a listener (`TCP_LISTEN`), and of a socket that is only bound (`TCP_BOUND_INACTIVE`).
 const LISTENS: u32 = 1 << 10;
 const BOUND: u32 = 1 << 13;
 
-/// The inodes of the sockets that listen at exactly this address.
+/// The inodes of sockets that listen at exactly this address.
 ///
 /// # Errors
-/// What the kernel says that tells nothing of those.
+/// As the query of the kernel.
 pub fn listening(address: SocketAddr) -> io::Result<HashSet<u64>> {
     let mut found = HashSet::new();
     let here: Vec<u8> = match address.ip() {
@@ -29,13 +29,12 @@ pub fn listening(address: SocketAddr) -> io::Result<HashSet<u64>> {
     Ok(found)
 }
 
-/// Where the listeners of our network namespace are, by inode: as in `127.0.0.1:8000` and `unix:/run/app.sock`. What the
-/// kernel does not tell is left out.
+/// The addresses of all visible listeners in our network namespace, by inode: `127.0.0.1:8000` or `unix:/run/app.sock`.
 #[must_use]
 pub fn listeners() -> HashMap<u64, String> {
     let mut found = HashMap::new();
     for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
-        // Port 0 is all ports.
+        // Port 0 means all ports.
         let _untold = each(SocketAddr::new(any, 0), LISTENS, NOTHING_MORE, |message| {
             let inode = u32_at(message, INODE).map(u64::from);
             found.extend(inode.zip(address_in(message, any.is_ipv6()).map(|address| address.to_string())));
@@ -46,7 +45,7 @@ pub fn listeners() -> HashMap<u64, String> {
     found
 }
 
-/// `id.idiag_sport` and `id.idiag_src`.
+/// The address in `id.idiag_sport` and `id.idiag_src`.
 fn address_in(message: &[u8], is_6: bool) -> Option<SocketAddr> {
     let port = u16::from_be_bytes(message.get(SOURCE_PORT..)?.first_chunk().copied()?);
     let source = message.get(SOURCE..)?;
@@ -58,9 +57,9 @@ fn address_in(message: &[u8], is_6: bool) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// The inodes of the sockets that keep others from listening at this address: that listen at it, or are bound to it
-/// (the kernel tells of the latter since Linux 6.8), or do so at all addresses, or at any where all are wanted. What the
-/// kernel does not tell is left out.
+/// The inodes of the sockets that prevent listening at this address: they listen at it or are bound to it (the latter
+/// are shown since Linux 6.8); or they do so at all addresses, or, if all are wanted, at any one. Invisible ones are
+/// left out.
 #[must_use]
 pub fn in_the_way(wanted: SocketAddr) -> HashSet<u64> {
     let mut found = HashSet::new();
@@ -77,14 +76,15 @@ pub fn in_the_way(wanted: SocketAddr) -> HashSet<u64> {
     found
 }
 
-/// Whether two sockets cannot both listen at the same port of these. `::` takes IPv4 too, unless it is told not to.
+/// Whether two sockets cannot both listen at a port of these addresses. `::` takes IPv4 too, unless `IPV6_V6ONLY` is
+/// set.
 fn collide(a: IpAddr, b: IpAddr) -> bool {
     let takes = |one: IpAddr, other: IpAddr| one.is_unspecified() && (one.is_ipv6() || other.is_ipv4());
     a == b || takes(a, b) || takes(b, a)
 }
 
-/// The unix sockets that listen at a path with this file name: each one's inode, and the path as it was bound, which may
-/// be relative to a directory that is not ours.
+/// The unix sockets that listen at a path with this file name: their inodes, and the path as it was bound, perhaps
+/// relative to a directory that is not ours.
 #[must_use]
 pub fn listening_as(name: &OsStr) -> HashMap<u64, PathBuf> {
     let table = fs::read("/proc/net/unix").unwrap_or_default();

@@ -1,8 +1,8 @@
 //! The end of the listeners: refused, or left to the next program that gets them.
 //!
-//! The kernel keeps the listeners of a group in a list, of which the steering program gives a position. When one stops to
-//! listen, the last takes its place: until another program is attached, connections go to where none was steered, and
-//! are lost there when that one stops in its turn. So those that stop are made deaf first, all of them.
+//! The kernel keeps the listeners of a group in a list, and the steering program returns a position in it. When a
+//! listener stops, the last one takes its place: until a new program is attached, connections go to a lane that was not
+//! chosen, and are lost there when it stops in turn. So all listeners that are to stop are made deaf first.
 
 use super::group::{FULL_QUEUE, Group, RefusalLevel};
 use super::{Binding, Lanes};
@@ -12,8 +12,7 @@ use crate::os::socket::listen::Listener;
 use crate::values::address::Address;
 
 impl Lanes {
-    /// Refuses all clients that come from now on to where connections cannot be held off, at once and for good, as
-    /// [`refuse`](Self::refuse) does.
+    /// Refuses new clients, at once and for good, at the listeners where connections cannot be held off.
     pub fn refuse_unheld(&mut self) {
         self.refusal = self.refusal.max(RefusalLevel::Unheld);
         for place in &self.places {
@@ -29,9 +28,8 @@ impl Lanes {
         }
     }
 
-    /// Refuses all clients from now on, at once, and for good. What waits in a TCP queue is reset. Not at another
-    /// program's listener: a client that comes there goes on to wait, before a full queue, or else in that
-    /// listener's queue.
+    /// Refuses all new clients at once and for good. Connections in a TCP queue are reset. At an adopted listener
+    /// nothing is refused: a client waits before a full queue, or else in the listener's own queue.
     pub fn refuse(&mut self) {
         self.refuse_unheld();
         self.refusal = self.refusal.max(RefusalLevel::All);
@@ -46,8 +44,8 @@ impl Lanes {
         }
     }
 
-    /// Leaves another program's listeners to the next that gets them: a client that comes from now on waits in their
-    /// queues. To be called when no worker is left.
+    /// Leaves adopted listeners to the next program that gets them: new clients wait in their queues. To be called when
+    /// no worker is left.
     pub fn leave(&mut self) {
         self.refuse();
         self.refusal = RefusalLevel::Left;
@@ -61,7 +59,7 @@ impl Lanes {
     }
 }
 
-/// One that a worker has shut down is what it should be.
+/// A listener that a worker has shut down already refuses.
 fn refuse(listeners: &[Listener]) {
     for listener in listeners {
         let _already = listener.refuse();
@@ -77,12 +75,12 @@ impl Group {
         }
     }
 
-    /// Has none listen but the first.
+    /// Stops all listeners but the first.
     fn leave(&mut self) {
         let _as_before = self.steer(&[0]);
         self.deafen(self.listeners.get(1..).unwrap_or_default());
-        // From the end of the kernel's list, so that the others keep their places; but for those before the first one,
-        // which takes the place of the one that stops.
+        // From the end of the kernel's list, so that the others keep their places. Those before the first listener come
+        // last: the first moves to the place of each.
         while let Some(at) = self.order.iter().rposition(|lane| *lane != 0) {
             let lane = self.order.swap_remove(at);
             let listener = match lane {
@@ -114,11 +112,11 @@ mod tests {
     const BACKLOG: u32 = 1024;
     const LEAST_FD: i32 = 40;
     const ROUNDS: u32 = 60;
-    /// Of all rounds. The kernel may take its time between a SYN and the handshake's end on a busy machine, which is what
-    /// the drain time is for; a listener that is closed too early loses a hundred.
+    /// The limit for all rounds. On a busy machine the kernel may delay the end of a handshake, which is what the drain
+    /// time is for; a listener that is closed too early loses a hundred.
     const MOST_LOST: usize = 5;
 
-    /// Clients that ask for connections one after the other, and do not wait.
+    /// Clients that request connections one after the other, without waiting.
     struct Clients(Arc<AtomicBool>, thread::JoinHandle<Vec<OwnedFd>>);
 
     impl Clients {
@@ -138,7 +136,7 @@ mod tests {
             Self(stop, thread::spawn(come))
         }
 
-        /// How many got in and were thrown out.
+        /// How many were accepted and then reset.
         fn lost(self) -> usize {
             self.0.store(true, Ordering::Relaxed);
             let clients = self.1.join().unwrap();
@@ -169,10 +167,10 @@ mod tests {
         assert!(lost <= MOST_LOST, "{lost}");
     }
 
-    /// Whether the kernel's list begins with the listener of another program, or ends with it.
+    /// The adopted listener comes first in the kernel's list in one half of the rounds, last in the other.
     #[test]
     fn nobody_gets_to_a_listener_that_the_next_program_does_not_get() {
-        // A port that the kernel chose would be lost with shutdown(2).
+        // A port that the kernel chose would be lost by shutdown(2).
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let theirs = TcpListener::bind(address).unwrap();
         theirs.set_nonblocking(true).unwrap();
@@ -181,7 +179,7 @@ mod tests {
             let ours = || OwnedFd::from(theirs.try_clone().unwrap());
             let mut lanes = loop {
                 let adopted = vec![Listener::adopt(ours(), &Address::Tcp(address))];
-                // A child that another test forks has the last one's listeners until it executes its program.
+                // A child that another test forks holds the previous listeners until it executes.
                 let lanes = lanes_of(adopted, &[]);
                 if lanes.fell_back().is_none() {
                     break lanes;

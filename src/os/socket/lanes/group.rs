@@ -1,4 +1,4 @@
-//! The listeners at one TCP address, one for each lane, among which the kernel is told to choose.
+//! The listeners at one TCP address, one for each lane, among which a program in the kernel chooses.
 
 use crate::os::socket::activation;
 use crate::os::socket::full_queue::FullQueue;
@@ -8,49 +8,48 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, RawFd};
 
-/// The number of the full queue among the lanes.
+/// The lane number of the full queue.
 pub const FULL_QUEUE: u32 = u32::MAX;
 
-/// How much is refused.
+/// Which listeners refuse clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefusalLevel {
-    /// Nothing.
+    /// None.
     No,
-    /// What cannot be held off.
+    /// Those where clients cannot be held off.
     Unheld,
-    /// All but what another program gave us.
+    /// All but adopted ones.
     All,
-    /// All, and that is left to another program.
+    /// All; adopted ones are left to another program.
     Left,
 }
 
-/// The listeners at one TCP address.
 #[derive(Debug)]
 pub struct Group {
-    /// By lane; a single one if all lanes have the same.
+    /// By lane; one element if all lanes share it.
     pub listeners: Vec<Listener>,
     pub all_share: bool,
     /// The lanes in the order of the kernel's list (see [`super::super::steer`]).
     pub order: Vec<u32>,
-    /// Those that are not in it: they do not listen yet, or cannot any more.
+    /// The lanes that are not in the list: they do not listen yet, or not any more.
     idle: Vec<u32>,
-    /// How many listeners are watched, from the first on.
+    /// The number of listeners that are watched, from the first on.
     pub watched: usize,
-    /// There if clients were held off.
+    /// Present once clients were held off.
     pub full_queue: Option<FullQueue>,
-    /// The first one is another program's, which may have use for it after us.
+    /// Whether the first listener is another program's, which may need it after us.
     pub adopted: bool,
 }
 
 impl Group {
-    /// Of these listeners, which are in this order in the kernel's list.
+    /// Makes a group of these listeners, of which those in `order` listen, in the order of the kernel's list.
     pub fn new(listeners: Vec<Listener>, all_share: bool, order: Vec<u32>, adopted: bool) -> Self {
         let known: HashSet<u32> = order.iter().copied().collect();
         let idle = (0..).zip(&listeners).map(|(lane, _)| lane).filter(|lane| !known.contains(lane)).collect();
         Self { listeners, all_share, order, idle, watched: 0, full_queue: None, adopted }
     }
 
-    /// Adds lanes up to this number. The new ones do not listen before [`repair`](Self::repair).
+    /// Adds lanes up to this number. New ones listen after [`repair`](Self::repair).
     pub fn extend(&mut self, lanes: u32, least_fd: RawFd) -> io::Result<()> {
         let there = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let lanes = if self.all_share { 1 } else { lanes };
@@ -66,14 +65,14 @@ impl Group {
         Ok(())
     }
 
-    /// A worker that had this lane before may have had accept(2) not wait, of which the next one knows nothing. What all
-    /// share is as the others want it.
+    /// Makes accept(2) block again on this lane: its last worker may have set `O_NONBLOCK`, which the next does not
+    /// expect. A shared listener is left as the other workers need it.
     pub fn make_blocking(&self, lane: u32) -> io::Result<()> {
         self.listener(lane).filter(|_| !self.all_share).map_or(Ok(()), Listener::make_blocking)
     }
 
-    /// Has all listen that do not, and those steer to the live ones as before of which some had stopped. `suspects` may
-    /// have, the first one first. Returns those that had.
+    /// Makes idle listeners listen and, if one had stopped, steers to the live lanes again. `suspects` may have
+    /// stopped, in this order; those that had are added to `stopped`.
     pub fn repair(
         &mut self,
         suspects: &[u32],
@@ -86,7 +85,7 @@ impl Group {
         for lane in suspects {
             match self.listener(*lane).map(Listener::is_listening) {
                 Some(Ok(false)) => {
-                    // The kernel's list has lost it too.
+                    // It is not in the kernel's list any more either.
                     if let Some(position) = self.order.iter().position(|other| other == lane) {
                         self.idle.push(self.order.swap_remove(position));
                         stopped.push(*lane);
@@ -107,7 +106,7 @@ impl Group {
                 None => {}
             }
         }
-        // Some may have stopped for good, but the others are to be steered to all the same.
+        // Some may have stopped for good; the others are steered to all the same.
         let steered = if have_stopped { self.steer(live) } else { Ok(()) };
         result.and(steered)
     }
@@ -116,7 +115,7 @@ impl Group {
         self.listeners.get(usize::try_from(lane).ok()?)
     }
 
-    /// Adds a full queue to the listeners; no connection is steered to it yet.
+    /// Adds a full queue; no connection is steered to it yet.
     pub fn add_full_queue(&mut self, live: &[u32], least_fd: RawFd) -> io::Result<()> {
         if self.full_queue.is_some() {
             return Ok(());
@@ -126,14 +125,14 @@ impl Group {
             Some((program, first)) => program.with_exception(from, position).choose(first.as_fd()),
             None => Ok(()),
         };
-        // If it fails it was the last in the kernel's list, and nothing has changed.
+        // If it fails, the full queue was last in the kernel's list, and nothing has changed.
         let first = self.listeners.first().ok_or(io::ErrorKind::NotFound)?;
         self.full_queue = Some(FullQueue::open(first, least_fd, lead)?);
         self.order.push(FULL_QUEUE);
         Ok(())
     }
 
-    /// Whether its listeners are to listen, though so much is refused.
+    /// Whether its listeners are still to listen at this level of refusal.
     pub fn listens_on(&self, refusal: RefusalLevel) -> bool {
         match refusal {
             RefusalLevel::No => true,
@@ -144,11 +143,11 @@ impl Group {
     }
 
     pub fn steer(&self, live: &[u32]) -> io::Result<()> {
-        // No lane is live, or listens: the kernel goes on as it did.
+        // If no live lane listens, the kernel keeps its program.
         self.program(live).map_or(Ok(()), |(program, first)| program.choose(first.as_fd()))
     }
 
-    /// The program, and one of those that it is for.
+    /// The steering program, and a listener to attach it to. `None` if no live lane listens.
     pub fn program(&self, live: &[u32]) -> Option<(SteeringProgram, &Listener)> {
         let listening = |lane: &u32| self.listener(*lane);
         let live = if self.all_share && live != [FULL_QUEUE] { &[0] } else { live };
@@ -156,7 +155,7 @@ impl Group {
     }
 }
 
-/// Has a listener begin a group, with a program; before it listens, if it is ours.
+/// Makes a listener the first of a group, with a program; before it listens, if it is ours.
 pub fn begin_group(listener: &Listener, adopted: bool, live: &[u32], least_fd: RawFd) -> io::Result<()> {
     if adopted {
         return activation::begin_group(listener, live, least_fd);

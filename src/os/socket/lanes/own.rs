@@ -1,11 +1,11 @@
-//! The listeners that are a lane's alone.
+//! The listeners that belong to one lane alone.
 
 use super::Lanes;
 use crate::os::socket::accepting::OwnListener;
 use std::os::fd::AsFd;
 
 impl Lanes {
-    /// Those of this lane that no other has, and what waits there as far as the kernel tells.
+    /// The listeners that only this lane has, with their queues; 0 where the kernel does not show one.
     #[must_use]
     pub fn own(&self, lane: u32) -> Vec<OwnListener<'_>> {
         let places = self.places.iter().filter(|place| !place.is_shared());

@@ -1,4 +1,4 @@
-//! Against the kernel: what its documentation does not say is what matters here.
+//! Tests against the kernel: what matters here is undocumented.
 
 use super::super::steer::probe_source;
 use super::*;
@@ -24,7 +24,7 @@ fn steered(address: &str, count: u32) -> (Lanes, SocketAddr) {
     assert!(lanes.is_steered() && lanes.fell_back().is_none(), "{:?}", lanes.fell_back());
     let mut address = tcp(lanes.addresses().next().unwrap());
     if address.ip().is_unspecified() {
-        // Of those that take both, the one that is less obvious.
+        // Of the two families, the less obvious.
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     (lanes, address)
@@ -45,7 +45,7 @@ fn until<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The queues of the first lanes, once this many connections are in them.
+/// The queues of the first lanes, once they contain this number of connections.
 fn queues(lanes: &Lanes, count: u32, expected: u32) -> Vec<u32> {
     until("all are in a queue", || {
         let queues: Vec<_> = (0..count).map(|lane| lanes.queue(lane).unwrap()).collect();
@@ -53,7 +53,7 @@ fn queues(lanes: &Lanes, count: u32, expected: u32) -> Vec<u32> {
     })
 }
 
-/// The only lane with a connection, which is taken out of its queue.
+/// The only lane with a connection, which is accepted.
 fn landed(lanes: &Lanes, count: u32) -> u32 {
     let queues = queues(lanes, count, 1);
     let lane = queues.iter().position(|waiting| *waiting == 1).unwrap();
@@ -81,7 +81,7 @@ fn stream(family: AddressFamily) -> OwnedFd {
     socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap()
 }
 
-/// Another program that listens, and lets others.
+/// A listener of another program that allows others at its address.
 fn stranger(address: SocketAddr) -> TcpListener {
     let fd = stream(AddressFamily::Inet);
     socket::setsockopt(&fd, sockopt::ReusePort, &true).unwrap();
@@ -90,12 +90,12 @@ fn stranger(address: SocketAddr) -> TcpListener {
     fd.into()
 }
 
-/// What a worker can do to what it was given.
+/// Shuts a listener down, as a worker can.
 fn shut(lanes: &Lanes, lane: u32) {
     socket::shutdown(lanes.fds(lane)[0].as_raw_fd(), Shutdown::Read).unwrap();
 }
 
-/// Steers to each by itself, and sends a probe to each, which over IPv6 there is none.
+/// Steers to each lane alone and, over IPv4, sends a probe to each.
 fn assert_each_is_reached(lanes: &mut Lanes, address: SocketAddr, count: u32) {
     for lane in 0..count {
         lanes.steer(&[lane]).unwrap();
@@ -134,7 +134,7 @@ fn before_it_is_steered_the_first_lane_gets_all() {
     let _clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
     assert_eq!(queues(&lanes, 3, 20), [20, 0, 0]);
     lanes.steer(&[1]).unwrap();
-    // Nobody that there is: as before.
+    // No live lane that exists: nothing changes.
     lanes.steer(&[]).unwrap();
     lanes.steer(&[3]).unwrap();
     let _clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
@@ -203,7 +203,7 @@ fn whoever_comes_to_the_port_later_gets_nothing() {
     queues(&lanes, 2, 200);
     stranger.set_nonblocking(true).unwrap();
     assert_eq!(stranger.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
-    // Nor can another of ourselves bind it.
+    // Another supervisor cannot bind it either.
     let second = bind(&[&address.to_string()], 2, Spread::PerWorker).unwrap_err();
     assert_eq!(second.1.kind(), ErrorKind::AddrInUse);
 }
@@ -323,13 +323,13 @@ fn nobody_is_lost_while_the_door_closes_and_it_opens_again() {
         lanes.hold_off().unwrap();
         clients.extend((0..50).map(|_| connecting(address)));
         let answered = queues(&lanes, 2, 50);
-        // It is not in the way of what the others do.
+        // The full queue does not disturb the repair of the others.
         shut(&lanes, 0);
         lanes.restore(0).unwrap();
         clients.extend((0..50).map(|_| connecting(address)));
         assert_eq!(queues(&lanes, 2, answered[1]), [0, answered[1]]);
         lanes.steer(&[0]).unwrap();
-        // They ask again.
+        // The clients that were held off try again.
         assert_eq!(queues(&lanes, 2, 100 + answered[1]), [100, answered[1]]);
         (0..answered[1]).for_each(|_| drop(accept(&lanes, 1)));
         (0..100).for_each(|_| drop(accept(&lanes, 0)));
@@ -337,7 +337,7 @@ fn nobody_is_lost_while_the_door_closes_and_it_opens_again() {
     }
 }
 
-/// A client that asks for a connection, and does not wait.
+/// A client that requests a connection, without waiting.
 fn connecting(address: SocketAddr) -> OwnedFd {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -389,14 +389,14 @@ fn a_probe_reaches_its_lane_whether_or_not_it_is_live() {
 #[test]
 fn a_thousand_lanes_are_steered() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: there is room for the answer, and what is set is as it was but for one number.
+    // SAFETY: there is room for the answer; only the soft limit changes.
     unsafe {
         assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
         limit.rlim_cur = limit.rlim_cur.max(limit.rlim_max.min(4000));
         assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
     }
     let (mut lanes, address) = steered("127.0.0.1:0", 1025);
-    // The longest program: every other is live, and a worker has moved the last to the front.
+    // The longest program: every other lane is live, and a worker has moved the last one to the front.
     shut(&lanes, 0);
     lanes.restore(0).unwrap();
     let live: Vec<u32> = (0..1025).filter(|lane| lane % 2 == 0).collect();
@@ -439,7 +439,7 @@ fn shared_is_one_listener_per_address_for_all() {
     assert_eq!(lanes.fds(0).len(), 2);
     let _client = TcpStream::connect(tcp(lanes.addresses().nth(1).unwrap())).unwrap();
     assert_eq!(queues(&lanes, 2, 2), [1, 1]);
-    // A worker's shutdown(2) is undone here too.
+    // A worker's shutdown(2) is repaired here too.
     shut(&lanes, 0);
     lanes.restore(5).unwrap();
     let _client = TcpStream::connect(tcp(lanes.addresses().next().unwrap())).unwrap();
@@ -459,7 +459,7 @@ fn where_the_kernel_does_not_steer_all_share_one() {
         let address = tcp(lanes.addresses().next().unwrap());
         let _client = TcpStream::connect(address).unwrap();
         assert_eq!(queues(&lanes, 1, 1), [1]);
-        // It lets nobody else in, as a single one never does.
+        // A single listener allows no other at its address.
         let second = bind(&[&address.to_string()], 1, Spread::Shared).unwrap_err();
         assert_eq!(second.1.kind(), ErrorKind::AddrInUse);
         let more = lanes.places[0].listener(0).unwrap().bind_more(LEAST_FD).unwrap_err();
@@ -469,12 +469,12 @@ fn where_the_kernel_does_not_steer_all_share_one() {
     .unwrap();
 }
 
-/// As a sandbox whose kernel has no `SO_ATTACH_REUSEPORT_CBPF`, for this thread (seccomp(2)).
+/// A sandbox for this thread (seccomp(2)) whose kernel lacks `SO_ATTACH_REUSEPORT_CBPF`.
 fn refuse_programs() {
     let i = |code: u32, jt, jf, k| libc::sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k };
     let number = |number: i64| u32::try_from(number).unwrap();
     let (load, is) = (libc::BPF_LD | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ);
-    // The number, and the low half of the third argument, of struct seccomp_data.
+    // The offsets in struct seccomp_data: 0 is the call's number, this is the low half of its third argument.
     let option = if cfg!(target_endian = "little") { 32 } else { 36 };
     let no = libc::SECCOMP_RET_ERRNO | number(libc::ENOPROTOOPT.into());
     let mut program = [
@@ -486,7 +486,7 @@ fn refuse_programs() {
         i(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let filter = libc::sock_fprog { len: 6, filter: program.as_mut_ptr() };
-    // SAFETY: the program is as long as it says.
+    // SAFETY: the length is that of the program.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter), 0);

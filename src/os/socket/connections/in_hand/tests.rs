@@ -15,7 +15,7 @@ fn own() -> Pid {
     Pid(i32::try_from(std::process::id()).unwrap())
 }
 
-/// Looks until the kernel tells this of the connection.
+/// Looks until the connection satisfies the condition.
 fn until(address: &Address, socket: &impl AsRawFd, wanted: impl Fn(&Connection) -> bool) -> Connection {
     let (begin, inode) = (Instant::now(), inode(socket));
     loop {
@@ -101,7 +101,7 @@ fn a_worker_is_known_by_its_descriptors_and_those_of_its_descendants() {
     let pair = HashSet::from([inode(&one), inode(&other)]);
     let wanted: HashSet<u64> = pair.iter().copied().chain([1]).collect();
     assert_eq!(owned(own(), &wanted).unwrap(), pair);
-    // Its standard input is our end of the pair.
+    // The shell's standard input is our end of the pair.
     let mut child = std::process::Command::new("sh")
         .args(["-c", "sleep 1000 & wait"])
         .stdin(std::os::fd::OwnedFd::from(one))
@@ -109,7 +109,7 @@ fn a_worker_is_known_by_its_descriptors_and_those_of_its_descendants() {
         .unwrap();
     let pid = Pid(i32::try_from(child.id()).unwrap());
     let begin = Instant::now();
-    // The shell gives its background job /dev/null: what it holds itself is found.
+    // The shell gives its background job /dev/null, so this finds its own descriptor.
     while owned(pid, &wanted).unwrap().is_empty() {
         assert!(begin.elapsed().as_secs() < 20);
     }
@@ -121,7 +121,7 @@ fn a_worker_is_known_by_its_descriptors_and_those_of_its_descendants() {
     assert_eq!(owned(Pid(i32::MAX), &wanted).unwrap(), HashSet::new(), "nobody has nothing");
 }
 
-/// What is left of a process belongs to root (proc(5)).
+/// A zombie's /proc directory belongs to root (proc(5)).
 #[test]
 fn a_worker_that_has_ended_has_none_and_is_no_reason_to_look_at_nobody() {
     let mut child = std::process::Command::new("true").spawn().unwrap();
