@@ -114,10 +114,10 @@ impl Core {
 
     /// Whether a signal has any effect but a log line.
     #[must_use]
-    pub fn heeds(&self, signal: Signal) -> bool {
+    pub fn acts_on(&self, signal: Signal) -> bool {
         match &self.0 {
             Machine::Init(_) => true,
-            Machine::Pool(pool) => pool.heeds(signal),
+            Machine::Pool(pool) => pool.acts_on(signal),
         }
     }
 

@@ -17,7 +17,7 @@ const NO_MEMORY: &str =
 struct Telling;
 
 /// While `starts` is true, a failed allocation ends the process with a line on stderr and [`code::CANNOT_START`].
-pub fn tell_of_want(starts: bool) {
+pub fn report_out_of_memory(starts: bool) {
     STARTS.store(starts, Ordering::Relaxed);
 }
 

@@ -38,7 +38,7 @@ pub unsafe fn enter(count: c_int, words: *const *const c_char, program: fn() -> 
     keep(count, words);
     signals::hold_all();
     open_missing_streams();
-    allocator::tell_of_want(true);
+    allocator::report_out_of_memory(true);
     stack::run(program)
 }
 

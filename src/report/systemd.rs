@@ -142,7 +142,7 @@ impl Manager {
                         self.retry_at = now.checked_add(self.retry_in);
                         break;
                     }
-                    sent => told(sent),
+                    sent => log_failure(sent),
                 }
                 self.waiting.pop_front();
             }
@@ -155,7 +155,7 @@ impl Manager {
         {
             let sent = self.socket.send("WATCHDOG=1");
             let again = if sent.as_ref().is_err_and(is_full) { RETRY.min(*every) } else { *every };
-            told(sent);
+            log_failure(sent);
             // Not what was missed while we were suspended.
             *at = now.checked_add(again).unwrap_or(now);
         }
@@ -166,7 +166,7 @@ impl Manager {
         if self.waiting.is_empty() {
             match self.socket.send(&message) {
                 Err(error) if is_full(&error) => {}
-                sent => return told(sent),
+                sent => return log_failure(sent),
             }
             self.retry_at = Instant::now().checked_add(self.retry_in);
         }
@@ -182,7 +182,7 @@ fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::OutOfMemory
 }
 
-fn told(sent: io::Result<()>) {
+fn log_failure(sent: io::Result<()>) {
     if let Err(error) = sent {
         debug!(%error, "the manager was not told");
     }

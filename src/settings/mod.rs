@@ -91,7 +91,7 @@ pub fn resolve(options: Options, surroundings: &Surroundings) -> Result<Settings
             (Mode::Init(init::resolve(&options)?), command.literal())
         }
         AskedMode::Once => {
-            mode::tell_once(&options);
+            mode::log_no_pool(&options);
             (Mode::Init(init::resolve(&options)?), command.literal())
         }
     };

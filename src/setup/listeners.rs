@@ -51,7 +51,7 @@ pub fn lanes(
         }
         None => {
             if let Some(sizing) = &pool.sizing {
-                tell_size(sizing, policy.min_ready);
+                log_size(sizing, policy.min_ready);
             }
             let most = policy.workers.saturating_add(policy.budget.surge(policy.workers));
             let rights = rights_of_bind(pool)?;
@@ -91,7 +91,7 @@ pub fn without_steering(policy: &mut PoolPolicy) {
 }
 
 /// Logs the origin of the number of workers, and its problems.
-fn tell_size(sizing: &Sizing, min_ready: u32) {
+fn log_size(sizing: &Sizing, min_ready: u32) {
     let Sizing { capacity, worker_memory, .. } = sizing;
     info!(
         workers = sizing.workers(),

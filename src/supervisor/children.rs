@@ -20,8 +20,8 @@ pub struct Reaping {
     pub wanted: bool,
     /// When to look again without a signal.
     pub again_at: Option<Instant>,
-    blind_told: bool,
-    refusal_told: bool,
+    blind_logged: bool,
+    refusal_logged: bool,
 }
 
 impl Reaping {
@@ -43,7 +43,7 @@ impl Reaping {
         }
         if found == WaitOutcome::Unknown {
             self.again_at = Instant::now().checked_add(ASK_AGAIN_AFTER);
-            if !std::mem::replace(&mut self.blind_told, true) {
+            if !std::mem::replace(&mut self.blind_logged, true) {
                 error!("waitid and wait4 are refused: we cannot see who has ended; loosen the sandbox");
             }
         }
@@ -65,7 +65,7 @@ impl Reaping {
     }
 
     fn cannot_let_run(&mut self, pid: Pid, error: &io::Error) {
-        if !std::mem::replace(&mut self.refusal_told, true) {
+        if !std::mem::replace(&mut self.refusal_logged, true) {
             warn!(
                 pid = pid.0,
                 %error,

@@ -68,18 +68,18 @@ impl Console {
     /// A command that could not be executed had the terminal for a moment.
     pub fn has_not_spawned(&self, placement: Placement) {
         if let (Some(terminal), Placement::Group(Some(_))) = (&self.terminal, placement) {
-            terminal.take_back_from_nobody();
+            terminal.take_back_from_empty_group();
         }
     }
 
     /// Whether the terminal is available for a child that this signal has stopped; `None` if the supervisor does not
     /// handle that.
-    pub fn is_to_be_had(&self, pid: Pid, signal: Signal) -> Option<bool> {
+    pub fn can_be_taken(&self, pid: Pid, signal: Signal) -> Option<bool> {
         let terminal = self.terminal.as_ref()?;
         // If a script leads the group, another process may stop and continue the command alone.
         if signal == Signal::STOP && !terminal::leads_group() {
             return None;
         }
-        Some(terminal.is_to_be_had(pid) && !self.lending_refused)
+        Some(terminal.can_be_taken(pid) && !self.lending_refused)
     }
 }

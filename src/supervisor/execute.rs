@@ -32,12 +32,12 @@ impl Executor {
             }
             Action::Signal { to, signal } => self.signal(to, signal, helpers),
             Action::Forward(forward) => self.sender.forward(forward),
-            Action::ContinueStopped(to) => self.sender.told(Signal::CONT, send::continue_stopped(to)),
+            Action::ContinueStopped(to) => self.sender.log_failure(Signal::CONT, send::continue_stopped(to)),
             Action::Terminal(action) => return self.console.carry_out(action, self.starter.placement),
             Action::Worker { worker, lane, act } => {
                 match self.workers.as_mut()?.act(clock.now(), worker, lane, act) {
                     Ok(answer) => return answer,
-                    Err((signal, error)) => self.sender.told(signal, Err(error)),
+                    Err((signal, error)) => self.sender.log_failure(signal, Err(error)),
                 }
             }
             Action::Check(check) => return self.workers.as_mut()?.check(clock.now(), check),
@@ -54,7 +54,7 @@ impl Executor {
             // The terminal has stopped the whole process group except the supervisor.
             self.sender.continue_job_if_stuck();
         }
-        let has_terminal = self.console.is_to_be_had(pid, signal)?;
+        let has_terminal = self.console.can_be_taken(pid, signal)?;
         Some(Event::Child { pid, change: ChildChange::Stopped { signal, has_terminal } })
     }
 
@@ -72,6 +72,6 @@ impl Executor {
                 self.sender.ask_orphans(&helpers.spared(except), &asked_groups, signal)
             }
         };
-        self.sender.told(signal, sent);
+        self.sender.log_failure(signal, sent);
     }
 }

@@ -97,7 +97,7 @@ const KEPT_ACTIONS: usize = 32;
 impl Supervisor {
     async fn run(&mut self, life: &mut Life<'_>, before: &[Words]) -> u8 {
         let places = life.execute.workers.as_ref().map(Workers::places).unwrap_or_default();
-        allocator::tell_of_want(false);
+        allocator::report_out_of_memory(false);
         last_resort::stop_in_order_on_panic(life.core.stop_policy(), places);
         self.publish_beside(life);
         if let Some(code) = self.prepare(before, life).await {
@@ -124,14 +124,14 @@ impl Supervisor {
             self.take_news(life);
             self.take_asks(life);
             self.go_on_measuring(life);
-            self.hear_out(life, paused).await;
+            self.catch_up(life, paused).await;
             self.observers.act(life.outside(), self.clock.now());
             if life.core.next_deadline().is_some_and(|at| at <= self.clock.now()) {
                 self.feed(life, Event::DeadlinePassed);
             }
             self.waiters.tell(|| life.core.status(self.clock.now()));
-            self.had_turn(life, begin.elapsed());
-            self.tend_helpers(life);
+            self.observe_turn(life, begin.elapsed());
+            self.poll_helpers(life);
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(ROUNDS_BEFORE_YIELD) || share.is_over() {
                 tokio::task::yield_now().await;
@@ -184,7 +184,7 @@ impl Supervisor {
 
     /// After a delay, such as a suspension, the runtime may have noticed the time and nothing else. Messages that
     /// workers have sent meanwhile have to be read before the workers are found to have sent none.
-    async fn hear_out(&mut self, life: &mut Life<'_>, paused: bool) {
+    async fn catch_up(&mut self, life: &mut Life<'_>, paused: bool) {
         let is_late = |at: Monotonic| paused || at + LATE <= self.clock.now();
         if life.execute.workers.is_some() && life.core.next_deadline().is_some_and(is_late) {
             tokio::task::yield_now().await;
@@ -195,12 +195,12 @@ impl Supervisor {
     }
 
     /// A turn took this long, during which no event was read.
-    fn had_turn(&mut self, life: &mut Life<'_>, took: Duration) {
+    fn observe_turn(&mut self, life: &mut Life<'_>, took: Duration) {
         self.observers.metrics.turns.observe(took);
         if took >= LONG_TURN
             && let Some(workers) = &mut life.execute.workers
         {
-            workers.had_no_time();
+            workers.excuse_probes();
         }
     }
 
@@ -268,12 +268,12 @@ impl Supervisor {
                 WaitOutcome::Ended(pid, exit) => {
                     self.ended(life, pid, exit);
                     self.inputs.children.release(pid);
-                    self.left_nobody(life, pid);
+                    self.group_may_have_ended(life, pid);
                     None
                 }
                 WaitOutcome::Gone(pid, exit) => {
                     self.ended(life, pid, exit);
-                    self.left_nobody(life, pid);
+                    self.group_may_have_ended(life, pid);
                     None
                 }
                 WaitOutcome::AllAlive => Some(others_are_left()),
@@ -318,7 +318,7 @@ impl Supervisor {
     }
 
     /// A child was reaped. Mostly its group has no other member, and then nothing of it has to be killed later.
-    fn left_nobody(&mut self, life: &mut Life<'_>, pid: Pid) {
+    fn group_may_have_ended(&mut self, life: &mut Life<'_>, pid: Pid) {
         if life.core.awaits_group(pid) && send::is_empty_group(pid) {
             self.feed(life, Event::Child { pid, change: ChildChange::GroupEnded });
         }
@@ -356,28 +356,28 @@ impl Supervisor {
     }
 
     /// Runs after all other work of a turn.
-    fn tend_helpers(&mut self, life: &mut Life<'_>) {
+    fn poll_helpers(&mut self, life: &mut Life<'_>) {
         if life.first.is_some() {
             return;
         }
-        self.tend_hooks();
+        self.poll_hooks();
         let (now, snapshot) = (self.clock.now(), life.core.snapshot());
         let helpers = &mut self.helpers;
         let answered = helpers.checker.as_mut().map(|it| it.poll(now, &snapshot, &mut helpers.runner));
-        self.heed_start_of_helpers();
+        self.count_helper_starts();
         if answered == Some(true) {
             self.publish_beside(life);
         }
         self.kill_overdue_helpers(life);
     }
 
-    fn tend_hooks(&mut self) {
+    fn poll_hooks(&mut self) {
         // The core waits for the end of all children, so it has to hear of it.
         self.inputs.children.wanted |= self.helpers.hooks.poll(self.clock.now(), &mut self.helpers.runner);
-        self.heed_start_of_helpers();
+        self.count_helper_starts();
     }
 
-    fn heed_start_of_helpers(&mut self) {
+    fn count_helper_starts(&mut self) {
         if self.helpers.runner.take_worked() {
             self.clock.worked();
         }
@@ -385,7 +385,7 @@ impl Supervisor {
 
     fn kill_overdue_helpers(&mut self, life: &mut Life<'_>) {
         for sent in self.helpers.runner.kill_overdue(self.clock.now()) {
-            life.execute.sender.told(Signal::KILL, sent);
+            life.execute.sender.log_failure(Signal::KILL, sent);
         }
     }
 
@@ -438,9 +438,9 @@ impl Supervisor {
         let Executor { starter, workers, .. } = &mut life.execute;
         self.observers.log(now, note, core, workers.as_mut(), &self.endpoints);
         if let Some(workers) = workers {
-            workers.heed(note, core.stop_policy().graceful);
+            workers.note(note, core.stop_policy().graceful);
         }
-        self.in_force.heed(note, core, starter, workers.as_mut());
+        self.in_force.note(note, core, starter, workers.as_mut());
         self.observers.note(now, note);
         self.helpers.hooks.push(note);
     }

@@ -71,37 +71,37 @@ impl InForce {
         let command = std::mem::replace(&mut starter.command, new.command);
         let before = self.pool.replace(pool);
         self.before.get_or_insert((command, before));
-        self.come_into_force(core, workers);
+        self.apply(core, workers);
         true
     }
 
     /// The new configuration is confirmed or taken back with its reload.
-    pub fn heed(&mut self, note: &Note, core: &Core, starter: &mut Starter, workers: Option<&mut Workers>) {
+    pub fn note(&mut self, note: &Note, core: &Core, starter: &mut Starter, workers: Option<&mut Workers>) {
         match note {
             Note::Reload(_, ReloadNote::Confirmed) => self.before = None,
             Note::Reload(_, ReloadNote::Failed { .. }) => {
                 if let Some(before) = self.before.take() {
                     (starter.command, self.pool) = before;
-                    self.come_into_force(core, workers);
+                    self.apply(core, workers);
                 }
             }
             _ => {}
         }
     }
 
-    fn come_into_force(&self, core: &Core, workers: Option<&mut Workers>) {
+    fn apply(&self, core: &Core, workers: Option<&mut Workers>) {
         if let Some((workers, pool)) = workers.zip(self.pool.as_ref().or(self.start.pool())) {
             workers.renew(pool);
         }
-        discard_unheeded(core);
+        discard_ignored(core);
     }
 }
 
 /// Lets the kernel discard the real-time signals that have no effect on the pool: otherwise as many could be queued
 /// as their sender's limit allows, and each would have to be read. Of each other signal at most one waits, and it is
 /// logged.
-pub fn discard_unheeded(core: &Core) {
-    signals::discard(Signal::queued().filter(|signal| !core.heeds(*signal)));
+pub fn discard_ignored(core: &Core) {
+    signals::discard(Signal::queued().filter(|signal| !core.acts_on(*signal)));
 }
 
 fn read() -> Result<Settings, StartError> {

@@ -11,13 +11,13 @@ pub struct Sender {
     asked: Asked,
     sparing: Sparing,
     /// Whether it was logged that a signal was refused.
-    refusal_told: bool,
+    refusal_logged: bool,
 }
 
 impl Sender {
     /// `ids` are the user and group of the workers, if they are not the supervisor's.
     pub fn new(ids: Option<(u32, u32)>) -> Self {
-        Self { asked: Asked::default(), sparing: Sparing::new(ids), refusal_told: false }
+        Self { asked: Asked::default(), sparing: Sparing::new(ids), refusal_logged: false }
     }
 
     pub fn ask_orphans(&mut self, spared: &[Pid], asked_groups: &[Pid], signal: Signal) -> io::Result<()> {
@@ -30,19 +30,19 @@ impl Sender {
         }
         let sent =
             if spare_unaware { self.sparing.forward(to, &received) } else { send::forward(to, &received) };
-        self.told(received.signal, sent);
+        self.log_failure(received.signal, sent);
     }
 
     /// If the terminal has stopped the supervisor's group and no shell could continue it, its members are continued.
     pub fn continue_job_if_stuck(&mut self) {
         if terminal::continuer() == Continuer::Nobody {
-            self.told(Signal::CONT, terminal::continue_job());
+            self.log_failure(Signal::CONT, terminal::continue_job());
         }
     }
 
     /// Logs a signal that could not be sent: the process may be gone, or the supervisor may lack the right. The first
     /// refusal of a kind that an administrator can remove is a warning.
-    pub fn told(&mut self, signal: Signal, sent: io::Result<()>) {
+    pub fn log_failure(&mut self, signal: Signal, sent: io::Result<()>) {
         let Err(error) = sent else { return };
         let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => "it runs as another user, give us the capability KILL",
@@ -50,7 +50,7 @@ impl Sender {
             io::ErrorKind::Unsupported => "a sandbox's filter (seccomp) refuses kill and pidfd_send_signal",
             _ => "",
         };
-        if !hint.is_empty() && !std::mem::replace(&mut self.refusal_told, true) {
+        if !hint.is_empty() && !std::mem::replace(&mut self.refusal_logged, true) {
             warn!(signal = %signal, %error, "signal not sent: {hint}");
         } else {
             debug!(signal = %signal, %error, "signal not sent");

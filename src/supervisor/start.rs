@@ -113,7 +113,7 @@ impl Supervisor {
             buffers: Buffers::default(),
         };
         if is_pool {
-            reload::discard_unheeded(&life.core);
+            reload::discard_ignored(&life.core);
         }
         Ok(move || {
             let code = runtime.block_on(supervisor.run(&mut life, &before));

@@ -42,12 +42,12 @@ impl Supervisor {
     async fn last_words(&mut self, life: &mut Life<'_>) {
         if self.helpers.have_hooks() {
             let until = self.helpers.hooks.last_words(self.clock.now(), &mut self.helpers.runner);
-            self.tend_hooks();
+            self.poll_hooks();
             while self.helpers.have_hooks() && self.clock.now() < until {
                 let _paused = self.wait(life).await;
                 self.take_signals(life);
                 self.reap(life);
-                self.tend_helpers(life);
+                self.poll_helpers(life);
             }
             self.helpers.hooks.give_up();
         }

@@ -24,7 +24,7 @@ impl Workers {
     ) -> (Option<Connections>, Duration) {
         costing(|| {
             let found = self.in_hand(workers, for_so_long);
-            found.map_err(|error| self.tell_of_blindness(&error)).ok()
+            found.map_err(|error| self.warn_not_seen(&error)).ok()
         })
     }
 
@@ -53,10 +53,10 @@ impl Workers {
 
     /// Workers that share a listener get new connections until the stop signal, so no connection is waited for. That
     /// is logged once.
-    pub(super) fn tell_of_sharing(&mut self, reason: &Reason) {
+    pub(super) fn warn_of_sharing(&mut self, reason: &Reason) {
         let is_planned = !reason.is_failure() && *reason != Reason::Stop;
         let shares = !self.steers() && self.lanes.addresses().next().is_some();
-        if is_planned && shares && !std::mem::replace(&mut self.hands.blindness_told, true) {
+        if is_planned && shares && !std::mem::replace(&mut self.hands.blindness_logged, true) {
             info!(
                 "workers share a listener: one that is replaced is told to stop with what it has in hand, which a \
                  server that does not handle the stop signal loses"
@@ -64,8 +64,8 @@ impl Workers {
         }
     }
 
-    fn tell_of_blindness(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.hands.blindness_told, true) {
+    fn warn_not_seen(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.hands.blindness_logged, true) {
             let remedy = match error.kind() {
                 _ if call::is_refused(call::errno(error)) => call::REMEDY,
                 // The error of sock_diag(7) if no kernel module answers.

@@ -79,9 +79,9 @@ impl Workers {
     }
 
     /// Handles a note of the core. `graceful` is the graceful timeout of the workers.
-    pub fn heed(&mut self, note: &Note, graceful: Patience) {
+    pub fn note(&mut self, note: &Note, graceful: Patience) {
         let grace = match (note, graceful) {
-            (Note::Worker(_, WorkerNote::Stopping { reason, .. }), _) => return self.tell_of_sharing(reason),
+            (Note::Worker(_, WorkerNote::Stopping { reason, .. }), _) => return self.warn_of_sharing(reason),
             (Note::Pool(PoolNote::ShutdownStarted { drain_delay, .. }), Patience::For(grace)) => {
                 grace.saturating_add(*drain_delay)
             }

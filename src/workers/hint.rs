@@ -25,7 +25,7 @@ impl Workers {
         }
         match signal.map(|signal| (signal, takers::send(pid, signal))) {
             Some((_, Sent::ToTakers(sent))) => return sent,
-            Some((signal, Sent::ToNobody)) => self.tell_of_deafness(pid, signal, OF_DRAIN),
+            Some((signal, Sent::ToNobody)) => self.warn_not_caught(pid, signal, OF_DRAIN),
             Some((_, Sent::Gone)) | None => {}
         }
         Ok(())
@@ -34,7 +34,7 @@ impl Workers {
     /// Logs at the first start, rather than at the first loss, if a ready worker does not handle the drain signal.
     pub fn look_whether_hint_is_taken(&mut self, pid: Pid, signal: Signal) {
         if !takers::is_taken(pid, signal) {
-            self.tell_of_deafness(pid, signal, OF_DRAIN);
+            self.warn_not_caught(pid, signal, OF_DRAIN);
         }
     }
 
@@ -44,16 +44,16 @@ impl Workers {
             Sent::ToTakers(sent) => return sent,
             // A harmless signal is sent for its other effects: CONT continues a stopped process.
             Sent::ToNobody if signal.is_harmless() => return send::to_process(pid, signal),
-            Sent::ToNobody => self.tell_of_deafness(pid, signal, OF_FORWARDED),
+            Sent::ToNobody => self.warn_not_caught(pid, signal, OF_FORWARDED),
             Sent::Gone => {}
         }
         Ok(())
     }
 
     /// One line for each signal is enough: all workers run the same command.
-    fn tell_of_deafness(&mut self, pid: Pid, signal: Signal, (option, remedy): (&str, &str)) {
-        if !self.deafness_told.contains(&signal) {
-            self.deafness_told.push(signal);
+    fn warn_not_caught(&mut self, pid: Pid, signal: Signal, (option, remedy): (&str, &str)) {
+        if !self.deafness_logged.contains(&signal) {
+            self.deafness_logged.push(signal);
             warn!(
                 pid = pid.0,
                 signal = %signal,

@@ -35,7 +35,7 @@ pub struct Hands {
     /// Answers that are being sent, by inode: the bytes that are acknowledged, and since when.
     sending: HashMap<u64, (u64, Instant)>,
     /// Whether it was logged that connections, or what they have in hand, cannot be seen.
-    pub blindness_told: bool,
+    pub blindness_logged: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub enum Hand {
 
 impl Hands {
     pub fn new(drain_time: Duration) -> Self {
-        Self { drain_time, sending: HashMap::new(), blindness_told: false }
+        Self { drain_time, sending: HashMap::new(), blindness_logged: false }
     }
 
     pub fn renew(&mut self, drain_time: Duration) {

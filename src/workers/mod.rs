@@ -90,9 +90,9 @@ pub struct Workers {
     memory: Option<Measure>,
     counts_queues: bool,
     /// Signals of which it was logged that workers do not handle them.
-    deafness_told: Vec<Signal>,
+    deafness_logged: Vec<Signal>,
     /// Whether it was logged that the kernel does not show queues.
-    blindness_told: Cell<bool>,
+    blindness_logged: Cell<bool>,
     /// Workers that are to be measured, a few in each turn of the loop.
     pub to_measure: VecDeque<(Pid, Lane)>,
     cgroup: Option<Cgroup>,
@@ -201,8 +201,8 @@ impl Workers {
             end_by: None,
             memory: measure(pool),
             counts_queues: lanes.is_steered(),
-            deafness_told: Vec::new(),
-            blindness_told: Cell::default(),
+            deafness_logged: Vec::new(),
+            blindness_logged: Cell::default(),
             to_measure: VecDeque::new(),
             shut,
             queue_watch: queue_watch.map_err(|error| ("epoll", error))?,
@@ -429,18 +429,18 @@ impl Workers {
     /// No process ran for a while. `lost` is all the time that the clock has left out so far.
     pub fn was_paused(&mut self, lost: Duration) {
         self.requests.was_paused(lost);
-        self.had_no_time();
+        self.excuse_probes();
     }
 
     /// Answers to probes may have come and not been taken in time, so failures of probes under way do not count.
-    pub fn had_no_time(&mut self) {
+    pub fn excuse_probes(&mut self) {
         self.counts_from = self.next_probe;
     }
 
     /// The number of connections that wait. If the kernel does not tell, none is waited for.
     fn queue(&self, lane: Lane) -> u32 {
         self.lanes.queue(lane.0).unwrap_or_else(|error| {
-            if !self.blindness_told.replace(true) {
+            if !self.blindness_logged.replace(true) {
                 warn!(%error, "how many connections wait cannot be seen: a worker is stopped as if none did");
             }
             0

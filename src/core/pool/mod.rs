@@ -300,7 +300,7 @@ impl Pool {
         for worker in self.workers.retiring_mut() {
             worker.tick(now, &self.policy, out);
         }
-        self.tell_of_waits(now, out);
+        self.note_long_waits(now, out);
         self.leftovers.tick(now, out);
         if !self.first.ever_had_enough() && self.workers.ready() >= self.min_ready() {
             self.first.has_enough();

@@ -33,7 +33,7 @@ impl Pool {
         }
     }
 
-    pub fn heeds(&self, signal: Signal) -> bool {
+    pub fn acts_on(&self, signal: Signal) -> bool {
         match self.policy.rewrites.of(signal) {
             Some(
                 Signal::TERM

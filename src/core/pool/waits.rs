@@ -54,7 +54,7 @@ impl Pool {
     }
 
     /// Logs a long wait, once, and what would shorten it.
-    pub(super) fn tell_of_waits(&mut self, now: Monotonic, out: &mut Vec<Action>) {
+    pub(super) fn note_long_waits(&mut self, now: Monotonic, out: &mut Vec<Action>) {
         let surge = self.surge_to_go_on();
         for worker in self.workers.iter_mut() {
             let WorkerState::Draining(draining) = &mut worker.state else { continue };

@@ -64,7 +64,7 @@ pub fn ask(
     unsafe { command.pre_exec(execute) };
     let mut child = command.process_group(0).spawn()?;
     let mut out = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    let heard = hear_out(&child, &mut out, begin, within);
+    let output = read_output(&child, &mut out, begin, within);
     let group = libc::pid_t::try_from(child.id()).unwrap_or(0);
     if group > 1 {
         // SAFETY: takes integers. The child is not reaped, so the group is its own.
@@ -82,7 +82,7 @@ pub fn ask(
             Err(_) => break,
         }
     }
-    let text = heard?.filter(|_| went_well);
+    let text = output?.filter(|_| went_well);
     Ok(text.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
@@ -93,7 +93,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const MOST_LOOKS_AT_ITS_END: u32 = 1000;
 
 /// All output until the child ends; `None` if it is too long or comes too late.
-fn hear_out(
+fn read_output(
     child: &Child,
     out: &mut ChildStdout,
     begin: Instant,

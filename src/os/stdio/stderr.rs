@@ -101,7 +101,7 @@ impl Stderr {
     }
 
     /// Reports the number of dropped lines once there is room again.
-    fn tell_dropped(&mut self) {
+    fn log_dropped(&mut self) {
         if self.dropped == 0 {
             return;
         }
@@ -118,7 +118,7 @@ impl Stderr {
 /// Takes one line a call; never fails and never waits.
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.tell_dropped();
+        self.log_dropped();
         let fits = line.get(..LONGEST.saturating_sub(1)).filter(|_| line.len() > LONGEST);
         let sent = match fits {
             Some(head) => self.write_now(&above(&[head, b"\n"].concat())),

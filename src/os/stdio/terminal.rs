@@ -5,6 +5,7 @@
 
 use crate::core::{Pid, Signal};
 use crate::os::process::proc;
+use crate::os::process::send::is_empty_group;
 use crate::os::signals;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -60,8 +61,8 @@ impl Terminal {
     /// Whether we may give it to this group of the command: our own group is in the foreground; or, where no shell has
     /// a claim, this group or an empty one is.
     #[must_use]
-    pub fn is_to_be_had(&self, by: Pid) -> bool {
-        let has_no_claim = |group| group == by.0 || group > 1 && has_nobody(group);
+    pub fn can_be_taken(&self, by: Pid) -> bool {
+        let has_no_claim = |group| group == by.0 || is_empty_group(Pid(group));
         let no_shell = leads_session() || !has_known_group();
         self.is_ours() || no_shell && self.foreground().is_ok_and(has_no_claim)
     }
@@ -89,10 +90,10 @@ impl Terminal {
     }
 
     /// Makes a group the foreground group. Returns whether that succeeded; `None` if
-    /// [`is_to_be_had`](Self::is_to_be_had) forbids it.
+    /// [`can_be_taken`](Self::can_be_taken) forbids it.
     pub fn lend(&self, group: Pid) -> Option<bool> {
-        let is_it = || self.foreground().is_ok_and(|foreground| foreground != group.0);
-        self.is_to_be_had(group).then(|| self.set_foreground(group.0) && !is_it())
+        let is_another = || self.foreground().is_ok_and(|foreground| foreground != group.0);
+        self.can_be_taken(group).then(|| self.set_foreground(group.0) && !is_another())
     }
 
     /// Makes our group the foreground group if this group or an empty one is: a shell may have taken the terminal
@@ -101,13 +102,13 @@ impl Terminal {
         match self.foreground() {
             Ok(foreground) if foreground == group.0 => self.make_ours(),
             Err(_) if leads_session() => self.make_ours(),
-            Ok(_) | Err(_) => self.take_back_from_nobody(),
+            Ok(_) | Err(_) => self.take_back_from_empty_group(),
         }
     }
 
     /// Makes our group the foreground group if the present one is empty.
-    pub fn take_back_from_nobody(&self) {
-        if self.foreground().is_ok_and(|foreground| foreground > 1 && has_nobody(foreground)) {
+    pub fn take_back_from_empty_group(&self) {
+        if self.foreground().is_ok_and(|foreground| is_empty_group(Pid(foreground))) {
             self.make_ours();
         }
     }
@@ -140,12 +141,6 @@ fn may_read() -> bool {
 fn own_group() -> libc::pid_t {
     // SAFETY: always succeeds.
     unsafe { libc::getpgrp() }
-}
-
-fn has_nobody(group: libc::pid_t) -> bool {
-    // SAFETY: takes integers; signal 0 only asks.
-    let asked = unsafe { libc::kill(group.saturating_neg(), 0) };
-    asked < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Whether our PID namespace knows our process group. The init of a new namespace on an old terminal belongs to a group

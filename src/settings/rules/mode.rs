@@ -45,7 +45,7 @@ fn is_for_another(options: &Options, surroundings: &Surroundings, command: &Comm
 }
 
 /// Logs why the settings of a pool are ignored.
-pub(crate) fn tell_once(options: &Options) {
+pub(crate) fn log_no_pool(options: &Options) {
     let of_pool = options.given.iter().filter(|given| ["workers", "bind"].contains(&given.field.as_str()));
     let names = of_pool.map(|given| match &given.source {
         Source::Variable(name) => name.clone(),

@@ -39,7 +39,7 @@ impl Frames {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = piece.split_at(end);
             if self.begun.is_empty() {
-                tell_whole(line, &mut tell);
+                emit_line(line, &mut tell);
             } else {
                 self.begun.extend_from_slice(line);
                 self.end(&mut tell);
@@ -48,7 +48,7 @@ impl Frames {
         }
         if !piece.is_empty() {
             self.begun.extend_from_slice(piece);
-            let left = tell_parts(&self.begun, &mut tell).len();
+            let left = emit_parts(&self.begun, &mut tell).len();
             self.begun.drain(..self.begun.len().saturating_sub(left));
         }
     }
@@ -61,19 +61,19 @@ impl Frames {
     }
 
     fn end(&mut self, tell: &mut impl FnMut(Frame<'_>)) {
-        tell_whole(&self.begun, tell);
+        emit_line(&self.begun, tell);
         // Most lines come in one piece, so this buffer is not kept.
         self.begun = Vec::new();
     }
 }
 
-fn tell_whole(line: &[u8], tell: &mut impl FnMut(Frame<'_>)) {
-    let text = tell_parts(line, tell);
+fn emit_line(line: &[u8], tell: &mut impl FnMut(Frame<'_>)) {
+    let text = emit_parts(line, tell);
     tell(Frame { text, partial: false });
 }
 
 /// Calls `tell` for parts of the line until at most [`LONGEST`] bytes are left, and returns the rest.
-fn tell_parts<'a>(mut line: &'a [u8], tell: &mut impl FnMut(Frame<'_>)) -> &'a [u8] {
+fn emit_parts<'a>(mut line: &'a [u8], tell: &mut impl FnMut(Frame<'_>)) -> &'a [u8] {
     while line.len() > LONGEST {
         let (text, rest) = line.split_at(cut(line));
         tell(Frame { text, partial: true });

@@ -56,7 +56,7 @@ pub(super) extern "C" fn run(image: *mut libc::c_void) -> libc::c_int {
     // SAFETY: system calls on memory that was prepared before; no allocation, no lock.
     unsafe {
         take_place(image);
-        become_who_it_is(image);
+        take_identity(image);
         if let Some(signal) = image.parent_death {
             // After the change of user, which clears it.
             if libc::prctl(libc::PR_SET_PDEATHSIG, signal.number()) < 0 {
@@ -113,7 +113,7 @@ unsafe fn take_place(image: &ChildImage) {
     }
 }
 
-unsafe fn become_who_it_is(image: &ChildImage) {
+unsafe fn take_identity(image: &ChildImage) {
     let settings = &image.settings;
     // SAFETY: C strings and a slice that live in `image`. The raw calls change this process alone; glibc's wrappers
     // would notify other threads, which it believes may exist.
