@@ -50,10 +50,10 @@ pub struct Context {
 impl Context {
     /// Looks at this process and its surroundings. The user of the command is assumed to be ours.
     #[must_use]
-    pub fn look(surroundings: &Surroundings, config: &Settings) -> Self {
+    pub fn look(surroundings: &Surroundings, settings: &Settings) -> Self {
         let (uid, _) = privileges::own_ids();
         let capacity = Capacity::here();
-        let directory = config.process.chdir.as_deref().unwrap_or_else(|| Path::new("."));
+        let directory = settings.process.chdir.as_deref().unwrap_or_else(|| Path::new("."));
         Self {
             cpus: capacity.cpus(),
             memory_limit: capacity.memory_limit,
@@ -63,21 +63,21 @@ impl Context {
                 .as_ref()
                 .map(|value| value.to_string_lossy().into_owned()),
             gunicorn_file: directory.join("gunicorn.conf.py").exists(),
-            gunicorn_version: installed::gunicorn(config.command.as_given()),
-            ..Self::of_servers(config)
+            gunicorn_version: installed::gunicorn(settings.command.as_given()),
+            ..Self::of_servers(settings)
         }
     }
 
     /// The variables that servers read, and whether the shell forks; looks at nothing else.
     #[must_use]
-    pub fn of_servers(config: &Settings) -> Self {
+    pub fn of_servers(settings: &Settings) -> Self {
         let gunicorn_args = std::env::var("GUNICORN_CMD_ARGS").unwrap_or_default();
         Self {
             gunicorn_args: gunicorn_args.split_ascii_whitespace().map(str::to_owned).collect(),
             uvicorn_args: std::env::vars_os()
                 .filter_map(|(name, value)| uvicorn_arg(name.to_str()?, value.to_str()?))
                 .collect(),
-            shell_forks: match Invocation::of(&words(config)).between {
+            shell_forks: match Invocation::of(&words(settings)).between {
                 Some(Between::Shell(name)) => installed::is_dash(&name),
                 Some(Between::Runner(_) | Between::Uv) | None => false,
             },
@@ -93,14 +93,14 @@ pub(super) fn uvicorn_arg(name: &str, value: &str) -> Option<String> {
     (!OFF.contains(&value.to_ascii_lowercase().as_str())).then(|| format!("--{option}={value}"))
 }
 
-fn words(config: &Settings) -> Vec<String> {
-    config.command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect()
+fn words(settings: &Settings) -> Vec<String> {
+    settings.command.as_given().iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// All that a rule may look at.
 #[derive(Debug)]
 pub struct Case<'a> {
-    pub config: &'a Settings,
+    pub settings: &'a Settings,
     /// The options that were given.
     pub given: &'a [GivenOption],
     /// The time that the platform waits; `None` if it was not given.
@@ -113,24 +113,24 @@ pub struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub(super) fn new(
-        config: &'a Settings,
+        settings: &'a Settings,
         given: &'a [GivenOption],
         termination_grace: Option<Patience>,
         around: &'a Context,
     ) -> Self {
-        let mut program = Invocation::of(&words(config));
+        let mut program = Invocation::of(&words(settings));
         if let Some(server) = &mut program.server {
             server.args.splice(0..0, of_variables(server.kind, around).iter().cloned());
         }
-        Self { config, given, termination_grace, around, program }
+        Self { settings, given, termination_grace, around, program }
     }
 
     pub(super) fn pool(&self) -> Option<&PoolPolicy> {
-        self.config.pool().map(|pool| &pool.policy)
+        self.settings.pool().map(|pool| &pool.policy)
     }
 
     pub(super) fn init(&self) -> Option<&InitPolicy> {
-        match &self.config.mode {
+        match &self.settings.mode {
             Mode::Init(init) => Some(&init.policy),
             Mode::Pool(_) => None,
         }

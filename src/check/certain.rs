@@ -37,7 +37,7 @@ fn literal<'a>(case: &'a Case<'_>) -> Option<&'a Server> {
 
 fn socket(case: &Case<'_>) -> bool {
     let Some(server) = literal(case) else { return false };
-    if case.config.pool().is_none_or(|pool| pool.bind.is_empty()) {
+    if case.settings.pool().is_none_or(|pool| pool.bind.is_empty()) {
         // Other servers may share a port (SO_REUSEPORT) by a setting that is not visible here.
         let on_same_port = matches!(server.kind, ServerKind::Uvicorn | ServerKind::FastApi);
         return on_same_port && !server.has(&["--uds"]) && server.value(&["--port"]) != Some("0");

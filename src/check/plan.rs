@@ -18,24 +18,24 @@ use humantime::format_duration as time;
 ///
 /// # Errors
 /// As the start would: a command that does not exist, an unknown user.
-pub fn plan(config: &Settings) -> Result<String, StartError> {
-    let account = setup::preflight(config)?;
+pub fn plan(settings: &Settings) -> Result<String, StartError> {
+    let account = setup::preflight(settings)?;
     let mut plan = Plan::default();
-    plan.say("command", command(config));
-    match &config.mode {
+    plan.say("command", command(settings));
+    match &settings.mode {
         Mode::Init(init) if init.policy.pause => pause(&mut plan, &init.policy),
-        Mode::Init(init) => one_command(&mut plan, config, init),
+        Mode::Init(init) => one_command(&mut plan, settings, init),
         Mode::Pool(pool) => plan_pool::plan(&mut plan, pool),
     }
     let reaps = if pid1::is_pid1() {
         "all that lose their parent: we are PID 1".to_owned()
-    } else if config.subreaper == Subreaper::Auto {
+    } else if settings.subreaper == Subreaper::Auto {
         "descendants that lose their parent: we become a subreaper, since we are not PID 1".to_owned()
     } else {
         "our own children: we are not PID 1, and no subreaper".to_owned()
     };
     plan.say("reaps", reaps);
-    if let Some(signal) = config.parent_death_signal {
+    if let Some(signal) = settings.parent_death_signal {
         let along = if signal == Signal::KILL { ", and so does the command" } else { "" };
         plan.say("parent's death", format_args!("we get {signal}{along}"));
     }
@@ -46,20 +46,20 @@ pub fn plan(config: &Settings) -> Result<String, StartError> {
             format_args!("uid {}, gid {}, groups {:?}", identity.uid, identity.gid, identity.groups),
         );
     }
-    if let Some(directory) = &config.process.chdir {
+    if let Some(directory) = &settings.process.chdir {
         plan.say("directory", directory.display());
     }
-    if let Some(umask) = config.process.umask {
+    if let Some(umask) = settings.process.umask {
         plan.say("umask", format_args!("{umask:03o}"));
     }
-    if let Some(score) = config.process.oom_score_adj {
+    if let Some(score) = settings.process.oom_score_adj {
         plan.say("OOM score", score);
     }
-    if config.process.no_new_privs {
+    if settings.process.no_new_privs {
         plan.say("privileges", "no new ones");
     }
-    helpers(&mut plan, &config.helpers);
-    let Endpoint { health, control } = &config.endpoint;
+    helpers(&mut plan, &settings.helpers);
+    let Endpoint { health, control } = &settings.endpoint;
     plan.say("health", health.as_ref().map_or("no endpoint".to_owned(), ToString::to_string));
     plan.say("control", control.as_ref().map_or("no socket".to_owned(), ToString::to_string));
     Ok(plan.0)
@@ -83,9 +83,9 @@ fn helpers(plan: &mut Plan, helpers: &HelperSettings) {
     }
 }
 
-fn command(config: &Settings) -> String {
+fn command(settings: &Settings) -> String {
     let words: Vec<String> =
-        config.command.as_given().iter().map(|word| word.display().to_string()).collect();
+        settings.command.as_given().iter().map(|word| word.display().to_string()).collect();
     if words.is_empty() { "none: reap, and wait for TERM or INT".to_owned() } else { words.join(" ") }
 }
 
@@ -105,7 +105,7 @@ fn pause(plan: &mut Plan, policy: &InitPolicy) {
     plan.say("exit code", policy.remapped(0));
 }
 
-fn one_command(plan: &mut Plan, config: &Settings, InitSettings { policy, placing }: &InitSettings) {
+fn one_command(plan: &mut Plan, settings: &Settings, InitSettings { policy, placing }: &InitSettings) {
     plan.say("mode", "init: one command, run once");
     let (place, shared) = place(*placing);
     plan.say("place", place);
@@ -127,7 +127,7 @@ fn one_command(plan: &mut Plan, config: &Settings, InitSettings { policy, placin
         },
     );
     let own =
-        if config.subreaper == Subreaper::Never && !pid1::is_pid1() { " of our own children" } else { "" };
+        if settings.subreaper == Subreaper::Never && !pid1::is_pid1() { " of our own children" } else { "" };
     plan.say(
         "at its end",
         match policy.orphans {

@@ -57,7 +57,7 @@ pub fn warnings(case: &Case<'_>) -> Vec<Warning> {
 fn memory_of_a_worker(case: &Case<'_>, recycle: &RecyclePolicy) -> Option<(&'static str, u64)> {
     let hard = recycle.max_memory_hard.map(|limit| ("--max-memory-hard", limit));
     let soft = recycle.max_memory.map(|limit| ("--max-memory", limit.base.saturating_add(limit.jitter)));
-    hard.or(soft).or(case.config.pool()?.worker_memory.map(|size| ("--worker-memory", size)))
+    hard.or(soft).or(case.settings.pool()?.worker_memory.map(|size| ("--worker-memory", size)))
 }
 
 fn memory_overcommit(case: &Case<'_>) -> Option<Finding> {
@@ -171,8 +171,8 @@ fn below(grace: Duration, delay: Duration) -> String {
 }
 
 fn no_drain_delay(case: &Case<'_>) -> Option<Finding> {
-    let has_tcp = case.config.pool()?.bind.iter().any(|address| matches!(address, Address::Tcp(_)));
-    let asked = case.config.endpoint.health.is_some() && has_tcp;
+    let has_tcp = case.settings.pool()?.bind.iter().any(|address| matches!(address, Address::Tcp(_)));
+    let asked = case.settings.endpoint.health.is_some() && has_tcp;
     (asked && case.pool()?.drain_delay.is_zero()).then(|| {
         (
             "--drain-delay 0s: at TERM connections are refused at once, while a load balancer still sends some".to_owned(),
@@ -229,7 +229,7 @@ fn no_hang_detection(case: &Case<'_>) -> Option<Finding> {
     let has_any = hang.watchdog.is_some()
         || hang.accept_stall.is_some()
         || hang.probe.is_some()
-        || case.config.pool()?.scoreboard;
+        || case.settings.pool()?.scoreboard;
     (!has_any).then(|| {
         (
             "nothing finds out that a worker hangs: it keeps its share of the connections".to_owned(),
@@ -240,7 +240,7 @@ fn no_hang_detection(case: &Case<'_>) -> Option<Finding> {
 
 fn no_health(case: &Case<'_>) -> Option<Finding> {
     case.pool()?;
-    case.config.endpoint.health.is_none().then(|| {
+    case.settings.endpoint.health.is_none().then(|| {
         (
             "no health endpoint: the platform can only ask a worker, and takes a busy one for dead"
                 .to_owned(),
@@ -306,7 +306,7 @@ fn unknown_variable(case: &Case<'_>) -> Option<Finding> {
 const TINY: u64 = 1 << 20;
 
 fn tiny_memory(case: &Case<'_>) -> Option<Finding> {
-    let (recycle, pool) = (&case.pool()?.recycle, case.config.pool()?);
+    let (recycle, pool) = (&case.pool()?.recycle, case.settings.pool()?);
     let sizes = [
         ("--max-memory", recycle.max_memory.map(|limit| limit.base)),
         ("--max-memory-hard", recycle.max_memory_hard),
@@ -327,11 +327,11 @@ fn tiny_memory(case: &Case<'_>) -> Option<Finding> {
 
 /// Node marks all descriptors that it inherits as close-on-exec.
 fn runner_socket(case: &Case<'_>) -> Option<Finding> {
-    let has_listener = case.config.pool()?.listeners().next().is_some();
+    let has_listener = case.settings.pool()?.listeners().next().is_some();
     let Some(Between::Runner(name)) = case.program.between.as_ref().filter(|_| has_listener) else {
         return None;
     };
-    let has_own_port = OF_ONE_WORKER.iter().any(|own| case.config.command.mentions(own));
+    let has_own_port = OF_ONE_WORKER.iter().any(|own| case.settings.command.mentions(own));
     (RUNNERS_OF_NODE.contains(&name.as_str()) && !has_own_port).then(|| {
         (
             format!("{name} passes no descriptors on: nothing serves the pool's listener"),

@@ -48,7 +48,7 @@ fn socket(case: &Case<'_>) -> Option<Finding> {
         ServerKind::FastApi => "use uvicorn app:app --fd {fd} in its place: fastapi takes no socket",
         ServerKind::Nginx | ServerKind::PhpFpm | ServerKind::Apache | ServerKind::Uwsgi => return None,
     };
-    if case.config.pool()?.bind.is_empty() {
+    if case.settings.pool()?.bind.is_empty() {
         return (workers > 1).then(|| {
             (
                 format!(

@@ -45,7 +45,7 @@ pub struct Ended {
 #[derive(Debug, Default)]
 pub struct Runner {
     env: Vec<(OsString, OsString)>,
-    settings: SpawnAttributes,
+    attributes: SpawnAttributes,
     /// Why no helper can be started, if that is known.
     cannot_spawn: Option<SpawnFailure>,
     running: Vec<Running>,
@@ -57,10 +57,10 @@ impl Runner {
     /// `env` is the environment of all helpers; `cannot_spawn` is why none can be started, if that is known.
     pub fn new(
         env: Vec<(OsString, OsString)>,
-        settings: SpawnAttributes,
+        attributes: SpawnAttributes,
         cannot_spawn: Option<SpawnFailure>,
     ) -> Self {
-        Self { env, settings, cannot_spawn, ..Self::default() }
+        Self { env, attributes, cannot_spawn, ..Self::default() }
     }
 
     /// The environment of all helpers.
@@ -95,7 +95,7 @@ impl Runner {
             close_others: true,
             execute_within: EXECUTE_WITHIN,
             placement: Placement::Session,
-            settings: &self.settings,
+            attributes: &self.attributes,
             parent_death: Some(Signal::KILL),
         };
         let begin = Instant::now();

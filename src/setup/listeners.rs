@@ -141,22 +141,26 @@ impl Endpoints {
     ///
     /// # Errors
     /// The first address that cannot be bound.
-    pub fn open(config: &Settings, given: Option<&ProgramHandover>) -> Result<Self, StartError> {
+    pub fn open(settings: &Settings, given: Option<&ProgramHandover>) -> Result<Self, StartError> {
         let open = |option, address: &Option<Address>, rights, fd| -> Result<_, StartError> {
             address.as_ref().map(|address| endpoint(option, address, rights, fd)).transpose()
         };
         // It answers questions and takes no orders.
         let health_fd = given.and_then(|given| given.health);
-        let health = open("--health", &config.endpoint.health, Rights::EVERYBODY, health_fd)?;
+        let health = open("--health", &settings.endpoint.health, Rights::EVERYBODY, health_fd)?;
         if let Some(health) = &health {
             info!(address = %health.address(), "health endpoint");
         }
-        let control =
-            open("--control", &config.endpoint.control, Rights::OURS, given.and_then(|given| given.control))?;
+        let control = open(
+            "--control",
+            &settings.endpoint.control,
+            Rights::OURS,
+            given.and_then(|given| given.control),
+        )?;
         if let Some(control) = &control {
             info!(address = %control.address(), "control socket");
         }
-        let is_pool = config.pool().is_some();
+        let is_pool = settings.pool().is_some();
         let told = (is_pool || health.is_some() || control.is_some()).then(|| {
             let place =
                 |listener: &Option<Listener>| listener.as_ref().map(|listener| listener.address().clone());

@@ -33,7 +33,7 @@ mod process;
 
 pub use crate::os::call::refused;
 pub use listeners::{Endpoints, given, lanes, without_steering};
-pub use process::{account, give_up_rights, settings};
+pub use process::{account, attributes, give_up_rights};
 
 /// Reads other programs' variables, and prepares the looks at the machine and at stdin.
 #[must_use]
@@ -67,10 +67,10 @@ pub fn start_log(options: &Options) {
 ///
 /// # Errors
 /// As the start would: a command or a directory that does not exist, an unknown user.
-pub fn preflight(config: &Settings) -> Result<Option<Account>, StartError> {
-    check_command(config)?;
-    let account = account(&config.process)?;
-    settings(&config.process, account.as_ref())?;
+pub fn preflight(settings: &Settings) -> Result<Option<Account>, StartError> {
+    check_command(settings)?;
+    let account = account(&settings.process)?;
+    attributes(&settings.process, account.as_ref())?;
     Ok(account)
 }
 
@@ -79,12 +79,12 @@ pub fn preflight(config: &Settings) -> Result<Option<Account>, StartError> {
 ///
 /// # Errors
 /// Not found (127) or cannot be executed (126).
-pub fn check_command(config: &Settings) -> Result<usize, StartError> {
-    if matches!(&config.mode, Mode::Init(init) if init.policy.pause) {
-        return check_errands(&config.helpers).map(|()| 0);
+pub fn check_command(settings: &Settings) -> Result<usize, StartError> {
+    if matches!(&settings.mode, Mode::Init(init) if init.policy.pause) {
+        return check_errands(&settings.helpers).map(|()| 0);
     }
     // A program's name may contain a placeholder: the first worker's stands for all.
-    let argv = config.command.with(&Values {
+    let argv = settings.command.with(&Values {
         fd: FIRST_FD,
         worker_id: 0,
         worker_number: 0,
@@ -93,7 +93,7 @@ pub fn check_command(config: &Settings) -> Result<usize, StartError> {
     });
     let program = argv.first().map(OsString::as_os_str).unwrap_or_default();
     let missing = check_program("COMMAND", program)?;
-    check_errands(&config.helpers).map(|()| missing)
+    check_errands(&settings.helpers).map(|()| missing)
 }
 
 /// Checks the commands of options in the same way.
@@ -184,8 +184,8 @@ fn own_group(terminal: Terminal, job: Job) -> CommandPlace {
 }
 
 /// Asks for our parent's death signal, and becomes a subreaper.
-pub fn relations(config: &Settings) {
-    if let Some(signal) = config.parent_death_signal
+pub fn relations(settings: &Settings) {
+    if let Some(signal) = settings.parent_death_signal
         && let Err(error) = pid1::ask_for_parent_death_signal(signal, pid1::parent())
     {
         warn!(%error, signal = %signal, "the parent's death cannot be watched");
@@ -193,14 +193,14 @@ pub fn relations(config: &Settings) {
     if pid1::is_pid1() {
         return;
     }
-    match config.subreaper {
+    match settings.subreaper {
         Subreaper::Auto => {
             if let Err(error) = pid1::become_subreaper() {
                 warn!(%error, "cannot become a subreaper (prctl): orphans go elsewhere");
             }
         }
-        Subreaper::Never if config.style == Style::Tini && !pid1::is_subreaper() => {
-            log::say(&tini::reaper_warning(config.verbosity));
+        Subreaper::Never if settings.style == Style::Tini && !pid1::is_subreaper() => {
+            log::say(&tini::reaper_warning(settings.verbosity));
         }
         Subreaper::Never => {}
     }
@@ -209,9 +209,9 @@ pub fn relations(config: &Settings) {
 /// The signal that the command gets if we die without stopping it: for workers the stop signal, so that they do not run
 /// on without us; for the one command `SIGKILL`, if that is what we get at our own parent's death.
 #[must_use]
-pub fn death_signal_of_command(config: &Settings) -> Option<Signal> {
-    match &config.mode {
+pub fn death_signal_of_command(settings: &Settings) -> Option<Signal> {
+    match &settings.mode {
         Mode::Pool(pool) => Some(pool.policy.stop.signal),
-        Mode::Init(_) => config.parent_death_signal.filter(|signal| *signal == Signal::KILL),
+        Mode::Init(_) => settings.parent_death_signal.filter(|signal| *signal == Signal::KILL),
     }
 }

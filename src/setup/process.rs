@@ -53,7 +53,7 @@ pub fn account(process: &ProcessOptions) -> Result<Option<Account>, StartError> 
 ///
 /// # Errors
 /// If its directory is none.
-pub fn settings(
+pub fn attributes(
     process: &ProcessOptions,
     account: Option<&Account>,
 ) -> Result<spawn::SpawnAttributes, StartError> {
@@ -84,22 +84,22 @@ pub fn settings(
 
 /// Gives up the capabilities that are not needed once everything is bound, if the command runs as another user. A
 /// command that stays root might not regain them by its exec (`PR_SET_NO_NEW_PRIVS`).
-pub fn give_up_rights(settings: &spawn::SpawnAttributes, config: &Settings) {
-    if settings.identity.as_ref().is_none_or(|identity| identity.uid == 0) {
+pub fn give_up_rights(attributes: &spawn::SpawnAttributes, settings: &Settings) {
+    if attributes.identity.as_ref().is_none_or(|identity| identity.uid == 0) {
         return;
     }
     let mut needed = vec![KILL, SETUID, SETGID, SYS_PTRACE];
     // The path of a socket is removed at the end, perhaps from another user's directory.
-    let bind = config.pool().into_iter().flat_map(|pool| &pool.bind);
-    let mut addresses = bind.chain(&config.endpoint.health).chain(&config.endpoint.control);
+    let bind = settings.pool().into_iter().flat_map(|pool| &pool.bind);
+    let mut addresses = bind.chain(&settings.endpoint.health).chain(&settings.endpoint.control);
     let has_path = addresses.any(|address| matches!(address, Address::Unix(_)));
-    let mut listeners = config.pool().into_iter().flat_map(PoolSettings::listeners);
+    let mut listeners = settings.pool().into_iter().flat_map(PoolSettings::listeners);
     // A further worker needs a further listener.
     let is_low =
         |address: &Address| matches!(address, Address::Tcp(address) if (1..1024).contains(&address.port()));
     needed.extend(listeners.any(is_low).then_some(NET_BIND_SERVICE));
     needed.extend(has_path.then_some(DAC_OVERRIDE));
-    needed.extend(settings.oom_score_adj.map(|_| SYS_RESOURCE));
+    needed.extend(attributes.oom_score_adj.map(|_| SYS_RESOURCE));
     if let Err(error) = privileges::keep_only(&needed) {
         warn!(%error, "rights that we have no use for cannot be given up (capset)");
     }

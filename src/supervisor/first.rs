@@ -58,14 +58,14 @@ impl Supervisor {
             command: Command::new(words.argv().to_vec(), false),
             environment: Environment::exactly(self.helpers.runner.env().to_vec()),
             placement: Placement::Session,
-            settings: life.execute.starter.settings.clone(),
+            attributes: life.execute.starter.attributes.clone(),
             cannot_spawn: life.execute.starter.cannot_spawn,
             death_signal: Some(stop.signal),
             closes_others: true,
         };
         let execute = Executor {
             workers: None,
-            sender: Sender::new(starter.settings.identity.as_ref().map(Identity::ids)),
+            sender: Sender::new(starter.attributes.identity.as_ref().map(Identity::ids)),
             console: life.execute.console.without_terminal(),
             starter,
             exit: None,

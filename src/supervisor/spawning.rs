@@ -25,7 +25,7 @@ pub struct Starter {
     pub missing: usize,
     pub environment: Environment,
     pub placement: Placement,
-    pub settings: SpawnAttributes,
+    pub attributes: SpawnAttributes,
     /// Why no process can be started, if that is known: it would run as another user, or in another directory.
     pub cannot_spawn: Option<SpawnFailure>,
     /// The signal that a new process receives when the supervisor dies (prctl(2), `PR_SET_PDEATHSIG`).
@@ -61,7 +61,7 @@ impl Starter {
             close_others: self.closes_others,
             execute_within: EXECUTE_COMMAND_WITHIN,
             placement: self.placement,
-            settings: &self.settings,
+            attributes: &self.attributes,
             parent_death: self.death_signal,
         };
         let spawned = spawn::spawn(&program);
@@ -85,7 +85,7 @@ impl Starter {
             close_others: self.closes_others,
             execute_within: EXECUTE_WORKER_WITHIN,
             placement: self.placement,
-            settings: &self.settings,
+            attributes: &self.attributes,
             parent_death: self.death_signal,
         };
         let spawned = spawn::spawn(&program);

@@ -44,16 +44,16 @@ impl Supervisor {
     ///
     /// # Errors
     /// What could not be set up.
-    pub fn start(config: Settings) -> Result<impl FnOnce() -> u8, StartError> {
-        let is_pool = config.pool().is_some();
+    pub fn start(settings: Settings) -> Result<impl FnOnce() -> u8, StartError> {
+        let is_pool = settings.pool().is_some();
         let given = if is_pool { setup::given()? } else { None };
         let mut missing = 0;
         // In compatibility modes the spawn itself reports a missing command.
-        if is_pool || config.style == Style::Ours {
-            let checked = setup::check_command(&config);
+        if is_pool || settings.style == Style::Ours {
+            let checked = setup::check_command(&settings);
             missing = checked.or_else(|error| upgrade::only_a_program(&given, error).map(|()| 0))?;
         }
-        let (settings, account, cannot_spawn) = run_as(&config, &given)?;
+        let (attributes, account, cannot_spawn) = run_as(&settings, &given)?;
         if is_pool {
             call::may_close().map_err(|error| setup::refused("close", &error))?;
             if let Err(error) = open_files::raise() {
@@ -63,41 +63,41 @@ impl Supervisor {
         let runtime = runtime()?;
         let inside = runtime.enter();
         let signals = Signals::open().map_err(|error| setup::refused("signalfd", &error))?;
-        setup::relations(&config);
-        let (core, place, workers) = of_mode(&config, settings.identity.as_ref(), given.as_ref())?;
+        setup::relations(&settings);
+        let (core, place, workers) = of_mode(&settings, attributes.identity.as_ref(), given.as_ref())?;
         let published = Published::new(core.snapshot());
         let (desk, inbox) = control::open();
         let (shows, lost) =
             given.as_ref().map(|given| (given.pool.now, given.pool.behind)).unwrap_or_default();
         let clock = Clock::new(Instant::now(), shows, lost);
         let edge = Edge { published: published.clone(), desk, since: clock.origin() };
-        let endpoints = Endpoints::open(&config, given.as_ref())?;
+        let endpoints = Endpoints::open(&settings, given.as_ref())?;
         serve(&endpoints, &edge)?;
-        let environment = environment(&config, account.as_ref());
-        setup::give_up_rights(&settings, &config);
-        let helpers = helpers(&config.helpers, &environment, &settings, cannot_spawn, given.as_ref());
+        let environment = environment(&settings, account.as_ref());
+        setup::give_up_rights(&attributes, &settings);
+        let helpers = helpers(&settings.helpers, &environment, &attributes, cannot_spawn, given.as_ref());
         drop(inside);
         let gave_up = place.as_ref().is_some_and(|place| place.gave_up);
         let placement = place.as_ref().map_or(Placement::Session, |place| place.placement);
         let terminal = place.and_then(|place| place.terminal);
-        let console = Console::new(terminal, gave_up, config.style == Style::DumbInit);
+        let console = Console::new(terminal, gave_up, settings.style == Style::DumbInit);
         // The previous program in this process has run these commands already.
-        let before = if given.is_some() { Vec::new() } else { config.helpers.before.clone() };
+        let before = if given.is_some() { Vec::new() } else { settings.helpers.before.clone() };
         // If the command is started later, in another directory or for another user, it may be found elsewhere.
-        let stays = !is_pool && config.helpers.before.is_empty() && config.process.chdir.is_none();
+        let stays = !is_pool && settings.helpers.before.is_empty() && settings.process.chdir.is_none();
         let starter = Starter {
-            missing: if stays && settings.identity.is_none() { missing } else { 0 },
+            missing: if stays && attributes.identity.is_none() { missing } else { 0 },
             environment,
             placement,
-            settings,
+            attributes,
             cannot_spawn,
-            death_signal: setup::death_signal_of_command(&config),
-            command: config.command.clone(),
+            death_signal: setup::death_signal_of_command(&settings),
+            command: settings.command.clone(),
             closes_others: is_pool,
         };
-        let ids = starter.settings.identity.as_ref().map(Identity::ids);
+        let ids = starter.attributes.identity.as_ref().map(Identity::ids);
         let execute = Executor { workers, sender: Sender::new(ids), console, starter, exit: None };
-        let relays = config.pool().is_some_and(|pool| pool.output.is_some());
+        let relays = settings.pool().is_some_and(|pool| pool.output.is_some());
         // A child may have ended during the upgrade.
         let children = Reaping::new(given.is_some());
         let mut life = Life { core, execute, first: None };
@@ -107,7 +107,7 @@ impl Supervisor {
             waiters: Waiters::default(),
             observers: Observers::new(published, is_pool, relays),
             helpers,
-            in_force: InForce::new(config),
+            in_force: InForce::new(settings),
             endpoints,
             program: if is_pool { exec::own_program() } else { Err(io::ErrorKind::Unsupported.into()) },
             buffers: Buffers::default(),
@@ -127,13 +127,13 @@ impl Supervisor {
 /// The identity and limits of the command, and why no process can be started, if that is known and workers from a
 /// handover go on.
 fn run_as(
-    config: &Settings,
+    settings: &Settings,
     given: &Option<ProgramHandover>,
 ) -> Result<(spawn::SpawnAttributes, Option<Account>, Option<SpawnFailure>), StartError> {
-    let found = setup::account(&config.process)
-        .and_then(|account| Ok((setup::settings(&config.process, account.as_ref())?, account)));
+    let found = setup::account(&settings.process)
+        .and_then(|account| Ok((setup::attributes(&settings.process, account.as_ref())?, account)));
     match found {
-        Ok((settings, account)) => Ok((settings, account, None)),
+        Ok((attributes, account)) => Ok((attributes, account, None)),
         Err(error) => {
             Ok((spawn::SpawnAttributes::default(), None, Some(upgrade::only_new_workers(given, error)?)))
         }
@@ -142,11 +142,11 @@ fn run_as(
 
 /// The parts of one mode: the command's place, or the workers of a pool.
 fn of_mode(
-    config: &Settings,
+    settings: &Settings,
     identity: Option<&Identity>,
     given: Option<&ProgramHandover>,
 ) -> Result<(Core, Option<CommandPlace>, Option<Workers>), StartError> {
-    match &config.mode {
+    match &settings.mode {
         Mode::Init(init) => {
             let (mut policy, place) = (init.policy.clone(), setup::place(init.placing));
             (policy.job, policy.gave_terminal_up) = (place.job, place.gave_up);
@@ -168,8 +168,8 @@ fn of_mode(
     }
 }
 
-fn environment(config: &Settings, account: Option<&Account>) -> Environment {
-    let environment = match &config.mode {
+fn environment(settings: &Settings, account: Option<&Account>) -> Environment {
+    let environment = match &settings.mode {
         Mode::Init(_) => Environment::of_init(),
         Mode::Pool(pool) => Environment::of_pool(&pool.names(), pool.watchdog),
     };
@@ -180,19 +180,19 @@ fn environment(config: &Settings, account: Option<&Account>) -> Environment {
 }
 
 fn helpers(
-    config: &HelperSettings,
+    settings: &HelperSettings,
     environment: &Environment,
-    settings: &spawn::SpawnAttributes,
+    attributes: &spawn::SpawnAttributes,
     cannot_spawn: Option<SpawnFailure>,
     given: Option<&ProgramHandover>,
 ) -> Helpers {
     // A change of these settings needs a restart: if there is no helper now, there will be none.
-    let env = config.commands().next().map(|_| environment.of_errand()).unwrap_or_default();
+    let env = settings.commands().next().map(|_| environment.of_errand()).unwrap_or_default();
     let check_passes = given.is_some_and(|given| given.check_passes);
     Helpers {
-        runner: Runner::new(env, settings.clone(), cannot_spawn),
-        hooks: Hooks::new(config.on_event.clone()),
-        checker: config.check.clone().map(|check| Checker::new(check, check_passes)),
+        runner: Runner::new(env, attributes.clone(), cannot_spawn),
+        hooks: Hooks::new(settings.on_event.clone()),
+        checker: settings.check.clone().map(|check| Checker::new(check, check_passes)),
     }
 }
 

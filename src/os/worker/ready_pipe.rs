@@ -323,7 +323,7 @@ mod tests {
                 close_others: true,
                 execute_within: Duration::from_secs(10),
                 placement: Placement::Session,
-                settings: NOTHING,
+                attributes: NOTHING,
                 parent_death: None,
             });
             drop(end);

@@ -226,7 +226,7 @@ mod tests {
             close_others: true,
             execute_within: Duration::from_secs(10),
             placement: Placement::Session,
-            settings: &SpawnAttributes::default(),
+            attributes: &SpawnAttributes::default(),
             parent_death: None,
         })
         .unwrap();

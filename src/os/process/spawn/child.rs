@@ -114,7 +114,7 @@ unsafe fn take_place(image: &ChildImage) {
 }
 
 unsafe fn take_identity(image: &ChildImage) {
-    let settings = &image.settings;
+    let attributes = &image.attributes;
     // SAFETY: C strings and a slice that live in `image`. The raw calls change this process alone; glibc's wrappers
     // would notify other threads, which it believes may exist.
     unsafe {
@@ -124,11 +124,11 @@ unsafe fn take_identity(image: &ChildImage) {
             fail(image, OOM);
         }
         // umask(2) never fails, but a filter may refuse it.
-        if settings.umask.is_some_and(|umask| call::umask(umask).is_err()) {
+        if attributes.umask.is_some_and(|umask| call::umask(umask).is_err()) {
             fail(image, UMASK);
         }
-        let directory = settings.directory.as_deref().filter(|path| libc::chdir(path.as_ptr()) < 0);
-        if let Some(identity) = &settings.identity {
+        let directory = attributes.directory.as_deref().filter(|path| libc::chdir(path.as_ptr()) < 0);
+        if let Some(identity) = &attributes.identity {
             let count = identity.groups.len();
             if libc::syscall(libc::SYS_setgroups, count, identity.groups.as_ptr()) < 0 {
                 fail(image, SETGROUPS);
@@ -148,7 +148,7 @@ unsafe fn take_identity(image: &ChildImage) {
         if directory.is_some_and(|path| libc::chdir(path.as_ptr()) < 0) {
             fail(image, CHDIR);
         }
-        if settings.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
+        if attributes.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
             fail(image, NO_NEW_PRIVS);
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct ChildImage {
     pub(super) close_others: bool,
     pub(super) execute_within: Duration,
     pub(super) placement: Placement,
-    pub(super) settings: SpawnAttributes,
+    pub(super) attributes: SpawnAttributes,
     pub(super) oom_score_adj: Option<CString>,
     pub(super) parent: libc::pid_t,
     pub(super) parent_death: Option<Signal>,

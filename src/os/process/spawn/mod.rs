@@ -50,7 +50,7 @@ enum Method {
 pub fn spawn(program: &Program<'_>) -> Result<Pid, SpawnFailure> {
     let mut image = ChildImage::new(program)?;
     // Memory is never shared with another user. Processes that share memory also share their OOM score.
-    let apart = program.settings.identity.is_some() || program.settings.oom_score_adj.is_some();
+    let apart = program.attributes.identity.is_some() || program.attributes.oom_score_adj.is_some();
     let method = if apart { Method::Fork } else { Method::Clone };
     let mut result = image.run(method);
     for _ in 0..TRIES_MORE {
@@ -131,9 +131,9 @@ impl ChildImage {
             close_others: program.close_others,
             execute_within: program.execute_within,
             placement: program.placement,
-            settings: program.settings.clone(),
+            attributes: program.attributes.clone(),
             oom_score_adj: program
-                .settings
+                .attributes
                 .oom_score_adj
                 .and_then(|score| CString::new(score.to_string()).ok()),
             // SAFETY: always succeeds.
@@ -322,7 +322,7 @@ mod tests {
         Program {
             execute_within: Duration::from_secs(10),
             placement: Placement::Session,
-            settings: NOTHING,
+            attributes: NOTHING,
             argv,
             missing: 0,
             env: None,

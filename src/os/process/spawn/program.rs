@@ -24,7 +24,7 @@ pub struct Program<'a> {
     /// A child that has not executed the program within this time is killed.
     pub execute_within: Duration,
     pub placement: Placement,
-    pub settings: &'a SpawnAttributes,
+    pub attributes: &'a SpawnAttributes,
     /// The signal that the program gets if we die without stopping it (`PR_SET_PDEATHSIG`, prctl(2)). In a PID
     /// namespace of our own the kernel kills it anyway.
     pub parent_death: Option<Signal>,
