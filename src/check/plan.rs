@@ -97,7 +97,7 @@ fn pause(plan: &mut Plan, policy: &InitPolicy) {
     });
     plan.say("signals", format_args!("{stop} end it, the others do nothing"));
     let who = format_args!(
-        "who is left gets {} and CONT, and is waited for: {}",
+        "what is left gets {} and CONT, and is waited for: {}",
         policy.stop.signal,
         kill(&policy.stop)
     );
@@ -116,7 +116,7 @@ fn one_command(plan: &mut Plan, settings: &Settings, InitSettings { policy, plac
     plan.say("signals", format_args!("1 to 64 but CHLD go to {whom}"));
     rewrites(plan, &policy.rewrites);
     if policy.spare_unaware {
-        plan.say("", "kept from who does not handle them: HUP, USR1, USR2, ALRM and the like");
+        plan.say("", "kept from commands that do not handle them: HUP, USR1, USR2, ALRM and the like");
     }
     let starts = signals(|came| policy.rewrites.of(came).is_some_and(|sent| policy.asks_to_stop(sent)));
     plan.say(
@@ -132,7 +132,7 @@ fn one_command(plan: &mut Plan, settings: &Settings, InitSettings { policy, plac
         "at its end",
         match policy.orphans {
             Orphans::Wait => format!(
-                "who is left{own} gets {} and CONT, and is waited for: {}",
+                "what is left{own} gets {} and CONT, and is waited for: {}",
                 policy.stop.signal,
                 kill(&policy.stop)
             ),

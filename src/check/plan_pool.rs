@@ -43,7 +43,7 @@ pub(super) fn plan(plan: &mut Plan, pool: &PoolSettings) {
     recycled(plan, &policy.recycle);
     hangs(plan, &policy.hang);
     let served = if policy.drain.listens {
-        format!("nobody new comes in; {} after the last,", time(policy.drain.time))
+        format!("no new connections; {} after the last,", time(policy.drain.time))
     } else {
         "then".to_owned()
     };

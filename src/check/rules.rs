@@ -266,7 +266,7 @@ fn no_worker_left(case: &Case<'_>) -> Option<Finding> {
     (missing >= workers).then(|| {
         (
             format!(
-                "--max-unavailable {missing} with --workers {workers}: a reload may leave nobody to serve"
+                "--max-unavailable {missing} with --workers {workers}: a reload may leave no worker that serves"
             ),
             match workers.saturating_sub(1) {
                 0 => "--max-unavailable 0 with --max-surge 1".to_owned(),

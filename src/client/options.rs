@@ -29,7 +29,7 @@ struct Asking {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
-    /// Show who runs.
+    /// Show the workers, or the command.
     #[command(after_help = CODES)]
     Status {
         /// Show it anew each second, until Ctrl-C.
@@ -46,7 +46,7 @@ enum Subcommands {
     Ctl {
         #[command(subcommand)]
         order: CtlCommand,
-        /// Wait so long for it to be done.
+        /// How long to wait until it is done.
         #[arg(long, value_name = "D", default_value = "5m", value_parser = parse_duration, global = true)]
         timeout: Duration,
         /// Answer in JSON.
@@ -67,7 +67,7 @@ enum Subcommands {
         /// Whether it has ever been ready.
         #[arg(long, conflicts_with_all = ["ready", "live"])]
         startup: bool,
-        /// It has so long to answer.
+        /// How long to wait for the answer.
         #[arg(long, value_name = "D", default_value = "2s", value_parser = parse_duration)]
         timeout: Duration,
         #[command(flatten)]
@@ -95,7 +95,7 @@ enum CtlCommand {
         #[arg(value_name = "SLOT", value_parser = parse_slot)]
         slot: u32,
     },
-    /// Have so many workers.
+    /// Set the number of workers.
     Scale {
         /// How many.
         #[arg(value_name = "N", value_parser = parse_number_of_workers)]
@@ -103,7 +103,7 @@ enum CtlCommand {
     },
     /// Stop in order, as TERM does; does not wait for the end.
     Stop,
-    /// Signal the worker of one slot and nobody else.
+    /// Signal the worker of one slot and no other process.
     Signal {
         /// Which; of one command 0.
         #[arg(value_name = "SLOT", value_parser = parse_slot)]

@@ -325,7 +325,7 @@ pub fn nobody_counts(worker: WorkerRef) {
     worker_line!(
         warn,
         worker,
-        "worker has connections, and has not reported a single request: --max-requests replaces nobody unless the application counts, see --count-requests"
+        "worker has connections, and has not reported a single request: --max-requests replaces no worker unless the application counts, see --count-requests"
     );
 }
 
@@ -341,9 +341,7 @@ fn spawn_failed(slot: u32, failure: SpawnFailure) {
             ": too many processes, raise the limit (ulimit -u, pids.max)"
         }
         (_, libc_errno::ENOMEM) => ": there is no memory for it",
-        ("execute", libc_errno::ETIMEDOUT) => {
-            ": perhaps its file system hangs, or somebody has stopped the process"
-        }
+        ("execute", libc_errno::ETIMEDOUT) => ": perhaps its file system hangs, or the process was stopped",
         (_, libc_errno::EMFILE | libc_errno::ENFILE) => ": raise the limit on open files (ulimit -n)",
         ("execute", libc_errno::ENOEXEC) => ": it was built for another machine",
         ("execute", libc_errno::EPERM) => {

@@ -1,4 +1,4 @@
-//! What becomes of those who outlive the command.
+//! What becomes of processes that outlive the command.
 
 use super::Original::{self, DumbInit, Tini};
 use super::same;

@@ -55,7 +55,7 @@ pub struct InitOptions {
     #[arg(long, value_name = "WHERE", env = "PREFORK_PROCESS_GROUP")]
     pub process_group: Option<ProcessGroup>,
 
-    /// What becomes of those who outlive the command [default: wait].
+    /// What becomes of processes that outlive the command [default: wait].
     #[arg(long, value_name = "WHAT", env = "PREFORK_ORPHANS")]
     pub orphans: Option<OrphansOption>,
 
@@ -79,7 +79,7 @@ pub struct InitOptions {
 pub enum Subreaper {
     /// Where we are not PID 1.
     Auto,
-    /// Never: orphans go to whoever is above us.
+    /// Never: orphans go to the process above us.
     Never,
 }
 

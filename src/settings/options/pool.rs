@@ -150,7 +150,7 @@ impl WorkerCount {
 pub enum ListenerOption {
     /// Each worker has one: new connections can be kept from a worker that is to be replaced, and none is lost.
     PerWorker,
-    /// All workers take from one queue: whoever is free is next.
+    /// All workers take from one queue: a free worker is next.
     Shared,
 }
 
