@@ -6,6 +6,7 @@ use crate::harness::servers::server;
 use crate::harness::{Run, eventually, launch};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::thread;
 
@@ -132,11 +133,12 @@ fn gunicorn_as_a_worker_takes_the_listener_from_listen_fds() {
 
 #[test]
 fn gunicorn_with_an_application_that_cannot_be_imported_is_not_retried_hot() {
-    let mut run = with_apps(pool(
-        &["--max-restarts", "1"],
-        vec![server("gunicorn").into(), "--no-control-socket".into(), "apps:missing".into()],
-    ))
-    .start();
+    let command = vec![server("gunicorn").into(), "--no-control-socket".into(), "reaching:missing".into()];
+    let launch = pool(&["--max-restarts", "1"], command);
+    // One that uses no network waits for nothing, and is tried again at once.
+    let reaches = "import socket\nsocket.socket().connect_ex(('127.0.0.1', 9))\n";
+    fs::write(launch.dir().join("reaching.py"), reaches).unwrap();
+    let mut run = launch.start();
     assert_eq!(run.wait_exit(), 3);
     let exits = run.log.with_message("worker exited");
     assert!(exits.iter().all(|line| line["reason"] == "boot-error"), "{exits:?}");
@@ -177,7 +179,7 @@ fn gunicorn_as_the_one_command_of_an_init_ends_with_its_own_code() {
 
 /// Python's `time.sleep` is a clock_nanosleep(2).
 fn waits_in_sleep(pid: i32) -> bool {
-    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     call.split(' ').next() == Some(&libc::SYS_clock_nanosleep.to_string())
 }
 
