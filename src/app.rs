@@ -26,17 +26,32 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
     let is_ours = compat::style(args.first().map(OsString::as_os_str).unwrap_or_default()) == Style::Ours;
     match args.get(1).and_then(|word| word.to_str()).filter(|_| is_ours) {
-        Some("status" | "ctl" | "healthcheck") => {
-            answer(client::options::read(&args)?, |request| client::run(&request))
-        }
-        Some(check::options::NAME) => answer(check::options::read(&args)?, check::run),
-        #[cfg(feature = "generate")]
-        Some("generate") => answer(crate::generate::read(&args)?, |()| Ok(0)),
+        Some(word) if SUBCOMMANDS.contains(&word) => subcommand(word, &args),
         _ => answer(read(args, is_ours)?, |options| {
             setup::start_log(&options);
             let given = options.given.clone();
             start(*options).map_err(|error| error.by_name(|flag| options::name_of(flag, &given)))
         }),
+    }
+}
+
+const SUBCOMMANDS: &[&str] = &[
+    "status",
+    "ctl",
+    "healthcheck",
+    check::options::NAME,
+    #[cfg(feature = "generate")]
+    "generate",
+];
+
+// Not inlined: its frame, of several pages, would be part of every start.
+#[inline(never)]
+fn subcommand(word: &str, args: &[OsString]) -> Result<u8, StartError> {
+    match word {
+        check::options::NAME => answer(check::options::read(args)?, check::run),
+        #[cfg(feature = "generate")]
+        "generate" => answer(crate::generate::read(args)?, |()| Ok(0)),
+        _ => answer(client::options::read(args)?, |request| client::run(&request)),
     }
 }
 
@@ -57,11 +72,7 @@ fn answer<T>(parsed: Parsed<T>, run: impl FnOnce(T) -> Result<u8, StartError>) -
 
 fn start(options: Options) -> Result<u8, StartError> {
     if options.logging.explain {
-        let settings = settings::resolve(options, &setup::surroundings())?;
-        let is_upgrade = std::env::var_os(HANDOVER_TERMS).is_some();
-        let text = if is_upgrade { upgrade::answer(&settings)? } else { plan::plan(&settings)? };
-        log::print(&text, false);
-        return Ok(0);
+        return explain(options);
     }
     // First: a misspelt variable may be the cause of a later error.
     for unknown in &options.unknown {
@@ -75,4 +86,14 @@ fn start(options: Options) -> Result<u8, StartError> {
         warn!(check = warning.id, "{}: {}", warning.reason, warning.remedy);
     }
     Ok(run())
+}
+
+// Not inlined, as a subcommand.
+#[inline(never)]
+fn explain(options: Options) -> Result<u8, StartError> {
+    let settings = settings::resolve(options, &setup::surroundings())?;
+    let is_upgrade = std::env::var_os(HANDOVER_TERMS).is_some();
+    let text = if is_upgrade { upgrade::answer(&settings)? } else { plan::plan(&settings)? };
+    log::print(&text, false);
+    Ok(0)
 }

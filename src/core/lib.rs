@@ -53,6 +53,7 @@ pub use signal::{Received, Rewrites, Signal};
 pub use snapshot::{Progress, Snapshot, Status};
 pub use time::{Monotonic, Patience};
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 use policy::{InitPolicy, PoolPolicy, StopPolicy};
@@ -71,12 +72,11 @@ pub enum Mode<I = InitPolicy, P = PoolPolicy> {
 #[derive(Clone, Debug)]
 pub struct Core(Machine);
 
-// The core is created once and not moved after that: boxing the larger variant would save nothing.
-#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 enum Machine {
     Init(init::Init),
-    Pool(pool::Pool),
+    /// Boxed: it is ten times as large as an init, and the core is moved while everything is set up.
+    Pool(Box<pool::Pool>),
 }
 
 impl Core {
@@ -85,14 +85,14 @@ impl Core {
     pub fn new(mode: Mode, seed: u64) -> Self {
         Self(match mode {
             Mode::Init(policy) => Machine::Init(init::Init::new(policy)),
-            Mode::Pool(policy) => Machine::Pool(pool::Pool::new(policy, seed)),
+            Mode::Pool(policy) => Machine::Pool(Box::new(pool::Pool::new(policy, seed))),
         })
     }
 
     /// A pool that another program began. Its clock continues from the time of the handover.
     #[must_use]
     pub fn take_over(policy: PoolPolicy, seed: u64, given: &Handover) -> Self {
-        Self(Machine::Pool(pool::Pool::take_over(policy, seed, given)))
+        Self(Machine::Pool(Box::new(pool::Pool::take_over(policy, seed, given))))
     }
 
     /// Handles one event and appends the resulting actions, in order.

@@ -33,7 +33,7 @@ use crate::values::style::Style;
 pub struct Settings {
     pub command: Command,
     /// One command or a pool, with its settings.
-    pub mode: Mode<InitSettings, PoolSettings>,
+    pub mode: Mode<InitSettings, Box<PoolSettings>>,
     /// The addresses at which the supervisor is asked.
     pub endpoint: Endpoint,
     /// The programs that run before and beside the command.
@@ -83,7 +83,7 @@ pub fn resolve(options: Options, surroundings: &Surroundings) -> Result<Settings
                     "leave it out, or the pool",
                 ));
             }
-            (Mode::Pool(pool::resolve(&options, surroundings, &command)?), command)
+            (Mode::Pool(Box::new(pool::resolve(&options, surroundings, &command)?)), command)
         }
         AskedMode::Init => {
             let remedy = "add --workers N or --bind ADDR";

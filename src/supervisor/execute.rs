@@ -15,7 +15,7 @@ use crate::workers::Workers;
 
 pub struct Executor {
     /// `None` without a pool.
-    pub workers: Option<Workers>,
+    pub workers: Option<Box<Workers>>,
     pub sender: Sender,
     pub console: Console,
     pub starter: Starter,
@@ -28,7 +28,12 @@ impl Executor {
     pub fn carry_out(&mut self, action: Action, clock: &Clock, helpers: &Helpers) -> Option<Event> {
         match action {
             Action::Spawn(order) => {
-                return Some(self.starter.spawn(&order, self.workers.as_mut(), &mut self.console, clock));
+                return Some(self.starter.spawn(
+                    &order,
+                    self.workers.as_deref_mut(),
+                    &mut self.console,
+                    clock,
+                ));
             }
             Action::Signal { to, signal } => self.signal(to, signal, helpers),
             Action::Forward(forward) => self.sender.forward(forward),

@@ -96,7 +96,7 @@ const KEPT_ACTIONS: usize = 32;
 
 impl Supervisor {
     async fn run(&mut self, life: &mut Life<'_>, before: &[Words]) -> u8 {
-        let places = life.execute.workers.as_ref().map(Workers::places).unwrap_or_default();
+        let places = life.execute.workers.as_deref().map(Workers::places).unwrap_or_default();
         allocator::report_out_of_memory(false);
         last_resort::stop_in_order_on_panic(life.core.stop_policy(), places);
         self.publish_beside(life);
@@ -165,7 +165,7 @@ impl Supervisor {
         let deadline = deadline.into_iter().chain(others.into_iter().flatten()).min();
         let ahead = deadline.filter(|at| *at > began);
         let at_once = self.inputs.children.wanted || self.is_measuring(life);
-        self.inputs.wait(deadline, at_once, life.execute.workers.as_mut(), &mut self.helpers).await;
+        self.inputs.wait(deadline, at_once, life.execute.workers.as_deref_mut(), &mut self.helpers).await;
         let ended = Instant::now();
         if let Some(late) = ahead.and_then(|at| ended.checked_duration_since(at)) {
             self.observers.metrics.lag.observe(late);
@@ -178,7 +178,7 @@ impl Supervisor {
 
     /// Whether a deadline runs at which a process is hurt.
     fn hurts(&self, life: &Life<'_>) -> bool {
-        let of_probes = life.execute.workers.as_ref().is_some_and(Workers::probes);
+        let of_probes = life.execute.workers.as_deref().is_some_and(Workers::probes);
         life.core.hurts() || of_probes || self.helpers.runner.next_deadline().is_some()
     }
 
@@ -311,7 +311,7 @@ impl Supervisor {
         }
         // This matters only until the first start has succeeded.
         let reached_out = |workers: &mut Workers| workers.outgoing.is_news();
-        if !life.core.snapshot().started && workers.as_mut().is_some_and(reached_out) {
+        if !life.core.snapshot().started && workers.as_deref_mut().is_some_and(reached_out) {
             self.feed(life, Event::Pool(PoolFact::ReachedOut));
         }
         self.feed(life, Event::Child { pid, change: ChildChange::Exited { exit, out_of_memory } });
@@ -325,7 +325,7 @@ impl Supervisor {
     }
 
     fn take_news(&mut self, life: &mut Life<'_>) {
-        for event in life.execute.workers.as_mut().map(Workers::take).unwrap_or_default() {
+        for event in life.execute.workers.as_deref_mut().map(Workers::take).unwrap_or_default() {
             self.feed(life, event);
         }
     }
@@ -351,7 +351,7 @@ impl Supervisor {
         }
         if self.observers.metrics.is_wanted() {
             let status = || life.outside().status(self.clock.now());
-            self.observers.go_on_measuring(begin, life.execute.workers.as_ref(), status);
+            self.observers.go_on_measuring(begin, life.execute.workers.as_deref(), status);
         }
     }
 
@@ -419,9 +419,9 @@ impl Supervisor {
         match ask {
             Ask::ReadConfiguration => {
                 let Executor { starter, workers, .. } = &mut life.execute;
-                Some(self.in_force.read(&mut life.core, starter, workers.as_mut()))
+                Some(self.in_force.read(&mut life.core, starter, workers.as_deref_mut()))
             }
-            Ask::Upgrade(pool) => Some(self.upgrade(life.execute.workers.as_ref(), *pool)),
+            Ask::Upgrade(pool) => Some(self.upgrade(life.execute.workers.as_deref(), *pool)),
             Ask::Reap => {
                 self.inputs.children.wanted = true;
                 None
@@ -436,11 +436,11 @@ impl Supervisor {
         }
         let (core, now) = (&life.core, self.clock.now());
         let Executor { starter, workers, .. } = &mut life.execute;
-        self.observers.log(now, note, core, workers.as_mut(), &self.endpoints);
+        self.observers.log(now, note, core, workers.as_deref_mut(), &self.endpoints);
         if let Some(workers) = workers {
             workers.note(note, core.stop_policy().graceful);
         }
-        self.in_force.note(note, core, starter, workers.as_mut());
+        self.in_force.note(note, core, starter, workers.as_deref_mut());
         self.observers.note(now, note);
         self.helpers.hooks.push(note);
     }

@@ -20,9 +20,9 @@ pub struct InForce {
     /// Of the start.
     pub(super) start: Settings,
     /// The pool's settings of the last reload, if there was one.
-    pool: Option<PoolSettings>,
+    pool: Option<Box<PoolSettings>>,
     /// The command and pool settings of the last confirmed generation, while another is tried.
-    before: Option<(Command, Option<PoolSettings>)>,
+    before: Option<(Command, Option<Box<PoolSettings>>)>,
 }
 
 impl InForce {
@@ -31,6 +31,8 @@ impl InForce {
     }
 
     /// Reads the command line, the variables and the file as at the start.
+    // Not inlined: its frame would be part of every turn.
+    #[inline(never)]
     pub fn read(&mut self, core: &mut Core, starter: &mut Starter, workers: Option<&mut Workers>) -> Event {
         let accepted = match read() {
             Ok(new) => self.renew(new, core, starter, workers),
@@ -90,7 +92,7 @@ impl InForce {
     }
 
     fn apply(&self, core: &Core, workers: Option<&mut Workers>) {
-        if let Some((workers, pool)) = workers.zip(self.pool.as_ref().or(self.start.pool())) {
+        if let Some((workers, pool)) = workers.zip(self.pool.as_deref().or(self.start.pool())) {
             workers.renew(pool);
         }
         discard_ignored(core);

@@ -100,8 +100,8 @@ impl Supervisor {
         let relays = settings.pool().is_some_and(|pool| pool.output.is_some());
         // A child may have ended during the upgrade.
         let children = Reaping::new(given.is_some());
-        let mut life = Life { core, execute, first: None };
-        let mut supervisor = Self {
+        let mut life = Box::new(Life { core, execute, first: None });
+        let mut supervisor = Box::new(Self {
             clock,
             inputs: Inputs { signals, children, inbox },
             waiters: Waiters::default(),
@@ -111,7 +111,7 @@ impl Supervisor {
             endpoints,
             program: if is_pool { exec::own_program() } else { Err(io::ErrorKind::Unsupported.into()) },
             buffers: Buffers::default(),
-        };
+        });
         if is_pool {
             reload::discard_ignored(&life.core);
         }
@@ -145,7 +145,7 @@ fn of_mode(
     settings: &Settings,
     identity: Option<&Identity>,
     given: Option<&ProgramHandover>,
-) -> Result<(Core, Option<CommandPlace>, Option<Workers>), StartError> {
+) -> Result<(Core, Option<CommandPlace>, Option<Box<Workers>>), StartError> {
     match &settings.mode {
         Mode::Init(init) => {
             let (mut policy, place) = (init.policy.clone(), setup::place(init.placing));
@@ -163,7 +163,7 @@ fn of_mode(
                 Some(given) => Core::take_over(policy, pid1::seed(), &given.pool),
                 None => Core::new(Mode::Pool(policy), pid1::seed()),
             };
-            Ok((core, None, Some(workers)))
+            Ok((core, None, Some(Box::new(workers))))
         }
     }
 }

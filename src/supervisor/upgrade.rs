@@ -87,6 +87,8 @@ fn terms(settings: &Settings) -> String {
 
 impl Supervisor {
     /// Returns only if the upgrade failed: then everything is as before.
+    // Not inlined: its frame would be part of every turn.
+    #[inline(never)]
     pub(super) fn upgrade(&self, workers: Option<&Workers>, mut pool: Handover) -> Event {
         // The next program treats helpers as leftovers, and kills them at the same time.
         pool.leftovers.extend(self.helpers.runner.all().filter(|(_, kill_at)| kill_at.is_some()));

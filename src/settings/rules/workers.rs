@@ -73,7 +73,7 @@ mod tests {
 
     fn pool(line: &str) -> PoolSettings {
         let Mode::Pool(pool) = resolve(line).unwrap().mode else { panic!("not a pool: {line}") };
-        pool
+        *pool
     }
 
     #[test]
