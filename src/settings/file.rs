@@ -334,9 +334,9 @@ mod tests {
         ];
         let mut rng = Rng::new(1);
         let (mut read, mut refused) = (0, 0);
-        for _ in 0..2_000 {
+        for _ in 0..3_000 {
             let lines = (0..=rng.up_to(1)).map(|_| {
-                let values: String = (0..=rng.up_to(2)).map(|_| any(&mut rng, &VALUES)).collect();
+                let values: String = (0..=rng.up_to(1)).map(|_| any(&mut rng, &VALUES)).collect();
                 format!("{}{values}\n", any(&mut rng, &KEYS))
             });
             let text: String = lines.collect();
