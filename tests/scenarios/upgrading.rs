@@ -29,6 +29,7 @@ fn eventful(rules: &PoolPolicy) -> (Scene, SpawnId) {
     scene.signal(Signal::HUP);
     scene.next_spawn();
     scene.spawns(20);
+    scene.after(s(1));
     scene.sees_ready(20);
     scene.exits(10, Exit::Code(0));
     scene.hears(20, WorkerFact::RequestsReported { total: 7 });
