@@ -84,6 +84,7 @@ impl fmt::Display for Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::rng::Rng;
 
     #[test]
     fn the_paths_are_read() {
@@ -115,5 +116,44 @@ mod tests {
         ] {
             assert!(Order::read(wrong).unwrap().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn each_order_that_is_read_is_bounded_and_has_a_path_of_its_own() {
+        const PARTS: [&str; 18] = [
+            "reload",
+            "stop",
+            "recycle",
+            "scale",
+            "signal",
+            "log-level",
+            "debug",
+            "warn",
+            "USR1",
+            "SIGTERM",
+            "RTMIN+3",
+            "7",
+            "0",
+            "-1",
+            "1025",
+            "%2f",
+            "\u{e9}",
+            "",
+        ];
+        let mut rng = Rng::new(1);
+        let mut read = 0;
+        for _ in 0..50_000 {
+            let parts = (0..=rng.up_to(3)).map(|_| PARTS[usize::try_from(rng.up_to(17)).unwrap()]);
+            let path: String = parts.flat_map(|part| ["/", part]).collect();
+            let Some(Ok(order)) = Order::read(&path) else { continue };
+            let own = format!("/{}", order.to_string().replace(' ', "/"));
+            assert_eq!(Order::read(&own), Some(Ok(order)), "{path}");
+            assert_eq!(own.matches('/').count(), path.matches('/').count(), "{path}");
+            if let Order::Demand(Request::Scale { workers }) = order {
+                assert!((1..=MOST_WORKERS).contains(&workers), "{path}");
+            }
+            read += 1;
+        }
+        assert!(read > 1_000, "{read}");
     }
 }

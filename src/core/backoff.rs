@@ -166,6 +166,12 @@ mod tests {
             assert!(delay >= full / 2 && delay <= full, "{delay:?} is not within {full:?}");
             full = (full * 2).min(POLICY.backoff_max);
         }
+        // Those that fail together do not all come back together.
+        let drawn = (0..40).map(|_| backoff.delay_after(WorkerFailure::Died, &POLICY, &mut rng));
+        let (least, most) = drawn.fold((Duration::MAX, Duration::ZERO), |(least, most), delay| {
+            (least.min(delay), most.max(delay))
+        });
+        assert!(least < full * 6 / 10 && most > full * 9 / 10, "{least:?} {most:?}");
     }
 
     #[test]

@@ -227,6 +227,7 @@ fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::rng::Rng;
 
     fn words(text: &str) -> Result<Vec<String>, String> {
         let file = File::parse("f", text).map_err(|error| error.to_string())?;
@@ -292,5 +293,75 @@ mod tests {
     fn what_no_parser_should_recurse_into_is_refused() {
         let deep = format!("bind = {}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(words(&deep).unwrap_err().starts_with("f: line 1: "));
+    }
+
+    fn any<'a>(rng: &mut Rng, from: &[&'a str]) -> &'a str {
+        from[usize::try_from(rng.up_to(u64::try_from(from.len() - 1).unwrap())).unwrap()]
+    }
+
+    #[test]
+    fn each_file_is_words_or_one_line_of_what_is_wrong() {
+        const KEYS: [&str; 8] = [
+            "workers = ",
+            "bind = ",
+            "max-age = ",
+            "command = ",
+            "no-placeholders = ",
+            "wrokers = ",
+            "#",
+            "",
+        ];
+        const VALUES: [&str; 15] = [
+            "4",
+            "0x10",
+            "\"6h\"",
+            "\"a\\u0000\"",
+            "true",
+            "1979-05-27",
+            "[",
+            "[ 1, ",
+            "]",
+            ",",
+            "{ a = 1 }",
+            "\"",
+            "\\u0000",
+            "\u{e9}\u{1b}",
+            "\n",
+        ];
+        let mut rng = Rng::new(1);
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..3_000 {
+            let lines = (0..=rng.up_to(1)).map(|_| {
+                let values: String = (0..=rng.up_to(1)).map(|_| any(&mut rng, &VALUES)).collect();
+                format!("{}{values}\n", any(&mut rng, &KEYS))
+            });
+            let text: String = lines.collect();
+            match words(&text) {
+                Ok(words) => {
+                    assert!(!words.iter().any(|word| word.contains('\0')), "{text:?}: {words:?}");
+                    read += usize::from(!words.is_empty());
+                }
+                Err(wrong) => {
+                    assert!(
+                        wrong.starts_with("f: ") && !wrong.contains(['\n', '\u{1b}']),
+                        "{text:?}: {wrong:?}"
+                    );
+                    refused += 1;
+                }
+            }
+        }
+        assert!(read > 50 && refused > 500, "{read} {refused}");
+    }
+
+    #[test]
+    fn a_string_is_the_value_to_the_letter() {
+        const PIECES: [&str; 10] = ["a", " ", "=", "'", "\"", "\\", "\n", "#", "\u{e9}", "--"];
+        let mut rng = Rng::new(2);
+        for _ in 0..500 {
+            let value: String = (0..rng.up_to(6)).map(|_| any(&mut rng, &PIECES)).collect();
+            let written = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let expected = [format!("--chdir={value}")];
+            assert_eq!(words(&format!("chdir = \"{written}\"")).unwrap(), expected);
+        }
     }
 }

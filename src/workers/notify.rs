@@ -99,6 +99,7 @@ fn number<N: FromStr>(text: &str) -> Option<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::rng::Rng;
 
     fn words(text: impl AsRef<[u8]>) -> Vec<Word> {
         parse(text.as_ref()).collect()
@@ -199,5 +200,62 @@ mod tests {
         let text = [b"FDSTORE=1\nSTATUS=x\n".repeat(100), b"WATCHDOG=1\n".repeat(MOST_WORDS + 1)].concat();
         assert_eq!(events(pid, &text), vec![Event::Worker { pid, fact: WorkerFact::Pinged }; MOST_WORDS]);
         assert_eq!(events(pid, b"READY=1\nSTATUS=x"), [Event::Worker { pid, fact: WorkerFact::SaidReady }]);
+    }
+
+    /// Of pieces that mean something, alone or beside others.
+    fn any_text(rng: &mut Rng) -> Vec<u8> {
+        const PIECES: [&[u8]; 16] = [
+            b"READY=1",
+            b"\n",
+            b"\n",
+            b"\r\n",
+            b"\0",
+            b"=",
+            b"STATUS=",
+            b"WATCHDOG=",
+            b"1",
+            b"trigger",
+            b"WATCHDOG_USEC=",
+            b"X_PREFORK_REQUESTS=",
+            b"18446744073709551615",
+            b"\xff\x1b\x9b",
+            "\u{202e}\u{e9}".as_bytes(),
+            b"-",
+        ];
+        let mut piece = || PIECES[usize::try_from(rng.up_to(15)).unwrap()];
+        (0..12).flat_map(|_| piece()).copied().collect()
+    }
+
+    #[test]
+    fn each_line_is_heard_by_itself_and_each_status_is_harmless() {
+        let mut rng = Rng::new(1);
+        let mut heard = 0;
+        for _ in 0..20_000 {
+            let (one, other) = (any_text(&mut rng), any_text(&mut rng));
+            let both = [&one[..], b"\n.\n", &other].concat();
+            let expected = [words([&one[..], b"\n."].concat()), words(&other)].concat();
+            assert_eq!(words(&both), expected, "{:?}", String::from_utf8_lossy(&both));
+            heard += expected.len();
+            for word in expected {
+                if let Word::Status(status) = word {
+                    assert_eq!(status, status.chars().map(printable).collect::<String>());
+                }
+            }
+            assert!(events(Pid(1), &both.repeat(20)).len() <= MOST_WORDS);
+        }
+        assert!(heard > 5_000, "{heard}");
+    }
+
+    #[test]
+    fn each_number_is_heard_as_it_is_said() {
+        let mut rng = Rng::new(2);
+        for _ in 0..1_000 {
+            let bits = rng.up_to(63);
+            let number = rng.up_to(u64::MAX >> bits).max(1);
+            let every = Duration::from_micros(number);
+            let errno = i32::try_from(number % 4_096).unwrap();
+            let text = format!("X_PREFORK_REQUESTS={number}\nWATCHDOG_USEC={number}\nERRNO={errno}");
+            assert_eq!(words(text), [Word::Requests(number), Word::WatchdogUsec(every), Word::Errno(errno)]);
+        }
     }
 }

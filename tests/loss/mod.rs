@@ -11,6 +11,7 @@ mod table;
 use crate::harness::clients::Model;
 use life::{CLIENTS, Phase, Row, live};
 use promises::{Case, Client};
+pub use servers::apps;
 use servers::by_name;
 
 /// Runs a server through everything, and holds it to the promise.

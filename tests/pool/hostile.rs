@@ -1,26 +1,16 @@
 //! Workers that do what they should not, at the worst moment.
 
-use super::python::{app, python, write_app};
+use super::python::{app, write_app};
 use super::{
-    BRISK, allow, assert_stops, catch_up, freeze, pool, readiness, serving, wait_serving, who_answers,
+    allow, assert_stops, brisk, catch_up, freeze, pool, readiness, reload, serving, wait_serving, who_answers,
 };
 use crate::harness::load::Load;
-use crate::harness::{Run, eventually, example, http, launch};
+use crate::harness::{eventually, example, http, launch};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-
-fn brisk(options: &[&str], script: &str) -> Run {
-    pool(&[&BRISK[..], options].concat(), python(script)).start()
-}
-
-fn reload(run: &Run) {
-    let finished = run.log.with_message("reload finished").len();
-    run.signal(libc::SIGHUP);
-    run.log.wait_count("reload finished", finished + 1);
-}
 
 #[test]
 fn who_ignores_the_stop_signal_is_killed_and_the_reload_goes_on() {

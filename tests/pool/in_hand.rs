@@ -34,33 +34,24 @@ server.keepAliveTimeout = 600000
 server.listen({fd: 3})
 "#;
 
-const PYTHON: &str = r#"
-import http.server
+/// The server of tests/loss, whose answers are as those of [`NODE`].
+fn held() -> Vec<OsString> {
+    let apps = crate::loss::apps();
+    python(&format!(
+        "
+os.environ['SLOW'] = '0'
+sys.path.insert(0, {apps:?})
+import plain
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+def body_of(path):
+    if path in ('/held', '/later'): note('taken', str(os.getpid()))
+    if path == '/held': wait_for_file('go')
+    return str(os.getpid()).encode(), 1.5 if path == '/later' else 0
 
-    def do_GET(self):
-        if self.path == "/held":
-            note("taken", str(os.getpid()))
-            wait_for_file("go")
-        if self.path == "/later":
-            note("taken", str(os.getpid()))
-            time.sleep(1.5)
-        body = str(os.getpid()).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *words):
-        pass
-
-server = http.server.ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
-server.socket.close()
-server.socket = socket.socket(fileno=3)
-server.serve_forever()
-"#;
+plain.body_of = body_of
+import plain_http"
+    ))
+}
 
 fn node() -> Vec<OsString> {
     ["node", "-e", NODE].map(OsString::from).to_vec()
@@ -78,6 +69,12 @@ fn one_in_each_hand(run: &Run, workers: &BTreeSet<i64>) -> Vec<Pending> {
         (taken(run, held.len()) == *workers).then_some(())
     });
     held
+}
+
+fn all_are_answered(run: &Run, held: Vec<Pending>) {
+    for held in held {
+        assert_eq!(held.answer().unwrap().status, 200, "{}", run.log.text());
+    }
 }
 
 /// The workers that have taken a request, as soon as so many have been taken.
@@ -124,24 +121,18 @@ fn node_answers_what_it_has_in_hand_at_a_reload() {
 
 #[test]
 fn a_python_server_answers_what_it_has_in_hand_at_a_reload() {
-    a_reload_answers_what_is_in_hand(python(PYTHON));
+    a_reload_answers_what_is_in_hand(held());
 }
 
 /// Requests that all workers have in hand when this is done are answered.
 fn everybody_is_answered(options: &[&str], act: impl Fn(&Run)) {
-    let run = brisk(&[&["-n", "2"], options].concat(), python(PYTHON)).start();
-    wait_serving(&run, 2);
-    let mut held = Vec::new();
-    eventually("a request in each hand", || {
-        held.push(Pending::get(&run.address(0), "/held").unwrap());
-        (taken(&run, held.len()).len() == 2).then_some(())
-    });
+    let run = brisk(&[&["-n", "2"], options].concat(), held()).start();
+    let workers = wait_serving(&run, 2);
+    let held = one_in_each_hand(&run, &workers);
     act(&run);
     busy(&run);
     allow(&run, "go");
-    for held in held {
-        assert_eq!(held.answer().unwrap().status, 200, "{}", run.log.text());
-    }
+    all_are_answered(&run, held);
     run.wait_for("worker exited");
     assert_stops(run);
 }
@@ -174,7 +165,7 @@ fn node_answers_what_it_has_in_hand_at_the_end() {
 
 #[test]
 fn a_python_server_answers_what_it_has_in_hand_at_the_end() {
-    the_end_answers_what_is_in_hand(python(PYTHON));
+    the_end_answers_what_is_in_hand(held());
 }
 
 #[test]
@@ -229,9 +220,7 @@ fn who_waits_for_a_reload_is_told_what_it_waits_for() {
     let message = busy(&run)["message"].as_str().unwrap().to_owned();
     assert!(message.ends_with("; --max-surge 2 would go on"), "{message}");
     allow(&run, "go");
-    for held in held {
-        assert_eq!(held.answer().unwrap().status, 200);
-    }
+    all_are_answered(&run, held);
     let ended = ctl.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), &ended.stdout[..]), (Some(0), &b"reload finished: generation 2\n"[..]));
     assert_stops(run);
@@ -247,9 +236,7 @@ fn all_workers_are_replaced_at_once_where_the_surge_is_all_of_them() {
     run.log.wait_count("worker draining", 2);
     assert!(run.log.with_message("worker stopping").is_empty(), "{}", run.log.text());
     allow(&run, "go");
-    for held in held {
-        assert_eq!(held.answer().unwrap().status, 200);
-    }
+    all_are_answered(&run, held);
     run.wait_for("reload finished");
     assert_stops(run);
 }

@@ -1,7 +1,7 @@
 //! Each worker has listeners of its own: who gets which connections, and what becomes of them.
 
 use super::python::python;
-use super::{BRISK, allow, assert_stops, catch_up, freeze, pool, wait_serving, who_answers};
+use super::{allow, assert_stops, brisk, catch_up, freeze, reload, wait_serving, who_answers};
 use crate::harness::http::{self, Pending};
 use crate::harness::{Run, eventually, kill, launch};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
@@ -10,16 +10,6 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
-
-fn brisk(options: &[&str], script: &str) -> Run {
-    pool(&[&BRISK[..], options].concat(), python(script)).start()
-}
-
-fn reload(run: &Run) {
-    let finished = run.log.with_message("reload finished").len();
-    run.signal(libc::SIGHUP);
-    run.log.wait_count("reload finished", finished + 1);
-}
 
 /// Holds that of 400 connections each of four workers has its share: within five standard deviations, which chance
 /// leaves once in a million.

@@ -104,6 +104,18 @@ fn allow(run: &Run, name: &str) {
 /// Options that leave out the pauses of a replacement which no client of these tests needs.
 const BRISK: [&str; 4] = ["--replacement-gap", "0s", "--drain-time", "50ms"];
 
+/// A pool without those pauses, of workers that run this script.
+fn brisk(options: &[&str], script: &str) -> Run {
+    pool(&[&BRISK[..], options].concat(), python(script)).start()
+}
+
+/// Reloads, and waits for the end of it.
+fn reload(run: &Run) {
+    let finished = run.log.with_message("reload finished").len();
+    run.signal(libc::SIGHUP);
+    run.log.wait_count("reload finished", finished + 1);
+}
+
 /// Whose worker is ready and has not been told to go, as the log has it.
 fn serving(lines: &[serde_json::Value]) -> BTreeSet<i64> {
     let mut pids = BTreeSet::new();

@@ -1,13 +1,11 @@
 //! TTIN and TTOU: one worker more, one fewer.
 
 use super::python::python;
-use super::{BRISK, allow, assert_stops, catch_up, pool, readiness, serving, wait_serving, who_answers};
+use super::{
+    BRISK, allow, assert_stops, brisk, catch_up, pool, readiness, serving, wait_serving, who_answers,
+};
 use crate::harness::load::Load;
 use crate::harness::{Run, eventually};
-
-fn brisk(options: &[&str], script: &str) -> Run {
-    pool(&[&BRISK[..], options].concat(), python(script)).start()
-}
 
 /// Scales by one, and waits until that is so.
 fn scale(run: &Run, signal: i32, to: usize) {

@@ -65,6 +65,9 @@ fn a_deadline_by_which_somebody_is_hurt_is_told_from_others() {
         let mut scene = Scene::ready(PoolPolicy { stop, ..policy(1) });
         scene.signal(Signal::TERM);
         assert_eq!(scene.core.hurts(), patience != Patience::Forever);
+        let mut scene = Scene::ready(PoolPolicy { stop, ..policy(2) });
+        scene.happens(Event::Requested(Request::Scale { workers: 1 }));
+        assert_eq!(scene.core.hurts(), patience != Patience::Forever, "one is stopped");
         let mut scene = Scene::new(Mode::Init(InitPolicy::new(stop)));
         scene.spawns(10);
         assert!(!scene.core.hurts());

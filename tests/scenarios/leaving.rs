@@ -1,6 +1,7 @@
 //! Workers that take no connections any more, and those that only pause.
 
 use super::*;
+use prefork_core::Lane;
 use prefork_core::action::{PoolCheck, WorkerAction};
 use prefork_core::event::{Found, Measured, PoolFact, Request, WorkerFact};
 use prefork_core::note::{WorkerNote, WorkerRef};
@@ -179,6 +180,34 @@ fn a_successor_that_is_not_needed_any_more_goes() {
     scene.exits(20, Exit::Signal { signal: Signal::TERM, core_dumped: false });
     scene.after(s(5));
     assert_eq!(scene.order(), None);
+}
+
+#[test]
+fn a_reload_whose_first_worker_was_such_a_successor_goes_on_with_another() {
+    let mut scene = Scene::ready(two());
+    scene.is_away(Found::Left);
+    scene.signal(Signal::HUP);
+    scene.until("the first", |action| matches!(action, Action::Spawn(_)));
+    assert_eq!(scene.order().map(|order| (order.lane, order.generation)), Some((Lane(0), 2)));
+    scene.spawns(20);
+    scene.until("another look", looks(10));
+    scene.sees(Found::Accepts);
+    assert!(scene.sent(20, Signal::TERM), "it has the same listeners");
+    scene.exits(20, Exit::Signal { signal: Signal::TERM, core_dumped: false });
+    scene.until("another", |action| matches!(action, Action::Spawn(_)));
+    assert_eq!(scene.order().map(|order| order.generation), Some(2));
+}
+
+#[test]
+fn one_that_accepts_no_more_and_ends_at_its_own_limit_ends_by_plan() {
+    let max_requests = Some(Jittered { base: 100, jitter: 10 });
+    let recycle = RecyclePolicy { max_requests, counted_by_worker: true, ..RecyclePolicy::default() };
+    let mut scene = Scene::ready(PoolPolicy { recycle, ..two() });
+    scene.is_away(Found::Absent);
+    scene.exits(10, Exit::Code(0));
+    let by_plan =
+        |note: &Note| matches!(note, Note::Worker(_, WorkerNote::Exited { reason: Reason::MaxRequests, .. }));
+    assert!(scene.noted(by_plan), "{:?}", scene.actions);
 }
 
 #[test]

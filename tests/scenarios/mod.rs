@@ -9,6 +9,7 @@ mod renewing;
 mod replacing;
 mod starting;
 mod stopping;
+mod upgrading;
 
 use prefork_core::action::{
     Action, Ask, Forward, ListenerAction, PoolCheck, Recipients, SpawnOrder, Target, WorkerAction,

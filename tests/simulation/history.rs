@@ -362,6 +362,14 @@ impl<'a> History<'a> {
                 self.kernel.look_again(&mut self.dice);
                 Ok(None)
             }
+            Action::Ask(Ask::Upgrade(given)) if self.plan.upgrades() => {
+                let (Mode::Pool(policy), Rules::Pool(rules)) = (&self.plan.mode, &mut self.rules) else {
+                    return Err("an init hands nothing over".into());
+                };
+                self.core = Core::take_over(policy.clone(), !self.plan.core_seed, given);
+                rules.go_on(self.kernel.now);
+                Ok(Some(Event::Started))
+            }
             other => self.kernel.carry_out(other, &mut self.dice),
         }
     }

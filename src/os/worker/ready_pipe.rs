@@ -121,6 +121,10 @@ impl ReadEnd {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
             Err(_) => return Some(ReadyOutcome::Closed),
         };
+        self.add(piece)
+    }
+
+    fn add(&mut self, piece: &[u8]) -> Option<ReadyOutcome> {
         self.text.extend_from_slice(piece);
         match self.text.iter().position(|byte| *byte == b'\n') {
             Some(end) if end < LONGEST_LINE => Some(ReadyOutcome::Ready),
@@ -133,6 +137,7 @@ impl ReadEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::rng::Rng;
     use crate::os::process::spawn::{Placement, Program, SpawnAttributes, spawn};
     use crate::values::FIRST_FD;
     use std::ffi::OsString;
@@ -266,6 +271,30 @@ mod tests {
             worker.write_all(&vec![b'x'; length]).unwrap();
             worker.write_all(b"\n").unwrap();
             assert_eq!(bench.next(), told(3, what), "{length}");
+        }
+    }
+
+    #[test]
+    fn in_pieces_of_any_size_a_line_means_the_same() {
+        let mut rng = Rng::new(1);
+        let mut any = |most: usize| usize::try_from(rng.up_to(u64::try_from(most).unwrap())).unwrap();
+        for _ in 0..500 {
+            let before = if any(2) == 0 { LONGEST_LINE - 2 + any(4) } else { any(40) };
+            let line = [&vec![b'x'; before][..], [&b"\n"[..], b"\nmore\n", b""][any(2)]].concat();
+            let expected = match line.iter().position(|byte| *byte == b'\n') {
+                Some(end) if end < LONGEST_LINE => ReadyOutcome::Ready,
+                None if line.len() < LONGEST_LINE => ReadyOutcome::Closed,
+                Some(_) | None => ReadyOutcome::Flooded,
+            };
+            // A pipe may be held open by another test's child until that executes: the end is one that is closed.
+            let mut end = ReadEnd { pipe: File::open("/dev/null").unwrap(), text: Vec::new() };
+            let (mut rest, mut told) = (&line[..], None);
+            while !rest.is_empty() && told.is_none() {
+                let piece;
+                (piece, rest) = rest.split_at(1 + any(rest.len() - 1));
+                told = end.add(piece);
+            }
+            assert_eq!(told.or_else(|| end.read()), Some(expected), "{before} {}", line.len());
         }
     }
 

@@ -157,6 +157,11 @@ impl Plan {
         self.late.is_none() && self.step_takes.is_zero()
     }
 
+    /// Whether the next program takes the pool over, or is no better than this one.
+    pub fn upgrades(&self) -> bool {
+        !self.core_seed.is_multiple_of(4)
+    }
+
     /// The temper of the next process.
     pub fn temper(&self, dice: &mut Dice) -> Temper {
         let crowd = match self.crowd {

@@ -1,6 +1,7 @@
 //! What has happened, as events, actions and notes tell it. Nothing here says what is to come of it.
 
 use super::in_hand::InHand;
+use super::spawning::SPAWN_GAP;
 use prefork_core::action::SpawnOrder;
 use prefork_core::event::SpawnId;
 use prefork_core::exit::{Exit, Reason};
@@ -280,6 +281,26 @@ impl Facts {
             pool_ready: false,
             asked: None,
             lost: 0,
+        }
+    }
+
+    /// The pool goes on in the next program, which does not know all: a worker is as if it had just become ready.
+    pub fn go_on(&mut self, now: Monotonic) {
+        (self.stage, self.steered, self.planned_from) = (Stage::Unstarted, Vec::new(), Monotonic::default());
+        self.ever_ready = self.pool_ready || !self.live.is_empty();
+        for worker in &mut self.live {
+            (worker.probe, worker.bad_probes, worker.absent) = ((now, false), 0, false);
+            worker.silent_since = worker.pings.map(|_| now);
+        }
+        for slot in 0..self.wanted() {
+            let is_vacant = self.is_vacant(slot);
+            let slot = &mut self.slots[slot];
+            let spawned = slot.last_spawn.take().unwrap_or_default();
+            slot.owed_by = slot.owed_by.max(spawned + SPAWN_GAP);
+            slot.recovers = false;
+            if !is_vacant {
+                (slot.failures, slot.not_before) = (0, Monotonic::default());
+            }
         }
     }
 

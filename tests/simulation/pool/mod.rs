@@ -70,6 +70,11 @@ impl PoolRules {
         check(!facts.is_open() || serves >= serving.min(floor), "too few serve, by plan")
     }
 
+    /// The pool goes on in the next program, by the same rules.
+    pub fn go_on(&mut self, now: Monotonic) {
+        self.facts.go_on(now);
+    }
+
     /// Whether it was woken for a measurement of no worker.
     pub fn woke_for_a_reason(&self) -> bool {
         self.had_reason

@@ -8,7 +8,7 @@ use prefork_core::exit::Reason;
 use prefork_core::{Lane, Monotonic, Pid};
 use std::time::Duration;
 
-const SPAWN_GAP: Duration = Duration::from_millis(100);
+pub const SPAWN_GAP: Duration = Duration::from_millis(100);
 
 /// One that says that it leaves is replaced so much later, when it is known whether it has left.
 const DECIDED_WITHIN: Duration = Duration::from_millis(300);
