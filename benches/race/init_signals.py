@@ -1,0 +1,170 @@
+"""A signal that is passed on; ten thousand of them; and the one that ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from subprocess import PIPE
+
+from .arithmetic import Spread, number, quantile
+from .counting import calls_while, spawn
+from .inits import REFERENCE, Init, as_pid1, inits, missing
+from .place import OWN_APPS, Race
+from .processes import Failed, children, end, name, send, wait_for, wake_ups
+from .report import Chart, Section, Table
+from .turns import in_turn
+
+RECEIVER = str(OWN_APPS / "receiver.py")
+SAMPLE = 50
+# Neither glibc nor any of the inits uses it.
+REAL_TIME = 40
+
+
+def line_of(process: object) -> bytes:
+    stdout = getattr(process, "stdout")
+    line: bytes = stdout.readline()
+    if not line:
+        raise Failed("the command has ended")
+    return line
+
+
+class Receiver:
+    """An init as PID 1, with a command that tells what has reached it."""
+
+    def __init__(self, init: Init, *words: str) -> None:
+        # Not through the shims of version managers.
+        python = os.path.realpath(sys.executable)
+        args = init.command(python, "-IS", RECEIVER, *words)
+        self.process, self.pid = as_pid1(args, os.path.basename(python)[:15], stdout=PIPE)
+        if line_of(self.process) != b"ready\n":
+            raise Failed("the command is not ready")
+
+    def latency(self) -> float:
+        time.sleep(0.002)
+        begin = time.perf_counter_ns()
+        send(self.pid, signal.SIGUSR1)
+        return (int(line_of(self.process)) - begin) / 1e9
+
+
+def forwarding(race: Race) -> Section:
+    receivers: dict[str, Receiver] = {}
+    failed = missing(race)
+    table = Table(
+        ["subject", "p50, µs", "p99, µs", "ratio to tini", "system calls a signal", "wake-ups a signal"]
+    )
+    try:
+        for init in inits(race).values():
+            try:
+                receivers[init.name] = Receiver(init, "one", str(int(signal.SIGUSR1)))
+            except Failed as error:
+                failed[init.name] = str(error)
+        taken = in_turn({name: receiver.latency for name, receiver in receivers.items()}, race.effort.signals, 120)
+        for subject in taken.values:
+            receiver = receivers[subject]
+
+            def some() -> None:
+                for _ in range(SAMPLE):
+                    receiver.latency()
+
+            before = wake_ups([receiver.pid])
+            some()
+            woken = (wake_ups([receiver.pid]) - before) / SAMPLE
+            calls = calls_while(receiver.pid, some) / SAMPLE
+            p99 = number(quantile(taken.values[subject], 0.99) * 1e6)
+            table.add(subject, taken.cell(subject, 1e6), p99, taken.ratio(subject, "tini"), number(calls), number(woken))
+    finally:
+        for receiver in receivers.values():
+            end(receiver.process)
+    table.not_run({**failed, **taken.failed})
+    text = [
+        f"USR1 to an init that is PID 1, until its command has it (sigwaitinfo(2)), {race.effort.signals} times in turn, "
+        "2 ms apart. System calls by `strace -p`, wake-ups as voluntary context switches.",
+    ]
+    chart = Chart("init-forwarding", "A forwarded signal", "µs", taken.bars(1e6))
+    return Section("Init: forwarding a signal", text, [table], [chart])
+
+
+def term_to_exit(init: Init) -> Callable[[], float]:
+    def once() -> float:
+        pid = spawn(init.command("/bin/sleep", "1000"))
+        wait_for("sleep", lambda: any(name(child) == "sleep" for child in children(pid)), pause=0.001)
+        # Until it waits for what comes.
+        time.sleep(0.005)
+        begin = time.perf_counter()
+        send(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        return time.perf_counter() - begin
+
+    return once
+
+
+def calls_at_term(init: Init) -> int:
+    pid = spawn(init.command("/bin/sleep", "1000"))
+    wait_for("sleep", lambda: any(name(child) == "sleep" for child in children(pid)))
+    time.sleep(0.1)
+
+    def act() -> None:
+        send(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+
+    return calls_while(pid, act)
+
+
+def term(race: Race) -> Section:
+    there = inits(race)
+    taken = in_turn({name: term_to_exit(init) for name, init in there.items()}, race.effort.terms, 90)
+    table = Table(["subject", "median, µs", "p99, µs", "ratio to dumb-init", "system calls"])
+    for subject, values in taken.values.items():
+        p99 = number(quantile(values, 0.99) * 1e6)
+        calls = str(calls_at_term(there[subject]))
+        table.add(subject, taken.cell(subject, 1e6), p99, taken.ratio(subject, "dumb-init"), calls)
+    table.not_run({**missing(race), **taken.failed})
+    text = [f"TERM to `X -- sleep 1000`, not as PID 1, until it has ended, {race.effort.terms} rounds in turn."]
+    return Section("Init: TERM to exit", text, [table], [Chart("init-term", "TERM to exit", "µs", taken.bars(1e6))])
+
+
+def queue(pid: int, count: int) -> int:
+    """Queues real-time signals with values from 1 on; gives how many the kernel took."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for value in range(1, count + 1):
+        if libc.sigqueue(pid, REAL_TIME, ctypes.c_void_p(value)) != 0:
+            return value - 1
+    return count
+
+
+def queued(race: Race) -> Section:
+    limit = resource.getrlimit(resource.RLIMIT_SIGPENDING)[0]
+    count = race.effort.queued if limit < 0 else min(race.effort.queued, limit // 3)
+    table = Table(["subject", "arrived", "in order", "with their value", "all within, ms", "each, µs"])
+    failed, bars = missing(race), {}
+    for init in inits(race).values():
+        receiver = None
+        try:
+            receiver = Receiver(init, "queue", str(REAL_TIME), str(count))
+            send(receiver.pid, signal.SIGSTOP)
+            sent = queue(receiver.pid, count)
+            begin = time.perf_counter_ns()
+            send(receiver.pid, signal.SIGCONT)
+            arrived, ordered, valued, last = map(int, line_of(receiver.process).split())
+            took = (last - begin) / 1e6 if arrived else 0.0
+            each = number(took / arrived * 1e3) if arrived else "–"
+            table.add(init.name, f"{arrived:,} of {sent:,}", f"{ordered:,}", f"{valued:,}", number(took), each)
+            if arrived:
+                bars[init.name] = Spread(*[took] * 3)
+        except Failed as error:
+            failed[init.name] = str(error)
+        finally:
+            if receiver:
+                end(receiver.process)
+    table.not_run(failed)
+    text = [
+        f"{count:,} real-time signals (number {REAL_TIME}, sigqueue(3) with a value each) are queued while the init, PID 1, is "
+        "stopped; then it goes on, and its command counts. A PID 1 does not get what it has no handler for.",
+    ]
+    title = f"{count:,} queued signals"
+    return Section(f"Init: {count:,} queued real-time signals", text, [table], [Chart("init-queued", title, "ms", bars)])
