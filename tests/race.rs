@@ -7,7 +7,8 @@ use std::process::Command;
 fn the_race_reckons_and_writes_as_it_should() {
     let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
     let mut tests = Command::new("python3");
-    let output = tests.args(["-m", "unittest", "race.tests"]).current_dir(benches).output().unwrap();
+    tests.args(["-B", "-m", "unittest", "race.tests"]).current_dir(benches);
+    let output = tests.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("Ran 0 tests"), "{said}");
 }

@@ -14,7 +14,8 @@ from pathlib import Path
 from .place import found
 from .processes import Failed, start, wait_for
 
-DEVNULL = [(os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)]
+# Not the terminal's: some inits take it for their command.
+DEVNULL = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in range(3)]
 
 
 def spawn(args: Sequence[str]) -> int:

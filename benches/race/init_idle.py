@@ -8,7 +8,7 @@ import time
 from .ask import free_port, get
 from .inits import OURS, as_pid1, inits, missing
 from .place import Race
-from .processes import Failed, end, memory, processor_time, wait_for, wake_ups
+from .processes import Failed, kill, memory, processor_time, wait_for, wake_ups
 from .arithmetic import Spread
 from .report import Chart, Section, Table
 
@@ -50,8 +50,8 @@ def run(race: Race) -> Section:
                     wait_for("readiness", lambda: answers(port, "/readyz"))
                     for _ in range(5):
                         get(port, "/livez")
-            except Failed as error:
-                failed[name] = str(error)
+            except Exception as error:
+                failed[name] = str(error) or type(error).__name__
         # What ends with the start has ended.
         time.sleep(2)
         begun = {name: (wake_ups([pid]), processor_time([pid])) for name, (_, pid) in running.items()}
@@ -66,7 +66,7 @@ def run(race: Race) -> Section:
             bars[name] = Spread(*[float(figures[0])] * 3)
     finally:
         for process, _ in running.values():
-            end(process)
+            kill(process)
     table.not_run(failed)
     text = [
         f"`X -- sleep 1000` as PID 1 of a namespace. Memory is of the init alone (`/proc/PID/smaps_rollup`), after "

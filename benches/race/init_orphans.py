@@ -12,7 +12,7 @@ from .arithmetic import number
 from .counting import calls_while
 from .inits import REFERENCE, Init, as_pid1, inits, missing
 from .place import BUILT, OWN_APPS, Race
-from .processes import Failed, children, end, processor_time, send, wait_for
+from .processes import Failed, children, kill, processor_time, send, wait_for
 from .report import Chart, Section, Table
 from .turns import in_turn
 
@@ -42,7 +42,7 @@ class Storm:
             self.own.append(processor_time([pid]) / count)
             return took
         finally:
-            end(process)
+            kill(process)
 
     def measure(self) -> float:
         return self.live(self.count)
@@ -65,7 +65,7 @@ class Storm:
             time.sleep(0.2)
             return calls_while(pid, act) / FEW
         finally:
-            end(process)
+            kill(process)
 
 
 def orphans(race: Race) -> Section:
@@ -79,8 +79,8 @@ def orphans(race: Race) -> Section:
         own = number(sum(storm.own) / len(storm.own) * 1e6)
         try:
             calls = number(storm.calls())
-        except Failed as error:
-            calls = str(error)
+        except Exception as error:
+            calls = str(error) or type(error).__name__
         table.add(subject, taken.cell(subject), taken.ratio(subject, REFERENCE), own, f"{storm.left:,}", calls)
     table.not_run({**missing(race), **taken.failed})
     text = [
@@ -110,7 +110,7 @@ def left_over(race: Race, init: Init, how: str) -> tuple[int, float]:
     except TimeoutExpired as error:
         raise Failed("it has not ended within 20 s") from error
     finally:
-        end(process)
+        kill(process)
     return len(list(directory.glob("*.done"))), took
 
 
@@ -125,8 +125,8 @@ def leftovers(race: Race) -> Section:
                 done, took = left_over(race, init, how)
                 cells += [f"{10 - done} of 10", number(took)]
             table.add(init.name, *cells)
-        except Failed as error:
-            failed[init.name] = str(error)
+        except Exception as error:
+            failed[init.name] = str(error) or type(error).__name__
     table.not_run(failed)
     text = [
         "As PID 1, a command with ten descendants, five in its process group and five daemons in sessions of their own, each of "

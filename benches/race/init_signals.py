@@ -15,7 +15,7 @@ from .arithmetic import Spread, number, quantile
 from .counting import calls_while, spawn
 from .inits import REFERENCE, Init, as_pid1, inits, missing
 from .place import OWN_APPS, Race
-from .processes import Failed, children, end, name, send, wait_for, wake_ups
+from .processes import Failed, children, kill, name, send, wait_for, wake_ups
 from .report import Chart, Section, Table
 from .turns import in_turn
 
@@ -61,8 +61,8 @@ def forwarding(race: Race) -> Section:
         for init in inits(race).values():
             try:
                 receivers[init.name] = Receiver(init, "one", str(int(signal.SIGUSR1)))
-            except Failed as error:
-                failed[init.name] = str(error)
+            except Exception as error:
+                failed[init.name] = str(error) or type(error).__name__
         taken = in_turn({name: receiver.latency for name, receiver in receivers.items()}, race.effort.signals, 120)
         for subject in taken.values:
             receiver = receivers[subject]
@@ -79,7 +79,7 @@ def forwarding(race: Race) -> Section:
             table.add(subject, taken.cell(subject, 1e6), p99, taken.ratio(subject, "tini"), number(calls), number(woken))
     finally:
         for receiver in receivers.values():
-            end(receiver.process)
+            kill(receiver.process)
     table.not_run({**failed, **taken.failed})
     text = [
         f"USR1 to an init that is PID 1, until its command has it (sigwaitinfo(2)), {race.effort.signals} times in turn, "
@@ -153,14 +153,16 @@ def queued(race: Race) -> Section:
             arrived, ordered, valued, last = map(int, line_of(receiver.process).split())
             took = (last - begin) / 1e6 if arrived else 0.0
             each = number(took / arrived * 1e3) if arrived else "–"
-            table.add(init.name, f"{arrived:,} of {sent:,}", f"{ordered:,}", f"{valued:,}", number(took), each)
+            # Without values nothing tells the order.
+            order = f"{ordered:,}" if valued else "–"
+            table.add(init.name, f"{arrived:,} of {sent:,}", order, f"{valued:,}", number(took), each)
             if arrived:
                 bars[init.name] = Spread(*[took] * 3)
-        except Failed as error:
-            failed[init.name] = str(error)
+        except Exception as error:
+            failed[init.name] = str(error) or type(error).__name__
         finally:
             if receiver:
-                end(receiver.process)
+                kill(receiver.process)
     table.not_run(failed)
     text = [
         f"{count:,} real-time signals (number {REAL_TIME}, sigqueue(3) with a value each) are queued while the init, PID 1, is "

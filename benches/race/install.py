@@ -24,7 +24,7 @@ DEBIAN = {
     "runsvdir": "runit",
     "supervisord": "supervisor",
     "nginx": "nginx-light",
-    "php-fpm8.2": "php-fpm",
+    "php-fpm": "php-fpm",
     "strace": "strace",
     "valgrind": "valgrind",
     "wrk": "wrk",
@@ -95,7 +95,10 @@ def pypi() -> dict[str, str]:
     if not marker.exists() or marker.read_text() != wanted:
         say(f"installs gunicorn, uvicorn, hypercorn, granian and circus into {VENV}")
         shutil.rmtree(VENV, ignore_errors=True)
-        venv.create(VENV, with_pip=True)
+        try:
+            venv.create(VENV, with_pip=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            return {program: f"no virtual environment: {error}" for program in PYPI}
         pip = [VENV / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
         if run([*pip, "-r", HERE / "requirements.txt"]) is None:
             marker.write_text(wanted)

@@ -32,7 +32,7 @@ def value(path: str, key: str) -> str:
 
 def versions() -> dict[str, str]:
     """Of everything that is installed."""
-    packages = sorted({*DEBIAN.values(), "php8.2-fpm"} - {"util-linux", "gcc", "php-fpm"})
+    packages = sorted({*DEBIAN.values(), "php*-fpm"} - {"util-linux", "gcc", "php-fpm"})
     listed = output(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *packages])
     debian = [line for line in listed.splitlines() if len(line.split()) == 2]
     wanted = ("circus", "granian", "gunicorn", "httptools", "hypercorn", "uvicorn", "uvloop")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .ask import free_port, get
 from .place import APPS, OWN_APPS, Race, found
-from .processes import Failed, Process, descendants, end, kill_all, send, start, wait_for
+from .processes import Failed, Process, children, descendants, end, kill_all, send, start, wait_for
 
 OURS = "prefork-init"
 # A worker's limit of requests, where a manager recycles by that.
@@ -71,8 +71,10 @@ class Running:
         return int(get(self.site.port, "/pid")[1])
 
     def see(self, seen: set[int]) -> set[int]:
+        """Adds the worker that answers, or all children of a master whose idle workers need not take turns."""
         try:
-            seen.add(self.worker())
+            worker = self.worker()
+            seen.update(children(self.pid) if self.manager.by_children else [worker])
         except (OSError, ValueError):
             pass
         return seen
@@ -82,11 +84,14 @@ class Running:
         seen: set[int] = set()
 
         def look() -> set[int] | None:
-            if self.process.poll() is not None:
-                raise Failed(f"it has ended with {self.process.returncode}: {self.last_words()}")
+            self.must_live()
             return seen if len(self.see(seen)) >= self.site.workers else None
 
         return wait_for(f"answers of {self.site.workers} workers", look, 30, 0.003)
+
+    def must_live(self) -> None:
+        if self.process.poll() is not None:
+            raise Failed(f"it has ended with {self.process.returncode}: {self.last_words()}")
 
     def last_words(self) -> str:
         text = self.site.log.read_text(errors="replace") if self.site.log.exists() else ""
@@ -109,6 +114,7 @@ class Running:
         now: set[int] = set()
 
         def look() -> bool:
+            self.must_live()
             gone = sum(not Path(f"/proc/{pid}").exists() for pid in old)
             return gone >= min(count, len(old)) and len(self.see(now) - old) >= count
 
@@ -130,6 +136,7 @@ class Manager:
     # How workers are recycled: by their limit of requests, or by an order. Or why not.
     recycle: Callable[[Running], None] | None = None
     no_recycle: str = ""
+    by_children: bool = False
     env: Callable[[Site], dict[str, str]] = field(default=lambda site: {})
 
     def start(self, race: Race, workers: int, limited: bool = False, ready: bool = True) -> Running:
@@ -342,7 +349,7 @@ def php(site: Site) -> list[str]:
     text = PHP.format(dir=site.directory, workers=site.workers)
     root = ["-R"] if os.geteuid() == 0 else []
     user = "user = root\ngroup = root\n" if root else ""
-    return [program("php-fpm8.2"), "-n", "--nodaemonize", *root, "-y", str(site.write("php.conf", text + user))]
+    return [program("php-fpm"), "-n", "--nodaemonize", *root, "-y", str(site.write("php.conf", text + user))]
 
 
 def services(site: Site, command: str) -> Path:
@@ -398,7 +405,7 @@ SUPERVISOR = Manager(
     by("supervisorctl", "-c", "{dir}/supervisord.conf", "restart", "web:*"),
     no_recycle=NO_LIMIT,
 )
-NGINXS = Manager("nginx", ("nginx",), nginx, by_hup, no_recycle=NO_LIMIT)
+NGINXS = Manager("nginx", ("nginx",), nginx, by_hup, no_recycle=NO_LIMIT, by_children=True)
 PM2 = Manager("pm2 (node)", ("pm2", "node"), pm2, by("pm2", "reload", "all"), no_recycle=NO_LIMIT, env=pm2_env)
 # They keep one process each and have no sockets for it: one worker, that binds the port itself.
 RUNIT = Manager(
@@ -408,7 +415,7 @@ S6 = Manager(
     "s6", ("s6-svscan", "uvicorn"), lambda site: [program("s6-svscan"), str(services(site, with_port(site)))], nothing
 )
 # It speaks FastCGI, not HTTP.
-PHP_FPM = Manager("php-fpm", ("php-fpm8.2",), php, nothing)
+PHP_FPM = Manager("php-fpm", ("php-fpm",), php, nothing)
 
 POOLS = (PREFORK, UVICORNS, GUNICORN, GUNICORN_ASGI, GTHREAD, HYPERCORN, GRANIAN, CIRCUSD, SUPERVISOR, NGINXS, PM2)
 SINGLE = (RUNIT, S6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,13 +37,16 @@ class Race:
     def directory(self, name: str) -> Path:
         """A new one."""
         self.made += 1
-        path = self.scratch / f"{self.made}-{name.replace(' ', '-').replace('/', '-')}"
+        path = self.scratch / f"{self.made}-{re.sub('[^a-z0-9]+', '-', name)}"
         path.mkdir()
         return path
 
 
 def found(program: str) -> Path | None:
     """A program from PyPI or npm, of our own, or of the system."""
+    if program == "php-fpm":
+        # Debian puts the version behind.
+        return next(Path("/usr/sbin").glob("php-fpm*"), None)
     for folder in (VENV / "bin", NODE / "node_modules" / ".bin", BUILT):
         if (folder / program).exists():
             return folder / program

@@ -109,8 +109,8 @@ def successors(race: Race) -> Section:
                 spread = Spread.of(values).scaled(1e3)
                 table.add(shown, f"{workers:,}", with_quartiles(spread))
                 bars[shown] = spread
-            except Failed as error:
-                failed[shown] = str(error)
+            except Exception as error:
+                failed[shown] = str(error) or type(error).__name__
     table.not_run(failed)
     text = [
         f"KILL to {VICTIMS} workers, one after the other, each until its successor's first instruction "

@@ -67,7 +67,7 @@ def run(race: Race) -> Section:
                 table.add(manager.name, *cells)
             finally:
                 running.stop()
-        except (Failed, OSError, ValueError) as error:
+        except Exception as error:
             failed[manager.name] = str(error) or type(error).__name__
     table.not_run(failed)
     text = [

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from .arithmetic import Spread, number
 from .managers import PHP_FPM, POOLS, SINGLE, Manager, Running, sleepers
 from .place import BUILT, Race
-from .processes import Failed, children, descendants, memory, name, processor_time, wait_for, wake_ups
+from .processes import children, descendants, memory, name, processor_time, wait_for, wake_ups
 from .report import Chart, Section, Table
 
 HEAD = ["manager", "PSS, kB", "private dirty, kB", "processes", "processor time, ms/s", "wake-ups/s"]
@@ -58,8 +58,8 @@ def servers(race: Race) -> Section:
                 one = manager.start(race, workers, ready=manager is not PHP_FPM)
                 running.append(one)
                 managers[manager.name] = settled(one) if manager is PHP_FPM else one.managers(one.workers())
-            except Failed as error:
-                failed[manager.name] = str(error)
+            except Exception as error:
+                failed[manager.name] = str(error) or type(error).__name__
         # What is still done after a start has been done.
         time.sleep(3)
         bars = figures(race, table, managers, {})
@@ -80,8 +80,7 @@ def sleeping(manager: Manager, race: Race, workers: int) -> tuple[Running, float
     running = manager.start(race, workers, ready=False)
 
     def look() -> bool:
-        if running.process.poll() is not None:
-            raise Failed(f"it has ended with {running.process.returncode}: {running.last_words()}")
+        running.must_live()
         return sum(name(pid) == "helper" for pid in descendants(running.pid)) >= workers
 
     try:
@@ -109,8 +108,8 @@ def thousand(race: Race) -> Section:
                 bars |= figures(race, table, {subject: pids}, {subject: [number(took)]})
             finally:
                 running.stop()
-        except Failed as error:
-            failed[subject] = str(error)
+        except Exception as error:
+            failed[subject] = str(error) or type(error).__name__
     table.not_run(failed)
     text = [
         f"{count:,} workers that sleep, one manager after the other. gunicorn, uvicorn, hypercorn and granian have no workers "

@@ -83,8 +83,8 @@ def together(race: Race, managers: Sequence[Manager], reference: str, tables: li
         for manager in managers:
             try:
                 running.append(manager.start(race, WORKERS))
-            except Failed as error:
-                failed[manager.name] = str(error)
+            except Exception as error:
+                failed[manager.name] = str(error) or type(error).__name__
         for close in (False, True):
             table, bars[close] = one_kind(race, running, close, reference)
             table.not_run(failed)

@@ -158,11 +158,16 @@ def sweep() -> None:
         time.sleep(0.01)
 
 
+def kill(process: Process) -> None:
+    """With all that is below it, at once."""
+    kill_all([*descendants(process.pid), process.pid])
+    process.wait()
+
+
 def end(process: Process, seconds: float = 15) -> None:
     """TERM, and KILL for it and all below it where that takes too long."""
     process.terminate()
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
-        kill_all([process.pid, *descendants(process.pid)])
-        process.wait()
+        kill(process)

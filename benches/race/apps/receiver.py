@@ -14,7 +14,7 @@ NUMBER = int(sys.argv[2])
 # signalfd_siginfo, signalfd(2).
 SIZE, VALUE = 128, 44
 QUIET = 1.0
-FIRST = 8.0
+FIRST = 4.0
 
 
 def one() -> None:
