@@ -105,7 +105,8 @@ def run(race: Race) -> Section:
     text = [
         f"`wrk -t1 -c{CONNECTIONS} -d{race.effort.load:.0f}s --latency` at {WORKERS} workers, {race.effort.loads} times in turn, "
         "on the same cores as the workers; all managers stand at the same time. The same uvicorn with uvloop and httptools "
-        "under the first six, the same node under the last two. Processor time: of the manager and its workers.",
+        "under the first six, the same node under the last two. circus and supervisord leave TCP_NODELAY unset on the socket that they "
+        "hand over, which uvicorn does not set itself on a `--fd`. Processor time: of the manager and its workers.",
     ]
     charts = [
         Chart("pool-keep-alive", "Keep-alive, uvicorn", "requests/s", bars[False]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from subprocess import PIPE
 
@@ -15,6 +16,7 @@ WORKERS = 2
 CLIENTS = 2
 MODELS = {"close": "a connection a request", "keep": "keep-alive", "again": "keep-alive, asks again"}
 Counts = dict[str, dict[str, int]]
+PHASES = ("recycle", "reload", "crash", "stop")
 
 
 class Load:
@@ -62,9 +64,6 @@ class Lost:
         return f"{lost} lost, {self.refused} refused{wrong} of {self.ok + self.lost:,}; gap {gap:,.0f} ms"
 
 
-Results = dict[str, dict[str, Lost]]
-
-
 def crash(running: Running) -> None:
     old = running.workers()
     victim = min(old)
@@ -72,74 +71,58 @@ def crash(running: Running) -> None:
     running.replaced({victim} | old, 1)
 
 
-def under_load(race: Race, manager: Manager, limited: bool) -> tuple[Running, Load]:
+def life(race: Race, manager: Manager, limited: bool, acts: dict[str, Callable[[Running], None]]) -> dict[str, Counts]:
+    """One pool under load, and what each act cost. After `stop` no client asks again."""
     running = manager.start(race, WORKERS, limited)
     load = Load(race, running.site.port)
+    costs = {}
     try:
         load.say("ok 20")
         load.say("take")
-    except BaseException:
+        for phase, act in acts.items():
+            act(running)
+            costs[phase] = load.say("stop" if phase == "stop" else "take")
+    finally:
         load.close()
         running.stop()
-        raise
-    return running, load
+    return costs
 
 
-def note(results: Results, phase: str, counts: Counts) -> None:
+def lives(manager: Manager) -> list[tuple[bool, dict[str, Callable[[Running], None]]]]:
+    """Apart, so that what a manager cannot do keeps no other phase from being run."""
+    all_of_them = [(False, {"reload": Running.reload, "stop": Running.stop}), (False, {"crash": crash})]
+    return [(True, {"recycle": manager.recycle}), *all_of_them] if manager.recycle else all_of_them
+
+
+def note(results: dict[str, Lost], counts: Counts) -> None:
     for model, lost in counts.items():
-        results.setdefault(phase, {}).setdefault(model, Lost()).add(lost)
-
-
-def live(race: Race, manager: Manager, results: Results) -> None:
-    """A life with a reload, a crash and the end; and one with recycling."""
-    running, load = under_load(race, manager, False)
-    try:
-        running.reload()
-        note(results, "reload", load.say("take"))
-        crash(running)
-        load.say("ok 20")
-        note(results, "crash", load.say("take"))
-        running.stop()
-        note(results, "stop", load.say("stop"))
-    finally:
-        load.close()
-        running.stop()
-    if manager.recycle is None:
-        return
-    running, load = under_load(race, manager, True)
-    try:
-        manager.recycle(running)
-        note(results, "recycle", load.say("stop"))
-    finally:
-        load.close()
-        running.stop()
+        results.setdefault(model, Lost()).add(lost)
 
 
 def run(race: Race) -> Section:
     managers = (PREFORK_HINT, PREFORK, *(it for it in POOLS if it is not PREFORK), PREFORK_NODE)
-    results: dict[str, Results] = {manager.name: {} for manager in managers}
-    failed: dict[str, str] = {}
+    # By phase and manager.
+    results = {phase: {manager.name: dict[str, Lost]() for manager in managers} for phase in PHASES}
+    failed = {phase: dict[str, str]() for phase in PHASES}
+    failed["recycle"] |= {manager.name: manager.no_recycle for manager in managers if manager.recycle is None}
     for _ in range(race.effort.lives):
         for manager in managers:
-            if manager.name in failed:
-                continue
-            try:
-                live(race, manager, results[manager.name])
-            except Exception as error:
-                failed[manager.name] = str(error) or type(error).__name__
+            for limited, acts in lives(manager):
+                if any(manager.name in failed[phase] for phase in acts):
+                    continue
+                try:
+                    for phase, counts in life(race, manager, limited, acts).items():
+                        note(results[phase][manager.name], counts)
+                except Exception as error:
+                    for phase in acts:
+                        failed[phase][manager.name] = str(error) or type(error).__name__
     tables = []
-    for phase in ("recycle", "reload", "crash", "stop"):
+    for phase in PHASES:
         table = Table([phase, *MODELS.values()])
-        reasons = {}
-        for manager in managers:
-            of_phase = results[manager.name].get(phase)
-            if of_phase:
-                table.add(manager.name, *(of_phase[model].cell() for model in MODELS))
-            else:
-                reasons[manager.name] = failed.get(manager.name) or manager.no_recycle
-            if of_phase and manager.name in failed:
-                reasons[f"{manager.name} (later)"] = failed[manager.name]
-        table.not_run(reasons)
+        for name, lost in results[phase].items():
+            if lost:
+                table.add(name, *(lost[model].cell() for model in MODELS))
+        table.not_run(failed[phase])
         tables.append(table)
     text = [
         f"{WORKERS} workers under {CLIENTS} clients of each kind, each a closed loop, {race.effort.lives} lives in turn "
