@@ -17,6 +17,7 @@ these comparisons alone. Everything is on this machine, over loopback, and all p
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -116,6 +117,15 @@ def write(text: str, done: Sequence[Done]) -> None:
     say(f"wrote {RESULTS} and {PLOTS}")
 
 
+def clean_environment() -> None:
+    """Variables change what subjects do; one of ours makes us read all options anew."""
+    theirs = ("PREFORK_", "LISTEN_", "TINI_", "DUMB_INIT_", "CATATONIT_", "UVICORN_", "GUNICORN_", "GRANIAN_", "PM2_")
+    others = ("PORT", "WEB_CONCURRENCY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "PYTHONPATH")
+    for name in list(os.environ):
+        if name.startswith(theirs) or name in others:
+            del os.environ[name]
+
+
 def options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benches/race/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_mutually_exclusive_group()
@@ -135,6 +145,7 @@ def main(words: Sequence[str]) -> int:
         print("\n".join(COMPARISONS))
         return 0
     effort = TRIAL if wanted.trial else QUICK if wanted.quick else FULL
+    clean_environment()
     become_subreaper()
     signal.signal(signal.SIGALRM, on_alarm)
     # TERM ends it as Ctrl-C does, and everything that it has started.

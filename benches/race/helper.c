@@ -1,14 +1,20 @@
 /* What the race needs small and fast processes for.
  *
+ * steps PROGRAM [ARG...]    how many instructions the program itself executes, each a step of ptrace(2): valgrind knows no
+ *              clone(2) that shares memory, and a virtual machine may count none
  * orphans N    N processes, dead at once, whose parents end before them; says "s" at first and "d" when the last is made
  * stamp FILE   a worker that appends the time at which it runs (CLOCK_MONOTONIC, ns) and its pid
  * listen FD    a worker that waits for connections with epoll, and takes none
  */
 #include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +26,43 @@ static pid_t forked(void)
     while ((pid = fork()) < 0)
         usleep(500);
     return pid;
+}
+
+/* Where it is. A repeated instruction stops after each time, and is one. */
+static long at(pid_t pid)
+{
+#ifdef __x86_64__
+    return ptrace(PTRACE_PEEKUSER, pid, (void *)offsetof(struct user, regs.rip), NULL);
+#else
+    static long all_differ;
+    return all_differ++;
+#endif
+}
+
+static int steps(char **words)
+{
+    long count = 0, place, last = -1;
+    int status, number = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        for (int fd = 0; fd < 3; fd++)
+            dup2(null, fd);
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        execv(words[0], words);
+        _exit(127);
+    }
+    while (waitpid(pid, &status, 0) == pid && WIFSTOPPED(status)) {
+        /* What stops it is our step, or its own execve; any other signal is for it. */
+        number = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+        place = at(pid);
+        count += number == 0 && place != last;
+        last = place;
+        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)(long)number) < 0)
+            return 1;
+    }
+    printf("%ld\n", count);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 static void orphans(long count)
@@ -62,6 +105,8 @@ static void listens(int fd)
 
 int main(int argc, char **argv)
 {
+    if (argc >= 3 && strcmp(argv[1], "steps") == 0)
+        return steps(argv + 2);
     if (argc != 3)
         return 2;
     if (strcmp(argv[1], "orphans") == 0)

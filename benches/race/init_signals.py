@@ -5,17 +5,19 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from subprocess import PIPE
 
 from .arithmetic import Spread, number, quantile
 from .counting import calls_while, spawn
-from .inits import REFERENCE, Init, as_pid1, inits, missing
+from .inits import Init, as_pid1, inits, missing
 from .place import OWN_APPS, Race
-from .processes import Failed, children, kill, name, send, wait_for, wake_ups
+from .processes import Failed, Process, children, is_dead, kill, kill_all, name, send, wait_for, wake_ups
 from .report import Chart, Section, Table
 from .turns import in_turn
 
@@ -89,43 +91,88 @@ def forwarding(race: Race) -> Section:
     return Section("Init: forwarding a signal", text, [table], [chart])
 
 
-def term_to_exit(init: Init) -> Callable[[], float]:
-    def once() -> float:
-        pid = spawn(init.command("/bin/sleep", "1000"))
-        wait_for("sleep", lambda: any(name(child) == "sleep" for child in children(pid)), pause=0.001)
+SLEEP = ("/bin/sleep", "1000")
+
+
+def as_child(init: Init) -> tuple[Process | None, int]:
+    pid = spawn(init.command(*SLEEP))
+    wait_for("sleep", lambda: any(name(child) == "sleep" for child in children(pid)), pause=0.001)
+    return None, pid
+
+
+def first(init: Init) -> tuple[Process | None, int]:
+    return as_pid1(init.command(*SLEEP), "sleep")
+
+
+WAYS: dict[str, Callable[[Init], tuple[Process | None, int]]] = {"PID 1": first, "not PID 1": as_child}
+
+
+def ended(process: Process | None, pid: int, act: Callable[[], float]) -> float:
+    """What `act` gives, after which nothing is left of them."""
+    try:
+        return act()
+    finally:
+        if process:
+            kill(process)
+        else:
+            kill_all([pid])
+            os.waitpid(pid, 0)
+
+
+def term_to_exit(init: Init, start: Callable[[Init], tuple[Process | None, int]]) -> float:
+    process, pid = start(init)
+
+    def act() -> float:
+        handle = os.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
         # Until it waits for what comes.
         time.sleep(0.005)
         begin = time.perf_counter()
         send(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
-        return time.perf_counter() - begin
+        over = poll.poll(10_000)
+        took = time.perf_counter() - begin
+        os.close(handle)
+        if not over:
+            raise Failed("it has not ended within 10 s")
+        return took
 
-    return once
+    return ended(process, pid, act)
 
 
-def calls_at_term(init: Init) -> int:
-    pid = spawn(init.command("/bin/sleep", "1000"))
-    wait_for("sleep", lambda: any(name(child) == "sleep" for child in children(pid)))
+def calls_at_term(init: Init, start: Callable[[Init], tuple[Process | None, int]]) -> str:
+    process, pid = start(init)
     time.sleep(0.1)
 
     def act() -> None:
         send(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
+        wait_for("its end", lambda: is_dead(pid))
 
-    return calls_while(pid, act)
+    try:
+        return f"{ended(process, pid, lambda: calls_while(pid, act)):.0f}"
+    except Failed as error:
+        return str(error)
 
 
 def term(race: Race) -> Section:
-    there = inits(race)
-    taken = in_turn({name: term_to_exit(init) for name, init in there.items()}, race.effort.terms, 90)
-    table = Table(["subject", "median, µs", "p99, µs", "ratio to dumb-init", "system calls"])
-    for subject, values in taken.values.items():
-        p99 = number(quantile(values, 0.99) * 1e6)
-        calls = str(calls_at_term(there[subject]))
-        table.add(subject, taken.cell(subject, 1e6), p99, taken.ratio(subject, "dumb-init"), calls)
-    table.not_run({**missing(race), **taken.failed})
-    text = [f"TERM to `X -- sleep 1000`, not as PID 1, until it has ended, {race.effort.terms} rounds in turn."]
-    return Section("Init: TERM to exit", text, [table], [Chart("init-term", "TERM to exit", "µs", taken.bars(1e6))])
+    tables, charts = [], []
+    for way, start in WAYS.items():
+        there = inits(race)
+        measures = {subject: partial(term_to_exit, init, start) for subject, init in there.items()}
+        taken = in_turn(measures, race.effort.terms, 90)
+        table = Table([way, "median, µs", "p99, µs", "ratio to dumb-init", "system calls"])
+        for subject, values in taken.values.items():
+            p99 = number(quantile(values, 0.99) * 1e6)
+            calls = calls_at_term(there[subject], start)
+            table.add(subject, taken.cell(subject, 1e6), p99, taken.ratio(subject, "dumb-init"), calls)
+        table.not_run({**missing(race), **taken.failed})
+        tables.append(table)
+        charts.append(Chart(f"init-term-{way.replace(' ', '-').lower()}", f"TERM to exit, {way}", "µs", taken.bars(1e6)))
+    text = [
+        f"TERM to `X -- sleep 1000` until it has ended (a pidfd tells), {race.effort.terms} rounds in turn: as PID 1 of a "
+        "namespace, and as a child of another process. System calls from TERM on, by `strace -p`.",
+    ]
+    return Section("Init: TERM to exit", text, tables, charts)
 
 
 def queue(pid: int, count: int) -> int:

@@ -26,7 +26,6 @@ DEBIAN = {
     "nginx": "nginx-light",
     "php-fpm": "php-fpm",
     "strace": "strace",
-    "valgrind": "valgrind",
     "wrk": "wrk",
     "unshare": "util-linux",
     "cc": "gcc",
@@ -41,10 +40,11 @@ def say(text: str) -> None:
     print(f"race: {text}", file=sys.stderr, flush=True)
 
 
-def run(args: Sequence[str | Path], cwd: Path = ROOT) -> str | None:
-    """Runs a client, and tells why it failed; its output is for stderr."""
+def run(args: Sequence[str | Path]) -> str | None:
+    """Runs a client, and tells why it failed, beside what it says on stderr."""
+    words = [str(arg) for arg in args]
     try:
-        result = subprocess.run([str(arg) for arg in args], cwd=cwd, stdout=sys.stderr, stdin=subprocess.DEVNULL, timeout=900)
+        result = subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=900)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return f"{Path(args[0]).name} ended with {result.returncode}" if result.returncode else None

@@ -46,7 +46,6 @@ def versions() -> dict[str, str]:
         "Python": f"{output([VENV / 'bin' / 'python', '--version'])} (workers), {platform.python_version()} (the race)",
         "node": output(["node", "--version"]) or "none",
         "Rust": output(["rustc", "--version"]),
-        "valgrind": output(["valgrind", "--version"]) or "none",
     }
 
 
