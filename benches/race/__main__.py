@@ -119,7 +119,17 @@ def write(text: str, done: Sequence[Done]) -> None:
 
 def clean_environment() -> None:
     """Variables change what subjects do; one of ours makes us read all options anew."""
-    theirs = ("PREFORK_", "LISTEN_", "TINI_", "DUMB_INIT_", "CATATONIT_", "UVICORN_", "GUNICORN_", "GRANIAN_", "PM2_")
+    theirs = (
+        "PREFORK_",
+        "LISTEN_",
+        "TINI_",
+        "DUMB_INIT_",
+        "CATATONIT_",
+        "UVICORN_",
+        "GUNICORN_",
+        "GRANIAN_",
+        "PM2_",
+    )
     others = ("PORT", "WEB_CONCURRENCY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "PYTHONPATH")
     for name in list(os.environ):
         if name.startswith(theirs) or name in others:
@@ -127,7 +137,9 @@ def clean_environment() -> None:
 
 
 def options(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("benches/race/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "benches/race/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--quick", action="store_true")
     kinds.add_argument("--trial", action="store_true")
@@ -164,7 +176,9 @@ def main(words: Sequence[str]) -> int:
             if wanted.only and name not in wanted.only:
                 continue
             late = time.monotonic() - begin > effort.minutes * 60
-            done.append(Done(failed(name, f"{effort.minutes} minutes were over"), 0) if late else compare(race, name))
+            done.append(
+                Done(failed(name, f"{effort.minutes} minutes were over"), 0) if late else compare(race, name)
+            )
         text = document(race, words, done, busy)
         if wanted.trial or wanted.only and not wanted.write:
             print(text)

@@ -20,7 +20,7 @@ DEVNULL = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in range(
 
 def spawn(args: Sequence[str]) -> int:
     """As quick as Python can."""
-    return os.posix_spawn(args[0], args, os.environ, file_actions=DEVNULL)
+    return os.posix_spawn(args[0], list(args), os.environ, file_actions=DEVNULL)
 
 
 def page_faults(args: Sequence[str]) -> int:

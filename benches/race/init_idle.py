@@ -25,7 +25,14 @@ def run(race: Race) -> Section:
     own, ports = inits(race)[OURS].program, {}
     for name, words in {
         f"{OURS}, endpoint, 5 requests": [],
-        f"{OURS}, pool of 4, endpoint, control": ["-n", "4", "--ready", "delay:1ms", "--control", race.directory("c") / "c"],
+        f"{OURS}, pool of 4, endpoint, control": [
+            "-n",
+            "4",
+            "--ready",
+            "delay:1ms",
+            "--control",
+            race.directory("c") / "c",
+        ],
     }.items():
         ports[name] = free_port()
         health = f"--health=127.0.0.1:{ports[name]}"
@@ -73,4 +80,6 @@ def run(race: Race) -> Section:
         f"{race.effort.idle:.0f} idle seconds, in which wake-ups (voluntary context switches) and processor time "
         "(`schedstat`) were counted. tini and dumb-init need the C library besides their file.",
     ]
-    return Section("Init: memory, size, idle", text, [table], [Chart("init-memory", "Anonymous memory", "kB", bars)])
+    return Section(
+        "Init: memory, size, idle", text, [table], [Chart("init-memory", "Anonymous memory", "kB", bars)]
+    )

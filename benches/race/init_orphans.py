@@ -29,7 +29,9 @@ class Storm:
         self.own: list[float] = []
 
     def live(self, count: int) -> float:
-        process, pid = as_pid1(self.init.command(str(BUILT / "helper"), "orphans", str(count)), "helper", stdout=PIPE)
+        process, pid = as_pid1(
+            self.init.command(str(BUILT / "helper"), "orphans", str(count)), "helper", stdout=PIPE
+        )
         try:
             assert process.stdout
             process.stdout.read(1)
@@ -72,7 +74,13 @@ def orphans(race: Race) -> Section:
     count = race.effort.orphans
     storms = {name: Storm(init, count) for name, init in inits(race).items()}
     taken = in_turn({name: storm.measure for name, storm in storms.items()}, race.effort.storms, 240)
-    head = ["subject", "seconds", f"ratio to {REFERENCE}", "own processor time each, µs", "unreaped at the last fork"]
+    head = [
+        "subject",
+        "seconds",
+        f"ratio to {REFERENCE}",
+        "own processor time each, µs",
+        "unreaped at the last fork",
+    ]
     table = Table([*head, "system calls each"])
     for subject in taken.values:
         storm = storms[subject]
@@ -81,7 +89,9 @@ def orphans(race: Race) -> Section:
             calls = number(storm.calls())
         except Exception as error:
             calls = str(error) or type(error).__name__
-        table.add(subject, taken.cell(subject), taken.ratio(subject, REFERENCE), own, f"{storm.left:,}", calls)
+        table.add(
+            subject, taken.cell(subject), taken.ratio(subject, REFERENCE), own, f"{storm.left:,}", calls
+        )
     table.not_run({**missing(race), **taken.failed})
     text = [
         f"As PID 1, `X -- helper orphans {count}`: {count:,} processes that end at once, a hundred of each parent, which ends "
@@ -116,7 +126,9 @@ def left_over(race: Race, init: Init, how: str) -> tuple[int, float]:
 
 def leftovers(race: Race) -> Section:
     cases = {"ends": "the command ends by itself", "waits": "TERM, at which the command ends at once"}
-    table = Table(["subject", *(f"{case}: {what}" for case in cases.values() for what in ("lost", "over after, s"))])
+    table = Table(
+        ["subject", *(f"{case}: {what}" for case in cases.values() for what in ("lost", "over after, s"))]
+    )
     failed = missing(race)
     for init in inits(race).values():
         cells: list[str] = []

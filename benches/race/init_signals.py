@@ -65,7 +65,9 @@ def forwarding(race: Race) -> Section:
                 receivers[init.name] = Receiver(init, "one", str(int(signal.SIGUSR1)))
             except Exception as error:
                 failed[init.name] = str(error) or type(error).__name__
-        taken = in_turn({name: receiver.latency for name, receiver in receivers.items()}, race.effort.signals, 120)
+        taken = in_turn(
+            {name: receiver.latency for name, receiver in receivers.items()}, race.effort.signals, 120
+        )
         for subject in taken.values:
             receiver = receivers[subject]
 
@@ -78,7 +80,14 @@ def forwarding(race: Race) -> Section:
             woken = (wake_ups([receiver.pid]) - before) / SAMPLE
             calls = calls_while(receiver.pid, some) / SAMPLE
             p99 = number(quantile(taken.values[subject], 0.99) * 1e6)
-            table.add(subject, taken.cell(subject, 1e6), p99, taken.ratio(subject, "tini"), number(calls), number(woken))
+            table.add(
+                subject,
+                taken.cell(subject, 1e6),
+                p99,
+                taken.ratio(subject, "tini"),
+                number(calls),
+                number(woken),
+            )
     finally:
         for receiver in receivers.values():
             kill(receiver.process)
@@ -167,7 +176,9 @@ def term(race: Race) -> Section:
             table.add(subject, taken.cell(subject, 1e6), p99, taken.ratio(subject, "dumb-init"), calls)
         table.not_run({**missing(race), **taken.failed})
         tables.append(table)
-        charts.append(Chart(f"init-term-{way.replace(' ', '-').lower()}", f"TERM to exit, {way}", "µs", taken.bars(1e6)))
+        charts.append(
+            Chart(f"init-term-{way.replace(' ', '-').lower()}", f"TERM to exit, {way}", "µs", taken.bars(1e6))
+        )
     text = [
         f"TERM to `X -- sleep 1000` until it has ended (a pidfd tells), {race.effort.terms} rounds in turn: as PID 1 of a "
         "namespace, and as a child of another process. System calls from TERM on, by `strace -p`.",
@@ -216,4 +227,6 @@ def queued(race: Race) -> Section:
         "stopped; then it goes on, and its command counts. A PID 1 does not get what it has no handler for.",
     ]
     title = f"{count:,} queued signals"
-    return Section(f"Init: {count:,} queued real-time signals", text, [table], [Chart("init-queued", title, "ms", bars)])
+    return Section(
+        f"Init: {count:,} queued real-time signals", text, [table], [Chart("init-queued", title, "ms", bars)]
+    )

@@ -36,12 +36,20 @@ def counted(count: Callable[[], object]) -> str:
 
 def run(race: Race) -> Section:
     commands = {init.name: init.command(COMMAND) for init in inits(race).values()}
-    commands |= {f"{init.name}, ten options": init.command(COMMAND, ten=True) for init in inits(race).values() if init.ten}
+    commands |= {
+        f"{init.name}, ten options": init.command(COMMAND, ten=True)
+        for init in inits(race).values()
+        if init.ten
+    }
     commands["the command alone"] = [COMMAND]
     taken = in_turn({name: start_up(args) for name, args in commands.items()}, race.effort.starts, 120)
-    table = Table(["subject", "median, µs", f"ratio to {REFERENCE}", "instructions", "system calls", "page faults"])
+    table = Table(
+        ["subject", "median, µs", f"ratio to {REFERENCE}", "instructions", "system calls", "page faults"]
+    )
     # Theirs with ten options are nearly those without, and each takes its time.
-    counted_ones = {name: args for name, args in commands.items() if name.startswith(OURS) or "ten" not in name}
+    counted_ones = {
+        name: args for name, args in commands.items() if name.startswith(OURS) or "ten" not in name
+    }
     counts = instructions(counted_ones)
     for name in taken.values:
         args = commands[name]

@@ -44,7 +44,9 @@ def run(args: Sequence[str | Path]) -> str | None:
     """Runs a client, and tells why it failed, beside what it says on stderr."""
     words = [str(arg) for arg in args]
     try:
-        result = subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=900)
+        result = subprocess.run(
+            words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=900
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return f"{Path(args[0]).name} ended with {result.returncode}" if result.returncode else None
@@ -99,7 +101,7 @@ def pypi() -> dict[str, str]:
             venv.create(VENV, with_pip=True)
         except (OSError, subprocess.CalledProcessError) as error:
             return {program: f"no virtual environment: {error}" for program in PYPI}
-        pip = [VENV / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [VENV / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
         if run([*pip, "-r", HERE / "requirements.txt"]) is None:
             marker.write_text(wanted)
         else:
@@ -126,7 +128,7 @@ def npm() -> dict[str, str]:
 def helpers() -> dict[str, str]:
     """The race's own programs in C and Rust."""
     BUILT.mkdir(parents=True, exist_ok=True)
-    made = {
+    made: dict[str, list[str | Path]] = {
         "helper": ["cc", "-O2", "-w", "-o", BUILT / "helper", HERE / "helper.c"],
         "load": ["rustc", "--edition=2024", "-O", "-o", BUILT / "load", HERE / "load.rs"],
     }
@@ -138,6 +140,10 @@ def install(peers: bool) -> dict[str, str]:
     """Everything; with `peers` unset only what is built here. Gives what is missing, and why."""
     if not peers:
         say("installs nothing")
-        lacking = {program: f"`{program}` is missing" for program in [*DEBIAN, *PYPI, "pm2"] if found(program) is None}
+        lacking = {
+            program: f"`{program}` is missing"
+            for program in [*DEBIAN, *PYPI, "pm2"]
+            if found(program) is None
+        }
         return {**lacking, **helpers()}
     return {**debian(), **pypi(), **npm(), **helpers()}

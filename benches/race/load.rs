@@ -15,7 +15,7 @@ mod clients;
 
 use clients::counts::Counts;
 use clients::{Clients, IsRight};
-use std::io::{BufRead, Write, stdin, stdout};
+use std::io::{BufRead, stdin};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ fn main() {
     let again = Clients::start_with(address, [0, 0, each, 0], is_right, true);
     let told = |plain: [Counts; 4], again: [Counts; 4]| {
         let lines = [json("close", &plain[0]), json("keep", &plain[2]), json("again", &again[2])];
-        writeln!(stdout(), "{{{}}}", lines.join(",")).unwrap();
+        println!("{{{}}}", lines.join(","));
     };
     for order in stdin().lock().lines() {
         let order = order.unwrap();
@@ -65,7 +65,7 @@ fn main() {
                 let count = count.parse().expect("a number of answers");
                 plain.wait_ok(count);
                 again.wait_ok(count);
-                writeln!(stdout(), "{{}}").unwrap();
+                println!("{{}}");
             }
             ("take", "") => told(plain.take(), again.take()),
             ("stop", "") => {

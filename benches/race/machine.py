@@ -18,7 +18,9 @@ from .report import Table
 
 def output(args: Sequence[str | Path]) -> str:
     try:
-        result = subprocess.run([str(arg) for arg in args], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        result = subprocess.run(
+            [str(arg) for arg in args], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return result.stdout.strip()
@@ -38,7 +40,11 @@ def versions() -> dict[str, str]:
     wanted = ("circus", "granian", "gunicorn", "httptools", "hypercorn", "uvicorn", "uvloop")
     frozen = output([VENV / "bin" / "pip", "freeze"]).splitlines()
     pypi = [line.replace("==", " ") for line in frozen if line.lower().startswith(wanted)]
-    pm2 = read(str(NODE / "node_modules" / "pm2" / "package.json")).partition('"version": "')[2].partition('"')[0]
+    pm2 = (
+        read(str(NODE / "node_modules" / "pm2" / "package.json"))
+        .partition('"version": "')[2]
+        .partition('"')[0]
+    )
     return {
         "Debian's packages": ", ".join(debian) or "none",
         "PyPI": ", ".join(pypi) or "none",
@@ -53,7 +59,11 @@ def table(binary: Path, words: Sequence[str]) -> Table:
     """The head of the results."""
     facts = Table(["what", "here"])
     commit = output(["git", "rev-parse", "--short=10", "HEAD"])
-    changed = " (changed since)" if output(["git", "status", "--porcelain", "src", "Cargo.toml", "Cargo.lock"]) else ""
+    changed = (
+        " (changed since)"
+        if output(["git", "status", "--porcelain", "src", "Cargo.toml", "Cargo.lock"])
+        else ""
+    )
     kilobytes = value("/proc/meminfo", "MemTotal").split()[0]
     facts.add("date", datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))
     facts.add("command", f"`{' '.join(['benches/race/run', *words])}`")

@@ -186,7 +186,15 @@ UVICORN = ("--log-level", "warning", "app:asgi")
 def ours(*options: str, app: tuple[str, ...] = ()) -> Callable[[Site], list[str]]:
     def command(site: Site) -> list[str]:
         words = app or (program("uvicorn"), "--fd", "{fd}", *UVICORN)
-        pool = ["-n", str(site.workers), "-b", site.address, "--control", str(site.directory / "control"), *options]
+        pool = [
+            "-n",
+            str(site.workers),
+            "-b",
+            site.address,
+            "--control",
+            str(site.directory / "control"),
+            *options,
+        ]
         return [str(site.race.binary), *pool, "--", *words]
 
     return command
@@ -232,7 +240,16 @@ def hypercorn(site: Site) -> list[str]:
 
 def granian(site: Site) -> list[str]:
     where = ["--host", "127.0.0.1", "--port", str(site.port), "--workers", str(site.workers)]
-    return [program("granian"), "--interface", "asgi", *where, "--respawn-failed-workers", "--log-level", "warning", "app:asgi"]
+    return [
+        program("granian"),
+        "--interface",
+        "asgi",
+        *where,
+        "--respawn-failed-workers",
+        "--log-level",
+        "warning",
+        "app:asgi",
+    ]
 
 
 CIRCUS = """
@@ -323,7 +340,15 @@ http {{
 
 def nginx(site: Site) -> list[str]:
     text = NGINX.format(dir=site.directory, workers=site.workers, address=site.address, limit=1_000_000)
-    return [program("nginx"), "-e", "stderr", "-p", str(site.directory), "-c", str(site.write("nginx.conf", text))]
+    return [
+        program("nginx"),
+        "-e",
+        "stderr",
+        "-p",
+        str(site.directory),
+        "-c",
+        str(site.write("nginx.conf", text)),
+    ]
 
 
 def pm2(site: Site) -> list[str]:
@@ -331,7 +356,11 @@ def pm2(site: Site) -> list[str]:
 
 
 def pm2_env(site: Site) -> dict[str, str]:
-    return {"PM2_HOME": str(site.directory / "pm2"), "PORT": str(site.port), "PM2_DISABLE_VERSION_CHECK": "true"}
+    return {
+        "PM2_HOME": str(site.directory / "pm2"),
+        "PORT": str(site.port),
+        "PM2_DISABLE_VERSION_CHECK": "true",
+    }
 
 
 PHP = """
@@ -378,7 +407,9 @@ PREFORK = Manager(OURS, ("uvicorn",), ours(), by_hup, by_order)
 # With a goodbye for clients that keep their connections: docs/promises.md.
 PREFORK_HINT = replace(PREFORK, name=f"{OURS}, drain signal", command=ours(*hint("USR2")))
 PREFORK_SHARED = replace(PREFORK, name=f"{OURS}, shared listener", command=ours("--listener", "shared"))
-PREFORK_NODE = replace(PREFORK_HINT, name=f"{OURS} (node)", needs=("node",), command=ours(*hint("USR2"), app=NODE))
+PREFORK_NODE = replace(
+    PREFORK_HINT, name=f"{OURS} (node)", needs=("node",), command=ours(*hint("USR2"), app=NODE)
+)
 UVICORNS = Manager("uvicorn --workers", ("uvicorn",), uvicorn, by_hup, by_limit)
 GUNICORN = Manager(
     "gunicorn (uvicorn-worker)",
@@ -388,9 +419,13 @@ GUNICORN = Manager(
     by_limit,
 )
 GUNICORN_ASGI = replace(GUNICORN, name="gunicorn -k asgi", command=gunicorn("-k", "asgi", "app:asgi"))
-GTHREAD = replace(GUNICORN, name="gunicorn -k gthread", command=gunicorn("-k", "gthread", "--threads", "8", "app:wsgi"))
+GTHREAD = replace(
+    GUNICORN, name="gunicorn -k gthread", command=gunicorn("-k", "gthread", "--threads", "8", "app:wsgi")
+)
 HYPERCORN = Manager("hypercorn", ("hypercorn",), hypercorn, by_hup, by_limit)
-GRANIAN = Manager("granian", ("granian",), granian, by_hup, no_recycle=f"{NO_LIMIT}, a worker's life is 60 s or more")
+GRANIAN = Manager(
+    "granian", ("granian",), granian, by_hup, no_recycle=f"{NO_LIMIT}, a worker's life is 60 s or more"
+)
 CIRCUSD = Manager(
     "circus",
     ("circusd", "uvicorn"),
@@ -406,18 +441,38 @@ SUPERVISOR = Manager(
     no_recycle=NO_LIMIT,
 )
 NGINXS = Manager("nginx", ("nginx",), nginx, by_hup, no_recycle=NO_LIMIT, by_children=True)
-PM2 = Manager("pm2 (node)", ("pm2", "node"), pm2, by("pm2", "reload", "all"), no_recycle=NO_LIMIT, env=pm2_env)
+PM2 = Manager(
+    "pm2 (node)", ("pm2", "node"), pm2, by("pm2", "reload", "all"), no_recycle=NO_LIMIT, env=pm2_env
+)
 # They keep one process each and have no sockets for it: one worker, that binds the port itself.
 RUNIT = Manager(
-    "runit", ("runsvdir", "uvicorn"), lambda site: [program("runsvdir"), str(services(site, with_port(site)))], nothing
+    "runit",
+    ("runsvdir", "uvicorn"),
+    lambda site: [program("runsvdir"), str(services(site, with_port(site)))],
+    nothing,
 )
 S6 = Manager(
-    "s6", ("s6-svscan", "uvicorn"), lambda site: [program("s6-svscan"), str(services(site, with_port(site)))], nothing
+    "s6",
+    ("s6-svscan", "uvicorn"),
+    lambda site: [program("s6-svscan"), str(services(site, with_port(site)))],
+    nothing,
 )
 # It speaks FastCGI, not HTTP.
 PHP_FPM = Manager("php-fpm", ("php-fpm",), php, nothing)
 
-POOLS = (PREFORK, UVICORNS, GUNICORN, GUNICORN_ASGI, GTHREAD, HYPERCORN, GRANIAN, CIRCUSD, SUPERVISOR, NGINXS, PM2)
+POOLS = (
+    PREFORK,
+    UVICORNS,
+    GUNICORN,
+    GUNICORN_ASGI,
+    GTHREAD,
+    HYPERCORN,
+    GRANIAN,
+    CIRCUSD,
+    SUPERVISOR,
+    NGINXS,
+    PM2,
+)
 SINGLE = (RUNIT, S6)
 
 
@@ -425,7 +480,14 @@ def sleepers(worker: str) -> dict[str, Manager]:
     """Managers of workers that do nothing: this command."""
 
     def pool(site: Site) -> list[str]:
-        options = ["-n", str(site.workers), "--ready", "delay:1ms", "--control", str(site.directory / "control")]
+        options = [
+            "-n",
+            str(site.workers),
+            "--ready",
+            "delay:1ms",
+            "--control",
+            str(site.directory / "control"),
+        ]
         return [str(site.race.binary), *options, "--", *worker.split()]
 
     made = {
@@ -433,7 +495,9 @@ def sleepers(worker: str) -> dict[str, Manager]:
         "supervisord": replace(SUPERVISOR, command=lambda site: supervisord_of(site, worker, False)),
         "circus": replace(CIRCUSD, command=lambda site: circus_of(site, worker, False)),
         "runit": replace(RUNIT, command=lambda site: [program("runsvdir"), str(services(site, worker))]),
-        "s6": replace(S6, command=lambda site: [program("s6-svscan"), "-c", "2048", str(services(site, worker))]),
+        "s6": replace(
+            S6, command=lambda site: [program("s6-svscan"), "-c", "2048", str(services(site, worker))]
+        ),
     }
     needs = {"supervisord": "supervisord", "circus": "circusd", "runit": "runsvdir", "s6": "s6-svscan"}
     return {name: replace(it, needs=(needs[name],)) if name in needs else it for name, it in made.items()}

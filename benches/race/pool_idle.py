@@ -16,7 +16,9 @@ WORKERS = 4
 THOUSAND = 1000
 
 
-def figures(race: Race, table: Table, managers: Mapping[str, list[int]], more: Mapping[str, list[str]]) -> dict[str, Spread]:
+def figures(
+    race: Race, table: Table, managers: Mapping[str, list[int]], more: Mapping[str, list[str]]
+) -> dict[str, Spread]:
     """Looks at all of them over the same seconds."""
     begun = {name: (processor_time(pids), wake_ups(pids)) for name, pids in managers.items()}
     time.sleep(race.effort.idle)
@@ -26,7 +28,14 @@ def figures(race: Race, table: Table, managers: Mapping[str, list[int]], more: M
         rates = [number(spent * 1e3 / race.effort.idle), number(woken / race.effort.idle)]
         sizes = memory(pids)
         pss = sizes.get("Pss", 0)
-        table.add(name, f"{pss:,}", f"{sizes.get('Private_Dirty', 0):,}", str(len(pids)), *rates, *more.get(name, []))
+        table.add(
+            name,
+            f"{pss:,}",
+            f"{sizes.get('Private_Dirty', 0):,}",
+            str(len(pids)),
+            *rates,
+            *more.get(name, []),
+        )
         bars[name] = Spread(*[float(pss)] * 3)
     return bars
 

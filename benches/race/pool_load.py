@@ -59,11 +59,21 @@ def latency(said: str, percent: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def one_kind(race: Race, running: Sequence[Running], close: bool, reference: str) -> tuple[Table, dict[str, Spread]]:
+def one_kind(
+    race: Race, running: Sequence[Running], close: bool, reference: str
+) -> tuple[Table, dict[str, Spread]]:
     kind = "a connection a request" if close else "keep-alive"
     loads = {one.manager.name: Load(one, race.effort.load, close) for one in running}
     taken = in_turn({name: load.measure for name, load in loads.items()}, race.effort.loads, 150)
-    head = [kind, "requests/s", f"ratio to {reference}", "p50, ms", "p99, ms", "processor time a request, µs", "errors"]
+    head = [
+        kind,
+        "requests/s",
+        f"ratio to {reference}",
+        "p50, ms",
+        "p99, ms",
+        "processor time a request, µs",
+        "errors",
+    ]
     table = Table(head)
     for name in taken.values:
         load = loads[name]
@@ -74,7 +84,9 @@ def one_kind(race: Race, running: Sequence[Running], close: bool, reference: str
     return table, taken.bars()
 
 
-def together(race: Race, managers: Sequence[Manager], reference: str, tables: list[Table]) -> dict[bool, dict[str, Spread]]:
+def together(
+    race: Race, managers: Sequence[Manager], reference: str, tables: list[Table]
+) -> dict[bool, dict[str, Spread]]:
     """All of them stand at the same time, and are loaded in turn."""
     running: list[Running] = []
     failed: dict[str, str] = {}

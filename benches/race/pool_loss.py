@@ -23,7 +23,7 @@ class Load:
     """The clients: benches/race/load.rs."""
 
     def __init__(self, race: Race, port: int) -> None:
-        words = [BUILT / "load", f"127.0.0.1:{port}", str(CLIENTS)]
+        words = [str(BUILT / "load"), f"127.0.0.1:{port}", str(CLIENTS)]
         self.process = start(words, stdin=PIPE, stdout=PIPE, log=race.scratch / "load.log")
 
     def say(self, order: str) -> Counts:
@@ -71,7 +71,9 @@ def crash(running: Running) -> None:
     running.replaced({victim} | old, 1)
 
 
-def life(race: Race, manager: Manager, limited: bool, acts: dict[str, Callable[[Running], None]]) -> dict[str, Counts]:
+def life(
+    race: Race, manager: Manager, limited: bool, acts: dict[str, Callable[[Running], None]]
+) -> dict[str, Counts]:
     """One pool under load, and what each act cost. After `stop` no client asks again."""
     running = manager.start(race, WORKERS, limited)
     load = Load(race, running.site.port)
@@ -88,9 +90,15 @@ def life(race: Race, manager: Manager, limited: bool, acts: dict[str, Callable[[
     return costs
 
 
-def lives(manager: Manager) -> list[tuple[bool, dict[str, Callable[[Running], None]]]]:
+Life = tuple[bool, dict[str, Callable[[Running], None]]]
+
+
+def lives(manager: Manager) -> list[Life]:
     """Apart, so that what a manager cannot do keeps no other phase from being run."""
-    all_of_them = [(False, {"reload": Running.reload, "stop": Running.stop}), (False, {"crash": crash})]
+    all_of_them: list[Life] = [
+        (False, {"reload": Running.reload, "stop": Running.stop}),
+        (False, {"crash": crash}),
+    ]
     return [(True, {"recycle": manager.recycle}), *all_of_them] if manager.recycle else all_of_them
 
 

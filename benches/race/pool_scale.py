@@ -44,10 +44,28 @@ class Pool:
         directory = race.directory("scale")
         self.log, self.control = directory / "log", directory / "control"
         surge = str(max(workers // 10, 1))
-        options = ["-n", str(workers), "-b", "127.0.0.1:0", "--max-surge", surge, "--control", str(self.control)]
+        options = [
+            "-n",
+            str(workers),
+            "-b",
+            "127.0.0.1:0",
+            "--max-surge",
+            surge,
+            "--control",
+            str(self.control),
+        ]
         options += ["--health", f"127.0.0.1:{self.port}", "--replacement-gap", "0s", "--drain-time", "50ms"]
         # Nothing is asked before the first phase: all that is asked costs.
-        words = [str(race.binary), *options, "--start-timeout", "5m", "--", str(BUILT / "helper"), "listen", "{fd}"]
+        words = [
+            str(race.binary),
+            *options,
+            "--start-timeout",
+            "5m",
+            "--",
+            str(BUILT / "helper"),
+            "listen",
+            "{fd}",
+        ]
         self.process: Process = start(words, env={"PREFORK_LOG_FORMAT": "json"}, cwd=directory, log=self.log)
         self.asked = Asked(self.port)
 
@@ -127,7 +145,15 @@ def life(race: Race, table: Table, workers: int, bars: dict[str, Spread]) -> Non
 
 
 def run(race: Race) -> Section:
-    head = ["workers", "what", "ms", "own processor time, ms", "µs a worker", "`/readyz` median, ms", "longest, ms"]
+    head = [
+        "workers",
+        "what",
+        "ms",
+        "own processor time, ms",
+        "µs a worker",
+        "`/readyz` median, ms",
+        "longest, ms",
+    ]
     table = Table(head)
     bars: dict[str, Spread] = {}
     failed: dict[str, str] = {}
