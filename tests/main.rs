@@ -18,6 +18,7 @@ mod loss;
 mod manager;
 mod panic;
 mod pool;
+mod race;
 mod refused;
 mod scenarios;
 mod simulation;

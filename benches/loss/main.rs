@@ -2,12 +2,12 @@
 //!
 //! ```sh
 //! cargo build --release --example worker
-//! cargo bench --bench loss -- [--peers] [--no-hint] [--times N] [--servers A,B] [--phases age,reload] \
+//! cargo bench --bench loss -- [--no-hint] [--times N] [--servers A,B] [--phases age,reload] \
 //!     [-- POOL OPTIONS]
 //! ```
 //!
-//! `--peers`: the same load on uvicorn, gunicorn and hypercorn under their own managers instead. `--no-hint`: without
-//! the drain signal. `--times`: the sums of so many lives. What follows `--` goes to the pool, such as `--listener shared`.
+//! `--no-hint`: without the drain signal. `--times`: the sums of so many lives. What follows `--` goes to the pool, such as
+//! `--listener shared`. The same clients at other managers: `benches/race/run --only pool-loss`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects)]
 
@@ -22,7 +22,6 @@ mod loss {
     pub mod servers;
     pub mod table;
 }
-mod peers;
 
 use loss::life::{Phase, Row, live};
 use loss::servers::{SERVERS, Server};
@@ -31,7 +30,6 @@ use loss::table;
 /// What the user asked for.
 #[derive(Default)]
 struct Wanted {
-    peers: bool,
     no_hint: bool,
     times: u32,
     servers: Option<String>,
@@ -42,14 +40,8 @@ struct Wanted {
 fn main() {
     let wanted = wanted();
     println!("{}", table::head());
-    if wanted.peers {
-        for peer in peers::PEERS.iter().filter(|peer| named(&wanted.servers, peer.name)) {
-            wanted.print(|| peer.live());
-        }
-    } else {
-        for server in SERVERS.iter().filter(|server| named(&wanted.servers, server.name)) {
-            wanted.print(|| wanted.live(server));
-        }
+    for server in SERVERS.iter().filter(|server| named(&wanted.servers, server.name)) {
+        wanted.print(server);
     }
 }
 
@@ -75,10 +67,10 @@ impl Wanted {
     }
 
     /// Lives so many times, and prints the sums.
-    fn print(&self, live: impl Fn() -> Vec<Row>) {
+    fn print(&self, server: &Server) {
         let mut rows = Vec::new();
         for _ in 0..self.times.max(1) {
-            live().into_iter().for_each(|row| row.join(&mut rows));
+            self.live(server).into_iter().for_each(|row| row.join(&mut rows));
         }
         rows.iter().for_each(|row| println!("{}", table::line(row)));
     }
@@ -95,7 +87,6 @@ fn wanted() -> Wanted {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--peers" => wanted.peers = true,
             "--no-hint" => wanted.no_hint = true,
             "--times" => wanted.times = args.next().and_then(|times| times.parse().ok()).expect("a number"),
             "--servers" => wanted.servers = args.next(),

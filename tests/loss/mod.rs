@@ -1,5 +1,5 @@
 //! No request is lost by anything that is planned, whatever the server: counted by clients that tell exactly how each
-//! request ended. `cargo bench --bench loss` prints the same counts, for other options and for other managers too.
+//! request ended. `cargo bench --bench loss` prints the same counts for other options, `benches/race` for other managers.
 
 mod clients;
 mod life;

@@ -3,7 +3,7 @@
 pub mod connection;
 pub mod counts;
 
-use connection::Connection;
+use connection::{Connection, Failure};
 use counts::{Counts, Tally};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -54,6 +54,11 @@ pub struct Clients {
 impl Clients {
     /// Starts so many of each model.
     pub fn start(address: &str, each: ByModel<usize>, is_right: IsRight) -> Self {
+        Self::start_with(address, each, is_right, false)
+    }
+
+    /// The same, where clients may ask `again`: once, over a new connection, if the server has closed the one it kept.
+    pub fn start_with(address: &str, each: ByModel<usize>, is_right: IsRight, again: bool) -> Self {
         let address: SocketAddr = address.parse().unwrap();
         let (stop, numbers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let opened = Arc::new(AtomicUsize::new(0));
@@ -65,6 +70,7 @@ impl Clients {
                     address,
                     model,
                     is_right,
+                    again,
                     tally: Arc::clone(tally),
                     numbers: Arc::clone(&numbers),
                     opened: Arc::clone(&opened),
@@ -127,6 +133,7 @@ struct Client {
     address: SocketAddr,
     model: Model,
     is_right: IsRight,
+    again: bool,
     tally: Arc<Mutex<Tally>>,
     numbers: Arc<AtomicU64>,
     opened: Arc<AtomicUsize>,
@@ -166,7 +173,17 @@ impl Client {
         let close = matches!(self.model, Model::Close | Model::Slow);
         let path = if self.model == Model::Slow { "slow" } else { "echo" };
         let quiet = connection.quiet();
-        let answer = connection.get(&format!("/{path}/{number}"), close);
+        let path = format!("/{path}/{number}");
+        let mut answer = connection.get(&path, close);
+        if self.again
+            && connection.reused
+            && answer.as_ref().is_err_and(|failure| *failure != Failure::Timeout)
+        {
+            answer = fresh().and_then(|new| {
+                connection = new;
+                connection.get(&path, close)
+            });
+        }
         let mut tally = self.tally.lock().unwrap();
         match answer {
             Ok(answer) => {
