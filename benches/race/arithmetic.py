@@ -48,6 +48,8 @@ def number(value: float) -> str:
 
 
 def with_quartiles(spread: Spread) -> str:
+    if spread.low == spread.high:
+        return number(spread.median)
     return f"{number(spread.median)} [{number(spread.low)}–{number(spread.high)}]"
 
 
@@ -57,4 +59,6 @@ def ratio_cell(values: Sequence[float], reference: Sequence[float]) -> str:
     if not paired:
         return "–"
     spread = Spread.of(paired)
+    if spread.low == spread.high:
+        return f"{spread.median:.2f}"
     return f"{spread.median:.2f} [{spread.low:.2f}–{spread.high:.2f}]"

@@ -48,14 +48,14 @@ QUICK = Effort(
     terms=60,
     storms=1,
     lives=1,
-    loads=3,
+    loads=2,
     queued=10_000,
     orphans=50_000,
-    idle=4,
+    idle=3,
     load=2,
     connections=200,
     sizes=(1, 10, 100, 1000),
-    minutes=10,
+    minutes=15,
 )
 # To see that everything runs.
 TRIAL = Effort(

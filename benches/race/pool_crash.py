@@ -16,7 +16,7 @@ from .report import Chart, Section, Table
 from .turns import in_turn
 
 WORKERS = 2
-VICTIMS = 4
+VICTIMS = 3
 
 
 def accepting(race: Race, manager: Manager) -> Callable[[], float]:

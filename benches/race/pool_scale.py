@@ -55,7 +55,6 @@ class Pool:
             str(self.control),
         ]
         options += ["--health", f"127.0.0.1:{self.port}", "--replacement-gap", "0s", "--drain-time", "50ms"]
-        # Nothing is asked before the first phase: all that is asked costs.
         words = [
             str(race.binary),
             *options,
@@ -66,6 +65,7 @@ class Pool:
             "listen",
             "{fd}",
         ]
+        self.begun = time.perf_counter()
         self.process: Process = start(words, env={"PREFORK_LOG_FORMAT": "json"}, cwd=directory, log=self.log)
         self.asked = Asked(self.port)
 
@@ -132,6 +132,8 @@ def life(race: Race, table: Table, workers: int, bars: dict[str, Spread]) -> Non
             pool.asked.times.clear()
             before, begin = pool.own(), time.perf_counter()
             act()
+            if name == "spawn":
+                before, begin = 0, pool.begun
             took, spent = time.perf_counter() - begin, pool.own() - before
             asked = list(pool.asked.times)
             shown = [number(quantile(asked, part) * 1e3) if asked else "–" for part in (0.5, 1)]

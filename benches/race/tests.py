@@ -26,7 +26,7 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(ratios([2, 6], [1, 3]), [2, 2])
         self.assertEqual(ratios([2, 6], [1, 0]), [2])
         self.assertEqual(ratio_cell([2, 3, 4], [2, 2, 2]), "1.50 [1.25–1.75]")
-        self.assertEqual(ratio_cell([], []), "–")
+        self.assertEqual([ratio_cell([3], [2]), ratio_cell([], [])], ["1.50", "–"])
 
     def test_numbers_have_three_digits_that_count(self) -> None:
         shown = [number(value) for value in (0, 0.0123, 0.123, 1.234, 12.34, 1234.5)]
