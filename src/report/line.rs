@@ -145,7 +145,7 @@ impl Visit for JsonFields {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
     use tracing::span::{Attributes, Id, Record};
@@ -170,7 +170,7 @@ mod tests {
     }
 
     /// The lines, each without its time.
-    fn lines(format: LogFormat, colours: bool, write: impl FnOnce()) -> Vec<String> {
+    pub fn lines(format: LogFormat, colours: bool, write: impl FnOnce()) -> Vec<String> {
         let out = Arc::new(Mutex::new(String::new()));
         tracing::subscriber::with_default(Lines(Look { format, colours }, out.clone()), write);
         let time = timestamp().len();
@@ -180,7 +180,7 @@ mod tests {
             format!("{}{}", &line[..at], &line[at + time..])
         };
         let out = out.lock().unwrap();
-        out.strip_suffix('\n').unwrap_or_default().split('\n').map(rest).collect()
+        out.split_inclusive('\n').map(|line| rest(line.strip_suffix('\n').unwrap())).collect()
     }
 
     fn write() {

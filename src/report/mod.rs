@@ -8,3 +8,6 @@ pub mod metrics;
 pub mod sink;
 pub mod style;
 pub mod systemd;
+
+#[cfg(test)]
+mod golden;

@@ -143,3 +143,9 @@ pub(crate) fn says_otherwise(note: &Note) -> bool {
 pub(crate) fn command() -> Option<&'static str> {
     COMMAND.get().map(String::as_str)
 }
+
+/// Names the command, where nothing is started.
+#[cfg(test)]
+pub(crate) fn name_command(name: &str) {
+    let _set = COMMAND.set(name.to_owned());
+}
