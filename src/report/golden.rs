@@ -2,10 +2,11 @@
 //! time, the variables of hooks, and the lines of dumb-init and tini. With `PREFORK_GOLDEN=write` the test writes the
 //! file anew.
 
-mod every;
+pub mod every;
 
+use super::line::{Look, tests::without_time};
 use super::style::voice::{Said, Voice};
-use super::{hook_variables, line, log, sink};
+use super::{hook_variables, notes};
 use crate::core::Note;
 use crate::values::log::LogFormat;
 use crate::values::style::Style;
@@ -13,7 +14,9 @@ use crate::values::style::Style;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/golden.txt");
 
 fn logged(note: &Note, format: LogFormat) -> Vec<String> {
-    line::tests::lines(format, false, || log::note(note))
+    let (look, mut lines) = (Look { format, colours: false }, Vec::new());
+    notes::describe(note, "a \"quoted\" command", &mut |told| lines.extend(look.transition(told)));
+    lines.iter().map(|line| without_time(line.strip_suffix('\n').unwrap())).collect()
 }
 
 fn hook(note: &Note) -> Option<String> {
@@ -43,7 +46,6 @@ fn told(note: &Note) -> String {
 
 #[test]
 fn what_is_told_of_every_transition_stays_what_it_was() {
-    sink::name_command("a \"quoted\" command");
     let told: Vec<String> = every::notes().iter().map(told).collect();
     if std::env::var("PREFORK_GOLDEN").is_ok_and(|wanted| wanted == "write") {
         return std::fs::write(FILE, told.join("\n\n") + "\n").unwrap();
