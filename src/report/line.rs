@@ -1,10 +1,10 @@
 //! How a log line looks: as text for people, with colours on a terminal, or as one JSON object.
 
-use crate::values::json::{Object, quoted};
+use super::notes::{FieldKind, Transition};
+use crate::values::json::quoted;
 use crate::values::log::LogFormat;
 use crate::values::printable::escape_misleading;
-use std::error::Error;
-use std::fmt::{self, Debug, Write};
+use std::fmt::{self, Debug, Display, Write};
 use std::time::SystemTime;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
@@ -19,23 +19,18 @@ pub struct Look {
 impl Look {
     /// The line of an event, with its newline. No value in it can end it or look like another line.
     pub fn line(self, event: &Event<'_>) -> String {
-        let mut line = match self.format {
-            LogFormat::Text => self.text(event),
-            LogFormat::Json => json(event),
-        };
-        line.push('\n');
-        line
+        let mut draft = Draft::new(self, *event.metadata().level());
+        event.record(&mut draft);
+        draft.end()
     }
 
-    fn text(self, event: &Event<'_>) -> String {
-        let (name, colour) = level(*event.metadata().level());
-        let mut visitor = TextFields { line: String::new(), colours: self.colours, first: true };
-        visitor.painted("2", timestamp());
-        visitor.line.push(' ');
-        visitor.painted(colour, format_args!("{name:>5}"));
-        visitor.line.push(' ');
-        event.record(&mut visitor);
-        visitor.line
+    /// The line of a transition, if the log has one.
+    pub fn transition(self, told: &Transition<'_>) -> Option<String> {
+        let mut draft = Draft::new(self, told.level);
+        draft.field(FieldKind::Text, MESSAGE, told.message?);
+        let fields = told.fields.into_iter().flatten().filter(|field| field.in_log);
+        fields.for_each(|field| draft.field(field.kind, field.name, field.value));
+        Some(draft.end())
     }
 }
 
@@ -60,44 +55,86 @@ fn level(level: Level) -> (&'static str, &'static str) {
     }
 }
 
-struct TextFields {
+/// A line that is being written: first the message, then the fields.
+struct Draft {
+    look: Look,
     line: String,
-    colours: bool,
-    first: bool,
 }
 
-impl TextFields {
-    fn painted(&mut self, style: &str, text: impl fmt::Display) {
-        let _never_fails = if self.colours {
-            write!(self.line, "\x1b[{style}m{text}\x1b[0m")
+impl Draft {
+    fn new(look: Look, of: Level) -> Self {
+        let (name, colour) = level(of);
+        let mut draft = Self { look, line: String::new() };
+        match look.format {
+            LogFormat::Text => {
+                draft.painted("2", timestamp());
+                draft.line.push(' ');
+                draft.painted(colour, format_args!("{name:>5}"));
+            }
+            LogFormat::Json => {
+                draft.push(format_args!(r#"{{"timestamp":"{}","level":"{name}""#, timestamp()));
+            }
+        }
+        draft
+    }
+
+    fn field(&mut self, kind: FieldKind, name: &str, value: &dyn Display) {
+        match (self.look.format, kind) {
+            (LogFormat::Json, FieldKind::Number) => self.push(format_args!(r#","{name}":{value}"#)),
+            (LogFormat::Json, _) => {
+                self.push(format_args!(r#","{name}":{}"#, quoted(&value.to_string())));
+            }
+            (LogFormat::Text, FieldKind::Quoted) if name != MESSAGE => {
+                self.field(FieldKind::Text, name, &format_args!("{:?}", value.to_string()));
+            }
+            (LogFormat::Text, _) => {
+                self.line.push(' ');
+                if name != MESSAGE {
+                    self.painted("3", name);
+                    self.painted("2", "=");
+                }
+                let _never_fails = write!(Escaped(&mut self.line), "{value}");
+            }
+        }
+    }
+
+    fn painted(&mut self, style: &str, text: impl Display) {
+        if self.look.colours {
+            self.push(format_args!("\x1b[{style}m{text}\x1b[0m"));
         } else {
-            write!(self.line, "{text}")
-        };
+            self.push(text);
+        }
+    }
+
+    fn push(&mut self, text: impl Display) {
+        let _never_fails = write!(self.line, "{text}");
+    }
+
+    fn end(mut self) -> String {
+        self.line.push_str(if self.look.format == LogFormat::Json { "}\n" } else { "\n" });
+        self.line
     }
 }
 
-impl Visit for TextFields {
+impl Visit for Draft {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if !std::mem::take(&mut self.first) {
-            self.line.push(' ');
-        }
-        if field.name() != MESSAGE {
-            self.painted("3", field.name());
-            self.painted("2", "=");
-        }
-        let _never_fails = write!(Escaped(&mut self.line), "{value:?}");
+        self.field(FieldKind::Text, field.name(), &format_args!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == MESSAGE {
-            self.record_debug(field, &format_args!("{value}"));
-        } else {
-            self.record_debug(field, &value);
-        }
+        self.field(FieldKind::Quoted, field.name(), &value);
     }
 
-    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.record_debug(field, &format_args!("{value}"));
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.field(FieldKind::Number, field.name(), &value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.field(FieldKind::Number, field.name(), &value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.field(FieldKind::Number, field.name(), &value);
     }
 }
 
@@ -113,39 +150,8 @@ impl Write for Escaped<'_> {
     }
 }
 
-fn json(event: &Event<'_>) -> String {
-    let (name, _) = level(*event.metadata().level());
-    let mut visitor = JsonFields(Object::new().text("timestamp", timestamp()).text("level", name));
-    event.record(&mut visitor);
-    visitor.0.end()
-}
-
-struct JsonFields(Object);
-
-impl Visit for JsonFields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.record_str(field, &format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.push(field.name(), quoted(value));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.push(field.name(), value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.push(field.name(), value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.push(field.name(), value);
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
     use tracing::span::{Attributes, Id, Record};
@@ -173,14 +179,14 @@ mod tests {
     fn lines(format: LogFormat, colours: bool, write: impl FnOnce()) -> Vec<String> {
         let out = Arc::new(Mutex::new(String::new()));
         tracing::subscriber::with_default(Lines(Look { format, colours }, out.clone()), write);
-        let time = timestamp().len();
-        let rest = |line: &str| {
-            let at = line.find("20").unwrap();
-            assert_eq!((&line[at + 4..=at + 4], &line[at + time - 1..at + time]), ("-", "Z"), "{line}");
-            format!("{}{}", &line[..at], &line[at + time..])
-        };
         let out = out.lock().unwrap();
-        out.strip_suffix('\n').unwrap_or_default().split('\n').map(rest).collect()
+        out.lines().map(without_time).collect()
+    }
+
+    pub fn without_time(line: &str) -> String {
+        let (at, time) = (line.find("20").unwrap(), timestamp().len());
+        assert_eq!((&line[at + 4..=at + 4], &line[at + time - 1..at + time]), ("-", "Z"), "{line}");
+        format!("{}{}", &line[..at], &line[at + time..])
     }
 
     fn write() {

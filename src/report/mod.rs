@@ -5,6 +5,10 @@ pub mod level;
 pub mod line;
 pub mod log;
 pub mod metrics;
+pub mod notes;
 pub mod sink;
 pub mod style;
 pub mod systemd;
+
+#[cfg(test)]
+mod golden;

@@ -2,6 +2,7 @@
 
 use super::level;
 use super::line::{Look, timestamp};
+use super::notes::Transition;
 use crate::core::note::Note;
 use crate::os::signals;
 use crate::os::stdio::progress_line;
@@ -56,10 +57,7 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let (look, stderr) = &*OUT;
-        let line = look.line(event);
-        let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        let _never_fails = stderr.write_all(line.as_bytes());
+        write(&OUT.0.line(event));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -73,6 +71,20 @@ impl Subscriber for Log {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+/// Writes the line of a transition, if it has one and lines of its level are logged.
+pub(crate) fn transition(told: &Transition<'_>) {
+    if told.level <= level::current()
+        && let Some(line) = OUT.0.transition(told)
+    {
+        write(&line);
+    }
+}
+
+fn write(line: &str) {
+    let mut stderr = OUT.1.lock().unwrap_or_else(PoisonError::into_inner);
+    let _never_fails = stderr.write_all(line.as_bytes());
 }
 
 fn open() -> (Look, Mutex<Stderr>) {
@@ -140,6 +152,6 @@ pub(crate) fn says_otherwise(note: &Note) -> bool {
 }
 
 /// The command's name.
-pub(crate) fn command() -> Option<&'static str> {
-    COMMAND.get().map(String::as_str)
+pub(crate) fn command() -> &'static str {
+    COMMAND.get().map_or("", String::as_str)
 }
