@@ -50,7 +50,7 @@ COMPARISONS: dict[str, tuple[Callable[[Race], Section], float]] = {
     "init-leftovers": (init_orphans.leftovers, 2),
     "pool-idle": (pool_idle.servers, 4),
     "pool-crash": (pool_crash.answers, 8),
-    "pool-successor": (pool_crash.successors, 4),
+    "pool-successor": (pool_crash.successors, 6),
     "pool-loss": (pool_loss.run, 15),
     "pool-load": (pool_load.run, 8),
     "pool-fairness": (pool_fairness.run, 4),
