@@ -5,13 +5,14 @@
     benches/race/run --only NAME     one comparison, printed and not written; repeat it for more
     benches/race/run --list          their names
 
-Builds the binary that is shipped (`cargo static`) and installs the peers: by apt-get (as root), pip (target/race-venv) and npm
-(target/race-node). Writes benches/RESULTS.md and benches/plots/, unless --only is given; with --only, --write writes both with
-these comparisons alone. Everything is on this machine, over loopback, and all processes are ended. Linux, Python 3.11 or later.
+Builds the binary that is shipped (`cargo static`) and installs the peers: by apt-get (as root), pip (target/race-venv)
+and npm (target/race-node). Writes benches/RESULTS.md and benches/plots/, unless --only is given; with --only, --write
+writes both with these comparisons alone. Everything is on this machine, over loopback, and all processes are ended. Linux,
+as root for what makes PID namespaces, Python 3.11 or later.
 
     --binary PATH    race this one, and build nothing
     --no-install     race with what is there
-    --trial          so little of everything that the figures say nothing: to see that all of it runs; written nowhere
+    --trial          so little of everything that the figures say nothing, to see that it runs; written nowhere
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ COMPARISONS: dict[str, tuple[Callable[[Race], Section], float]] = {
     "init-leftovers": (init_orphans.leftovers, 2),
     "pool-idle": (pool_idle.servers, 4),
     "pool-crash": (pool_crash.answers, 8),
-    "pool-successor": (pool_crash.successors, 4),
+    "pool-successor": (pool_crash.successors, 6),
     "pool-loss": (pool_loss.run, 15),
     "pool-load": (pool_load.run, 8),
     "pool-fairness": (pool_fairness.run, 4),
