@@ -26,7 +26,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
     let args: Vec<OsString> = args.into_iter().collect();
     let is_ours = compat::style(args.first().map(OsString::as_os_str).unwrap_or_default()) == Style::Ours;
     match args.get(1).and_then(|word| word.to_str()).filter(|_| is_ours) {
-        Some(word) if SUBCOMMANDS.contains(&word) => subcommand(word, &args),
+        Some(word @ ("status" | "ctl" | "healthcheck" | check::options::NAME)) => subcommand(word, &args),
+        #[cfg(feature = "generate")]
+        Some("generate") => answer(crate::generate::read(&args)?, |()| Ok(0)),
         _ => answer(read(args, is_ours)?, |options| {
             setup::start_log(&options);
             let given = options.given.clone();
@@ -35,22 +37,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, StartError> {
     }
 }
 
-const SUBCOMMANDS: &[&str] = &[
-    "status",
-    "ctl",
-    "healthcheck",
-    check::options::NAME,
-    #[cfg(feature = "generate")]
-    "generate",
-];
-
 // Not inlined: its frame, of several pages, would be part of every start.
 #[inline(never)]
 fn subcommand(word: &str, args: &[OsString]) -> Result<u8, StartError> {
     match word {
         check::options::NAME => answer(check::options::read(args)?, check::run),
-        #[cfg(feature = "generate")]
-        "generate" => answer(crate::generate::read(args)?, |()| Ok(0)),
         _ => answer(client::options::read(args)?, |request| client::run(&request)),
     }
 }

@@ -299,9 +299,7 @@ fn hint(step: &str, errno: i32) -> &'static str {
             ": too many processes, raise the limit (ulimit -u, pids.max)"
         }
         (_, libc_errno::ENOMEM) => ": there is no memory for it",
-        ("execute", libc_errno::ETIMEDOUT) => {
-            ": perhaps its file system hangs, or the process was stopped"
-        }
+        ("execute", libc_errno::ETIMEDOUT) => ": perhaps its file system hangs, or the process was stopped",
         (_, libc_errno::EMFILE | libc_errno::ENFILE) => ": raise the limit on open files (ulimit -n)",
         ("execute", libc_errno::ENOEXEC) => ": it was built for another machine",
         ("execute", libc_errno::EPERM) => {

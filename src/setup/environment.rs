@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// Variables between us and our service manager, which a worker would mistake for its own.
+/// Pairs between us and our service manager, which a worker would mistake for its own.
 const OF_OUR_MANAGER: [&str; 7] = [
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -36,13 +36,13 @@ pub struct OfWorker {
 }
 
 /// The variables of a process, with their values.
-type Variables = Vec<(OsString, OsString)>;
+type Pairs = Vec<(OsString, OsString)>;
 
 /// The variables of every worker, or of the command.
 #[derive(Debug)]
 pub struct Environment {
     /// `None` for ours, unchanged.
-    base: Option<Variables>,
+    base: Option<Pairs>,
     listen_pid: bool,
 }
 
@@ -72,7 +72,7 @@ impl Environment {
                 || ours.contains(name)
                 || OF_OUR_MANAGER.iter().any(|known| name == known)
         };
-        let mut base: Variables = std::env::vars_os().filter(|(name, _)| !misleading(name)).collect();
+        let mut base: Pairs = std::env::vars_os().filter(|(name, _)| !misleading(name)).collect();
         if let Some(watchdog) = watchdog {
             base.push(("WATCHDOG_USEC".into(), watchdog.as_micros().to_string().into()));
         }
@@ -99,18 +99,18 @@ impl Environment {
     }
 
     #[must_use]
-    pub fn exactly(base: Variables) -> Self {
+    pub fn exactly(base: Pairs) -> Self {
         Self { base: Some(base), listen_pid: false }
     }
 
-    fn all(&self) -> Variables {
+    fn all(&self) -> Pairs {
         self.base.clone().unwrap_or_else(|| std::env::vars_os().collect())
     }
 
     /// The environment of a helper: without listeners, notify socket, and the variables of an event that we were given
     /// ourselves.
     #[must_use]
-    pub fn of_errand(&self) -> Variables {
+    pub fn of_errand(&self) -> Pairs {
         let misleading = |name: &OsString| {
             OF_OUR_MANAGER.iter().any(|known| name == known) || name.as_bytes().starts_with(EVENT.as_bytes())
         };
@@ -125,7 +125,7 @@ impl Environment {
 
     /// The environment of one worker.
     #[must_use]
-    pub fn of_worker(&self, worker: &OfWorker) -> Variables {
+    pub fn of_worker(&self, worker: &OfWorker) -> Pairs {
         let mut env = self.all();
         let mut tell = |name: &str, value: OsString| env.push((name.into(), value));
         tell(NOTIFY_SOCKET, worker.notify_socket.clone());

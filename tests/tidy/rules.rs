@@ -55,7 +55,7 @@ const WORDS: [(&str, &str, &str, &str, &str); 4] = [
 const UNFINISHED: &str = "unfinished";
 
 /// Lines of a file; the entry point has the map of the house at its head, which does not count.
-const LONGEST: [(&str, usize); 3] = [("src/main.rs", 40), ("src/app.rs", 80), ("src/", 500)];
+const LONGEST: [(&str, usize); 3] = [("src/main.rs", 40), ("src/app.rs", 90), ("src/", 500)];
 const LONGEST_FUNCTION: usize = 80;
 
 /// All that breaks a rule, as known.txt has it, `rule file subject`, and with a line for people.
