@@ -73,6 +73,7 @@ pub enum Mode<I = InitPolicy, P = PoolPolicy> {
 pub struct Core(Machine);
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "an init is small, and there is one")]
 enum Machine {
     Init(init::Init),
     /// Boxed: it is ten times as large as an init, and the core is moved while everything is set up.

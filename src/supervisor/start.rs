@@ -140,12 +140,15 @@ fn run_as(
     }
 }
 
+/// The core, and the command's place or the workers.
+type ModeParts = (Core, Option<CommandPlace>, Option<Box<Workers>>);
+
 /// The parts of one mode: the command's place, or the workers of a pool.
 fn of_mode(
     settings: &Settings,
     identity: Option<&Identity>,
     given: Option<&ProgramHandover>,
-) -> Result<(Core, Option<CommandPlace>, Option<Box<Workers>>), StartError> {
+) -> Result<ModeParts, StartError> {
     match &settings.mode {
         Mode::Init(init) => {
             let (mut policy, place) = (init.policy.clone(), setup::place(init.placing));

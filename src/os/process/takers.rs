@@ -8,7 +8,7 @@ use std::io;
 /// The most processes of one worker that are looked at.
 const MOST_PROCESSES: usize = 64;
 
-/// The outcome of [`send`].
+/// The outcome of [`send()`].
 #[derive(Debug)]
 pub enum Sent {
     /// At least one process takes it; this is the result of kill(2).
