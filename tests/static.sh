@@ -58,8 +58,8 @@ code=0
 said=$(limited -d 300 -- "$binary" --version 2>&1) || code=$?
 [ "$code" = 125 ] && [[ "$said" = "prefork-init: memory: "* ]] || { echo "tests/static.sh: $code without memory: $said" >&2; exit 1; }
 
-# An init that has settled keeps nothing of its start. It goes to / when its command runs, gives memory back, and sleeps.
-"$binary" -- sleep 1000 2>/dev/null &
+# An init that has settled keeps nothing of a plain start, one without our variables. It goes to / when its command runs, gives memory back, and sleeps.
+env -i PATH="$PATH" "$binary" -- sleep 1000 2>/dev/null &
 idle=$!
 trap 'kill "$idle" 2>/dev/null; rm -rf "$root"' EXIT
 for _ in $(seq 100); do
