@@ -72,7 +72,8 @@ pub fn run(block: &Block) {
     fs::write(dir.path().join("app.py"), APP).unwrap();
     let directory = |program: &Path| program.parent().unwrap().to_str().unwrap().to_owned();
     let (ours, servers) = (directory(&binary()), directory(&server("uvicorn")));
-    let namespaces = ["120", "unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let namespaces =
+        ["--signal=KILL", "120", "unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"];
     let output = Command::new("timeout")
         .args(namespaces)
         .args(["bash", "-c", &format!("exec 2>&1\n{}", script(&commands))])
