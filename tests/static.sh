@@ -66,6 +66,7 @@ for _ in $(seq 100); do
     [ "$(readlink "/proc/$idle/cwd")" != / ] || ! grep -q '^State:.*S' "/proc/$idle/status" || break
     sleep 0.05
 done
+[ "$(readlink "/proc/$idle/cwd")" = / ] || { echo "tests/static.sh: an init has not settled in five seconds" >&2; exit 1; }
 memory=$(sed -n 's/^Anonymous: *\([0-9]*\) kB$/\1/p' "/proc/$idle/smaps_rollup")
 [ "$memory" -le 112 ] || { echo "tests/static.sh: an idle init keeps $memory kB, more than 112" >&2; exit 1; }
 kill "$idle"
