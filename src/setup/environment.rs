@@ -88,7 +88,7 @@ impl Environment {
     #[must_use]
     pub fn for_account(mut self, account: &Account) -> Self {
         const OF_USER: [&str; 3] = ["HOME", "USER", "LOGNAME"];
-        let mut base = self.all();
+        let mut base = self.base.take().unwrap_or_else(ours);
         base.retain(|(name, _)| !OF_USER.iter().any(|known| name == known));
         base.push(("HOME".into(), account.home.clone().into()));
         if let Some(name) = &account.name {
@@ -104,7 +104,7 @@ impl Environment {
     }
 
     fn all(&self) -> Pairs {
-        self.base.clone().unwrap_or_else(|| std::env::vars_os().collect())
+        self.base.clone().unwrap_or_else(ours)
     }
 
     /// The environment of a helper: without listeners, notify socket, and the variables of an event that we were given
@@ -144,4 +144,8 @@ impl Environment {
     pub fn sets_listen_pid(&self) -> bool {
         self.listen_pid
     }
+}
+
+fn ours() -> Pairs {
+    std::env::vars_os().collect()
 }
