@@ -10,7 +10,7 @@ from .inits import OURS, as_pid1, inits, missing
 from .place import Race
 from .processes import Failed, kill, memory, processor_time, wait_for, wake_ups
 from .arithmetic import Spread
-from .report import Chart, Section, Table
+from .report import Chart, Section, Table, noted
 
 
 def answers(port: int, path: str) -> bool | None:
@@ -51,14 +51,12 @@ def run(race: Race) -> Section:
     running, failed = {}, missing(race)
     try:
         for name, args in commands.items():
-            try:
+            with noted(failed, name):
                 running[name] = as_pid1(args, "sleep")
                 if port := ports.get(name):
                     wait_for("readiness", lambda: answers(port, "/readyz"))
                     for _ in range(5):
                         get(port, "/livez")
-            except Exception as error:
-                failed[name] = str(error) or type(error).__name__
         # What ends with the start has ended.
         time.sleep(2)
         begun = {name: (wake_ups([pid]), processor_time([pid])) for name, (_, pid) in running.items()}

@@ -13,7 +13,7 @@ from .counting import calls_while
 from .inits import REFERENCE, Init, as_pid1, inits, missing
 from .place import BUILT, OWN_APPS, Race
 from .processes import Failed, children, kill, processor_time, send, wait_for
-from .report import Chart, Section, Table
+from .report import Chart, Section, Table, noted
 from .turns import in_turn
 
 FEW = 500
@@ -132,13 +132,11 @@ def leftovers(race: Race) -> Section:
     failed = missing(race)
     for init in inits(race).values():
         cells: list[str] = []
-        try:
+        with noted(failed, init.name):
             for how in cases:
                 done, took = left_over(race, init, how)
                 cells += [f"{10 - done} of 10", number(took)]
             table.add(init.name, *cells)
-        except Exception as error:
-            failed[init.name] = str(error) or type(error).__name__
     table.not_run(failed)
     text = [
         "As PID 1, a command with ten descendants, five in its process group and five daemons in sessions of their own, each of "

@@ -18,7 +18,7 @@ from .counting import calls_while, spawn
 from .inits import Init, as_pid1, inits, missing
 from .place import OWN_APPS, Race
 from .processes import Failed, Process, children, is_dead, kill, kill_all, name, send, wait_for, wake_ups
-from .report import Chart, Section, Table
+from .report import Chart, Section, Table, noted
 from .turns import in_turn
 
 RECEIVER = str(OWN_APPS / "receiver.py")
@@ -61,10 +61,8 @@ def forwarding(race: Race) -> Section:
     )
     try:
         for init in inits(race).values():
-            try:
+            with noted(failed, init.name):
                 receivers[init.name] = Receiver(init, "one", str(int(signal.SIGUSR1)))
-            except Exception as error:
-                failed[init.name] = str(error) or type(error).__name__
         taken = in_turn(
             {name: receiver.latency for name, receiver in receivers.items()}, race.effort.signals, 120
         )

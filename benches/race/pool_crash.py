@@ -12,7 +12,7 @@ from .managers import OURS, POOLS, SINGLE, UVICORN, Manager, program, sleepers
 from .place import APPS, BUILT, Race
 from .pool_idle import sleeping
 from .processes import Failed, descendants, end, kill_all, name, start, wait_for
-from .report import Chart, Section, Table
+from .report import Chart, Section, Table, noted
 from .turns import in_turn
 
 WORKERS = 2
@@ -109,13 +109,11 @@ def successors(race: Race) -> Section:
     for subject, manager in managers.items():
         for workers in (VICTIMS, most) if subject == OURS else (VICTIMS,):
             shown = subject if workers == VICTIMS else f"{subject}, {workers:,} workers"
-            try:
+            with noted(failed, shown):
                 values = [value for _ in range(race.effort.lives) for value in stamps(race, manager, workers)]
                 spread = Spread.of(values).scaled(1e3)
                 table.add(shown, f"{workers:,}", with_quartiles(spread))
                 bars[shown] = spread
-            except Exception as error:
-                failed[shown] = str(error) or type(error).__name__
     table.not_run(failed)
     text = [
         f"KILL to {VICTIMS} workers, one after the other, each until its successor's first instruction "

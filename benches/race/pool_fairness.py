@@ -11,7 +11,7 @@ from .ask import ask, connect
 from .managers import POOLS, PREFORK_SHARED, Manager, Running
 from .place import Race
 from .processes import Failed
-from .report import Chart, Section, Table
+from .report import Chart, Section, Table, noted
 
 WORKERS = 4
 
@@ -54,7 +54,7 @@ def run(race: Race) -> Section:
     bars: dict[str, Spread] = {}
     managers: tuple[Manager, ...] = (POOLS[0], PREFORK_SHARED, *POOLS[1:])
     for manager in managers:
-        try:
+        with noted(failed, manager.name):
             running = manager.start(race, WORKERS)
             try:
                 cells = []
@@ -67,8 +67,6 @@ def run(race: Race) -> Section:
                 table.add(manager.name, *cells)
             finally:
                 running.stop()
-        except Exception as error:
-            failed[manager.name] = str(error) or type(error).__name__
     table.not_run(failed)
     text = [
         f"{count} connections that stay open, each with one answer, on {WORKERS} workers: how many each worker has (the last of "

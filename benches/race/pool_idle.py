@@ -9,7 +9,7 @@ from .arithmetic import Spread, number
 from .managers import PHP_FPM, POOLS, SINGLE, Manager, Running, sleepers
 from .place import BUILT, Race
 from .processes import children, descendants, memory, name, processor_time, wait_for, wake_ups
-from .report import Chart, Section, Table
+from .report import Chart, Section, Table, noted
 
 HEAD = ["manager", "PSS, kB", "private dirty, kB", "processes", "processor time, ms/s", "wake-ups/s"]
 WORKERS = 4
@@ -63,12 +63,10 @@ def servers(race: Race) -> Section:
     try:
         for manager in (*POOLS, *SINGLE, PHP_FPM):
             workers = 1 if manager in SINGLE else WORKERS
-            try:
+            with noted(failed, manager.name):
                 one = manager.start(race, workers, ready=manager is not PHP_FPM)
                 running.append(one)
                 managers[manager.name] = settled(one) if manager is PHP_FPM else one.managers(one.workers())
-            except Exception as error:
-                failed[manager.name] = str(error) or type(error).__name__
         # What is still done after a start has been done.
         time.sleep(3)
         bars = figures(race, table, managers, {})
@@ -108,7 +106,7 @@ def thousand(race: Race) -> Section:
     bars: dict[str, Spread] = {}
     worker = f"{BUILT / 'helper'} stamp /dev/null"
     for subject, manager in sleepers(worker).items():
-        try:
+        with noted(failed, subject):
             running, took = sleeping(manager, race, count)
             try:
                 time.sleep(3)
@@ -117,8 +115,6 @@ def thousand(race: Race) -> Section:
                 bars |= figures(race, table, {subject: pids}, {subject: [number(took)]})
             finally:
                 running.stop()
-        except Exception as error:
-            failed[subject] = str(error) or type(error).__name__
     table.not_run(failed)
     text = [
         f"{count:,} workers that sleep, one manager after the other. gunicorn, uvicorn, hypercorn and granian have no workers "

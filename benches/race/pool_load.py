@@ -12,7 +12,7 @@ from .managers import CIRCUSD, GUNICORN, PM2, PREFORK, PREFORK_NODE, PREFORK_SHA
 from .managers import Manager, Running, program
 from .place import Race
 from .processes import Failed, descendants, processor_time
-from .report import Chart, Section, Table
+from .report import Chart, Section, Table, noted
 from .turns import in_turn
 
 WORKERS = 2
@@ -93,10 +93,8 @@ def together(
     bars = {}
     try:
         for manager in managers:
-            try:
+            with noted(failed, manager.name):
                 running.append(manager.start(race, WORKERS))
-            except Exception as error:
-                failed[manager.name] = str(error) or type(error).__name__
         for close in (False, True):
             table, bars[close] = one_kind(race, running, close, reference)
             table.not_run(failed)

@@ -13,7 +13,7 @@ from .arithmetic import Spread, number, quantile
 from .ask import free_port, get
 from .place import BUILT, Race
 from .processes import Failed, Process, kill_all, processor_time, send, start, wait_for
-from .report import Chart, Section, Table
+from .report import Chart, Section, Table, noted
 
 LIMIT = 120.0
 # Of the endpoint, asked all the time.
@@ -160,10 +160,8 @@ def run(race: Race) -> Section:
     bars: dict[str, Spread] = {}
     failed: dict[str, str] = {}
     for workers in race.effort.sizes:
-        try:
+        with noted(failed, f"{workers:,}"):
             life(race, table, workers, bars)
-        except Exception as error:
-            failed[f"{workers:,}"] = str(error) or type(error).__name__
     table.not_run(failed)
     text = [
         "Workers that wait for connections and do nothing (benches/race/helper.c, `listen`), each with a listener of its own: "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .arithmetic import Spread
@@ -62,3 +63,12 @@ class Section:
 def failed(title: str, why: str) -> Section:
     """Of a comparison that gave no figures at all."""
     return Section(title, [f"**NOT RUN**: {why}"])
+
+
+@contextmanager
+def noted(failed: dict[str, str], subject: str) -> Iterator[None]:
+    """What fails in it is why a subject has no figures; the others go on."""
+    try:
+        yield
+    except Exception as error:
+        failed[subject] = str(error) or type(error).__name__
